@@ -1,0 +1,234 @@
+"""Peers side by side: every contestant is a whole process, started in turn on the same machine, several times over; medians are compared.
+
+A contestant prints one JSON object as its last line of output: `steps` (units of work of one seed), `seconds` (training alone), and where it has them `seeds`,
+`steps_per_second` (all seeds) and `score`. `operant train … --json` is such a line. The process's own time, start to exit, is taken from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from operant.core.errors import BadInput, RunFailed, unknown
+
+PACKAGES = ("operant", "torch", "numpy", "gymnasium", "mujoco", "transformers", "stable-baselines3", "trl", "jax", "flax", "distrax", "optax", "ogbench")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One side of a comparison.
+
+    Attributes:
+        label: its name in the table.
+        arguments: what follows the Python interpreter; `{out}` in one of them becomes a fresh directory.
+        requires: modules that must be importable.
+        target: the ratio to the peer that is aimed at; None for the peer itself.
+    """
+
+    label: str
+    arguments: tuple[str, ...]
+    requires: tuple[str, ...] = ()
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A bench.
+
+    Attributes:
+        about: one line: what is compared, at which sizes.
+        unit: what is counted ("environment steps", "updates").
+        basis: which time decides the ratio: the whole process, or training alone (where one unit of work is the question, and not start-up).
+        peer: the library that a user would pick instead.
+        ours: our runs, in one or more sizes.
+        prepare: commands that are run once before, untimed (making a data set).
+    """
+
+    about: str
+    unit: str
+    basis: Literal["process", "training"]
+    peer: Contestant
+    ours: tuple[Contestant, ...]
+    prepare: tuple[tuple[str, ...], ...] = ()
+
+
+_benches: dict[str, Callable[[], Comparison]] = {}
+
+
+def bench(name: str):
+    """Register a function that returns a `Comparison` under `name`."""
+
+    def register(make: Callable[[], Comparison]) -> Callable[[], Comparison]:
+        _benches[name] = make
+        return make
+
+    return register
+
+
+def names() -> list[str]:
+    """The names of all benches."""
+    return sorted(_benches)
+
+
+def comparison(name: str) -> Comparison:
+    """The bench called `name`. Raises `BadInput` for an unknown name."""
+    if name not in _benches:
+        raise unknown("bench", name, _benches)
+    return _benches[name]()
+
+
+def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line: None) -> dict:
+    """Run a bench: every contestant `repeats` times, in turn, the order rotating.
+
+    Args:
+        name: one of `names()`.
+        repeats: runs of each contestant, >= 1.
+        report: is told a line after each run.
+
+    Returns:
+        {"bench", "about", "unit", "basis", "repeats", "ours": {label: figures}, "peer": figures, "ratio": {label: ours / peer}, "target": {label: ratio},
+        "reached": {label: bool}, "machine", "versions"}. The figures of a contestant: {"label", "command", "work", "process_seconds", "training_seconds" (one a
+        repeat), "per_second", "training_per_second" (medians, units of work of all seeds), "score" (one a repeat, None where it has none)}.
+
+    Raises:
+        BadInput: unknown bench, repeats below 1, or a peer that is not installed.
+        RunFailed: a contestant failed, or its last line is not the object described above.
+    """
+    entry = comparison(name)
+    if repeats < 1:
+        raise BadInput(f"repeats = {repeats}: a bench needs at least 1")
+    contestants = (entry.peer, *entry.ours)
+    missing = sorted({module for c in contestants for module in c.requires if find_spec(module) is None})
+    if missing:
+        raise BadInput(f"bench {name} needs {', '.join(missing)}: pip install 'operant[bench]'")
+    machine = describe_machine()
+    for command in entry.prepare:
+        report(f"preparing: {' '.join(command)}")
+        _start(command, name)
+    measured: dict[str, list[dict]] = {c.label: [] for c in contestants}
+    for repeat in range(repeats):
+        shift = repeat % len(contestants)
+        for contestant in contestants[shift:] + contestants[:shift]:
+            one = _measure(contestant, name)
+            measured[contestant.label].append(one)
+            report(f"{contestant.label}: {_rate(one, entry.basis):,.1f} {entry.unit}/s ({one['process']:.1f} s, run {repeat + 1} of {repeats})")
+    peer = _figures(entry.peer, measured[entry.peer.label])
+    ours = {c.label: _figures(c, measured[c.label]) for c in entry.ours}
+    key = "per_second" if entry.basis == "process" else "training_per_second"
+    ratio = {label: figures[key] / peer[key] for label, figures in ours.items()}
+    target = {c.label: c.target for c in entry.ours}
+    return {
+        "bench": name,
+        "about": entry.about,
+        "unit": entry.unit,
+        "basis": entry.basis,
+        "repeats": repeats,
+        "ours": ours,
+        "peer": peer,
+        "ratio": ratio,
+        "target": target,
+        "reached": {label: target[label] is None or ratio[label] >= target[label] for label in ratio},
+        "machine": machine,
+        "versions": _versions(),
+    }
+
+
+def table(result: dict) -> str:
+    """The result of `run` as lines of text for a person."""
+    rows = [("", f"{result['unit']}/s, process", "training alone", "ratio", "target")]
+    for figures in (result["peer"], *result["ours"].values()):
+        label = figures["label"]
+        ratio = f"{result['ratio'][label]:.2f}" if label in result["ratio"] else "1"
+        target = result["target"].get(label)
+        rows.append((label, f"{figures['per_second']:,.1f}", f"{figures['training_per_second']:,.1f}", ratio, "" if target is None else f"{target:g}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [result["about"], f"medians of {result['repeats']} runs; the ratio is of the {'whole process' if result['basis'] == 'process' else 'training alone'}", ""]
+    lines += ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
+    machine = result["machine"]
+    lines += ["", f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f} before the first run"]
+    return "\n".join(lines)
+
+
+def describe_machine() -> dict:
+    """Processor, usable cores, memory (GiB), system, Python, the thread limit that children inherit, and the load average before the bench (0 is quiet)."""
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        processor = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), processor)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": processor,
+        "cores": cores,
+        "memory_gib": round(memory, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "load": os.getloadavg()[0],
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _start(arguments: tuple[str, ...], name: str) -> str:
+    """Run one process to its end; its standard output."""
+    # All sides are compared on the processor; the tokenizer's own threads would fight with torch's.
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise RunFailed(f"bench {name}: `python {' '.join(arguments)}` ended with {done.returncode}: {last}")
+    return done.stdout
+
+
+def _measure(contestant: Contestant, name: str) -> dict:
+    with tempfile.TemporaryDirectory(prefix="operant-bench-") as directory:
+        arguments = tuple(argument.replace("{out}", str(Path(directory) / "run")) for argument in contestant.arguments)
+        begin = time.perf_counter()
+        output = _start(arguments, name)
+        process = time.perf_counter() - begin
+    try:
+        line = json.loads(output.strip().splitlines()[-1])
+        work = line["steps"] * line.get("seeds", 1)
+        training = work / line["steps_per_second"] if "steps_per_second" in line else line["seconds"]
+    except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise RunFailed(f"bench {name}: the last line of {contestant.label} is not a result ({type(error).__name__}: {error}): {output[-200:]!r}") from error
+    score = line.get("score")
+    return {"work": work, "process": process, "training": training, "score": score["iqm"] if isinstance(score, dict) else score}
+
+
+def _rate(one: dict, basis: str) -> float:
+    return one["work"] / one[basis]
+
+
+def _figures(contestant: Contestant, measured: list[dict]) -> dict:
+    return {
+        "label": contestant.label,
+        "command": ["python", *contestant.arguments],
+        "work": measured[0]["work"],
+        "process_seconds": [one["process"] for one in measured],
+        "training_seconds": [one["training"] for one in measured],
+        "per_second": statistics.median(_rate(one, "process") for one in measured),
+        "training_per_second": statistics.median(_rate(one, "training") for one in measured),
+        "score": [one["score"] for one in measured],
+    }

@@ -1,0 +1,74 @@
+"""TRL's GRPOTrainer on the shared tiny Llama. Prints {"steps", "seconds", "score"}: optimiser steps after the warm-up, their time, the mean reward at the end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+import time
+
+from datasets import Dataset
+from transformers import TrainerCallback
+from transformers.utils import logging
+from trl import GRPOConfig, GRPOTrainer
+
+from operant.bench.peers import tiny_llama
+
+
+class Clock(TrainerCallback):
+    """The time at the end of every optimiser step."""
+
+    def __init__(self):
+        self.ends: list[float] = []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.ends.append(time.perf_counter())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=tiny_llama.TIMED_STEPS)
+    given = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(sys.stderr):
+        config = GRPOConfig(
+            output_dir=directory,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,  # the trainer's default saves memory and costs time; the peer gets its faster setting
+            per_device_train_batch_size=tiny_llama.COMPLETIONS,
+            num_generations=tiny_llama.GROUP,
+            max_completion_length=tiny_llama.NEW_TOKENS,
+            learning_rate=tiny_llama.LEARNING_RATE,
+            lr_scheduler_type="constant",
+            temperature=1.0,
+            beta=0.0,
+            loss_type="grpo",
+            max_steps=tiny_llama.WARM_UP_STEPS + given.steps,
+            logging_steps=10,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            seed=0,
+        )
+        trainer = GRPOTrainer(
+            model=tiny_llama.make_model(),
+            processing_class=tiny_llama.make_tokenizer(),
+            reward_funcs=lambda completions, **_: [tiny_llama.reward(text) for text in completions],
+            args=config,
+            train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in tiny_llama.make_prompts()]),
+            callbacks=[clock],
+        )
+        trainer.train()
+    seconds = clock.ends[-1] - clock.ends[tiny_llama.WARM_UP_STEPS - 1]
+    rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
+    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": rewards[-1] if rewards else None}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""The registry of methods, and how a method's hyper-parameters are read from its dataclass.
+
+Outside packages register through the entry-point group `operant.methods`: each entry point is a module whose import runs `@method(...)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from types import NoneType, UnionType
+from typing import Any
+
+from operant.core.errors import BadInput, nearest, unknown
+
+ENTRY_POINTS = "operant.methods"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method.
+
+    Attributes:
+        key: its name on the command line.
+        family: its family of the catalogue (online, offline, rlvr, …).
+        paper: where it was published.
+        worlds: the kinds of worlds that it trains in ("gym", "data", "text", "sequences").
+        spine: the loop it configures, in words.
+        hyperparameters: its frozen dataclass.
+        build: from hyper-parameters to a configured spine.
+        baseline: whether it stands for comparison, and claims nothing.
+    """
+
+    key: str
+    name: str
+    family: str
+    paper: str
+    worlds: tuple[str, ...]
+    spine: str
+    hyperparameters: type
+    build: Callable[[Any], Any]
+    baseline: bool = False
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(inspect.getmodule(self.build)) or inspect.getdoc(self.build) or ""
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    name: str
+    type: Any
+    default: Any
+    help: str
+
+
+_methods: dict[str, Method] = {}
+_loaded = False
+
+
+def method(key: str, *, family: str, paper: str, worlds: tuple[str, ...], name: str | None = None, baseline: bool = False):
+    """Register a function from a frozen dataclass of hyper-parameters to a configured spine."""
+
+    def register(build: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        hints = typing.get_type_hints(build)
+        spine = hints.pop("return", None)
+        types = list(hints.values())
+        if len(types) != 1 or not dataclasses.is_dataclass(types[0]) or spine is None:
+            raise TypeError(f"method {key}: write `def {build.__name__}(h: HYPERPARAMETERS) -> SPINE`, HYPERPARAMETERS being a frozen dataclass")
+        existing = _methods.get(key)
+        if existing is not None and existing.build.__module__ != build.__module__:
+            raise BadInput(f"method {key!r} is registered twice: by {existing.build.__module__} and by {build.__module__}")
+        words = re.sub(r"(?<!^)(?=[A-Z])", " ", spine.__name__).lower()
+        _methods[key] = Method(key, name or key.upper(), family, paper, worlds, words, types[0], build, baseline)
+        return build
+
+    return register
+
+
+def methods() -> dict[str, Method]:
+    """All methods by key: the library's own and those of installed packages."""
+    global _loaded
+    if not _loaded:
+        _loaded = True
+        package = importlib.import_module("operant.methods")
+        for module in pkgutil.walk_packages(package.__path__, "operant.methods."):
+            importlib.import_module(module.name)
+        for point in entry_points(group=ENTRY_POINTS):
+            try:
+                point.load()
+            except Exception as error:
+                raise BadInput(f"entry point {point.name!r} of {ENTRY_POINTS} ({point.value}) cannot be loaded: {type(error).__name__}: {error}") from error
+    return dict(sorted(_methods.items()))
+
+
+def get_method(key: str) -> Method:
+    known = methods()
+    if key not in known:
+        raise unknown("method", key, known)
+    return known[key]
+
+
+def hyperparameters(cls: type) -> list[Hyperparameter]:
+    """The fields of a hyper-parameter dataclass, with the comment at the end of each field's line as its help."""
+    hints = typing.get_type_hints(cls)
+    try:
+        source = inspect.getsource(cls)
+    except OSError:
+        source = ""
+    found = []
+    for item in dataclasses.fields(cls):
+        comment = re.search(rf"^\s*{item.name}\s*:[^#\n]*#\s*(.*)$", source, re.MULTILINE)
+        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
+        found.append(Hyperparameter(item.name, hints[item.name], default, comment.group(1).strip() if comment else ""))
+    return found
+
+
+def configure(key: str, values: dict[str, Any]) -> Any:
+    """A method's hyper-parameters from values by name, each a Python value or text from the command line.
+
+    Raises:
+        BadInput: unknown name (with the nearest), or a value that its type cannot take.
+    """
+    entry = get_method(key)
+    known = {item.name: item for item in hyperparameters(entry.hyperparameters)}
+    given = {}
+    for name, value in values.items():
+        if name not in known:
+            raise BadInput(f"{key} has no hyper-parameter {name!r}: {nearest(name, known)}")
+        given[name] = _read(value, known[name].type, f"{key}: {name}")
+    try:
+        return entry.hyperparameters(**given)
+    except ValueError as error:
+        raise BadInput(f"{key}: {error}") from error
+
+
+def _read(value: Any, kind: Any, where: str) -> Any:
+    """`value` (text or a Python value) as `kind`: bool, int, float, str, a tuple, a Literal, or one of them or None."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, UnionType):
+        if value is None or (NoneType in arguments and isinstance(value, str) and value.lower() == "none"):
+            return None
+        return _read(value, next(a for a in arguments if a is not NoneType), where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise BadInput(f"{where} = {value!r}: {nearest(str(value), map(str, arguments))}")
+        return value
+    if origin is tuple:
+        items = re.split(r"[,\s]+", value.strip("()[] ")) if isinstance(value, str) else list(value)
+        return tuple(_read(item, arguments[0], where) for item in items)
+    if callable(value) and kind is not bool:
+        return value
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in ("true", "yes", "on", "1"):
+            return True
+        if str(value).lower() in ("false", "no", "off", "0"):
+            return False
+        raise BadInput(f"{where} = {value!r} is not true or false")
+    try:
+        if kind is int and not isinstance(value, int):
+            number = float(value)
+            if number != int(number):
+                raise ValueError
+            return int(number)
+        return kind(value)
+    except (TypeError, ValueError, OverflowError):
+        raise BadInput(f"{where} = {value!r} is not {'an integer' if kind is int else 'a number' if kind is float else f'a {kind.__name__}'}") from None

@@ -1,0 +1,320 @@
+"""Runs side by side: one row a task and method, with intervals over the seeds."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from operant.core.errors import BadInput
+from operant.evaluate.records import Run
+from operant.evaluate.statistics import Interval, iqm, probability_of_improvement, stratified_bootstrap
+
+Column = tuple[str, bool, Callable[[Any], str]]
+"""A column of a table: its title, whether it holds numbers, and the cell of an entry."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one task.
+
+    Attributes:
+        task: where it was trained.
+        method: the method's key; where runs of one method differ in hyper-parameters or budget, those follow in brackets.
+        runs: the runs behind the row; their seeds are pooled.
+        score: name of the score.
+        per_seed: final score of each seed, `[seeds]`.
+        interval: interquartile mean over the seeds and its bootstrap interval.
+        improvement: how likely a seed of this method beats one of the task's first method; None for the first method.
+        steps: steps a seed.
+        seconds: wall time of all the runs together; None where none is known.
+        steps_per_second: all seeds' steps by wall time.
+        base: the same score of the policy before training, None where it was not evaluated; tables show it for text.
+        pass_at_k: text: for each k (trained, base), IQM over the seeds of the mean over the problems.
+    """
+
+    task: str
+    method: str
+    runs: tuple[Run, ...]
+    score: str
+    per_seed: np.ndarray
+    interval: Interval
+    improvement: Interval | None
+    steps: int
+    seconds: float | None
+    steps_per_second: float | None
+    base: Interval | None
+    pass_at_k: dict[int, tuple[Interval, Interval | None]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The table of a comparison.
+
+    Attributes:
+        rows: tasks in the order of the runs, and within a task the methods.
+        warnings: what makes rows of one task not comparable, one sentence each.
+    """
+
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks in the order of the rows."""
+        return list(dict.fromkeys(row.task for row in self.rows))
+
+    def of_task(self, task: str) -> list[Row]:
+        """The rows of one task."""
+        return [row for row in self.rows if row.task == task]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as JSON values. An interval is {"point" (for scores "iqm"), "low", "high"}, its ends null where there is one seed."""
+        return {"rows": [_row_dict(row) for row in self.rows], "warnings": list(self.warnings)}
+
+    def to_text(self, width: int = 120) -> str:
+        """The comparison as plain text: a table a task, of at most `width` columns, then pass@k and the warnings."""
+        out = io.StringIO()
+        console = Console(file=out, width=width, color_system=None, force_terminal=False, highlight=False)
+        for task in self.tasks:
+            rows = self.of_task(task)
+            console.print(Text(f"{task}: {rows[0].score}"), soft_wrap=True)
+            columns = [column for column in _columns(rows) if column[0] not in ("task", "score")]
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+            for name, right, _ in columns:
+                table.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+            for row in rows:
+                table.add_row(*(Text(cell(row)) for _, _, cell in columns))
+            console.print(table)
+            for row in rows:
+                for k, (trained, base) in sorted(row.pass_at_k.items()):
+                    console.print(Text(f"{row.method}: pass@{k} {format_interval(trained)}, before training {format_interval(base)}"), soft_wrap=True)
+            console.print()
+        for warning in self.warnings:
+            console.print(Text(f"warning: {warning}"), soft_wrap=True)
+        return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines())
+
+    def to_html(self) -> str:
+        """The comparison as an HTML fragment: warnings, the table of scores, and the table of pass@k where there is one. The report gives it its style."""
+        columns = _columns(self.rows)
+        html = "".join(f'<p class="warning">{escape(warning)}</p>' for warning in self.warnings)
+        return html + _html_table("scores", columns, self.rows, [row.task for row in self.rows]) + self._pass_at_k_html()
+
+    def _pass_at_k_html(self) -> str:
+        entries = [(row, k) for row in self.rows for k in sorted(row.pass_at_k)]
+        if not entries:
+            return ""
+        columns: list[Column] = [
+            ("task", False, lambda entry: entry[0].task),
+            ("method", False, lambda entry: entry[0].method),
+            ("k", True, lambda entry: str(entry[1])),
+            ("pass@k", True, lambda entry: format_interval(entry[0].pass_at_k[entry[1]][0])),
+            ("pass@k before training", True, lambda entry: format_interval(entry[0].pass_at_k[entry[1]][1])),
+        ]
+        return _html_table("pass-at-k", columns, entries, [row.task for row, _ in entries])
+
+
+def _html_table(name: str, columns: Sequence[Column], entries: Sequence[Any], tasks: Sequence[str]) -> str:
+    """A table whose cells carry their column's title, so that a narrow page can show each row as a card; a rule stands where the task changes."""
+    head = "".join(f'<th scope="col"{" class=number" if right else ""}>{escape(title)}</th>' for title, right, _ in columns)
+    body = ""
+    for position, entry in enumerate(entries):
+        first = position > 0 and tasks[position - 1] != tasks[position]
+        cells = "".join(
+            f'<td data-label="{escape(title)}"{" class=number" if right else ""}><span>{escape(cell(entry)).replace(":", ":<wbr>")}</span></td>'
+            for title, right, cell in columns
+        )
+        body += f"<tr{' class=first' if first else ''}>{cells}</tr>"
+    return f'<div class=wide><table class="{name}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def format_interval(interval: Interval | None, digits: int | None = None) -> str:
+    """`487.3 [475.1, 500.0]`, digits by the size of the point unless given; `0.620 (1 seed)` where there is no interval, and a dash for None."""
+    if interval is None:
+        return "–"
+    size = abs(interval.point)
+    if digits is None:
+        digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
+    if interval.low is None or interval.high is None:
+        return f"{interval.point:.{digits}f} (1 seed)"
+    return f"{interval.point:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def _format_count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns of the table of scores; those that say nothing of these rows are left out."""
+    confidence = f"{100 * rows[0].interval.confidence:g} %"
+    columns: list[Column] = [
+        ("task", False, lambda row: row.task),
+        ("method", False, lambda row: row.method),
+        ("seeds", True, lambda row: str(len(row.per_seed))),
+        ("score", False, lambda row: row.score),
+        (f"IQM [{confidence}]", True, lambda row: format_interval(row.interval)),
+    ]
+    if any(row.pass_at_k for row in rows):
+        columns.append(("before training", True, lambda row: format_interval(row.base)))
+    if any(row.improvement for row in rows):
+        columns.append(("P(beats first)", True, lambda row: format_interval(row.improvement, digits=2)))
+    return columns + [
+        ("steps", True, lambda row: _format_count(row.steps)),
+        ("seconds", True, lambda row: _format_count(row.seconds)),
+        ("steps/s", True, lambda row: _format_count(row.steps_per_second)),
+    ]
+
+
+def _row_dict(row: Row) -> dict[str, Any]:
+    def score(interval: Interval) -> dict[str, Any]:
+        return {"iqm": interval.point, "low": interval.low, "high": interval.high}
+
+    def plain(interval: Interval | None) -> dict[str, Any] | None:
+        return None if interval is None else {"point": interval.point, "low": interval.low, "high": interval.high}
+
+    return {
+        "task": row.task,
+        "method": row.method,
+        "runs": [str(run.path) for run in row.runs],
+        "seeds": len(row.per_seed),
+        "score": {"name": row.score, **score(row.interval), "per_seed": row.per_seed.tolist()},
+        "improvement": plain(row.improvement),
+        "steps": row.steps,
+        "seconds": row.seconds,
+        "steps_per_second": row.steps_per_second,
+        "base": None if row.base is None else {"name": row.score, **score(row.base)},
+        "pass_at_k": {str(k): {"trained": plain(trained), "base": plain(base)} for k, (trained, base) in sorted(row.pass_at_k.items())},
+    }
+
+
+def _labels(runs: Sequence[Run]) -> dict[int, str]:
+    """The label of each run by its position: the method, and in brackets what differs between runs of that method on that task."""
+    labels = {}
+    for position, run in enumerate(runs):
+        alike = [other for other in runs if (other.method, other.task) == (run.method, run.task)]
+        settings = [other.hyperparameters | {"steps": other.steps} for other in alike]
+        own = run.hyperparameters | {"steps": run.steps}
+        names = sorted({name for each in settings for name in each})
+        differing = [name for name in names if len({json.dumps(each.get(name), sort_keys=True) for each in settings}) > 1]
+        suffix = ", ".join(f"{name}={_value(own.get(name))}" for name in differing)
+        labels[position] = f"{run.method} ({suffix})" if suffix else run.method
+    return labels
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _pass_at_k(runs: Sequence[Run]) -> dict[int, tuple[Interval, Interval | None]]:
+    """pass@k of the trained policies and of the policies before training, over the seeds of all runs; only k that every seed has."""
+
+    def intervals(base: bool) -> dict[int, Interval]:
+        seeds = [{int(k): value for k, value in row.get("pass_at_k", {}).items()} for run in runs for row in run.newest_evaluations(base=base)]
+        shared = set.intersection(*map(set, seeds)) if seeds else set()
+        return {k: stratified_bootstrap([each[k] for each in seeds]) for k in sorted(shared)}
+
+    trained, base = intervals(base=False), intervals(base=True)
+    return {k: (interval, base.get(k)) for k, interval in trained.items()}
+
+
+def _base(runs: Sequence[Run]) -> Interval | None:
+    values = [row["value"] for run in runs for row in run.newest_evaluations(base=True)]
+    return stratified_bootstrap(values, iqm) if values else None
+
+
+def _seconds(run: Run) -> float | None:
+    if run.result is not None:
+        return run.result.get("seconds")
+    return max((row["seconds"] for row in run.metrics if "seconds" in row), default=None)
+
+
+def _reached(run: Run) -> int:
+    """Steps a seed that the run has behind it."""
+    if run.result is not None:
+        return int(run.result.get("steps", run.steps))
+    return int(max((row["step"] for row in run.evaluations), default=0))
+
+
+def _row(task: str, method: str, runs: Sequence[Run], first: np.ndarray | None) -> Row:
+    per_seed = np.concatenate([run.final_scores() for run in runs])
+    seconds = [_seconds(run) for run in runs]
+    total = float(sum(each for each in seconds if each is not None)) if all(each is not None for each in seconds) else None
+    steps = sum(_reached(run) * run.seeds for run in runs)
+    return Row(
+        task=task,
+        method=method,
+        runs=tuple(runs),
+        score=runs[0].score,
+        per_seed=per_seed,
+        interval=stratified_bootstrap(per_seed, iqm),
+        improvement=None if first is None else probability_of_improvement(per_seed, first),
+        steps=max(_reached(run) for run in runs),
+        seconds=total,
+        steps_per_second=steps / total if total else None,
+        base=_base(runs),
+        pass_at_k=_pass_at_k(runs),
+    )
+
+
+def _warnings(task: str, rows: Sequence[Row]) -> list[str]:
+    warnings = []
+    for row in rows:
+        warnings += [
+            f"{run.path.name} ({row.method} on {task}) is not finished: it stands at {_reached(run):,} of {run.steps:,} steps"
+            for run in row.runs
+            if run.result is None
+        ]
+        seeds = [seed for run in row.runs for seed in range(run.seed, run.seed + run.seeds)]
+        again = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if again:
+            warnings.append(f"runs of {row.method} on {task} share seed {', '.join(map(str, again))}: they are not independent, and the interval is too narrow")
+    budgets = {row.method: row.steps for row in rows}
+    if len(set(budgets.values())) > 1:
+        warnings.append(f"budgets differ on {task}: " + ", ".join(f"{method} {steps:,} steps" for method, steps in budgets.items()))
+    return warnings
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Groups runs by task and method and sets them side by side.
+
+    Runs of one method on one task are pooled where their hyper-parameters and budgets are equal, and stand apart, labelled by what differs, where they are not.
+
+    Args:
+        runs: of `load_run`, at least one; the first method of each task is what the others are measured against.
+
+    Raises:
+        BadInput: for no runs, one directory given twice, a run without any evaluation, or two scores of one task.
+    """
+    if not runs:
+        raise BadInput("no runs to compare: give at least one run directory")
+    paths = [run.path.resolve() for run in runs]
+    for run, path in zip(runs, paths, strict=True):
+        if paths.count(path) > 1:
+            raise BadInput(f"run {run.path} is given twice: its seeds would count as independent ones")
+    rows: list[Row] = []
+    warnings: list[str] = []
+    labels = _labels(runs)
+    for task in dict.fromkeys(run.task for run in runs):
+        groups: dict[str, list[Run]] = {}
+        for position, run in enumerate(runs):
+            if run.task == task:
+                groups.setdefault(labels[position], []).append(run)
+        scores = {run.score: run for members in groups.values() for run in members}
+        if len(scores) > 1:
+            found = ", ".join(f"{name} ({run.path.name})" for name, run in scores.items())
+            raise BadInput(f"runs on {task} report different scores: {found}: compare runs with one score")
+        of_task: list[Row] = []
+        for method, members in groups.items():
+            of_task.append(_row(task, method, members, of_task[0].per_seed if of_task else None))
+        rows += of_task
+        warnings += _warnings(task, of_task)
+    return Comparison(tuple(rows), tuple(warnings))

@@ -1,0 +1,235 @@
+"""Figures as SVG text that stands alone and follows the page it is put in.
+
+Series take colours of the palette of Okabe and Ito, which stays apart for every common kind of colour vision, and differ in marker or line style too. In the text a
+series' colour is `var(--series-N, #hex)` and the ink is `currentColor`: a page with a dark theme sets them, everything else shows the fallback.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence, Sized
+from html import escape
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
+
+from operant.core.errors import BadInput
+from operant.evaluate.records import Curve
+from operant.evaluate.statistics import Band, Interval, performance_profile, sample_efficiency_curve
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+INK = "#0f1e2d"  # stands in for currentColor while matplotlib draws
+MAX_POINTS = 120  # points of a drawn curve: more cannot be told apart at the width of a column
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "operant",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.13,
+    "grid.linewidth": 0.7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+}
+
+
+def _draw(draw: Callable[[Axes], None], *, label: str, height: float, series: int) -> str:
+    """One figure as SVG text: `draw(axes)` fills it; `label` is what a screen reader says of it."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.8, height), layout="constrained")
+        figure.patch.set_alpha(0.0)
+        axes = figure.add_subplot()
+        axes.patch.set_alpha(0.0)
+        draw(axes)
+        if series > 1:
+            figure.legend(loc="outside upper left", ncols=min(series, 2), handlelength=1.8, columnspacing=1.4, borderaxespad=0.2)
+        text = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    width, tall = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()
+    head = f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width} {tall}" class="figure" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+    svg = head + re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index(">") + 1 :], flags=re.DOTALL)
+    svg = svg.replace(INK, "currentColor")
+    for number, colour in enumerate(PALETTE):
+        svg = svg.replace(colour, f"var(--series-{number}, {colour})")
+    return svg
+
+
+def _style(number: int) -> tuple[str, str]:
+    """Colour and marker of series `number`; beyond the palette the pairs still differ."""
+    return PALETTE[number % len(PALETTE)], MARKERS[(number + number // len(PALETTE)) % len(MARKERS)]
+
+
+def _needs(groups: Sized, what: str) -> None:
+    if not len(groups):
+        raise BadInput(f"{what}: there is nothing to draw")
+
+
+def _band(axes: Axes, x: np.ndarray, band: Band, label: str, number: int) -> None:
+    colour, marker = _style(number)
+    axes.plot(x, band.point, color=colour, marker=marker, markevery=max(1, len(x) // 8), label=label)
+    if band.low is not None and band.high is not None:
+        axes.fill_between(x, band.low, band.high, color=colour, alpha=0.2, linewidth=0)
+
+
+def shared_grid(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
+    """Curves of several seeds on one grid of steps.
+
+    The grid holds the steps of all seeds between the latest start and the earliest end, thinned evenly to at most 120; between its own points a curve is linear, and
+    seeds that were logged at the same steps are left as they are.
+
+    Returns:
+        steps `[points]`, and values `[seeds, points]`. Without a range that all seeds share: the one step where the shortest curve ends.
+    """
+    start, end = max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves)
+    grid = np.unique(np.concatenate([steps for steps, _ in curves]))
+    grid = grid[(grid >= start) & (grid <= end)]
+    if not grid.size:
+        grid = np.array([end])
+    if grid.size > MAX_POINTS:
+        grid = grid[np.linspace(0, grid.size - 1, MAX_POINTS).round().astype(int)]
+    return grid, np.stack([np.interp(grid, steps, values) for steps, values in curves])
+
+
+def learning_curves(
+    groups: Mapping[str, Sequence[Curve]], *, ylabel: str, xlabel: str = "steps", confidence: float = 0.95, repetitions: int = 2000, seed: int = 0
+) -> str:
+    """Interquartile mean over the seeds against steps, with pointwise bootstrap bands; a group of one seed has a line and no band.
+
+    Args:
+        groups: for each label one (steps `[points]`, values `[points]`) a seed.
+        ylabel: the score or metric, with its unit.
+        confidence, repetitions, seed: of the bootstrap.
+
+    Returns:
+        SVG text. BadInput where a group is empty.
+    """
+    _needs(groups, f"learning curves of {ylabel}")
+    for label, curves in groups.items():
+        _needs(curves, f"learning curve of {label}")
+
+    def draw(axes: Axes) -> None:
+        for number, (label, curves) in enumerate(groups.items()):
+            steps, values = shared_grid(curves)
+            band = sample_efficiency_curve(values[:, None, :], confidence=confidence, repetitions=repetitions, seed=seed)
+            _band(axes, steps, band, label, number)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.locator_params(axis="x", nbins=6)
+
+    return _draw(draw, label=f"{ylabel} against {xlabel}: {', '.join(groups)}", height=3.0 + 0.12 * len(groups), series=len(groups))
+
+
+def performance_profiles(groups: Mapping[str, np.ndarray], *, xlabel: str, confidence: float = 0.95, repetitions: int = 2000, seed: int = 0) -> str:
+    """Share of runs above each score, a curve a label, with pointwise bootstrap bands: a curve that lies higher everywhere is better everywhere.
+
+    Args:
+        groups: for each label scores `[runs, tasks]` or `[runs]`, all in the same units.
+        xlabel: the score, with its unit.
+
+    Returns:
+        SVG text. BadInput for no groups, or scores that are empty or not finite.
+    """
+    _needs(groups, "performance profiles")
+    tables = {label: np.asarray(scores, dtype=np.float64) for label, scores in groups.items()}
+    low, high = min(table.min() for table in tables.values()), max(table.max() for table in tables.values())
+    margin = 0.05 * (high - low) or max(abs(high) * 0.05, 0.05)
+    thresholds = np.linspace(low - margin, high + margin, 201)
+
+    def draw(axes: Axes) -> None:
+        for number, (label, table) in enumerate(tables.items()):
+            _band(axes, thresholds, performance_profile(table, thresholds, confidence=confidence, repetitions=repetitions, seed=seed), label, number)
+        axes.set(xlabel=f"{xlabel} threshold", ylabel="share of runs above", ylim=(-0.03, 1.03))
+
+    return _draw(draw, label=f"share of runs above each {xlabel}: {', '.join(groups)}", height=3.0 + 0.12 * len(groups), series=len(groups))
+
+
+def interval_bars(groups: Mapping[str, Interval], *, xlabel: str) -> str:
+    """A row a label: the point, and a bar from the low to the high end of its interval; without an interval the point alone.
+
+    Returns:
+        SVG text. BadInput for no groups.
+    """
+    _needs(groups, f"intervals of {xlabel}")
+
+    def draw(axes: Axes) -> None:
+        for number, interval in enumerate(groups.values()):
+            colour, marker = _style(number)
+            if interval.low is not None and interval.high is not None:
+                axes.barh(number, interval.high - interval.low, left=interval.low, height=0.5, color=colour, alpha=0.35, linewidth=0)
+            axes.plot([interval.point], [number], color=colour, marker=marker, markersize=7, linestyle="none")
+        axes.set_yticks(range(len(groups)), list(groups))
+        axes.use_sticky_edges = False  # bars otherwise stop the margin at their ends, and a point there would be cut
+        axes.margins(x=0.08)
+        axes.set(xlabel=xlabel, ylim=(len(groups) - 0.4, -0.6))
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.locator_params(axis="x", nbins=6)
+
+    return _draw(draw, label=f"{xlabel} with intervals: {', '.join(groups)}", height=0.9 + 0.42 * len(groups), series=1)
+
+
+def pass_at_k_curves(groups: Mapping[str, tuple[Mapping[int, Interval], Mapping[int, Interval] | None]]) -> str:
+    """pass@k against k on a log scale: for each label the trained policy (solid) and, in the same colour, the policy before training (dashed).
+
+    Args:
+        groups: for each label (trained, base), each from k to its Interval; base None where it was not measured.
+
+    Returns:
+        SVG text. BadInput for no groups.
+    """
+    _needs(groups, "pass@k curves")
+    every_k = sorted({k for trained, base in groups.values() for k in [*trained, *(base or {})]})
+    shown = sum(1 + (base is not None) for _, base in groups.values())
+
+    def draw(axes: Axes) -> None:
+        for number, (label, (trained, base)) in enumerate(groups.items()):
+            colour, marker = _style(number)
+            for intervals, name, line in ((trained, label, "-"), (base, f"{label}, before training", "--")):
+                if not intervals:
+                    continue
+                ks = sorted(intervals)
+                axes.plot(
+                    ks,
+                    [intervals[k].point for k in ks],
+                    color=colour,
+                    marker=marker,
+                    linestyle=line,
+                    label=name,
+                    markerfacecolor=colour if line == "-" else "none",
+                )
+                if all(intervals[k].low is not None for k in ks):
+                    axes.fill_between(ks, [intervals[k].low for k in ks], [intervals[k].high for k in ks], color=colour, alpha=0.2, linewidth=0)
+        axes.set_xscale("log", base=2)
+        axes.set(xlabel="k", ylabel="pass@k", ylim=(-0.03, 1.03))
+        axes.xaxis.set_major_locator(FixedLocator(every_k))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+
+    return _draw(draw, label=f"pass@k against k: {', '.join(groups)}", height=3.0 + 0.12 * shown, series=shown)

@@ -1,0 +1,66 @@
+"""What every training loop offers to the runner, and the checks that all share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from operant.core.errors import RunFailed
+
+
+class Learner(Protocol):
+    """A training loop with its whole state.
+
+    Attributes:
+        step: steps done a seed, in the unit of the world (environment steps, updates, iterations).
+        seeds: root seeds on its seed axis.
+        policy: what acts and is evaluated.
+        resume: "bitwise", or "episode-boundary" where an environment cannot give its state.
+        failures: where the batch of a failed update is saved.
+    """
+
+    step: int
+    seeds: list[int]
+    policy: nn.Module
+    resume: str
+    failures: Path | None
+
+    def iterate(self) -> dict[str, Tensor]:
+        """Do one iteration; metrics by name, `[S]` each, on the CPU."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def check_finite(learner: Learner, names: list[str], values: Tensor, batch_of) -> None:
+    """Stop at the first update whose loss is not finite, with its step, term and seed; its batch is saved.
+
+    Args:
+        values: `[K, terms, S]`, the terms of the last K updates, on the CPU.
+        batch_of: from an update's index to its tensors.
+
+    Raises:
+        RunFailed: when a value is NaN or infinite.
+    """
+    bad = ~torch.isfinite(values)
+    if not bad.any():
+        return
+    update, term, seed = (int(index) for index in bad.nonzero()[0])
+    where = ""
+    if learner.failures is not None:
+        learner.failures.mkdir(parents=True, exist_ok=True)
+        path = learner.failures / f"step-{learner.step:012d}.safetensors"
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in batch_of(update).items()}, path)
+        where = f"; its batch is in {path}"
+    raise RunFailed(
+        f"the loss is not finite: term {names[term]!r} was {values[update, term, seed].item()} at step {learner.step}, update {update + 1} of the iteration, "
+        f"seed {learner.seeds[seed]}{where}; the last checkpoint is from before it"
+    )

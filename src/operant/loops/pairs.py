@@ -1,0 +1,103 @@
+"""The pairs loop: supervised objectives over `policy.replay`, on demonstrations of actions or of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from operant import ops
+from operant.core.flat import FlatParameters, adam, load_optimizer_state, optimizer_state
+from operant.core.random import Streams
+from operant.loops.learner import check_finite
+from operant.loops.terms import Term
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A configured supervised loop.
+
+    Attributes:
+        terms: the objective, a list of per-step terms.
+        policy: how the policy network is built; None where the world brings the policy.
+        batch_size: rows an update and seed.
+        reduce: how steps are weighted, a kind of `ops.step_weights`.
+        updates_per_iteration: updates between two looks at the metrics.
+        learning_rate: Adam's; `warmup_steps` raises it linearly from 0.
+    """
+
+    terms: Sequence[Term]
+    policy: Any = None
+    batch_size: int = 256
+    reduce: Literal["token-mean", "sequence-mean"] = "token-mean"
+    updates_per_iteration: int = 100
+    learning_rate: float = 3e-4
+    warmup_steps: int = 0
+    max_grad_norm: float | None = None
+
+    def learner(self, world, seeds: Sequence[int], total_steps: int, device: torch.device) -> PairsLearner:
+        return PairsLearner(self, world, list(seeds), total_steps, device)
+
+
+class PairsLearner:
+    """The loop at work. A step is one update."""
+
+    resume = "bitwise"
+
+    def __init__(self, method: Pairs, world, seeds: list[int], total_steps: int, device: torch.device):
+        self.method, self.world, self.seeds, self.total_steps = method, world, seeds, total_steps
+        self.step = 0
+        self.failures: Path | None = None
+        self.streams = Streams(seeds, device)
+        self.policy = world.policy(method.policy, self.streams).to(device)
+        self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
+        self.optimizer = adam([self.flat], learning_rate=method.learning_rate)
+        self.demonstrations = world.demonstrations(method.batch_size, self.streams)
+        self.needs = frozenset().union(*(term.needs for term in method.terms))
+
+    def iterate(self) -> dict[str, Tensor]:
+        method = self.method
+        values, batches = [], []
+        for _ in range(min(method.updates_per_iteration, self.total_steps - self.step)):
+            inputs, action, mask = self.demonstrations.draw()
+            if method.warmup_steps:
+                for group in self.optimizer.param_groups:
+                    group["lr"] = method.learning_rate * min(1.0, (self.step + 1) / method.warmup_steps)
+            weights = ops.step_weights(mask, method.reduce)
+            self.flat.zero_grad()
+            batch = {"mask": mask, **self.policy.replay(inputs, action, self.needs)}
+            losses = torch.stack([(weights * term(batch)).flatten(1).sum(1) for term in method.terms])
+            losses.sum().backward()
+            if method.max_grad_norm is not None:
+                self.flat.clip_grad_norm(method.max_grad_norm)
+            self.optimizer.step()
+            self.step += 1
+            values.append(losses.detach())
+            batches.append({f"inputs.{name}": x for name, x in inputs.items()} | {"action": action, "mask": mask})
+        stacked = torch.stack(values).cpu()
+        names = [term.name for term in method.terms]
+        check_finite(self, names, stacked, batches.__getitem__)
+        return {f"loss/{name}": stacked[:, place].mean(0) for place, name in enumerate(names)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "streams": self.streams.state_dict(),
+            "policy": dict(self.policy.state_dict()),
+            "optimizer": optimizer_state(self.optimizer),
+            "demonstrations": self.demonstrations.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.streams.load_state_dict(state["streams"])
+        self.policy.load_state_dict(state["policy"])
+        load_optimizer_state(self.optimizer, state["optimizer"])
+        self.demonstrations.load_state_dict(state["demonstrations"])
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,542 @@
+"""The runner: a method, a task and seeds become a run directory, with logs, evaluations, checkpoints and a result, and a stopped run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from operant.core.errors import BadInput, OperantError
+from operant.core.random import Streams
+from operant.core.records import Evaluation
+from operant.core.registry import configure, get_method
+from operant.core.run import RunDirectory, machine
+from operant.evaluate.statistics import iqm, pass_at_k, stratified_bootstrap
+from operant.loops.base_policy import ensure_base_policy
+from operant.loops.learner import Learner
+from operant.loops.track import Tracker, make_trackers
+from operant.worlds import make_world
+
+DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
+PASS_AT = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Interrupted(OperantError):
+    """The person stopped the run; its state is saved."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a listener hears as a run goes on.
+
+    Attributes:
+        phase: "prepare", "train" or "evaluate".
+        step, total: steps a seed.
+        metrics: `[S]` values by name.
+        score: the newest mean score over seeds, and its name.
+    """
+
+    phase: str
+    step: int
+    total: int
+    metrics: dict[str, list[float]]
+    score: tuple[str, float] | None
+    message: str = ""
+
+
+Listener = Callable[[Update], None]
+
+
+class Run:
+    """A run on disk: what `operant.train` returns and `operant.load` opens."""
+
+    def __init__(self, directory: RunDirectory):
+        self.directory = directory
+        self._policies: dict[tuple[str, int], Any] = {}
+        self._world = None
+
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.directory.config
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The object that `operant train --json` prints, None while the run is not finished."""
+        return self.directory.result
+
+    @property
+    def world(self):
+        if self._world is None:
+            self._world = make_world(self.config["task"])
+        return self._world
+
+    def load_policy(self, seed: int | None = None, which: str = "last") -> Any:
+        """The trained policy of one seed (the first by default), `which` being "last" or "best"."""
+        config = self.config
+        seeds = [config["seed"] + index for index in range(config["seeds"])]
+        seed = seeds[0] if seed is None else seed
+        if seed not in seeds:
+            raise BadInput(f"{self.path} has seeds {seeds[0]} to {seeds[-1]}, not {seed}")
+        if (which, seed) not in self._policies:
+            self._policies[which, seed] = _load_policy(self.world, config, self.path / "policies" / which / f"seed-{seed}", seed)
+        return self._policies[which, seed]
+
+    def policy(self, observation, *, seed: int | None = None) -> np.ndarray:
+        """The action of the trained policy's mode at one observation `[D]` or several `[N, D]`."""
+        array = np.asarray(observation, dtype=np.float32)
+        batch = torch.from_numpy(np.atleast_2d(array)).unsqueeze(0)
+        action = self.load_policy(seed).act(batch)[0]
+        return action[0] if array.ndim == 1 else action
+
+    def evaluate(self, *, episodes: int | None = None, seed: int = 0, which: str = "last") -> dict[str, Any]:
+        """Score every seed's policy on fresh episodes or problems: `{"score": …, "episodes"}` as in a run's result."""
+        config = self.config
+        found = []
+        for index in range(config["seeds"]):
+            policy = self.load_policy(config["seed"] + index, which)
+            found.append(self.world.evaluate(policy, 1, **_amount(episodes), seed=seed))
+        evaluation = _stack(found)
+        return {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1]} | summary(evaluation)
+
+
+def train(
+    method: str,
+    task: str | Callable,
+    *,
+    seeds: int = 1,
+    seed: int = 0,
+    steps: int | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    every: int | None = None,
+    keep: int = 2,
+    episodes: int | None = None,
+    track: tuple[str, ...] = (),
+    listener: Listener | None = None,
+    **hyperparameters: Any,
+) -> Run:
+    """Train `method` on `task` for several seeds and return the run.
+
+    Args:
+        method: a key of `operant methods`.
+        task: `scheme:name`, or a callable that makes a Gymnasium environment.
+        seeds: how many; they are `seed, seed + 1, …`.
+        steps: a seed, in the task's unit (environment steps, updates, iterations); rounded down to whole iterations of the method, one at least.
+        out: the run directory; a new one under `runs/` by default.
+        device: "auto", "cpu" or "cuda".
+        threads: of PyTorch; by default one, or every core where seeds are stacked.
+        every: steps between two evaluations and checkpoints; a tenth of `steps` by default.
+        keep: how many checkpoints stay (at least 2).
+        episodes: evaluation episodes (or problems) a seed.
+        track: extra trackers, "tensorboard" or "wandb".
+        listener: hears of progress.
+        hyperparameters: fields of the method's dataclass; values or text.
+
+    Raises:
+        BadInput: anything that cannot be used, before anything is written.
+        RunFailed: the run stopped itself.
+        Interrupted: SIGINT or SIGTERM; the state is saved.
+    """
+    config, world, spine = plan(method, task, seeds=seeds, seed=seed, steps=steps, device=device, threads=threads, every=every, episodes=episodes, hyperparameters=hyperparameters)
+    config |= {"keep": max(2, keep), "track": list(track)}
+    trackers = make_trackers(track)  # a missing package is told before anything is written
+    if out is None:
+        name = f"{method}-{world.task.partition(':')[2]}".replace("/", "-")
+        out = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    directory = RunDirectory.create(out, config | machine(), keep)
+    return _Runner(directory, config, world, spine, trackers, listener).run(resume=False)
+
+
+def plan(method, task, *, seeds=1, seed=0, steps=None, device="auto", threads=None, every=None, episodes=None, hyperparameters=None):
+    """Check everything that can be checked before a run exists; (config, world, spine)."""
+    entry = get_method(method)
+    _positive("seeds", seeds)
+    if seed < 0:
+        raise BadInput(f"--seed {seed}: a seed is 0 or more")
+    for name, value in (("steps", steps), ("every", every), ("episodes", episodes), ("threads", threads)):
+        if value is not None:
+            _positive(name, value)
+    h = configure(method, hyperparameters or {})
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadInput(f"--device {device!r}: auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
+    world = make_world(task)
+    if world.kind not in entry.worlds:
+        from operant.core.registry import methods
+
+        fitting = [key for key, other in methods().items() if world.kind in other.worlds]
+        raise BadInput(f"{method} trains on tasks of kind {', '.join(entry.worlds)}; {world.task} is of kind {world.kind}: take {', '.join(fitting)}")
+    spine = entry.build(h)
+    total = steps if steps is not None else DEFAULT_STEPS[world.kind] if not (world.kind == "text" and entry.spine == "pairs") else 1_500
+    config = {
+        "method": method,
+        "task": world.task,
+        "seeds": seeds,
+        "seed": seed,
+        "steps": total,
+        "step_unit": world.step_unit,
+        "hyperparameters": asdict(h),
+        "device": _device(device, world).type,
+        "threads": threads or (1 if seeds == 1 or not world.stacked else os.cpu_count() or 1),
+        "every": every or max(1, total // 10),
+        "episodes": episodes,
+        "fingerprint": world.fingerprint(),
+    }
+    if not isinstance(task, str):
+        config["task_callable"] = True
+    try:
+        json.dumps(config)
+    except TypeError as error:
+        config["hyperparameters"] = {name: value if _plain(value) else repr(value) for name, value in config["hyperparameters"].items()}
+        config["not_resumable"] = f"a hyper-parameter is a Python object ({error})"
+    return config, world, spine
+
+
+def _plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
+
+
+def resume(path: str | Path, *, task: str | Callable | None = None, listener: Listener | None = None) -> Run:
+    """Go on with a run that was stopped, from its newest whole checkpoint; a finished run is returned as it is.
+
+    Args:
+        task: the environment's callable again, for a run whose task was one.
+    """
+    directory = RunDirectory.open(path)
+    config = directory.config
+    if directory.result is not None:
+        return Run(directory)
+    if config.get("not_resumable"):
+        raise BadInput(f"{path} cannot be resumed: {config['not_resumable']}")
+    if config.get("task_callable") and task is None:
+        raise BadInput(f"{path} trained on a Python callable ({config['task']}): give it again, operant.resume(path, task=…)")
+    world = make_world(task if task is not None else config["task"])
+    if world.fingerprint() != config["fingerprint"]:
+        raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
+    spine = get_method(config["method"]).build(configure(config["method"], config["hyperparameters"]))
+    return _Runner(directory, config, world, spine, make_trackers(tuple(config["track"])), listener).run(resume=True)
+
+
+class _Runner:
+    """One process's work on one run."""
+
+    def __init__(self, directory: RunDirectory, config: dict, world, spine, trackers: list[Tracker], listener: Listener | None):
+        self.directory, self.config, self.world, self.spine, self.trackers = directory, config, world, spine, trackers
+        self.listener = listener or (lambda update: None)
+        seeds = [config["seed"] + index for index in range(config["seeds"])]
+        self.members = [seeds] if world.stacked else [[seed] for seed in seeds]
+        self.member = 0
+        self.finished: list[dict[str, Any]] = []  # of each finished member: its last evaluation, steps
+        self.base: list[dict[str, Any]] = []
+        self.best: dict[str, float] = {}
+        self.seconds = {"total": 0.0, "training": 0.0}
+        self.score: tuple[str, float] | None = None
+        self._stop: int | None = None
+
+    def run(self, *, resume: bool) -> Run:
+        with self.directory.locked(), self._signals():
+            torch.set_num_threads(self.config["threads"])
+            self._say("prepare", 0)
+            ensure_base_policy(self.world, self.config["method"], lambda message: self._say("prepare", 0, message=message))
+            state = self._restore() if resume else None
+            self._began = time.perf_counter()
+            while self.member < len(self.members):
+                self._train_member(state)
+                state = None
+                self.member += 1
+            self.directory.write_result(self._result())
+            for tracker in self.trackers:
+                tracker.close()
+        return Run(self.directory)
+
+    def _restore(self) -> dict | None:
+        try:
+            state, where, damaged = self.directory.checkpoints.load()
+        except BadInput:
+            if self.directory.checkpoints.all():
+                raise
+            self.directory.truncate(dict.fromkeys(self.directory.offsets(), 0))
+            self._say("prepare", 0, message="stopped before its first checkpoint: starting again")
+            return None
+        for line in damaged:
+            self._say("prepare", 0, message=f"{line}; going on from {where.name}")
+        run = state["run"]
+        self.member, self.finished, self.base, self.best, self.seconds = run["member"], run["finished"], run["base"], run["best"], run["seconds"]
+        self.directory.truncate(run["offsets"])
+        return state["learner"]
+
+    def _train_member(self, state: dict | None) -> None:
+        seeds, config = self.members[self.member], self.config
+        learner: Learner = self.spine.learner(self.world, seeds, config["steps"], torch.device(config["device"]))
+        learner.failures = self.directory.path / "failures"
+        try:
+            if state is not None:
+                learner.load_state_dict(state)
+            else:
+                self._manifest(learner)
+                if self.world.kind in ("text", "sequences"):
+                    self._evaluate(learner, base=True)
+            every, total = config["every"], config["steps"]
+            while not self._done(learner, total):
+                before, started = learner.step, time.perf_counter()
+                metrics = learner.iterate()
+                self.seconds["training"] += time.perf_counter() - started
+                self._log(learner, seeds, metrics)
+                done = self._done(learner, total)
+                if done or learner.step // every > before // every:
+                    evaluation = self._evaluate(learner)
+                    self._keep_policies(learner, seeds, evaluation)
+                    if done:
+                        self._finish_member(learner, evaluation)
+                    self._checkpoint(learner)
+                elif self._stop is not None:
+                    self._checkpoint(learner)
+                if self._stop is not None and not done:
+                    raise Interrupted(f"stopped at step {learner.step} of {total}, state saved; go on with: operant resume {self.directory.path}")
+        finally:
+            learner.close()
+
+    @staticmethod
+    def _done(learner: Learner, total: int) -> bool:
+        """Whether another whole iteration would pass the last step."""
+        if learner.step == 0:
+            return False
+        ahead = getattr(getattr(learner, "source", None), "steps_per_sample", 1)
+        return learner.step + ahead > total
+
+    def _manifest(self, learner: Learner) -> None:
+        path = self.directory.path / "run.json"
+        whole = self.directory.config | {"resume": learner.resume}
+        path.with_name(".run.json").write_text(json.dumps(whole, indent=1))
+        os.replace(path.with_name(".run.json"), path)
+
+    def _log(self, learner: Learner, seeds: list[int], metrics: dict[str, torch.Tensor]) -> None:
+        columns = {name: value.double().tolist() for name, value in metrics.items()}
+        elapsed = round(self.seconds["training"], 3)
+        rows = [
+            {"step": learner.step, "seed": seed, "seconds": elapsed} | {name: values[place] for name, values in columns.items() if values[place] == values[place]}
+            for place, seed in enumerate(seeds)
+        ]
+        self.directory.append("metrics.jsonl", rows)
+        for tracker in self.trackers:
+            tracker.log(rows)
+        self._say("train", learner.step, columns)
+
+    def _evaluate(self, learner: Learner, *, base: bool = False) -> Evaluation:
+        self._say("evaluate", learner.step)
+        seeds = self.members[self.member]
+        evaluation = self.world.evaluate(learner.policy, len(seeds), **_amount(self.config["episodes"]))
+        rows = []
+        for place, seed in enumerate(seeds):
+            values = evaluation.values[place]
+            row = {"step": learner.step, "seed": seed, "score": evaluation.score, "value": float(values.mean()), "values": values.tolist(), "base": base}
+            if "correct" in evaluation.details:
+                row["pass_at_k"] = _pass_at(evaluation, place)
+                row["correct"], row["samples"] = np.asarray(evaluation.details["correct"][place]).tolist(), int(evaluation.details["samples"])
+            rows.append(row)
+        self.directory.append("evaluations.jsonl", rows)
+        for tracker in self.trackers:
+            tracker.log([{"step": row["step"], "seed": row["seed"], f"evaluation/{row['score']}": row["value"]} for row in rows])
+        if base:
+            self.base += [{"value": row["value"], "pass_at_k": row.get("pass_at_k")} for row in rows]
+        self.score = (evaluation.score, float(evaluation.values.mean()))
+        self._say("train", learner.step)
+        return evaluation
+
+    def _keep_policies(self, learner: Learner, seeds: list[int], evaluation: Evaluation) -> None:
+        folder = self.directory.path / "policies"
+        for place, seed in enumerate(seeds):
+            value = float(evaluation.values[place].mean())
+            kinds = ["last"]
+            if value > self.best.get(str(seed), -float("inf")):
+                self.best[str(seed)] = value
+                kinds.append("best")
+            for kind in kinds:
+                _save_policy(self.world, learner.policy, place, folder / kind / f"seed-{seed}")
+
+    def _finish_member(self, learner: Learner, evaluation: Evaluation) -> None:
+        seeds = self.members[self.member]
+        for place, seed in enumerate(seeds):
+            found = {"seed": seed, "step": learner.step, "score": evaluation.score, "value": float(evaluation.values[place].mean())}
+            if "correct" in evaluation.details:
+                found["pass_at_k"] = _pass_at(evaluation, place)
+            self.finished.append(found)
+        describe = getattr(getattr(learner, "source", None), "describe", None)
+        if describe is not None and learner.rollout is not None:
+            self.directory.append("completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in describe(learner.rollout)])
+        if self.member == 0 and self.world.kind in ("gym", "data"):
+            self._video(learner, seeds[0])
+
+    def _video(self, learner: Learner, seed: int) -> None:
+        """One episode of the first seed as an animation, where the environment can draw."""
+        policy = learner.policy
+        seeds = len(self.members[0])
+
+        def act(observation: np.ndarray) -> np.ndarray:
+            batch = torch.as_tensor(observation, dtype=torch.float32).view(1, 1, -1).expand(seeds, 1, -1)
+            return policy.act(batch)[0, 0]
+
+        frames = self.world.render(act, seed=0, max_steps=500)
+        if frames:
+            from PIL import Image
+
+            pictures = [Image.fromarray(frame).resize((300, round(300 * frame.shape[0] / frame.shape[1]))) for frame in frames[::4]]
+            folder = self.directory.path / "videos"
+            folder.mkdir(exist_ok=True)
+            pictures[0].save(folder / f"seed-{seed}.gif", save_all=True, append_images=pictures[1:], duration=80, loop=0)
+
+    def _checkpoint(self, learner: Learner) -> None:
+        self.seconds["total"] += time.perf_counter() - self._began
+        self._began = time.perf_counter()
+        run = {
+            "member": self.member,
+            "finished": self.finished,
+            "base": self.base,
+            "best": self.best,
+            "seconds": dict(self.seconds),
+            "offsets": self.directory.offsets(),
+        }
+        self.directory.checkpoints.save(self.member * self.config["steps"] + learner.step, {"learner": learner.state_dict(), "run": run})
+
+    def _result(self) -> dict[str, Any]:
+        config = self.config
+        self.seconds["total"] += time.perf_counter() - self._began
+        values = np.array([[found["value"]] for found in self.finished])
+        steps = self.finished[0]["step"]
+        result = {"run": str(self.directory.path), "method": config["method"], "task": config["task"], "seeds": config["seeds"], "steps": steps}
+        result["score"] = _score(self.finished[0]["score"], values)
+        result["seconds"] = round(self.seconds["total"], 3)
+        result["steps_per_second"] = round(steps * config["seeds"] / max(self.seconds["training"], 1e-9), 3)
+        if self.base:
+            result["base"] = _score(self.finished[0]["score"], np.array([[found["value"]] for found in self.base]))
+        if "pass_at_k" in self.finished[0]:
+            result["pass_at_k"] = {
+                name: {k: float(np.mean([found["pass_at_k"][k] for found in group])) for k in group[0]["pass_at_k"]}
+                for name, group in (("policy", self.finished), ("base", self.base))
+            }
+        return result
+
+    def _say(self, phase: str, step: int, metrics: dict[str, list[float]] | None = None, message: str = "") -> None:
+        done = self.member * self.config["steps"]
+        self.listener(Update(phase, done + step, self.config["steps"] * len(self.members), metrics or {}, self.score, message))
+
+    @contextmanager
+    def _signals(self):
+        """SIGINT and SIGTERM end the run at the next iteration, with its state saved; a second one ends it at once."""
+
+        def stop(number, frame):
+            if self._stop is not None:
+                raise KeyboardInterrupt
+            self._stop = number
+
+        previous = {}
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                previous[number] = signal.signal(number, stop)
+        except ValueError:  # not in the main thread: whoever runs us handles signals
+            previous = {}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def _positive(name: str, value: int) -> None:
+    if value < 1:
+        raise BadInput(f"--{name} {value}: it must be 1 or more")
+
+
+def _amount(episodes: int | None) -> dict[str, int]:
+    return {} if episodes is None else {"episodes": episodes}
+
+
+def _device(device: str, world) -> torch.device:
+    """Small networks on the CPU, language models on the accelerator where there is one."""
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if world.kind == "text" and torch.cuda.is_available() else "cpu")
+
+
+def _score(name: str, values: np.ndarray) -> dict[str, Any]:
+    """The score object of a result: IQM over seeds and its bootstrap interval."""
+    interval = stratified_bootstrap(values, iqm)
+    return {"name": name, "iqm": interval.point, "low": interval.low, "high": interval.high, "per_seed": values[:, 0].tolist()}
+
+
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as in a run's result: the score object, and pass@k for text."""
+    found = {"score": _score(evaluation.score, evaluation.values.mean(1, keepdims=True))}
+    if "correct" in evaluation.details:
+        rows = [_pass_at(evaluation, place) for place in range(len(evaluation.values))]
+        found["pass_at_k"] = {k: float(np.mean([row[k] for row in rows])) for k in rows[0]}
+    return found
+
+
+def _pass_at(evaluation: Evaluation, place: int) -> dict[str, float]:
+    samples = int(evaluation.details["samples"])
+    correct = np.asarray(evaluation.details["correct"][place])
+    return {str(k): float(np.mean(pass_at_k(samples, correct, k))) for k in PASS_AT if k <= samples}
+
+
+def _stack(found: list[Evaluation]) -> Evaluation:
+    details = {name: np.concatenate([np.atleast_2d(item.details[name]) for item in found]) for name in found[0].details if name != "samples"}
+    if "samples" in found[0].details:
+        details["samples"] = found[0].details["samples"]
+    return Evaluation(found[0].score, np.concatenate([item.values for item in found]), details)
+
+
+def _save_policy(world, policy, place: int, folder: Path) -> None:
+    """One seed's policy, written beside and renamed."""
+    if not isinstance(policy, torch.nn.Module):
+        return
+    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    if world.stacked:
+        save_file({name: value[place : place + 1].contiguous().clone() for name, value in policy.state_dict().items()}, temporary / "policy.safetensors")
+    else:
+        world.save_policy(policy, temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(temporary, folder)
+
+
+def _load_policy(world, config: dict, folder: Path, seed: int) -> Any:
+    spine = get_method(config["method"]).build(configure(config["method"], config["hyperparameters"]))
+    if not world.stacked:
+        return world.load_policy(folder)
+    if type(spine).__name__ == "FixedPolicy":
+        return spine.policy(world)
+    policy = world.policy(spine.policy, Streams([seed]))
+    try:
+        policy.load_state_dict(load_file(folder / "policy.safetensors"))
+    except FileNotFoundError:
+        raise BadInput(f"no policy in {folder}: the run has not been evaluated yet; go on with `operant resume {folder.parent.parent.parent}`") from None
+    except (RuntimeError, SafetensorError) as error:
+        raise BadInput(f"{folder}/policy.safetensors does not fit {config['method']} on {config['task']}: {error}".splitlines()[0]) from error
+    return policy

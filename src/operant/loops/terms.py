@@ -1,0 +1,90 @@
+"""Objective terms of the policy-gradient and pairs loops: one number a step, to be minimised.
+
+A term is a callable `(batch) → [S, …]` with a `name` and the set `needs` of what `policy.replay` (or the reference policy) must compute for it. It never normalises:
+the reducer owns every denominator. `batch` holds, by name: log_prob (new), old_log_prob, advantage, mask, and what was asked for: entropy, value, old_value, return,
+reference_log_prob, logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+from torch import Tensor
+
+from operant import ops
+
+Batch = dict[str, Tensor]
+
+
+class Term(Protocol):
+    name: str
+    needs: frozenset[str]
+
+    def __call__(self, batch: Batch) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class ClippedRatio:
+    """PPO's clipped surrogate (arXiv:1707.06347, eq. 7), with bounds of their own above and below."""
+
+    low: float = 0.2
+    high: float = 0.2
+    name: ClassVar[str] = "policy"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return ops.clipped_ratio_loss(batch["log_prob"], batch["old_log_prob"], batch["advantage"], clip_low=self.low, clip_high=self.high)
+
+
+@dataclass(frozen=True)
+class SquaredValueError:
+    """`coefficient · (V(s) − return)²`."""
+
+    coefficient: float = 0.5
+    name: ClassVar[str] = "value"
+    needs: ClassVar[frozenset[str]] = frozenset({"value"})
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return self.coefficient * (batch["value"] - batch["return"]).square()
+
+
+@dataclass(frozen=True)
+class EntropyBonus:
+    """`−coefficient · entropy` of the policy at each step."""
+
+    coefficient: float = 0.01
+    name: ClassVar[str] = "entropy"
+    needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return -self.coefficient * batch["entropy"]
+
+
+@dataclass(frozen=True)
+class KLToReference:
+    """`coefficient` times a per-step estimate of KL(policy ‖ reference), in the loss.
+
+    Args:
+        estimator: "k1", "k2" or "k3". On policy, the gradient of k1 in a loss is zero in the mean, that of k2 is the reverse KL's, that of k3 the forward KL's.
+    """
+
+    coefficient: float = 0.04
+    estimator: Literal["k1", "k2", "k3"] = "k3"
+    name: ClassVar[str] = "kl"
+    needs: ClassVar[frozenset[str]] = frozenset({"reference_log_prob"})
+
+    def __call__(self, batch: Batch) -> Tensor:
+        estimate = {"k1": ops.kl_k1, "k2": ops.kl_k2, "k3": ops.kl_k3}[self.estimator]
+        return self.coefficient * estimate(batch["log_prob"], batch["reference_log_prob"])
+
+
+@dataclass(frozen=True)
+class NegativeLogLikelihood:
+    """`−log π(a|s)` of demonstrated actions or tokens."""
+
+    name: ClassVar[str] = "negative_log_likelihood"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return -batch["log_prob"]

@@ -1,0 +1,59 @@
+"""PPO: many epochs of minibatch updates on fresh experience, kept near the policy that acted by clipping the likelihood ratio.
+
+Paper: Schulman et al. 2017, arXiv:1707.06347; the objective is eq. 9 with the clipped surrogate of eq. 7, the advantage is GAE (arXiv:1506.02438, eq. 16).
+Departures from the paper and from the authors' code: advantages are normalised over the rollout rather than over each minibatch, so that the loss does not depend on how a
+batch is cut; the value loss is not clipped; one learning rate, constant unless `anneal`. Adam's epsilon is 1e-5, as in the authors' code. Time limits bootstrap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operant.core.registry import method
+from operant.loops.credit import GAE
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import ClippedRatio, EntropyBonus, SquaredValueError
+from operant.nets.actors import ActorCriticNet
+from operant.worlds.gym.collect import Steps
+
+
+@dataclass(frozen=True)
+class PPO:
+    environments: int = 8  # copies of the environment a seed
+    rollout_length: int = 128  # steps of each copy between updates
+    epochs: int = 4  # passes over each rollout
+    minibatches: int = 4  # optimiser steps in each pass
+    learning_rate: float = 3e-4  # Adam's
+    anneal: bool = False  # lower the learning rate linearly to 0 at the last step
+    gamma: float = 0.99  # discount a step
+    lam: float = 0.95  # lambda of GAE
+    clip: float = 0.2  # the ratio's distance from 1 beyond which it is cut
+    value_coefficient: float = 0.5  # weight of the squared value error
+    entropy_coefficient: float = 0.0  # weight of the entropy bonus
+    max_grad_norm: float = 0.5  # L2, over all parameters of a seed
+    hidden: tuple[int, ...] = (64, 64)  # widths of the two towers
+    normalize_observation: bool = False  # running mean and deviation of observations
+    normalize_reward: bool = False  # divide rewards by the running deviation of their discounted sum
+    workers: int = 1  # processes that step the environments
+
+    def __post_init__(self):
+        if self.environments * self.rollout_length < self.minibatches:
+            raise ValueError(f"{self.minibatches} minibatches need as many steps; environments × rollout_length is {self.environments * self.rollout_length}")
+
+
+@method("ppo", family="online", paper="arXiv:1707.06347", worlds=("gym",))
+def ppo(h: PPO) -> PolicyGradient:
+    return PolicyGradient(
+        policy=ActorCriticNet(hidden=h.hidden, normalize=h.normalize_observation),
+        sample=Steps(h.environments, h.rollout_length, h.normalize_reward, h.gamma),
+        credit=GAE(h.gamma, h.lam),
+        terms=[ClippedRatio(h.clip, h.clip), SquaredValueError(h.value_coefficient), *([EntropyBonus(h.entropy_coefficient)] if h.entropy_coefficient else [])],
+        normalize_advantage=True,
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        learning_rate=h.learning_rate,
+        anneal=h.anneal,
+        adam_eps=1e-5,
+        max_grad_norm=h.max_grad_norm,
+        workers=h.workers,
+    )

@@ -1,0 +1,18 @@
+"""Uniformly random actions: the baseline below which nothing has been learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operant.core.registry import method
+from operant.loops.fixed import FixedPolicy
+
+
+@dataclass(frozen=True)
+class Random:
+    pass
+
+
+@method("random", name="Random actions", family="online", paper="none", worlds=("gym", "data"), baseline=True)
+def random(h: Random) -> FixedPolicy:
+    return FixedPolicy(policy=lambda world: world.random_policy())

@@ -1,0 +1,60 @@
+"""Running normalisers, one a seed, as modules: they travel with the policy and live in its checkpoint."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class RunningNormalizer(nn.Module):
+    """Running mean and variance of vectors a seed, merged batch by batch (Chan et al., parallel variance).
+
+    Args:
+        seeds: S.
+        size: D.
+        clip: normalised values are clipped to ±clip.
+    """
+
+    def __init__(self, seeds: int, size: int, clip: float = 10.0):
+        super().__init__()
+        self.clip = clip
+        self.register_buffer("mean", torch.zeros(seeds, size, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(seeds, size, dtype=torch.float64))
+        self.register_buffer("count", torch.full((seeds, 1), 1e-4, dtype=torch.float64))
+        self._refresh()
+
+    def update(self, values: Tensor, mask: Tensor) -> None:
+        """Take in `values [S, …, D]` where `mask [S, …]` is True."""
+        x, weight = values.flatten(1, -2).double(), mask.flatten(1).double().unsqueeze(-1)
+        count = weight.sum(1)
+        mean = (x * weight).sum(1) / count.clamp(min=1)
+        variance = ((x - mean.unsqueeze(1)).square() * weight).sum(1) / count.clamp(min=1)
+        total = self.count + count
+        delta = mean - self.mean
+        spread = self.variance * self.count + variance * count + delta.square() * self.count * count / total
+        self.mean += delta * count / total
+        self.variance.copy_(spread / total)
+        self.count.copy_(total)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._shift, self._scale = self.mean.float(), (self.variance + 1e-8).rsqrt().float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x [S, …, D]`, normalised and clipped."""
+        lead = (slice(None), *[None] * (x.ndim - 2))
+        return ((x - self._shift[lead]) * self._scale[lead]).clamp(-self.clip, self.clip)
+
+    def scale(self, x: Tensor) -> Tensor:
+        """`x [S, …, D]` over the running standard deviation, not centred (rewards)."""
+        lead = (slice(None), *[None] * (x.ndim - 2))
+        return (x * self._scale[lead]).clamp(-self.clip, self.clip)
+
+    def load_state_dict(self, state, *args, **kwargs):  # noqa: D102
+        result = super().load_state_dict(state, *args, **kwargs)
+        self._refresh()
+        return result
+
+    def _load_from_state_dict(self, *args, **kwargs):
+        super()._load_from_state_dict(*args, **kwargs)
+        self._refresh()

@@ -1,0 +1,43 @@
+"""Pure tensor functions, one equation each. They import torch alone and take any leading axes; time, where there is one, is the last axis."""
+
+from operant.ops.advantage import gae, group_normalized_advantage, normalize
+from operant.ops.distribution import (
+    categorical_log_prob,
+    gaussian_entropy,
+    gaussian_log_prob,
+    tanh_gaussian_log_prob,
+    tanh_log_det,
+    token_log_prob_and_entropy,
+)
+from operant.ops.divergence import categorical_kl, entropy_from_logits, kl_k1, kl_k2, kl_k3
+from operant.ops.policy import advantage_weight, clipped_ratio_loss, policy_ratio, ratio_clip_fraction
+from operant.ops.reduce import step_weights
+from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
+
+__all__ = [
+    "advantage_weight",
+    "categorical_kl",
+    "categorical_log_prob",
+    "clipped_ratio_loss",
+    "clipped_value_loss",
+    "entropy_from_logits",
+    "expectile_loss",
+    "gae",
+    "gaussian_entropy",
+    "gaussian_log_prob",
+    "group_normalized_advantage",
+    "huber_loss",
+    "kl_k1",
+    "kl_k2",
+    "kl_k3",
+    "normalize",
+    "policy_ratio",
+    "ratio_clip_fraction",
+    "soft_value",
+    "step_weights",
+    "tanh_gaussian_log_prob",
+    "tanh_log_det",
+    "td_target",
+    "temperature_loss",
+    "token_log_prob_and_entropy",
+]

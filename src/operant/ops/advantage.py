@@ -1,0 +1,85 @@
+"""Advantages: how much better a step, or an answer, was than expected."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def gae(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, truncated: Tensor, *, gamma: float, lam: float) -> Tensor:
+    """Generalised advantage estimation (arXiv:1506.02438, eq. 16, cut at the ends of episodes).
+
+    delta_t = r_t + gamma (1 - terminated_t) V(s'_t) - V(s_t);  A_t = delta_t + gamma lam (1 - ended_t) A_{t+1}, where ended is terminated or truncated.
+    Truncation bootstraps from `next_value`, termination does not (and whatever `next_value` holds there is ignored, NaN included).
+
+    Args:
+        reward, value: `[..., T]`, V of the observation that was acted on.
+        next_value: `[..., T]`, V of the true outcome of step t: the last observation of an episode, not the first of the next one.
+        terminated, truncated: `[..., T]` bool.
+        gamma: discount, 0 to 1.
+        lam: 0 (one-step error) to 1 (return minus value).
+
+    Returns:
+        `[..., T]`, the dtype of `value`. The steps after the last one are taken to add nothing beyond its own `next_value`.
+    """
+    delta = reward + gamma * next_value.masked_fill(terminated, 0.0) - value
+    decay = torch.full_like(delta, gamma * lam).masked_fill_(terminated | truncated, 0.0)
+    # Time first and contiguous: each turn of the loop is one fused operation on one dense slice.
+    deltas = delta.movedim(-1, 0).contiguous().unbind(0)
+    decays = decay.movedim(-1, 0).contiguous().unbind(0)
+    advantage = deltas[-1]
+    out = [advantage]
+    for delta_t, decay_t in zip(deltas[-2::-1], decays[-2::-1], strict=True):
+        advantage = torch.addcmul(delta_t, decay_t, advantage)
+        out.append(advantage)
+    return torch.stack(out[::-1], dim=-1)
+
+
+def group_normalized_advantage(score: Tensor, mask: Tensor | None = None, *, normalize_std: bool = True, eps: float = 1e-6) -> Tensor:
+    """Group-relative advantage (GRPO, arXiv:2402.03300, section 4.1.2): (score - group mean) / (group standard deviation + eps).
+
+    The paper writes std without a divisor; this is the sample standard deviation (K - 1), as in TRL's trainer. Without `normalize_std` it is the centred score
+    of Dr. GRPO (arXiv:2503.20783). A group whose scores are all equal gets exactly 0, however large the rounding error of its mean.
+
+    Args:
+        score: `[..., K]`, one a member of the group.
+        mask: `[..., K]` bool; members that are False get 0 and enter neither the mean nor the standard deviation (their score may be NaN). None: all.
+        normalize_std: divide by the standard deviation.
+        eps: added to the standard deviation, in units of the score.
+
+    Returns:
+        `[..., K]`.
+    """
+    mask = torch.ones_like(score, dtype=torch.bool) if mask is None else mask.bool()
+    score = score.masked_fill(~mask, 0.0)
+    count = mask.sum(-1, keepdim=True)
+    centred = (score - score.sum(-1, keepdim=True) / count.clamp(min=1)).masked_fill(~mask, 0.0)
+    highest = score.masked_fill(~mask, -torch.inf).amax(-1, keepdim=True)
+    lowest = score.masked_fill(~mask, torch.inf).amin(-1, keepdim=True)
+    centred = centred.masked_fill(highest <= lowest, 0.0)
+    if not normalize_std:
+        return centred
+    std = (centred.square().sum(-1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
+    return centred / (std + eps)
+
+
+def normalize(x: Tensor, mask: Tensor | None = None, *, dim: int | tuple[int, ...], eps: float = 1e-8) -> Tensor:
+    """Shift and scale to mean 0 and (population) standard deviation 1 over the axes `dim`: (x - mean) / (std + eps).
+
+    Args:
+        x: any shape.
+        mask: the shape of `x`, bool; elements that are False get 0 and are left out of both statistics. None: all.
+        dim: axis or axes that share one mean and one standard deviation.
+        eps: added to the standard deviation, in units of x.
+
+    Returns:
+        The shape of `x`. Where nothing varies, 0 up to rounding divided by eps.
+    """
+    if mask is None:
+        centred = x - x.mean(dim, keepdim=True)
+        return centred / (centred.square().mean(dim, keepdim=True).sqrt() + eps)
+    mask = mask.bool()
+    count = mask.sum(dim, keepdim=True).clamp(min=1)
+    x = x.masked_fill(~mask, 0.0)
+    centred = (x - x.sum(dim, keepdim=True) / count).masked_fill(~mask, 0.0)
+    return centred / ((centred.square().sum(dim, keepdim=True) / count).sqrt() + eps)

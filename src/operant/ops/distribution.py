@@ -1,0 +1,63 @@
+"""Log-probabilities and entropies of the action distributions, in nats, from their parameters."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def gaussian_log_prob(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Log-density of a diagonal Gaussian, summed over the last axis: sum_i -((x - mean) / std)^2 / 2 - log std - log(2 pi) / 2.
+
+    Args:
+        x, mean: `[..., A]`.
+        log_std: `[..., A]` or anything that broadcasts to it, such as `[A]`.
+    """
+    return (-0.5 * ((x - mean) * (-log_std).exp()).square() - log_std - _HALF_LOG_2PI).sum(-1)
+
+
+def gaussian_entropy(log_std: Tensor) -> Tensor:
+    """Entropy of a diagonal Gaussian, `[..., A]` -> `[...]`: sum_i log std_i + (1 + log(2 pi)) / 2."""
+    return (log_std + (0.5 + _HALF_LOG_2PI)).sum(-1)
+
+
+def tanh_log_det(u: Tensor) -> Tensor:
+    """Log-determinant of a = tanh(u), `[..., A]` -> `[...]`: sum_i log(1 - tanh(u_i)^2), by the identity 2 (log 2 - u - softplus(-2 u)).
+
+    The identity (SAC, arXiv:1812.05905, appendix C, made stable) is exact where tanh(u) rounds to 1 and the formula as written gives log 0.
+    """
+    return (2 * (math.log(2) - u - F.softplus(-2 * u))).sum(-1)
+
+
+def tanh_gaussian_log_prob(u: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Log-density of the action tanh(u), u drawn from a diagonal Gaussian (SAC, arXiv:1812.05905, eq. 26), `[..., A]` -> `[...]`.
+
+    Args:
+        u: the draw before tanh; arguments otherwise as `gaussian_log_prob`.
+    """
+    return gaussian_log_prob(u, mean, log_std) - tanh_log_det(u)
+
+
+def categorical_log_prob(logits: Tensor, action: Tensor) -> Tensor:
+    """Log-probability of `action` under softmax(logits): logits `[..., K]`, action `[...]` int64 in [0, K) -> `[...]`."""
+    return logits.gather(-1, action.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
+
+
+def token_log_prob_and_entropy(logits: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of the token drawn and the entropy of its whole distribution, from one log-softmax.
+
+    Args:
+        logits: `[..., V]`; -inf is a probability of 0.
+        token: `[...]` int64 in [0, V).
+
+    Returns:
+        (log_prob, entropy), each `[...]`.
+    """
+    log_p = logits.log_softmax(-1)
+    entropy = -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(-1)
+    return log_p.gather(-1, token.unsqueeze(-1)).squeeze(-1), entropy

@@ -1,0 +1,57 @@
+"""Objectives of a policy, a number a step. None of them averages: the reducer owns every denominator."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def policy_ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
+    """Likelihood ratio pi(a|s) / pi_old(a|s) of each step (arXiv:1707.06347, section 3.1).
+
+    Args:
+        log_prob: `[...]`, log-probability under the policy being trained, with gradient.
+        old_log_prob: `[...]`, under the policy that acted.
+    """
+    return (log_prob - old_log_prob).exp()
+
+
+def clipped_ratio_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
+    """Clipped surrogate (PPO, arXiv:1707.06347, eq. 7), to be minimised: -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A).
+
+    The bounds may differ (clip-higher, arXiv:2503.14476, eq. 8); PPO's epsilon is both.
+
+    Args:
+        log_prob, old_log_prob: `[...]` as in `policy_ratio`.
+        advantage: `[...]`, without gradient.
+        clip_low: how far the ratio may fall below 1 before a negative advantage stops pushing, 0 to 1.
+        clip_high: how far it may rise above 1 before a positive advantage stops pushing, >= 0.
+
+    Returns:
+        `[...]`, a loss a step.
+    """
+    ratio = policy_ratio(log_prob, old_log_prob)
+    return -torch.minimum(ratio * advantage, ratio.clamp(1 - clip_low, 1 + clip_high) * advantage)
+
+
+def ratio_clip_fraction(log_prob: Tensor, old_log_prob: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
+    """Whether each step's ratio lies outside [1 - clip_low, 1 + clip_high]: 1.0 or 0.0 a step, whose weighted mean is the clip fraction.
+
+    Args:
+        as `clipped_ratio_loss`. The result has no gradient.
+    """
+    ratio = policy_ratio(log_prob.detach(), old_log_prob)
+    return ((ratio < 1 - clip_low) | (ratio > 1 + clip_high)).to(log_prob.dtype)
+
+
+def advantage_weight(advantage: Tensor, *, beta: float, max_weight: float) -> Tensor:
+    """Weight of advantage-weighted regression, min(exp(beta A), max_weight) (IQL, arXiv:2110.06169, eq. 7; AWR, arXiv:1910.00177).
+
+    Args:
+        advantage: `[...]`, Q - V.
+        beta: inverse temperature, >= 0; 0 is behaviour cloning.
+        max_weight: upper bound, > 0 (IQL's authors use 100). The exponent is bounded, so nothing overflows.
+    """
+    return (beta * advantage).clamp(max=math.log(max_weight)).exp()

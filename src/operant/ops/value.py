@@ -1,0 +1,80 @@
+"""Targets and losses of value functions, a number an element. None of them averages."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def td_target(reward: Tensor, next_value: Tensor, terminated: Tensor, *, gamma: float | Tensor) -> Tensor:
+    """Bellman target r + gamma (1 - terminated) V(s'). Truncation is not an argument: it bootstraps.
+
+    Args:
+        reward: `[...]`; for n steps, their discounted sum.
+        next_value: `[...]`, value of the true next observation; ignored where terminated, NaN included.
+        terminated: `[...]` bool.
+        gamma: discount, 0 to 1; a tensor `[...]` of gamma^n for n-step targets.
+    """
+    return reward + gamma * next_value.masked_fill(terminated, 0.0)
+
+
+def expectile_loss(error: Tensor, *, expectile: float) -> Tensor:
+    """Asymmetric squared loss |tau - 1(u < 0)| u^2 (IQL, arXiv:2110.06169, eq. 4).
+
+    Args:
+        error: `[...]`, u = target - prediction.
+        expectile: tau, 0 to 1; 0.5 is half the squared error, near 1 it regresses onto the upper end of the targets.
+    """
+    return (expectile - (error < 0).to(error.dtype)).abs() * error.square()
+
+
+def huber_loss(error: Tensor, *, delta: float) -> Tensor:
+    """Huber's loss (Ann. Math. Statist. 35, 1964): u^2 / 2 where |u| <= delta, delta (|u| - delta / 2) beyond.
+
+    Args:
+        error: `[...]`.
+        delta: where the quadratic becomes linear, > 0, in units of the error.
+    """
+    size = error.abs()
+    inner = size.clamp(max=delta)
+    return inner * (size - 0.5 * inner)
+
+
+def clipped_value_loss(value: Tensor, old_value: Tensor, target: Tensor, *, clip: float) -> Tensor:
+    """PPO's clipped value loss: max((V - R)^2, (V_old + clip(V - V_old, -c, c) - R)^2) / 2.
+
+    Not in the paper: it is from the authors' code (openai/baselines, ppo2), which also has the half.
+
+    Args:
+        value: `[...]`, with gradient. old_value: `[...]`, when the data was collected. target: `[...]`, the return R.
+        clip: how far the value may move in one iteration, > 0, in units of the return.
+    """
+    clipped = old_value + (value - old_value).clamp(-clip, clip)
+    return 0.5 * torch.maximum((value - target).square(), (clipped - target).square())
+
+
+def soft_value(q_values: Tensor, log_prob: Tensor, alpha: Tensor | float, dim: int) -> Tensor:
+    """Soft state value of one sampled action, min_i Q_i(s, a) - alpha log pi(a|s) (SAC, arXiv:1812.05905, eq. 3, with the minimum of section 6).
+
+    Its negative is the policy's loss (eq. 7); in the Bellman target it stands for V(s').
+
+    Args:
+        q_values: an ensemble along axis `dim`, the other axes those of `log_prob`.
+        log_prob: `[...]`.
+        alpha: temperature, >= 0; a number or a tensor that broadcasts.
+        dim: the ensemble's axis in `q_values`.
+    """
+    return q_values.amin(dim) - alpha * log_prob
+
+
+def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
+    """Dual objective of the temperature (SAC, arXiv:1812.05905, eq. 18), in log alpha as in the authors' code: -log alpha (log pi + target entropy).
+
+    Minimised, it raises alpha while the policy's entropy is below the target. The paper multiplies by alpha itself; by its logarithm the step does not shrink with alpha.
+
+    Args:
+        log_alpha: broadcasts with `log_prob`; alone has a gradient.
+        log_prob: `[...]`, of actions of the current policy.
+        target_entropy: nats; the paper takes minus the number of action dimensions.
+    """
+    return -log_alpha * (log_prob.detach() + target_entropy)

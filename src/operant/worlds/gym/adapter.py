@@ -1,0 +1,457 @@
+"""Any Gymnasium environment as rows that restart by themselves: single environments, the user's vector environments, and the choice between these and
+the native ones.
+
+Rows are stepped one after the other and reset at once where an episode ended, so that every transition carries its true outcome. Gymnasium's own automatic resets
+are used only where a vector environment already has them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Sequence
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import DependencyNotInstalled
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import PassiveEnvChecker
+
+from operant.core.errors import BadInput, OperantError, unknown
+from operant.core.random import derive_seed
+from operant.worlds.gym import snapshot
+from operant.worlds.gym.check import Reader, one_line, place, raised, supported, time_limit
+from operant.worlds.gym.environments import Environments, Step
+from operant.worlds.gym.native import NATIVE
+
+
+class _Actions:
+    """Turns the policy's actions into what the environment takes: counted from the space's start, or clipped to its bounds in its own type and shape."""
+
+    def __init__(self, name: str, space: spaces.Space, rows: int):
+        self._name, self._rows = name, rows
+        self._discrete = isinstance(space, spaces.Discrete)
+        if self._discrete:
+            self._count, self._start = int(space.n), space.start
+        else:
+            self._low, self._high, self._type, self._shape = space.low.reshape(-1), space.high.reshape(-1), space.dtype, (rows, *space.shape)
+
+    def __call__(self, action: np.ndarray) -> np.ndarray:
+        """`[R]` integers or `[R, *shape]` floats. Raises `BadInput` for a wrong shape, an integer out of range, or a number that is not finite."""
+        action = np.asarray(action)
+        if self._discrete:
+            if action.shape != (self._rows,) or action.dtype.kind not in "iu":
+                raise BadInput(f"environment {self._name!r}: actions of shape {action.shape} and type {action.dtype}; expected ({self._rows},) integers")
+            # Seen as unsigned, a negative number is larger than any count: one comparison for both ends.
+            if np.count_nonzero(action.astype(np.int64, copy=False).view(np.uint64) >= self._count):
+                raise BadInput(f"environment {self._name!r}: actions {one_line(action.tolist())} are not all from 0 to {self._count - 1}")
+            return action + self._start
+        if action.shape != (self._rows, self._low.size):
+            raise BadInput(f"environment {self._name!r}: actions of shape {action.shape}; expected ({self._rows}, {self._low.size})")
+        if not np.isfinite(action).all():
+            raise BadInput(f"environment {self._name!r}, row {int(np.argwhere(~np.isfinite(action))[0, 0])}: the action has a NaN or an infinite number")
+        return np.minimum(np.maximum(action, self._low), self._high).astype(self._type, copy=False).reshape(self._shape)
+
+
+class GymnasiumEnvironments:
+    """Rows that each hold one Gymnasium environment.
+
+    Args:
+        make: makes one environment; called once a row.
+        row_seeds: one seed a row: `env.reset(seed=row_seed)` at first, `env.reset()` afterwards.
+        name: what messages call the environment.
+        start_seconds: how long making or resetting one environment may take (enforced on the main thread, see `check.time_limit`).
+
+    Raises:
+        BadInput: a space that is not Box or Discrete, a missing package, no rows.
+        RunFailed: the environment raised, took too long, or broke the Gymnasium API; at any later call too.
+    """
+
+    def __init__(self, make: Callable[[], gymnasium.Env], row_seeds: Sequence[int], name: str, start_seconds: float = 60.0):
+        if not row_seeds:
+            raise BadInput(f"environment {name!r}: no row seeds; give one seed a row")
+        self.name = name
+        self.rows = len(row_seeds)
+        self._seeds = [int(seed) for seed in row_seeds]
+        self._start_seconds = start_seconds
+        self._steps = 0
+        self._started = False
+        self.envs: list[gymnasium.Env] = []
+        try:
+            for row in range(self.rows):
+                self.envs.append(self._made(make, row))
+            first = self.envs[0]
+            self.observation_space, self.action_space = first.observation_space, first.action_space
+            supported(name, "observation", self.observation_space)
+            supported(name, "action", self.action_space)
+            for row, env in enumerate(self.envs):
+                if env.observation_space != self.observation_space or env.action_space != self.action_space:
+                    raise BadInput(f"{place(name, row)}: its spaces differ from those of row 0; all rows share one observation and one action space")
+        except BaseException:
+            for env in self.envs:
+                env.close()
+            raise
+        self.resume = "bitwise" if all(map(snapshot.resumable, self.envs)) else "episode-boundary"
+        self._reader = Reader(name, self.observation_space)
+        self._actions = _Actions(name, self.action_space, self.rows)
+        self._true = np.ones(self.rows, bool)
+        self.observation = np.zeros((self.rows, self._reader.size), np.float32)
+
+    def reset(self) -> np.ndarray:
+        """Start a new episode in every row. Returns `[R, D]` float32."""
+        observation = np.empty_like(self.observation)
+        for row, seed in enumerate(self._seeds):
+            self._begin(row, observation, None if self._started else seed)
+        self._reader.finite(observation, self._steps)
+        self._started = True
+        self.observation = observation
+        return observation
+
+    def step(self, action: np.ndarray) -> Step:
+        """Act in every row; rows whose episode ended restart at once. `action`: `[R]` integers, or `[R, A]` floats that are clipped to the bounds."""
+        actions, reader, steps = self._actions(action), self._reader, self._steps
+        next_observation = np.empty_like(self.observation)
+        reward = np.empty(self.rows, np.float32)
+        terminated = np.zeros(self.rows, bool)
+        truncated = np.zeros(self.rows, bool)
+        ended = []
+        for row, env in enumerate(self.envs):
+            try:
+                result = env.step(actions[row])
+            except Exception as error:
+                raise raised(place(self.name, row, steps), "step", error) from error
+            seen, gain, over, cut, _ = reader.step_result(result, row, steps)
+            reader.observation(seen, next_observation, row, steps)
+            reward[row] = reader.reward(gain, row, steps)
+            over, cut = reader.flag(over, "terminated", row, steps), reader.flag(cut, "truncated", row, steps)
+            if over or cut:
+                terminated[row], truncated[row] = over, cut
+                ended.append(row)
+        reader.finite(next_observation, steps)
+        self._steps = steps + 1
+        observation = next_observation
+        if ended:
+            observation = next_observation.copy()
+            for row in ended:
+                self._begin(row, observation)
+            reader.finite(observation, self._steps)
+        self.observation = observation
+        return Step(observation, next_observation, reward, terminated, truncated, self._true.copy())
+
+    def state_dict(self) -> dict:
+        """The rows' state where the environments can give it; otherwise where to begin new episodes."""
+        state = {"name": self.name, "rows": self.rows, "steps": self._steps, "started": self._started, "environments": None}
+        if self.resume == "bitwise" and self._started:
+            try:
+                state["environments"] = [snapshot.take(env) for env in self.envs]
+            except snapshot.NotPlain:  # an attribute that appeared after the start
+                self.resume = "episode-boundary"
+        return state | {"resume": self.resume, "observation": self.observation.copy()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue bit for bit, or, where `resume` is "episode-boundary", begin new episodes (seeded by the number of steps made); see `observation`.
+
+        Raises:
+            BadInput: the state is of another environment or number of rows.
+            RunFailed: the environment raised.
+        """
+        if state["name"] != self.name or state["rows"] != self.rows:
+            raise BadInput(f"state of {state['rows']} rows of {state['name']!r} does not fit these environments: {self.rows} rows of {self.name!r}")
+        self._steps, self._started, self.resume = state["steps"], state["started"], state["resume"]
+        self.observation = np.array(state["observation"], np.float32)
+        if not self._started:
+            return
+        for row, seed in enumerate(self._seeds):
+            # What an environment makes in its first reset has to be there before its state is put back.
+            self._begin(row, self.observation, derive_seed(seed, "resume", self._steps) % 2**31)
+        if state["environments"] is None:
+            self._reader.finite(self.observation, self._steps)
+            return
+        self.observation = np.array(state["observation"], np.float32)
+        for row, (env, saved) in enumerate(zip(self.envs, state["environments"], strict=True)):
+            try:
+                snapshot.restore(env, saved)
+            except Exception as error:
+                raise raised(place(self.name, row, self._steps), "restoring its state", error) from error
+
+    def close(self) -> None:
+        """Close every environment."""
+        for env in self.envs:
+            env.close()
+
+    def _made(self, make: Callable[[], gymnasium.Env], row: int) -> gymnasium.Env:
+        where = place(self.name, row)
+        try:
+            with time_limit(self._start_seconds, f"{where}: making the environment"):
+                env = make()
+        except OperantError:
+            raise
+        except ImportError as error:
+            raise _missing(self.name, error) from error
+        except DependencyNotInstalled as error:
+            raise _missing(self.name, error) from error
+        except Exception as error:
+            raise raised(where, "making the environment", error) from error
+        if not isinstance(env, gymnasium.Env):
+            raise BadInput(f"{where}: making it gave a {type(env).__module__}.{type(env).__name__}; expected a gymnasium.Env")
+        return _without_checker(env)
+
+    def _begin(self, row: int, observation: np.ndarray, seed: int | None = None) -> None:
+        """Start an episode in one row; its first observation goes into `observation[row]`."""
+        where = place(self.name, row, self._steps)
+        try:
+            with time_limit(self._start_seconds, f"{where}: reset"):
+                result = self.envs[row].reset() if seed is None else self.envs[row].reset(seed=seed)
+        except OperantError:
+            raise
+        except Exception as error:
+            raise raised(where, "reset", error) from error
+        self._reader.observation(self._reader.reset_result(result, row, self._steps), observation, row, self._steps)
+
+
+class VectorEnvironments:
+    """Rows that are a user's `gymnasium.vector.VectorEnv`, whatever its automatic reset.
+
+    Under NEXT_STEP the step after an episode's end ignores the action and is marked `valid=False`. Under SAME_STEP the true outcome is read from `final_obs`.
+    Under DISABLED the ended rows are reset here, by `reset(options={"reset_mask": …})`. A vector environment cannot give its state: it resumes at an episode boundary.
+
+    Args:
+        vector_env: the environment; its `metadata["autoreset_mode"]` says the mode.
+        seeds: one seed a row. Gymnasium's Sync and Async environments get the list; others, whose `reset` takes one integer, get one made of all.
+        name: what messages call the environment.
+        start_seconds: how long a reset may take (enforced on the main thread).
+
+    Raises:
+        BadInput: no mode, a space that is not Box or Discrete, a number of seeds that is not the number of rows.
+        RunFailed: the environment raised, took too long, or broke the Gymnasium API; at any later call too.
+    """
+
+    resume = "episode-boundary"
+
+    def __init__(self, vector_env: VectorEnv, seeds: Sequence[int], name: str, start_seconds: float = 60.0):
+        self.name = name
+        self.vector_env = vector_env
+        self.rows = vector_env.num_envs
+        if len(seeds) != self.rows:
+            raise BadInput(f"environment {name!r}: {len(seeds)} seeds for {self.rows} rows; give one seed a row")
+        self._seeds = [int(seed) for seed in seeds]
+        try:
+            self._mode = AutoresetMode((vector_env.metadata or {}).get("autoreset_mode"))
+        except ValueError:
+            modes = ", ".join(f"AutoresetMode.{mode.name}" for mode in AutoresetMode)
+            raise BadInput(f"environment {name!r}: its metadata['autoreset_mode'] is missing or unknown; set it to one of {modes}") from None
+        self.observation_space, self.action_space = vector_env.single_observation_space, vector_env.single_action_space
+        supported(name, "observation", self.observation_space)
+        supported(name, "action", self.action_space)
+        self._start_seconds = start_seconds
+        self._reader = Reader(name, self.observation_space)
+        self._actions = _Actions(name, self.action_space, self.rows)
+        self._steps = 0
+        self._started = False
+        self._ended = np.zeros(self.rows, bool)
+        self.observation = np.zeros((self.rows, self._reader.size), np.float32)
+
+    def reset(self) -> np.ndarray:
+        """Start a new episode in every row. Returns `[R, D]` float32."""
+        return self._begin({} if self._started else {"seed": self._seed(self._seeds)})
+
+    def step(self, action: np.ndarray) -> Step:
+        """Act in every row. `action`: `[R]` integers, or `[R, A]` floats that are clipped to the bounds."""
+        where, reader, steps = place(self.name, step=self._steps), self._reader, self._steps
+        try:
+            result = self.vector_env.step(self._actions(action))
+        except OperantError:
+            raise
+        except Exception as error:
+            raise raised(where, "step", error) from error
+        seen, gains, over, cut, info = reader.step_result(result, None, steps)
+        for what, value in (("rewards", gains), ("terminations", over), ("truncations", cut)):
+            if np.shape(value) != (self.rows,):
+                raise reader.broken(None, steps, f"{what} have shape {np.shape(value)}; expected ({self.rows},)")
+        reward = np.array([reader.reward(value, row, steps) for row, value in enumerate(gains)], np.float32)
+        terminated = np.array([reader.flag(value, "terminated", row, steps) for row, value in enumerate(over)])
+        truncated = np.array([reader.flag(value, "truncated", row, steps) for row, value in enumerate(cut)])
+        observation = next_observation = self._read(seen)
+        ended = terminated | truncated
+        valid = ~self._ended if self._mode is AutoresetMode.NEXT_STEP else np.ones(self.rows, bool)
+        self._steps += 1
+        self._ended = ended
+        self.observation = observation
+        if ended.any():
+            if self._mode is AutoresetMode.SAME_STEP:
+                if "final_obs" not in info:
+                    raise reader.broken(None, steps, "its autoreset mode is SAME_STEP, so info['final_obs'] holds the last observation of each row that ended; it is missing")
+                next_observation = observation.copy()
+                for row in ended.nonzero()[0].tolist():
+                    reader.observation(info["final_obs"][row], next_observation, row, steps)
+                reader.finite(next_observation, steps)
+            elif self._mode is AutoresetMode.DISABLED:
+                fresh = self._begin({"options": {"reset_mask": ended.copy()}})
+                observation = np.where(ended[:, None], fresh, next_observation)
+                self.observation = observation
+        return Step(observation, next_observation, reward, terminated, truncated, valid)
+
+    def state_dict(self) -> dict:
+        """Where to begin new episodes."""
+        return {"name": self.name, "rows": self.rows, "steps": self._steps, "started": self._started}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Begin new episodes, seeded by the number of steps made; see `observation`. Raises `BadInput` where the state is of other environments."""
+        if state["name"] != self.name or state["rows"] != self.rows:
+            raise BadInput(f"state of {state['rows']} rows of {state['name']!r} does not fit these environments: {self.rows} rows of {self.name!r}")
+        self._steps, self._started = state["steps"], state["started"]
+        if self._started:
+            self._begin({"seed": self._seed([derive_seed(seed, "resume", self._steps) % 2**31 for seed in self._seeds])})
+
+    def close(self) -> None:
+        """Close the vector environment."""
+        self.vector_env.close()
+
+    def _seed(self, seeds: list[int]) -> list[int] | int:
+        if isinstance(self.vector_env.unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
+            return seeds
+        return derive_seed(seeds[0], *seeds[1:]) % 2**31
+
+    def _begin(self, arguments: dict) -> np.ndarray:
+        where = place(self.name, step=self._steps)
+        try:
+            with time_limit(self._start_seconds, f"{where}: reset"):
+                result = self.vector_env.reset(**arguments)
+        except OperantError:
+            raise
+        except Exception as error:
+            raise raised(where, "reset", error) from error
+        self._started = True
+        self._ended = np.zeros(self.rows, bool)
+        self.observation = self._read(self._reader.reset_result(result, None, self._steps))
+        return self.observation
+
+    def _read(self, seen: object) -> np.ndarray:
+        """A batch of observations as fresh `[R, D]` float32."""
+        if np.shape(seen)[:1] != (self.rows,):
+            raise self._reader.broken(None, self._steps, f"observations have shape {np.shape(seen)}; expected {self.rows} rows")
+        into = np.empty_like(self.observation)
+        for row, value in enumerate(np.asarray(seen)):
+            self._reader.observation(value, into, row, self._steps)
+        self._reader.finite(into, self._steps)
+        return into
+
+
+def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], *, env_kwargs: dict | None = None) -> Environments:
+    """Rows of an environment: the native version where there is one and nothing is changed in it, otherwise Gymnasium's.
+
+    Args:
+        env: a registered Gymnasium id (`module:id` imports the module first), or a callable that makes one environment.
+        row_seeds: one seed a row.
+        env_kwargs: arguments for the environment's constructor, or for the callable.
+
+    Raises:
+        BadInput: unknown id, module or argument, a missing package, an unsupported space.
+        RunFailed: the environment raised, or took too long.
+    """
+    kwargs = env_kwargs or {}
+    if isinstance(env, str):
+        if env in NATIVE and not kwargs:
+            return NATIVE[env](row_seeds)
+        name = _registered(env)
+        make = _maker(name, kwargs)
+    else:
+        name = getattr(env, "__qualname__", type(env).__qualname__)
+
+        def make() -> gymnasium.Env:
+            return _called(env, name, kwargs)
+
+    return GymnasiumEnvironments(make, row_seeds, name)
+
+
+def render_episode(env_id: str, act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
+    """Pictures of one episode, `[H, W, 3]` uint8 each, the first before the first step. Empty where the environment cannot draw on this machine.
+
+    Args:
+        env_id: a registered Gymnasium id; native ids are drawn by Gymnasium's original.
+        act: from an observation `[1, D]` float32 to an action `[1]` or `[1, A]`.
+        seed: of the reset.
+        max_steps: at most so many steps; the episode's end stops too.
+
+    Raises:
+        BadInput, RunFailed: as `make_environments`. A picture that cannot be drawn at the start (no display, no pygame) is no error: drawing is a convenience.
+    """
+    name = _registered(env_id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GLFW warns once a call that there is no display
+        try:
+            environments = GymnasiumEnvironments(_maker(name, {"render_mode": "rgb_array"}), [seed], name)
+        except BadInput as error:
+            if isinstance(error.__cause__, TypeError):  # the environment's constructor has no render_mode
+                return []
+            raise
+        env = environments.envs[0]
+        try:
+            if "rgb_array" not in env.metadata.get("render_modes", ()):
+                return []
+            observation = environments.reset()
+            try:
+                frames = [env.render()]
+            except Exception:  # noqa: BLE001 - each drawing library fails in its own way
+                return []
+            for _ in range(max_steps):
+                step = environments.step(act(observation))
+                # An episode that ended has restarted already: there is nothing of it left to draw.
+                if step.terminated[0] or step.truncated[0]:
+                    break
+                frames.append(env.render())
+                observation = step.observation
+            return [np.array(frame, np.uint8) for frame in frames]
+        finally:
+            environments.close()
+
+
+def _registered(env_id: str) -> str:
+    """The id without its module, which is imported. Raises `BadInput` for an unknown one."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise _missing(env_id, error) from error
+    if name not in gymnasium.registry:
+        raise unknown("Gymnasium environment", name, gymnasium.registry)
+    return name
+
+
+def _maker(name: str, kwargs: dict) -> Callable[[], gymnasium.Env]:
+    def make() -> gymnasium.Env:
+        # Every step is checked here, so Gymnasium's checker would only do it a second time.
+        return _called(gymnasium.make, name, {"id": name, "disable_env_checker": True} | kwargs)
+
+    return make
+
+
+def _called(make: Callable[..., gymnasium.Env], name: str, kwargs: dict) -> gymnasium.Env:
+    try:
+        return make(**kwargs)
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            raise BadInput(f"environment {name!r}: {one_line(error)}") from error
+        raise
+
+
+def _missing(name: str, error: Exception) -> BadInput:
+    """The error for an environment whose package is not installed."""
+    text = one_line(error)
+    hint = "; install it with: pip install 'operant[mujoco]'" if "mujoco is not installed" in text.lower() or getattr(error, "name", None) == "mujoco" else ""
+    return BadInput(f"environment {name!r} cannot be made here: {text}{hint}")
+
+
+def _without_checker(env: gymnasium.Env) -> gymnasium.Env:
+    """The environment without Gymnasium's own per-step checker, whose work is done here."""
+    if isinstance(env, PassiveEnvChecker):
+        return _without_checker(env.env)
+    outer = env
+    while isinstance(outer, gymnasium.Wrapper):
+        if isinstance(outer.env, PassiveEnvChecker):
+            outer.env = outer.env.env
+        else:
+            outer = outer.env
+    return env

@@ -1,0 +1,235 @@
+"""How a policy's experience is collected from environments: whole chunks of steps for policy gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from operant.core.random import Streams, derive_seed
+from operant.core.records import Rollout, Status
+from operant.nets.actors import Actor
+from operant.nets.normalize import RunningNormalizer
+from operant.worlds.gym.environments import Environments
+
+MakeEnvironments = Callable[[list[int]], Environments]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A sampling plan: each seed steps `environments` copies for `length` steps an iteration.
+
+    Attributes:
+        normalize_reward: divide rewards by the running standard deviation of their discounted sum (discount `gamma`).
+    """
+
+    environments: int = 8
+    length: int = 128
+    normalize_reward: bool = False
+    gamma: float = 0.99
+
+
+def row_seeds(seeds: list[int], count: int, use: str) -> list[int]:
+    """A seed a row, seed-major: rows `[s·count, (s+1)·count)` belong to seed s."""
+    return [derive_seed(seed, use, row) for seed in seeds for row in range(count)]
+
+
+class Chunk:
+    """Preallocated arrays of T steps, time first: `[T, S, N, …]`. A worker fills a slice of the one that the trainer reads."""
+
+    NAMES = ("observation", "next_observation", "parameters", "action", "reward", "terminated", "truncated", "valid")
+
+    def __init__(self, length: int, seeds: int, rows: int, observation_size: int, actor: Actor, *, shared: bool = False):
+        shape = (length, seeds, rows)
+        distribution = actor.distribution
+        self.observation = torch.zeros(*shape, observation_size)
+        self.next_observation = torch.zeros(*shape, observation_size)
+        self.parameters = torch.zeros(*shape, distribution.size)
+        self.action = torch.zeros(shape, dtype=torch.int64) if distribution.discrete else torch.zeros(*shape, distribution.action_size)
+        self.reward = torch.zeros(shape)
+        self.terminated, self.truncated, self.valid = (torch.zeros(shape, dtype=torch.bool) for _ in range(3))
+        if shared:
+            for name in self.NAMES:
+                getattr(self, name).share_memory_()
+
+    def narrow(self, seeds: slice, rows: slice) -> Chunk:
+        """The part of some seeds and rows, sharing memory."""
+        part = object.__new__(Chunk)
+        for name in self.NAMES:
+            setattr(part, name, getattr(self, name)[:, seeds, rows])
+        return part
+
+
+@torch.no_grad()
+def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, observation: np.ndarray) -> np.ndarray:
+    """Act for T steps into `chunk`; `noise [S, T, N, …]` turns into actions. Returns the observation `[R, D]` that comes next."""
+    length, seeds, rows = chunk.reward.shape
+    size = observation.shape[-1]
+    device = noise.device
+    distribution = actor.distribution
+    noise = noise.transpose(0, 1)
+    arrays = {name: getattr(chunk, name).numpy() for name in ("reward", "terminated", "truncated", "valid")}
+    action_shape = (-1,) if distribution.discrete else (seeds * rows, -1)
+    for t in range(length):
+        seen = torch.from_numpy(observation).view(seeds, rows, size)
+        chunk.observation[t] = seen
+        parameters = actor(actor.normalized(seen if device.type == "cpu" else seen.to(device)))
+        action = distribution.sample(parameters, noise[t])
+        chunk.parameters[t] = parameters
+        chunk.action[t] = action
+        step = environments.step(distribution.to_environment(action.cpu()).reshape(action_shape))
+        for name, array in arrays.items():
+            array[t] = getattr(step, name).reshape(seeds, rows)
+        chunk.next_observation[t] = torch.from_numpy(step.next_observation).view(seeds, rows, size)
+        observation = step.observation
+    return observation
+
+
+class Collector:
+    """The source of policy-gradient experience on environments: `length` steps of every row, through episode ends.
+
+    Normalisers of observations (in the actor) and rewards (here) stand still within a chunk and take it in afterwards, so that a chunk does not depend on who collects it.
+
+    Args:
+        make: environments from row seeds.
+        seeds: root seeds (S).
+        workers: processes that step environments; 1 steps them here.
+    """
+
+    def __init__(self, make: MakeEnvironments, observation_size: int, plan: Steps, streams: Streams, *, workers: int = 1):
+        self.plan = plan
+        self.streams = streams
+        self.observation_size = observation_size
+        self.workers = workers
+        seeds, rows = len(streams.seeds), plan.environments
+        self._row_seeds = row_seeds(streams.seeds, rows, "environment")
+        if workers > 1:
+            from operant.worlds.gym.workers import WorkerEnvironments
+
+            self._environments = WorkerEnvironments(make, seeds, rows, self._row_seeds, workers)
+        else:
+            self._environments = make(self._row_seeds)
+        self.resume = self._environments.resume
+        self._observation: np.ndarray | None = None
+        self._reward_scale = RunningNormalizer(seeds, 1) if plan.normalize_reward else None
+        self._discounted = torch.zeros(seeds, rows)
+        self._return = np.zeros((seeds, rows))
+        self._length = np.zeros((seeds, rows), dtype=np.int64)
+        self.episodes: list[list[tuple[float, int]]] = [[] for _ in range(seeds)]
+
+    @property
+    def steps_per_sample(self) -> int:
+        """Environment steps of one seed in one `sample`."""
+        return self.plan.environments * self.plan.length
+
+    def sample(self, policy: nn.Module, version: int) -> Rollout:
+        actor: Actor = policy.actor
+        seeds, rows, length = len(self.streams.seeds), self.plan.environments, self.plan.length
+        noise = actor.distribution.noise(self.streams, "action", length, rows)
+        if self._observation is None:
+            self._observation = self._environments.reset()
+        if self.workers > 1:
+            chunk = self._environments.collect(actor, noise, self._observation, length, self.observation_size)
+            self._observation = self._environments.observation
+        else:
+            chunk = Chunk(length, seeds, rows, self.observation_size, actor)
+            self._observation = fill(chunk, self._environments, actor, noise, self._observation)
+        return self._rollout(chunk, actor, version)
+
+    def _rollout(self, chunk: Chunk, actor: Actor, version: int) -> Rollout:
+        device = self.streams.device
+        seeds, rows, length = len(self.streams.seeds), self.plan.environments, self.plan.length
+
+        def rows_first(x: Tensor) -> Tensor:  # [T, S, N, …] -> [S, N, T, …]
+            return x.permute(1, 2, 0, *range(3, x.ndim)).to(device)
+
+        self._count_episodes(chunk)
+        reward = self._scaled(chunk) if self._reward_scale is not None else chunk.reward
+        log_prob = actor.distribution.log_prob(chunk.parameters, chunk.action)
+        observation, next_observation = rows_first(chunk.observation), rows_first(chunk.next_observation)
+        rollout = Rollout(
+            inputs={"observation": actor.normalized(observation)},
+            action=rows_first(chunk.action),
+            log_prob=rows_first(log_prob),
+            mask=rows_first(chunk.valid),
+            reward=rows_first(reward),
+            terminated=rows_first(chunk.terminated),
+            truncated=rows_first(chunk.truncated),
+            group=torch.arange(rows, device=device).expand(seeds, rows),
+            status=torch.full((seeds, rows), int(Status.OK), device=device),
+            version=version,
+            extras={"next_observation": actor.normalized(next_observation)},
+        )
+        if actor.normalizer is not None:
+            actor.normalizer.update(observation, rollout.mask)
+        return rollout
+
+    def score(self, rollout: Rollout) -> Rollout:
+        """Environments give their rewards as they step: nothing is left to do."""
+        return rollout
+
+    def _scaled(self, chunk: Chunk) -> Tensor:
+        discounted = torch.zeros_like(chunk.reward)
+        for t in range(len(discounted)):
+            self._discounted = self._discounted * self.plan.gamma + chunk.reward[t]
+            discounted[t] = self._discounted
+            self._discounted = self._discounted * ~(chunk.terminated[t] | chunk.truncated[t])
+        self._reward_scale.update(discounted.permute(1, 0, 2).unsqueeze(-1), chunk.valid.permute(1, 0, 2))
+        return self._reward_scale.scale(chunk.reward.permute(1, 0, 2).unsqueeze(-1)).squeeze(-1).permute(1, 0, 2)
+
+    def _count_episodes(self, chunk: Chunk) -> None:
+        self.episodes = [[] for _ in range(len(self.streams.seeds))]
+        reward, valid = chunk.reward.numpy(), chunk.valid.numpy()
+        done = (chunk.terminated | chunk.truncated).numpy()
+        total = np.cumsum(reward, axis=0, dtype=np.float64)
+        steps = np.cumsum(valid, axis=0)
+        before = np.zeros_like(self._return)
+        counted = np.zeros_like(self._length)
+        for t, seed, row in zip(*np.nonzero(done), strict=True):
+            value = self._return[seed, row] + total[t, seed, row] - before[seed, row]
+            length = self._length[seed, row] + steps[t, seed, row] - counted[seed, row]
+            self.episodes[seed].append((float(value), int(length)))
+            before[seed, row], counted[seed, row] = total[t, seed, row], steps[t, seed, row]
+            self._return[seed, row], self._length[seed, row] = 0.0, 0
+        self._return += total[-1] - before
+        self._length += steps[-1] - counted
+
+    def state_dict(self) -> dict:
+        return {
+            "environments": self._environments.state_dict(),
+            "observation": self._observation,
+            "reward_scale": None if self._reward_scale is None else dict(self._reward_scale.state_dict()),
+            "discounted": self._discounted,
+            "return": self._return,
+            "length": self._length,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self._environments.load_state_dict(state["environments"])
+        self._observation = state["observation"]
+        if self.resume != "bitwise":
+            self._observation = None
+            self._discounted, self._return, self._length = torch.zeros_like(self._discounted), self._return * 0, self._length * 0
+        else:
+            self._discounted, self._return, self._length = state["discounted"], state["return"], state["length"]
+        if self._reward_scale is not None:
+            self._reward_scale.load_state_dict(state["reward_scale"])
+
+    def close(self) -> None:
+        self._environments.close()
+
+    def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
+        """Mean return and length of the episodes that ended in the rollout, `[S]` each; NaN for a seed where none did."""
+        return episode_means(self.episodes)
+
+
+def episode_means(episodes: list[list[tuple[float, int]]]) -> dict[str, Tensor]:
+    """Mean (return, length) of each seed's episodes, as metrics."""
+    if not any(episodes):
+        return {}
+    means = [torch.tensor(found, dtype=torch.float64).mean(0) if found else torch.full((2,), float("nan"), dtype=torch.float64) for found in episodes]
+    stacked = torch.stack(means)
+    return {"episode/return": stacked[:, 0], "episode/length": stacked[:, 1]}

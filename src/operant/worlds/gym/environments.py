@@ -1,0 +1,64 @@
+"""What every group of environments offers, native, adapted or vectorised by someone else: rows that are stepped together and restart by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import gymnasium
+import numpy as np
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step of R rows gave. The arrays are the caller's own: no later step writes into them.
+
+    Attributes:
+        observation: `[R, D]` float32, what the policy acts on next (after an automatic reset).
+        next_observation: `[R, D]` float32, the true outcome of this step; the same object as `observation` where no episode ended.
+        reward: `[R]` float32.
+        terminated: `[R]` bool, the episode ended by itself.
+        truncated: `[R]` bool, the episode was cut. A row may be both at once, as Gymnasium's `TimeLimit` reports it; termination then decides.
+        valid: `[R]` bool, False where the environment ignored the action (the reset transition of NEXT_STEP autoreset).
+    """
+
+    observation: np.ndarray
+    next_observation: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    valid: np.ndarray
+
+
+@runtime_checkable
+class Environments(Protocol):
+    """R rows, each one copy of an environment, stepped together.
+
+    Attributes:
+        rows: R.
+        observation_space: of one row, Box or Discrete. Observations come out flat: Discrete as one-hot float32, Box as float32.
+        action_space: of one row, Box or Discrete.
+        resume: "bitwise" when `load_state_dict` continues bit for bit, "episode-boundary" when it starts new episodes.
+        observation: `[R, D]` what the policy acts on next; set by `reset`, `step` and `load_state_dict`.
+    """
+
+    rows: int
+    observation_space: gymnasium.Space
+    action_space: gymnasium.Space
+    resume: str
+    observation: np.ndarray
+
+    def reset(self) -> np.ndarray:
+        """Start a new episode in every row. Returns `[R, D]` float32. The first call seeds each row; later ones continue its random stream."""
+
+    def step(self, action: np.ndarray) -> Step:
+        """Act in every row. `action`: `[R]` int64 counted from 0 (Discrete), or `[R, A]` float32 in the space's own units (Box), clipped to its bounds."""
+
+    def state_dict(self) -> dict:
+        """Everything that `load_state_dict` of a fresh object with the same rows needs."""
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from a state of `state_dict`. Raises `BadInput` where the state is of another environment or number of rows."""
+
+    def close(self) -> None:
+        """Release windows, processes and simulators."""

@@ -1,0 +1,45 @@
+import math
+
+import pytest
+import torch
+
+from operant import ops
+
+
+def test_clipped_ratio_loss_by_hand():
+    ratio = torch.tensor([0.5, 0.5, 1.0, 1.0, 2.0, 2.0], dtype=torch.float64)
+    advantage = torch.tensor([3.0, -3.0, 3.0, -3.0, 3.0, -3.0], dtype=torch.float64)
+    old = torch.full_like(ratio, -1.5)
+    log_prob = (ratio.log() + old).requires_grad_()
+    loss = ops.clipped_ratio_loss(log_prob, old, advantage, clip_low=0.2, clip_high=0.28)
+    # Falling with A > 0 and rising with A < 0 are not clipped; falling with A < 0 stops at 0.8, rising with A > 0 at 1.28.
+    torch.testing.assert_close(loss, torch.tensor([-1.5, 2.4, -3.0, 3.0, -3.84, 6.0], dtype=torch.float64))
+    loss.sum().backward()
+    # d(-r A)/d log pi = -r A where the ratio is free, 0 where the clip has hold of it.
+    torch.testing.assert_close(log_prob.grad, torch.tensor([-1.5, 0.0, -3.0, 3.0, 0.0, 6.0], dtype=torch.float64))
+
+
+def test_clipped_ratio_loss_equals_the_literal_formula():
+    g = torch.Generator().manual_seed(0)
+    log_prob, old, advantage = (torch.randn(4, 30, generator=g, dtype=torch.float64) for _ in range(3))
+    got = ops.clipped_ratio_loss(log_prob, old, advantage, clip_low=0.1, clip_high=0.3)
+    for n in range(4):
+        for t in range(30):
+            r, a = math.exp(log_prob[n, t] - old[n, t]), float(advantage[n, t])
+            assert got[n, t].item() == pytest.approx(-min(r * a, min(max(r, 0.9), 1.3) * a), rel=1e-12)
+
+
+def test_ratio_and_clip_fraction():
+    log_prob = torch.tensor([0.0, math.log(0.7), math.log(1.25), math.log(1.35)], requires_grad=True)
+    old = torch.zeros(4)
+    torch.testing.assert_close(ops.policy_ratio(log_prob, old), torch.tensor([1.0, 0.7, 1.25, 1.35]))
+    outside = ops.ratio_clip_fraction(log_prob, old, clip_low=0.2, clip_high=0.3)
+    assert outside.tolist() == [0.0, 1.0, 0.0, 1.0]
+    assert not outside.requires_grad
+
+
+def test_advantage_weight():
+    advantage = torch.tensor([-1.0, 0.0, 1.0, 2.0, 1e30, -1e30])
+    got = ops.advantage_weight(advantage, beta=3.0, max_weight=100.0)
+    torch.testing.assert_close(got, torch.tensor([math.exp(-3), 1.0, math.exp(3), 100.0, 100.0, 0.0]))
+    assert ops.advantage_weight(advantage, beta=0.0, max_weight=100.0).tolist() == [1.0] * 6
