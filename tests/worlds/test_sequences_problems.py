@@ -175,6 +175,9 @@ def test_rollout_fields():
         expected[chosen - 1] = sum(token != 0 for token in tokens) / 5
         assert rollout.reward[seed, row].tolist() == expected
     assert len(lengths) > 2
+    metrics = source.metrics(rollout)
+    assert metrics["reward"].tolist() == [pytest.approx(rollout.reward[seed].sum().item() / 12) for seed in range(3)]
+    assert metrics["length"].tolist() == [pytest.approx(rollout.mask[seed].sum().item() / 12) for seed in range(3)]
     assert source.sample(policy, version=8).inputs["prompt"][0].tolist() == [1] * 4 + [0] * 4 + [1] * 4
 
 

@@ -35,12 +35,14 @@ class Contestant:
         arguments: what follows the Python interpreter; `{out}` in one of them becomes a fresh directory.
         requires: modules that must be importable.
         target: the ratio to the peer that is aimed at; None for the peer itself.
+        threads: of torch and OpenMP; None leaves what the environment says.
     """
 
     label: str
     arguments: tuple[str, ...]
     requires: tuple[str, ...] = ()
     target: float | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,11 @@ def table(result: dict) -> str:
         target = result["target"].get(label)
         rows.append((label, f"{figures['per_second']:,.1f}", f"{figures['training_per_second']:,.1f}", ratio, "" if target is None else f"{target:g}"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [result["about"], f"medians of {result['repeats']} runs; the ratio is of the {'whole process' if result['basis'] == 'process' else 'training alone'}", ""]
+    lines = [
+        result["about"],
+        f"medians of {result['repeats']} runs; the ratio is of the {'whole process' if result['basis'] == 'process' else 'training alone'}",
+        "",
+    ]
     lines += ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
     machine = result["machine"]
     lines += ["", f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f} before the first run"]
@@ -190,10 +196,12 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _start(arguments: tuple[str, ...], name: str) -> str:
+def _start(arguments: tuple[str, ...], name: str, threads: int | None = None) -> str:
     """Run one process to its end; its standard output."""
     # All sides are compared on the processor; the tokenizer's own threads would fight with torch's.
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "TOKENIZERS_PARALLELISM": "false"}
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
@@ -205,7 +213,7 @@ def _measure(contestant: Contestant, name: str) -> dict:
     with tempfile.TemporaryDirectory(prefix="operant-bench-") as directory:
         arguments = tuple(argument.replace("{out}", str(Path(directory) / "run")) for argument in contestant.arguments)
         begin = time.perf_counter()
-        output = _start(arguments, name)
+        output = _start(arguments, name, contestant.threads)
         process = time.perf_counter() - begin
     try:
         line = json.loads(output.strip().splitlines()[-1])

@@ -16,7 +16,10 @@ STYLE = """
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }
 html { -webkit-text-size-adjust: 100%; }
-body { margin: 0 auto; padding: 1.5rem clamp(0.9rem, 4vw, 2.5rem) 4rem; max-width: 78rem; background: var(--page); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
+body {
+  margin: 0 auto; padding: 1.5rem clamp(0.9rem, 4vw, 2.5rem) 4rem; max-width: 78rem; background: var(--page); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif;
+}
 h1 { font-size: clamp(1.3rem, 4vw, 1.8rem); line-height: 1.2; margin: 0 0 0.3rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 0.7rem; padding-bottom: 0.25rem; border-bottom: 1px solid var(--rule); }
 h3 { font-size: 1rem; margin: 1.4rem 0 0.5rem; overflow-wrap: anywhere; }
@@ -48,7 +51,9 @@ details[open] { padding-bottom: 0.8rem; }
 .controls label { display: inline-flex; gap: 0.4rem; align-items: center; }
 .controls fieldset { border: 0; padding: 0; margin: 0; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; min-width: 0; }
 .controls legend { float: left; margin-right: 0.8rem; padding: 0; color: var(--quiet); }
-select, button { font: inherit; color: inherit; background: var(--raised); border: 1px solid var(--rule); border-radius: 6px; padding: 0.25rem 0.6rem; max-width: 100%; }
+select, button {
+  font: inherit; color: inherit; background: var(--raised); border: 1px solid var(--rule); border-radius: 6px; padding: 0.25rem 0.6rem; max-width: 100%;
+}
 button { cursor: pointer; }
 .scale { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem; font-size: 0.85rem; color: var(--quiet); font-variant-numeric: tabular-nums; }
 .scale .bar { width: 9rem; height: 0.8rem; border: 1px solid var(--rule); border-radius: 3px; }
@@ -56,24 +61,37 @@ button { cursor: pointer; }
 .group h4 { margin: 0 0 0.3rem; font-size: 0.93rem; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; justify-content: space-between; }
 .prompt, .tokens { font: 0.9rem/1.75 ui-monospace, "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 .prompt { background: var(--raised); border-radius: 4px; padding: 0.2rem 0.5rem; margin: 0 0 0.4rem; }
-.completion { display: grid; grid-template-columns: 7.5rem minmax(0, 1fr); gap: 0 0.8rem; border-top: 1px solid var(--rule); padding: 0.3rem 0; break-inside: avoid; }
+.completion {
+  display: grid; grid-template-columns: 7.5rem minmax(0, 1fr); gap: 0 0.8rem; border-top: 1px solid var(--rule); padding: 0.3rem 0; break-inside: avoid;
+}
 .completion .reward { font-size: 0.85rem; line-height: 1.85; font-variant-numeric: tabular-nums; color: var(--quiet); }
-.token { border-radius: 3px; box-decoration-break: clone; -webkit-box-decoration-break: clone; padding: 0.1em 0; cursor: default; box-shadow: inset -1px 0 0 var(--page); }
+.token {
+  border-radius: 3px; box-decoration-break: clone; -webkit-box-decoration-break: clone; padding: 0.1em 0; cursor: default;
+  box-shadow: inset -1px 0 0 var(--page);
+}
 .token.masked { color: var(--quiet); opacity: 0.6; text-decoration: underline dotted; }
 .token .return { color: var(--quiet); }
-#tip { position: fixed; z-index: 2; background: var(--ink); color: var(--page); border-radius: 6px; padding: 0.4rem 0.65rem; font-size: 0.85rem; line-height: 1.4; pointer-events: none;
-  white-space: pre-wrap; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; max-width: calc(100vw - 1rem); }
+#tip {
+  position: fixed; z-index: 2; background: var(--ink); color: var(--page); border-radius: 6px; padding: 0.4rem 0.65rem; font-size: 0.85rem; line-height: 1.4;
+  pointer-events: none;
+  white-space: pre-wrap; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; max-width: calc(100vw - 1rem);
+}
 @media (max-width: 46rem) {
   table.scores thead, table.pass-at-k thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   table.scores tr, table.pass-at-k tr { display: block; border: 1px solid var(--rule); border-radius: 6px; margin: 0.6rem 0; padding: 0.2rem 0.8rem; }
-  table.scores td, table.pass-at-k td { display: flex; justify-content: space-between; gap: 1rem; border: 0; padding: 0.15rem 0; text-align: right; min-width: 0; white-space: normal; }
+  table.scores td, table.pass-at-k td {
+    display: flex; justify-content: space-between; gap: 1rem; border: 0; padding: 0.15rem 0; text-align: right; min-width: 0; white-space: normal;
+  }
   table.scores td span, table.pass-at-k td span { overflow-wrap: anywhere; min-width: 0; }
   table.scores td::before, table.pass-at-k td::before { content: attr(data-label); color: var(--quiet); text-align: left; white-space: nowrap; }
   .completion { grid-template-columns: minmax(0, 1fr); }
 }
 @media print {
-  :root { color-scheme: light; --page: #fff; --raised: #f4f6f8; --ink: #000; --quiet: #444; --rule: #bbb; --up: 0 114 178; --down: 213 94 0; --surprise: 204 94 160; --entropy: 0 158 115;
-    --series-0: #0072b2; --series-1: #d55e00; --series-2: #009e73; --series-3: #cc79a7; --series-4: #e69f00; --series-6: #8c8c8c; }
+  :root {
+    color-scheme: light; --page: #fff; --raised: #f4f6f8; --ink: #000; --quiet: #444; --rule: #bbb;
+    --up: 0 114 178; --down: 213 94 0; --surprise: 204 94 160; --entropy: 0 158 115;
+    --series-0: #0072b2; --series-1: #d55e00; --series-2: #009e73; --series-3: #cc79a7; --series-4: #e69f00; --series-6: #8c8c8c;
+  }
   body { max-width: none; padding: 0; font-size: 10pt; }
   .controls, button { display: none; }
   .token, .bar { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
@@ -187,7 +205,8 @@ SCRIPT = """
     list.replaceChildren(...all.slice(0, shown).map((rows) => {
       const box = make("section", "group"), head = make("h4");
       const many = new Set(run().rows.map((row) => row.seed)).size > 1;
-      head.append(make("span", "", `group ${rows[0].group}${many ? `, seed ${rows[0].seed}` : ""}`), make("span", "quiet", `mean reward ${number(average(rows))} over ${rows.length}`));
+      head.append(make("span", "", `group ${rows[0].group}${many ? `, seed ${rows[0].seed}` : ""}`));
+      head.append(make("span", "quiet", `mean reward ${number(average(rows))} over ${rows.length}`));
       box.append(head, make("div", "prompt", rows[0].prompt), ...ordered(rows, reward).map(completion));
       return box;
     }));
@@ -212,8 +231,8 @@ SCRIPT = """
 
   const show = (span) => {
     const row = rowOf.get(span.closest(".tokens")), i = Number(span.dataset.i);
-    tip.textContent = `token ${i + 1} of ${row.text.length}: ${JSON.stringify(row.text[i])}\\nlog-probability ${number(row.log_prob[i])}\\nadvantage ${number(row.advantage[i])}\\n` +
-      `entropy ${number(row.entropy[i])}\\nmask ${row.mask[i] ? "1: the policy chose it" : "0: not trained on"}`;
+    tip.textContent = `token ${i + 1} of ${row.text.length}: ${JSON.stringify(row.text[i])}\\nlog-probability ${number(row.log_prob[i])}\\n` +
+      `advantage ${number(row.advantage[i])}\\nentropy ${number(row.entropy[i])}\\nmask ${row.mask[i] ? "1: the policy chose it" : "0: not trained on"}`;
     span.setAttribute("aria-describedby", "tip");
     tip.hidden = false;
     const box = span.getClientRects()[0] || span.getBoundingClientRect(), own = tip.getBoundingClientRect();
@@ -232,7 +251,9 @@ SCRIPT = """
     if (!span) return;
     if (event.key === "Escape") { hide(span); return; }
     const line = span.parentElement;
-    const next = { ArrowRight: span.nextElementSibling, ArrowLeft: span.previousElementSibling, Home: line.firstElementChild, End: line.lastElementChild }[event.key];
+    const next = {
+      ArrowRight: span.nextElementSibling, ArrowLeft: span.previousElementSibling, Home: line.firstElementChild, End: line.lastElementChild,
+    }[event.key];
     if (!next) return;
     event.preventDefault();
     span.tabIndex = -1;
@@ -244,7 +265,11 @@ SCRIPT = """
   at("run").addEventListener("change", chooseRun);
   for (const id of ["step", "order"]) at(id).addEventListener("change", () => { shown = PAGE; render(); });
   more.addEventListener("click", () => { shown += PAGE; render(); });
-  at("run").replaceChildren(...runs.map((each, i) => { const option = make("option", "", each.name); option.value = i; return option; }));
+  at("run").replaceChildren(...runs.map((each, i) => {
+    const option = make("option", "", each.name);
+    option.value = i;
+    return option;
+  }));
   at("run").parentElement.hidden = runs.length < 2;
   chooseRun();
 })();

@@ -1,13 +1,14 @@
 """Figures as SVG text that stands alone and follows the page it is put in.
 
-Series take colours of the palette of Okabe and Ito, which stays apart for every common kind of colour vision, and differ in marker or line style too. In the text a
-series' colour is `var(--series-N, #hex)` and the ink is `currentColor`: a page with a dark theme sets them, everything else shows the fallback.
+Series take colours of the palette of Okabe and Ito, which stays apart for every common kind of colour vision, and differ in marker or line style too. In the
+text a series' colour is `var(--series-N, #hex)` and the ink is `currentColor`: a page with a dark theme sets them, everything else shows the fallback.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence, Sized
 from html import escape
 from typing import Any
@@ -26,6 +27,7 @@ from operant.evaluate.statistics import Band, Interval, performance_profile, sam
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK = "#0f1e2d"  # stands in for currentColor while matplotlib draws
+LEGEND_HALF, LEGEND_WIDTH, TICK_WIDTH = 24, 52, 22  # characters that fit a legend of two columns, of one, and the labels of bars
 MAX_POINTS = 120  # points of a drawn curve: more cannot be told apart at the width of a column
 
 _STYLE: dict[str, Any] = {
@@ -58,16 +60,18 @@ _STYLE: dict[str, Any] = {
 }
 
 
-def _draw(draw: Callable[[Axes], None], *, label: str, height: float, series: int) -> str:
-    """One figure as SVG text: `draw(axes)` fills it; `label` is what a screen reader says of it."""
+def _draw(draw: Callable[[Axes], None], *, label: str, height: float, legend: Sequence[str] = ()) -> str:
+    """One figure as SVG text: `draw(axes)` fills it; `label` is what a screen reader says of it; several names of `legend` stand above it, wrapped as drawn."""
+    columns = 2 if max(map(len, legend), default=0) <= LEGEND_HALF else 1
+    lines = 0 if len(legend) < 2 else -(-len(legend) // columns) if columns == 2 else sum(name.count("\n") + 1 for name in legend)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(4.8, height), layout="constrained")
+        figure = Figure(figsize=(4.8, height + 0.21 * lines), layout="constrained")
         figure.patch.set_alpha(0.0)
         axes = figure.add_subplot()
         axes.patch.set_alpha(0.0)
         draw(axes)
-        if series > 1:
-            figure.legend(loc="outside upper left", ncols=min(series, 2), handlelength=1.8, columnspacing=1.4, borderaxespad=0.2)
+        if lines:
+            figure.legend(loc="outside upper left", ncols=columns, handlelength=1.8, columnspacing=1.4, borderaxespad=0.2)
         text = io.StringIO()
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
@@ -86,6 +90,11 @@ def _style(number: int) -> tuple[str, str]:
     return PALETTE[number % len(PALETTE)], MARKERS[(number + number // len(PALETTE)) % len(MARKERS)]
 
 
+def _wrap(label: str, width: int) -> str:
+    """A long label on several lines: a legend is as wide as the figure, and matplotlib does not wrap it."""
+    return "\n".join(textwrap.wrap(label, width)) or label
+
+
 def _needs(groups: Sized, what: str) -> None:
     if not len(groups):
         raise BadInput(f"{what}: there is nothing to draw")
@@ -93,7 +102,7 @@ def _needs(groups: Sized, what: str) -> None:
 
 def _band(axes: Axes, x: np.ndarray, band: Band, label: str, number: int) -> None:
     colour, marker = _style(number)
-    axes.plot(x, band.point, color=colour, marker=marker, markevery=max(1, len(x) // 8), label=label)
+    axes.plot(x, band.point, color=colour, marker=marker, markevery=max(1, len(x) // 8), label=_wrap(label, LEGEND_WIDTH))
     if band.low is not None and band.high is not None:
         axes.fill_between(x, band.low, band.high, color=colour, alpha=0.2, linewidth=0)
 
@@ -101,8 +110,8 @@ def _band(axes: Axes, x: np.ndarray, band: Band, label: str, number: int) -> Non
 def shared_grid(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
     """Curves of several seeds on one grid of steps.
 
-    The grid holds the steps of all seeds between the latest start and the earliest end, thinned evenly to at most 120; between its own points a curve is linear, and
-    seeds that were logged at the same steps are left as they are.
+    The grid holds the steps of all seeds between the latest start and the earliest end, thinned evenly to at most 120. Between its own points a curve is
+    linear, and seeds that were logged at the same steps are left as they are.
 
     Returns:
         steps `[points]`, and values `[seeds, points]`. Without a range that all seeds share: the one step where the shortest curve ends.
@@ -123,19 +132,18 @@ def learning_curves(
     """Interquartile mean over the seeds against steps, with pointwise bootstrap bands; a group of one seed has a line and no band.
 
     Args:
-        groups: for each label one (steps `[points]`, values `[points]`) a seed.
+        groups: for each label one (steps `[points]`, values `[points]`) a seed. A label without curves is not drawn, and keeps its colour for other figures.
         ylabel: the score or metric, with its unit.
         confidence, repetitions, seed: of the bootstrap.
 
     Returns:
-        SVG text. BadInput where a group is empty.
+        SVG text. BadInput where no label has a curve.
     """
-    _needs(groups, f"learning curves of {ylabel}")
-    for label, curves in groups.items():
-        _needs(curves, f"learning curve of {label}")
+    drawn = {label: (number, curves) for number, (label, curves) in enumerate(groups.items()) if curves}
+    _needs(drawn, f"learning curves of {ylabel}")
 
     def draw(axes: Axes) -> None:
-        for number, (label, curves) in enumerate(groups.items()):
+        for label, (number, curves) in drawn.items():
             steps, values = shared_grid(curves)
             band = sample_efficiency_curve(values[:, None, :], confidence=confidence, repetitions=repetitions, seed=seed)
             _band(axes, steps, band, label, number)
@@ -143,7 +151,7 @@ def learning_curves(
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.locator_params(axis="x", nbins=6)
 
-    return _draw(draw, label=f"{ylabel} against {xlabel}: {', '.join(groups)}", height=3.0 + 0.12 * len(groups), series=len(groups))
+    return _draw(draw, label=f"{ylabel} against {xlabel}: {', '.join(drawn)}", height=2.9, legend=[_wrap(name, LEGEND_WIDTH) for name in drawn])
 
 
 def performance_profiles(groups: Mapping[str, np.ndarray], *, xlabel: str, confidence: float = 0.95, repetitions: int = 2000, seed: int = 0) -> str:
@@ -167,7 +175,7 @@ def performance_profiles(groups: Mapping[str, np.ndarray], *, xlabel: str, confi
             _band(axes, thresholds, performance_profile(table, thresholds, confidence=confidence, repetitions=repetitions, seed=seed), label, number)
         axes.set(xlabel=f"{xlabel} threshold", ylabel="share of runs above", ylim=(-0.03, 1.03))
 
-    return _draw(draw, label=f"share of runs above each {xlabel}: {', '.join(groups)}", height=3.0 + 0.12 * len(groups), series=len(groups))
+    return _draw(draw, label=f"share of runs above each {xlabel}: {', '.join(groups)}", height=2.9, legend=[_wrap(name, LEGEND_WIDTH) for name in groups])
 
 
 def interval_bars(groups: Mapping[str, Interval], *, xlabel: str) -> str:
@@ -184,7 +192,7 @@ def interval_bars(groups: Mapping[str, Interval], *, xlabel: str) -> str:
             if interval.low is not None and interval.high is not None:
                 axes.barh(number, interval.high - interval.low, left=interval.low, height=0.5, color=colour, alpha=0.35, linewidth=0)
             axes.plot([interval.point], [number], color=colour, marker=marker, markersize=7, linestyle="none")
-        axes.set_yticks(range(len(groups)), list(groups))
+        axes.set_yticks(range(len(groups)), [_wrap(label, TICK_WIDTH) for label in groups])
         axes.use_sticky_edges = False  # bars otherwise stop the margin at their ends, and a point there would be cut
         axes.margins(x=0.08)
         axes.set(xlabel=xlabel, ylim=(len(groups) - 0.4, -0.6))
@@ -192,44 +200,43 @@ def interval_bars(groups: Mapping[str, Interval], *, xlabel: str) -> str:
         axes.tick_params(axis="y", length=0)
         axes.locator_params(axis="x", nbins=6)
 
-    return _draw(draw, label=f"{xlabel} with intervals: {', '.join(groups)}", height=0.9 + 0.42 * len(groups), series=1)
+    return _draw(
+        draw,
+        label=f"{xlabel} with intervals: {', '.join(groups)}",
+        height=0.9 + sum(max(0.42, 0.17 * len(textwrap.wrap(label, TICK_WIDTH))) for label in groups),
+    )
 
 
 def pass_at_k_curves(groups: Mapping[str, tuple[Mapping[int, Interval], Mapping[int, Interval] | None]]) -> str:
     """pass@k against k on a log scale: for each label the trained policy (solid) and, in the same colour, the policy before training (dashed).
 
     Args:
-        groups: for each label (trained, base), each from k to its Interval; base None where it was not measured.
+        groups: for each label (trained, base), each from k to its Interval; base None where it was not measured. A label with neither keeps its colour
+            for other figures.
 
     Returns:
-        SVG text. BadInput for no groups.
+        SVG text. BadInput where there is nothing to draw.
     """
-    _needs(groups, "pass@k curves")
-    every_k = sorted({k for trained, base in groups.values() for k in [*trained, *(base or {})]})
-    shown = sum(1 + (base is not None) for _, base in groups.values())
+    lines = [
+        (number, _wrap(name, LEGEND_WIDTH), line, intervals)
+        for number, (label, (trained, base)) in enumerate(groups.items())
+        for name, line, intervals in ((label, "-", trained), (f"{label}, before training", "--", base))
+        if intervals
+    ]
+    _needs(lines, "pass@k curves")
 
     def draw(axes: Axes) -> None:
-        for number, (label, (trained, base)) in enumerate(groups.items()):
+        for number, name, line, intervals in lines:
             colour, marker = _style(number)
-            for intervals, name, line in ((trained, label, "-"), (base, f"{label}, before training", "--")):
-                if not intervals:
-                    continue
-                ks = sorted(intervals)
-                axes.plot(
-                    ks,
-                    [intervals[k].point for k in ks],
-                    color=colour,
-                    marker=marker,
-                    linestyle=line,
-                    label=name,
-                    markerfacecolor=colour if line == "-" else "none",
-                )
-                if all(intervals[k].low is not None for k in ks):
-                    axes.fill_between(ks, [intervals[k].low for k in ks], [intervals[k].high for k in ks], color=colour, alpha=0.2, linewidth=0)
+            ks = sorted(intervals)
+            fill = colour if line == "-" else "none"
+            axes.plot(ks, [intervals[k].point for k in ks], color=colour, marker=marker, linestyle=line, label=name, markerfacecolor=fill)
+            if all(intervals[k].low is not None for k in ks):
+                axes.fill_between(ks, [intervals[k].low for k in ks], [intervals[k].high for k in ks], color=colour, alpha=0.2, linewidth=0)
         axes.set_xscale("log", base=2)
         axes.set(xlabel="k", ylabel="pass@k", ylim=(-0.03, 1.03))
-        axes.xaxis.set_major_locator(FixedLocator(every_k))
+        axes.xaxis.set_major_locator(FixedLocator(sorted({k for *_, intervals in lines for k in intervals})))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
 
-    return _draw(draw, label=f"pass@k against k: {', '.join(groups)}", height=3.0 + 0.12 * shown, series=shown)
+    return _draw(draw, label=f"pass@k against k: {', '.join(groups)}", height=2.9, legend=[name for _, name, _, _ in lines])

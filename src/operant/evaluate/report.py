@@ -111,9 +111,8 @@ def _note(comparison: Comparison) -> str:
 
 
 def _curves(rows: Sequence[Row], read: Any) -> dict[str, list[Curve]]:
-    """Curves of each method that has some, `read(run)` giving one run's."""
-    found = {row.method: [curve for run in row.runs for curve in read(run)] for row in rows}
-    return {method: curves for method, curves in found.items() if curves}
+    """Curves of each method, `read(run)` giving one run's; none where a method has none, so that its colour stays its own."""
+    return {row.method: [curve for run in row.runs for curve in read(run)] for row in rows}
 
 
 def _figure(svg: str, caption: str) -> str:
@@ -131,9 +130,13 @@ def _task_section(comparison: Comparison, task: str) -> str:
         profiles = plots.performance_profiles({row.method: row.per_seed for row in rows}, xlabel=score)
         figures.append(_figure(profiles, f"Performance profile: share of seeds whose final {score} is above the threshold."))
         figures.append(_figure(plots.interval_bars({row.method: row.interval for row in rows}, xlabel=score), f"Final {score}: IQM and its interval."))
-    with_k = {row.method: _sides(row) for row in rows if row.pass_at_k}
-    if with_k:
-        figures.append(_figure(plots.pass_at_k_curves(with_k), "pass@k of the trained policy beside the policy before training, on the same problems."))
+    if any(row.pass_at_k for row in rows):
+        figures.append(
+            _figure(
+                plots.pass_at_k_curves({row.method: _sides(row) for row in rows}),
+                "pass@k of the trained policy beside the policy before training, on the same problems.",
+            )
+        )
     html = f'<section class=task><h2>{escape(task)}</h2><div class="plots">{"".join(figures)}</div>'
     return html + _metrics(rows) + _videos(rows) + "</section>"
 
@@ -152,7 +155,8 @@ def _metrics(rows: Sequence[Row]) -> str:
             figures += f"<figure>{plots.learning_curves(curves, ylabel=name, repetitions=500)}</figure>"
     if not figures:
         return ""
-    return f'<details class=metrics><summary>Training metrics</summary><p class=quiet>IQM of the seeds and its pointwise 95 % band.</p><div class="plots small">{figures}</div></details>'
+    caption = "<p class=quiet>IQM of the seeds and its pointwise 95 % band.</p>"
+    return f'<details class=metrics><summary>Training metrics</summary>{caption}<div class="plots small">{figures}</div></details>'
 
 
 def _videos(rows: Sequence[Row]) -> str:
@@ -240,10 +244,12 @@ def _completions_section(comparison: Comparison) -> str:
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     radios = "".join(f"<label><input type=radio name=colour value={name}{' checked' if name == 'advantage' else ''}>{label}</label>" for name, label in KINDS)
     return f"""<section id=completions><h2>Completions</h2>
-<p class=quiet>Point at a token, or reach it with Tab and the arrow keys, for its figures. Greyed and dotted tokens are masked: nothing was learnt from them. <span id=logged></span></p>
+<p class=quiet>Point at a token, or reach it with Tab and the arrow keys, for its figures. Greyed and dotted tokens are masked: nothing was
+learnt from them. <span id=logged></span></p>
 <noscript><p class=warning>The completions need JavaScript; everything else is above.</p></noscript>
 <div class=controls><label>run <select id=run></select></label><label>step <select id=step></select></label>
-<label>order <select id=order><option value=worst>worst first</option><option value=best>best first</option><option value=drawn>as drawn</option></select></label>
+<label>order <select id=order><option value=worst>worst first</option><option value=best>best first</option><option value=drawn>as drawn</option>
+</select></label>
 <fieldset><legend>colour</legend>{radios}</fieldset><span class=quiet id=count></span></div>
 <div class=scale id=scale></div><div id=groups></div><button id=more type=button hidden>More groups</button><div id=tip role=tooltip hidden></div>
 <script type="application/json" id="completions-data">{text}</script>

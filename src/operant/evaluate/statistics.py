@@ -1,8 +1,8 @@
 """Statistics over few runs: aggregates, bootstrap intervals, performance profiles, pass@k.
 
-A score table is `[runs, tasks]`: one row a run (a seed), one column a task. A vector `[runs]` is a table with one task. The definitions are those of Agarwal et al.,
-"Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021), which the library `rliable` publishes; pass@k is Chen et al., "Evaluating
-Large Language Models Trained on Code" (2021), equation 1.
+A score table is `[runs, tasks]`: one row a run (a seed), one column a task. A vector `[runs]` is a table with one task. The definitions are those of Agarwal et
+al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021), which the library `rliable` publishes; pass@k is Chen et al.,
+"Evaluating Large Language Models Trained on Code" (2021), equation 1.
 
 One run has no spread that could be measured: its interval is `None`, never a point that looks like certainty.
 """
@@ -75,8 +75,8 @@ def _table(values: ArrayLike, what: str = "scores") -> NDArray[np.float64]:
 def iqm(scores: ArrayLike) -> NDArray[np.float64]:
     """Interquartile mean over all runs × tasks: the mean of the middle half (Agarwal et al. 2021, section 4.3).
 
-    With n values, floor(n / 4) are cut at each end, as `scipy.stats.trim_mean(scores, 0.25, axis=None)` does and `rliable` therefore too. Where n is not divisible
-    by 4, fewer than half of the values are cut (n = 5 keeps 3, n = 7 keeps 5), and below 4 values it is the mean.
+    With n values, floor(n / 4) are cut at each end, as `scipy.stats.trim_mean(scores, 0.25, axis=None)` does and `rliable` therefore too. Where n is not
+    divisible by 4, fewer than half of the values are cut (n = 5 keeps 3, n = 7 keeps 5), and below 4 values it is the mean.
 
     Args:
         scores: `[..., runs, tasks]`, or `[runs]`.
@@ -259,8 +259,8 @@ def performance_profile(scores: ArrayLike, thresholds: ArrayLike, *, repetitions
 def pass_at_k(samples: ArrayLike, correct: ArrayLike, k: int) -> NDArray[np.float64]:
     """Unbiased pass@k of each problem: the chance that k of its n samples, drawn without replacement, hold a correct one.
 
-    1 - C(n-c, k) / C(n, k), as the product 1 - Π_{i=n-c+1..n} (1 - k/i), which neither overflows nor cancels (Chen et al. 2021, equation 1 and figure 3). The mean
-    over the problems is the figure that is reported.
+    1 - C(n-c, k) / C(n, k), as the product 1 - Π_{i=n-c+1..n} (1 - k/i), which neither overflows nor cancels (Chen et al. 2021, equation 1 and figure 3). The
+    mean over the problems is the figure that is reported.
 
     Args:
         samples: n, samples of each problem, integers, any shape that broadcasts with `correct`.

@@ -1,3 +1,91 @@
-"""stub"""
-def ensure_base_policy(world, method, say):
-    return None
+"""The partly able language model that policy gradients start from: trained from scratch on generated traces, stopped early, kept by content."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+
+from operant.core.cache import cache_directory
+from operant.core.checkpoint import write_atomic
+from operant.core.errors import RunFailed
+from operant.loops.pairs import Pairs
+from operant.loops.terms import NegativeLogLikelihood
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """How a base policy is made. Every field is part of its name in the cache.
+
+    Attributes:
+        seed: of weights and traces.
+        low, high: training stops when pass@1 on held-out problems lies between them; beyond `low` there is something to reinforce, below `high` something to gain.
+        check_every: updates between two looks at pass@1.
+    """
+
+    seed: int = 0
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    batch_size: int = 64
+    low: float = 0.15
+    high: float = 0.5
+    check_every: int = 50
+    most_updates: int = 6_000
+    version: int = 1
+
+
+def ensure_base_policy(world, say: Callable[[str], None], recipe: WarmUp = WarmUp()) -> None:
+    """Set `world.base` to the task's base policy, making it first where the cache has none.
+
+    Raises:
+        RunFailed: pass@1 did not reach the range within `most_updates`.
+    """
+    content = {"task": world.fingerprint(), "recipe": asdict(recipe)}
+    name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_directory() / "base" / f"{world.task.replace(':', '-')}-{name}"
+    if not (folder / "base.json").exists():
+        _make(world, recipe, folder, content, say)
+    world.base = folder
+
+
+def _make(world, recipe: WarmUp, folder, content: dict, say: Callable[[str], None]) -> None:
+    pairs = Pairs(
+        terms=[NegativeLogLikelihood()],
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warmup_steps,
+        max_grad_norm=1.0,
+        updates_per_iteration=recipe.check_every,
+    )
+    learner = pairs.learner(world, [recipe.seed], recipe.most_updates, torch.device("cpu"))
+    history = []
+    while True:
+        before = copy.deepcopy(learner.state_dict())
+        loss = learner.iterate()["loss/negative_log_likelihood"].item()
+        score = world.count_correct(learner.policy, "operands", 64, 4, recipe.seed).mean() / 4
+        history.append([learner.step, score])
+        say(f"base policy: {learner.step} updates, loss {loss:.3f}, pass@1 {score:.2f} (training stops from {recipe.low} on)")
+        if recipe.low <= score <= recipe.high:
+            break
+        if score > recipe.high:  # passed the range in one stride: go back and take shorter ones
+            if learner.method.updates_per_iteration == 1:
+                raise RunFailed(f"the base policy of {world.task} went past pass@1 {recipe.high} in one update; lower the learning rate")
+            learner.load_state_dict(before)
+            learner.method = Pairs(**{**vars(learner.method), "updates_per_iteration": learner.method.updates_per_iteration // 5 or 1})
+        if learner.step >= recipe.most_updates:
+            raise RunFailed(f"the base policy of {world.task} stood at pass@1 {score:.2f} after {learner.step} updates; {recipe.low} was wanted")
+    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    temporary.mkdir(parents=True, exist_ok=True)
+    world.save_policy(learner.policy, temporary)
+    write_atomic(temporary / "base.json", json.dumps(content | {"updates": learner.step, "pass@1": score, "history": history}, indent=1))
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.rename(temporary, folder)
+    except OSError:  # another process made the same one first: the content is the same
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.flat import FlatParameters, adam, load_optimizer_state, optimizer_state
+from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
 from operant.loops.learner import check_finite
 from operant.loops.terms import Term
@@ -55,7 +55,7 @@ class PairsLearner:
         self.streams = Streams(seeds, device)
         self.policy = world.policy(method.policy, self.streams).to(device)
         self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
-        self.optimizer = adam([self.flat], learning_rate=method.learning_rate)
+        self.optimizer = Adam([self.flat], learning_rate=method.learning_rate)
         self.demonstrations = world.demonstrations(method.batch_size, self.streams)
         self.needs = frozenset().union(*(term.needs for term in method.terms))
 
@@ -65,8 +65,7 @@ class PairsLearner:
         for _ in range(min(method.updates_per_iteration, self.total_steps - self.step)):
             inputs, action, mask = self.demonstrations.draw()
             if method.warmup_steps:
-                for group in self.optimizer.param_groups:
-                    group["lr"] = method.learning_rate * min(1.0, (self.step + 1) / method.warmup_steps)
+                self.optimizer.learning_rate = method.learning_rate * min(1.0, (self.step + 1) / method.warmup_steps)
             weights = ops.step_weights(mask, method.reduce)
             self.flat.zero_grad()
             batch = {"mask": mask, **self.policy.replay(inputs, action, self.needs)}
@@ -88,7 +87,7 @@ class PairsLearner:
             "step": self.step,
             "streams": self.streams.state_dict(),
             "policy": dict(self.policy.state_dict()),
-            "optimizer": optimizer_state(self.optimizer),
+            "optimizer": self.optimizer.state_dict(),
             "demonstrations": self.demonstrations.state_dict(),
         }
 
@@ -96,7 +95,7 @@ class PairsLearner:
         self.step = state["step"]
         self.streams.load_state_dict(state["streams"])
         self.policy.load_state_dict(state["policy"])
-        load_optimizer_state(self.optimizer, state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.demonstrations.load_state_dict(state["demonstrations"])
 
     def close(self) -> None:

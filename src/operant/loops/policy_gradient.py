@@ -13,7 +13,7 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.errors import RunFailed
-from operant.core.flat import FlatParameters, adam, load_optimizer_state, optimizer_state
+from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
 from operant.core.records import Rollout, Status
 from operant.loops.learner import check_finite
@@ -72,7 +72,7 @@ class PolicyGradientLearner:
         self.streams = Streams(seeds, device)
         self.policy = world.policy(method.policy, self.streams).to(device)
         self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
-        self.optimizer = adam([self.flat], learning_rate=method.learning_rate, eps=method.adam_eps)
+        self.optimizer = Adam([self.flat], learning_rate=method.learning_rate, eps=method.adam_eps)
         self.source = world.source(method.sample, self.streams, workers=method.workers)
         self.resume = self.source.resume
         self.needs = frozenset().union(*(term.needs for term in method.terms))
@@ -81,6 +81,7 @@ class PolicyGradientLearner:
         if "reference_log_prob" in self.needs:
             self.reference = copy.deepcopy(self.policy).requires_grad_(False)
         self.rollout: Rollout | None = None
+        self._equal: Tensor | None = None
 
     def iterate(self) -> dict[str, Tensor]:
         """One rollout and the updates from it."""
@@ -159,17 +160,18 @@ class PolicyGradientLearner:
 
     def _update(self, rollout: Rollout) -> dict[str, Tensor]:
         method = self.method
-        for group in self.optimizer.param_groups:
-            group["lr"] = method.learning_rate * (max(0.0, 1 - (self.step - self.source.steps_per_sample) / self.total_steps) if method.anneal else 1.0)
+        if method.anneal:
+            self.optimizer.learning_rate = method.learning_rate * max(0.0, 1 - (self.step - self.source.steps_per_sample) / self.total_steps)
         steps = self.policy.unit == "step"
         cut = _StepCutter(self._fields(rollout)) if steps else _RowCutter(self._fields(rollout))
+        whole = steps and bool(rollout.mask.all())
         terms, norms, indices = [], [], []
         diagnostics: dict[str, Tensor] = {}
         first_log_ratio = None
         for _ in range(method.epochs):
             indices += self.streams.permutations("minibatch", cut.units).tensor_split(method.minibatches, dim=1)
         for index in indices:
-            values, log_ratio, seen = self._step(cut(index), diagnose=index is indices[-1])
+            values, log_ratio, seen = self._step(cut(index), first=first_log_ratio is None, last=index is indices[-1], whole=whole)
             if first_log_ratio is None:
                 first_log_ratio = log_ratio
             terms.append(values)
@@ -187,28 +189,47 @@ class PolicyGradientLearner:
         metrics["gradient_norm"] = torch.stack(norms).mean(0).cpu()
         return metrics | {name: value.cpu() for name, value in diagnostics.items()}
 
-    def _step(self, batch: dict[str, Tensor], *, diagnose: bool) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """One optimiser step on one minibatch, in micro-batches of rows. No host read happens here."""
+    def _step(self, batch: dict[str, Tensor], *, first: bool, last: bool, whole: bool) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+        """One optimiser step on one minibatch, in micro-batches of rows. No host read happens here.
+
+        Args:
+            first, last: of the iteration; the first gives its largest |log ratio|, the last its diagnostics.
+            whole: every step of the rollout was chosen, so that all weigh alike.
+
+        Returns:
+            (each term's loss `[terms, S]`, largest |log ratio| or None, diagnostics).
+        """
         method = self.method
         mask = batch["mask"]
-        weights = ops.step_weights(mask if mask.ndim == 3 else mask.unsqueeze(-1), method.reduce, length=method.reduce_length).view(mask.shape)
+        weights = self._equal_weights(mask) if whole else self._weights(mask)
         self.flat.zero_grad()
         values, log_ratios, parts = [], [], []
         for rows in self._micro_rows(mask):
             micro = batch if isinstance(rows, slice) else {name: x[:, rows] for name, x in batch.items()}
-            weight = weights if isinstance(rows, slice) else weights[:, rows]
+            weight = (weights if isinstance(rows, slice) else weights[:, rows]).flatten(1)
             inputs = {name.removeprefix("inputs."): x for name, x in micro.items() if name.startswith("inputs.")}
             micro = micro | self.policy.replay(inputs, micro["action"], self.needs)
-            losses = torch.stack([(weight * term(micro)).flatten(1).sum(1) for term in method.terms])  # [terms, S]
+            losses = torch.stack([torch.linalg.vecdot(weight, term(micro).flatten(1)) for term in method.terms])  # [terms, S]
             losses.sum().backward()
             values.append(losses.detach())
-            log_ratios.append(((micro["log_prob"].detach() - micro["old_log_prob"]) * micro["mask"]).abs().max())
-            if diagnose:
+            if first:
+                log_ratios.append(((micro["log_prob"].detach() - micro["old_log_prob"]) * micro["mask"]).abs().max())
+            if last:
                 parts.append(self._diagnose(micro, weight))
         seen = {name: sum(part[name] for part in parts) for name in parts[0]} if parts else {}
         seen["gradient_norm"] = self.flat.clip_grad_norm(method.max_grad_norm)
         self.optimizer.step()
-        return torch.stack(values).sum(0), torch.stack(log_ratios).max(), seen
+        return values[0] if len(values) == 1 else torch.stack(values).sum(0), torch.stack(log_ratios).max() if first else None, seen
+
+    def _weights(self, mask: Tensor) -> Tensor:
+        """The reducer's weights of a minibatch, `[S, U]` (steps) or `[S, n, T]` (rows)."""
+        return ops.step_weights(mask if mask.ndim == 3 else mask.unsqueeze(-1), self.method.reduce, length=self.method.reduce_length).view(mask.shape)
+
+    def _equal_weights(self, mask: Tensor) -> Tensor:
+        """The same of a minibatch in which every step was chosen: one tensor for all of its shape."""
+        if self._equal is None or self._equal.shape != mask.shape:
+            self._equal = self._weights(torch.ones_like(mask))
+        return self._equal
 
     @torch.no_grad()
     def _diagnose(self, micro: dict[str, Tensor], weight: Tensor) -> dict[str, Tensor]:
@@ -220,7 +241,7 @@ class PolicyGradientLearner:
             per_step["clip_fraction"] = ops.ratio_clip_fraction(new, old, clip_low=clip.low, clip_high=clip.high)
         if "entropy" in micro:
             per_step["entropy"] = micro["entropy"]
-        return {name: (weight * value).flatten(1).sum(1) for name, value in per_step.items()}
+        return {name: torch.linalg.vecdot(weight, value.flatten(1)) for name, value in per_step.items()}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -228,7 +249,7 @@ class PolicyGradientLearner:
             "version": self.version,
             "streams": self.streams.state_dict(),
             "policy": dict(self.policy.state_dict()),
-            "optimizer": optimizer_state(self.optimizer),
+            "optimizer": self.optimizer.state_dict(),
             "reference": None if self.reference is None else dict(self.reference.state_dict()),
             "source": self.source.state_dict(),
         }
@@ -237,7 +258,7 @@ class PolicyGradientLearner:
         self.step, self.version = state["step"], state["version"]
         self.streams.load_state_dict(state["streams"])
         self.policy.load_state_dict(state["policy"])
-        load_optimizer_state(self.optimizer, state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self.reference is not None:
             self.reference.load_state_dict(state["reference"])
         self.source.load_state_dict(state["source"])

@@ -262,7 +262,8 @@ class _Runner:
         with self.directory.locked(), self._signals():
             torch.set_num_threads(self.config["threads"])
             self._say("prepare", 0)
-            ensure_base_policy(self.world, self.config["method"], lambda message: self._say("prepare", 0, message=message))
+            if self.world.kind == "text" and get_method(self.config["method"]).spine == "policy gradient":
+                ensure_base_policy(self.world, lambda message: self._say("prepare", 0, message=message))
             state = self._restore() if resume else None
             self._began = time.perf_counter()
             while self.member < len(self.members):
@@ -355,9 +356,10 @@ class _Runner:
         for place, seed in enumerate(seeds):
             values = evaluation.values[place]
             row = {"step": learner.step, "seed": seed, "score": evaluation.score, "value": float(values.mean()), "values": values.tolist(), "base": base}
-            if "correct" in evaluation.details:
-                row["pass_at_k"] = _pass_at(evaluation, place)
-                row["correct"], row["samples"] = np.asarray(evaluation.details["correct"][place]).tolist(), int(evaluation.details["samples"])
+            if (passed := _pass_at(evaluation, place)) is not None:
+                row["pass_at_k"] = passed
+            if "longer" in evaluation.details:
+                row["longer"] = float(evaluation.details["longer"][place])
             rows.append(row)
         self.directory.append("evaluations.jsonl", rows)
         for tracker in self.trackers:
@@ -383,8 +385,8 @@ class _Runner:
         seeds = self.members[self.member]
         for place, seed in enumerate(seeds):
             found = {"seed": seed, "step": learner.step, "score": evaluation.score, "value": float(evaluation.values[place].mean())}
-            if "correct" in evaluation.details:
-                found["pass_at_k"] = _pass_at(evaluation, place)
+            if (passed := _pass_at(evaluation, place)) is not None:
+                found["pass_at_k"] = passed
             self.finished.append(found)
         describe = getattr(getattr(learner, "source", None), "describe", None)
         if describe is not None and learner.rollout is not None:
@@ -492,16 +494,20 @@ def _score(name: str, values: np.ndarray) -> dict[str, Any]:
 def summary(evaluation: Evaluation) -> dict[str, Any]:
     """An evaluation as in a run's result: the score object, and pass@k for text."""
     found = {"score": _score(evaluation.score, evaluation.values.mean(1, keepdims=True))}
-    if "correct" in evaluation.details:
-        rows = [_pass_at(evaluation, place) for place in range(len(evaluation.values))]
+    rows = [_pass_at(evaluation, place) for place in range(len(evaluation.values))]
+    if rows[0] is not None:
         found["pass_at_k"] = {k: float(np.mean([row[k] for row in rows])) for k in rows[0]}
     return found
 
 
-def _pass_at(evaluation: Evaluation, place: int) -> dict[str, float]:
-    samples = int(evaluation.details["samples"])
-    correct = np.asarray(evaluation.details["correct"][place])
-    return {str(k): float(np.mean(pass_at_k(samples, correct, k))) for k in PASS_AT if k <= samples}
+def _pass_at(evaluation: Evaluation, place: int) -> dict[str, float] | None:
+    """pass@k of one seed: the unbiased estimate from counts, or the exact values of a world that knows them; None where neither applies."""
+    details = evaluation.details
+    if "correct" in details:
+        samples, correct = int(details["samples"]), np.asarray(details["correct"][place])
+        return {str(k): float(np.mean(pass_at_k(np.full_like(correct, samples), correct, k))) for k in PASS_AT if k <= samples}
+    exact = {name.removeprefix("pass@"): float(np.mean(values[place])) for name, values in details.items() if name.startswith("pass@")}
+    return {"1": float(np.mean(evaluation.values[place]))} | exact if exact else None
 
 
 def _stack(found: list[Evaluation]) -> Evaluation:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from operant.core.flat import FlatParameters, adam, load_optimizer_state, optimizer_state, shared_view
+from operant.core.flat import Adam, FlatParameters, shared_view
 from operant.core.random import Streams
 from operant.loops.learner import check_finite
 from operant.nets.actors import Actor, ActorNet, Critic, CriticNet
@@ -104,7 +104,7 @@ class ValueLearner:
         self.targets = copy.deepcopy(self.critics)
         self._target_flat = FlatParameters(self.targets, seeds=len(seeds))
         self.targets.requires_grad_(False)
-        self.optimizer = adam([self._actor_flat, self._critic_flat], learning_rate=method.learning_rate)
+        self.optimizer = Adam([self._actor_flat, self._critic_flat], learning_rate=method.learning_rate)
         self.collector = None
         if method.online is not None:
             self.collector = world.replay(method.online, self.actor, self.streams, total_steps)
@@ -192,7 +192,7 @@ class ValueLearner:
             "scalars": dict(self.scalars.state_dict()),
             "critics": dict(self.critics.state_dict()),
             "targets": dict(self.targets.state_dict()),
-            "optimizer": optimizer_state(self.optimizer),
+            "optimizer": self.optimizer.state_dict(),
         }
         if self.collector is not None:
             state |= {"collector": self.collector.state_dict(), "owed": self._owed}
@@ -203,7 +203,7 @@ class ValueLearner:
         self.streams.load_state_dict(state["streams"])
         for name in ("actor", "scalars", "critics", "targets"):
             getattr(self, name).load_state_dict(state[name])
-        load_optimizer_state(self.optimizer, state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self.collector is not None:
             self.collector.load_state_dict(state["collector"])
             self._owed = state["owed"]

@@ -12,7 +12,9 @@ Initialize = Callable[[Tensor, torch.Generator], None]
 
 
 def tanh(x: Tensor) -> Tensor:
-    """Hyperbolic tangent by the logistic function, 2σ(2x) − 1: within 1e-7 of `torch.tanh` and several times faster on a CPU."""
+    """Hyperbolic tangent; of large tensors by the logistic function, 2σ(2x) − 1: within 1e-7 of `torch.tanh` and several times faster on a CPU."""
+    if x.numel() < 4096:
+        return torch.tanh(x)
     return torch.sigmoid(x * 2).mul(2).sub(1)
 
 
@@ -37,7 +39,7 @@ def uniform_fan_in(weight: Tensor, generator: torch.Generator) -> None:
 
 
 class Linear(nn.Module):
-    """An affine map a seed (and an ensemble member): `[S, B, in] → [S, B, out]`, or `[S, E, B, out]` with an ensemble of E.
+    """An affine map a seed (and an ensemble member): `[S, …, in] → [S, …, out]`, or `[S, E, B, out]` with an ensemble of E.
 
     Args:
         generators: one a seed, from which its weights are drawn: a seed's weights do not depend on its neighbours.
@@ -47,26 +49,26 @@ class Linear(nn.Module):
     def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator], initialize: Initialize = uniform_fan_in, *, ensemble: int | None = None):
         super().__init__()
         self.ensemble = ensemble
-        members = ensemble or 1
-        weight = torch.zeros(len(generators), members, inputs, outputs)
-        bias = torch.zeros(len(generators), members, 1, outputs)
+        lead = (len(generators),) if ensemble is None else (len(generators), ensemble)
+        weight, bias = torch.zeros(*lead, inputs, outputs), torch.zeros(*lead, 1, outputs)
         with torch.no_grad():
             for seed, generator in enumerate(generators):
-                for member in range(members):
-                    initialize(weight[seed, member], generator)
+                for w, b in zip(weight[seed].view(-1, inputs, outputs), bias[seed].view(-1, 1, outputs), strict=True):
+                    initialize(w, generator)
                     if initialize is uniform_fan_in:
-                        bias[seed, member].uniform_(-1 / math.sqrt(inputs), 1 / math.sqrt(inputs), generator=generator)
+                        b.uniform_(-1 / math.sqrt(inputs), 1 / math.sqrt(inputs), generator=generator)
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        seeds, members, inputs, outputs = self.weight.shape
-        if self.ensemble is not None and x.ndim == 3:
-            x = x.unsqueeze(1).expand(seeds, members, *x.shape[1:])
-        shape = x.shape
-        x = x.reshape(seeds * members, -1, inputs)
-        y = torch.baddbmm(self.bias.flatten(0, 1), x, self.weight.flatten(0, 1))
-        return y.view(*shape[:-1], outputs)
+        if self.ensemble is None:
+            if x.ndim == 3:
+                return torch.baddbmm(self.bias, x, self.weight)
+            return torch.baddbmm(self.bias, x.flatten(1, -2), self.weight).view(*x.shape[:-1], -1)
+        if x.ndim == 3:
+            x = x.unsqueeze(1).expand(-1, self.ensemble, -1, -1)
+        y = torch.baddbmm(self.bias.flatten(0, 1), x.flatten(0, 1), self.weight.flatten(0, 1))
+        return y.view(*x.shape[:-1], -1)
 
 
 class MLP(nn.Module):

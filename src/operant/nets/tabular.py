@@ -78,6 +78,8 @@ class TabularPolicy(nn.Module):
         logits: the parameter `[S, P, prefixes, V]`.
     """
 
+    unit = "row"
+
     def __init__(self, problem: SequenceTree, seeds: int = 1, dtype: torch.dtype = torch.float64):
         super().__init__()
         self.problem = problem

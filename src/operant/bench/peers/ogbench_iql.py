@@ -1,7 +1,7 @@
-"""OGBench's JAX implicit Q-learning (GCIQL) at a given size. Prints {"steps", "seconds", "score": null}: updates after compilation, with their draws from memory.
+"""OGBench's JAX implicit Q-learning (GCIQL) at a given size. Prints {"steps", "seconds"}: updates after compilation, with their draws from memory.
 
-Its objective is set to advantage-weighted regression and its layer norms are left out, so that an update does the work of plain IQL: two critics, a value, an actor,
-one Adam, one target network. Each update draws a uniform batch from arrays in memory, the least that a training loop must do.
+Its objective is set to advantage-weighted regression and its layer norms are left out, so that an update does the work of plain IQL: two critics, a value,
+an actor, one Adam, one target network. Each update draws a uniform batch from arrays in memory, the least that a training loop must do.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
         rows = rng.integers(0, ROWS, given.batch)
         agent, _ = agent.update({name: values[rows] for name, values in data.items()})
     jax.block_until_ready(agent.network.params)
-    print(json.dumps({"steps": given.steps, "seconds": time.perf_counter() - begin, "score": None}))
+    print(json.dumps({"steps": given.steps, "seconds": time.perf_counter() - begin}))
 
 
 if __name__ == "__main__":

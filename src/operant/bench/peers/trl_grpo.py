@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer on the shared tiny Llama. Prints {"steps", "seconds", "score"}: optimiser steps after the warm-up, their time, the mean reward at the end."""
+"""TRL's GRPOTrainer on the shared tiny Llama. Prints {"steps", "seconds", "score"}: optimiser steps after the warm-up, their time, the last mean reward."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Clock(TrainerCallback):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=tiny_llama.TIMED_STEPS)
+    parser.add_argument("--steps", type=int, required=True)
     given = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -40,7 +40,7 @@ def main() -> None:
             use_cpu=True,
             bf16=False,
             gradient_checkpointing=False,  # the trainer's default saves memory and costs time; the peer gets its faster setting
-            per_device_train_batch_size=tiny_llama.COMPLETIONS,
+            per_device_train_batch_size=tiny_llama.PROMPTS * tiny_llama.GROUP,
             num_generations=tiny_llama.GROUP,
             max_completion_length=tiny_llama.NEW_TOKENS,
             learning_rate=tiny_llama.LEARNING_RATE,

@@ -1,8 +1,8 @@
 """Any Gymnasium environment as rows that restart by themselves: single environments, the user's vector environments, and the choice between these and
 the native ones.
 
-Rows are stepped one after the other and reset at once where an episode ended, so that every transition carries its true outcome. Gymnasium's own automatic resets
-are used only where a vector environment already has them.
+Rows are stepped one after the other and reset at once where an episode ended, so that every transition carries its true outcome. Gymnasium's own
+automatic resets are used only where a vector environment already has them.
 """
 
 from __future__ import annotations
@@ -213,8 +213,9 @@ class GymnasiumEnvironments:
 class VectorEnvironments:
     """Rows that are a user's `gymnasium.vector.VectorEnv`, whatever its automatic reset.
 
-    Under NEXT_STEP the step after an episode's end ignores the action and is marked `valid=False`. Under SAME_STEP the true outcome is read from `final_obs`.
-    Under DISABLED the ended rows are reset here, by `reset(options={"reset_mask": …})`. A vector environment cannot give its state: it resumes at an episode boundary.
+    Under NEXT_STEP the step after an episode's end ignores the action and is marked `valid=False`. Under SAME_STEP the true outcome is read from
+    `final_obs`. Under DISABLED the ended rows are reset here, by `reset(options={"reset_mask": …})`. A vector environment cannot give its state, so it
+    resumes at an episode boundary.
 
     Args:
         vector_env: the environment; its `metadata["autoreset_mode"]` says the mode.
@@ -281,7 +282,7 @@ class VectorEnvironments:
         if ended.any():
             if self._mode is AutoresetMode.SAME_STEP:
                 if "final_obs" not in info:
-                    raise reader.broken(None, steps, "its autoreset mode is SAME_STEP, so info['final_obs'] holds the last observation of each row that ended; it is missing")
+                    raise reader.broken(None, steps, "under SAME_STEP info['final_obs'] holds the last observation of each row that ended; it is missing")
                 next_observation = observation.copy()
                 for row in ended.nonzero()[0].tolist():
                     reader.observation(info["final_obs"][row], next_observation, row, steps)

@@ -501,8 +501,8 @@ class NativeAcrobot(NativeEnvironments):
 
 def _hold(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
     """Clip in place; two plain calls are several times cheaper than `np.clip`."""
-    np.maximum(values, low, values)
-    np.minimum(values, high, values)
+    np.maximum(values, low, out=values)
+    np.minimum(values, high, out=values)
 
 
 NATIVE: dict[str, type[NativeEnvironments]] = {

@@ -1,7 +1,8 @@
 """The truth of a sequence problem, by summing over every sequence.
 
 `value` stands for a tensor `[S, P]`, one number a seed and prompt; the objective of a seed is its mean over prompts. Everything is differentiable in the
-policy's parameters. Gradients are dictionaries from parameter name to a tensor of the parameter's shape. With a float64 policy the figures are exact to rounding.
+policy's parameters. Gradients are dictionaries from parameter name to a tensor of the parameter's shape. With a float64 policy the figures are exact to
+rounding.
 """
 
 from __future__ import annotations

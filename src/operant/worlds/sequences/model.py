@@ -65,6 +65,7 @@ class SequenceModelPolicy(nn.Module):
         problem: the problem.
     """
 
+    unit = "row"
     seeds = 1
 
     def __init__(self, model: nn.Module, problem: SequenceProblem):
@@ -75,10 +76,9 @@ class SequenceModelPolicy(nn.Module):
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = ()) -> dict[str, Tensor]:
         """As `TabularPolicy.replay`, by one forward pass over `[prompt, tokens]` rows."""
         mask = prefix_index(self.problem, action)[1]
-        prompt, action = inputs["prompt"], action * mask
+        prompt = inputs["prompt"]
         rows = torch.cat([self.problem.vocabulary + prompt.unsqueeze(-1), action], -1)
-        outputs = self.tokens.replay({"tokens": rows, "prompt_length": torch.ones_like(prompt)}, action, needs)
-        return {name: value if name == "logits" else value * mask for name, value in outputs.items()}
+        return self.tokens.replay({"tokens": rows, "prompt_length": torch.ones_like(prompt), "length": 1 + mask.sum(-1)}, action, needs)
 
     @torch.no_grad()
     def sample(self, prompt: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from operant.core.errors import BadInput
 from operant.core.random import Streams
@@ -38,6 +39,9 @@ class SequenceSource:
         streams: one random stream a seed; as many seeds as the policy has.
     """
 
+    resume = "bitwise"
+    steps_per_sample = 1  # a step of this world is an iteration
+
     def __init__(self, problem: SequenceProblem, plan: SequenceGroups, streams: Streams):
         self.problem, self.plan, self.streams = problem, plan, streams
         self._cursor = 0
@@ -57,6 +61,13 @@ class SequenceSource:
     def score(self, rollout: Rollout) -> Rollout:
         """The record with each row's reward on its last chosen step."""
         return self.problem.score(rollout)
+
+    def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
+        """Mean reward and number of tokens of a sequence, `[S]` each."""
+        return {"reward": rollout.reward.sum(-1).mean(-1).cpu(), "length": rollout.mask.sum(-1).double().mean(-1).cpu()}
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
     def state_dict(self) -> dict:
         return {"cursor": self._cursor, "streams": self.streams.state_dict()}

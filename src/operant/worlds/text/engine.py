@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from operant import ops
 from operant.core.errors import BadInput
 from operant.nets.language import FastLinear, linear
 
@@ -309,14 +308,15 @@ class _ModelStep:
 
 
 def _can_join(model: PreTrainedModel) -> bool:
-    config = model.config
+    if type(model) not in (LlamaForCausalLM, Qwen2ForCausalLM):
+        return False
+    names = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
     return (
-        type(model) in (LlamaForCausalLM, Qwen2ForCausalLM)
-        and model.dtype == torch.float32
+        model.dtype == torch.float32
         and model.num_parameters() <= SMALL
-        and config.hidden_act == "silu"
-        and config.rope_parameters["rope_type"] in ("default", "linear", "llama3")
-        and all(type(module) in (nn.Linear, FastLinear) for layer in model.model.layers for module in layer.modules() if "proj" in module._get_name() or isinstance(module, nn.Linear))
+        and model.config.hidden_act == "silu"
+        and model.config.rope_parameters["rope_type"] in ("default", "linear", "llama3")
+        and all(type(layer.get_submodule(name)) in (nn.Linear, FastLinear) for layer in model.model.layers for name in names)  # adapters and quantised layers do not join
     )
 
 

@@ -1,0 +1,94 @@
+"""The benches. Sizes are those that the peer's users run, and our side does the same work with the same hyper-parameters."""
+
+from __future__ import annotations
+
+from operant.bench.harness import Comparison, Contestant, bench
+
+CARTPOLE, HALFCHEETAH = "CartPole-v1", "HalfCheetah-v5"
+POINTMAZE_DATA, POINTMAZE_TASK = "ogbench:pointmaze-medium-navigate-v0", "ogbench:pointmaze-medium-navigate-singletask-v0"
+
+
+def peer(label: str, module: str, *arguments: object, requires: tuple[str, ...]) -> Contestant:
+    """A module of `operant.bench.peers`, with one thread: at these sizes a second one only makes the first wait."""
+    return Contestant(label, ("-m", f"operant.bench.peers.{module}", *map(str, arguments)), requires=requires, threads=1)
+
+
+def ours(method: str, task: str, *, seeds: int, steps: int, target: float, requires: tuple[str, ...] = (), **hyperparameters: object) -> Contestant:
+    """`operant train` of one method, with the threads that it chooses itself."""
+    options = [part for name, value in hyperparameters.items() for part in (f"--{name}", str(value))]
+    run = ("--seeds", str(seeds), "--steps", str(steps), "--seed", "0", "--device", "cpu", "--out", "{out}", "--json")
+    label = f"operant, {seeds} seed{'s' if seeds > 1 else ''}"
+    return Contestant(label, ("-m", "operant", "train", method, "--task", task, *run, *options), requires=requires, target=target)
+
+
+@bench("ppo-cartpole")
+def ppo_cartpole() -> Comparison:
+    steps = 200_000
+    sizes = {"environments": 8, "rollout_length": 128, "minibatches": 4, "epochs": 4}
+    return Comparison(
+        about="PPO on CartPole-v1: 8 environments x 128 steps, batch 256, 4 epochs; steps of all seeds",
+        unit="environment steps",
+        basis="process",
+        peer=peer(
+            "Stable-Baselines3",
+            "sb3_ppo",
+            *("--env", CARTPOLE, "--steps", steps, "--envs", 8, "--rollout", 128, "--batch", 256, "--epochs", 4),
+            requires=("stable_baselines3",),
+        ),
+        ours=(
+            ours("ppo", f"gym:{CARTPOLE}", seeds=1, steps=steps, target=3, **sizes),
+            ours("ppo", f"gym:{CARTPOLE}", seeds=8, steps=steps, target=8, **sizes),
+        ),
+    )
+
+
+@bench("ppo-halfcheetah")
+def ppo_halfcheetah() -> Comparison:
+    steps = 40_960
+    return Comparison(
+        about="PPO on HalfCheetah-v5: 1 environment x 2048 steps, batch 64, 10 epochs (the peer's defaults); steps of all seeds",
+        unit="environment steps",
+        basis="process",
+        peer=peer("Stable-Baselines3", "sb3_ppo", "--env", HALFCHEETAH, "--steps", steps, requires=("stable_baselines3", "mujoco")),
+        ours=(ours("ppo", f"gym:{HALFCHEETAH}", seeds=8, steps=steps, target=3, environments=1, rollout_length=2048, minibatches=32, epochs=10),),
+    )
+
+
+@bench("sac-halfcheetah")
+def sac_halfcheetah() -> Comparison:
+    steps = 3000
+    return Comparison(
+        about="SAC on HalfCheetah-v5: batch 256, 2 x 256 units, one update a step (the peer's defaults); steps of all seeds",
+        unit="environment steps",
+        basis="process",
+        peer=peer("Stable-Baselines3", "sb3_sac", "--env", HALFCHEETAH, "--steps", steps, requires=("stable_baselines3", "mujoco")),
+        ours=(
+            ours("sac-v2", f"gym:{HALFCHEETAH}", seeds=1, steps=steps, target=1.5, learning_starts=100),
+            ours("sac-v2", f"gym:{HALFCHEETAH}", seeds=8, steps=steps, target=2.5, learning_starts=100),
+        ),
+    )
+
+
+@bench("grpo-step")
+def grpo_step() -> Comparison:
+    steps = 20
+    requires = ("transformers", "tokenizers")
+    return Comparison(
+        about="GRPO on a Llama of 0.8M parameters: 8 prompts x 8 completions of at most 64 tokens, one update a step",
+        unit="GRPO steps",
+        basis="training",
+        peer=peer("TRL", "trl_grpo", "--steps", steps, requires=("trl", "datasets", *requires)),
+        ours=(Contestant("operant", ("-m", "operant.bench.peers.operant_grpo", "--steps", str(steps)), requires=requires, target=2.5),),
+    )
+
+
+@bench("iql-update")
+def iql_update() -> Comparison:
+    return Comparison(
+        about="Implicit Q-learning: batch 256, 3 x 256 units",
+        unit="updates",
+        basis="training",
+        peer=peer("OGBench GCIQL (JAX)", "ogbench_iql", "--steps", 1000, requires=("jax", "flax", "distrax", "optax", "ml_collections")),
+        ours=(ours("iql", POINTMAZE_TASK, seeds=1, steps=3000, target=1, requires=("ogbench",), batch_size=256, hidden="256,256,256"),),
+        prepare=(("-m", "operant", "data", "make", POINTMAZE_DATA, "--steps", "100000", "--seed", "0"),),
+    )

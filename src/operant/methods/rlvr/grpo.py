@@ -1,0 +1,54 @@
+"""GRPO: policy gradient whose baseline is the mean reward of the other answers to the same prompt; no critic.
+
+Paper: Shao et al. 2024, arXiv:2402.03300: objective eq. 3, advantage section 4.1.2, KL in the loss by the k3 estimator (eq. 4).
+Settled on: the mean over each answer's tokens, then over answers, as in eq. 3; the standard deviation is the sample's (K − 1), as in TRL; beta is 0 by default, as in TRL
+and most later work (the paper has 0.04), so that no reference model is kept. An answer whose scoring failed leaves its group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from operant import ops
+from operant.core.registry import method
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import ClippedRatio, KLToReference
+from operant.worlds.text.source import Groups
+
+
+@dataclass(frozen=True)
+class GRPO:
+    prompts: int = 16  # prompts an iteration
+    group_size: int = 16  # answers a prompt
+    max_new_tokens: int | None = None  # longest answer; None for the task's own
+    learning_rate: float = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: int = 1  # passes over each batch of answers
+    minibatches: int = 1  # optimiser steps in each pass
+    micro_batch: int = 64  # answers that go through the model at once; never changes the loss
+    clip: float = 0.2  # the ratio's distance from 1 beyond which it is cut
+    beta: float = 0.0  # weight of the KL to the base policy
+    normalize_std: bool = True  # divide advantages by the group's standard deviation
+    reduce: Literal["sequence-mean", "token-mean"] = "sequence-mean"  # how tokens are weighted
+    max_grad_norm: float = 1.0  # L2
+
+    def __post_init__(self):
+        if self.group_size < 2:
+            raise ValueError(f"group_size {self.group_size}: a group needs at least 2 answers to compare")
+
+
+@method("grpo", family="rlvr", paper="arXiv:2402.03300", worlds=("text", "sequences"))
+def grpo(h: GRPO) -> PolicyGradient:
+    return PolicyGradient(
+        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        credit=Grouped(partial(ops.group_normalized_advantage, normalize_std=h.normalize_std)),
+        terms=[ClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k3")] if h.beta else [])],
+        reduce=h.reduce,
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )

@@ -1,0 +1,82 @@
+"""The world of enumerable sequence problems, where evaluation is exact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from operant.core.errors import BadInput, unknown
+from operant.core.random import Streams
+from operant.core.records import Evaluation
+from operant.nets.tabular import TabularPolicy
+from operant.worlds.sequences.problems import PROBLEMS, SequenceProblem, make_problem
+from operant.worlds.sequences.source import SequenceGroups, SequenceSource, evaluate
+from operant.worlds.text.source import Groups
+
+TRANSFORMER = "-transformer"
+
+
+class SequenceWorld:
+    """One problem, with a tabular softmax policy (seeds stacked) or a one-layer transformer (one seed at a time).
+
+    Args:
+        problem: a `SequenceProblem`.
+        name: how the task is called.
+        transformer: train a one-layer transformer instead of a table.
+    """
+
+    kind = "sequences"
+    step_unit = "iterations"
+
+    def __init__(self, problem: SequenceProblem, name: str, *, transformer: bool = False):
+        self.problem, self.transformer = problem, transformer
+        self.task = f"sequences:{name}{TRANSFORMER if transformer else ''}"
+        self.stacked = not transformer
+        self.score = "pass@1" if problem.binary else "reward"
+
+    @classmethod
+    def from_name(cls, name: str) -> SequenceWorld:
+        base = name.removesuffix(TRANSFORMER)
+        if base not in PROBLEMS:
+            raise unknown("sequence problem", name, cls.names())
+        return cls(make_problem(base), base, transformer=name.endswith(TRANSFORMER))
+
+    @staticmethod
+    def names() -> dict[str, str]:
+        tables = dict.fromkeys(PROBLEMS, "exact truth, tabular policy")
+        return tables | {f"{name}{TRANSFORMER}": "exact truth, one-layer transformer (extra: language)" for name in PROBLEMS}
+
+    def fingerprint(self) -> str:
+        return f"{self.task} {self.problem.rewards.sum().item()!r}"
+
+    def policy(self, net: Any, streams: Streams) -> torch.nn.Module:
+        if not self.transformer:
+            return TabularPolicy(self.problem, seeds=len(streams.seeds))
+        from operant.worlds.sequences.model import SequenceModelPolicy, sequence_model
+
+        return SequenceModelPolicy(sequence_model(self.problem, streams.seeds[0]), self.problem)
+
+    def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> SequenceSource:
+        """A source for a plan of groups. The plan of a language method fits: its prompts and rows a prompt are taken."""
+        if isinstance(plan, Groups):
+            plan = SequenceGroups(plan.prompts, plan.n)
+        if not isinstance(plan, SequenceGroups):
+            raise BadInput(f"{self.task} is sampled in groups of sequences; this method's plan is {type(plan).__name__}")
+        return SequenceSource(self.problem, plan, streams)
+
+    def evaluate(self, policy: Any, seeds: int, *, episodes: int = 0, seed: int = 0) -> Evaluation:
+        """Exact score of every prompt; nothing is drawn."""
+        return evaluate(policy, self.problem)
+
+    def save_policy(self, policy: Any, folder: Any) -> None:
+        from safetensors.torch import save_file
+
+        save_file({name: value.contiguous() for name, value in policy.state_dict().items()}, folder / "policy.safetensors")
+
+    def load_policy(self, folder: Any) -> Any:
+        from safetensors.torch import load_file
+
+        policy = self.policy(None, Streams([0]))
+        policy.load_state_dict(load_file(folder / "policy.safetensors"))
+        return policy

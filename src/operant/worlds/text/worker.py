@@ -1,0 +1,138 @@
+"""The child process of a verifier pool. Run as a script with the standard library alone; `verifiers.VerifierPool` starts it and speaks JSON lines with it.
+
+The first line it reads names the verifier, the import path and the limits; it imports the verifier, shuts itself in, and says which limits it could not set. Then, for
+each problem and completion it reads, it writes a value or an error. What the verifier prints goes to another pipe.
+"""
+
+import ctypes
+import importlib
+import importlib.util
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import threading
+from types import SimpleNamespace
+
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+FIRST_USER = 0x60000000  # user ids from here on belong to nobody; one a worker, so that its processes are counted apart from all others
+NOBODY = 65534
+
+
+def load(module: str, name: str, file: str | None):
+    """The object `module:name`, from the file where the module itself cannot be imported (a script, a notebook's helper)."""
+    try:
+        if module == "__main__":
+            raise ModuleNotFoundError(name=module)
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if file is None or error.name != module:
+            raise
+        spec = importlib.util.spec_from_file_location("verifier_module", file)
+        found = importlib.util.module_from_spec(spec)
+        sys.modules["verifier_module"] = found
+        spec.loader.exec_module(found)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found.score if hasattr(found, "score") else found
+
+
+def shut_in(limits: dict) -> list[str]:
+    """Set the limits; the names of those that this platform cannot set."""
+    missing = []
+    libc = ctypes.CDLL(None, use_errno=True)
+    root = os.geteuid() == 0
+
+    # The network goes first: it needs the privileges that are dropped below.
+    if getattr(libc, "unshare", lambda flags: -1)(CLONE_NEWNET if root else CLONE_NEWUSER | CLONE_NEWNET) != 0:
+        missing.append("network")
+    # Orphans of this process become its children, so that none can get away.
+    if getattr(libc, "prctl", lambda *a: -1)(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        missing.append("orphans")
+
+    def limit(name: str, kind: int, value: int) -> None:
+        try:
+            resource.setrlimit(kind, (value, value))
+        except (OSError, ValueError):
+            missing.append(name)
+
+    limit("core", resource.RLIMIT_CORE, 0)
+    limit("files", resource.RLIMIT_FSIZE, limits["output"])
+    limit("open files", resource.RLIMIT_NOFILE, 64)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit then raises OSError
+    if root:
+        for user in (FIRST_USER + os.getpid(), NOBODY):
+            try:
+                os.setgroups([])
+                os.setresgid(user, user, user)
+                os.setresuid(user, user, user)
+                break
+            except OSError:
+                continue
+    if os.geteuid() == 0:
+        missing += ["privileges", "processes"]  # the limit on processes does not bind root
+    else:
+        # It counts all of a user's processes: exact for a user id of our own, too strict for one shared with the person's other programs.
+        alone = os.geteuid() == FIRST_USER + os.getpid()
+        if alone:
+            limit("processes", resource.RLIMIT_NPROC, limits["processes"])
+        else:
+            missing.append("processes")
+    getattr(libc, "prctl", lambda *a: -1)(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    try:
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        limit("memory", resource.RLIMIT_AS, used + limits["memory"])
+    except OSError:
+        missing.append("memory")
+    return missing
+
+
+def children_left() -> bool:
+    """Whether a process that the verifier started is still there."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        return True
+    except ChildProcessError:
+        return False
+
+
+def main() -> None:
+    requests, replies = open(os.dup(0), "rb"), open(int(sys.argv[1]), "wb", buffering=0)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    def reply(**message) -> None:
+        replies.write(json.dumps(message).encode() + b"\n")
+
+    start = json.loads(requests.readline())
+    sys.path[:] = start["path"]
+    try:
+        verifier = load(start["module"], start["name"], start["file"])
+        missing = shut_in(start["limits"])
+    except BaseException as error:
+        reply(error=f"{type(error).__name__}: {error}")
+        return
+    # The trainer keeps the other end of this pipe open and never writes: its end is the trainer's end, whatever the verifier is doing.
+    trainer = int(sys.argv[2])
+    threading.Thread(target=lambda: (os.read(trainer, 1), os.killpg(0, signal.SIGKILL)), daemon=True).start()
+    reply(missing=missing)
+    for line in requests:
+        item = json.loads(line)
+        problem = SimpleNamespace(**item["problem"])
+        try:
+            value = verifier(problem, item["completion"])
+            number = hasattr(value, "__float__") and math.isfinite(value)
+            answer = {"value": float(value)} if number else {"malformed": repr(value)[:200]}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"[:500]}
+        sys.stdout.flush()
+        sys.stderr.flush()
+        reply(**answer, children=children_left())
+
+
+if __name__ == "__main__":
+    main()

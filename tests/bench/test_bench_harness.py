@@ -1,0 +1,149 @@
+import hashlib
+import io
+import json
+import tarfile
+
+import pytest
+
+from operant import bench
+from operant.bench import harness
+from operant.bench.peers import ogbench_source
+from operant.core.errors import BadInput, RunFailed
+
+
+def contestant(label, log, *, line, target=None, code=0, **more):
+    """A process that notes its turn in `log` and prints `line`."""
+    program = f"open({str(log)!r}, 'a').write({label!r} + ' '); print('chatter'); print({line!r}); raise SystemExit({code})"
+    return bench.Contestant(label, ("-c", program), target=target, **more)
+
+
+@pytest.fixture
+def register(monkeypatch):
+    monkeypatch.setattr(harness, "_benches", dict(harness._benches))
+    return lambda entry: harness.bench("toy")(lambda: entry)
+
+
+def toy(tmp_path, *, peer_line=None, basis="training", **more):
+    log = tmp_path / "turns"
+    train = {"run": "x", "steps": 100, "seeds": 8, "seconds": 99.0, "steps_per_second": 400.0, "score": {"name": "return", "iqm": 475.0}}
+    return bench.Comparison(
+        about="a toy",
+        unit="steps",
+        basis=basis,
+        peer=contestant("peer", log, line=peer_line or json.dumps({"steps": 100, "seconds": 2.0, "score": 3.5}), **more),
+        ours=(
+            contestant("one", log, line=json.dumps({"steps": 100, "seconds": 0.5}), target=3),
+            contestant("eight", log, line=json.dumps(train), target=10),
+        ),
+    )
+
+
+def test_contestants_alternate_and_ratios_are_of_medians(register, tmp_path):
+    register(toy(tmp_path))
+    told = []
+    result = bench.run("toy", repeats=2, report=told.append)
+    assert (tmp_path / "turns").read_text().split() == ["peer", "one", "eight", "one", "eight", "peer"]
+    # The peer: 100 steps in 2 s. One seed: 100 in 0.5 s. Eight: 400 a second by its own account of all seeds.
+    assert result["peer"]["training_per_second"] == 50
+    assert result["ratio"] == {"one": 4.0, "eight": 8.0}
+    assert result["reached"] == {"one": True, "eight": False}
+    assert result["ours"]["eight"]["work"] == 800
+    assert result["ours"]["eight"]["score"] == [475.0, 475.0] and result["peer"]["score"] == [3.5, 3.5]
+    assert len(result["peer"]["process_seconds"]) == 2 and min(result["peer"]["process_seconds"]) > 0
+    assert result["machine"]["cores"] >= 1 and "torch" in result["versions"]
+    assert len(told) == 6
+    json.dumps(result)
+    text = bench.table(result)
+    assert "a toy" in text and "4.00" in text and "8.00" in text
+
+
+def test_the_whole_process_can_be_the_basis(register, tmp_path):
+    register(toy(tmp_path, basis="process"))
+    result = bench.run("toy", repeats=1)
+    peer, eight = result["peer"], result["ours"]["eight"]
+    assert eight["per_second"] == pytest.approx(800 / eight["process_seconds"][0])
+    assert result["ratio"]["eight"] == pytest.approx(800 / eight["process_seconds"][0] / (100 / peer["process_seconds"][0]))
+
+
+def test_threads_and_a_fresh_output_directory(register):
+    program = "import json, os, sys; os.mkdir(sys.argv[1]); print(json.dumps({'steps': int(os.environ['OMP_NUM_THREADS']), 'seconds': 1.0}))"
+    one = bench.Contestant("one", ("-c", program, "{out}"), threads=3)
+    register(bench.Comparison("x", "steps", "training", peer=one, ours=(bench.Contestant("two", one.arguments, threads=6),)))
+    assert bench.run("toy", repeats=2)["ratio"] == {"two": 2.0}  # a second mkdir of one directory would have failed
+
+
+def test_failures_name_the_contestant(register, tmp_path):
+    register(toy(tmp_path, code=3))
+    with pytest.raises(RunFailed, match=r"ended with 3: "):
+        bench.run("toy", repeats=1)
+    for line in ("no json", '{"steps": 100}', "[1]", '{"steps": 1, "steps_per_second": 0}'):
+        register(toy(tmp_path, peer_line=line))
+        with pytest.raises(RunFailed, match="the last line of peer is not a result"):
+            bench.run("toy", repeats=1)
+
+
+def test_bad_input(register, tmp_path):
+    with pytest.raises(BadInput, match="did you mean ppo-cartpole"):
+        bench.run("ppo-cartpol")
+    register(toy(tmp_path, requires=("a_module_that_is_not_there",)))
+    with pytest.raises(BadInput, match=r"a_module_that_is_not_there: pip install 'operant\[bench\]'"):
+        bench.run("toy")
+    with pytest.raises(BadInput, match="repeats = 0"):
+        bench.run("toy", repeats=0)
+    assert not (tmp_path / "turns").exists()
+
+
+def test_every_bench_is_whole():
+    assert set(bench.names()) >= {"ppo-cartpole", "ppo-halfcheetah", "sac-halfcheetah", "grpo-step", "iql-update"}
+    for name in bench.names():
+        entry = bench.comparison(name)
+        assert entry.ours and all(c.target for c in entry.ours)
+        labels = [c.label for c in (entry.peer, *entry.ours)]
+        assert len(set(labels)) == len(labels)
+
+
+def test_our_hyperparameters_exist():
+    """A renamed hyper-parameter must fail here and not in the middle of a bench."""
+    from operant.core.registry import configure
+
+    own = {"--task", "--seeds", "--steps", "--seed", "--device", "--out"}
+    for name in bench.names():
+        for c in bench.comparison(name).ours:
+            if c.arguments[:3] == ("-m", "operant", "train"):
+                options = dict(zip(c.arguments[4:], c.arguments[5:], strict=False))
+                configure(c.arguments[3], {k[2:]: v for k, v in options.items() if k.startswith("--") and k not in own and k != "--json"})
+
+
+def archive(path, name="ogbench-1.2.2/impls/agents/gciql.py"):
+    with tarfile.open(path, "w:gz") as opened:
+        for member in (name, "ogbench-1.2.2/README.md"):
+            info = tarfile.TarInfo(member)
+            info.size = 5
+            opened.addfile(info, io.BytesIO(b"x = 1"))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_source_archive_is_checked_before_it_is_unpacked(tmp_path):
+    path, target = tmp_path / "ogbench.tar.gz", tmp_path / "ogbench"
+    sha256 = archive(path)
+    with pytest.raises(RunFailed, match="SHA-256"):
+        ogbench_source.unpack(path, "0" * 64, target)
+    assert not target.exists()
+    ogbench_source.unpack(path, sha256, target)
+    ogbench_source.unpack(path, sha256, target)  # another process came first: nothing is lost
+    assert [p.relative_to(target).as_posix() for p in sorted(target.rglob("*.py"))] == ["impls/agents/gciql.py"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ogbench", "ogbench.tar.gz"]
+    escaping = tmp_path / "escape.tar.gz"
+    sha256 = archive(escaping, "ogbench-1.2.2/impls/../../../escaped.py")
+    with pytest.raises(tarfile.FilterError):
+        ogbench_source.unpack(escaping, sha256, tmp_path / "other")
+    assert not (tmp_path.parent / "escaped.py").exists()
+
+
+def test_a_peer_runs():
+    pytest.importorskip("stable_baselines3", reason="the bench extra is not installed")
+    sb3 = bench.comparison("ppo-cartpole").peer
+    small = list(sb3.arguments)
+    small[small.index("--steps") + 1] = "2048"
+    figures = harness._measure(bench.Contestant(sb3.label, tuple(small), threads=1), "ppo-cartpole")
+    assert figures["work"] == 2048 and 0 < figures["training"] < figures["process"] and figures["score"] > 5

@@ -1,0 +1,136 @@
+"""The report's file: whole, self-contained, escaped, atomic."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from operant.core.errors import BadInput
+from operant.evaluate import report as report_module
+from operant.evaluate.records import load_run
+from operant.evaluate.report import report_html, write_report
+
+
+class Page(HTMLParser):
+    """Every attribute, and the text of every script."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1] == "script" and not self.scripts[-1][1]:
+            self.scripts[-1] = (self.scripts[-1][0], data)
+
+
+def test_the_file_needs_and_allows_no_network(make_run, make_text_run) -> None:
+    html = report_html([load_run(make_run("p", video=True)), load_run(make_text_run("g"))])
+    page = Page(html)
+    for tag, name, value in page.attributes:
+        if name in ("src", "href", "srcset", "action", "data", "poster"):
+            assert value.startswith(("data:", "#")), (tag, name, value)
+    assert not re.search(r"url\((?!#)", html)
+    assert "@import" not in html
+    (policy,) = [value for tag, name, value in page.attributes if tag == "meta" and name == "content" and "default-src" in value]
+    assert policy.startswith("default-src 'none'")
+    script = page.scripts[1][1]
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+    assert "data:image/gif;base64,R0lG" in html
+
+
+def test_it_holds_tables_figures_settings_and_every_completion(make_run, make_text_run) -> None:
+    html = report_html(
+        [load_run(make_run("r", method="random", final=(20.0, 24.0))), load_run(make_run("p", final=(480.0, 500.0))), load_run(make_text_run("g"))]
+    )
+    page = Page(html)
+    assert "490.0 [480.0, 500.0]" in html
+    assert html.count("Performance profile") == 1  # two methods on CartPole, one on arithmetic
+    assert page.tags.count("svg") == 3 + 2 + 2 + 2  # curve, profile and bars; curve and pass@k; loss and entropy of both tasks
+    for setting in ("clip.low", "learning_rate", "test &lt;cpu&gt;", "2.13.0"):
+        assert setting in html
+    attributes, text = page.scripts[0]
+    assert attributes["type"] == "application/json"
+    (data,) = json.loads(text)
+    assert len(data["rows"]) == 24
+    assert data["rows"][3]["status"] == "timeout"
+    assert data["rows"][3]["reward"] is None
+    assert data["rows"][0]["log_prob"][:2] == [-0.125, -0.25]
+    assert data["rows"][0]["mask"] == [1] * 8 + [0]
+
+
+def test_what_a_model_wrote_cannot_leave_its_place(make_text_run) -> None:
+    html = report_html([load_run(make_text_run("g"))])
+    page = Page(html)
+    assert len(page.scripts) == 2
+    assert "alert(1)" in page.scripts[0][1]
+    assert "<script>alert" not in html
+
+
+def test_many_completions_are_thinned_and_first_and_last_kept(make_text_run, monkeypatch) -> None:
+    path = make_text_run("g")
+    rows = [json.loads(line) for line in (path / "completions.jsonl").read_text().splitlines()][:12]
+    (path / "completions.jsonl").write_text("".join(json.dumps(row | {"step": step}) + "\n" for step in range(0, 100, 10) for row in rows))
+    monkeypatch.setattr(report_module, "MAX_TOKENS", 4 * 12 * 9)
+    (data,) = json.loads(Page(report_html([load_run(path)])).scripts[0][1])
+    assert data["logged"] == 10
+    assert sorted({row["step"] for row in data["rows"]}) == [0, 30, 60, 90]
+
+
+def test_figures_that_json_cannot_say_are_missing_not_zero(make_text_run) -> None:
+    path = make_text_run("g")
+    row = json.loads((path / "completions.jsonl").read_text().splitlines()[0])
+    row["tokens"] = [{"text": "\ud800", "log_prob": float("-inf"), "mask": True}]
+    (path / "completions.jsonl").write_text(json.dumps(row) + "\n")
+    out = write_report([load_run(path)], path / "report.html")
+    (data,) = json.loads(Page(out.read_text()).scripts[0][1])
+    assert (data["rows"][0]["log_prob"], data["rows"][0]["advantage"]) == ([None], [None])
+
+
+def test_same_runs_same_file_and_no_other_file_is_left(make_run, tmp_path: Path) -> None:
+    run = load_run(make_run("p"))
+    out = tmp_path / "new" / "folder" / "report.html"
+    assert write_report([run], out) == out
+    first = out.read_bytes()
+    write_report([run], out)
+    assert out.read_bytes() == first
+    assert [entry.name for entry in out.parent.iterdir()] == ["report.html"]
+    assert out.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_failed_write_leaves_the_old_report_and_one_line(make_run, tmp_path: Path, monkeypatch) -> None:
+    run, out = load_run(make_run("p")), tmp_path / "report.html"
+    out.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BadInput, match=r"cannot write the report .*report\.html: No space left on device"):
+        write_report([run], out)
+    assert out.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.endswith(".part")] == []
+
+
+def test_places_that_take_no_report_are_refused(make_run, tmp_path: Path) -> None:
+    run = load_run(make_run("p"))
+    with pytest.raises(BadInput, match="is a directory: name the file"):
+        write_report([run], tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot write the report"):
+        write_report([run], tmp_path / "file" / "report.html")

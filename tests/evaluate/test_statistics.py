@@ -1,0 +1,221 @@
+"""Statistics against numbers worked by hand, literal loops, and enumeration of every resample."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from operant.core.errors import BadInput
+from operant.evaluate.statistics import (
+    iqm,
+    mean,
+    median,
+    optimality_gap,
+    pass_at_k,
+    performance_profile,
+    probability_of_improvement,
+    sample_efficiency_curve,
+    stratified_bootstrap,
+)
+
+
+def literal_trim_mean(values: list[float]) -> float:
+    """scipy.stats.trim_mean(values, 0.25), as its documentation words it: slice off int(0.25 n) at each end of the sorted values."""
+    ordered = sorted(values)
+    cut = int(0.25 * len(ordered))
+    kept = ordered[cut : len(ordered) - cut]
+    return sum(kept) / len(kept)
+
+
+def test_iqm_by_hand() -> None:
+    assert iqm([1, 2, 3, 4, 5, 6, 7, 100]) == 4.5  # (3 + 4 + 5 + 6) / 4
+    assert iqm([[0, 10], [2, 100]]) == 6.0  # one of four cut at each end: (2 + 10) / 2
+    assert iqm([5, 1, 9, 2, 1000]) == pytest.approx(16 / 3)  # floor(5 / 4) = 1 cut at each end
+    assert iqm([1, 2, 9]) == 4.0  # below four values nothing is cut
+
+
+@pytest.mark.parametrize("count", range(1, 18))
+def test_iqm_is_the_literal_trimmed_mean_for_every_remainder(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    assert iqm(values) == pytest.approx(literal_trim_mean(values.tolist()), abs=1e-14)
+
+
+def test_aggregates_by_hand() -> None:
+    scores = np.array([[0.0, 1.0, 2.0], [1.0, 3.0, 0.0]])  # two runs, three tasks; task means 0.5, 2, 1
+    assert mean(scores) == pytest.approx(7 / 6)
+    assert median(scores) == 1.0  # of the task means, as rliable's aggregate_median
+    assert median([1.0, 2.0, 9.0]) == 4.0  # one task: its mean
+    assert optimality_gap(scores) == pytest.approx(1 - (0 + 1 + 1 + 1 + 1 + 0) / 6)
+    assert optimality_gap(scores, target=3.0) == pytest.approx(3 - 7 / 6)
+
+
+def test_aggregates_reduce_the_last_two_axes() -> None:
+    tables = np.random.default_rng(0).normal(size=(5, 6, 3))
+    for statistic in (iqm, mean, median, optimality_gap):
+        np.testing.assert_allclose(statistic(tables), [statistic(table) for table in tables], atol=1e-14)
+
+
+def test_bootstrap_covers_every_resample_in_its_proportion() -> None:
+    """With three runs the bootstrap's distribution is known: its quantiles are those of all 27 resamples."""
+    scores = [0.0, 1.0, 5.0]
+    exact = sorted(np.mean(each) for each in itertools.product(scores, repeat=3))
+    interval = stratified_bootstrap(scores, mean, repetitions=40_000, confidence=0.8, seed=3)
+    assert interval.point == 2.0
+    assert interval.low == pytest.approx(np.quantile(exact, 0.1, method="inverted_cdf"), abs=1e-12)
+    assert interval.high == pytest.approx(np.quantile(exact, 0.9, method="inverted_cdf"), abs=1e-12)
+
+
+def test_bootstrap_resamples_each_task_by_itself() -> None:
+    """Two tasks, opposite in every run: drawn together their mean would never move; drawn apart it has a known variance."""
+    scores = np.array([[0.0, 1.0], [1.0, 0.0]])
+    interval = stratified_bootstrap(scores, mean, repetitions=4000, seed=0)
+    assert (interval.low, interval.high) == (0.0, 1.0)  # all from one run of each: probability 1/16 at each end, above 2.5 %
+    curve = sample_efficiency_curve(scores[:, :, None].repeat(2, axis=2), mean, repetitions=4000, seed=0)
+    assert curve.low is not None
+    assert curve.low.tolist() == [0.0, 0.0]
+
+
+def test_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for trial in range(300):
+        interval = stratified_bootstrap(rng.normal(size=(30, 1)), mean, repetitions=400, seed=trial)
+        covered += interval.low <= 0.0 <= interval.high
+    assert 0.90 <= covered / 300 <= 0.98  # 95 %, a little low at 30 runs; three standard errors are 3.8 points
+
+
+def test_bootstrap_is_a_function_of_its_seed() -> None:
+    scores = np.random.default_rng(0).normal(size=(10, 3))
+    first = stratified_bootstrap(scores, seed=1)
+    assert first == stratified_bootstrap(scores, seed=1)
+    assert first != stratified_bootstrap(scores, seed=2)
+    assert first.low < first.point < first.high
+
+
+def test_a_table_larger_than_a_chunk_is_bootstrapped_the_same_way() -> None:
+    scores = np.random.default_rng(0).normal(size=(400, 30))  # 2000 resamples are 24 million numbers: several chunks
+    interval = stratified_bootstrap(scores, mean, seed=0)
+    error = scores.std(axis=0).mean() / math.sqrt(scores.size)
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_one_run_has_no_interval() -> None:
+    assert stratified_bootstrap([3.0]).low is None
+    assert stratified_bootstrap([[3.0, 4.0]]).high is None
+    assert stratified_bootstrap([[3.0, 4.0]]).runs == 1
+    assert probability_of_improvement([3.0], [1.0, 2.0]).low is None
+    assert probability_of_improvement([3.0, 4.0], [1.0]).high is None
+    assert performance_profile([3.0], [1.0]).low is None
+    assert sample_efficiency_curve(np.ones((1, 1, 4))).low is None
+
+
+def test_two_thousand_repetitions_take_milliseconds() -> None:
+    scores = np.random.default_rng(0).normal(size=(8, 1))
+    stratified_bootstrap(scores)
+    spent = []
+    for _ in range(5):
+        start = time.perf_counter()
+        stratified_bootstrap(scores)
+        spent.append(time.perf_counter() - start)
+    assert min(spent) < 0.02
+
+
+def test_probability_of_improvement_by_hand() -> None:
+    # Task 1: 3 beats 1 and 2, 2 beats 1 and ties with 2: (1 + 1 + 1 + 1/2) / 4. Task 2: every pair lost.
+    x, y = [[3.0, 0.0], [2.0, 0.0]], [[1.0, 5.0], [2.0, 6.0]]
+    assert probability_of_improvement(x, y).point == pytest.approx(3.5 / 8)
+    assert probability_of_improvement([1.0, 1.0], [1.0, 1.0, 1.0]).point == 0.5
+
+
+def test_probability_of_improvement_is_a_literal_double_loop_with_unequal_runs() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.integers(0, 4, size=(5, 3)).astype(float), rng.integers(0, 4, size=(7, 3)).astype(float)
+    total = 0.0
+    for task in range(3):
+        for a in x[:, task]:
+            for b in y[:, task]:
+                total += 1.0 if a > b else 0.5 if a == b else 0.0
+    found = probability_of_improvement(x, y)
+    assert found.point == pytest.approx(total / (3 * 5 * 7))
+    assert probability_of_improvement(y, x).point == pytest.approx(1 - found.point)
+    assert 0.0 <= found.low <= found.point <= found.high <= 1.0
+
+
+def test_probability_of_improvement_interval_is_that_of_literal_resampling() -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(6, 2)) + 0.5, rng.normal(size=(4, 2))
+    samples = []
+    for _ in range(3000):
+        share = 0.0
+        for task in range(2):
+            a, b = rng.choice(x[:, task], 6), rng.choice(y[:, task], 4)
+            share += (a[:, None] > b).mean() / 2
+        samples.append(share)
+    found = probability_of_improvement(x, y, repetitions=6000)
+    np.testing.assert_allclose([found.low, found.high], np.quantile(samples, [0.025, 0.975]), atol=0.03)
+
+
+def test_performance_profile_by_hand() -> None:
+    scores = [[0.0, 0.5], [1.0, 0.5]]
+    band = performance_profile(scores, [-1.0, 0.0, 0.5, 1.0])
+    assert band.point.tolist() == [1.0, 0.75, 0.25, 0.0]  # a score equal to the threshold is not above it
+    assert (band.low[0], band.high[0], band.low[3], band.high[3]) == (1.0, 1.0, 0.0, 0.0)
+    # At 0 task 2 always counts, task 1 by how often its second run is drawn (0, 1, 2 of 2 with 1/4, 1/2, 1/4).
+    assert (band.low[1], band.high[1]) == (0.5, 1.0)
+
+
+def test_sample_efficiency_curve_points_are_the_statistic_of_each_point() -> None:
+    scores = np.random.default_rng(0).normal(size=(9, 2, 5))
+    band = sample_efficiency_curve(scores)
+    np.testing.assert_allclose(band.point, [literal_trim_mean(scores[:, :, i].ravel().tolist()) for i in range(5)])
+    assert ((band.low < band.point) & (band.point < band.high)).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 9])
+def test_pass_at_k_is_the_share_of_draws_with_a_correct_sample(n: int) -> None:
+    for c in range(n + 1):
+        for k in range(1, n + 1):
+            draws = list(itertools.combinations([1] * c + [0] * (n - c), k))
+            assert pass_at_k(n, c, k) == pytest.approx(sum(map(any, draws)) / len(draws), abs=1e-14)
+
+
+def test_pass_at_k_is_stable_where_binomials_overflow() -> None:
+    n, c, k = 10_000, 12, 700
+    exact = 1 - Fraction(math.comb(n - c, k), math.comb(n, k))
+    assert pass_at_k(n, c, k) == pytest.approx(float(exact), rel=1e-12)
+    assert pass_at_k(n, n // 2, n // 2 + 1) == 1.0
+
+
+def test_pass_at_k_takes_problems_with_different_counts() -> None:
+    np.testing.assert_allclose(pass_at_k([4, 8], [2, 0], 2), [5 / 6, 0.0], atol=1e-15)  # 1 - C(2, 2) / C(4, 2)
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(4, 2, 5), (4, 2, 0), (4, 5, 2), (4, -1, 2), (4.0, 2, 2)])
+def test_pass_at_k_refuses_what_samples_cannot_say(n: float, c: int, k: int) -> None:
+    with pytest.raises(ValueError, match="pass@|correct"):
+        pass_at_k(n, c, k)
+
+
+@pytest.mark.parametrize("scores", [[], [[]], [1.0, float("nan")], [float("inf")], 3.0])
+def test_scores_that_cannot_be_aggregated_are_refused(scores: object) -> None:
+    for statistic in (iqm, mean, median, optimality_gap, stratified_bootstrap):
+        with pytest.raises(BadInput, match="scores"):
+            statistic(scores)
+
+
+def test_arguments_out_of_range_are_refused() -> None:
+    with pytest.raises(BadInput, match=r"confidence.*0\.95"):
+        stratified_bootstrap([1.0, 2.0], confidence=95)
+    with pytest.raises(BadInput, match="repetitions"):
+        performance_profile([1.0, 2.0], [0.0], repetitions=0)
+    with pytest.raises(BadInput, match="same tasks"):
+        probability_of_improvement([[1.0, 2.0]], [[1.0]])
+    with pytest.raises(BadInput, match="points"):
+        sample_efficiency_curve([[1.0]])
+    with pytest.raises(BadInput, match="statistic must map"):
+        stratified_bootstrap([1.0, 2.0], lambda scores: scores)

@@ -1,0 +1,322 @@
+"""Single Gymnasium environments as rows: true outcomes, resume, spaces, making and drawing."""
+
+import importlib.util
+import json
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from numpy.testing import assert_array_equal
+
+from operant.core.checkpoint import join_state, split_state
+from operant.core.errors import BadInput
+from operant.worlds.gym.adapter import GymnasiumEnvironments, make_environments, render_episode
+from operant.worlds.gym.environments import Environments
+from operant.worlds.gym.native import NATIVE
+
+FIELDS = ("observation", "next_observation", "reward", "terminated", "truncated", "valid")
+
+
+def adapted(env_id, seeds, **kwargs):
+    return GymnasiumEnvironments(lambda: gymnasium.make(env_id, disable_env_checker=True, **kwargs), seeds, env_id)
+
+
+def stored(state):
+    """The state as it comes back from a checkpoint."""
+    skeleton, arrays = split_state(state)
+    return join_state(json.loads(json.dumps(skeleton)), arrays)
+
+
+def act(environments, rng):
+    space = environments.action_space
+    if isinstance(space, spaces.Discrete):
+        return rng.integers(space.n, size=environments.rows)
+    return rng.uniform(-1, 1, (environments.rows, int(np.prod(space.shape)))).astype(np.float32)
+
+
+def assert_same(expected, got):
+    for name in FIELDS:
+        assert_array_equal(getattr(got, name), getattr(expected, name))
+
+
+class Counter(gymnasium.Env):
+    """Counts its steps and ends after `length`; the observation is (count, noise of the episode)."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = spaces.Discrete(3, start=-1)
+
+    def __init__(self, length=5):
+        self.length = length
+        self.count = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        self.noise = self.np_random.normal()
+        return np.array([0.0, self.noise]), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.array([self.count, self.noise]), float(action), False, self.count == self.length, {}
+
+
+class Told(Counter):
+    """A counter that gives its state."""
+
+    def get_state(self):
+        return {"count": self.count, "noise": self.noise, "history": (1, [2.5])}
+
+    def set_state(self, state):
+        assert state["history"] == (1, [2.5])
+        self.count, self.noise = state["count"], state["noise"]
+
+
+# Ant and Humanoid take speeds from positions that lag behind the state: they fail when only MuJoCo's integration state is put back.
+@pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "Hopper-v5", "Ant-v5", "Pendulum-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0"])
+def test_bitwise_resume(env_id):
+    environments = adapted(env_id, [7, 8])
+    assert isinstance(environments, Environments)
+    assert environments.resume == "bitwise"
+    environments.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(61):
+        environments.step(act(environments, rng))
+    state = stored(environments.state_dict())
+    actions = [act(environments, rng) for _ in range(300)]
+    expected = [environments.step(action) for action in actions]
+    fresh = adapted(env_id, [7, 8])
+    fresh.load_state_dict(state)
+    for action, step in zip(actions, expected, strict=True):
+        assert_same(step, fresh.step(action))
+    if env_id in ("Hopper-v5", "CartPole-v1"):
+        assert sum(step.terminated.sum() for step in expected) > 5
+
+
+def test_resume_of_an_environment_that_gives_its_state():
+    environments = GymnasiumEnvironments(Told, [1, 2], "told")
+    assert environments.resume == "bitwise"
+    environments.reset()
+    for _ in range(8):
+        environments.step(np.array([0, 1]))
+    state = stored(environments.state_dict())
+    expected = [environments.step(np.array([0, 1])) for _ in range(12)]
+    fresh = GymnasiumEnvironments(Told, [1, 2], "told")
+    fresh.load_state_dict(state)
+    for step in expected:
+        assert_same(step, fresh.step(np.array([0, 1])))
+
+
+def test_resume_at_an_episode_boundary():
+    environments = GymnasiumEnvironments(Counter, [1, 2], "counter")
+    assert environments.resume == "episode-boundary"
+    environments.reset()
+    for _ in range(3):
+        environments.step(np.array([0, 1]))
+    state = stored(environments.state_dict())
+    again = [GymnasiumEnvironments(Counter, [1, 2], "counter") for _ in range(2)]
+    for fresh in again:
+        fresh.load_state_dict(state)
+        assert_array_equal(fresh.observation[:, 0], [0.0, 0.0])  # new episodes
+    assert_array_equal(again[0].observation, again[1].observation)  # which are the same each time
+    assert not np.array_equal(again[0].observation[:, 1], GymnasiumEnvironments(Counter, [1, 2], "counter").reset()[:, 1])  # and not the first ones again
+
+
+def test_foreign_wrapper_is_not_promised_bitwise():
+    class Hidden(gymnasium.Wrapper):
+        pass
+
+    assert GymnasiumEnvironments(lambda: Hidden(gymnasium.make("CartPole-v1")), [1], "hidden").resume == "episode-boundary"
+
+
+def test_state_of_other_environments_is_refused():
+    state = adapted("CartPole-v1", [1, 2]).state_dict()
+    with pytest.raises(BadInput, match="2 rows of 'CartPole-v1' does not fit these environments: 1 rows"):
+        adapted("CartPole-v1", [1]).load_state_dict(state)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "Acrobot-v1"])
+def test_same_stream_as_native(env_id):
+    environments, native = adapted(env_id, [4, 5, 6]), NATIVE[env_id]([4, 5, 6])
+    assert_array_equal(environments.reset(), native.reset())
+    rng = np.random.default_rng(3)
+    for _ in range(250):
+        action = act(native, rng) * (5 if env_id == "Pendulum-v1" else 1)  # past the bounds
+        assert_same(native.step(action), environments.step(action))
+
+
+def test_true_outcome_and_new_start():
+    environments = GymnasiumEnvironments(lambda: Counter(3), [1, 2], "counter")
+    first = environments.reset()
+    for count in (1, 2, 3):
+        step = environments.step(np.array([0, 2]))
+        assert_array_equal(step.next_observation[:, 0], [count, count])
+        assert_array_equal(step.reward, [-1.0, 1.0])  # the actions start at -1
+    assert_array_equal(step.truncated, [True, True])
+    assert not step.terminated.any()
+    assert_array_equal(step.next_observation[:, 1], first[:, 1])
+    assert_array_equal(step.observation[:, 0], [0.0, 0.0])
+    assert (step.observation[:, 1] != first[:, 1]).all()
+    assert environments.observation is step.observation
+    step = environments.step(np.array([0, 2]))
+    assert step.next_observation is step.observation
+
+
+def test_no_time_limit():
+    environments = GymnasiumEnvironments(gymnasium.envs.classic_control.PendulumEnv, [1], "endless")
+    environments.reset()
+    assert not any(environments.step(np.zeros((1, 1), np.float32)).truncated[0] for _ in range(500))
+
+
+def test_discrete_observations_are_one_hot():
+    environments, env = adapted("FrozenLake-v1", [1]), gymnasium.make("FrozenLake-v1")
+    start, _ = env.reset(seed=1)
+    assert_array_equal(environments.reset()[0], np.eye(16)[start])
+    for action in (1, 2, 1, 2, 1):
+        seen, reward, terminated, truncated, _ = env.step(action)
+        step = environments.step(np.array([action]))
+        assert_array_equal(step.next_observation[0], np.eye(16, dtype=np.float32)[seen])
+        assert (step.reward[0], step.terminated[0], step.truncated[0]) == (reward, terminated, truncated)
+        if terminated or truncated:
+            env.reset()
+
+
+def test_boxes_of_any_shape():
+    class Picture(gymnasium.Env):
+        observation_space = spaces.Box(0, 255, (2, 3), np.uint8)
+        action_space = spaces.Box(np.array([[-1.0], [0.0]]), np.array([[1.0], [3.0]]), dtype=np.float64)
+
+        def reset(self, *, seed=None, options=None):
+            return np.arange(6, dtype=np.uint8).reshape(2, 3), {}
+
+        def step(self, action):
+            assert action.shape == (2, 1)
+            assert action.dtype == np.float64
+            return np.full((2, 3), 255, np.uint8), float(action.sum()), False, False, {}
+
+    environments = GymnasiumEnvironments(Picture, [1], "picture")
+    first = environments.reset()
+    assert_array_equal(first, [[0, 1, 2, 3, 4, 5]])
+    assert first.dtype == np.float32
+    assert environments.step(np.array([[-7.0, 9.0]], np.float32)).reward[0] == 2.0  # clipped to -1 and 3
+
+
+@pytest.mark.parametrize(
+    ("observation", "action", "message"),
+    [
+        (spaces.Dict(a=spaces.Discrete(2)), spaces.Discrete(2), r"observation space Dict\(.*FlattenObservation"),
+        (spaces.Tuple([spaces.Discrete(2)]), spaces.Discrete(2), r"observation space Tuple\("),
+        (spaces.Discrete(2), spaces.MultiDiscrete([2, 2]), r"action space MultiDiscrete\(.*supported are a Box of floats and Discrete"),
+        (spaces.Discrete(2), spaces.Box(0, 5, (1,), np.int64), r"action space Box\("),
+    ],
+)
+def test_unsupported_spaces(observation, action, message):
+    class Odd(gymnasium.Env):
+        observation_space = observation
+        action_space = action
+
+    with pytest.raises(BadInput, match=message):
+        GymnasiumEnvironments(Odd, [1], "odd")
+
+
+def test_bad_actions():
+    environments = adapted("Pendulum-v1", [1, 2])
+    environments.reset()
+    with pytest.raises(BadInput, match=r"shape \(2,\); expected \(2, 1\)"):
+        environments.step(np.zeros(2, np.float32))
+    with pytest.raises(BadInput, match="row 1: the action has a NaN"):
+        environments.step(np.array([[0.0], [np.nan]], np.float32))
+    environments = adapted("CartPole-v1", [1, 2])
+    environments.reset()
+    for action in ([0, -1], [0, 2]):
+        with pytest.raises(BadInput, match="not all from 0 to 1"):
+            environments.step(np.array(action))
+    with pytest.raises(BadInput, match="expected .2,. integers"):
+        environments.step(np.array([0.0, 1.0]))
+
+
+def test_gymnasiums_checker_is_taken_off():
+    environments = GymnasiumEnvironments(lambda: gymnasium.make("CartPole-v1"), [1], "checked")
+    assert "PassiveEnvChecker" in str(gymnasium.make("CartPole-v1"))
+    assert "PassiveEnvChecker" not in str(environments.envs[0])
+
+
+def test_make_chooses():
+    assert type(make_environments("CartPole-v1", [1])) is NATIVE["CartPole-v1"]
+    changed = make_environments("CartPole-v1", [1], env_kwargs={"sutton_barto_reward": True})
+    changed.reset()
+    assert changed.step(np.array([0])).reward[0] == 0.0
+    own = make_environments(Counter, [1], env_kwargs={"length": 1})
+    own.reset()
+    assert own.step(np.array([0])).truncated[0]
+    assert make_environments("Hopper-v5", [1]).observation_space.shape == (11,)
+    assert make_environments("ogbench:pointmaze-medium-v0", [1]).name == "pointmaze-medium-v0"
+
+
+@pytest.mark.parametrize(
+    ("env", "kwargs", "message"),
+    [
+        ("CartPol-v1", None, "unknown Gymnasium environment 'CartPol-v1': did you mean CartPole-v1"),
+        ("HalfCheetah", None, "did you mean HalfCheetah-v5"),
+        ("no_such_package:Thing-v0", None, "'no_such_package:Thing-v0' cannot be made here: No module named 'no_such_package'"),
+        ("CartPole-v1", {"colour": 1}, "unexpected keyword argument 'colour'"),
+        (Counter, {"width": 1}, "environment 'Counter': .*unexpected keyword argument 'width'"),
+        (dict, None, "row 0: making it gave a builtins.dict; expected a gymnasium.Env"),
+    ],
+)
+def test_make_refuses(env, kwargs, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        make_environments(env, [1], env_kwargs=kwargs)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_mujoco(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("gymnasium.envs.mujoco", "mujoco"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    with pytest.raises(BadInput, match=r"'Walker2d-v5' cannot be made here.*pip install 'operant\[mujoco\]'"):
+        make_environments("Walker2d-v5", [1])
+
+
+class Drawn(Counter):
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(self, render_mode=None):
+        super().__init__(length=4)
+        self.render_mode = render_mode
+
+    def render(self):
+        if self.render_mode is None:
+            raise RuntimeError("not made for drawing")
+        return np.full((2, 3, 3), self.count, np.uint8)
+
+
+@pytest.fixture
+def registered():
+    for name, entry in (("OperantDrawn-v0", Drawn), ("OperantPlain-v0", Counter)):
+        gymnasium.register(name, entry, disable_env_checker=True)
+    yield
+    for name in ("OperantDrawn-v0", "OperantPlain-v0"):
+        del gymnasium.registry[name]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_render_episode(registered):
+    seen = []
+
+    def act(observation):
+        seen.append(observation.copy())
+        return np.array([1])
+
+    frames = render_episode("OperantDrawn-v0", act, seed=1, max_steps=50)
+    assert [frame[0, 0, 0] for frame in frames] == [0, 1, 2, 3]
+    assert frames[0].shape == (2, 3, 3)
+    assert [observation[0, 0] for observation in seen] == [0, 1, 2, 3]
+    assert len(render_episode("OperantDrawn-v0", act, seed=1, max_steps=2)) == 3
+    assert render_episode("OperantPlain-v0", act, seed=1, max_steps=5) == []
+
+
+def test_render_native_id():
+    frames = render_episode("CartPole-v1", lambda observation: np.array([0]), seed=1, max_steps=3)
+    assert len(frames) == (4 if importlib.util.find_spec("pygame") else 0)

@@ -1,0 +1,199 @@
+"""Environments that raise, hang or break the API: one line that names the environment, the row, the step and the rule."""
+
+import signal
+import threading
+import time
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from operant.core.errors import RunFailed
+from operant.worlds.gym.adapter import GymnasiumEnvironments
+from operant.worlds.gym.check import time_limit
+
+FINE = np.zeros(2, np.float32)
+
+
+def environment(*, reset=lambda: (FINE, {}), step=lambda count: (FINE, 0.0, False, False, {}), space=None, observed=None):
+    """Rows of an environment that returns what the given functions return. Row 1 alone misbehaves; row 0 is sound."""
+    made = []
+
+    class Scripted(gymnasium.Env):
+        observation_space = space or spaces.Box(-1, 1, (2,), np.float32)
+        action_space = spaces.Discrete(2)
+
+        def __init__(self):
+            self.bad = len(made) == 1
+            self.count = 0
+            made.append(self)
+
+        def reset(self, *, seed=None, options=None):
+            return reset() if self.bad else (FINE if observed is None else observed, {})
+
+        def step(self, action):
+            self.count += 1
+            return step(self.count) if self.bad else (FINE if observed is None else observed, 0.0, False, False, {})
+
+    return GymnasiumEnvironments(Scripted, [1, 2], "Scripted-v0", start_seconds=0.2)
+
+
+def fails(message, call):
+    with pytest.raises(RunFailed, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert "'Scripted-v0', row 1" in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ((FINE, 0.0, False, {}), r"step returns \(observation, reward, terminated, truncated, info\); got 4 values \(ndarray, float, bool, dict\)"),
+        (FINE, "got one ndarray"),
+        (None, "got one NoneType"),
+        ((np.zeros(3, np.float32), 0.0, False, False, {}), r"observation has shape \(3,\); its observation space says \(2,\)"),
+        ((0.0, 0.0, False, False, {}), r"observation has shape \(\)"),
+        ((np.array(["a", "b"]), 0.0, False, False, {}), "observation has type <U1; its observation space says float32"),
+        ((np.array([None, None]), 0.0, False, False, {}), "observation has type object"),
+        ((np.array([0.0, np.nan]), 0.0, False, False, {}), "observation element 1 is nan"),
+        ((np.array([np.inf, 0.0]), 0.0, False, False, {}), "observation element 0 is inf"),
+        ((FINE, float("nan"), False, False, {}), "reward is nan; it is one finite number"),
+        ((FINE, np.float32("inf"), False, False, {}), "reward is inf"),
+        ((FINE, None, False, False, {}), r"reward None \(NoneType\) is not one number"),
+        ((FINE, np.zeros(1), False, False, {}), r"reward \[0.\] \(ndarray\) is not one number"),
+        ((FINE, 0.0, None, False, {}), r"terminated is None \(NoneType\); it is True or False"),
+        ((FINE, 0.0, False, 0.5, {}), r"truncated is 0.5 \(float\)"),
+    ],
+)
+def test_broken_step(result, message):
+    environments = environment(step=lambda count: result if count == 3 else (FINE, 0.0, False, False, {}))
+    environments.reset()
+    for _ in range(2):
+        environments.step(np.array([0, 1]))
+    error = fails(message, lambda: environments.step(np.array([0, 1])))
+    assert "after 2 steps: breaks the Gymnasium API" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (FINE, r"reset returns \(observation, info\), with info a dict; got one ndarray"),
+        ((FINE, 1.0), r"got 2 values \(ndarray, float\)"),
+        ((np.zeros((2, 1)), {}), r"observation has shape \(2, 1\)"),
+        ((np.array([np.nan, 0.0]), {}), "observation element 0 is nan"),
+    ],
+)
+def test_broken_reset(result, message):
+    fails(message, environment(reset=lambda: result).reset)
+
+
+@pytest.mark.parametrize("value", [5, 1, 2.0, "2", np.array([2])])
+def test_discrete_observation_outside_its_space(value):
+    environments = environment(reset=lambda: (value, {}), space=spaces.Discrete(3, start=2), observed=2)
+    fails("is not an integer from 2 to 4", environments.reset)
+
+
+def test_floats_for_an_integer_space():
+    environments = environment(reset=lambda: (np.full(2, 0.5), {}), space=spaces.Box(0, 255, (2,), np.uint8), observed=np.zeros(2, np.uint8))
+    fails("observation has type float64; its observation space says uint8", environments.reset)
+
+
+@pytest.mark.parametrize("flag", [True, np.True_, np.array(True)])
+def test_sound_values_of_other_types_pass(flag):
+    environments = environment(step=lambda count: (np.array([1, 0]), np.float64(2.5), flag, False, {}))
+    environments.reset()
+    step = environments.step(np.array([0, 1]))
+    assert step.terminated.tolist() == [False, True]
+    assert step.reward.tolist() == [0.0, 2.5]
+    assert step.next_observation[1].tolist() == [1.0, 0.0]
+
+
+def test_raises_in_step_1000():
+    def step(count):
+        if count == 1000:
+            raise KeyError("the door\nis shut")
+        return FINE, 0.0, False, False, {}
+
+    environments = environment(step=step)
+    environments.reset()
+
+    def run():
+        for _ in range(1000):
+            environments.step(np.array([0, 1]))
+
+    error = fails("row 1, after 999 steps: step raised KeyError: ", run)
+    assert isinstance(error.__cause__, KeyError)
+
+
+def test_raises_in_reset():
+    def reset():
+        raise ZeroDivisionError("no floor")
+
+    fails("row 1, after 0 steps: reset raised ZeroDivisionError: no floor", environment(reset=reset).reset)
+
+
+def test_raises_in_construction():
+    made = []
+
+    class Fragile(gymnasium.Env):
+        observation_space = action_space = spaces.Discrete(2)
+
+        def __init__(self):
+            if made:
+                raise OSError("model file is gone")
+            made.append(self)
+            self.closed = False
+
+        def close(self):
+            self.closed = True
+
+    with pytest.raises(RunFailed, match="'Fragile-v0', row 1: making the environment raised OSError: model file is gone"):
+        GymnasiumEnvironments(Fragile, [1, 2], "Fragile-v0")
+    assert made[0].closed
+
+
+def hang():
+    """Waits in the way that is hardest to stop: an `except Exception` around a loop."""
+    while True:
+        try:
+            time.sleep(0.01)
+        except Exception:
+            continue
+
+
+def test_hanging_reset():
+    started = time.monotonic()
+    fails("row 1, after 0 steps: reset took longer than 0.2 s", environment(reset=hang).reset)
+    assert time.monotonic() - started < 5
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_hanging_construction():
+    with pytest.raises(RunFailed, match="'Slow-v0', row 0: making the environment took longer than 0.1 s"):
+        GymnasiumEnvironments(hang, [1], "Slow-v0", start_seconds=0.1)
+
+
+def test_time_limit_puts_an_earlier_alarm_back():
+    rang = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rang.append(True))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with time_limit(5.0, "thing"):
+            time.sleep(0.01)
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.3
+        time.sleep(0.35)
+        assert rang
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_works_off_the_main_thread():
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(environment().reset()))
+    thread.start()
+    thread.join()
+    assert seen[0].shape == (2, 2)

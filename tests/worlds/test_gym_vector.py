@@ -1,0 +1,154 @@
+"""A user's vector environment gives the stream of transitions of its single environments, whatever its automatic reset."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from numpy.testing import assert_array_equal
+
+from operant.core.errors import BadInput, RunFailed
+from operant.worlds.gym.adapter import GymnasiumEnvironments, VectorEnvironments
+from operant.worlds.gym.environments import Environments
+
+SEEDS = [11, 12, 13]
+
+
+def make(env_id):
+    return gymnasium.make(env_id, disable_env_checker=True, **({"max_episode_steps": 17} if env_id != "FrozenLake-v1" else {}))
+
+
+def act(environments, count, row):
+    """An action that depends on the row and its own count of steps, so that ignored steps do not shift it."""
+    rng = np.random.default_rng([row, count])
+    space = environments.action_space
+    return rng.integers(space.n) if isinstance(space, spaces.Discrete) else rng.uniform(-2, 2, space.shape).astype(np.float32)
+
+
+def transitions(environments, steps):
+    """The valid transitions of each row: (observation, action, reward, next observation, terminated, truncated)."""
+    observation = environments.reset()
+    streams = [[] for _ in range(environments.rows)]
+    for _ in range(steps):
+        action = np.stack([act(environments, len(stream), row) for row, stream in enumerate(streams)])
+        step = environments.step(action)
+        assert step.observation.dtype == step.reward.dtype == np.float32
+        for row, stream in enumerate(streams):
+            if step.valid[row]:
+                ends = bool(step.terminated[row]), bool(step.truncated[row])
+                stream.append((observation[row].tolist(), action[row].tolist(), float(step.reward[row]), step.next_observation[row].tolist(), ends))
+        assert environments.observation is step.observation
+        observation = step.observation
+    return streams
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "Hopper-v5", "FrozenLake-v1"])
+def test_same_transitions_under_every_mode(env_id, mode):
+    expected = transitions(GymnasiumEnvironments(lambda: make(env_id), SEEDS, env_id), 120)
+    vector = VectorEnvironments(SyncVectorEnv([lambda: make(env_id)] * 3, autoreset_mode=mode), SEEDS, env_id)
+    assert isinstance(vector, Environments)
+    got = transitions(vector, 120)
+    ended = 0
+    for row in range(3):
+        ended += sum(any(transition[-1]) for transition in got[row])
+        assert got[row] == expected[row][: len(got[row])]
+        assert len(got[row]) == 120 or mode is AutoresetMode.NEXT_STEP
+    assert ended >= 9
+    if mode is AutoresetMode.NEXT_STEP:
+        assert 60 < min(map(len, got)) < 120
+
+
+def test_shared_buffer_is_copied():
+    vector = VectorEnvironments(SyncVectorEnv([lambda: make("CartPole-v1")] * 3, copy=False), SEEDS, "shared")
+    first = vector.reset()
+    kept = first.copy()
+    vector.step(np.zeros(3, np.int64))
+    assert_array_equal(first, kept)
+
+
+def cart():
+    """Made in the child processes, so it stands at the top of the module."""
+    return make("CartPole-v1")
+
+
+def test_processes():
+    vector = VectorEnvironments(AsyncVectorEnv([cart] * 2, autoreset_mode=AutoresetMode.SAME_STEP), SEEDS[:2], "async")
+    try:
+        assert transitions(vector, 40) == transitions(GymnasiumEnvironments(cart, SEEDS[:2], "async"), 40)
+    finally:
+        vector.close()
+
+
+def test_environment_that_takes_one_seed():
+    """Gymnasium's own CartPole vector environment refuses a list of seeds."""
+    streams = []
+    for _ in range(2):
+        vector = VectorEnvironments(gymnasium.make_vec("CartPole-v1", 3, vectorization_mode="vector_entry_point"), SEEDS, "batched")
+        streams.append(transitions(vector, 60))
+    assert streams[0] == streams[1]
+    assert min(map(len, streams[0])) < 60  # it resets in the next step
+    for stream in streams[0]:
+        for before, after in zip(stream, stream[1:], strict=False):
+            assert any(before[-1]) or before[3] == after[0]
+
+
+def test_resume_starts_new_episodes():
+    def fresh():
+        return VectorEnvironments(SyncVectorEnv([lambda: make("CartPole-v1")] * 3), SEEDS, "cart")
+
+    vector = fresh()
+    first = vector.reset()
+    for _ in range(5):
+        vector.step(np.ones(3, np.int64))
+    state = vector.state_dict()
+    resumed, again = fresh(), fresh()
+    resumed.load_state_dict(state)
+    again.load_state_dict(state)
+    assert_array_equal(resumed.observation, again.observation)
+    assert (resumed.observation != first).all()
+    assert (np.abs(resumed.observation) <= 0.05).all()
+    with pytest.raises(BadInput, match="does not fit"):
+        VectorEnvironments(SyncVectorEnv([lambda: make("CartPole-v1")]), [1], "cart").load_state_dict(state)
+
+
+def test_mode_has_to_be_said():
+    envs = SyncVectorEnv([lambda: make("CartPole-v1")])
+    envs.metadata = {}
+    with pytest.raises(BadInput, match="autoreset_mode.*is missing or unknown; set it to one of AutoresetMode.NEXT_STEP"):
+        VectorEnvironments(envs, [1], "silent")
+
+
+def test_number_of_seeds():
+    with pytest.raises(BadInput, match="2 seeds for 1 rows"):
+        VectorEnvironments(SyncVectorEnv([lambda: make("CartPole-v1")]), [1, 2], "cart")
+
+
+def test_final_observation_has_to_be_there():
+    class Forgetful(SyncVectorEnv):
+        def step(self, actions):
+            *rest, info = super().step(actions)
+            info.pop("final_obs", None)
+            return (*rest, info)
+
+    vector = VectorEnvironments(Forgetful([lambda: make("CartPole-v1")], autoreset_mode=AutoresetMode.SAME_STEP), [1], "forgetful")
+    vector.reset()
+    with pytest.raises(RunFailed, match="'forgetful'.*info\\['final_obs'\\]"):
+        for _ in range(17):
+            vector.step(np.zeros(1, np.int64))
+
+
+def test_environment_that_raises_is_named():
+    class Broken(gymnasium.Env):
+        observation_space = action_space = spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return 0, {}
+
+        def step(self, action):
+            raise RuntimeError("motor lost")
+
+    vector = VectorEnvironments(SyncVectorEnv([Broken]), [1], "broken")
+    vector.reset()
+    with pytest.raises(RunFailed, match="'broken', after 0 steps: step raised RuntimeError: motor lost"):
+        vector.step(np.zeros(1, np.int64))
