@@ -101,8 +101,9 @@ def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line
 
     Returns:
         {"bench", "about", "unit", "basis", "repeats", "ours": {label: figures}, "peer": figures, "ratio": {label: ours / peer}, "target": {label: ratio},
-        "reached": {label: bool}, "machine", "versions"}. The figures of a contestant: {"label", "command", "work", "process_seconds", "training_seconds" (one a
-        repeat), "per_second", "training_per_second" (medians, units of work of all seeds), "score" (one a repeat, None where it has none)}.
+        "reached": {label: bool}, "machine", "versions"}. The figures of a contestant: {"label", "command", "work" (units, of all seeds), "process_seconds",
+        "training_seconds", "processor_seconds" (time that cores worked, which a busy machine stretches least), "score" (each one a repeat; score None where it
+        has none), "per_second", "training_per_second" (medians)}.
 
     Raises:
         BadInput: unknown bench, repeats below 1, or a peer that is not installed.
@@ -212,9 +213,9 @@ def _start(arguments: tuple[str, ...], name: str, threads: int | None = None) ->
 def _measure(contestant: Contestant, name: str) -> dict:
     with tempfile.TemporaryDirectory(prefix="operant-bench-") as directory:
         arguments = tuple(argument.replace("{out}", str(Path(directory) / "run")) for argument in contestant.arguments)
-        begin = time.perf_counter()
+        begin, before = time.perf_counter(), os.times()
         output = _start(arguments, name, contestant.threads)
-        process = time.perf_counter() - begin
+        process, after = time.perf_counter() - begin, os.times()
     try:
         line = json.loads(output.strip().splitlines()[-1])
         work = line["steps"] * line.get("seeds", 1)
@@ -222,7 +223,13 @@ def _measure(contestant: Contestant, name: str) -> dict:
     except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise RunFailed(f"bench {name}: the last line of {contestant.label} is not a result ({type(error).__name__}: {error}): {output[-200:]!r}") from error
     score = line.get("score")
-    return {"work": work, "process": process, "training": training, "score": score["iqm"] if isinstance(score, dict) else score}
+    return {
+        "work": work,
+        "process": process,
+        "training": training,
+        "processor": after.children_user + after.children_system - before.children_user - before.children_system,
+        "score": score["iqm"] if isinstance(score, dict) else score,
+    }
 
 
 def _rate(one: dict, basis: str) -> float:
@@ -236,6 +243,7 @@ def _figures(contestant: Contestant, measured: list[dict]) -> dict:
         "work": measured[0]["work"],
         "process_seconds": [one["process"] for one in measured],
         "training_seconds": [one["training"] for one in measured],
+        "processor_seconds": [one["processor"] for one in measured],
         "per_second": statistics.median(_rate(one, "process") for one in measured),
         "training_per_second": statistics.median(_rate(one, "training") for one in measured),
         "score": [one["score"] for one in measured],

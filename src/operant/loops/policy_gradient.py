@@ -223,7 +223,8 @@ class PolicyGradientLearner:
 
     def _weights(self, mask: Tensor) -> Tensor:
         """The reducer's weights of a minibatch, `[S, U]` (steps) or `[S, n, T]` (rows)."""
-        return ops.step_weights(mask if mask.ndim == 3 else mask.unsqueeze(-1), self.method.reduce, length=self.method.reduce_length).view(mask.shape)
+        grid = mask if mask.ndim == 3 else mask.unsqueeze(-1)
+        return ops.step_weights(grid, self.method.reduce, length=self.method.reduce_length, dtype=self.flat.data.dtype).view(mask.shape)
 
     def _equal_weights(self, mask: Tensor) -> Tensor:
         """The same of a minibatch in which every step was chosen: one tensor for all of its shape."""

@@ -390,7 +390,7 @@ class _Runner:
             self.finished.append(found)
         describe = getattr(getattr(learner, "source", None), "describe", None)
         if describe is not None and learner.rollout is not None:
-            self.directory.append("completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in describe(learner.rollout)])
+            self.directory.append("completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in describe(learner.rollout, _telling_rows(learner.rollout))])
         if self.member == 0 and self.world.kind in ("gym", "data"):
             self._video(learner, seeds[0])
 
@@ -508,6 +508,16 @@ def _pass_at(evaluation: Evaluation, place: int) -> dict[str, float] | None:
         return {str(k): float(np.mean(pass_at_k(np.full_like(correct, samples), correct, k))) for k in PASS_AT if k <= samples}
     exact = {name.removeprefix("pass@"): float(np.mean(values[place])) for name, values in details.items() if name.startswith("pass@")}
     return {"1": float(np.mean(evaluation.values[place]))} | exact if exact else None
+
+
+def _telling_rows(rollout, groups: int = 4) -> list[int]:
+    """Rows of the worst and the best groups of a rollout, by mean reward: what a person wants to read."""
+    reward, group = rollout.reward[0].sum(-1), rollout.group[0]
+    names = group.unique()
+    means = torch.stack([reward[group == name].mean() for name in names])
+    order = names[means.argsort(stable=True)]
+    chosen = torch.cat([order[:groups], order[groups:][-groups:]])
+    return [row for row, name in enumerate(group.tolist()) if name in set(chosen.tolist())]
 
 
 def _stack(found: list[Evaluation]) -> Evaluation:

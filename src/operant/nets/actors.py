@@ -63,8 +63,8 @@ class Actor(nn.Module):
         if self.free_log_std:
             self.log_std = nn.Parameter(torch.full((seeds, 1, outputs), float(log_std_initial)))
         if self.tanh_mean:
-            self.register_buffer("center", torch.from_numpy((self.distribution.high + self.distribution.low) / 2).float(), persistent=False)
-            self.register_buffer("half", torch.from_numpy((self.distribution.high - self.distribution.low) / 2).float(), persistent=False)
+            self.register_buffer("mean_center", torch.from_numpy((self.distribution.high + self.distribution.low) / 2).float(), persistent=False)
+            self.register_buffer("mean_scale", torch.from_numpy((self.distribution.high - self.distribution.low) / 2).float(), persistent=False)
         self.normalizer = RunningNormalizer(seeds, observation_size) if normalize else None
 
     @property
@@ -87,7 +87,7 @@ class Actor(nn.Module):
             mean, log_std = self.distribution.split(out)
             log_std = log_std.clamp(*self.log_std_bounds)
         if self.tanh_mean:
-            mean = torch.tanh(mean) * self.half + self.center
+            mean = torch.tanh(mean) * self.mean_scale + self.mean_center
         return torch.cat([mean, log_std], -1)
 
     @torch.inference_mode()

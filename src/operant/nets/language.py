@@ -90,11 +90,25 @@ class TokenPolicy(nn.Module):
 
     @torch.no_grad()
     def _head_gives_logits(self) -> bool:
-        """Whether logits are the output layer on the last hidden states and nothing more (some models scale or cap them)."""
+        """Whether logits are the output layer on the last hidden states and nothing more (some models scale or cap them): tried with an output that is known and large."""
         head = self.model.get_output_embeddings()
-        probe = torch.zeros(1, 2, dtype=torch.int64, device=next(self.model.parameters()).device)
+        if head is None:
+            return False
+        given, made = [], []
+
+        def replace(module, inputs, output):
+            given.append(inputs[0])
+            made.append(torch.linspace(-1000, 1000, output.numel(), dtype=output.dtype, device=output.device).view_as(output))
+            return made[-1]
+
+        probe = torch.tensor([[1, 2]], device=next(self.model.parameters()).device)
+        handle = head.register_forward_hook(replace)
+        try:
+            logits = self.model(input_ids=probe, use_cache=False).logits
+        finally:
+            handle.remove()
         hidden = getattr(self.model.base_model(input_ids=probe, use_cache=False), "last_hidden_state", None)
-        return head is not None and hidden is not None and torch.allclose(head(hidden), self.model(input_ids=probe, use_cache=False).logits, rtol=1e-3, atol=1e-3)
+        return hidden is not None and len(given) == 1 and torch.equal(logits, made[0]) and torch.allclose(hidden, given[0], rtol=1e-4, atol=1e-5)
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = ()) -> dict[str, Tensor]:
         """Log-probabilities of completions, with gradients, by one causal forward pass over right-padded rows.

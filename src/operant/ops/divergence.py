@@ -31,8 +31,8 @@ def kl_k2(log_prob: Tensor, reference_log_prob: Tensor) -> Tensor:
 def kl_k3(log_prob: Tensor, reference_log_prob: Tensor) -> Tensor:
     """Estimator k3: exp(r) - 1 - r with r = log ref - log pi (GRPO, arXiv:2402.03300, eq. 4). Unbiased in value, never negative, low variance.
 
-    As a loss on fresh samples its expected gradient is that of KL(ref || pi), not of KL(pi || ref). Above r = 40 the exponential goes on as its tangent: value and
-    gradient stay finite in float32 and keep their sign. Source and arguments as `kl_k1`.
+    As a loss on fresh samples its expected gradient is that of KL(ref || pi), not of KL(pi || ref). Above r = 40 the exponential goes on as its tangent:
+    value and gradient stay finite in float32 and keep their sign. Source and arguments as `kl_k1`.
     """
     r = reference_log_prob - log_prob
     bounded = r.clamp(max=_MAX_EXPONENT)

@@ -1,7 +1,7 @@
 """The reducer: the one place that knows what a loss is divided by.
 
-Weights are computed once, on the mask of everything that one optimiser step learns from; micro-batches, padding and the order of rows then cannot change the loss
-`sum(weights * per_step_value)` or its gradient.
+Weights are computed once, on the mask of everything that one optimiser step learns from; micro-batches, padding and the order of rows then cannot change
+the loss `sum(weights * per_step_value)` or its gradient.
 """
 
 from __future__ import annotations

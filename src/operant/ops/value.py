@@ -70,7 +70,8 @@ def soft_value(q_values: Tensor, log_prob: Tensor, alpha: Tensor | float, dim: i
 def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
     """Dual objective of the temperature (SAC, arXiv:1812.05905, eq. 18), in log alpha as in the authors' code: -log alpha (log pi + target entropy).
 
-    Minimised, it raises alpha while the policy's entropy is below the target. The paper multiplies by alpha itself; by its logarithm the step does not shrink with alpha.
+    Minimised, it raises alpha while the policy's entropy is below the target. The paper multiplies by alpha itself; by its logarithm the step does not
+    shrink with alpha.
 
     Args:
         log_alpha: broadcasts with `log_prob`; alone has a gradient.

@@ -16,7 +16,7 @@ from operant.core.registry import method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio, KLToReference
-from operant.worlds.text.source import Groups
+from operant.worlds.text.plan import Groups
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ class Batch:
     Attributes:
         observation, next_observation: `[S, B, D]`.
         action: `[S, B, A]` float or `[S, B]` int64.
-        reward, terminated, truncated: `[S, B]` float (0 or 1 for the flags).
+        reward: `[S, B]`; terminated, truncated: `[S, B]` bool.
         index: which transition of the store each one is, `[S, B]`.
     """
 
@@ -73,8 +73,8 @@ class Transitions:
             action.squeeze(-1).long() if self.discrete else action,
             reward.squeeze(-1),
             next_observation,
-            terminated.squeeze(-1),
-            truncated.squeeze(-1),
+            terminated.squeeze(-1) > 0.5,
+            truncated.squeeze(-1) > 0.5,
             index,
         )
 

@@ -12,7 +12,7 @@ from operant.core.records import Evaluation
 from operant.nets.tabular import TabularPolicy
 from operant.worlds.sequences.problems import PROBLEMS, SequenceProblem, make_problem
 from operant.worlds.sequences.source import SequenceGroups, SequenceSource, evaluate
-from operant.worlds.text.source import Groups
+from operant.worlds.text.plan import Groups
 
 TRANSFORMER = "-transformer"
 

@@ -17,8 +17,11 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from transformers.utils import logging
 
 from operant.core.errors import BadInput, unknown
+
+logging.disable_progress_bar()  # models here load in milliseconds; the run has a display of its own
 
 PAD, END = "<pad>", "<eos>"
 ARCHITECTURES = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM)}

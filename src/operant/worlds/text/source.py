@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -16,26 +15,11 @@ from operant.core.random import Streams, derive_seed
 from operant.core.records import Rollout, Status
 from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.worlds.text.engine import Request, generate
+from operant.worlds.text.plan import Groups
 from operant.worlds.text.tasks import Problem, TextTask
 from operant.worlds.text.verifiers import Scorer, Verdict, Verifier, scorer
 
 EVALUATION_ROWS = 512  # completions that an evaluation generates at once
-
-
-@dataclass(frozen=True)
-class Groups:
-    """A sampling plan: `prompts` problems an iteration, `n` completions of each, side by side."""
-
-    prompts: int = 16
-    n: int = 16
-    max_new_tokens: int = 32  # limit of a completion, with its end token
-    temperature: float = 1.0  # of sampling and of the policy that is trained, above 0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not value > 0:
-                raise BadInput(f"text groups: {field.name}={value} must be above 0; nearest: 1")
 
 
 class TextSource:
@@ -62,7 +46,8 @@ class TextSource:
         self.task, self.tokenizer, self.plan = task, tokenizer, plan
         self._scorer = scorer(task.verifier if verifier is None else verifier)
         self._seed = streams.seeds[0]
-        self._generator = streams.torch("text/tokens")[0]
+        self._generator = streams.torch_generators("text/tokens")[0]
+        self._max_new_tokens = plan.max_new_tokens or task.longest_completion + 1
         self._cursor = 0
         self.problem = lru_cache(maxsize=4 * plan.prompts)(self._problem)
 
@@ -84,7 +69,7 @@ class TextSource:
         generation = generate(
             policy.model,
             requests,
-            max_new_tokens=plan.max_new_tokens,
+            max_new_tokens=self._max_new_tokens,
             temperature=plan.temperature,
             generator=self._generator,
             eos_token_id=self.tokenizer.eos_token_id,

@@ -14,7 +14,8 @@ from operant.core.random import Streams, derive_seed
 from operant.core.records import Evaluation
 from operant.nets.language import TokenPolicy
 from operant.worlds.text.models import load_model, make_model, make_tokenizer, save_policy
-from operant.worlds.text.source import Groups, TextSource, evaluate_policy
+from operant.worlds.text.plan import Groups
+from operant.worlds.text.source import TextSource, evaluate_policy
 from operant.worlds.text.tasks import TEXT_TASKS
 
 SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k

@@ -1,0 +1,201 @@
+"""`operant methods`, `tasks`, `show` and `evidence`: what there is, and what was measured of it."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from operant.cli.output import table, write, write_file, write_json
+from operant.cli.parser import Command, Parser, add_json
+from operant.cli.progress import waiting
+from operant.core.errors import BadInput, unknown
+
+if TYPE_CHECKING:
+    from operant.core.registry import Method
+
+
+def status(entry: Method) -> str:
+    """How a method stands: the verdict that was recorded of its claim, `baseline` where it claims nothing, or `untested`."""
+    from operant import evidence
+
+    recorded = evidence.recorded(entry.key)
+    return recorded["verdict"] if recorded is not None else "baseline" if entry.baseline else "untested"
+
+
+def row(entry: Method) -> dict[str, str]:
+    """A method as `operant methods --json` lists it."""
+    return {"key": entry.key, "name": entry.name, "family": entry.family, "paper": entry.paper, "spine": entry.spine, "status": status(entry)}
+
+
+def figures_text(figures: Any) -> str:
+    """The figures of an evidence in one line: `iqm 498.2, interval 490.1 to 500`."""
+    return ", ".join(f"{name} {value}" for name, value in _flat(figures)) if figures else ""
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [pair for key, item in value.items() for pair in _flat(item, f"{name} {key}".strip().replace("_", " "))]
+    if isinstance(value, list):
+        return [(name, " / ".join(_number(item) for item in value))]
+    return [(name, _number(value))]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _methods_arguments(parser: Parser) -> None:
+    parser.add_argument("--write", metavar="FILE", help="write the library's own methods as a Markdown page, as docs/methods.md is made")
+    add_json(parser)
+
+
+def _methods(args: Namespace) -> int:
+    from operant.core.registry import methods
+
+    entries = list(methods().values())
+    if args.write is not None:
+        write_file(Path(args.write), methods_page(entries))
+    if args.json:
+        write_json([row(entry) for entry in entries])
+    elif args.write is not None:
+        write(f"written to {args.write}")
+    else:
+        entries.sort(key=lambda entry: (entry.family, entry.key))
+        rows = [(entry.key, entry.name, entry.family, entry.spine, ", ".join(entry.worlds), entry.paper, status(entry)) for entry in entries]
+        write(table(rows, ("key", "name", "family", "spine", "worlds", "paper", "status")) + "\n\nmore of one: operant show KEY")
+    return 0
+
+
+def methods_page(entries: list[Method]) -> str:
+    """The Markdown page of the library's own methods, a table a family. Methods of other packages are left out: the page describes this repository."""
+    from operant import evidence
+
+    own = [entry for entry in entries if entry.build.__module__.startswith("operant.")]
+    lines = [
+        "# Methods",
+        "",
+        "Made by `operant methods --write docs/methods.md` from the registry and from what `operant evidence KEY` measured; do not edit it.",
+        "",
+        "Status: `reproduced`, `partly` or `not reproduced` is the verdict on the method's claim, `baseline` claims nothing, `untested` has no evidence yet.",
+    ]
+    for family in sorted({entry.family for entry in own}):
+        lines += ["", f"## {family}", "", "| Key | Method | Paper | Loop | Worlds | Status | Claim and figures |", "|---|---|---|---|---|---|---|"]
+        for entry in sorted((entry for entry in own if entry.family == family), key=lambda entry: entry.key):
+            recorded = evidence.recorded(entry.key)
+            measured = "" if recorded is None else f"{recorded['claim']}: {figures_text(recorded['figures'])}"
+            cells = (f"`{entry.key}`", entry.name, _paper_link(entry.paper), entry.spine, ", ".join(entry.worlds), status(entry), measured)
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _paper_link(paper: str) -> str:
+    return f"[{paper}](https://arxiv.org/abs/{paper.removeprefix('arXiv:')})" if paper.startswith("arXiv:") else paper
+
+
+def _tasks_arguments(parser: Parser) -> None:
+    add_json(parser)
+
+
+def _tasks(args: Namespace) -> int:
+    from operant.worlds import SCHEMES, task_names
+
+    names = task_names()
+    if args.json:
+        write_json([{"task": name, "about": about} for name, about in names.items()])
+        return 0
+    blocks: dict[tuple[str, str], list[str]] = {}
+    for name, about in names.items():
+        blocks.setdefault((name.partition(":")[0], about), []).append(name)
+    text = ""
+    for (_, about), members in blocks.items():
+        text += f"{about}\n{textwrap.fill('   '.join(members), 116, initial_indent='  ', subsequent_indent='  ', break_on_hyphens=False)}\n\n"
+    schemes = "\n".join(f"  {entry.example}" for entry in SCHEMES.values())
+    write(f"{text}Any registered Gymnasium id, any data file and any local Minari data set are tasks too; one of each kind:\n{schemes}")
+    return 0
+
+
+def _show_arguments(parser: Parser) -> None:
+    parser.add_argument("method", metavar="METHOD", help="a key of `operant methods`")
+    add_json(parser)
+
+
+def _show(args: Namespace) -> int:
+    from operant import evidence
+    from operant.cli.training import default_text, example_task, option, type_name
+    from operant.core.registry import get_method, hyperparameters
+
+    entry = get_method(args.method)
+    fields = hyperparameters(entry.hyperparameters)
+    recorded = evidence.recorded(entry.key)
+    source = inspect.getsourcefile(entry.build)
+    if args.json:
+        described = [{"name": item.name, "type": type_name(item.type), "default": item.default, "help": item.help} for item in fields]
+        write_json(row(entry) | {"worlds": entry.worlds, "doc": entry.doc, "hyperparameters": described, "source": source, "evidence": recorded})
+        return 0
+    facts = [("family", entry.family), ("paper", entry.paper), ("loop", entry.spine), ("worlds", ", ".join(entry.worlds)), ("status", status(entry))]
+    if recorded is not None:
+        facts += [("claim", recorded["claim"]), ("measured", figures_text(recorded["figures"]))]
+    facts += [("source", source or "not in a file"), ("try", f"operant train {entry.key} --task {example_task(entry)}")]
+    text = f"{entry.key}: {entry.name}\n\n{entry.doc}\n\n{table(facts)}"
+    if fields:
+        rows = [(option(item.name), type_name(item.type), default_text(item.default), item.help) for item in fields]
+        text += f"\n\n{table(rows, ('hyper-parameter', 'type', 'default', ''))}"
+    write(text)
+    return 0
+
+
+def _evidence_arguments(parser: Parser) -> None:
+    parser.add_argument("keys", nargs="*", metavar="KEY", help="claims to check, in this order")
+    parser.add_argument("--list", action="store_true", help="list the claims, and what was recorded of each")
+    add_json(parser)
+
+
+def _evidence(args: Namespace) -> int:
+    from operant import evidence
+
+    claims = evidence.claims()
+    if args.list == bool(args.keys):
+        raise BadInput(f"operant evidence takes either keys or --list; for example: operant evidence {next(iter(claims), 'ppo')}")
+    if args.list:
+        verdicts = {key: (evidence.recorded(key) or {}).get("verdict", "untested") for key in claims}
+        if args.json:
+            write_json([{"key": key, "claim": claim.claim, "verdict": verdicts[key]} for key, claim in claims.items()])
+        elif claims:
+            write(table([(key, verdicts[key], claim.claim) for key, claim in claims.items()], ("key", "recorded", "claim")))
+        return 0
+    for key in args.keys:
+        if key not in claims:
+            raise unknown("claim", key, claims)
+    for key in args.keys:
+        with waiting(f"checking {key}: {claims[key].claim}"):
+            found = evidence.run(key)
+        if args.json:
+            write_json(found)
+        else:
+            facts = [("claim", found["claim"]), ("verdict", found["verdict"]), *_flat(found["figures"])]
+            facts += [("seeds", str(found["seeds"])), ("seconds", f"{found['seconds']:.1f}")]
+            write(f"{key}\n\n{table(facts)}\n")
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "methods",
+        "List the methods, with the verdict on each one's claim.",
+        ("operant methods", "operant methods --json", "operant methods --write docs/methods.md"),
+        _methods_arguments,
+        _methods,
+    ),
+    Command("tasks", "List the tasks that have names.", ("operant tasks", "operant tasks --json"), _tasks_arguments, _tasks),
+    Command("show", "Describe a method: what it does, its hyper-parameters, evidence and source.", ("operant show ppo",), _show_arguments, _show),
+    Command(
+        "evidence",
+        "Check a method's claim again: its figures, the interval and a verdict. With --json, one line for each key.",
+        ("operant evidence ppo --json", "operant evidence --list"),
+        _evidence_arguments,
+        _evidence,
+    ),
+)

@@ -1,0 +1,76 @@
+"""`operant bench` and `operant data make`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from operant.cli.output import note, table, write, write_json
+from operant.cli.parser import Command, Parser, add_json, whole
+from operant.cli.progress import counting
+from operant.core.errors import BadInput
+
+
+def _bench_arguments(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the bench to run")
+    parser.add_argument("--list", action="store_true", help="list the benches")
+    parser.add_argument("--repeats", type=whole(1), default=3, metavar="N", help="runs of each side, of which the median counts (default 3)")
+    add_json(parser)
+
+
+def _bench(args: Namespace) -> int:
+    from operant import bench
+
+    if args.list == (args.name is not None):
+        raise BadInput(f"operant bench takes either a name or --list; names: {', '.join(bench.names())}")
+    if args.list:
+        benches = {name: bench.comparison(name) for name in bench.names()}
+        if args.json:
+            write_json([{"bench": name, "about": entry.about, "unit": entry.unit} for name, entry in benches.items()])
+        else:
+            write(table([(name, entry.about) for name, entry in benches.items()], ("bench", "about")))
+        return 0
+    found = bench.run(args.name, args.repeats, note)
+    if args.json:
+        write_json(found)
+    else:
+        write(bench.table(found))
+    return 0
+
+
+def _data_arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the data set, for example ogbench:pointmaze-medium-navigate-v0")
+    parser.add_argument("--steps", type=whole(1), default=100_000, metavar="N", help="how many transitions (default 100000)")
+    parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="what every draw comes from (default 0)")
+    parser.add_argument("--out", metavar="FILE", help="the .npz file to write (default: in the cache, where the task of that name finds it)")
+    add_json(parser)
+
+
+def _data(args: Namespace) -> int:
+    from operant.worlds.data.collect import make_dataset
+
+    with counting(f"making {args.name}", "steps") as progress:
+        path = make_dataset(args.name, steps=args.steps, seed=args.seed, out=args.out, progress=progress)
+    if args.json:
+        write_json({"data": str(path), "name": args.name, "steps": args.steps, "seed": args.seed})
+    else:
+        task = args.name if args.out is None else f"data:{path}"
+        write(f"the data are in {path}\nnext: operant train iql --task {task}")
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "bench",
+        "Run a side-by-side measurement with a peer library: whole processes in turn, medians.",
+        ("operant bench --list", "operant bench ppo-cartpole --repeats 5 --json"),
+        _bench_arguments,
+        _bench,
+    ),
+    Command(
+        "data make",
+        "Make an offline data set with the library's own collector.",
+        ("operant data make ogbench:pointmaze-medium-navigate-v0 --steps 100000 --seed 0",),
+        _data_arguments,
+        _data,
+    ),
+)

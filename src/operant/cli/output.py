@@ -1,0 +1,105 @@
+"""What the commands print: results and tables on standard output, notes on standard error, JSON for machines.
+
+A reader that goes away (`operant methods | head -1`) is no error: `ReaderGone` ends the command in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from operant.core.errors import BadInput
+
+
+class ReaderGone(Exception):
+    """Nobody reads standard output any more."""
+
+
+def write(text: str) -> None:
+    """Print text on standard output. Raises `ReaderGone` where its reader closed it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        discard(1)
+        raise ReaderGone from None
+
+
+def note(text: str) -> None:
+    """Print a line on standard error; where nobody reads it, go on in silence."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        discard(2)
+
+
+def discard(descriptor: int) -> None:
+    """Send what is still buffered for a closed pipe nowhere, so that the interpreter's last flush does not complain."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
+
+
+def write_json(value: Any) -> None:
+    """Print one line of strict JSON; numbers that are not finite become null."""
+    write(json.dumps(_strict(value), ensure_ascii=False, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def table(rows: Sequence[Sequence[str]], head: Sequence[str] | None = None, right: Sequence[int] = ()) -> str:
+    """Rows of text cells as an aligned table, as wide as the terminal; long cells are folded.
+
+    Args:
+        rows: the cells, every row of one length.
+        head: titles of the columns.
+        right: columns that stand at the right (numbers).
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=head is not None, padding=(0, 2, 0, 0))
+    for index, title in enumerate(head or [""] * len(rows[0])):
+        grid.add_column(Text(title), justify="right" if index in right else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*map(Text, row))
+    console = Console(width=shutil.get_terminal_size((120, 24)).columns, color_system=None, force_terminal=False, highlight=False)
+    with console.capture() as capture:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines())
+
+
+def score_text(score: dict[str, Any]) -> str:
+    """The IQM of a result's score object and its interval: `487.3 [475.1, 500.0]`."""
+    from operant.evaluate.compare import format_interval
+    from operant.evaluate.statistics import Interval
+
+    return format_interval(Interval(score["iqm"], score["low"], score["high"], len(score["per_seed"]), 0.95))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all, its directory being made where it is missing. Raises `BadInput` where that cannot be."""
+    from operant.core.checkpoint import write_atomic
+
+    if path.is_dir():
+        raise BadInput(f"{path} is a directory: name the file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,163 @@
+"""Progress of long work on standard error: a live display on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from operant.cli.output import note
+
+if TYPE_CHECKING:
+    from operant.loops.runner import Listener, Update
+
+LINE_EVERY = 15.0  # seconds between two plain lines where nothing else happens
+DRAW_EVERY = 0.1  # seconds between two changes of the live display
+KEY_METRICS = 5
+
+
+def on_terminal() -> bool:
+    """Whether standard error is a terminal that can redraw a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+class Pace:
+    """Steps a second, and how long the rest will take, from the first step that was seen."""
+
+    def __init__(self):
+        self.first: tuple[int, float] | None = None
+        self.speed: float | None = None
+
+    def see(self, step: int) -> None:
+        """Take note that `step` is reached now."""
+        now = time.perf_counter()
+        if self.first is None:
+            self.first = (step, now)
+        elif step > self.first[0]:
+            self.speed = (step - self.first[0]) / max(now - self.first[1], 1e-9)
+
+    def left(self, step: int, total: int) -> str:
+        """Time to the last step as `0:45` or `1:02:03`, a dash while it is not known."""
+        if not self.speed:
+            return "–"
+        seconds = round((total - step) / self.speed)
+        hours, minutes = divmod(seconds // 60, 60)
+        return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def speed_text(speed: float | None) -> str:
+    """`12,345 steps/s`, a dash while it is not known."""
+    return "– steps/s" if not speed else f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s"
+
+
+class Lines:
+    """Plain lines: one after each evaluation, and one every `LINE_EVERY` seconds."""
+
+    def __init__(self):
+        self.pace = Pace()
+        self.last = time.perf_counter()
+        self.phase = ""
+
+    def __call__(self, update: Update) -> None:
+        if update.message:
+            note(update.message)
+        evaluated = self.phase == "evaluate" and update.phase == "train"
+        self.phase = update.phase
+        if update.phase != "train":
+            return
+        self.pace.see(update.step)
+        if evaluated or time.perf_counter() - self.last >= LINE_EVERY:
+            self.last = time.perf_counter()
+            score = f", {update.score[0]} {update.score[1]:.4g}" if update.score else ""
+            share = 100 * update.step / max(update.total, 1)
+            left = self.pace.left(update.step, update.total)
+            note(f"step {update.step:,} of {update.total:,} ({share:.0f} %), {speed_text(self.pace.speed)} a seed{score}, {left} left")
+
+
+class Live:
+    """The live display: a bar with phase, steps, speed and time left, and under it the newest score and a few metrics (means over the seeds)."""
+
+    def __init__(self, title: str):
+        from rich.console import Console, Group
+        from rich.live import Live as RichLive
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.text import Text
+
+        self.console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[words]}"))
+        self.progress = Progress(*columns, console=self.console)
+        self.bar = self.progress.add_task(title, total=None, words="")
+        self.metrics = Text("", style="dim", no_wrap=True, overflow="ellipsis")
+        self.live = RichLive(Group(self.progress, self.metrics), console=self.console, refresh_per_second=5, transient=True)
+        self.title, self.pace, self.drawn, self.phase, self.names = title, Pace(), 0.0, "", ""
+
+    def __call__(self, update: Update) -> None:
+        if update.message:
+            self.console.print(update.message, markup=False, highlight=False)
+        if update.phase == "train":
+            self.pace.see(update.step)
+        if update.metrics:
+            shown = list(update.metrics.items())[:KEY_METRICS]
+            self.names = "   ".join(f"{name} {_mean(values):.4g}" for name, values in shown)
+        now = time.perf_counter()
+        if update.phase == self.phase and now - self.drawn < DRAW_EVERY and update.step < update.total:
+            return
+        self.drawn, self.phase = now, update.phase
+        words = f"{update.step:,} of {update.total:,}   {speed_text(self.pace.speed)} a seed   {self.pace.left(update.step, update.total)} left"
+        self.progress.update(self.bar, description=f"{self.title}: {update.phase}", completed=update.step, total=update.total, words=words)
+        score = f"{update.score[0]} {update.score[1]:.4g}   " if update.score else ""
+        self.metrics.plain = score + self.names
+
+
+@contextmanager
+def training(title: str) -> Iterator[Listener]:
+    """A listener for `operant.train` and `operant.resume`."""
+    if not on_terminal():
+        yield Lines()
+        return
+    display = Live(title)
+    with display.live:
+        yield display
+
+
+@contextmanager
+def counting(title: str, unit: str):
+    """A callable (done, total) for work that is counted: a bar on a terminal, a line each tenth elsewhere."""
+    if on_terminal():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            bar = progress.add_task(title, total=None)
+            yield lambda done, total: progress.update(bar, completed=done, total=total)
+        return
+    said = 0
+
+    def line(done: int, total: int) -> None:
+        nonlocal said
+        if 10 * done // total > said:
+            said = 10 * done // total
+            note(f"{title}: {done:,} of {total:,} {unit}")
+
+    yield line
+
+
+@contextmanager
+def waiting(title: str) -> Iterator[None]:
+    """A spinner on a terminal, one line elsewhere, for work that does not say how far it is."""
+    if on_terminal():
+        from rich.console import Console
+
+        with Console(stderr=True).status(title):
+            yield
+    else:
+        note(title)
+        yield

@@ -1,0 +1,178 @@
+"""`operant compare`, `report` and `diff`: what finished runs say."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import Namespace
+from datetime import datetime
+from pathlib import Path
+
+from operant.cli.output import note, write, write_file, write_json
+from operant.cli.parser import Command, Parser, add_json, whole
+from operant.cli.progress import training
+from operant.core.errors import BadInput
+
+FORMATS = (".html", ".json", ".txt")
+
+
+def _compare_arguments(parser: Parser) -> None:
+    parser.add_argument("runs", nargs="*", metavar="DIR", help="run directories; the first method of a task is what the others are measured against")
+    parser.add_argument("--methods", metavar="A,B", help="train these methods first, in this order, and compare them")
+    parser.add_argument("--task", metavar="TASK", help="with --methods: what they are trained on")
+    parser.add_argument("--seeds", type=whole(1), metavar="N", help="with --methods: seeds of each (default 1)")
+    parser.add_argument("--steps", type=whole(1), metavar="N", help="with --methods: steps a seed (default: the task's)")
+    parser.add_argument(
+        "--out", metavar="PATH", help="a .html, .json or .txt file for the comparison; with --methods: a directory for runs and report.html"
+    )
+    add_json(parser)
+
+
+def _compare(args: Namespace) -> int:
+    from operant.evaluate.compare import compare
+    from operant.evaluate.records import load_run
+    from operant.evaluate.report import write_report
+
+    if args.methods is None:
+        given = [name for name in ("task", "seeds", "steps") if getattr(args, name) is not None]
+        if given:
+            raise BadInput(f"--{given[0]} goes with --methods; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
+        if not args.runs:
+            raise BadInput("operant compare needs run directories, or --methods and --task; for example: operant compare runs/a runs/b")
+        out = Path(args.out) if args.out is not None else None
+        if out is not None and out.suffix not in FORMATS:
+            raise BadInput(f"--out {out}: the name must end with {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, as in {out.with_suffix('.html')}")
+        paths = [Path(path) for path in args.runs]
+    else:
+        paths = _train_all(args)
+        out = paths[0].parent / "report.html"
+    runs = [load_run(path) for path in paths]
+    comparison = compare(runs)
+    found = comparison.to_dict() | {"out": None if out is None else str(out)}
+    if out is not None and out.suffix == ".html":
+        write_report(runs, out)
+    elif out is not None:
+        write_file(out, json.dumps(comparison.to_dict(), indent=1) + "\n" if out.suffix == ".json" else comparison.to_text() + "\n")
+    if args.json:
+        write_json(found)
+    else:
+        write(comparison.to_text() + (f"\n\nwritten to {out}" if out is not None else ""))
+    return 0
+
+
+def _train_all(args: Namespace) -> list[Path]:
+    """Train each method of `--methods` in a directory of its own, after everything has been checked for all of them."""
+    from operant.loops.runner import plan, train
+
+    keys = [key.strip() for key in args.methods.split(",") if key.strip()]
+    if args.runs:
+        raise BadInput(f"{args.runs[0]}: give run directories or --methods, not both")
+    if args.task is None:
+        raise BadInput("--methods needs --task; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
+    if len(set(keys)) < len(keys) or not keys:
+        raise BadInput(f"--methods {args.methods}: name each method once, as in --methods ppo,random")
+    seeds = args.seeds or 1
+    for key in keys:
+        plan(key, args.task, seeds=seeds, steps=args.steps)
+    folder = Path(args.out) if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    taken = [folder / key for key in keys if (folder / key / "run.json").exists()]
+    if taken:
+        raise BadInput(f"{taken[0]} already holds a run: compare what is there with `operant compare {' '.join(map(str, taken))}`, or choose another --out")
+    for key in keys:
+        with training(f"{key} on {args.task}") as listener:
+            train(key, args.task, seeds=seeds, steps=args.steps, out=folder / key, listener=listener)
+    return [folder / key for key in keys]
+
+
+def _report_arguments(parser: Parser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="DIR", help="run directories, compared where there are several")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the HTML file to write; it needs nothing beside it")
+    add_json(parser)
+
+
+def _report(args: Namespace) -> int:
+    from operant.evaluate.records import load_run
+    from operant.evaluate.report import write_report
+
+    out = write_report([load_run(path) for path in args.runs], args.out)
+    if args.json:
+        write_json({"report": str(out), "runs": args.runs})
+    else:
+        write(f"the report is in {out}")
+    return 0
+
+
+def _diff_arguments(parser: Parser) -> None:
+    parser.add_argument("runs", nargs=2, metavar="RUN", help="a run directory")
+    add_json(parser)
+
+
+def _diff(args: Namespace) -> int:
+    difference = difference_of_runs(*map(Path, args.runs))
+    if args.json:
+        write_json({"runs": args.runs, "same": difference is None, "difference": difference})
+    else:
+        write("the final states are the same bits" if difference is None else f"the final states differ at {difference}")
+    return 0 if difference is None else 1
+
+
+def difference_of_runs(a: Path, b: Path) -> str | None:
+    """Where the newest checkpoints' learners, and then the newest policies, of two runs first differ in a bit; None when they do not.
+
+    Raises:
+        BadInput: a path that is no run, or a run without a whole checkpoint.
+    """
+    from operant.core.checkpoint import first_difference
+    from operant.core.run import RunDirectory
+
+    states = []
+    for path in (a, b):
+        state, where, damaged = RunDirectory.open(path).checkpoints.load()
+        for line in damaged:
+            note(f"{line}; comparing {where.name}")
+        states.append(state["learner"])
+    return first_difference(states[0], states[1], "learner") or first_difference(_policies(a), _policies(b), "policies")
+
+
+def _policies(run: Path) -> dict[str, dict]:
+    """The arrays of a run's newest policies, by file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = run / "policies" / "last"
+    found = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        try:
+            found[str(path.relative_to(folder))] = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise BadInput(f"{path} cannot be read: {error}") from error
+    return found
+
+
+COMMANDS = (
+    Command(
+        "compare",
+        "Set runs side by side: one row a task and method, with intervals over the seeds.",
+        (
+            "operant compare runs/a runs/b",
+            "operant compare runs/a runs/b --out comparison.html",
+            "operant compare --methods ppo,random --task gym:CartPole-v1 --seeds 8 --steps 100000 --out runs/ppo-or-random",
+        ),
+        _compare_arguments,
+        _compare,
+    ),
+    Command(
+        "report",
+        "Write one HTML file with the scores, curves, videos and completions of some runs.",
+        ("operant report runs/a --out report.html", "operant report runs/a runs/b --out both.html --json"),
+        _report_arguments,
+        _report,
+    ),
+    Command(
+        "diff",
+        "Say whether two runs ended in the same bits: exit code 0 when they did, else 1 and what differs first.",
+        ("operant diff runs/a runs/b",),
+        _diff_arguments,
+        _diff,
+    ),
+)

@@ -1,0 +1,244 @@
+"""`operant train`, `resume` and `evaluate`."""
+
+from __future__ import annotations
+
+import re
+import typing
+from argparse import Namespace
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any
+
+from operant.cli.output import note, score_text, table, write, write_json
+from operant.cli.parser import Command, Parser, add_json, normalize, one_of, whole
+from operant.cli.progress import speed_text, training, waiting
+from operant.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from operant.core.registry import Method
+    from operant.loops.runner import Run
+
+
+def _train_arguments(parser: Parser) -> None:
+    parser.usage = "operant train METHOD --task TASK [option …]"
+    parser.add_argument("method", metavar="METHOD", help="what to train: a key of `operant methods`")
+    _train_options(parser)
+
+
+def _train_options(parser: Parser) -> None:
+    parser.add_argument("--task", required=True, metavar="TASK", help="scheme:name, or a bare known name: see `operant tasks`")
+    parser.add_argument("--seeds", type=whole(1), default=1, metavar="N", help="how many seeds are trained (default 1)")
+    parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="the first seed; the others follow it (default 0)")
+    parser.add_argument("--steps", type=whole(1), metavar="N", help="steps a seed, in the task's unit (default: the task's)")
+    parser.add_argument("--out", metavar="DIR", help="the run directory (default: a new one under runs/)")
+    parser.add_argument("--device", type=one_of("auto", "cpu", "cuda"), default="auto", metavar="auto|cpu|cuda", help="where networks are (default auto)")
+    parser.add_argument("--threads", type=whole(1), metavar="N", help="threads of PyTorch (default: 1, or every core where seeds are stacked)")
+    parser.add_argument("--every", type=whole(1), metavar="N", help="steps between two evaluations and checkpoints (default: a tenth of --steps)")
+    parser.add_argument("--keep", type=whole(2), default=2, metavar="N", help="how many of the newest checkpoints stay (default 2, the least)")
+    parser.add_argument("--episodes", type=whole(1), metavar="N", help="episodes, or problems, of an evaluation (default: the task's)")
+    parser.add_argument("--track", action="append", default=[], metavar="NAME", help="log to tensorboard or wandb as well; may be given twice")
+    add_json(parser)
+
+
+def _parse_train(command: Command, argv: list[str]) -> Namespace:
+    """Find the method first, for the other options are its own."""
+    words = normalize(argv)
+    takes_value = [word.startswith("--") and "=" not in word and word not in ("--json", "--help") for word in words]
+    place = next((index for index, word in enumerate(words) if not word.startswith("-") and not (index and takes_value[index - 1])), None)
+    if place is None:
+        parser = command.parser()
+        parser.epilog += "\n\nEach method has options of its own: operant train METHOD --help"
+        return parser.read(words)  # the help, or what is missing
+    from operant.core.registry import get_method
+
+    entry = get_method(words.pop(place))
+    args = method_parser(entry).read(words)
+    args.method = entry.key
+    fields = _fields(entry)
+    args.hyperparameters = {name: getattr(args, _DEST + name) for name in fields if getattr(args, _DEST + name) is not None}
+    for name, text in args.hyperparameters.items():
+        if "nan" in re.split(r"[\s,()\[\]]+", text.lower()):
+            raise BadInput(f"{option(name)} {text} is not a number; the default is {default_text(fields[name].default)}")
+    return args
+
+
+_DEST = "hyperparameter "  # before a field's name in the namespace, where it can be no other option's
+
+
+def _fields(entry: Method) -> dict[str, Any]:
+    from operant.core.registry import hyperparameters
+
+    return {item.name: item for item in hyperparameters(entry.hyperparameters)}
+
+
+def method_parser(entry: Method) -> Parser:
+    """The parser of `operant train METHOD`, with the method's hyper-parameters as options."""
+    example = example_task(entry)
+    examples = [f"operant train {entry.key} --task {example}", f"operant train {entry.key} --task {example} --seeds 8 --seed 100 --out runs/mine --json"]
+    fields = _fields(entry)
+    if fields:
+        item = next((item for item in fields.values() if item.name == "learning_rate"), next(iter(fields.values())))
+        examples.append(f"operant train {entry.key} --task {example} {option(item.name)} {default_text(item.default)}")
+    parser = Parser(f"operant train {entry.key}", entry.doc, tuple(examples))
+    parser.usage = f"operant train {entry.key} --task TASK [option …]"
+    _train_options(parser)
+    group = parser.add_argument_group(f"hyper-parameters of {entry.key} ({entry.paper})")
+    for item in fields.values():
+        words = f"{item.help} ({type_name(item.type)}, default {default_text(item.default)})".strip().replace("%", "%%")
+        flag = {"nargs": "?", "const": "true"} if item.type is bool else {}
+        group.add_argument(option(item.name), dest=_DEST + item.name, metavar=type_name(item.type).upper(), help=words, **flag)
+    return parser
+
+
+def option(name: str) -> str:
+    """A hyper-parameter's option on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def example_task(entry: Method) -> str:
+    """A task that a method can train on."""
+    from operant.worlds import SCHEMES
+
+    return SCHEMES[{"data": "ogbench"}.get(entry.worlds[0], entry.worlds[0])].example
+
+
+def type_name(kind: Any) -> str:
+    """A hyper-parameter's type in words: `float`, `int,…`, `true|false`, `a|b`, `float|none`."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, UnionType):
+        return "|".join("none" if item is NoneType else type_name(item) for item in arguments)
+    if origin is typing.Literal:
+        return "|".join(map(str, arguments))
+    if origin is tuple:
+        return f"{type_name(arguments[0])},…"
+    return {bool: "true|false", int: "int", float: "float", str: "text"}.get(kind, "python object")
+
+
+def default_text(value: Any) -> str:
+    """A hyper-parameter's default as it is typed."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _train(args: Namespace) -> int:
+    from operant.loops.runner import train
+
+    with training(f"{args.method} on {args.task}") as listener:
+        run = train(
+            args.method,
+            args.task,
+            seeds=args.seeds,
+            seed=args.seed,
+            steps=args.steps,
+            out=args.out,
+            device=args.device,
+            threads=args.threads,
+            every=args.every,
+            keep=args.keep,
+            episodes=args.episodes,
+            track=tuple(args.track),
+            listener=listener,
+            **args.hyperparameters,
+        )
+    return _tell(run, args.json)
+
+
+def _tell(run: Run, as_json: bool) -> int:
+    if as_json:
+        write_json(run.result)
+    else:
+        write(result_text(run.result, run.config["seed"]))
+    return 0
+
+
+def result_text(result: dict[str, Any], first_seed: int) -> str:
+    """A finished run's result for a person: the score, each seed, pass@k, and what to do next."""
+    seeds, score = result["seeds"], result["score"]
+    title = f"{result['method']} on {result['task']}: {seeds} seed{'s' * (seeds > 1)} of {result['steps']:,} steps in {result['seconds']:,.1f} s"
+    rows = [(f"{score['name']} (IQM)", score_text(score))]
+    if "base" in result:
+        rows.append(("before training", score_text(result["base"])))
+    if seeds > 1:
+        rows += [(f"seed {first_seed + index}", f"{value:.4g}") for index, value in enumerate(score["per_seed"])]
+    if "pass_at_k" in result:
+        base = result["pass_at_k"].get("base", {})
+        for k, value in result["pass_at_k"]["policy"].items():
+            rows.append((f"pass@{k}", f"{value:.3f}" + (f", before training {base[k]:.3f}" if k in base else "")))
+    rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds"))
+    rows.append(("run", result["run"]))
+    rows.append(("next", f"operant report {result['run']} --out report.html"))
+    rows.append(("", f"operant evaluate {result['run']}"))
+    return f"{title}\n\n{table(rows)}"
+
+
+def _resume_arguments(parser: Parser) -> None:
+    parser.add_argument("run", metavar="DIR", help="the run directory")
+    add_json(parser)
+
+
+def _resume(args: Namespace) -> int:
+    from operant.core.run import RunDirectory
+    from operant.loops.runner import resume
+
+    directory = RunDirectory.open(args.run)
+    if directory.result is not None:
+        note(f"{args.run} is finished: nothing is left to train")
+    with training(f"{directory.config['method']} on {directory.config['task']}") as listener:
+        run = resume(args.run, listener=listener)
+    return _tell(run, args.json)
+
+
+def _evaluate_arguments(parser: Parser) -> None:
+    parser.add_argument("run", metavar="DIR", help="the run directory")
+    parser.add_argument("--episodes", type=whole(1), metavar="N", help="fresh episodes, or problems, a seed (default: the task's)")
+    parser.add_argument("--policy", type=one_of("last", "best"), default="last", metavar="last|best", help="which of the kept policies (default last)")
+    add_json(parser)
+
+
+def _evaluate(args: Namespace) -> int:
+    from operant.api import load
+
+    run = load(args.run)
+    config = run.config
+    with waiting(f"evaluating {config['seeds']} seed{'s' * (config['seeds'] > 1)} of {config['method']} on {config['task']}"):
+        found = run.evaluate(episodes=args.episodes, which=args.policy) | {"policy": args.policy}
+    if args.json:
+        write_json(found)
+        return 0
+    score = found["score"]
+    rows = [(f"{score['name']} (IQM)", score_text(score))]
+    if len(score["per_seed"]) > 1:
+        rows += [(f"seed {config['seed'] + index}", f"{value:.4g}") for index, value in enumerate(score["per_seed"])]
+    rows += [(f"pass@{k}", f"{value:.3f}") for k, value in found.get("pass_at_k", {}).items()]
+    write(f"{found['method']} on {found['task']}: the {args.policy} policies, {found['episodes']} episodes a seed\n\n{table(rows)}")
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "train",
+        "Train a method on a task, for one or several seeds.",
+        (
+            "operant train ppo --task gym:CartPole-v1",
+            "operant train ppo --task gym:CartPole-v1 --seeds 8 --steps 100000 --learning-rate 1e-3 --hidden 128,128",
+            "operant train sac-v2 --task gym:Pendulum-v1 --out runs/pendulum --every 5000 --json",
+        ),
+        _train_arguments,
+        _train,
+        _parse_train,
+    ),
+    Command(
+        "resume",
+        "Go on with a run that was stopped, from its newest whole checkpoint.",
+        ("operant resume runs/pendulum",),
+        _resume_arguments,
+        _resume,
+    ),
+    Command(
+        "evaluate",
+        "Score a run's policies on fresh episodes or problems.",
+        ("operant evaluate runs/pendulum", "operant evaluate runs/pendulum --episodes 100 --policy best --json"),
+        _evaluate_arguments,
+        _evaluate,
+    ),
+)

@@ -1,0 +1,133 @@
+"""Methods, tasks, show, evidence, bench and data make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from operant.cli.catalogue import methods_page
+from operant.core.registry import methods
+
+STATUS = {"reproduced", "partly", "not reproduced", "baseline", "untested"}
+RECORDED = {
+    "key": "ppo",
+    "claim": "PPO holds the pole",
+    "verdict": "partly",
+    "figures": {"iqm": 470.123456, "interval": [450.0, 490.0]},
+    "seeds": 5,
+    "seconds": 61.0,
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    key: str
+    claim: str
+
+
+@pytest.fixture
+def evidence(monkeypatch: pytest.MonkeyPatch):
+    """Recorded evidence of PPO alone, and a check that can be run."""
+    monkeypatch.setattr("operant.evidence.recorded", lambda key: RECORDED if key == "ppo" else None, raising=False)
+    monkeypatch.setattr("operant.evidence.claims", lambda: {key: Claim(key, f"{key} works") for key in ("iql", "ppo")}, raising=False)
+    monkeypatch.setattr("operant.evidence.run", lambda key: RECORDED | {"key": key}, raising=False)
+
+
+def test_methods_are_listed_for_machines(operant):
+    answer = operant("methods", "--json")
+    assert answer.code == 0
+    assert [row["key"] for row in answer.json] == sorted(methods())
+    for row in answer.json:
+        assert list(row) == ["key", "name", "family", "paper", "spine", "status"] and row["status"] in STATUS
+    assert {row["key"]: row["spine"] for row in answer.json}["ppo"] == "policy gradient"
+
+
+def test_status_is_the_recorded_verdict(operant, evidence):
+    status = {row["key"]: row["status"] for row in operant("methods", "--json").json}
+    assert (status["ppo"], status["bc"], status["random"], status["iql"]) == ("partly", "baseline", "baseline", "untested")
+    table = operant("methods").out
+    assert "arXiv:1707.06347" in table and "partly" in table
+
+
+def test_the_page_has_the_figures_and_no_foreign_method(operant, evidence, tmp_path: Path):
+    answer = operant("methods", "--write", tmp_path / "docs" / "methods.md")
+    assert answer.code == 0
+    page = (tmp_path / "docs" / "methods.md").read_text()
+    assert page == methods_page(list(methods().values()))
+    (line,) = [line for line in page.splitlines() if line.startswith("| `ppo`")]
+    assert "[arXiv:1707.06347](https://arxiv.org/abs/1707.06347)" in line
+    assert line.endswith("| partly | PPO holds the pole: iqm 470.1, interval 450 / 490 |")
+    assert page.index("## offline") < page.index("| `iql`") < page.index("## online") < page.index("| `ppo`")
+
+
+def test_the_committed_page_is_not_stale():
+    page = Path(__file__).parents[2] / "docs" / "methods.md"
+    assert page.read_text() == methods_page(list(methods().values())), "make it again: operant methods --write docs/methods.md"
+
+
+def test_tasks_are_listed(operant):
+    tasks = {row["task"]: row["about"] for row in operant("tasks", "--json").json}
+    assert {"gym:CartPole-v1", "gym:HalfCheetah-v5", "ogbench:pointmaze-medium-navigate-v0", "text:arithmetic", "sequences:target"} <= set(tasks)
+    assert all(tasks.values())
+    words = operant("tasks").out.split()
+    assert all(task in words for task in tasks)
+
+
+def test_show_describes_a_method(operant, evidence):
+    answer = operant("show", "ppo")
+    assert answer.code == 0
+    assert "PPO: many epochs" in answer.out and "PPO holds the pole" in answer.out and "iqm 470.1, interval 450 / 490" in answer.out
+    assert "--rollout-length" in answer.out and "steps of each copy between updates" in answer.out
+    found = operant("show", "ppo", "--json").json
+    assert Path(found["source"]).read_text().startswith('"""PPO')
+    assert found["evidence"] == RECORDED and found["worlds"] == ["gym"] and found["status"] == "partly"
+    assert {"name": "hidden", "type": "int,…", "default": [64, 64], "help": "widths of the two towers"} in found["hyperparameters"]
+
+
+def test_evidence_is_run_and_listed(operant, evidence):
+    answer = operant("evidence", "ppo", "--json")
+    assert answer.code == 0 and answer.json == RECORDED
+    both = operant("evidence", "iql", "ppo", "--json")
+    assert len(both.out.splitlines()) == 2 and both.json["key"] == "ppo"
+    person = operant("evidence", "ppo")
+    assert "partly" in person.out and "470.1" in person.out and "61.0" in person.out
+    listed = operant("evidence", "--list", "--json").json
+    assert listed == [{"key": "iql", "claim": "iql works", "verdict": "untested"}, {"key": "ppo", "claim": "ppo works", "verdict": "partly"}]
+    assert "ppo works" in operant("evidence", "--list").out
+    wrong = operant("evidence", "ppo", "iqll")
+    assert wrong.code == 2 and wrong.out == "" and "did you mean iql" in wrong.err
+    for words in (("evidence",), ("evidence", "ppo", "--list")):
+        assert operant(*words).code == 2
+
+
+def test_benches_are_listed(operant):
+    listed = operant("bench", "--list", "--json").json
+    assert "ppo-cartpole" in {row["bench"] for row in listed} and all(row["about"] for row in listed)
+    assert "ppo-cartpole" in operant("bench", "--list").out
+
+
+def test_bench_passes_on_what_was_measured(operant, monkeypatch: pytest.MonkeyPatch):
+    from operant.bench import harness
+
+    side = harness.Contestant("this Python", ("-c", "print('{\"steps\": 6, \"seconds\": 0.5}')"))
+    tiny = harness.Comparison("two of a kind", "steps", "training", side, (harness.Contestant("the same", side.arguments, target=0.5),))
+    monkeypatch.setitem(harness._benches, "tiny", lambda: tiny)
+    answer = operant("bench", "tiny", "--repeats", 2, "--json")
+    assert answer.code == 0 and answer.json["bench"] == "tiny" and answer.json["repeats"] == 2
+    assert answer.json["ratio"] == {"the same": 1.0} and answer.json["reached"] == {"the same": True}
+    assert answer.err.count("this Python: 12.0 steps/s") == 2
+    assert "two of a kind" in operant("bench", "tiny", "--repeats", 1).out
+
+
+def test_data_are_made_with_progress(operant, tmp_path: Path):
+    pytest.importorskip("ogbench")
+    out = tmp_path / "maze.npz"
+    answer = operant("data", "make", "ogbench:pointmaze-medium-stitch-v0", "--steps", 600, "--seed", 3, "--out", out, "--json")
+    assert answer.code == 0
+    assert answer.json == {"data": str(out), "name": "ogbench:pointmaze-medium-stitch-v0", "steps": 600, "seed": 3}
+    with np.load(out) as arrays:
+        assert arrays["observations"].shape[0] == 600
+    assert answer.err.splitlines()[-1] == "making ogbench:pointmaze-medium-stitch-v0: 600 of 600 steps"

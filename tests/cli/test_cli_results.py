@@ -1,0 +1,73 @@
+"""Compare, report and diff."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+
+def test_compare_writes_the_table_in_each_format(operant, runs, tmp_path: Path):
+    for name in ("c.html", "c.json", "c.txt"):
+        answer = operant("compare", runs[0], "--out", tmp_path / "new" / name)
+        assert answer.code == 0 and "ppo" in answer.out and str(tmp_path / "new" / name) in answer.out
+    assert (tmp_path / "new" / "c.html").read_text().startswith("<!doctype html>")
+    written = json.loads((tmp_path / "new" / "c.json").read_text())
+    assert (tmp_path / "new" / "c.txt").read_text().strip() in answer.out
+    found = operant("compare", runs[0], "--json").json
+    assert found == written | {"out": None}
+    result = json.loads((runs[0] / "result.json").read_text())
+    assert found["rows"][0]["score"]["per_seed"] == result["score"]["per_seed"]
+
+
+def test_compare_can_train_what_it_compares(operant, tmp_path: Path):
+    words = ("--methods", "random,ppo", "--task", "gym:CartPole-v1", "--steps", 1024, "--out", tmp_path / "both")
+    answer = operant("compare", *words, "--json")
+    assert answer.code == 0
+    assert [row["method"] for row in answer.json["rows"]] == ["random", "ppo"]
+    assert answer.json["rows"][1]["improvement"] is not None  # measured against the first
+    assert answer.json["out"] == str(tmp_path / "both" / "report.html") and Path(answer.json["out"]).exists()
+    again = operant("compare", *words)
+    assert again.code == 2 and f"operant compare {tmp_path / 'both' / 'random'} {tmp_path / 'both' / 'ppo'}" in again.err
+
+
+def test_report_is_one_file(operant, runs, tmp_path: Path):
+    answer = operant("report", runs[0], "--out", tmp_path / "r.html", "--json")
+    assert answer.code == 0 and answer.json == {"report": str(tmp_path / "r.html"), "runs": [str(runs[0])]}
+    assert "ppo on gym:CartPole-v1" in (tmp_path / "r.html").read_text()
+    assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
+
+
+def test_diff_of_equal_runs(operant, runs):
+    answer = operant("diff", *runs)
+    assert (answer.code, answer.out, answer.err) == (0, "the final states are the same bits\n", "")
+    assert operant("diff", *runs, "--json").json == {"runs": [str(run) for run in runs], "same": True, "difference": None}
+
+
+def test_diff_finds_one_bit_in_one_policy(operant, runs, tmp_path: Path):
+    other = tmp_path / "other"
+    shutil.copytree(runs[0], other, symlinks=True)
+    path = other / "policies" / "last" / "seed-1" / "policy.safetensors"
+    weights = load_file(path)
+    name = sorted(weights)[0]
+    flat = weights[name].view(-1)
+    flat[-1] = torch.nextafter(flat[-1], torch.tensor(float("inf")))
+    save_file(weights, path)
+    answer = operant("diff", runs[0], other)
+    assert answer.code == 1 and answer.out.count("\n") == 1
+    assert f"policies/seed-1/policy.safetensors/{name}[" in answer.out
+
+
+def test_diff_says_when_it_falls_back_to_an_older_checkpoint(operant, runs, tmp_path: Path):
+    other = tmp_path / "other"
+    shutil.copytree(runs[0], other, symlinks=True)
+    newest = sorted((other / "checkpoints").glob("step-*"))[-1]
+    data = bytearray((newest / "state.safetensors").read_bytes())
+    data[-1] ^= 1
+    (newest / "state.safetensors").write_bytes(data)
+    answer = operant("diff", runs[0], other, "--json")
+    assert answer.code == 1 and answer.json["same"] is False and answer.json["difference"].startswith("learner/")
+    assert "is damaged" in answer.err and "comparing step-000000001024" in answer.err

@@ -1,0 +1,71 @@
+"""Train, resume and evaluate for real, on CartPole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from operant.cli.training import result_text
+
+CARTPOLE = ("--task", "gym:CartPole-v1", "--threads", 1)
+
+
+def test_train_leaves_a_whole_run_and_one_object(operant, tmp_path: Path):
+    run = tmp_path / "run"
+    words = ("--seeds", 2, "--seed", 5, "--steps", 2048, "--episodes", 3, "--learning_rate", "1e-3", "--hidden", "16,16", "--anneal")
+    answer = operant("train", "ppo", *CARTPOLE, *words, "--out", run, "--json")
+    assert answer.code == 0
+    found = answer.json
+    assert list(found) == ["run", "method", "task", "seeds", "steps", "score", "seconds", "steps_per_second"]
+    assert (found["run"], found["method"], found["task"], found["seeds"], found["steps"]) == (str(run), "ppo", "gym:CartPole-v1", 2, 2048)
+    score = found["score"]
+    assert score["name"] == "return" and len(score["per_seed"]) == 2
+    assert score["low"] <= score["iqm"] <= score["high"] and min(score["per_seed"]) >= 8  # the shortest CartPole episodes
+    assert json.loads((run / "result.json").read_text()) == found
+    config = json.loads((run / "run.json").read_text())
+    assert config["seed"] == 5 and config["threads"] == 1
+    assert (config["hyperparameters"]["learning_rate"], config["hyperparameters"]["hidden"], config["hyperparameters"]["anneal"]) == (1e-3, [16, 16], True)
+    assert {row["seed"] for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())} == {5, 6}
+    assert (run / "checkpoints" / "last").resolve().name == "step-000000002048"
+    assert sorted(path.name for path in (run / "policies" / "last").iterdir()) == ["seed-5", "seed-6"]
+    lines = answer.err.splitlines()
+    assert lines[-1].startswith("step 2,048 of 2,048 (100 %)") and ", return " in lines[-1]
+
+
+def test_train_tells_a_person_what_came_out_and_what_to_do_next(operant, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = operant("train", "random", *CARTPOLE, "--steps", 10, "--episodes", 2)
+    assert answer.code == 0
+    (run,) = Path("runs").iterdir()
+    assert run.name.startswith("random-CartPole-v1-")
+    assert "random on gym:CartPole-v1: 1 seed of 10 steps" in answer.out
+    assert "return (IQM)" in answer.out and "(1 seed)" in answer.out
+    assert f"operant report {run} --out report.html" in answer.out and f"operant evaluate {run}" in answer.out
+
+
+def test_a_text_result_shows_the_base_and_pass_at_k():
+    score = {"name": "pass@1", "iqm": 0.5, "low": None, "high": None, "per_seed": [0.5]}
+    result = {"run": "r", "method": "grpo", "task": "text:arithmetic", "seeds": 1, "steps": 100, "score": score, "seconds": 3.0, "steps_per_second": 4.25}
+    result |= {"base": score | {"iqm": 0.25, "per_seed": [0.25]}, "pass_at_k": {"policy": {"1": 0.5, "4": 0.875}, "base": {"1": 0.25, "4": 0.75}}}
+    text = result_text(result, 0)
+    assert "before training   0.250 (1 seed)" in text
+    assert "0.875, before training 0.750" in text and "4.2 steps/s" in text
+
+
+def test_resume_of_a_finished_run_gives_its_result_again(operant, runs):
+    answer = operant("resume", runs[0], "--json")
+    assert answer.code == 0 and answer.json == json.loads((runs[0] / "result.json").read_text())
+    assert answer.err == f"{runs[0]} is finished: nothing is left to train\n"
+
+
+def test_evaluate_scores_the_kept_policies(operant, runs):
+    result = json.loads((runs[0] / "result.json").read_text())
+    answer = operant("evaluate", runs[0], "--episodes", 3, "--json")
+    assert answer.code == 0
+    found = answer.json
+    assert found["score"] == result["score"]  # the same policies on the same fixed seeds
+    assert (found["episodes"], found["policy"], found["method"]) == (3, "last", "ppo")
+    best = operant("evaluate", runs[0], "--episodes", 3, "--policy", "best", "--json").json
+    assert all(best >= last for best, last in zip(best["score"]["per_seed"], found["score"]["per_seed"], strict=True))
+    person = operant("evaluate", runs[0], "--episodes", 1)
+    assert person.code == 0 and "the last policies, 1 episodes a seed" in person.out and "seed 1" in person.out

@@ -1,0 +1,137 @@
+"""The generation engine against plain forward passes, Hugging Face's own greedy decoding, and the distribution itself."""
+
+import pytest
+import torch
+from text_helpers import END, KINDS, PAD, REQUESTS, SIZES, V, draw, make, slow
+from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
+
+from operant.core.errors import BadInput
+from operant.worlds.text import engine
+from operant.worlds.text.engine import Request
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("kind", KINDS)
+def test_recorded_figures_are_those_of_a_plain_forward_pass(kind, temperature):
+    model = make(kind)
+    generation = draw(model, temperature=temperature)
+    log_probs, entropies = slow(model, generation, temperature)
+    assert (generation.log_prob - log_probs).abs().max() < 1e-4
+    assert (generation.entropy - entropies).abs().max() < 1e-4
+    assert 0.2 < generation.finished.float().mean() < 1  # some rows ended, and were dropped while others went on
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_written_out_step_and_the_models_own_are_the_same(kind, monkeypatch):
+    model = make(kind)
+    assert engine._can_join(model) == (kind in ("llama", "qwen2"))
+    first = draw(model)
+    monkeypatch.setattr(engine, "_can_join", lambda model: False)
+    second = draw(model)
+    assert torch.equal(first.tokens, second.tokens)
+    assert (first.log_prob - second.log_prob).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_greedy_is_what_hugging_face_generates(kind):
+    model = make(kind).eval()
+    mine = draw(model, [Request(prompt.prefix) for prompt in REQUESTS], greedy=True, generator=None)
+    for row, request in enumerate(REQUESTS):
+        ids = torch.tensor([request.prefix])
+        theirs = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=20)[0, len(request.prefix) :]
+        assert mine.tokens[row, mine.mask[row]].tolist() == theirs.tolist()
+
+
+def test_shapes_ends_and_padding():
+    model = make("llama")
+    generation = draw(model)
+    assert generation.prompts == [request.prefix for request in REQUESTS]
+    assert generation.request.tolist() == [0] * 3 + [1] * 4 + [2] * 2 + [3] * 12
+    assert (generation.tokens[~generation.mask] == PAD).all() and not generation.log_prob[~generation.mask].any()
+    lengths = generation.mask.sum(1)
+    assert int(lengths.max()) == generation.tokens.shape[1]
+    for row, request in enumerate(generation.request.tolist()):
+        ends = {END, *REQUESTS[request].stop}
+        tokens = generation.tokens[row, : lengths[row]].tolist()
+        assert not ends & set(tokens[:-1])
+        assert bool(generation.finished[row]) == (tokens[-1] in ends)
+        assert generation.finished[row] or lengths[row] == 20
+    assert torch.isin(generation.tokens, torch.tensor([3, 12, 13, 14, 15, 16, 17])).any()  # stop tokens of their own ended rows
+    short = draw(model, max_new_tokens=3)
+    assert short.tokens.shape[1] == 3
+    for row, request in enumerate(short.request.tolist()):
+        assert bool(short.finished[row]) == bool({END, *REQUESTS[request].stop} & set(short.tokens[row, short.mask[row]].tolist()))
+    assert 0 < short.finished.sum() < len(short.finished)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_draws_do_not_depend_on_which_rows_were_dropped(kind, monkeypatch):
+    model = make(kind)
+    dropping = draw(model)
+    monkeypatch.setattr(engine, "DROP_AT", -1.0)
+    keeping = draw(model)
+    assert torch.equal(dropping.tokens, keeping.tokens) and torch.equal(dropping.mask, keeping.mask)
+    assert (dropping.log_prob - keeping.log_prob).abs().max() < 1e-5
+
+
+def test_rows_are_dropped(monkeypatch):
+    sizes = []
+    step = engine._JoinedStep.__call__
+    monkeypatch.setattr(engine._JoinedStep, "__call__", lambda self, token: sizes.append(len(token)) or step(self, token))
+    draw(make("llama"))
+    assert sizes[0] == 21 and sizes[-1] < 0.75 * 21 and sizes == sorted(sizes, reverse=True)
+
+
+def test_each_prompt_is_run_once():
+    model = make("llama")
+    seen = []
+    handle = model.register_forward_hook(lambda module, args, kwargs, output: seen.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True)
+    draw(model)
+    handle.remove()
+    assert seen[0] == (3, 9) and (len(seen) == 1 or all(shape[1] == 1 for shape in seen[1:]))
+
+
+def test_the_same_generator_state_gives_the_same_bits_and_takes_the_same_number_of_draws():
+    model = make("qwen2")
+    first, second = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    a = draw(model, generator=first)
+    b = draw(model, generator=second)
+    assert torch.equal(a.tokens, b.tokens) and torch.equal(a.log_prob, b.log_prob) and torch.equal(a.entropy, b.entropy)
+    draw(make("llama"), generator=second.manual_seed(3))  # another model, other lengths
+    assert torch.equal(first.get_state(), second.get_state())
+
+
+def test_frequencies_are_the_models_probabilities():
+    model, count, temperature = make("llama"), 20_000, 1.3
+    generation = draw(model, [Request((4, 5), count)], max_new_tokens=1, temperature=temperature)
+    with torch.no_grad():
+        p = (model(torch.tensor([[4, 5]])).logits[0, -1].double() / temperature).softmax(-1)
+    found = torch.bincount(generation.tokens[:, 0], minlength=V).double() / count
+    assert ((found - p).abs() <= 5 * (p * (1 - p) / count).sqrt() + 1e-9).all()
+
+
+def test_results_can_be_trained_on_and_the_mode_is_put_back():
+    model = make("gpt2").train()
+    generation = draw(model)
+    assert model.training and not generation.log_prob.is_inference()
+    assert torch.equal(generation.tokens, draw(model).tokens)  # no dropout in sampling
+
+
+def test_models_and_arguments_that_do_not_fit():
+    model = make("llama")
+    mamba = MambaForCausalLM(MambaConfig(vocab_size=V, hidden_size=16, num_hidden_layers=1, state_size=4))
+    window = MistralForCausalLM(MistralConfig(**SIZES, num_key_value_heads=1, sliding_window=8))
+    for call, words in (
+        (lambda: draw(mamba), "cache"),
+        (lambda: draw(window), "full causal attention"),
+        (lambda: draw(model, []), "no requests"),
+        (lambda: draw(model, [Request(())]), "at least 1"),
+        (lambda: draw(model, [Request((4,), n=0)]), "at least 1"),
+        (lambda: draw(model, max_new_tokens=60), "64 positions"),
+        (lambda: draw(model, max_new_tokens=0), "nearest: 1"),
+        (lambda: draw(model, temperature=0.0), "greedy=True"),
+        (lambda: draw(model, generator=None), "generator"),
+    ):
+        with pytest.raises(BadInput, match=words) as raised:
+            call()
+        assert "\n" not in str(raised.value)
