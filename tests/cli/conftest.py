@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import operant as operant_package
 from operant.cli.main import main
 
 
@@ -66,5 +67,6 @@ def command() -> list[str]:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """The environment of such a process."""
-    return os.environ | {"OMP_NUM_THREADS": "1"}
+    """The environment of such a process, which finds the package that is tested wherever it is started."""
+    source = str(Path(operant_package.__file__).parents[1])
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])}

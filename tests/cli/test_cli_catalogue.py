@@ -112,7 +112,7 @@ def test_benches_are_listed(operant):
 def test_bench_passes_on_what_was_measured(operant, monkeypatch: pytest.MonkeyPatch):
     from operant.bench import harness
 
-    side = harness.Contestant("this Python", ("-c", "print('{\"steps\": 6, \"seconds\": 0.5}')"))
+    side = harness.Contestant("this Python", ("-c", 'print(\'{"steps": 6, "seconds": 0.5}\')'))
     tiny = harness.Comparison("two of a kind", "steps", "training", side, (harness.Contestant("the same", side.arguments, target=0.5),))
     monkeypatch.setitem(harness._benches, "tiny", lambda: tiny)
     answer = operant("bench", "tiny", "--repeats", 2, "--json")
@@ -122,12 +122,17 @@ def test_bench_passes_on_what_was_measured(operant, monkeypatch: pytest.MonkeyPa
     assert "two of a kind" in operant("bench", "tiny", "--repeats", 1).out
 
 
-def test_data_are_made_with_progress(operant, tmp_path: Path):
+def test_data_are_made_with_progress(operant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("ogbench")
     out = tmp_path / "maze.npz"
     answer = operant("data", "make", "ogbench:pointmaze-medium-stitch-v0", "--steps", 600, "--seed", 3, "--out", out, "--json")
     assert answer.code == 0
     assert answer.json == {"data": str(out), "name": "ogbench:pointmaze-medium-stitch-v0", "steps": 600, "seed": 3}
     with np.load(out) as arrays:
-        assert arrays["observations"].shape[0] == 600
+        assert arrays["observation"].shape == (600, 2)
     assert answer.err.splitlines()[-1] == "making ogbench:pointmaze-medium-stitch-v0: 600 of 600 steps"
+    person = operant("data", "make", "pointmaze-medium-stitch-v0", "--steps", 20, "--out", out)
+    assert f"operant train bc --task data:{out}" in person.out
+    monkeypatch.setenv("OPERANT_CACHE", str(tmp_path / "cache"))
+    person = operant("data", "make", "ogbench:pointmaze-medium-stitch-v0", "--steps", 20)
+    assert person.out.endswith("next: operant train iql --task ogbench:pointmaze-medium-stitch-singletask-v0\n")

@@ -124,7 +124,10 @@ def test_a_failed_run_is_told_without_a_report(operant, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("data", "make", "ogbench:pointmaze-medium-navigate-v0"), "nothing was kept, start again with: operant data make ogbench:pointmaze-medium-navigate-v0"),
+        (
+            ("data", "make", "ogbench:pointmaze-medium-navigate-v0"),
+            "nothing was kept, start again with: operant data make ogbench:pointmaze-medium-navigate-v0",
+        ),
         (("train", "ppo", "--task", "gym:CartPole-v1", "--out", "x"), "operant resume x"),
     ],
 )

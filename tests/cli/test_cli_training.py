@@ -68,4 +68,4 @@ def test_evaluate_scores_the_kept_policies(operant, runs):
     best = operant("evaluate", runs[0], "--episodes", 3, "--policy", "best", "--json").json
     assert all(best >= last for best, last in zip(best["score"]["per_seed"], found["score"]["per_seed"], strict=True))
     person = operant("evaluate", runs[0], "--episodes", 1)
-    assert person.code == 0 and "the last policies, 1 episodes a seed" in person.out and "seed 1" in person.out
+    assert person.code == 0 and "the last policies, 1 episode a seed" in person.out and "seed 1" in person.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 
 from operant.cli.output import note, table, write, write_json
@@ -53,8 +54,9 @@ def _data(args: Namespace) -> int:
     if args.json:
         write_json({"data": str(path), "name": args.name, "steps": args.steps, "seed": args.seed})
     else:
-        task = args.name if args.out is None else f"data:{path}"
-        write(f"the data are in {path}\nnext: operant train iql --task {task}")
+        # the data have goals and no reward: the task that relabels them is what IQL learns from
+        task = re.sub(r"^(?:ogbench:)?(.*?)(?:-singletask.*)?-v0$", r"ogbench:\1-singletask-v0", args.name)
+        write(f"the data are in {path}\nnext: operant train " + (f"iql --task {task}" if args.out is None else f"bc --task data:{path}"))
     return 0
 
 

@@ -22,9 +22,7 @@ def _compare_arguments(parser: Parser) -> None:
     parser.add_argument("--task", metavar="TASK", help="with --methods: what they are trained on")
     parser.add_argument("--seeds", type=whole(1), metavar="N", help="with --methods: seeds of each (default 1)")
     parser.add_argument("--steps", type=whole(1), metavar="N", help="with --methods: steps a seed (default: the task's)")
-    parser.add_argument(
-        "--out", metavar="PATH", help="a .html, .json or .txt file for the comparison; with --methods: a directory for runs and report.html"
-    )
+    parser.add_argument("--out", metavar="PATH", help="a .html, .json or .txt file for the comparison; with --methods: a directory for runs and report.html")
     add_json(parser)
 
 

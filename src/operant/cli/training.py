@@ -210,7 +210,8 @@ def _evaluate(args: Namespace) -> int:
     if len(score["per_seed"]) > 1:
         rows += [(f"seed {config['seed'] + index}", f"{value:.4g}") for index, value in enumerate(score["per_seed"])]
     rows += [(f"pass@{k}", f"{value:.3f}") for k, value in found.get("pass_at_k", {}).items()]
-    write(f"{found['method']} on {found['task']}: the {args.policy} policies, {found['episodes']} episodes a seed\n\n{table(rows)}")
+    counted = f"{found['episodes']} {'problem' if 'pass_at_k' in found else 'episode'}{'s' * (found['episodes'] > 1)}"
+    write(f"{found['method']} on {found['task']}: the {args.policy} policies, {counted} a seed\n\n{table(rows)}")
     return 0
 
 

@@ -90,7 +90,7 @@ class TokenPolicy(nn.Module):
 
     @torch.no_grad()
     def _head_gives_logits(self) -> bool:
-        """Whether logits are the output layer on the last hidden states and nothing more (some models scale or cap them): tried with an output that is known and large."""
+        """Whether logits are the output layer on the last hidden states and nothing more (some models scale or cap them). Tried with a known, large output."""
         head = self.model.get_output_embeddings()
         if head is None:
             return False
@@ -101,7 +101,7 @@ class TokenPolicy(nn.Module):
             made.append(torch.linspace(-1000, 1000, output.numel(), dtype=output.dtype, device=output.device).view_as(output))
             return made[-1]
 
-        probe = torch.tensor([[1, 2]], device=next(self.model.parameters()).device)
+        probe = torch.tensor([[0, 1]], device=next(self.model.parameters()).device)
         handle = head.register_forward_hook(replace)
         try:
             logits = self.model(input_ids=probe, use_cache=False).logits
@@ -116,8 +116,8 @@ class TokenPolicy(nn.Module):
         A row's numbers do not depend on its batch mates or its padding: nothing attends to what stands to its right.
 
         Args:
-            inputs: "tokens" `[1, N, L]` int64, prompt and completion side by side, padded at the right; "prompt_length" `[1, N]`, at least 1; optionally "length"
-                `[1, N]`, prompt and completion together: steps beyond it cost nothing, and the batch is trimmed to the longest row.
+            inputs: "tokens" `[1, N, L]` int64, prompt and completion side by side, padded at the right; "prompt_length" `[1, N]`, at least 1; optionally
+                "length" `[1, N]`, prompt and completion together: steps beyond it cost nothing, and the batch is trimmed to the longest row.
             action: `[1, N, T]` int64; `action[…, t]` stands at position `prompt_length + t`.
             needs: of "entropy" (of the next token's distribution, nats) and "logits" (divided by the temperature).
 
@@ -164,9 +164,7 @@ class TokenPolicy(nn.Module):
         if len(states) <= size:
             return measure(states, taken)
         # Each chunk's logits are made again for its gradient, so that only one chunk of them stands in memory.
-        chunks = [
-            checkpoint(measure, s, t, use_reentrant=False, preserve_rng_state=False) for s, t in zip(states.split(size), taken.split(size), strict=True)
-        ]
+        chunks = [checkpoint(measure, s, t, use_reentrant=False, preserve_rng_state=False) for s, t in zip(states.split(size), taken.split(size), strict=True)]
         return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 

@@ -343,7 +343,8 @@ def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequenc
     """Rows of an environment: the native version where there is one and nothing is changed in it, otherwise Gymnasium's.
 
     Args:
-        env: a registered Gymnasium id (`module:id` imports the module first), or a callable that makes one environment.
+        env: a registered Gymnasium id (`module:id` imports the module first), a callable that makes one environment, or one that takes `num_envs` and makes a
+            `gymnasium.vector.VectorEnv` (such as `functools.partial(gymnasium.make_vec, "CartPole-v1")`).
         row_seeds: one seed a row.
         env_kwargs: arguments for the environment's constructor, or for the callable.
 
@@ -352,25 +353,23 @@ def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequenc
         RunFailed: the environment raised, or took too long.
     """
     kwargs = env_kwargs or {}
-    if isinstance(env, str):
-        if env in NATIVE and not kwargs:
-            return NATIVE[env](row_seeds)
-        name = _registered(env)
-        make = _maker(name, kwargs)
-    else:
-        name = getattr(env, "__qualname__", type(env).__qualname__)
-
-        def make() -> gymnasium.Env:
-            return _called(env, name, kwargs)
-
+    if isinstance(env, str) and env in NATIVE and not kwargs:
+        return NATIVE[env](row_seeds)
+    make, name = _maker(env, kwargs)
+    if not isinstance(env, str):
+        made = make()
+        vectorized = isinstance(made, gymnasium.vector.VectorEnv)
+        made.close()
+        if vectorized:
+            return VectorEnvironments(_called(env, name, kwargs | {"num_envs": len(row_seeds)}), row_seeds, name)
     return GymnasiumEnvironments(make, row_seeds, name)
 
 
-def render_episode(env_id: str, act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
+def render_episode(env: str | Callable[[], gymnasium.Env], act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
     """Pictures of one episode, `[H, W, 3]` uint8 each, the first before the first step. Empty where the environment cannot draw on this machine.
 
     Args:
-        env_id: a registered Gymnasium id; native ids are drawn by Gymnasium's original.
+        env: a registered Gymnasium id (native ids are drawn by Gymnasium's original), or a callable that takes `render_mode`.
         act: from an observation `[1, D]` float32 to an action `[1]` or `[1, A]`.
         seed: of the reset.
         max_steps: at most so many steps; the episode's end stops too.
@@ -378,22 +377,23 @@ def render_episode(env_id: str, act: Callable[[np.ndarray], np.ndarray], seed: i
     Raises:
         BadInput, RunFailed: as `make_environments`. A picture that cannot be drawn at the start (no display, no pygame) is no error: drawing is a convenience.
     """
-    name = _registered(env_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GLFW warns once a call that there is no display
         try:
-            environments = GymnasiumEnvironments(_maker(name, {"render_mode": "rgb_array"}), [seed], name)
+            environments = make_environments(env, [seed], env_kwargs={"render_mode": "rgb_array"})
         except BadInput as error:
             if isinstance(error.__cause__, TypeError):  # the environment's constructor has no render_mode
                 return []
             raise
-        env = environments.envs[0]
         try:
-            if "rgb_array" not in env.metadata.get("render_modes", ()):
+            if not isinstance(environments, GymnasiumEnvironments):
+                return []
+            drawn = environments.envs[0]
+            if "rgb_array" not in drawn.metadata.get("render_modes", ()):
                 return []
             observation = environments.reset()
             try:
-                frames = [env.render()]
+                frames = [drawn.render()]
             except Exception:  # noqa: BLE001 - each drawing library fails in its own way
                 return []
             for _ in range(max_steps):
@@ -401,7 +401,7 @@ def render_episode(env_id: str, act: Callable[[np.ndarray], np.ndarray], seed: i
                 # An episode that ended has restarted already: there is nothing of it left to draw.
                 if step.terminated[0] or step.truncated[0]:
                     break
-                frames.append(env.render())
+                frames.append(drawn.render())
                 observation = step.observation
             return [np.array(frame, np.uint8) for frame in frames]
         finally:
@@ -421,12 +421,20 @@ def _registered(env_id: str) -> str:
     return name
 
 
-def _maker(name: str, kwargs: dict) -> Callable[[], gymnasium.Env]:
-    def make() -> gymnasium.Env:
+def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict) -> tuple[Callable[[], gymnasium.Env], str]:
+    """What makes one environment, and how it is called."""
+    if isinstance(env, str):
+        name = _registered(env)
         # Every step is checked here, so Gymnasium's checker would only do it a second time.
-        return _called(gymnasium.make, name, {"id": name, "disable_env_checker": True} | kwargs)
+        return (lambda: _called(gymnasium.make, name, {"id": name, "disable_env_checker": True} | kwargs)), name
+    name = callable_name(env)
+    return (lambda: _called(env, name, kwargs)), name
 
-    return make
+
+def callable_name(env: Callable) -> str:
+    """How a callable is called in messages."""
+    inner = getattr(env, "func", env)  # of a functools.partial
+    return getattr(inner, "__qualname__", type(inner).__qualname__)
 
 
 def _called(make: Callable[..., gymnasium.Env], name: str, kwargs: dict) -> gymnasium.Env:

@@ -14,7 +14,7 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.nets.actors import Actor
-from operant.worlds.gym.adapter import make_environments, render_episode
+from operant.worlds.gym.adapter import callable_name, make_environments, render_episode
 from operant.worlds.gym.collect import Collector, Steps
 from operant.worlds.gym.episodes import run_episodes
 from operant.worlds.gym.native import NATIVE
@@ -36,7 +36,7 @@ class GymWorld:
     step_unit = "environment steps"
 
     def __init__(self, environment: str | Callable[[], gymnasium.Env]):
-        name = environment if isinstance(environment, str) else getattr(environment, "__qualname__", type(environment).__name__)
+        name = environment if isinstance(environment, str) else callable_name(environment)
         self.environment = environment
         self.task = f"gym:{name}"
         self.make = partial(make_environments, environment)

@@ -1,8 +1,8 @@
-"""Generation: each prompt is run once, its cache serves all of its completions, finished rows are dropped, and log-probabilities are recorded as tokens are drawn.
+"""Generation: each prompt is run once and its cache serves all of its completions; finished rows are dropped; log-probabilities are recorded as drawn.
 
-The cache is allocated once for the longest completion and written in place. Prompts are padded at the left, so that all rows write the same column of the cache.
-Models of the Llama and Qwen2 families up to `SMALL` parameters, where the cost is the number of calls and not the arithmetic, are decoded by a written-out step
-over joined weights (`_JoinedStep`); every other Hugging Face causal language model by its own forward pass (`_ModelStep`).
+The cache is allocated once for the longest completion and written in place. Prompts are padded at the left, so that all rows write the same column of it.
+Models of the Llama and Qwen2 families up to `SMALL` parameters, where the cost is the number of calls and not the arithmetic, are decoded by a written-out
+step over joined weights (`_JoinedStep`); every other Hugging Face causal language model by its own forward pass (`_ModelStep`).
 """
 
 from __future__ import annotations
@@ -274,7 +274,8 @@ def _prefill(model: PreTrainedModel, ids: Tensor, padding: Tensor) -> tuple[_Row
     try:
         output = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
     except (TypeError, ValueError, AttributeError) as error:
-        raise BadInput(f"generate: {type(model).__name__} does not take the engine's cache: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise BadInput(f"generate: {type(model).__name__} does not take the engine's cache: {reason}") from error
     if any(layer.length != ids.shape[1] for layer in cache.layers):
         raise BadInput(f"generate: {type(model).__name__} does not keep keys and values of every layer in the cache it is given; the engine cannot run it")
     return cache, output.logits[:, -1]
@@ -316,15 +317,16 @@ def _can_join(model: PreTrainedModel) -> bool:
         and model.num_parameters() <= SMALL
         and model.config.hidden_act == "silu"
         and model.config.rope_parameters["rope_type"] in ("default", "linear", "llama3")
-        and all(type(layer.get_submodule(name)) in (nn.Linear, FastLinear) for layer in model.model.layers for name in names)  # adapters and quantised layers do not join
+        # Adapters and quantised layers do not join.
+        and all(type(layer.get_submodule(name)) in (nn.Linear, FastLinear) for layer in model.model.layers for name in names)
     )
 
 
 class _JoinedStep:
     """One token a row through a Llama or Qwen2 model, written out.
 
-    Queries, keys and values are one matrix product, gate and up another; the scale of each normalisation is folded into the matrix behind it and the attention's
-    scale into the queries' rows; rotary tables are made once. The same function as the model's own forward pass, with a third of its calls.
+    Queries, keys and values are one matrix product, gate and up another; the scale of each normalisation is folded into the matrix behind it and the
+    attention's scale into the queries' rows; rotary tables are made once. The same function as the model's own forward pass, with a third of its calls.
     """
 
     def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor):

@@ -93,7 +93,7 @@ def make_model(
 
 
 def load_model(path_or_hub_id: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Any Hugging Face causal language model with its tokenizer, from a folder or the hub. Only safetensors weights are read and no code of the repository runs.
+    """Any Hugging Face causal language model with its tokenizer, from a folder or the hub. Only safetensors are read, and no code of the repository runs.
 
     A tokenizer without a padding token pads with its end token.
 

@@ -38,9 +38,7 @@ class TextSource:
     resume = "bitwise"
     steps_per_sample = 1
 
-    def __init__(
-        self, task: TextTask, tokenizer: PreTrainedTokenizerBase, plan: Groups, streams: Streams, verifier: Verifier | Scorer | str | None = None
-    ):
+    def __init__(self, task: TextTask, tokenizer: PreTrainedTokenizerBase, plan: Groups, streams: Streams, verifier: Verifier | Scorer | str | None = None):
         if len(streams.seeds) != 1:
             raise BadInput(f"a language policy is trained one seed at a time; {len(streams.seeds)} seeds were given to one source")
         self.task, self.tokenizer, self.plan = task, tokenizer, plan
@@ -104,7 +102,11 @@ class TextSource:
         return rollout
 
     def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
-        """Means of a scored rollout, `[1]` each: reward (of rows whose scoring did not fail), share of groups whose rewards are all alike, length in tokens, share of rows that ended."""
+        """Means of a scored rollout, `[1]` each, on the CPU.
+
+        "reward": of rows whose scoring did not fail; "groups_alike": share of groups whose rewards are all the same; "length": tokens; "ended": share of rows
+        that ended by themselves.
+        """
         mask, ok = rollout.mask, rollout.status == int(Status.OK)
         reward = rollout.reward.sum(-1)
         groups = [reward[0, (rollout.group[0] == group) & ok[0]] for group in rollout.group[0].unique()]
@@ -117,7 +119,10 @@ class TextSource:
         }
 
     def describe(self, rollout: Rollout, rows: Sequence[int]) -> list[dict]:
-        """Rows of a scored rollout for people to read: group, prompt, reward, status, and for each token its text, log-probability, advantage (None before credit), entropy and mask."""
+        """Rows of a scored rollout for people to read, as JSON values: group, prompt, reward, status, and the tokens.
+
+        Each token has its text, log-probability, advantage (None before credit), entropy and mask.
+        """
         described = []
         advantage = rollout.extras.get("advantage")
         for row in rows:

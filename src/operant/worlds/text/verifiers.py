@@ -1,7 +1,7 @@
 """Verifiers: what says whether a completion is right, and the killable child processes that they run in.
 
-A verifier is an object with `score(problem, completion) -> float`, or a plain callable of the same form. One with the attribute `trusted = True` does nothing with a
-completion but compare it, and is run in the process; every other one runs in a `VerifierPool`.
+A verifier is an object with `score(problem, completion) -> float`, or a plain callable of the same form. One with the attribute `trusted = True` does
+nothing with a completion but compare it, and is run in the process; every other one runs in a `VerifierPool`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ExactAnswer:
 
 
 def scorer(verifier: Verifier | Callable[[Problem, str], float] | str | Scorer, **limits) -> Scorer:
-    """A scorer for any kind of verifier: in the process where it is trusted, in a pool of child processes (with `limits` as `VerifierPool` takes them) otherwise."""
+    """A scorer for any kind of verifier: in the process where it is trusted, otherwise in a `VerifierPool` with `limits`."""
     if isinstance(verifier, VerifierPool | InProcess):
         return verifier
     if getattr(verifier, "trusted", False):
@@ -106,11 +106,11 @@ class InProcess:
 class VerifierPool:
     """Child processes that score completions, each with limits; one that breaks a limit is killed with all that it started, and replaced.
 
-    The verifier is imported by name in each child ("module:function", or a function or object that can be found that way) before the child gives up its privileges, so what it
-    imports belongs at the top of its module. It sees the problem as an object with `prompt`, `answer` and `metadata`.
+    The verifier is imported by name in each child ("module:function", or a function or object that can be found that way) before the limits are set. It sees
+    the problem as an object with `prompt`, `answer` and `metadata`.
 
-    Limits: wall-clock time a completion; memory on top of what the loaded verifier takes; bytes printed a completion, and the size of files; processes; no network;
-    no privileges. A pool made by root runs each worker under a user id of its own.
+    Limits: wall-clock time a completion; memory on top of what the loaded verifier takes; bytes printed a completion, and the size of files; processes; no
+    network; no privileges. A pool made by root runs each worker under a user id of its own, which may read files and nothing more.
 
     Args:
         verifier: "module:name", or a function or object that its module holds under its own name.
@@ -138,7 +138,8 @@ class VerifierPool:
         output_limit: int = 2**20,
         process_limit: int = 16,
     ):
-        for name, value, least in (("workers", workers, 1), ("memory_limit", memory_limit, 2**20), ("output_limit", output_limit, 1), ("process_limit", process_limit, 2)):
+        limits = {"workers": (workers, 1), "memory_limit": (memory_limit, 2**20), "output_limit": (output_limit, 1), "process_limit": (process_limit, 2)}
+        for name, (value, least) in limits.items():
             if value < least:
                 raise BadInput(f"verifier pool: {name}={value}; nearest: {least}")
         if not time_limit > 0:
@@ -355,15 +356,18 @@ class _Worker:
             # Stopped, it starts nothing new and its orphans still come to it; so the family is found whole, however fast it grew.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-            for _ in range(100):
+            before: dict[int, bool] = {}
+            for _ in range(1000):
                 family = _descendants(pid)
-                if not family:
+                # Listing takes time: one may start another and end meanwhile. It leaves a dead entry, so all are gone when two looks find the same dead.
+                if family == before and not any(family.values()):
                     break
+                before = family
                 for blow in (signal.SIGSTOP, signal.SIGKILL):
-                    for member in family:
-                        with contextlib.suppress(ProcessLookupError, PermissionError):
-                            os.kill(member, blow)
-                time.sleep(0.002)
+                    for member, living in family.items():
+                        if living:
+                            with contextlib.suppress(ProcessLookupError, PermissionError):
+                                os.kill(member, blow)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
         self.process.kill()
@@ -375,24 +379,23 @@ class _Worker:
         os.close(self._alive)
 
 
-def _descendants(pid: int) -> list[int]:
-    """Living processes below `pid`, by the parents that /proc names (none where there is no /proc)."""
-    parents: dict[int, int] = {}
+def _descendants(pid: int) -> dict[int, bool]:
+    """Processes below `pid`, and whether each is still living, by the parents that /proc names (none where there is no /proc)."""
+    found: dict[int, tuple[int, bool]] = {}
     for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:
         if entry.isdigit():
             with contextlib.suppress(OSError):
                 state, parent = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[:2]
-                if state not in "ZX":
-                    parents[int(entry)] = int(parent)
+                found[int(entry)] = (int(parent), state not in "ZX")
     children: dict[int, list[int]] = {}
-    for child, parent in parents.items():
+    for child, (parent, _) in found.items():
         children.setdefault(parent, []).append(child)
-    found, waiting = [], [pid]
+    below, waiting = [], [pid]
     while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found
+        more = children.get(waiting.pop(), [])
+        below += more
+        waiting += more
+    return {member: found[member][1] for member in below}
 
 
 def _address(verifier: object) -> tuple[str, str, str | None]:

@@ -1,7 +1,7 @@
 """The child process of a verifier pool. Run as a script with the standard library alone; `verifiers.VerifierPool` starts it and speaks JSON lines with it.
 
-The first line it reads names the verifier, the import path and the limits; it imports the verifier, shuts itself in, and says which limits it could not set. Then, for
-each problem and completion it reads, it writes a value or an error. What the verifier prints goes to another pipe.
+The first line it reads names the verifier, the import path and the limits; it imports the verifier, shuts itself in, and says which limits it could not set.
+Then, for each problem and completion it reads, it writes a value or an error. What the verifier prints goes to another pipe.
 """
 
 import ctypes
@@ -16,7 +16,8 @@ import sys
 import threading
 from types import SimpleNamespace
 
-PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+PR_SET_KEEPCAPS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 8, 36, 38
+CAPABILITY_VERSION, CAP_DAC_READ_SEARCH = 0x20080522, 2
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 FIRST_USER = 0x60000000  # user ids from here on belong to nobody; one a worker, so that its processes are counted apart from all others
 NOBODY = 65534
@@ -44,13 +45,14 @@ def shut_in(limits: dict) -> list[str]:
     """Set the limits; the names of those that this platform cannot set."""
     missing = []
     libc = ctypes.CDLL(None, use_errno=True)
+    prctl = getattr(libc, "prctl", lambda *a: -1)
     root = os.geteuid() == 0
 
     # The network goes first: it needs the privileges that are dropped below.
     if getattr(libc, "unshare", lambda flags: -1)(CLONE_NEWNET if root else CLONE_NEWUSER | CLONE_NEWNET) != 0:
         missing.append("network")
     # Orphans of this process become its children, so that none can get away.
-    if getattr(libc, "prctl", lambda *a: -1)(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    if prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         missing.append("orphans")
 
     def limit(name: str, kind: int, value: int) -> None:
@@ -64,6 +66,7 @@ def shut_in(limits: dict) -> list[str]:
     limit("open files", resource.RLIMIT_NOFILE, 64)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit then raises OSError
     if root:
+        prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
         for user in (FIRST_USER + os.getpid(), NOBODY):
             try:
                 os.setgroups([])
@@ -72,8 +75,13 @@ def shut_in(limits: dict) -> list[str]:
                 break
             except OSError:
                 continue
+        # Reading stays allowed: the interpreter's library may lie in root's home, and verifiers import late.
+        header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+        reading = 1 << CAP_DAC_READ_SEARCH
+        if getattr(libc, "capset", lambda *a: -1)(header, (ctypes.c_uint32 * 6)(reading, reading, 0, 0, 0, 0)) != 0:
+            missing.append("privileges")
     if os.geteuid() == 0:
-        missing += ["privileges", "processes"]  # the limit on processes does not bind root
+        missing.append("processes")  # the limit does not bind root
     else:
         # It counts all of a user's processes: exact for a user id of our own, too strict for one shared with the person's other programs.
         alone = os.geteuid() == FIRST_USER + os.getpid()
@@ -81,7 +89,7 @@ def shut_in(limits: dict) -> list[str]:
             limit("processes", resource.RLIMIT_NPROC, limits["processes"])
         else:
             missing.append("processes")
-    getattr(libc, "prctl", lambda *a: -1)(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     try:
         with open("/proc/self/statm") as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
@@ -105,6 +113,7 @@ def main() -> None:
     requests, replies = open(os.dup(0), "rb"), open(int(sys.argv[1]), "wb", buffering=0)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
+
     def reply(**message) -> None:
         replies.write(json.dumps(message).encode() + b"\n")
 
