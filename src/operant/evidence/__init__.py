@@ -1,0 +1,112 @@
+"""Claims and their checks: `claims()` lists them, `run(key)` tests one, `recorded(key)` is what was measured.
+
+Each claim is a module `operant.evidence.<family>.<method>` with a function marked by `@claim`. The claim, its test bed, its baseline and its threshold stand in that file and are
+fixed before it is run. Results are files in `results/`, shipped with the package: the table of methods is made from them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from operant.core.checkpoint import write_atomic
+from operant.core.errors import unknown
+
+VERDICTS = ("reproduced", "partly", "not reproduced")
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        verdict: one of `VERDICTS`.
+        figures: numbers by name, with intervals and thresholds, ready for JSON.
+        seeds: how many seeds stand behind them.
+    """
+
+    verdict: str
+    figures: dict[str, Any]
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim about one method.
+
+    Attributes:
+        key: the method's key.
+        claim: one sentence, with the threshold.
+        check: `(directory) → Finding`; runs go into the directory.
+    """
+
+    key: str
+    claim: str
+    check: Callable[[Path], Finding]
+
+
+_claims: dict[str, Claim] = {}
+
+
+def claim(key: str, text: str):
+    """Register a check of a method's claim."""
+
+    def register(check: Callable[[Path], Finding]) -> Callable[[Path], Finding]:
+        _claims[key] = Claim(key, text, check)
+        return check
+
+    return register
+
+
+def claims() -> dict[str, Claim]:
+    """All claims by method key."""
+    for module in pkgutil.walk_packages(__path__, "operant.evidence."):
+        importlib.import_module(module.name)
+    return dict(sorted(_claims.items()))
+
+
+def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
+    """Test one claim; its result, which is also written to `write`/KEY.json (None: not written).
+
+    Raises:
+        BadInput: no claim of that key.
+    """
+    known = claims()
+    if key not in known:
+        raise unknown("claim", key, known)
+    from operant.core.run import machine
+
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix=f"operant-evidence-{key}-") as folder:
+        finding = known[key].check(Path(folder))
+    result = {
+        "key": key,
+        "claim": known[key].claim,
+        "verdict": finding.verdict,
+        "figures": finding.figures,
+        "seeds": finding.seeds,
+        "seconds": round(time.perf_counter() - started, 1),
+        "command": f"operant evidence {key}",
+    } | machine()
+    if write is not None:
+        write_atomic(write / f"{key}.json", json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def recorded(key: str) -> dict[str, Any] | None:
+    """What was measured for a method, None where nothing was."""
+    path = RESULTS / f"{key}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def verdict(passed: list[bool]) -> str:
+    """"reproduced" where every part holds, "partly" where some do."""
+    return "reproduced" if all(passed) else "partly" if any(passed) else "not reproduced"

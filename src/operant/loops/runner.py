@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from operant.core.errors import BadInput, OperantError
+from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import configure, get_method
@@ -260,6 +261,7 @@ class _Runner:
 
     def run(self, *, resume: bool) -> Run:
         with self.directory.locked(), self._signals():
+            keep_freed_memory()
             torch.set_num_threads(self.config["threads"])
             self._say("prepare", 0)
             if self.world.kind == "text" and get_method(self.config["method"]).spine == "policy gradient":

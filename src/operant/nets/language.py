@@ -6,51 +6,14 @@ from collections.abc import Collection
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from operant import ops
 from operant.core.errors import BadInput
+from operant.nets.kernels import linear
 
 HEAD_CHUNK = 2**24  # most logits (steps x vocabulary) that stand in memory at once: 64 MB in float32
-
-# The linear kernel of oneDNN, which PyTorch calls for compiled models. In float32 it ran 1.5 to 2.4 times as fast as the default (MKL) on an AMD processor.
-_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
-
-
-class _OneDNN(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.has_bias = bias is not None
-        return _ONEDNN(x, weight, bias, "none", [], "")
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        x, weight = ctx.saved_tensors
-        rows = gradient.reshape(-1, gradient.shape[-1])
-        for_x = _ONEDNN(gradient, weight.t(), None, "none", [], "") if ctx.needs_input_grad[0] else None
-        for_weight = _ONEDNN(rows.t(), x.reshape(-1, x.shape[-1]).t(), None, "none", [], "") if ctx.needs_input_grad[1] else None
-        return for_x, for_weight, rows.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`torch.nn.functional.linear`, by oneDNN where everything is float32 on a processor. Rounding differs in the last bits; gradients are once differentiable.
-
-    Args:
-        x: `[..., I]`.
-        weight: `[O, I]`.
-        bias: `[O]`.
-
-    Returns:
-        `[..., O]`.
-    """
-    if _ONEDNN is None or x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32 or x.numel() == 0:
-        return F.linear(x, weight, bias)
-    if torch.is_grad_enabled():
-        return _OneDNN.apply(x, weight, bias)
-    return _ONEDNN(x, weight, bias, "none", [], "")
 
 
 class FastLinear(nn.Linear):

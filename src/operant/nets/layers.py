@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from operant.nets.kernels import batched_linear
+
 Initialize = Callable[[Tensor, torch.Generator], None]
 
 
@@ -63,11 +65,11 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.ensemble is None:
             if x.ndim == 3:
-                return torch.baddbmm(self.bias, x, self.weight)
-            return torch.baddbmm(self.bias, x.flatten(1, -2), self.weight).view(*x.shape[:-1], -1)
+                return batched_linear(x, self.weight, self.bias)
+            return batched_linear(x.flatten(1, -2), self.weight, self.bias).view(*x.shape[:-1], -1)
         if x.ndim == 3:
             x = x.unsqueeze(1).expand(-1, self.ensemble, -1, -1)
-        y = torch.baddbmm(self.bias.flatten(0, 1), x.flatten(0, 1), self.weight.flatten(0, 1))
+        y = batched_linear(x.flatten(0, 1), self.weight.flatten(0, 1), self.bias.flatten(0, 1))
         return y.view(*x.shape[:-1], -1)
 
 

@@ -17,7 +17,8 @@ from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from operant.core.errors import BadInput
-from operant.nets.language import FastLinear, linear
+from operant.nets.kernels import linear
+from operant.nets.language import FastLinear
 
 SMALL = 50_000_000  # parameters up to which joining the weights anew for each generation costs less than it saves
 LOOK_EVERY = 4  # tokens between two looks at which rows have finished (the only reads by the host)

@@ -109,8 +109,8 @@ class VerifierPool:
     The verifier is imported by name in each child ("module:function", or a function or object that can be found that way) before the limits are set. It sees
     the problem as an object with `prompt`, `answer` and `metadata`.
 
-    Limits: wall-clock time a completion; memory on top of what the loaded verifier takes; bytes printed a completion, and the size of files; processes; no
-    network; no privileges. A pool made by root runs each worker under a user id of its own, which may read files and nothing more.
+    Limits: wall-clock time a completion; memory of a process, on top of what the loaded verifier takes; bytes printed a completion, and the size of files;
+    processes; no network; no privileges. A pool made by root runs each worker under a user id of its own, which may read files and nothing more.
 
     Args:
         verifier: "module:name", or a function or object that its module holds under its own name.

@@ -80,15 +80,8 @@ def shut_in(limits: dict) -> list[str]:
         reading = 1 << CAP_DAC_READ_SEARCH
         if getattr(libc, "capset", lambda *a: -1)(header, (ctypes.c_uint32 * 6)(reading, reading, 0, 0, 0, 0)) != 0:
             missing.append("privileges")
-    if os.geteuid() == 0:
-        missing.append("processes")  # the limit does not bind root
-    else:
-        # It counts all of a user's processes: exact for a user id of our own, too strict for one shared with the person's other programs.
-        alone = os.geteuid() == FIRST_USER + os.getpid()
-        if alone:
-            limit("processes", resource.RLIMIT_NPROC, limits["processes"])
-        else:
-            missing.append("processes")
+    if not limit_processes(limits["processes"]):
+        missing.append("processes")
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     try:
         with open("/proc/self/statm") as file:
@@ -97,6 +90,24 @@ def shut_in(limits: dict) -> list[str]:
     except OSError:
         missing.append("memory")
     return missing
+
+
+def limit_processes(count: int) -> bool:
+    """Limit this user's processes to `count`; False where that does not bind (root), or where other programs count against it, so that none could start."""
+    if os.geteuid() == 0:
+        return False
+    before = resource.getrlimit(resource.RLIMIT_NPROC)
+    try:
+        resource.setrlimit(resource.RLIMIT_NPROC, (count, before[1]))
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        resource.setrlimit(resource.RLIMIT_NPROC, (count, count))
+    except (OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NPROC, before)
+        return False
+    return True
 
 
 def children_left() -> bool:

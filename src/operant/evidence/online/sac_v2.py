@@ -1,0 +1,84 @@
+"""SAC (2018): solves Pendulum, holds its entropy at the target, and rests on identities that are checked numerically."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from operant import ops
+from operant.api import train
+from operant.evidence import Finding, claim, verdict
+
+
+@claim(
+    "sac-v2",
+    "Pendulum-v1: mean return of 10 evaluation episodes >= -200 in at least 9 of 10 seeds by 15,000 steps; the policy's entropy comes within 0.1 nats of its target on average "
+    "over the last tenth of training; the tanh log-density agrees with numerical integration to 1e-4; tabular soft policy iteration never lowers the soft Q (tolerance 1e-8)",
+)
+def check(folder: Path) -> Finding:
+    run = train("sac-v2", "gym:Pendulum-v1", seeds=10, steps=15_000, out=folder / "pendulum")
+    score = run.result["score"]
+    solved = sum(value >= -200 for value in score["per_seed"])
+    entropy_gap = measured_entropy_gap(run)
+    density_error = tanh_density_error()
+    decrease = soft_policy_iteration_decrease()
+    passed = [solved >= 9, entropy_gap <= 0.1, density_error <= 1e-4, decrease <= 1e-8]
+    figures = {
+        "Pendulum-v1": score | {"seeds_at_-200": solved, "needed": 9, "steps": run.result["steps"]},
+        "entropy_gap": {"nats": entropy_gap, "threshold": 0.1},
+        "tanh_log_density_error": {"largest": density_error, "tolerance": 1e-4},
+        "soft_policy_iteration": {"largest_decrease": decrease, "tolerance": 1e-8},
+    }
+    return Finding(verdict(passed), figures, seeds=10)
+
+
+def measured_entropy_gap(run) -> float:
+    """|mean entropy − target| in nats over seeds, the entropy taken from the temperature's own loss over the last tenth of training.
+
+    The temperature loss is −log α (E[log π] + H̄), so E[log π] + H̄ = −loss / log α wherever log α is not near 0.
+    """
+    import json
+
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    late = [row for row in rows if row["step"] > 0.9 * run.result["steps"] and abs(row["log_alpha"]) > 0.2]
+    return abs(float(np.mean([-row["loss/temperature"] / row["log_alpha"] for row in late])))
+
+
+def tanh_density_error() -> float:
+    """Largest error of the closed-form log-density of tanh(N(μ, σ²)) against the derivative of its distribution function, over a grid."""
+    worst = 0.0
+    for mean in (-1.0, 0.0, 0.7):
+        for log_std in (-1.0, 0.0, 0.5):
+            action = torch.linspace(-0.95, 0.95, 191, dtype=torch.float64)
+            std = np.exp(log_std)
+            step = 1e-5
+            cdf = lambda a: torch.special.ndtr((torch.atanh(a) - mean) / std)  # noqa: E731, B023
+            numeric = ((cdf(action + step) - cdf(action - step)) / (2 * step)).log()
+            parameters = torch.full((191, 1), mean, dtype=torch.float64), torch.full((191, 1), log_std, dtype=torch.float64)
+            exact = ops.tanh_gaussian_log_prob(torch.atanh(action).unsqueeze(-1), *parameters)
+            worst = max(worst, (numeric - exact).abs().max().item())
+    return worst
+
+
+def soft_policy_iteration_decrease(states: int = 8, actions: int = 4, gamma: float = 0.9, alpha: float = 0.3, rounds: int = 30) -> float:
+    """Largest decrease of any soft Q value from one round of tabular soft policy iteration to the next, on 5 random finite MDPs (Lemma 2)."""
+    worst = 0.0
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        transition = rng.dirichlet(np.ones(states), size=(states, actions))
+        reward = rng.normal(size=(states, actions))
+        policy = np.full((states, actions), 1 / actions)
+        previous = None
+        for _ in range(rounds):
+            entropy = -(policy * np.log(policy)).sum(1)
+            moves = np.einsum("sat,tb->satb", transition, policy).reshape(states * actions, states * actions)
+            q = np.linalg.solve(np.eye(states * actions) - gamma * moves, (reward + gamma * alpha * transition @ entropy).reshape(-1)).reshape(states, actions)
+            if previous is not None:
+                worst = max(worst, float((previous - q).max()))
+            previous = q
+            logits = q / alpha
+            policy = np.exp(logits - logits.max(1, keepdims=True))
+            policy = np.maximum(policy / policy.sum(1, keepdims=True), 1e-300)
+    return worst
