@@ -5,9 +5,31 @@
 >>> run.result["score"]
 """
 
-from operant.api import Run, load, resume, train
-from operant.core.errors import BadInput, OperantError, RunFailed
-from operant.core.registry import method
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["BadInput", "OperantError", "Run", "RunFailed", "load", "method", "resume", "train"]
 __version__ = "0.1.0"
+
+# Loaded when they are first asked for: `operant --help` should not wait for PyTorch.
+_HOMES = {
+    "BadInput": "operant.core.errors",
+    "OperantError": "operant.core.errors",
+    "RunFailed": "operant.core.errors",
+    "Run": "operant.loops.runner",
+    "train": "operant.loops.runner",
+    "resume": "operant.loops.runner",
+    "load": "operant.loops.runner",
+    "method": "operant.core.registry",
+}
+__all__ = [*_HOMES]
+
+if TYPE_CHECKING:
+    from operant.core.errors import BadInput, OperantError, RunFailed
+    from operant.core.registry import method
+    from operant.loops.runner import Run, load, resume, train
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'operant' has no attribute {name!r}")

@@ -16,10 +16,15 @@ RECORDED = {
     "key": "ppo",
     "claim": "PPO holds the pole",
     "verdict": "partly",
-    "figures": {"iqm": 470.123456, "interval": [450.0, 490.0]},
+    "figures": {
+        "CartPole-v1": {"name": "return", "iqm": 470.123456, "low": 450.0, "high": 490.5, "per_seed": [450.0, 490.5], "threshold": 475},
+        "alone": {"iqm": 1, "low": None, "high": None},
+        "largest_errors": [0.5, 1e-7],
+    },
     "seeds": 5,
     "seconds": 61.0,
 }
+FIGURES = "CartPole-v1 return 470.1 [450, 490.5], CartPole-v1 threshold 475, alone IQM 1, largest errors 0.5 / 1e-07"
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def test_the_page_has_the_figures_and_no_foreign_method(operant, evidence, tmp_p
     assert page == methods_page(list(methods().values()))
     (line,) = [line for line in page.splitlines() if line.startswith("| `ppo`")]
     assert "[arXiv:1707.06347](https://arxiv.org/abs/1707.06347)" in line
-    assert line.endswith("| partly | PPO holds the pole: iqm 470.1, interval 450 / 490 |")
+    assert line.endswith(f"| partly | PPO holds the pole: {FIGURES} |")
     assert page.index("## offline") < page.index("| `iql`") < page.index("## online") < page.index("| `ppo`")
 
 
@@ -79,7 +84,7 @@ def test_tasks_are_listed(operant):
 def test_show_describes_a_method(operant, evidence):
     answer = operant("show", "ppo")
     assert answer.code == 0
-    assert "PPO: many epochs" in answer.out and "PPO holds the pole" in answer.out and "iqm 470.1, interval 450 / 490" in answer.out
+    assert "PPO: many epochs" in answer.out and "PPO holds the pole" in answer.out and FIGURES in " ".join(answer.out.split())
     assert "--rollout-length" in answer.out and "steps of each copy between updates" in answer.out
     found = operant("show", "ppo", "--json").json
     assert Path(found["source"]).read_text().startswith('"""PPO')

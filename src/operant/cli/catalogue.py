@@ -31,11 +31,15 @@ def row(entry: Method) -> dict[str, str]:
 
 
 def figures_text(figures: Any) -> str:
-    """The figures of an evidence in one line: `iqm 498.2, interval 490.1 to 500`."""
+    """The figures of an evidence in one line: `CartPole-v1 return 498.2 [490.1, 500], CartPole-v1 steps 99328`."""
     return ", ".join(f"{name} {value}" for name, value in _flat(figures)) if figures else ""
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict) and {"iqm", "low", "high"} <= set(value):  # a score object: one figure with its interval, and what stands beside it
+        interval = "" if value["low"] is None else f" [{_number(value['low'])}, {_number(value['high'])}]"
+        rest = {key: item for key, item in value.items() if key not in ("name", "iqm", "low", "high", "per_seed")}
+        return [(f"{name} {value.get('name', 'IQM')}".strip(), _number(value["iqm"]) + interval), *_flat(rest, name)]
     if isinstance(value, dict):
         return [pair for key, item in value.items() for pair in _flat(item, f"{name} {key}".strip().replace("_", " "))]
     if isinstance(value, list):

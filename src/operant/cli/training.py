@@ -196,7 +196,7 @@ def _evaluate_arguments(parser: Parser) -> None:
 
 
 def _evaluate(args: Namespace) -> int:
-    from operant.api import load
+    from operant.loops.runner import load
 
     run = load(args.run)
     config = run.config

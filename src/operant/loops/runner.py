@@ -243,6 +243,11 @@ def resume(path: str | Path, *, task: str | Callable | None = None, listener: Li
     return _Runner(directory, config, world, spine, make_trackers(tuple(config["track"])), listener).run(resume=True)
 
 
+def load(path: str | Path) -> Run:
+    """Open a run directory. Raises `BadInput` where it is none."""
+    return Run(RunDirectory.open(path))
+
+
 class _Runner:
     """One process's work on one run."""
 
@@ -403,7 +408,7 @@ class _Runner:
 
         def act(observation: np.ndarray) -> np.ndarray:
             batch = torch.as_tensor(observation, dtype=torch.float32).view(1, 1, -1).expand(seeds, 1, -1)
-            return policy.act(batch)[0, 0]
+            return policy.act(batch)[0]
 
         frames = self.world.render(act, seed=0, max_steps=500)
         if frames:

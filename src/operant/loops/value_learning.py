@@ -18,6 +18,7 @@ from operant.nets.actors import Actor, ActorNet, Critic, CriticNet
 from operant.worlds.data.transitions import Batch, Transitions
 from operant.worlds.gym.collect import episode_means
 
+
 class Step:
     """What the steps of one update see.
 

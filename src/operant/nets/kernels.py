@@ -52,14 +52,14 @@ class _BatchedLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return torch.stack([_onednn(x[l], weight[l].t(), bias[l, 0]) for l in range(len(weight))])
+        return torch.stack([_onednn(x[member], weight[member].t(), bias[member, 0]) for member in range(len(weight))])
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
         x, weight = ctx.saved_tensors
         layers = range(len(weight))
-        for_x = torch.stack([_onednn(gradient[l], weight[l]) for l in layers]) if ctx.needs_input_grad[0] else None
-        for_weight = torch.stack([_onednn(x[l].t(), gradient[l].t()) for l in layers]) if ctx.needs_input_grad[1] else None
+        for_x = torch.stack([_onednn(gradient[member], weight[member]) for member in layers]) if ctx.needs_input_grad[0] else None
+        for_weight = torch.stack([_onednn(x[member].t(), gradient[member].t()) for member in layers]) if ctx.needs_input_grad[1] else None
         return for_x, for_weight, gradient.sum(1, keepdim=True) if ctx.needs_input_grad[2] else None
 
 

@@ -21,7 +21,7 @@ class RunningNormalizer(nn.Module):
         self.register_buffer("mean", torch.zeros(seeds, size, dtype=torch.float64))
         self.register_buffer("variance", torch.ones(seeds, size, dtype=torch.float64))
         self.register_buffer("count", torch.full((seeds, 1), 1e-4, dtype=torch.float64))
-        self._refresh()
+        self.refresh()
 
     def update(self, values: Tensor, mask: Tensor) -> None:
         """Take in `values [S, …, D]` where `mask [S, …]` is True."""
@@ -35,9 +35,10 @@ class RunningNormalizer(nn.Module):
         self.mean += delta * count / total
         self.variance.copy_(spread / total)
         self.count.copy_(total)
-        self._refresh()
+        self.refresh()
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Take up the buffers after they were changed from outside."""
         self._shift, self._scale = self.mean.float(), (self.variance + 1e-8).rsqrt().float()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,11 +51,6 @@ class RunningNormalizer(nn.Module):
         lead = (slice(None), *[None] * (x.ndim - 2))
         return (x * self._scale[lead]).clamp(-self.clip, self.clip)
 
-    def load_state_dict(self, state, *args, **kwargs):  # noqa: D102
-        result = super().load_state_dict(state, *args, **kwargs)
-        self._refresh()
-        return result
-
     def _load_from_state_dict(self, *args, **kwargs):
         super()._load_from_state_dict(*args, **kwargs)
-        self._refresh()
+        self.refresh()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from operant.api import train
 from operant.evidence import Finding, claim, verdict
+from operant.loops.runner import train
 from operant.worlds.data.collect import make_dataset
 
 TASK = "ogbench:pointmaze-medium-navigate-singletask-v0"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from operant.api import train
 from operant.evidence import Finding, claim, verdict
+from operant.loops.runner import train
 
 CARTPOLE = 475.0
 

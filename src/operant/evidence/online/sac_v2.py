@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from operant import ops
-from operant.api import train
 from operant.evidence import Finding, claim, verdict
+from operant.loops.runner import train
 
 
 @claim(

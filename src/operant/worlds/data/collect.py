@@ -29,6 +29,7 @@ from operant.core.errors import BadInput, unknown
 from operant.core.random import derive_seed
 from operant.worlds.data.dataset import Dataset
 from operant.worlds.data.formats import load, load_minari, save_npz
+from operant.worlds.gym.adapter import hear_mujoco_once
 
 COLLECTOR_VERSION = 1
 """Raised when the same seed gives other data; a cached file of another version is made again."""
@@ -109,6 +110,7 @@ def make_environment(environment: str, **kwargs: object) -> OGBenchEnvironment:
         import ogbench  # noqa: F401  registers the environments
     except ImportError as error:
         raise BadInput(f"{environment} needs ogbench: pip install 'operant[offline]'") from error
+    hear_mujoco_once()
     env = gymnasium.make(environment, disable_env_checker=True, **kwargs)
     _release_model_file(env.unwrapped.fullpath)
     return OGBenchEnvironment(env)

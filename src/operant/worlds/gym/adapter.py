@@ -8,8 +8,13 @@ automatic resets are used only where a vector environment already has them.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from ctypes.util import find_library
+from functools import cache
 
 import gymnasium
 import numpy as np
@@ -377,6 +382,12 @@ def render_episode(env: str | Callable[[], gymnasium.Env], act: Callable[[np.nda
     Raises:
         BadInput, RunFailed: as `make_environments`. A picture that cannot be drawn at the start (no display, no pygame) is no error: drawing is a convenience.
     """
+    if not _can_draw_mujoco() and (callable(env) or "mujoco" in str(gymnasium.registry[_registered(env)].entry_point)):
+        return []
+    # pygame draws into memory here: without these SDL looks for a display and complains when there is none.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GLFW warns once a call that there is no display
         try:
@@ -425,10 +436,42 @@ def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict) -> tuple[Callab
     """What makes one environment, and how it is called."""
     if isinstance(env, str):
         name = _registered(env)
+        if "mujoco" in str(gymnasium.registry[name].entry_point):
+            hear_mujoco_once()
         # Every step is checked here, so Gymnasium's checker would only do it a second time.
         return (lambda: _called(gymnasium.make, name, {"id": name, "disable_env_checker": True} | kwargs)), name
     name = callable_name(env)
     return (lambda: _called(env, name, kwargs)), name
+
+
+@cache
+def _can_draw_mujoco() -> bool:
+    """Whether MuJoCo has something to draw with. Without a display GLFW fails in a way that can end the process later, so EGL is taken where there is one."""
+    if not sys.platform.startswith("linux") or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"}:
+        return True
+    if find_library("EGL") is None:
+        return False
+    os.environ["MUJOCO_GL"] = "egl"
+    return True
+
+
+@cache
+def hear_mujoco_once() -> None:
+    """Turn MuJoCo's warnings into Python's, each said once.
+
+    By default they are printed for every model that is made and written to MUJOCO_LOG.TXT, which can end the process when it happens within another import.
+    """
+    try:
+        import mujoco
+    except ImportError:
+        return  # making the environment will say what is missing
+    mujoco.set_mju_user_warning(_hear)
+
+
+@cache
+def _hear(message: str) -> None:
+    if "deprecated" not in message:  # of Gymnasium's own model files: nothing that a person who trains on them can change
+        warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
 
 
 def callable_name(env: Callable) -> str:

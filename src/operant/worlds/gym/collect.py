@@ -132,7 +132,7 @@ class Collector:
         if self._observation is None:
             self._observation = self._environments.reset()
         if self.workers > 1:
-            chunk = self._environments.collect(actor, noise, self._observation, length, self.observation_size)
+            chunk = self._environments.collect(actor, noise.cpu(), length, self.observation_size)
             self._observation = self._environments.observation
         else:
             chunk = Chunk(length, seeds, rows, self.observation_size, actor)

@@ -1,0 +1,27 @@
+# Everything runs in .venv, made from this project's own files.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup test demo lint bench-setup
+setup: .venv/.done
+
+.venv/.done: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "operant needs Python 3.11 or later: make PYTHON=python3.11 …"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all]' --group dev
+	@touch $@
+
+test: setup lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+
+lint: setup
+	$(BIN)/ruff check src tests
+	$(BIN)/lint-imports
+
+demo: setup
+	$(BIN)/python -m operant demo
+
+bench-setup: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
