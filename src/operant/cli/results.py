@@ -10,7 +10,7 @@ from pathlib import Path
 
 from operant.cli.output import note, write, write_file, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
-from operant.cli.progress import training
+from operant.cli.progress import training, waiting
 from operant.core.errors import BadInput
 
 FORMATS = (".html", ".json", ".txt")
@@ -92,12 +92,30 @@ def _report(args: Namespace) -> int:
     from operant.evaluate.records import load_run
     from operant.evaluate.report import write_report
 
-    out = write_report([load_run(path) for path in args.runs], args.out)
+    runs = [load_run(path) for path in args.runs]
+    with waiting("drawing an episode of each run"):
+        drawn = [_draw(path) for path in args.runs]
+    out = write_report([load_run(path) for path in args.runs] if any(drawn) else runs, args.out)
     if args.json:
         write_json({"report": str(out), "runs": args.runs})
     else:
         write(f"the report is in {out}")
     return 0
+
+
+def _draw(path: str) -> bool:
+    """Whether the run has a new video. A run that has no policy yet, or whose environment cannot be made here, is reported without one."""
+    from operant.core.errors import OperantError
+    from operant.loops.runner import load
+
+    run = load(path)
+    if run.result is None or any((run.path / "videos").glob("*.gif")):
+        return False
+    try:
+        return run.draw_video() is not None
+    except OperantError as error:
+        note(f"no video of {path}: {error}")
+        return False
 
 
 def _diff_arguments(parser: Parser) -> None:

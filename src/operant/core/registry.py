@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import math
 import pkgutil
 import re
 import typing
@@ -15,11 +16,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import NoneType, UnionType
-from typing import Any
+from typing import Annotated, Any
 
 from operant.core.errors import BadInput, nearest, unknown
 
 ENTRY_POINTS = "operant.methods"
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a hyper-parameter may take, for `typing.Annotated`.
+
+    Attributes:
+        low, high: bounds; `open_low`, `open_high` exclude the bound itself. For a tuple, of each item.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def holds(self, value: float) -> bool:
+        return (self.low < value if self.open_low else self.low <= value) and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"{'above' if self.open_low else 'at least'} {self.low:g}"
+        return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+
+
+Count = Annotated[int, Range(1)]
+Positive = Annotated[float, Range(0, open_low=True)]
+NonNegative = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+Widths = Annotated[tuple[int, ...], Range(1)]
 
 
 @dataclass(frozen=True)
@@ -34,6 +64,7 @@ class Method:
         spine: the loop it configures, in words.
         hyperparameters: its frozen dataclass.
         build: from hyper-parameters to a configured spine.
+        actions: the kinds of action space that it takes, of "discrete" and "continuous".
         baseline: whether it stands for comparison, and claims nothing.
     """
 
@@ -45,6 +76,7 @@ class Method:
     spine: str
     hyperparameters: type
     build: Callable[[Any], Any]
+    actions: tuple[str, ...] = ("discrete", "continuous")
     baseline: bool = False
 
     @property
@@ -58,14 +90,24 @@ class Hyperparameter:
     type: Any
     default: Any
     help: str
+    range: Range | None = None
 
 
 _methods: dict[str, Method] = {}
 _loaded = False
 
 
-def method(key: str, *, family: str, paper: str, worlds: tuple[str, ...], name: str | None = None, baseline: bool = False):
-    """Register a function from a frozen dataclass of hyper-parameters to a configured spine."""
+def method(
+    key: str,
+    *,
+    family: str,
+    paper: str,
+    worlds: tuple[str, ...],
+    name: str | None = None,
+    actions: tuple[str, ...] = ("discrete", "continuous"),
+    baseline: bool = False,
+):
+    """Register a function from a frozen dataclass of hyper-parameters to a configured spine (see `Method`)."""
 
     def register(build: Callable[[Any], Any]) -> Callable[[Any], Any]:
         hints = typing.get_type_hints(build)
@@ -77,7 +119,7 @@ def method(key: str, *, family: str, paper: str, worlds: tuple[str, ...], name: 
         if existing is not None and existing.build.__module__ != build.__module__:
             raise BadInput(f"method {key!r} is registered twice: by {existing.build.__module__} and by {build.__module__}")
         words = re.sub(r"(?<!^)(?=[A-Z])", " ", spine.__name__).lower()
-        _methods[key] = Method(key, name or key.upper(), family, paper, worlds, words, types[0], build, baseline)
+        _methods[key] = Method(key, name or key.upper(), family, paper, worlds, words, types[0], build, actions, baseline)
         return build
 
     return register
@@ -108,7 +150,7 @@ def get_method(key: str) -> Method:
 
 def hyperparameters(cls: type) -> list[Hyperparameter]:
     """The fields of a hyper-parameter dataclass, with the comment at the end of each field's line as its help."""
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     try:
         source = inspect.getsource(cls)
     except OSError:
@@ -117,7 +159,10 @@ def hyperparameters(cls: type) -> list[Hyperparameter]:
     for item in dataclasses.fields(cls):
         comment = re.search(rf"^\s*{item.name}\s*:[^#\n]*#\s*(.*)$", source, re.MULTILINE)
         default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
-        found.append(Hyperparameter(item.name, hints[item.name], default, comment.group(1).strip() if comment else ""))
+        kind = hints[item.name]
+        bounds = next((extra for extra in getattr(kind, "__metadata__", ()) if isinstance(extra, Range)), None)
+        kind = typing.get_args(kind)[0] if bounds is not None else kind
+        found.append(Hyperparameter(item.name, kind, default, comment.group(1).strip() if comment else "", bounds))
     return found
 
 
@@ -133,11 +178,21 @@ def configure(key: str, values: dict[str, Any]) -> Any:
     for name, value in values.items():
         if name not in known:
             raise BadInput(f"{key} has no hyper-parameter {name!r}: {nearest(name, known)}")
-        given[name] = _read(value, known[name].type, f"{key}: {name}")
+        given[name] = _within(_read(value, known[name].type, f"{key}: {name}"), known[name].range, f"{key}: {name}")
     try:
         return entry.hyperparameters(**given)
     except ValueError as error:
         raise BadInput(f"{key}: {error}") from error
+
+
+def _within(value: Any, bounds: Range | None, where: str) -> Any:
+    """`value`, if every number in it is finite and within `bounds`."""
+    for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, float) and not math.isfinite(item):
+            raise BadInput(f"{where} = {item}: it must be a finite number")
+        if bounds is not None and item is not None and not callable(item) and not bounds.holds(item):
+            raise BadInput(f"{where} = {item}: it must be {bounds}")
+    return value
 
 
 def _read(value: Any, kind: Any, where: str) -> Any:

@@ -278,7 +278,7 @@ def _warnings(task: str, rows: Sequence[Row]) -> list[str]:
         if again:
             warnings.append(f"runs of {row.method} on {task} share seed {', '.join(map(str, again))}: they are not independent, and the interval is too narrow")
     budgets = {row.method: row.steps for row in rows}
-    if len(set(budgets.values())) > 1:
+    if max(budgets.values()) > 1.05 * min(budgets.values()):  # iterations of different methods do not end at the same step
         warnings.append(f"budgets differ on {task}: " + ", ".join(f"{method} {steps:,} steps" for method, steps in budgets.items()))
     return warnings
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from operant.core.checkpoint import write_atomic
-from operant.core.errors import unknown
+from operant.core.errors import RunFailed, unknown
 
 VERDICTS = ("reproduced", "partly", "not reproduced")
 RESULTS = Path(__file__).parent / "results"
@@ -97,7 +97,10 @@ def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
         "command": f"operant evidence {key}",
     } | machine()
     if write is not None:
-        write_atomic(write / f"{key}.json", json.dumps(result, indent=1) + "\n")
+        try:
+            write_atomic(write / f"{key}.json", json.dumps(result, indent=1) + "\n")
+        except OSError as error:
+            raise RunFailed(f"the result of {key} ({result['verdict']}) could not be kept in {write}: {error.strerror}") from error
     return result
 
 

@@ -23,7 +23,7 @@ from operant.core.errors import BadInput, OperantError
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
-from operant.core.registry import configure, get_method
+from operant.core.registry import configure, get_method, methods
 from operant.core.run import RunDirectory, machine
 from operant.evaluate.statistics import iqm, pass_at_k, stratified_bootstrap
 from operant.loops.base_policy import ensure_base_policy
@@ -119,6 +119,32 @@ class Run:
         return {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1]} | summary(evaluation)
 
 
+    def draw_video(self) -> Path | None:
+        """One episode of the first seed's policy as an animation in `videos/`; None where the environment cannot draw."""
+        config = self.config
+        target = self.path / "videos" / f"seed-{config['seed']}.gif"
+        if target.exists():
+            return target
+        if not hasattr(self.world, "render"):
+            return None
+        policy = self.load_policy()
+
+        def act(observation: np.ndarray) -> np.ndarray:
+            return policy.act(torch.as_tensor(observation, dtype=torch.float32).view(1, 1, -1))[0]
+
+        frames = self.world.render(act, seed=0, max_steps=400)
+        if not frames:
+            return None
+        from PIL import Image
+
+        pictures = [Image.fromarray(frame).resize((300, round(300 * frame.shape[0] / frame.shape[1]))) for frame in frames]
+        target.parent.mkdir(exist_ok=True)
+        temporary = target.with_name(f".{target.name}")
+        pictures[0].save(temporary, format="GIF", save_all=True, append_images=pictures[1:], duration=80, loop=0)
+        os.replace(temporary, target)
+        return target
+
+
 def train(
     method: str,
     task: str | Callable,
@@ -145,7 +171,7 @@ def train(
         steps: a seed, in the task's unit (environment steps, updates, iterations); rounded down to whole iterations of the method, one at least.
         out: the run directory; a new one under `runs/` by default.
         device: "auto", "cpu" or "cuda".
-        threads: of PyTorch; by default one, or every core where seeds are stacked.
+        threads: of PyTorch, 1 by default: more help with many stacked seeds where nothing else runs, and slow down many times over where something does.
         every: steps between two evaluations and checkpoints; a tenth of `steps` by default.
         keep: how many checkpoints stay (at least 2).
         episodes: evaluation episodes (or problems) a seed.
@@ -184,11 +210,13 @@ def plan(method, task, *, seeds=1, seed=0, steps=None, device="auto", threads=No
         raise BadInput("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
     world = make_world(task)
     if world.kind not in entry.worlds:
-        from operant.core.registry import methods
-
         fitting = [key for key, other in methods().items() if world.kind in other.worlds]
         raise BadInput(f"{method} trains on tasks of kind {', '.join(entry.worlds)}; {world.task} is of kind {world.kind}: take {', '.join(fitting)}")
     spine = entry.build(h)
+    space = getattr(world, "action_space", None)
+    if space is not None and (kind := "discrete" if hasattr(space, "n") else "continuous") not in entry.actions:
+        fitting = [key for key, other in methods().items() if world.kind in other.worlds and kind in other.actions]
+        raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {world.task} has {kind} ones ({space}): take {', '.join(fitting)}")
     total = steps if steps is not None else DEFAULT_STEPS[world.kind] if not (world.kind == "text" and entry.spine == "pairs") else 1_500
     config = {
         "method": method,
@@ -199,7 +227,7 @@ def plan(method, task, *, seeds=1, seed=0, steps=None, device="auto", threads=No
         "step_unit": world.step_unit,
         "hyperparameters": asdict(h),
         "device": _device(device, world).type,
-        "threads": threads or (1 if seeds == 1 or not world.stacked else os.cpu_count() or 1),
+        "threads": threads or 1,
         "every": every or max(1, total // 10),
         "episodes": episodes,
         "fingerprint": world.fingerprint(),
@@ -398,26 +426,6 @@ class _Runner:
         describe = getattr(getattr(learner, "source", None), "describe", None)
         if describe is not None and learner.rollout is not None:
             self.directory.append("completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in describe(learner.rollout, _telling_rows(learner.rollout))])
-        if self.member == 0 and self.world.kind in ("gym", "data"):
-            self._video(learner, seeds[0])
-
-    def _video(self, learner: Learner, seed: int) -> None:
-        """One episode of the first seed as an animation, where the environment can draw."""
-        policy = learner.policy
-        seeds = len(self.members[0])
-
-        def act(observation: np.ndarray) -> np.ndarray:
-            batch = torch.as_tensor(observation, dtype=torch.float32).view(1, 1, -1).expand(seeds, 1, -1)
-            return policy.act(batch)[0]
-
-        frames = self.world.render(act, seed=0, max_steps=500)
-        if frames:
-            from PIL import Image
-
-            pictures = [Image.fromarray(frame).resize((300, round(300 * frame.shape[0] / frame.shape[1]))) for frame in frames[::4]]
-            folder = self.directory.path / "videos"
-            folder.mkdir(exist_ok=True)
-            pictures[0].save(folder / f"seed-{seed}.gif", save_all=True, append_images=pictures[1:], duration=80, loop=0)
 
     def _checkpoint(self, learner: Learner) -> None:
         self.seconds["total"] += time.perf_counter() - self._began
@@ -440,7 +448,8 @@ class _Runner:
         result = {"run": str(self.directory.path), "method": config["method"], "task": config["task"], "seeds": config["seeds"], "steps": steps}
         result["score"] = _score(self.finished[0]["score"], values)
         result["seconds"] = round(self.seconds["total"], 3)
-        result["steps_per_second"] = round(steps * config["seeds"] / max(self.seconds["training"], 1e-9), 3)
+        trained = self.seconds["training"] > 1e-3  # a fixed policy does not train: it has no speed
+        result["steps_per_second"] = round(steps * config["seeds"] / self.seconds["training"], 3) if trained else 0.0
         if self.base:
             result["base"] = _score(self.finished[0]["score"], np.array([[found["value"]] for found in self.base]))
         if "pass_at_k" in self.finished[0]:
@@ -460,7 +469,7 @@ class _Runner:
 
         def stop(number, frame):
             if self._stop is not None:
-                raise KeyboardInterrupt
+                raise Interrupted(f"stopped at once; go on from the last checkpoint with: operant resume {self.directory.path}")
             self._stop = number
 
         previous = {}

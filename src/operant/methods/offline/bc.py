@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operant.core.registry import method
+from operant.core.registry import Count, Positive, Widths, method
 from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
 from operant.nets.actors import ActorNet
@@ -15,9 +15,9 @@ from operant.nets.actors import ActorNet
 
 @dataclass(frozen=True)
 class BC:
-    learning_rate: float = 3e-4  # Adam's
-    batch_size: int = 256  # transitions an update
-    hidden: tuple[int, ...] = (256, 256)  # widths of the actor
+    learning_rate: Positive = 3e-4  # Adam's
+    batch_size: Count = 256  # transitions an update
+    hidden: Widths = (256, 256)  # widths of the actor
 
 
 @method("bc", name="Behaviour cloning", family="offline", paper="Pomerleau 1991", worlds=("data",), baseline=True)

@@ -8,26 +8,27 @@ Gaussian with a free standard deviation and a mean bounded by tanh, constant lea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from operant import ops
-from operant.core.registry import method
+from operant.core.registry import Count, NonNegative, Positive, Range, Share, Widths, method
 from operant.loops.value_learning import Step, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
 
 
 @dataclass(frozen=True)
 class IQL:
-    learning_rate: float = 3e-4  # Adam's, for actor and critics
-    gamma: float = 0.99  # discount a step
-    expectile: float = 0.9  # in (0.5, 1): how far V leans to the best actions of the data
-    beta: float = 3.0  # inverse temperature of the advantage weights
-    max_weight: float = 100.0  # largest advantage weight
-    tau: float = 0.005  # share of the critics that enters the target networks at each update
-    batch_size: int = 256  # transitions an update
-    hidden: tuple[int, ...] = (256, 256)  # widths of actor and critics
+    learning_rate: Positive = 3e-4  # Adam's, for actor and critics
+    gamma: Share = 0.99  # discount a step
+    expectile: Annotated[float, Range(0.5, 1, open_high=True)] = 0.9  # how far V leans to the best actions of the data
+    beta: NonNegative = 3.0  # inverse temperature of the advantage weights
+    max_weight: Positive = 100.0  # largest advantage weight
+    tau: Share = 0.005  # share of the critics that enters the target networks at each update
+    batch_size: Count = 256  # transitions an update
+    hidden: Widths = (256, 256)  # widths of actor and critics
 
 
-@method("iql", family="offline", paper="arXiv:2110.06169", worlds=("data",))
+@method("iql", family="offline", paper="arXiv:2110.06169", worlds=("data",), actions=("continuous",))
 def iql(h: IQL) -> ValueLearning:
     def target(step: Step):
         batch = step.batch

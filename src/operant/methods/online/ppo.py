@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operant.core.registry import method
+from operant.core.registry import Count, NonNegative, Positive, Share, Widths, method
 from operant.loops.credit import GAE
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio, EntropyBonus, SquaredValueError
@@ -19,22 +19,22 @@ from operant.worlds.gym.collect import Steps
 
 @dataclass(frozen=True)
 class PPO:
-    environments: int = 8  # copies of the environment a seed
-    rollout_length: int = 128  # steps of each copy between updates
-    epochs: int = 4  # passes over each rollout
-    minibatches: int = 4  # optimiser steps in each pass
-    learning_rate: float = 3e-4  # Adam's
+    environments: Count = 8  # copies of the environment a seed
+    rollout_length: Count = 128  # steps of each copy between updates
+    epochs: Count = 4  # passes over each rollout
+    minibatches: Count = 4  # optimiser steps in each pass
+    learning_rate: Positive = 3e-4  # Adam's
     anneal: bool = False  # lower the learning rate linearly to 0 at the last step
-    gamma: float = 0.99  # discount a step
-    lam: float = 0.95  # lambda of GAE
-    clip: float = 0.2  # the ratio's distance from 1 beyond which it is cut
-    value_coefficient: float = 0.5  # weight of the squared value error
-    entropy_coefficient: float = 0.0  # weight of the entropy bonus
-    max_grad_norm: float = 0.5  # L2, over all parameters of a seed
-    hidden: tuple[int, ...] = (64, 64)  # widths of the two towers
+    gamma: Share = 0.99  # discount a step
+    lam: Share = 0.95  # lambda of GAE
+    clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
+    value_coefficient: NonNegative = 0.5  # weight of the squared value error
+    entropy_coefficient: NonNegative = 0.0  # weight of the entropy bonus
+    max_grad_norm: Positive = 0.5  # L2, over all parameters of a seed
+    hidden: Widths = (64, 64)  # widths of the two towers
     normalize_observation: bool = False  # running mean and deviation of observations
     normalize_reward: bool = False  # divide rewards by the running deviation of their discounted sum
-    workers: int = 1  # processes that step the environments
+    workers: Count = 1  # processes that step the environments
 
     def __post_init__(self):
         if self.environments * self.rollout_length < self.minibatches:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from operant import ops
-from operant.core.registry import method
+from operant.core.registry import Count, Positive, Share, Widths, method
 from operant.loops.value_learning import Step, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
 from operant.worlds.gym.replay import Online
@@ -20,20 +20,20 @@ from operant.worlds.gym.replay import Online
 
 @dataclass(frozen=True)
 class SACv2:
-    learning_rate: float = 3e-4  # Adam's, for actor, critics and temperature
-    gamma: float = 0.99  # discount a step
-    tau: float = 0.005  # share of the critics that enters the target networks at each update
-    batch_size: int = 256  # transitions an update
-    learning_starts: int = 1_000  # steps with random actions before the first update
-    updates_per_step: float = 1.0  # gradient updates for each environment step
-    capacity: int = 1_000_000  # transitions kept in replay
-    environments: int = 1  # copies of the environment a seed
+    learning_rate: Positive = 3e-4  # Adam's, for actor, critics and temperature
+    gamma: Share = 0.99  # discount a step
+    tau: Share = 0.005  # share of the critics that enters the target networks at each update
+    batch_size: Count = 256  # transitions an update
+    learning_starts: Count = 1_000  # steps with random actions before the first update
+    updates_per_step: Positive = 1.0  # gradient updates for each environment step
+    capacity: Count = 1_000_000  # transitions kept in replay
+    environments: Count = 1  # copies of the environment a seed
     target_entropy: float | None = None  # nats; None for minus the number of action dimensions
-    initial_alpha: float = 1.0  # temperature at the start
-    hidden: tuple[int, ...] = (256, 256)  # widths of actor and critics
+    initial_alpha: Positive = 1.0  # temperature at the start
+    hidden: Widths = (256, 256)  # widths of actor and critics
 
 
-@method("sac-v2", name="SAC (auto-temperature)", family="online", paper="arXiv:1812.05905", worlds=("gym",))
+@method("sac-v2", name="SAC (auto-temperature)", family="online", paper="arXiv:1812.05905", worlds=("gym",), actions=("continuous",))
 def sac_v2(h: SACv2) -> ValueLearning:
     def sample(step: Step, observation, noise: str):
         return step.actor.distribution.sample_with_log_prob(step.actor(observation), step.noise(noise))

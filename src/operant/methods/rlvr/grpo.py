@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 from operant import ops
-from operant.core.registry import method
+from operant.core.registry import Count, NonNegative, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio, KLToReference
@@ -21,22 +21,18 @@ from operant.worlds.text.plan import Groups
 
 @dataclass(frozen=True)
 class GRPO:
-    prompts: int = 16  # prompts an iteration
-    group_size: int = 16  # answers a prompt
-    max_new_tokens: int | None = None  # longest answer; None for the task's own
-    learning_rate: float = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
-    epochs: int = 1  # passes over each batch of answers
-    minibatches: int = 1  # optimiser steps in each pass
-    micro_batch: int = 64  # answers that go through the model at once; never changes the loss
-    clip: float = 0.2  # the ratio's distance from 1 beyond which it is cut
-    beta: float = 0.0  # weight of the KL to the base policy
+    prompts: Count = 16  # prompts an iteration
+    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 1  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
+    beta: NonNegative = 0.0  # weight of the KL to the base policy
     normalize_std: bool = True  # divide advantages by the group's standard deviation
     reduce: Literal["sequence-mean", "token-mean"] = "sequence-mean"  # how tokens are weighted
-    max_grad_norm: float = 1.0  # L2
-
-    def __post_init__(self):
-        if self.group_size < 2:
-            raise ValueError(f"group_size {self.group_size}: a group needs at least 2 answers to compare")
+    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("grpo", family="rlvr", paper="arXiv:2402.03300", worlds=("text", "sequences"))

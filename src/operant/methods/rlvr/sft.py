@@ -6,18 +6,19 @@ Each token of a completion counts alike (the mean over tokens of the batch); pro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from operant.core.registry import method
+from operant.core.registry import Count, Positive, Range, method
 from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
 
 
 @dataclass(frozen=True)
 class SFT:
-    learning_rate: float = 2e-3  # Adam's, after a linear warm-up
-    warmup_steps: int = 50  # updates until the learning rate is reached
-    batch_size: int = 64  # demonstrations an update
-    max_grad_norm: float = 1.0  # L2
+    learning_rate: Positive = 2e-3  # Adam's, after a linear warm-up
+    warmup_steps: Annotated[int, Range(0)] = 50  # updates until the learning rate is reached
+    batch_size: Count = 64  # demonstrations an update
+    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("sft", name="Supervised fine-tuning", family="rlvr", paper="none", worlds=("text",), baseline=True)

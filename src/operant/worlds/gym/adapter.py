@@ -344,6 +344,9 @@ class VectorEnvironments:
         return into
 
 
+DRAW_EVERY = 4  # steps between two pictures
+
+
 def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], *, env_kwargs: dict | None = None) -> Environments:
     """Rows of an environment: the native version where there is one and nothing is changed in it, otherwise Gymnasium's.
 
@@ -371,7 +374,7 @@ def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequenc
 
 
 def render_episode(env: str | Callable[[], gymnasium.Env], act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
-    """Pictures of one episode, `[H, W, 3]` uint8 each, the first before the first step. Empty where the environment cannot draw on this machine.
+    """Pictures of one episode, one every `DRAW_EVERY` steps, `[H, W, 3]` uint8 each. Empty where the environment cannot draw on this machine.
 
     Args:
         env: a registered Gymnasium id (native ids are drawn by Gymnasium's original), or a callable that takes `render_mode`.
@@ -407,12 +410,13 @@ def render_episode(env: str | Callable[[], gymnasium.Env], act: Callable[[np.nda
                 frames = [drawn.render()]
             except Exception:  # noqa: BLE001 - each drawing library fails in its own way
                 return []
-            for _ in range(max_steps):
+            for t in range(1, max_steps + 1):
                 step = environments.step(act(observation))
                 # An episode that ended has restarted already: there is nothing of it left to draw.
                 if step.terminated[0] or step.truncated[0]:
                     break
-                frames.append(drawn.render())
+                if t % DRAW_EVERY == 0:
+                    frames.append(drawn.render())
                 observation = step.observation
             return [np.array(frame, np.uint8) for frame in frames]
         finally:

@@ -13,9 +13,7 @@ from operant.core.errors import BadInput, unknown
 from operant.core.random import Streams, derive_seed
 from operant.core.records import Evaluation
 from operant.nets.language import TokenPolicy
-from operant.worlds.text.models import load_model, make_model, make_tokenizer, save_policy
 from operant.worlds.text.plan import Groups
-from operant.worlds.text.source import TextSource, evaluate_policy
 from operant.worlds.text.tasks import TEXT_TASKS
 
 SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k
@@ -41,6 +39,10 @@ class TextWorld:
             raise unknown("text task", name, TEXT_TASKS)
         self.task = f"text:{name}"
         self.problems = TEXT_TASKS[name]()
+        try:
+            from operant.worlds.text.models import make_tokenizer
+        except ImportError as error:
+            raise BadInput(f"text:{name} needs transformers: pip install 'operant[language]'") from error
         self.tokenizer = make_tokenizer(self.problems.alphabet)
         self.longest = self.problems.longest_completion + 1  # with the end token
         self.base: Path | None = None
@@ -57,6 +59,8 @@ class TextWorld:
         return f"{self.task} {self.problems!r}"
 
     def policy(self, net: Any, streams: Streams) -> TokenPolicy:
+        from operant.worlds.text.models import load_model, make_model
+
         if self.base is not None:
             return TokenPolicy(load_model(self.base)[0])
         model = make_model(
@@ -69,7 +73,9 @@ class TextWorld:
         )
         return TokenPolicy(model)
 
-    def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> TextSource:
+    def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Any:
+        from operant.worlds.text.source import TextSource
+
         if not isinstance(plan, Groups):
             raise BadInput(f"{self.task} is sampled in groups of completions; this method's plan is {type(plan).__name__}")
         return TextSource(self.problems, self.tokenizer, plan, streams, self.problems.verifier)
@@ -92,17 +98,27 @@ class TextWorld:
 
     def count_correct(self, policy: TokenPolicy, split: str, problems: int, samples: int, seed: int = 0) -> np.ndarray:
         """How many of `samples` completions are right, for the first held-out problems of a split: `[P]`."""
-        held_out = self.problems.held_out(split, problems)
-        found = evaluate_policy(
-            policy, held_out, self.tokenizer, samples=samples, max_new_tokens=self.longest, seed=derive_seed(seed, "evaluation", split), verifier=self.problems.verifier
+        from operant.worlds.text.source import evaluate_policy
+
+        return evaluate_policy(
+            policy,
+            self.problems.held_out(split, problems),
+            self.tokenizer,
+            samples=samples,
+            max_new_tokens=self.longest,
+            seed=derive_seed(seed, "evaluation", split),
+            verifier=self.problems.verifier,
         )
-        return np.asarray(found, dtype=np.int64)
 
     def save_policy(self, policy: TokenPolicy, folder: Path) -> None:
         """Write the model and its tokenizer in the Hugging Face format."""
+        from operant.worlds.text.models import save_policy
+
         save_policy(folder, policy.model, self.tokenizer)
 
     def load_policy(self, folder: Path) -> TokenPolicy:
+        from operant.worlds.text.models import load_model
+
         return TokenPolicy(load_model(folder)[0])
 
 
