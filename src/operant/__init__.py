@@ -24,9 +24,14 @@ _HOMES = {
 __all__ = [*_HOMES]
 
 if TYPE_CHECKING:
-    from operant.core.errors import BadInput, OperantError, RunFailed
-    from operant.core.registry import method
-    from operant.loops.runner import Run, load, resume, train
+    from operant.core.errors import BadInput as BadInput
+    from operant.core.errors import OperantError as OperantError
+    from operant.core.errors import RunFailed as RunFailed
+    from operant.core.registry import method as method
+    from operant.loops.runner import Run as Run
+    from operant.loops.runner import load as load
+    from operant.loops.runner import resume as resume
+    from operant.loops.runner import train as train
 
 
 def __getattr__(name: str):

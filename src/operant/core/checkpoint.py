@@ -1,6 +1,7 @@
 """Checkpoints: a nested state as safetensors and JSON, written so that a half-written one is never taken for a whole one.
 
-A checkpoint is a directory `step-000001024` with `state.safetensors` (arrays), `state.json` (everything else, and where the arrays belong) and `manifest.json` (sizes and
+A checkpoint is a directory `step-000001024` with `state.safetensors` (arrays), `state.json` (everything else, and where the arrays belong) and
+`manifest.json` (sizes and
 SHA-256 of both). It is written under a temporary name, synced, and renamed; `last` is a link that is replaced in one step. Nothing is ever unpickled.
 """
 

@@ -1,7 +1,7 @@
 """Claims and their checks: `claims()` lists them, `run(key)` tests one, `recorded(key)` is what was measured.
 
-Each claim is a module `operant.evidence.<family>.<method>` with a function marked by `@claim`. The claim, its test bed, its baseline and its threshold stand in that file and are
-fixed before it is run. Results are files in `results/`, shipped with the package: the table of methods is made from them.
+Each claim is a module `operant.evidence.<family>.<method>` with a function marked by `@claim`. The claim, its test bed, its baseline and its threshold stand
+in that file and are fixed before it is run. Results are files in `results/`, shipped with the package: the table of methods is made from them.
 """
 
 from __future__ import annotations
@@ -111,5 +111,5 @@ def recorded(key: str) -> dict[str, Any] | None:
 
 
 def verdict(passed: list[bool]) -> str:
-    """"reproduced" where every part holds, "partly" where some do."""
+    """ "reproduced" where every part holds, "partly" where some do."""
     return "reproduced" if all(passed) else "partly" if any(passed) else "not reproduced"

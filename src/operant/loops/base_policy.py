@@ -25,7 +25,8 @@ class WarmUp:
 
     Attributes:
         seed: of weights and traces.
-        low, high: training stops when pass@1 on held-out problems lies between them; beyond `low` there is something to reinforce, below `high` something to gain.
+        low, high: training stops when pass@1 on held-out problems lies between them; beyond `low` there is something to reinforce, below `high` something to
+        gain.
         check_every: updates between two looks at pass@1.
     """
 

@@ -1,6 +1,7 @@
 """Credit: from a scored rollout to an advantage a step, `[S, N, T]`.
 
-A credit is any callable `(rollout) → [S, N, T]`. Its optional attribute `needs` names what the loop must compute first: "value" (then `rollout.extras` holds `value` and
+A credit is any callable `(rollout) → [S, N, T]`. Its optional attribute `needs` names what the loop must compute
+first: "value" (then `rollout.extras` holds `value` and
 `next_value`).
 """
 
@@ -27,9 +28,7 @@ class GAE:
 
     def __call__(self, rollout: Rollout) -> Tensor:
         extras = rollout.extras
-        return ops.gae(
-            rollout.reward, extras["value"], extras["next_value"], rollout.terminated, rollout.truncated, gamma=self.gamma, lam=self.lam
-        )
+        return ops.gae(rollout.reward, extras["value"], extras["next_value"], rollout.terminated, rollout.truncated, gamma=self.gamma, lam=self.lam)
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,8 @@ class Grouped:
     """One advantage a row, from the scores of the rows that share its group.
 
     Args:
-        advantage: `(score [G, K], mask [G, K]) → [G, K]`, an op or any plain callable; `mask` is False where a group has fewer members, or one whose scoring failed.
+        advantage: `(score [G, K], mask [G, K]) → [G, K]`, an op or any plain callable; `mask` is False where a group has fewer members, or one whose scoring
+        failed.
     """
 
     advantage: Callable[..., Tensor]

@@ -14,7 +14,7 @@ from operant import ops
 from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
 from operant.loops.learner import check_finite
-from operant.loops.terms import Term
+from operant.loops.terms import Term, all_needs, term_name
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class PairsLearner:
         self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
         self.optimizer = Adam([self.flat], learning_rate=method.learning_rate)
         self.demonstrations = world.demonstrations(method.batch_size, self.streams)
-        self.needs = frozenset().union(*(term.needs for term in method.terms))
+        self.needs = all_needs(method.terms)
 
     def iterate(self) -> dict[str, Tensor]:
         method = self.method
@@ -66,21 +66,26 @@ class PairsLearner:
             inputs, action, mask = self.demonstrations.draw()
             if method.warmup_steps:
                 self.optimizer.learning_rate = method.learning_rate * min(1.0, (self.step + 1) / method.warmup_steps)
-            weights = ops.step_weights(mask, method.reduce)
-            self.flat.zero_grad()
-            batch = {"mask": mask, **self.policy.replay(inputs, action, self.needs)}
-            losses = torch.stack([(weights * term(batch)).flatten(1).sum(1) for term in method.terms])
-            losses.sum().backward()
-            if method.max_grad_norm is not None:
-                self.flat.clip_grad_norm(method.max_grad_norm)
-            self.optimizer.step()
+            values.append(self.update(inputs, action, mask))
             self.step += 1
-            values.append(losses.detach())
             batches.append({f"inputs.{name}": x for name, x in inputs.items()} | {"action": action, "mask": mask})
         stacked = torch.stack(values).cpu()
-        names = [term.name for term in method.terms]
+        names = [term_name(term) for term in method.terms]
         check_finite(self, names, stacked, batches.__getitem__)
         return {f"loss/{name}": stacked[:, place].mean(0) for place, name in enumerate(names)}
+
+    def update(self, inputs: dict[str, Tensor], action: Tensor, mask: Tensor) -> Tensor:
+        """One optimiser step on one batch; each term's loss `[terms, S]`. No host read happens here."""
+        method = self.method
+        weights = ops.step_weights(mask, method.reduce)
+        self.flat.zero_grad()
+        batch = {"mask": mask, **self.policy.replay(inputs, action, self.needs)}
+        losses = torch.stack([(weights * term(batch)).flatten(1).sum(1) for term in method.terms])
+        losses.sum().backward()
+        if method.max_grad_norm is not None:
+            self.flat.clip_grad_norm(method.max_grad_norm)
+        self.optimizer.step()
+        return losses.detach()
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -17,7 +17,7 @@ from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
 from operant.core.records import Rollout, Status
 from operant.loops.learner import check_finite
-from operant.loops.terms import Term
+from operant.loops.terms import Term, all_needs, term_name
 
 RATIO_TOLERANCE = 1e-3  # largest |log ratio| before the first update on fresh data; float32 forward passes of different batch shapes differ by about 1e-5
 
@@ -75,7 +75,7 @@ class PolicyGradientLearner:
         self.optimizer = Adam([self.flat], learning_rate=method.learning_rate, eps=method.adam_eps)
         self.source = world.source(method.sample, self.streams, workers=method.workers)
         self.resume = self.source.resume
-        self.needs = frozenset().union(*(term.needs for term in method.terms))
+        self.needs = all_needs(method.terms)
         self._credit_needs = getattr(method.credit, "needs", frozenset())
         self.reference = None
         if "reference_log_prob" in self.needs:
@@ -178,12 +178,13 @@ class PolicyGradientLearner:
             norms.append(seen.pop("gradient_norm"))
             diagnostics = seen
         values = torch.stack(terms).cpu()
-        names = [term.name for term in method.terms]
+        names = [term_name(term) for term in method.terms]
         check_finite(self, names, values, lambda update: cut(indices[update]))
         worst = first_log_ratio.abs().max().item()
         if not worst <= RATIO_TOLERANCE:
             raise RunFailed(
-                f"the ratio before the first update is not 1: |log ratio| reaches {worst:.3g} at step {self.step}; the policy that is trained is not the one that acted"
+                f"the ratio before the first update is not 1: |log ratio| reaches {worst:.3g} at step {self.step}; "
+                "the policy that is trained is not the one that acted"
             )
         metrics = {f"loss/{name}": values[:, place].mean(0) for place, name in enumerate(names)}
         metrics["gradient_norm"] = torch.stack(norms).mean(0).cpu()

@@ -118,7 +118,6 @@ class Run:
         evaluation = _stack(found)
         return {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1]} | summary(evaluation)
 
-
     def draw_video(self) -> Path | None:
         """One episode of the first seed's policy as an animation in `videos/`; None where the environment cannot draw."""
         config = self.config
@@ -184,7 +183,9 @@ def train(
         RunFailed: the run stopped itself.
         Interrupted: SIGINT or SIGTERM; the state is saved.
     """
-    config, world, spine = plan(method, task, seeds=seeds, seed=seed, steps=steps, device=device, threads=threads, every=every, episodes=episodes, hyperparameters=hyperparameters)
+    config, world, spine = plan(
+        method, task, seeds=seeds, seed=seed, steps=steps, device=device, threads=threads, every=every, episodes=episodes, hyperparameters=hyperparameters
+    )
     config |= {"keep": max(2, keep), "track": list(track)}
     trackers = make_trackers(track)  # a missing package is told before anything is written
     if out is None:
@@ -375,7 +376,8 @@ class _Runner:
         columns = {name: value.double().tolist() for name, value in metrics.items()}
         elapsed = round(self.seconds["training"], 3)
         rows = [
-            {"step": learner.step, "seed": seed, "seconds": elapsed} | {name: values[place] for name, values in columns.items() if values[place] == values[place]}
+            {"step": learner.step, "seed": seed, "seconds": elapsed}
+            | {name: values[place] for name, values in columns.items() if values[place] == values[place]}
             for place, seed in enumerate(seeds)
         ]
         self.directory.append("metrics.jsonl", rows)
@@ -425,7 +427,9 @@ class _Runner:
             self.finished.append(found)
         describe = getattr(getattr(learner, "source", None), "describe", None)
         if describe is not None and learner.rollout is not None:
-            self.directory.append("completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in describe(learner.rollout, _telling_rows(learner.rollout))])
+            self.directory.append(
+                "completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in describe(learner.rollout, _telling_rows(learner.rollout))]
+            )
 
     def _checkpoint(self, learner: Learner) -> None:
         self.seconds["total"] += time.perf_counter() - self._began

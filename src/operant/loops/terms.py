@@ -1,12 +1,14 @@
 """Objective terms of the policy-gradient and pairs loops: one number a step, to be minimised.
 
-A term is a callable `(batch) → [S, …]` with a `name` and the set `needs` of what `policy.replay` (or the reference policy) must compute for it. It never normalises:
-the reducer owns every denominator. `batch` holds, by name: log_prob (new), old_log_prob, advantage, mask, and what was asked for: entropy, value, old_value, return,
-reference_log_prob, logits.
+A term is a callable `(batch) → [S, …]` with a `name` and the set `needs` of what `policy.replay` (or the reference policy) must compute for it; a plain
+function is called by its own name and needs nothing more. It never normalises:
+the reducer owns every denominator. `batch` holds, by name: log_prob (new), old_log_prob, advantage, mask, and what was asked for: entropy, value, old_value,
+return, reference_log_prob, logits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -22,6 +24,16 @@ class Term(Protocol):
     needs: frozenset[str]
 
     def __call__(self, batch: Batch) -> Tensor: ...
+
+
+def term_name(term: Term) -> str:
+    """How logs and errors call a term."""
+    return getattr(term, "name", None) or getattr(term, "__name__", type(term).__name__)
+
+
+def all_needs(terms: Iterable[Term]) -> frozenset[str]:
+    """The union of what terms need."""
+    return frozenset().union(*(getattr(term, "needs", frozenset()) for term in terms))
 
 
 @dataclass(frozen=True)

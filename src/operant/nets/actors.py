@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from operant.core.random import Streams
-from operant.nets.distributions import Gaussian, SquashedGaussian, distribution_for
-from operant.nets.layers import MLP, Initialize, orthogonal, uniform_fan_in
+from operant.nets.distributions import Categorical, Gaussian, SquashedGaussian, distribution_for
+from operant.nets.layers import MLP, Towers, orthogonal
 from operant.nets.normalize import RunningNormalizer
 
 
@@ -21,51 +21,38 @@ class Actor(nn.Module):
     """From observations to an action distribution.
 
     Args:
-        observation_size: D.
-        space: the action space (Discrete or Box).
-        streams: where initial weights come from (stream "initialize/actor").
-        hidden: widths of the hidden layers.
-        squash: a Gaussian through tanh onto the bounds of the space; otherwise a Gaussian in the space's units.
-        log_std: "free" (one learned number an action, not a function of the state), "state" (the network puts it out), or "none" where actions are discrete.
+        distribution: of actions.
+        net: from observations to the distribution's parameters, or to its mean alone where the standard deviation is free.
+        seeds: S.
+        log_std: "state" (the network puts it out), or "free": one learned number an action, not a function of the state.
+            Without meaning where actions are discrete.
         log_std_bounds: the log standard deviation is clamped to this range.
-        normalize: hold a running normaliser of observations, through which `forward` puts them.
-        tanh_mean: bound the mean of an unsquashed Gaussian to the action space by tanh (IQL's actor).
+        normalizer: of observations.
+        tanh_mean: bound the mean of an unsquashed Gaussian to the action space by tanh.
     """
 
     def __init__(
         self,
-        observation_size: int,
-        space: gymnasium.Space,
-        streams: Streams,
+        distribution: Categorical | Gaussian | SquashedGaussian,
+        net: nn.Module,
+        seeds: int,
         *,
-        hidden: Sequence[int],
-        activation: str = "relu",
-        squash: bool = False,
-        log_std: Literal["free", "state"] = "free",
-        log_std_initial: float = 0.0,
+        log_std: Literal["free", "state"] = "state",
         log_std_bounds: tuple[float, float] = (-20.0, 2.0),
-        hidden_init: Initialize = uniform_fan_in,
-        last_init: Initialize | None = None,
-        normalize: bool = False,
+        normalizer: RunningNormalizer | None = None,
         tanh_mean: bool = False,
     ):
         super().__init__()
-        self.distribution = distribution_for(space, SquashedGaussian if squash else Gaussian)
-        seeds = len(streams.seeds)
-        discrete = self.distribution.discrete
+        self.distribution, self.net, self.seeds = distribution, net, seeds
         self.log_std_bounds = log_std_bounds
-        self.free_log_std = not discrete and log_std == "free"
-        self.tanh_mean = tanh_mean and not discrete
-        outputs = self.distribution.action_size if self.free_log_std else self.distribution.size
-        self.net = MLP(
-            [observation_size, *hidden, outputs], streams.torch_generators("initialize/actor"), activation=activation, hidden=hidden_init, last=last_init
-        )
+        self.free_log_std = not distribution.discrete and log_std == "free"
+        self.tanh_mean = tanh_mean and not distribution.discrete
         if self.free_log_std:
-            self.log_std = nn.Parameter(torch.full((seeds, 1, outputs), float(log_std_initial)))
+            self.log_std = nn.Parameter(torch.zeros(seeds, 1, distribution.action_size))
         if self.tanh_mean:
-            self.register_buffer("mean_center", torch.from_numpy((self.distribution.high + self.distribution.low) / 2).float(), persistent=False)
-            self.register_buffer("mean_scale", torch.from_numpy((self.distribution.high - self.distribution.low) / 2).float(), persistent=False)
-        self.normalizer = RunningNormalizer(seeds, observation_size) if normalize else None
+            self.register_buffer("mean_center", torch.from_numpy((distribution.high + distribution.low) / 2).float(), persistent=False)
+            self.register_buffer("mean_scale", torch.from_numpy((distribution.high - distribution.low) / 2).float(), persistent=False)
+        self.normalizer = normalizer
 
     @property
     def discrete(self) -> bool:
@@ -77,7 +64,9 @@ class Actor(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Distribution parameters `[S, …, size]` from normalised observations `[S, …, D]`."""
-        out = self.net(observation)
+        return self._distribution_parameters(self.net(observation))
+
+    def _distribution_parameters(self, out: Tensor) -> Tensor:
         if self.discrete:
             return out
         if self.free_log_std:
@@ -97,7 +86,9 @@ class Actor(nn.Module):
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
         """The replay contract: `inputs["observation"] [S, …, D]` (as the network sees them)."""
-        parameters = self(inputs["observation"])
+        return self._found(self(inputs["observation"]), action, needs)
+
+    def _found(self, parameters: Tensor, action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
         found = {"log_prob": self.distribution.log_prob(parameters, action)}
         if "entropy" in needs:
             found["entropy"] = self.distribution.entropy(parameters)
@@ -109,7 +100,9 @@ class Actor(nn.Module):
 class Critic(nn.Module):
     """An ensemble of value functions of any concatenated inputs: `[S, B, …] → [S, E, B]`."""
 
-    def __init__(self, inputs: int, streams: Streams, name: str, *, hidden: Sequence[int], ensemble: int = 2, activation: str = "relu", layer_norm: bool = False):
+    def __init__(
+        self, inputs: int, streams: Streams, name: str, *, hidden: Sequence[int], ensemble: int = 2, activation: str = "relu", layer_norm: bool = False
+    ):
         super().__init__()
         self.net = MLP([inputs, *hidden, 1], streams.torch_generators(f"initialize/{name}"), activation=activation, ensemble=ensemble, layer_norm=layer_norm)
 
@@ -117,33 +110,25 @@ class Critic(nn.Module):
         return self.net(torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0]).squeeze(-1)
 
 
-class ActorCritic(nn.Module):
-    """An actor and a state-value function, for policy gradients on observations."""
+class ActorCritic(Actor):
+    """An actor and a state-value function, for policy gradients on observations. Its `net` is a `Towers`."""
 
     unit = "step"  # a minibatch is made of single steps
 
-    def __init__(self, actor: Actor, critic: MLP | None):
-        super().__init__()
-        self.actor = actor
-        self.critic = critic
-
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
-        found = self.actor.replay(inputs, action, needs)
-        if "value" in needs:
-            found["value"] = self.value(inputs["observation"])
-        return found
+        if "value" not in needs:
+            return super().replay(inputs, action, needs)
+        out, value = self.net.both(inputs["observation"])
+        return self._found(self._distribution_parameters(out), action, needs) | {"value": value}
 
     def value(self, observation: Tensor) -> Tensor:
         """`[S, …]` from normalised observations `[S, …, D]`."""
-        return self.critic(observation).squeeze(-1)
+        return self.net.value(observation)
 
     @torch.no_grad()
     def values(self, rollout) -> tuple[Tensor, Tensor]:
         """V of each step's observation and of its true successor, `[S, N, T]` each."""
         return self.value(rollout.inputs["observation"]), self.value(rollout.extras["next_observation"])
-
-    def act(self, observation: Tensor) -> np.ndarray:
-        return self.actor.act(observation)
 
 
 @dataclass(frozen=True)
@@ -160,25 +145,19 @@ class ActorCriticNet:
     normalize: bool = False
 
     def build(self, observation_size: int, space: gymnasium.Space, streams: Streams) -> ActorCritic:
-        gain = 2**0.5
-        actor = Actor(
+        distribution = distribution_for(space)
+        towers = Towers(
             observation_size,
-            space,
-            streams,
-            hidden=self.hidden,
+            self.hidden,
+            distribution.size if distribution.discrete else distribution.action_size,
+            streams.torch_generators("initialize/towers"),
             activation=self.activation,
-            hidden_init=orthogonal(gain),
-            last_init=orthogonal(0.01),
-            normalize=self.normalize,
+            initialize=orthogonal(2**0.5),
+            actor_last=orthogonal(0.01),
+            critic_last=orthogonal(1.0),
         )
-        critic = MLP(
-            [observation_size, *self.hidden, 1],
-            streams.torch_generators("initialize/critic"),
-            activation=self.activation,
-            hidden=orthogonal(gain),
-            last=orthogonal(1.0),
-        )
-        return ActorCritic(actor, critic)
+        seeds = len(streams.seeds)
+        return ActorCritic(distribution, towers, seeds, log_std="free", normalizer=RunningNormalizer(seeds, observation_size) if self.normalize else None)
 
 
 @dataclass(frozen=True)
@@ -197,7 +176,11 @@ class CriticNet:
 
 @dataclass(frozen=True)
 class ActorNet:
-    """How to build an actor (see `Actor`)."""
+    """How to build an actor (see `Actor`).
+
+    Attributes:
+        squash: a Gaussian through tanh onto the bounds of the action space; otherwise a Gaussian in the space's own units.
+    """
 
     hidden: tuple[int, ...] = (256, 256)
     squash: bool = False
@@ -205,14 +188,8 @@ class ActorNet:
     log_std_bounds: tuple[float, float] = (-20.0, 2.0)
     tanh_mean: bool = False
 
-    def build(self, observation_size: int, space, streams: Streams) -> Actor:
-        return Actor(
-            observation_size,
-            space,
-            streams,
-            hidden=self.hidden,
-            squash=self.squash,
-            log_std=self.log_std,
-            log_std_bounds=self.log_std_bounds,
-            tanh_mean=self.tanh_mean,
-        )
+    def build(self, observation_size: int, space: gymnasium.Space, streams: Streams) -> Actor:
+        distribution = distribution_for(space, SquashedGaussian if self.squash else Gaussian)
+        outputs = distribution.size if distribution.discrete or self.log_std == "state" else distribution.action_size
+        net = MLP([observation_size, *self.hidden, outputs], streams.torch_generators("initialize/actor"))
+        return Actor(distribution, net, len(streams.seeds), log_std=self.log_std, log_std_bounds=self.log_std_bounds, tanh_mean=self.tanh_mean)

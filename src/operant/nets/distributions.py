@@ -1,7 +1,7 @@
 """Action distributions over the parameters that an actor puts out, in closed form and without validation.
 
-Each is a stateless object: `size` says how many numbers the actor must give an action, `noise` which draws `sample` turns into an action, so that draws are made
-once a rollout and the same action comes out wherever it is computed.
+Each is a stateless object: `size` says how many numbers the actor must give an action, `noise` which draws `sample` turns into an action, so that draws are
+made once a rollout and the same action comes out wherever it is computed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Matrix products of linear layers, by the faster of two libraries on a processor.
 
-PyTorch multiplies float32 matrices with MKL. On AMD processors oneDNN, which PyTorch itself calls for compiled models, is 1.5 to 2.4 times as fast on matrices from about
-256 × 23 × 256 on, and slower on small ones. Both compute in full float32; rounding differs in the last bits. Which one is used depends on shapes alone, so a run repeats bit for bit.
+PyTorch multiplies float32 matrices with MKL. On AMD processors oneDNN, which PyTorch itself calls for compiled models, is 1.5 to 2.4 times as fast on
+matrices from about
+256 × 23 × 256 on, and slower on small ones. Both compute in full float32; rounding differs in the last bits. Which one is used depends on shapes alone, so a
+run repeats bit for bit.
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ class Linear(nn.Module):
         ensemble: E members with weights of their own; None for a plain layer. The input is then `[S, B, in]` or `[S, E, B, in]`.
     """
 
-    def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator], initialize: Initialize = uniform_fan_in, *, ensemble: int | None = None):
+    def __init__(
+        self, inputs: int, outputs: int, generators: Sequence[torch.Generator], initialize: Initialize = uniform_fan_in, *, ensemble: int | None = None
+    ):
         super().__init__()
         self.ensemble = ensemble
         lead = (len(generators),) if ensemble is None else (len(generators), ensemble)
@@ -82,6 +84,7 @@ class MLP(nn.Module):
         hidden, last: how hidden and last layers are initialised.
         ensemble: as in `Linear`; the output then has shape `[S, E, B, out]`.
         layer_norm: normalise each hidden layer before its activation.
+        activate_last: the last layer is a hidden one too.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class MLP(nn.Module):
         last: Initialize | None = None,
         ensemble: int | None = None,
         layer_norm: bool = False,
+        activate_last: bool = False,
     ):
         super().__init__()
         self.activation = ACTIVATIONS[activation]
@@ -102,11 +106,67 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(
             Linear(a, b, generators, (last or hidden) if index == len(pairs) - 1 else hidden, ensemble=ensemble) for index, (a, b) in enumerate(pairs)
         )
+        self._activated = len(pairs) if activate_last else len(pairs) - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:
+        for index, layer in enumerate(self.layers):
             x = layer(x)
-            if self.layer_norm:
-                x = nn.functional.layer_norm(x, x.shape[-1:])
-            x = self.activation(x)
-        return self.layers[-1](x)
+            if index < self._activated:
+                x = self._activate(x)
+        return x
+
+    def member(self, x: Tensor, index: int) -> Tensor:
+        """One member of the ensemble alone: `[S, …, in] → [S, …, out]`."""
+        shape = x.shape
+        x = x.flatten(1, -2) if x.ndim > 3 else x
+        for place, layer in enumerate(self.layers):
+            x = batched_linear(x, layer.weight[:, index], layer.bias[:, index])
+            if place < self._activated:
+                x = self._activate(x)
+        return x if len(shape) == 3 else x.view(*shape[:-1], -1)
+
+    def _activate(self, x: Tensor) -> Tensor:
+        return self.activation(nn.functional.layer_norm(x, x.shape[-1:]) if self.layer_norm else x)
+
+
+class Towers(nn.Module):
+    """An actor's and a critic's network of equal widths, side by side: their hidden layers are one ensemble of two, so that an update runs half as many
+    operations.
+
+    Args:
+        inputs, hidden: width of the input and of the hidden layers.
+        outputs: width of the actor's output; the critic's is 1.
+        actor_last, critic_last: how the output layers are initialised.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        generators: Sequence[torch.Generator],
+        *,
+        activation: str,
+        initialize: Initialize,
+        actor_last: Initialize,
+        critic_last: Initialize,
+    ):
+        super().__init__()
+        self.trunk = MLP([inputs, *hidden], generators, activation=activation, hidden=initialize, ensemble=2, activate_last=True)
+        self.actor_head = Linear(hidden[-1], outputs, generators, actor_last)
+        self.critic_head = Linear(hidden[-1], 1, generators, critic_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The actor's output `[S, …, outputs]`."""
+        return self.actor_head(self.trunk.member(x, 0))
+
+    def value(self, x: Tensor) -> Tensor:
+        """The critic's output `[S, …]`."""
+        return self.critic_head(self.trunk.member(x, 1)).squeeze(-1)
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(actor's output, critic's output) in one pass."""
+        lead = x.shape[1:-1]
+        h = self.trunk(x.flatten(1, -2) if x.ndim > 3 else x)
+        actor, critic = self.actor_head(h[:, 0]), self.critic_head(h[:, 1])
+        return actor.unflatten(1, lead) if len(lead) > 1 else actor, critic.view(x.shape[0], *lead)

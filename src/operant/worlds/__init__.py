@@ -1,8 +1,9 @@
 """Where experience comes from: `make_world("scheme:name")` gives the world of a task.
 
-A world has `kind` ("gym", "data", "text", "sequences"), `task` (its whole name), `stacked` (whether seeds share one learner) and builds, for a loop, what that loop asks for:
-`policy(net, streams)`, `source(plan, streams, workers)`, `replay(plan, actor, streams, total_steps)`, `transitions(device)`, `demonstrations(batch_size, streams)`, and
-`evaluate(policy, seeds, …)`. A world that cannot give one of these says so in one line.
+A world has `kind` ("gym", "data", "text", "sequences"), `task` (its whole name), `stacked` (whether seeds share one
+learner) and builds, for a loop, what that loop asks for:
+`policy(net, streams)`, `source(plan, streams, workers)`, `replay(plan, actor, streams, total_steps)`, `transitions(device)`, `demonstrations(batch_size,
+streams)`, and `evaluate(policy, seeds, …)`. A world that cannot give one of these says so in one line.
 """
 
 from __future__ import annotations

@@ -33,5 +33,9 @@ def check(folder: Path) -> Finding:
 
     peer = sb3_ppo_scores("HalfCheetah-v5", steps=300_000, seeds=5)
     passed = [cartpole["score"]["iqm"] >= CARTPOLE, cheetah["score"]["high"] >= peer["low"]]
-    figures = {"CartPole-v1": cartpole["score"] | {"steps": cartpole["steps"], "threshold": CARTPOLE}, "HalfCheetah-v5": cheetah["score"] | {"steps": cheetah["steps"]}, "peer": peer}
+    figures = {
+        "CartPole-v1": cartpole["score"] | {"steps": cartpole["steps"], "threshold": CARTPOLE},
+        "HalfCheetah-v5": cheetah["score"] | {"steps": cheetah["steps"]},
+        "peer": peer,
+    }
     return Finding(verdict(passed), figures, seeds=8)

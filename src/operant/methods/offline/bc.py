@@ -1,6 +1,7 @@
 """BC: behaviour cloning, the maximum likelihood of the data's actions. A baseline: it claims nothing beyond imitation.
 
-Source: Pomerleau 1991, "Efficient training of artificial neural networks for autonomous navigation". The actor is the one of IQL, so that a comparison differs in the loss alone.
+Source: Pomerleau 1991, "Efficient training of artificial neural networks for autonomous navigation". The actor
+is the one of IQL, so that a comparison differs in the loss alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """PPO: many epochs of minibatch updates on fresh experience, kept near the policy that acted by clipping the likelihood ratio.
 
 Paper: Schulman et al. 2017, arXiv:1707.06347; the objective is eq. 9 with the clipped surrogate of eq. 7, the advantage is GAE (arXiv:1506.02438, eq. 16).
-Departures from the paper and from the authors' code: advantages are normalised over the rollout rather than over each minibatch, so that the loss does not depend on how a
-batch is cut; the value loss is not clipped; one learning rate, constant unless `anneal`. Adam's epsilon is 1e-5, as in the authors' code. Time limits bootstrap.
+Departures from the paper and from the authors' code: advantages are normalised over the rollout rather than over each minibatch, so that the loss does not
+depend on how a
+batch is cut; the value loss is not clipped; one learning rate, constant unless `anneal`. Adam's epsilon is 1e-5, as in the authors' code. Time limits
+bootstrap.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """SAC (2018): off-policy actor-critic that maximises return and entropy, with the temperature tuned to a target entropy.
 
 Paper: Haarnoja et al. 2018, arXiv:1812.05905: soft target eq. 2 and 3 with twin critics (section 6), policy loss eq. 7, temperature eq. 18.
-Departures: log alpha is optimised rather than alpha, as in the authors' code; actor, critics and temperature take one joint step on the weights before the update
+Departures: log alpha is optimised rather than alpha, as in the authors' code; actor, critics and temperature take one joint step on the weights before the
+update
 (the authors' code too computes every gradient first). The critic's loss is the mean squared error of each head, summed over the heads. Truncation bootstraps.
 """
 

@@ -1,8 +1,8 @@
 """GRPO: policy gradient whose baseline is the mean reward of the other answers to the same prompt; no critic.
 
 Paper: Shao et al. 2024, arXiv:2402.03300: objective eq. 3, advantage section 4.1.2, KL in the loss by the k3 estimator (eq. 4).
-Settled on: the mean over each answer's tokens, then over answers, as in eq. 3; the standard deviation is the sample's (K − 1), as in TRL; beta is 0 by default, as in TRL
-and most later work (the paper has 0.04), so that no reference model is kept. An answer whose scoring failed leaves its group.
+Settled on: the mean over each answer's tokens, then over answers, as in eq. 3; the standard deviation is the sample's (K − 1), as in TRL; beta is 0 by
+default, as in TRL and most later work (the paper has 0.04), so that no reference model is kept. An answer whose scoring failed leaves its group.
 """
 
 from __future__ import annotations

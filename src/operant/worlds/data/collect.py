@@ -5,8 +5,8 @@ knows the maze walks towards the next cell of a shortest path at full speed, wit
 navigate: an episode of 1000 steps (giant: 2000) from a random free cell, towards a random corner, crossing or dead end, and towards the next one on arrival.
 stitch: an episode of 200 steps from a random free cell to a cell four steps away, where it stays.
 
-Where it departs: every random number comes from a generator of the seed (OGBench draws from NumPy's global one); the action that is stored, in float32, is the one
-that was taken; the last row of an episode keeps its outcome, so nothing is dropped on loading.
+Where it departs: every random number comes from a generator of the seed (OGBench draws from NumPy's global one); the action that is stored, in float32, is
+the one that was taken; the last row of an episode keeps its outcome, so nothing is dropped on loading.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ _PROTOCOLS = {
 TASKS = tuple(
     name.removesuffix("-v0") + suffix for name in _PROTOCOLS for suffix in ("-v0", "-singletask-v0", *(f"-singletask-task{task}-v0" for task in range(1, 6)))
 )
-"""Every name that `load_task` takes behind `ogbench:`. Without "singletask" the data have goals but no reward; `-singletask-v0` is OGBench's default task, 1."""
+"""Every name that `load_task` takes behind `ogbench:`. Without "singletask" the data have goals but no reward; `-singletask-v0` is OGBench's default task,
+1."""
 
 
 # -------------------------------------------------------------------------------------------------------- environments
@@ -63,9 +64,10 @@ TASKS = tuple(
 class OGBenchEnvironment(gymnasium.Wrapper):
     """An OGBench environment that is a function of its seed.
 
-    OGBench draws tasks, start and goal noise and teleports from NumPy's global generator. Here each environment brings its own one for the time of a call, seeded
-    by `reset(seed=…)`, so that neither other code nor another environment moves its draws. Actions are clipped to the action space, as OGBench's evaluation does
-    (the environment itself takes any action, and a larger one moves the point further).
+    OGBench draws tasks, start and goal noise and teleports from NumPy's global generator. Here each environment brings its own one for the time of a call,
+    seeded
+    by `reset(seed=…)`, so that neither other code nor another environment moves its draws. Actions are clipped to the action space, as OGBench's evaluation
+    does (the environment itself takes any action, and a larger one moves the point further).
     """
 
     def __init__(self, env: gymnasium.Env):
@@ -254,7 +256,8 @@ def load_task(name: str, *, steps: int | None = None, seed: int | None = None) -
     """An offline task by name: its data and the environment to evaluate in.
 
     Args:
-        name: `ogbench:NAME` (NAME one of `TASKS`; the prefix may be left out), `data:PATH` (any format that `load` reads) or `minari:ID` (the local Minari cache).
+        name: `ogbench:NAME` (NAME one of `TASKS`; the prefix may be left out), `data:PATH` (any format that `load` reads) or `minari:ID` (the local Minari
+        cache).
         steps, seed: for `ogbench:`, which of the cached data sets; by default the longest, and of these the one with the lowest seed.
 
     Returns:

@@ -130,7 +130,8 @@ class Dataset:
         Returns:
             "transitions", "episodes", "terminated" (rows), "return_mean", "return_std" (population), "return_min", "return_max" over episodes, "action_low" and
             "action_high" (lists of length A, of the data) or "action_counts" (how often each discrete action was taken), and "coverage" in (0, 1]: the share of
-            visited cells of a grid of 20 cells a side over the two observation dimensions that vary most (one, where there is only one), between their extremes.
+            visited cells of a grid of 20 cells a side over the two observation dimensions that vary most (one, where there is only one), between their
+            extremes.
         """
         returns = self.returns
         said: dict = {

@@ -1,7 +1,7 @@
 """Data sets on disk: OGBench and Operant npz, D4RL-style and Minari HDF5, and a dict of arrays.
 
-The layout is told by the content, not by the file's name. Nothing is unpickled, and nothing is loaded from a file that has a fault: the message names the file, the
-key and the row.
+The layout is told by the content, not by the file's name. Nothing is unpickled, and nothing is loaded from a file that has a fault: the message names the
+file, the key and the row.
 
 Sources of the layouts: OGBench (arXiv:2410.20092; `ogbench.load_dataset` drops the last row of each trajectory, which has no next observation), D4RL
 (arXiv:2004.07219), Minari (minari.farama.org, data sets of `data_format` hdf5).

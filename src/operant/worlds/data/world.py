@@ -39,7 +39,10 @@ class DataWorld:
         self.environment = GymWorld(self._factory)
         self.action_space = self.environment.action_space
         if self.environment.observation_size != self.observation_size:
-            raise BadInput(f"{task} has observations of size {self.observation_size}, its environment {self.info['environment']} of size {self.environment.observation_size}")
+            raise BadInput(
+                f"{task} has observations of size {self.observation_size}, "
+                f"its environment {self.info['environment']} of size {self.environment.observation_size}"
+            )
 
     def fingerprint(self) -> str:
         return f"{self.task} {self.dataset.content_hash()}"
@@ -62,7 +65,12 @@ class DataWorld:
     def _store(self, device: torch.device) -> Transitions:
         data = self.dataset
         store = Transitions(1, data.size, self.observation_size, 0 if data.discrete else data.action.shape[1], device)
-        store.add(*(torch.from_numpy(array).unsqueeze(0) for array in (data.observation, data.action, data.reward, data.next_observation, data.terminated, data.truncated)))
+        store.add(
+            *(
+                torch.from_numpy(array).unsqueeze(0)
+                for array in (data.observation, data.action, data.reward, data.next_observation, data.terminated, data.truncated)
+            )
+        )
         return store
 
     def demonstrations(self, batch_size: int, streams: Streams) -> Demonstrations:

@@ -344,9 +344,6 @@ class VectorEnvironments:
         return into
 
 
-DRAW_EVERY = 4  # steps between two pictures
-
-
 def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], *, env_kwargs: dict | None = None) -> Environments:
     """Rows of an environment: the native version where there is one and nothing is changed in it, otherwise Gymnasium's.
 
@@ -366,15 +363,16 @@ def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequenc
     make, name = _maker(env, kwargs)
     if not isinstance(env, str):
         made = make()
-        vectorized = isinstance(made, gymnasium.vector.VectorEnv)
-        made.close()
-        if vectorized:
+        if isinstance(made, gymnasium.vector.VectorEnv):
+            made.close()
             return VectorEnvironments(_called(env, name, kwargs | {"num_envs": len(row_seeds)}), row_seeds, name)
     return GymnasiumEnvironments(make, row_seeds, name)
 
 
-def render_episode(env: str | Callable[[], gymnasium.Env], act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
-    """Pictures of one episode, one every `DRAW_EVERY` steps, `[H, W, 3]` uint8 each. Empty where the environment cannot draw on this machine.
+def render_episode(
+    env: str | Callable[[], gymnasium.Env], act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int, every: int = 1
+) -> list[np.ndarray]:
+    """Pictures of one episode, one every `every` steps, `[H, W, 3]` uint8 each. Empty where the environment cannot draw on this machine.
 
     Args:
         env: a registered Gymnasium id (native ids are drawn by Gymnasium's original), or a callable that takes `render_mode`.
@@ -415,7 +413,7 @@ def render_episode(env: str | Callable[[], gymnasium.Env], act: Callable[[np.nda
                 # An episode that ended has restarted already: there is nothing of it left to draw.
                 if step.terminated[0] or step.truncated[0]:
                     break
-                if t % DRAW_EVERY == 0:
+                if t % every == 0:
                     frames.append(drawn.render())
                 observation = step.observation
             return [np.array(frame, np.uint8) for frame in frames]

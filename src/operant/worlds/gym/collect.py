@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from operant.core.random import Streams, derive_seed
 from operant.core.records import Rollout, Status
@@ -91,7 +91,8 @@ def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, 
 class Collector:
     """The source of policy-gradient experience on environments: `length` steps of every row, through episode ends.
 
-    Normalisers of observations (in the actor) and rewards (here) stand still within a chunk and take it in afterwards, so that a chunk does not depend on who collects it.
+    Normalisers of observations (in the actor) and rewards (here) stand still within a chunk and take it in afterwards, so that a chunk does not depend on
+    who collects it.
 
     Args:
         make: environments from row seeds.
@@ -125,23 +126,22 @@ class Collector:
         """Environment steps of one seed in one `sample`."""
         return self.plan.environments * self.plan.length
 
-    def sample(self, policy: nn.Module, version: int) -> Rollout:
-        actor: Actor = policy.actor
+    def sample(self, policy: Actor, version: int) -> Rollout:
         seeds, rows, length = len(self.streams.seeds), self.plan.environments, self.plan.length
-        noise = actor.distribution.noise(self.streams, "action", length, rows)
+        noise = policy.distribution.noise(self.streams, "action", length, rows)
         if self._observation is None:
             self._observation = self._environments.reset()
         if self.workers > 1:
-            chunk = self._environments.collect(actor, noise.cpu(), length, self.observation_size)
+            chunk = self._environments.collect(policy, noise.cpu(), length, self.observation_size)
             self._observation = self._environments.observation
         else:
-            chunk = Chunk(length, seeds, rows, self.observation_size, actor)
-            self._observation = fill(chunk, self._environments, actor, noise, self._observation)
-        return self._rollout(chunk, actor, version)
+            chunk = Chunk(length, seeds, rows, self.observation_size, policy)
+            self._observation = fill(chunk, self._environments, policy, noise, self._observation)
+        return self._rollout(chunk, policy, version)
 
     def _rollout(self, chunk: Chunk, actor: Actor, version: int) -> Rollout:
         device = self.streams.device
-        seeds, rows, length = len(self.streams.seeds), self.plan.environments, self.plan.length
+        seeds, rows = len(self.streams.seeds), self.plan.environments
 
         def rows_first(x: Tensor) -> Tensor:  # [T, S, N, …] -> [S, N, T, …]
             return x.permute(1, 2, 0, *range(3, x.ndim)).to(device)

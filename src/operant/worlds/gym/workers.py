@@ -1,7 +1,7 @@
 """Workers: one process a core, each with its own environments and its own view of the policy, that hand back whole chunks through shared memory.
 
-A worker gets some of the seeds, or some of the rows of every seed where there are fewer seeds than workers. Draws are made by the trainer, so the actions of a row do not depend on
-who steps it; the number of workers can change the last bits of a matrix product, and is therefore part of a run's configuration.
+A worker gets some of the seeds, or some of the rows of every seed where there are fewer seeds than workers. Draws are made by the trainer, so the actions of
+a row do not depend on who steps it; the number of workers can change the last bits of a matrix product, and is therefore part of a run's configuration.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class WorkerEnvironments:
 
     def _died(self, place: int) -> RunFailed:
         self._workers[place].join(1)
-        return RunFailed(f"environment worker {place + 1} of {len(self._workers)} ended by itself (exit code {self._workers[place].exitcode}); the last checkpoint is whole")
+        return RunFailed(
+            f"environment worker {place + 1} of {len(self._workers)} ended by itself (exit code {self._workers[place].exitcode}); the last checkpoint is whole"
+        )
 
     def _joined(self, parts: list[np.ndarray]) -> np.ndarray:
         whole = np.zeros((self._seeds, self._rows, parts[0].shape[-1]), np.float32)
@@ -125,7 +127,7 @@ def _narrow(actor: Actor, seeds: slice) -> Actor:
     originals = dict(actor.named_parameters()) | dict(actor.named_buffers())
     for name, tensor in [*part.named_parameters(), *part.named_buffers()]:
         original = originals[name].data
-        tensor.data = original[seeds] if original.ndim and original.shape[0] == len(actor.net.layers[0].weight) else original
+        tensor.data = original[seeds] if original.ndim and original.shape[0] == actor.seeds else original
     return part
 
 

@@ -87,8 +87,8 @@ class GymWorld:
         return RandomPolicy(self.action_space)
 
     def render(self, act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
-        """Frames of one episode; none where the environment cannot draw."""
-        return render_episode(self.environment, act, seed, max_steps)
+        """Every fourth frame of one episode; none where the environment cannot draw."""
+        return render_episode(self.environment, act, seed, max_steps, every=4)
 
 
 class RandomPolicy:

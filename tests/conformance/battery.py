@@ -1,0 +1,159 @@
+"""The cases of the battery: every registered method in every kind of world that it trains in, with sizes that make an iteration take milliseconds.
+
+A method that is registered later is covered without a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from operant.core.records import Rollout
+from operant.core.registry import Method, configure, get_method, methods
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.value_learning import ValueLearning
+from operant.worlds import make_world
+
+TASKS = {
+    "gym": {"discrete": "gym:CartPole-v1", "continuous": "gym:Pendulum-v1"},
+    "data": {"continuous": "ogbench:pointmaze-medium-navigate-singletask-v0"},
+    "text": {"tokens": "text:arithmetic"},
+    "sequences": {"tokens": "sequences:target"},
+}
+SMALL = {
+    "hidden": (16, 16),
+    "environments": 2,
+    "rollout_length": 16,
+    "epochs": 2,
+    "minibatches": 2,
+    "batch_size": 16,
+    "learning_starts": 16,
+    "capacity": 1_000,
+    "prompts": 4,
+    "group_size": 4,
+    "micro_batch": 3,
+    "workers": 1,
+    "warmup_steps": 3,
+}
+TOTAL = 100_000  # steps of a run that no test finishes
+
+
+@dataclass(frozen=True)
+class Case:
+    key: str
+    task: str
+
+    @property
+    def kind(self) -> str:
+        scheme = self.task.partition(":")[0]
+        return "data" if scheme == "ogbench" else scheme
+
+    @property
+    def entry(self) -> Method:
+        return get_method(self.key)
+
+    def values(self, **others: Any) -> dict[str, Any]:
+        """Small hyper-parameters, of those that the method has."""
+        return {item.name: value for item in fields(self.entry.hyperparameters) if (value := (SMALL | others).get(item.name)) is not None}
+
+    def spine(self, **others: Any) -> Any:
+        return self.entry.build(configure(self.key, self.values(**others)))
+
+    def world(self) -> Any:
+        world = make_world(self.task)
+        if self.kind == "text":
+            from operant.loops.base_policy import ensure_base_policy
+
+            ensure_base_policy(world, lambda message: None)
+        return world
+
+    def learner(self, seeds: tuple[int, ...] | None = None, *, spine: Any = None, world: Any = None, total: int = TOTAL) -> Any:
+        """A fresh learner: two stacked seeds where the world stacks them, one otherwise."""
+        world = world if world is not None else self.world()
+        seeds = seeds if seeds is not None else (0, 1) if world.stacked else (0,)
+        return shorten(spine if spine is not None else self.spine()).learner(world, seeds, total, torch.device("cpu"))
+
+
+def shorten(spine: Any) -> Any:
+    """The same spine with few updates between two looks at the metrics (supervised and offline loops have 100 otherwise)."""
+    from dataclasses import replace
+
+    return replace(spine, updates_per_iteration=24 if getattr(spine, "online", None) else 6) if hasattr(spine, "updates_per_iteration") else spine
+
+
+@cache
+def cases() -> list[Case]:
+    """Every method with every kind of task."""
+    found = []
+    for key, entry in methods().items():
+        for kind in entry.worlds:
+            found += [Case(key, task) for actions, task in TASKS[kind].items() if actions == "tokens" or actions in entry.actions]
+    return found
+
+
+def learning(case: Case) -> bool:
+    """Whether the method learns at all."""
+    return not (case.entry.baseline and case.entry.spine == "fixed policy")
+
+
+def is_policy_gradient(case: Case) -> bool:
+    return issubclass(spine_class(case), PolicyGradient)
+
+
+def is_value_learning(case: Case) -> bool:
+    return issubclass(spine_class(case), ValueLearning)
+
+
+def spine_class(case: Case) -> type:
+    return type(case.spine())
+
+
+def parametrize(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
+    """Parametrise a test over the cases that meet all conditions."""
+    chosen = [case for case in cases() if all(condition(case) for condition in conditions)]
+    return pytest.mark.parametrize("case", chosen, ids=[f"{case.key}-{case.task}" for case in chosen])
+
+
+def everything(batch: dict[str, torch.Tensor], count: int) -> torch.Tensor:
+    """The index `[S, count]` of all units of a batch, in order."""
+    return torch.arange(count).expand(len(batch["mask"]), -1)
+
+
+def credited(learner: Any) -> Rollout:
+    """A rollout with its scores and advantages, as the loop makes it before an update."""
+    rollout = learner.source.score(learner.source.sample(learner.policy, learner.version))
+    learner._assign_credit(rollout)
+    return rollout
+
+
+class OneStep(gymnasium.Env):
+    """Episodes of one step that end as `ending` says. The reward is highest for the action that the observation (−1 or 1) asks for.
+
+    Discrete: 1 for action 0 at −1 and for action 1 at 1, else 0. Continuous: minus the squared distance of the action from half the observation.
+    """
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, *, discrete: bool, ending: str = "terminated"):
+        self.action_space = gymnasium.spaces.Discrete(2) if discrete else gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+        self.discrete, self.ending = discrete, ending
+        self.side = 1.0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.side = float(self.np_random.choice([-1.0, 1.0]))
+        return self.seen(), {}
+
+    def seen(self) -> np.ndarray:
+        return np.array([self.side], np.float32)
+
+    def step(self, action):
+        reward = float(action == (self.side > 0)) if self.discrete else -float((np.asarray(action).item() - self.side / 2) ** 2)
+        return self.seen(), reward, self.ending == "terminated", self.ending == "truncated", {}

@@ -1,0 +1,104 @@
+"""Every method learns something small: one-step episodes, a data set whose actions stray around the best one, one right sequence in 27, the character 7."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from battery import Case, OneStep, is_policy_gradient, learning, parametrize
+
+from operant.worlds import make_world
+from operant.worlds.data.dataset import Dataset
+from operant.worlds.data.formats import save_npz
+from operant.worlds.gym.world import GymWorld
+from operant.worlds.text.tasks import Arithmetic
+
+FAST = {"learning_rate": 1e-2, "minibatches": 2, "epochs": 4, "entropy_coefficient": 0.0}
+
+
+def scored(learner, episodes: int = 32) -> float:
+    return float(learner.world.evaluate(learner.policy, len(learner.seeds), episodes=episodes).values.mean())
+
+
+@parametrize(learning, lambda case: case.kind == "gym")
+def test_learns_what_to_do_on_each_side(case: Case):
+    discrete = case.task == "gym:CartPole-v1"
+    world = GymWorld(partial(OneStep, discrete=discrete))
+    learner = case.learner(spine=case.spine(**FAST, rollout_length=64, batch_size=64, learning_starts=128, updates_per_step=1.0), world=world)
+    while learner.step < (4_096 if is_policy_gradient(case) else 768):
+        learner.iterate()
+    # half of the answers are right by chance, and −0.25 is what action 0 gets everywhere
+    assert scored(learner) > (0.95 if discrete else -0.05)
+
+
+@pytest.fixture(scope="session")
+def straying(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A task of logged one-step episodes: the action is the best one and noise of deviation 0.3."""
+    name = "OperantTestOneStep-v0"
+    if name not in gymnasium.registry:
+        gymnasium.register(name, entry_point=partial(OneStep, discrete=False))
+    rng = np.random.default_rng(0)
+    side = rng.choice([-1.0, 1.0], 1_000)
+    action = np.clip(side / 2 + rng.normal(0, 0.3, 1_000), -1, 1)
+    column = side[:, None].astype(np.float32)
+    data = Dataset(
+        column, action[:, None].astype(np.float32), column, (-((action - side / 2) ** 2)).astype(np.float32), np.ones(1_000, bool), np.zeros(1_000, bool),
+        {"environment": name, "reward": "environment", "action_low": [-1.0], "action_high": [1.0]},
+    )  # fmt: skip
+    return f"data:{save_npz(data, tmp_path_factory.mktemp('data') / 'straying.npz')}"
+
+
+@parametrize(learning, lambda case: case.kind == "data")
+def test_learns_the_best_action_of_the_data(case: Case, straying: str):
+    learner = case.learner(spine=case.spine(learning_rate=1e-2, batch_size=128), world=make_world(straying))
+    before = scored(learner)
+    assert before < -0.1
+    while learner.step < 300:
+        learner.iterate()
+    assert scored(learner) > -0.02
+
+
+@parametrize(learning, is_policy_gradient, lambda case: case.kind == "sequences")
+def test_finds_the_right_sequence(case: Case):
+    learner = case.learner(spine=case.spine(learning_rate=0.1, prompts=4, group_size=32))
+    assert scored(learner) == pytest.approx(1 / 27)
+    for _ in range(60):
+        learner.iterate()
+    assert scored(learner) > 0.8
+
+
+class Sevens:
+    """The share of an answer's first ten characters that are a 7."""
+
+    trusted = True
+
+    def score(self, problem, completion: str) -> float:
+        return completion[:10].count("7") / 10
+
+
+@dataclass(frozen=True)
+class SevensTask(Arithmetic):
+    verifier = Sevens()
+
+
+@parametrize(learning, is_policy_gradient, lambda case: case.kind == "text")
+def test_learns_to_write_what_is_rewarded(case: Case):
+    world = case.world()
+    world.problems = SevensTask()
+    learner = case.learner(spine=case.spine(learning_rate=1e-2, prompts=4, group_size=8, micro_batch=0), world=world)
+    rewards = torch.stack([learner.iterate()["reward"] for _ in range(25)])
+    assert rewards[:2].mean() < 0.2
+    assert rewards[-3:].mean() > 0.6
+
+
+@parametrize(learning, lambda case: case.kind == "text" and not is_policy_gradient(case))
+def test_lowers_the_loss(case: Case, tmp_path: Path):
+    world = make_world("text:arithmetic")  # fresh weights
+    learner = case.learner(spine=case.spine(learning_rate=1e-2, batch_size=32), world=world)
+    losses = [learner.iterate()["loss/negative_log_likelihood"].item() for _ in range(5)]
+    assert losses[-1] < 0.75 * losses[0] and losses[0] > 2

@@ -1,0 +1,296 @@
+"""What every update keeps to: masked steps count for nothing, a failed verifier is no score, the host is never asked, and compiled code computes the same."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import torch
+from battery import Case, credited, everything, is_policy_gradient, is_value_learning, learning, parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from operant.core.checkpoint import first_difference
+from operant.core.errors import RunFailed
+from operant.core.records import Status
+from operant.loops.pairs import Pairs
+from operant.loops.policy_gradient import RATIO_TOLERANCE, PolicyGradientLearner, _RowCutter, _StepCutter
+from operant.loops.value_learning import Step, ValueLearner
+
+
+def is_pairs(case: Case) -> bool:
+    return isinstance(case.spine(), Pairs)
+
+
+def whole_batch(learner: PolicyGradientLearner, fields: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """All of a rollout as one minibatch."""
+    cut = _StepCutter(fields) if learner.policy.unit == "step" else _RowCutter(fields)
+    return cut(everything(fields, cut.units))
+
+
+def gradient(learner: PolicyGradientLearner, fields: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradient of one update and its largest |log ratio|; the optimiser must stand still."""
+    assert learner.optimizer.learning_rate == 0
+    log_ratio = learner._step(whole_batch(learner, fields), first=True, last=False, whole=False)[1]
+    return learner.flat.grad.clone(), log_ratio
+
+
+# ------------------------------------------------------------------------------------------------------------------------------------------ masks
+
+
+@parametrize(is_policy_gradient)
+def test_masked_steps_do_not_reach_the_gradient(case: Case):
+    learner = case.learner()
+    learner.optimizer.learning_rate = 0.0
+    rollout = credited(learner)
+    generator = torch.Generator().manual_seed(0)
+    keep = torch.rand(rollout.mask.shape, generator=generator) < 0.7
+    keep[:, 0, 0] = True
+    rollout.mask = rollout.mask & (keep if learner.policy.unit == "step" else keep[..., :1])  # rows of tokens are masked whole, steps one by one
+    rollout.extras["advantage"] = torch.randn(rollout.mask.shape, generator=generator, dtype=rollout.log_prob.dtype)
+    fields = learner._fields(rollout)
+    expected, log_ratio = gradient(learner, fields)
+    assert expected.abs().max() > 0
+
+    def corrupt(where: torch.Tensor) -> dict[str, torch.Tensor]:
+        corrupted = {}
+        for name, value in fields.items():
+            if name == "mask" or value.shape[: where.ndim] != where.shape or not value.is_floating_point():
+                corrupted[name] = value
+                continue
+            noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+            corrupted[name] = torch.where(where.view(*where.shape, *[1] * (value.ndim - where.ndim)), value + noise, value)
+        return corrupted
+
+    found, found_ratio = gradient(learner, corrupt(~rollout.mask))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert torch.equal(found_ratio, log_ratio)
+    assert not torch.allclose(gradient(learner, corrupt(rollout.mask))[0], expected)
+
+
+@parametrize(is_policy_gradient, lambda case: case.kind == "text")
+def test_tokens_behind_the_end_do_not_reach_the_gradient(case: Case):
+    learner = case.learner(spine=case.spine(micro_batch=0))
+    learner.optimizer.learning_rate = 0.0
+    fields = learner._fields(credited(learner))
+    fields["advantage"] = fields["mask"] * torch.randn(fields["mask"].shape, generator=torch.Generator().manual_seed(0))
+    expected, _ = gradient(learner, fields)
+    tokens = fields["inputs.tokens"]
+    padding = torch.arange(tokens.shape[-1]) >= fields["inputs.length"].unsqueeze(-1)
+    assert padding.any() and (~fields["mask"]).any() and expected.abs().max() > 0
+    fields["inputs.tokens"] = torch.where(padding, 7, tokens)
+    fields["action"] = torch.where(fields["mask"], fields["action"], 7)
+    torch.testing.assert_close(gradient(learner, fields)[0], expected, rtol=1e-5, atol=1e-8)
+
+
+@parametrize(is_pairs)
+def test_masked_demonstrations_do_not_reach_the_gradient(case: Case):
+    def trained(corrupt: bool) -> torch.Tensor:
+        learner = case.learner()
+        learner.optimizer.learning_rate = 0.0
+        inputs, action, mask = learner.demonstrations.draw()
+        mask = mask.clone()
+        mask[:, ::3] = False
+        if corrupt:
+            off = ~mask if action.ndim == mask.ndim else ~mask.unsqueeze(-1)
+            action = torch.where(off, torch.full_like(action, 1), action)
+        learner.update(inputs, action, mask)
+        return learner.flat.grad.clone()
+
+    assert trained(False).abs().max() > 0
+    torch.testing.assert_close(trained(True), trained(False), rtol=0, atol=0)
+
+
+@parametrize(is_policy_gradient, lambda case: case.kind in ("text", "sequences"))
+def test_a_row_whose_scoring_failed_counts_for_nothing(case: Case):
+    """Whatever stands in its reward: the update is the same. With its real status it is another one."""
+
+    def updated(reward: float, status: Status) -> dict:
+        learner = case.learner()
+        score = learner.source.score
+
+        def failing(rollout):
+            rollout = score(rollout)
+            rollout.reward[:, 1] = reward * (rollout.terminated | rollout.truncated)[:, 1]
+            rollout.status[:, 1] = int(status)
+            return rollout
+
+        learner.source.score = failing
+        metrics = learner.iterate()
+        if status:
+            assert metrics[f"score/{status.name.lower()}"].tolist() == pytest.approx([1 / learner.rollout.mask.shape[1]] * len(learner.seeds))
+        return dict(learner.policy.state_dict())
+
+    expected = updated(0.0, Status.TIMEOUT)
+    for status in (Status.TIMEOUT, Status.CRASHED, Status.MALFORMED):
+        assert first_difference(updated(1e6, status), expected) is None
+    assert first_difference(updated(1e6, Status.OK), expected) is not None
+
+
+# ------------------------------------------------------------------------------------------------------------------------------------------ ratio
+
+
+@parametrize(is_policy_gradient)
+def test_a_policy_that_is_not_the_one_that_acted_is_found_out(case: Case, monkeypatch: pytest.MonkeyPatch):
+    learner = case.learner()
+    replay = learner.policy.replay
+    learner.iterate()
+
+    def shifted(inputs, action, needs=()):
+        found = replay(inputs, action, needs)
+        return found | {"log_prob": found["log_prob"] + 2 * RATIO_TOLERANCE * torch.is_grad_enabled()}  # while it is trained, not while it acts
+
+    monkeypatch.setattr(learner.policy, "replay", shifted)
+    with pytest.raises(RunFailed, match=r"the ratio before the first update is not 1: \|log ratio\| reaches 0.002") as told:
+        learner.iterate()
+    assert "\n" not in str(told.value)
+
+
+@parametrize(is_policy_gradient)
+def test_a_rollout_of_other_weights_is_refused(case: Case):
+    learner = case.learner()
+    learner.iterate()
+    sample = learner.source.sample
+    learner.source.sample = lambda policy, version: sample(policy, version - 1)
+    with pytest.raises(RunFailed, match="a rollout of weights' version 0 reached the update of version 1"):
+        learner.iterate()
+
+
+# -------------------------------------------------------------------------------------------------------------------------------------- host reads
+
+
+class _HostReads(TorchDispatchMode):
+    """Counts the operators whose result the host must wait for."""
+
+    OPERATORS = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::masked_select", "aten::_unique2"}
+
+    def __init__(self):
+        super().__init__()
+        self.found: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function._schema.name
+        by_mask = name in ("aten::index", "aten::index_put_") and any(index is not None and index.dtype == torch.bool for index in args[1])
+        if name in self.OPERATORS or by_mask:
+            self.found[name] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def host_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """What within the block would wait for a device."""
+    with _HostReads() as mode, monkeypatch.context() as patch:
+        for name in ("tolist", "numpy", "cpu", "__array__"):
+            original = getattr(torch.Tensor, name)
+
+            def counted(self, *args, name=name, original=original, **kwargs):
+                mode.found[name] += 1
+                return original(self, *args, **kwargs)
+
+            patch.setattr(torch.Tensor, name, counted)
+        yield mode.found
+
+
+def test_host_reads_are_seen(monkeypatch: pytest.MonkeyPatch):
+    x = torch.ones(3)
+    reads = (lambda: x.sum().item(), lambda: bool(x.any()), lambda: x[x > 0], lambda: x.nonzero(), lambda: x.tolist(), lambda: x.cpu(), lambda: float(x[0]))
+    for read in reads:
+        with host_reads(monkeypatch) as found:
+            read()
+        assert found.total() == 1, found
+    with host_reads(monkeypatch) as found:
+        torch.where(x > 0, x, 0).sum().clamp(min=1)
+    assert not found
+
+
+@parametrize(learning)
+def test_no_host_read_in_an_update(case: Case, monkeypatch: pytest.MonkeyPatch):
+    learner = case.learner()
+    allowed: Counter[str] = Counter()
+    if isinstance(learner, ValueLearner):
+        learner.iterate()
+        with host_reads(monkeypatch) as found:
+            learner.update()
+    elif isinstance(learner, PolicyGradientLearner):
+        fields = learner._fields(credited(learner))
+        batch = whole_batch(learner, fields)
+        passes = len(list(learner._micro_rows(batch["mask"])))
+        with host_reads(monkeypatch) as found:
+            for first, last in ((True, False), (False, True)):
+                learner._step(batch, first=first, last=last, whole=False)
+        passes *= 2
+    else:
+        inputs, action, mask = learner.demonstrations.draw()
+        passes = 1
+        with host_reads(monkeypatch) as found:
+            learner.update(inputs, action, mask)
+    if case.kind == "text":
+        # A replay reads the longest row and lists the steps that exist, so that its forward pass is as small as its rows allow; transformers reads whether
+        # they are packed. Three waits a forward pass of a language model.
+        allowed = Counter({"aten::_local_scalar_dense": 2 * passes, "aten::nonzero": passes})
+    assert found == allowed
+
+
+# --------------------------------------------------------------------------------------------------------------------------------------- compiled
+
+
+def close(compiled: dict[str, torch.Tensor], eager: dict[str, torch.Tensor]) -> None:
+    assert compiled.keys() == eager.keys()
+    for name, value in eager.items():
+        torch.testing.assert_close(compiled[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@parametrize(learning, lambda case: case.kind in ("gym", "data"))
+def test_compiled_replay_equals_eager(case: Case):
+    learner = case.learner()
+    torch.compiler.reset()
+    if isinstance(learner, ValueLearner):
+        learner.iterate()
+        batch = learner.draw()
+        inputs, action = {"observation": batch.observation}, batch.action
+        policy, flat, needs = learner.actor, learner._actor_flat, frozenset({"logits"})
+    elif isinstance(learner, PolicyGradientLearner):
+        batch = whole_batch(learner, learner._fields(credited(learner)))
+        inputs, action = {"observation": batch["inputs.observation"]}, batch["action"]
+        policy, flat, needs = learner.policy, learner.flat, learner.needs | {"entropy"}
+    else:
+        inputs, action, _ = learner.demonstrations.draw()
+        policy, flat, needs = learner.policy, learner.flat, learner.needs | {"entropy"}
+
+    def replayed(replay) -> dict[str, torch.Tensor]:
+        flat.zero_grad()
+        found = replay(inputs, action, needs)
+        sum(value.square().mean() for value in found.values()).backward()
+        return {name: value.detach() for name, value in found.items()} | {"gradient": flat.grad.clone()}
+
+    close(replayed(torch.compile(policy.replay, backend="aot_eager")), replayed(policy.replay))
+
+
+def test_code_that_inductor_generates_equals_eager():
+    """One forward pass through the compiler that a user would take; the others stop before code is generated, which takes a hundred times as long."""
+    learner = Case("ppo", "gym:CartPole-v1").learner()
+    torch.compiler.reset()
+    batch = whole_batch(learner, learner._fields(credited(learner)))
+    inputs, action = {"observation": batch["inputs.observation"]}, batch["action"]
+    with torch.no_grad():
+        close(torch.compile(learner.policy.replay)(inputs, action, learner.needs), learner.policy.replay(inputs, action, learner.needs))
+
+
+@parametrize(is_value_learning)
+def test_compiled_losses_equal_eager(case: Case):
+    learner = case.learner()
+    torch.compiler.reset()
+    learner.iterate()
+    method, drawn = learner.method, learner.draw()
+    before = learner.streams.state_dict()
+
+    def losses(compile) -> dict[str, torch.Tensor]:
+        learner.streams.load_state_dict(before)
+        step = Step(learner, drawn)
+        with torch.no_grad():
+            target = compile(method.target)(step)
+        found = compile(method.critic_loss)(step, target) | compile(method.extract)(step)
+        return {name: value.detach() for name, value in found.items()} | {"target": target}
+
+    close(losses(lambda function: torch.compile(function, backend="aot_eager")), losses(lambda function: function))

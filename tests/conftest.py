@@ -1,0 +1,63 @@
+"""What tests of several folders share: a cache of their own with a small point-maze data set and a small language model as the base policy."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
+
+
+@pytest.fixture(scope="session")
+def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache directory, named by OPERANT_CACHE as long as the session lasts: 2,000 steps of the point maze, and a base policy of `text:arithmetic`.
+
+    The base policy is a small model that knows the form of an answer and guesses its digits: about one answer in ten is right. It has the name that a warmed-up
+    one would have, so that processes which the tests start find it too.
+    """
+    from operant.loops import base_policy
+    from operant.loops.pairs import Pairs
+    from operant.loops.terms import NegativeLogLikelihood
+    from operant.nets.language import TokenPolicy
+    from operant.worlds import make_world
+    from operant.worlds.data.collect import make_dataset
+    from operant.worlds.text.models import make_model
+
+    def formed(world, recipe, folder: Path, content: dict, say) -> None:
+        folder.mkdir(parents=True)
+        tokenizer = world.tokenizer
+        ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+        world.save_policy(TokenPolicy(make_model("llama", len(tokenizer), 0, width=32, layers=1, heads=2, positions=64, **ends)), folder)
+        world.base = folder
+        pairs = Pairs(terms=[NegativeLogLikelihood()], batch_size=32, learning_rate=1e-2, updates_per_iteration=80)
+        learner = pairs.learner(world, [0], 80, torch.device("cpu"))
+        learner.iterate()
+        assert world.count_correct(learner.policy, "operands", 64, 8).mean() / 8 > 0.04
+        world.save_policy(learner.policy, folder)
+        (folder / "base.json").write_text(json.dumps(content))
+
+    cache = tmp_path_factory.mktemp("cache")
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPERANT_CACHE", str(cache))
+        patch.setattr(base_policy, "_make", formed)
+        torch.set_num_threads(1)
+        make_dataset(MAZE, steps=2_000, seed=0)
+        base_policy.ensure_base_policy(make_world("text:arithmetic"), lambda message: None)
+        yield cache
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def process_environment(small_cache: Path) -> dict[str, str]:
+    """The environment of a process that runs the package under test on one thread, with the small cache."""
+    import operant
+
+    source = str(Path(operant.__file__).parents[1])
+    path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "OPERANT_CACHE": str(small_cache)}

@@ -1,0 +1,105 @@
+"""Killed at twenty random moments (start-up, training, evaluation, the writing of checkpoints): the run goes on and ends in the bits of one that never
+stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from operant.cli.main import main
+
+MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
+SMALL = ("--hidden", "16,16")
+RUNS = {
+    "ppo": ("gym:CartPole-v1", 960, "--every", 64, "--seeds", 2, "--environments", 2, "--rollout-length", 16, *SMALL),
+    "sac-v2": ("gym:Pendulum-v1", 1_200, "--every", 200, "--learning-starts", 100, "--batch-size", 32, *SMALL),
+    "iql": (MAZE, 1_200, "--every", 300, "--seeds", 2, "--batch-size", 32, *SMALL),
+    "bc": (MAZE, 1_500, "--every", 300, "--seeds", 2, "--batch-size", 32, *SMALL),
+    "sft": ("text:arithmetic", 75, "--every", 25, "--seeds", 2, "--batch-size", 4),
+    "grpo": ("text:arithmetic", 9, "--every", 2, "--seeds", 2, "--prompts", 4, "--group-size", 4),
+}
+KILLS = {"ppo": 4, "sac-v2": 4, "iql": 3, "bc": 3, "sft": 3, "grpo": 3}
+
+
+def words(method: str, out: Path) -> list[str]:
+    task, steps, *rest = RUNS[method]
+    return [str(word) for word in ("train", method, "--task", task, "--steps", steps, "--threads", 1, "--episodes", 1, "--out", out, *rest)]
+
+
+def rows(run: Path) -> int:
+    try:
+        return (run / "metrics.jsonl").read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def next_words(method: str, run: Path) -> list[str]:
+    """What a person types after a kill: train again where there is no run yet, else resume."""
+    if (run / "run.json").exists():
+        return ["resume", str(run)]
+    return words(method, run)
+
+
+@pytest.mark.parametrize("method", RUNS)
+def test_a_killed_run_ends_in_the_same_bits(method: str, start, process_environment, tmp_path: Path):
+    assert sum(KILLS.values()) == 20
+    rng = random.Random(f"killed {method}")
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    child = start(*words(method, whole))
+    assert child.wait() == 0, child.said
+    total = rows(whole)
+
+    # The first process has a whole start-up of its own, in which it may die.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "operant", *words(method, run)], env=process_environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    time.sleep(rng.uniform(0.2, 4.0))
+    process.kill()
+    process.wait()
+    moments = sorted(rng.uniform(0, 1) for _ in range(KILLS[method] - 1))
+    killed = 1
+    for moment in moments:
+        child = start(*next_words(method, run))
+        deadline = time.monotonic() + 60
+        while rows(run) < moment * total and (run / "result.json").exists() is False and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.05))
+        child.send(signal.SIGKILL)
+        killed += child.wait() == -signal.SIGKILL
+    assert killed > len(moments) / 2  # a run that ends before its last moment is no failure, but most must be hit
+    child = start(*next_words(method, run))
+    assert child.wait() == 0, child.said
+    assert main(["diff", str(whole), str(run)]) == 0
+    assert rows(run) == total
+    for log in ("evaluations.jsonl", "completions.jsonl"):
+        assert (run / log).exists() == (whole / log).exists()
+        if (run / log).exists():
+            assert (run / log).read_text() == (whole / log).read_text()
+    # nothing half-written is left
+    assert sorted(os.listdir(run / "checkpoints")) == sorted(os.listdir(whole / "checkpoints"))
+    assert [path.name for path in (run / "policies").rglob(".*")] == []
+
+
+def test_a_terminated_run_saves_its_state_and_says_how_to_go_on(start, tmp_path: Path):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert start(*words("sac-v2", whole)).wait() == 0
+    child = start(*words("sac-v2", run), "--json")
+    while rows(run) < 5:
+        time.sleep(0.001)
+    child.send(signal.SIGTERM)
+    assert child.wait() == 130
+    last = child.said.splitlines()[-2]
+    assert last.startswith("operant: error: stopped at step ") and last.endswith(f"operant resume {run}")
+    step = int(last.split()[5])
+    assert (run / "checkpoints" / "last").resolve().name == f"step-{step:012d}" and step % 200
+    assert start("resume", run).wait() == 0
+    assert main(["diff", str(whole), str(run)]) == 0
+    shutil.rmtree(run)
