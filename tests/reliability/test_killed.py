@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,8 +22,8 @@ RUNS = {
     "sac-v2": ("gym:Pendulum-v1", 1_200, "--every", 200, "--learning-starts", 100, "--batch-size", 32, *SMALL),
     "iql": (MAZE, 1_200, "--every", 300, "--seeds", 2, "--batch-size", 32, *SMALL),
     "bc": (MAZE, 1_500, "--every", 300, "--seeds", 2, "--batch-size", 32, *SMALL),
-    "sft": ("text:arithmetic", 75, "--every", 25, "--seeds", 2, "--batch-size", 4),
-    "grpo": ("text:arithmetic", 9, "--every", 2, "--seeds", 2, "--prompts", 4, "--group-size", 4),
+    "sft": ("text:arithmetic", 100, "--every", 50, "--batch-size", 4),
+    "grpo": ("text:arithmetic", 6, "--every", 2, "--seeds", 2, "--prompts", 4, "--group-size", 4),
 }
 KILLS = {"ppo": 4, "sac-v2": 4, "iql": 3, "bc": 3, "sft": 3, "grpo": 3}
 
@@ -90,8 +89,8 @@ def test_a_killed_run_ends_in_the_same_bits(method: str, start, process_environm
 
 def test_a_terminated_run_saves_its_state_and_says_how_to_go_on(start, tmp_path: Path):
     whole, run = tmp_path / "whole", tmp_path / "run"
-    assert start(*words("sac-v2", whole)).wait() == 0
-    child = start(*words("sac-v2", run), "--json")
+    assert start(*words("sac-v2", whole), "--every", 1_000).wait() == 0
+    child = start(*words("sac-v2", run), "--every", 1_000, "--json")
     while rows(run) < 5:
         time.sleep(0.001)
     child.send(signal.SIGTERM)
@@ -99,7 +98,6 @@ def test_a_terminated_run_saves_its_state_and_says_how_to_go_on(start, tmp_path:
     last = child.said.splitlines()[-2]
     assert last.startswith("operant: error: stopped at step ") and last.endswith(f"operant resume {run}")
     step = int(last.split()[5])
-    assert (run / "checkpoints" / "last").resolve().name == f"step-{step:012d}" and step % 200
+    assert (run / "checkpoints" / "last").resolve().name == f"step-{step:012d}" and step < 1_000
     assert start("resume", run).wait() == 0
     assert main(["diff", str(whole), str(run)]) == 0
-    shutil.rmtree(run)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,6 +122,15 @@ class RunDirectory:
         for log, length in offsets.items():
             if (self.path / log).exists():
                 os.truncate(self.path / log, min(length, (self.path / log).stat().st_size))
+
+    def sweep(self) -> None:
+        """Remove what a killed writer left under a temporary name. Only for who holds the lock."""
+        for pattern in ("checkpoints/.writing-*", "checkpoints/.last-*", "policies/*/.seed-*", "videos/.*.gif", ".*.json", ".*.json.*", ".*.jsonl.*"):
+            for path in self.path.glob(pattern):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def write_result(self, result: dict[str, Any]) -> None:
         write_atomic(self.path / "result.json", json.dumps(result, indent=1))

@@ -312,6 +312,7 @@ class _Runner:
         return Run(self.directory)
 
     def _restore(self) -> dict | None:
+        self.directory.sweep()
         try:
             state, where, damaged = self.directory.checkpoints.load()
         except BadInput:

@@ -78,7 +78,8 @@ class KLToReference:
     """`coefficient` times a per-step estimate of KL(policy ‖ reference), in the loss.
 
     Args:
-        estimator: "k1", "k2" or "k3". On policy, the gradient of k1 in a loss is zero in the mean, that of k2 is the reverse KL's, that of k3 the forward KL's.
+        estimator: "k1", "k2" or "k3". On policy and token by token, the gradient of k1 in a loss is zero in the mean; that of k2 is the reverse KL's with the
+            distribution of prefixes held fixed, not the whole sequence's; that of k3 is the forward KL's in the same sense.
     """
 
     coefficient: float = 0.04

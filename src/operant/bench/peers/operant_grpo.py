@@ -1,4 +1,4 @@
-"""Our policy-gradient loop with GRPO's steps, on the same tiny Llama, prompts and reward as TRL's side. Prints {"steps", "seconds", "score"} as it does."""
+"""Our GRPO, on the same tiny Llama, prompts and reward as TRL's side. Prints {"steps", "seconds", "score"} as it does."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import time
 import numpy as np
 import torch
 
-from operant import ops
 from operant.bench.peers import tiny_llama
+from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
-from operant.loops.credit import Grouped
-from operant.loops.policy_gradient import PolicyGradient
-from operant.loops.terms import ClippedRatio
+from operant.core.registry import configure, get_method
 from operant.nets.language import TokenPolicy
-from operant.worlds.text.source import Groups, TextSource
+from operant.worlds.text.plan import Groups
+from operant.worlds.text.source import TextSource
 from operant.worlds.text.tasks import Problem
 from operant.worlds.text.verifiers import InProcess
 
@@ -47,14 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, required=True)
     given = parser.parse_args()
-    method = PolicyGradient(
-        sample=Groups(tiny_llama.PROMPTS, tiny_llama.GROUP, tiny_llama.NEW_TOKENS),
-        credit=Grouped(ops.group_normalized_advantage),
-        terms=[ClippedRatio()],
-        reduce="sequence-mean",
-        learning_rate=tiny_llama.LEARNING_RATE,
-        max_grad_norm=1.0,
-    )
+    keep_freed_memory()
+    sizes = {"prompts": tiny_llama.PROMPTS, "group_size": tiny_llama.GROUP, "max_new_tokens": tiny_llama.NEW_TOKENS}
+    method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": tiny_llama.LEARNING_RATE, "micro_batch": 32}))
     learner = method.learner(World(), [0], tiny_llama.WARM_UP_STEPS + given.steps, torch.device("cpu"))
     for _ in range(tiny_llama.WARM_UP_STEPS):
         learner.iterate()
