@@ -1,4 +1,4 @@
-"""What tests of several folders share: a cache of their own with a small point-maze data set and a small language model as the base policy."""
+"""What tests of several folders share: a cache with a small point-maze data set and a small language model as the base policy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
 
 
 @pytest.fixture(scope="session")
-def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache directory, named by OPERANT_CACHE as long as the session lasts: 2,000 steps of the point maze, and a base policy of `text:arithmetic`.
+def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory: 2,000 steps of the point maze, and a base policy of `text:arithmetic`. Tests in this process name it by `use_small_cache`.
 
     The base policy is a small model that knows the form of an answer and guesses its digits: about one answer in ten is right. It has the name that a warmed-up
     one would have, so that processes which the tests start find it too.
@@ -49,7 +49,17 @@ def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         torch.set_num_threads(1)
         make_dataset(MAZE, steps=2_000, seed=0)
         base_policy.ensure_base_policy(make_world("text:arithmetic"), lambda message: None)
-        yield cache
+    torch.set_num_threads(threads)
+    return cache
+
+
+@pytest.fixture
+def use_small_cache(small_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """OPERANT_CACHE names the small cache, and PyTorch takes one thread, as long as a test lasts."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OPERANT_CACHE", str(small_cache))
+    yield small_cache
     torch.set_num_threads(threads)
 
 

@@ -73,6 +73,15 @@ def write_atomic(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def disk_fault(error: OSError | SafetensorError) -> str | None:
+    """What is wrong with the disk that a file could not be written to, in words; None where the error is of another kind."""
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):  # safetensors hands over the text alone
+        return "no space is left on the disk"
+    if getattr(error, "errno", None) in (errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM):
+        return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
+    return None
+
+
 def save_state(directory: Path, state: Any, **manifest: Any) -> None:
     """Write one state to a new directory, atomically."""
     temporary = directory.with_name(f".writing-{directory.name}-{os.getpid()}")
@@ -91,9 +100,7 @@ def save_state(directory: Path, state: Any, **manifest: Any) -> None:
         _sync(directory.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        why = "no space is left on the disk" if full else str(error)
-        raise RunFailed(f"checkpoint {directory} could not be written: {why}; earlier checkpoints are untouched") from error
+        raise RunFailed(f"checkpoint {directory} could not be written: {disk_fault(error) or error}; earlier checkpoints are untouched") from error
 
 
 def load_state(directory: Path) -> Any:
@@ -107,7 +114,7 @@ def load_state(directory: Path) -> Any:
             if found != expected:
                 raise BadInput(f"checkpoint {directory} is damaged: {name} has {found['bytes']} bytes, sha256 {found['sha256'][:12]}, not as its manifest says")
         return join_state(json.loads((directory / "state.json").read_text()), load_file(directory / "state.safetensors"))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise BadInput(f"checkpoint {directory} cannot be read: {error}") from error
 
 

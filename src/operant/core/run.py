@@ -90,7 +90,11 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for writing. Raises `BadInput` when another process does. The lock dies with its process."""
-        with open(self.path / "lock", "a+") as file:
+        try:
+            file = open(self.path / "lock", "a+")
+        except OSError as error:
+            raise BadInput(f"cannot write to the run {self.path}: {error.strerror}") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

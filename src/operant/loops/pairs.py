@@ -14,7 +14,7 @@ from operant import ops
 from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
 from operant.loops.learner import check_finite
-from operant.loops.terms import Term, all_needs, term_name
+from operant.loops.terms import Term, all_needs, step_losses, term_name
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class PairsLearner:
         weights = ops.step_weights(mask, method.reduce)
         self.flat.zero_grad()
         batch = {"mask": mask, **self.policy.replay(inputs, action, self.needs)}
-        losses = torch.stack([(weights * term(batch)).flatten(1).sum(1) for term in method.terms])
+        losses = torch.stack([(weights * loss).flatten(1).sum(1) for loss in step_losses(method.terms, batch)])
         losses.sum().backward()
         if method.max_grad_norm is not None:
             self.flat.clip_grad_norm(method.max_grad_norm)

@@ -17,7 +17,7 @@ from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
 from operant.core.records import Rollout, Status
 from operant.loops.learner import check_finite
-from operant.loops.terms import Term, all_needs, term_name
+from operant.loops.terms import Term, all_needs, step_losses, term_name
 
 RATIO_TOLERANCE = 1e-3  # largest |log ratio| before the first update on fresh data; float32 forward passes of different batch shapes differ by about 1e-5
 
@@ -118,8 +118,9 @@ class PolicyGradientLearner:
             advantage = method.credit(rollout)
         except ValueError as error:
             raise RunFailed(f"credit {name}: {error}") from error
-        if advantage.shape != rollout.shape:
-            raise RunFailed(f"credit {name} gave advantages of shape {list(advantage.shape)}; the rollout has {list(rollout.shape)}")
+        if not isinstance(advantage, Tensor) or advantage.shape != rollout.shape:
+            found = f"advantages of shape {list(advantage.shape)}" if isinstance(advantage, Tensor) else type(advantage).__name__
+            raise RunFailed(f"credit {name} gave {found}; the rollout has {list(rollout.shape)}")
         if not torch.isfinite(advantage[rollout.mask]).all():
             raise RunFailed(f"credit {name} gave an advantage that is not finite at step {self.step}")
         if "value" in self.needs:
@@ -210,7 +211,7 @@ class PolicyGradientLearner:
             weight = (weights if isinstance(rows, slice) else weights[:, rows]).flatten(1)
             inputs = {name.removeprefix("inputs."): x for name, x in micro.items() if name.startswith("inputs.")}
             micro = micro | self.policy.replay(inputs, micro["action"], self.needs)
-            losses = torch.stack([torch.linalg.vecdot(weight, term(micro).flatten(1)) for term in method.terms])  # [terms, S]
+            losses = torch.stack([torch.linalg.vecdot(weight, loss.flatten(1)) for loss in step_losses(method.terms, micro)])  # [terms, S]
             losses.sum().backward()
             values.append(losses.detach())
             if first:

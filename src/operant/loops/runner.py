@@ -19,7 +19,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from operant.core.errors import BadInput, OperantError
+from operant.core.checkpoint import disk_fault
+from operant.core.errors import BadInput, OperantError, RunFailed
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
@@ -66,10 +67,10 @@ Listener = Callable[[Update], None]
 class Run:
     """A run on disk: what `operant.train` returns and `operant.load` opens."""
 
-    def __init__(self, directory: RunDirectory):
+    def __init__(self, directory: RunDirectory, world: Any = None):
         self.directory = directory
         self._policies: dict[tuple[str, int], Any] = {}
-        self._world = None
+        self._world = world
 
     @property
     def path(self) -> Path:
@@ -87,6 +88,8 @@ class Run:
     @property
     def world(self):
         if self._world is None:
+            if self.config.get("task_callable"):
+                raise BadInput(f"{self.path} trained on a Python callable ({self.config['task']}): open it with operant.resume(path, task=…)")
             self._world = make_world(self.config["task"])
         return self._world
 
@@ -260,7 +263,7 @@ def resume(path: str | Path, *, task: str | Callable | None = None, listener: Li
     directory = RunDirectory.open(path)
     config = directory.config
     if directory.result is not None:
-        return Run(directory)
+        return Run(directory, None if task is None else make_world(task))
     if config.get("not_resumable"):
         raise BadInput(f"{path} cannot be resumed: {config['not_resumable']}")
     if config.get("task_callable") and task is None:
@@ -295,21 +298,36 @@ class _Runner:
 
     def run(self, *, resume: bool) -> Run:
         with self.directory.locked(), self._signals():
-            keep_freed_memory()
-            torch.set_num_threads(self.config["threads"])
-            self._say("prepare", 0)
-            if self.world.kind == "text" and get_method(self.config["method"]).spine == "policy gradient":
-                ensure_base_policy(self.world, lambda message: self._say("prepare", 0, message=message))
-            state = self._restore() if resume else None
-            self._began = time.perf_counter()
-            while self.member < len(self.members):
-                self._train_member(state)
-                state = None
-                self.member += 1
-            self.directory.write_result(self._result())
-            for tracker in self.trackers:
-                tracker.close()
-        return Run(self.directory)
+            try:
+                self._work(resume)
+            except (OSError, SafetensorError) as error:
+                if (fault := disk_fault(error)) is None:
+                    raise
+                self.directory.sweep()
+                path = self.directory.path
+                raise RunFailed(f"{path} could not be written: {fault}; its checkpoints are untouched, go on with: operant resume {path}") from error
+        return Run(self.directory, self.world)
+
+    def _work(self, resume: bool) -> None:
+        keep_freed_memory()
+        torch.set_num_threads(self.config["threads"])
+        self._say("prepare", 0)
+        if self.world.kind == "text" and get_method(self.config["method"]).spine == "policy gradient":
+            ensure_base_policy(self.world, self._say_of_base_policy)
+        state = self._restore() if resume else None
+        self._began = time.perf_counter()
+        while self.member < len(self.members):
+            self._train_member(state)
+            state = None
+            self.member += 1
+        self.directory.write_result(self._result())
+        for tracker in self.trackers:
+            tracker.close()
+
+    def _say_of_base_policy(self, message: str) -> None:
+        self._say("prepare", 0, message=message)
+        if self._stop is not None:  # it may take minutes, and nothing of the run itself has begun
+            raise Interrupted(f"stopped while the base policy was made, which begins again with: operant resume {self.directory.path}")
 
     def _restore(self) -> dict | None:
         self.directory.sweep()

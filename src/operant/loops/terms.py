@@ -8,13 +8,14 @@ return, reference_log_prob, logits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
 
 from operant import ops
+from operant.core.errors import RunFailed
 
 Batch = dict[str, Tensor]
 
@@ -34,6 +35,22 @@ def term_name(term: Term) -> str:
 def all_needs(terms: Iterable[Term]) -> frozenset[str]:
     """The union of what terms need."""
     return frozenset().union(*(getattr(term, "needs", frozenset()) for term in terms))
+
+
+def step_losses(terms: Sequence[Term], batch: Batch) -> list[Tensor]:
+    """Each term's loss a step, of the mask's shape.
+
+    Raises:
+        RunFailed: a term gave something else.
+    """
+    losses = []
+    for term in terms:
+        loss = term(batch)
+        if not isinstance(loss, Tensor) or loss.shape != batch["mask"].shape:
+            found = f"of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"that is a {type(loss).__name__}"
+            raise RunFailed(f"term {term_name(term)} gave a loss {found}; the batch has {list(batch['mask'].shape)}: one loss a step")
+        losses.append(loss)
+    return losses
 
 
 @dataclass(frozen=True)

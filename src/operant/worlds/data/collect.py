@@ -4,6 +4,8 @@ The collector follows the protocol of OGBench (arXiv:2410.20092, appendix on dat
 knows the maze walks towards the next cell of a shortest path at full speed, with Gaussian noise of standard deviation 0.5 on the action.
 navigate: an episode of 1000 steps (giant: 2000) from a random free cell, towards a random corner, crossing or dead end, and towards the next one on arrival.
 stitch: an episode of 200 steps from a random free cell to a cell four steps away, where it stays.
+mixed (ours, not OGBench's): half of the steps as in navigate, half in demonstrations from the start of one of the five evaluation tasks, in turn, to its goal,
+which end ten steps after the arrival.
 
 Where it departs: every random number comes from a generator of the seed (OGBench draws from NumPy's global one); the action that is stored, in float32, is
 the one that was taken; the last row of an episode keeps its outcome, so nothing is dropped on loading.
@@ -36,20 +38,21 @@ COLLECTOR_VERSION = 1
 
 NOISE = 0.5  # standard deviation of the oracle's action noise; actions lie in [-1, 1]
 _STITCH_DISTANCE = 4  # cells from start to goal
+_STAY = 10  # steps at the goal that end a demonstration
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1))
 
 
 @dataclass(frozen=True)
 class _Protocol:
     environment: str  # OGBench's id of the goal-conditioned environment
-    kind: str  # "navigate" or "stitch"
+    kind: str  # "navigate", "stitch" or "mixed"
     episode_steps: int
 
 
 _PROTOCOLS = {
     f"pointmaze-{maze}-{kind}-v0": _Protocol(f"pointmaze-{maze}-v0", kind, 200 if kind == "stitch" else 2000 if maze == "giant" else 1000)
     for maze in ("medium", "large", "giant", "teleport")
-    for kind in ("navigate", "stitch")
+    for kind in ("navigate", "stitch", "mixed")
 }
 TASKS = tuple(
     name.removesuffix("-v0") + suffix for name in _PROTOCOLS for suffix in ("-v0", "-singletask-v0", *(f"-singletask-task{task}-v0" for task in range(1, 6)))
@@ -140,7 +143,7 @@ def make_dataset(name: str, *, steps: int, seed: int, out: str | Path | None = N
     """Collect a point-maze data set and write it as npz. The same name, steps and seed give the same bytes on the same versions.
 
     Args:
-        name: `pointmaze-{medium,large,giant,teleport}-{navigate,stitch}-v0`, with or without `ogbench:`; a single-task name makes the data that it relabels.
+        name: `pointmaze-{medium,large,giant,teleport}-{navigate,stitch,mixed}-v0`, with or without `ogbench:`; a single-task name makes the data that it relabels.
         steps: number of transitions, at least 1. The last episode is cut where they are reached.
         seed: at least 0.
         out: the file to write. By default `NAME-seedS-N.npz` in the cache's `data`, and a whole one of this collector that is already there is kept.
@@ -183,24 +186,33 @@ def collect(name: str, *, steps: int, seed: int, progress: Callable[[int, int], 
 
     observation, action, following = (np.zeros((steps, 2), dtype=np.float32) for _ in range(3))
     truncated = np.zeros(steps, dtype=bool)
-    done = 0
+    done = demonstrated = task = 0
     try:
         while done < steps:
-            start = free[generator.integers(len(free))]
-            candidates = vertices if protocol.kind == "navigate" else _cells_at(maze.maze_map, start, _STITCH_DISTANCE) or [start]
-            goal = candidates[generator.integers(len(candidates))]
+            demonstration = protocol.kind == "mixed" and demonstrated <= done / 2
+            if demonstration:
+                start, goal = (maze.task_infos[task % maze.num_tasks][cell] for cell in ("init_ij", "goal_ij"))
+                task += 1
+            else:
+                start = free[generator.integers(len(free))]
+                candidates = _cells_at(maze.maze_map, start, _STITCH_DISTANCE) or [start] if protocol.kind == "stitch" else vertices
+                goal = candidates[generator.integers(len(candidates))]
             state, _ = env.reset(seed=int(generator.integers(2**31)), options={"task_info": {"init_ij": start, "goal_ij": goal}})
-            cut = False
-            while not cut and done < steps:
+            cut, left = False, _STAY
+            while not cut and left and done < steps:
                 direction = subgoal() - maze.get_xy()
                 direction /= np.linalg.norm(direction) + 1e-6
                 chosen = np.clip(direction + generator.normal(0.0, NOISE, size=2), -1.0, 1.0).astype(np.float32)
                 observation[done], action[done] = state, chosen
                 state, _, _, cut, info = env.step(chosen)
                 following[done] = state
-                if info["success"] and protocol.kind == "navigate":
-                    maze.set_goal(goal_xy=near(vertices[generator.integers(len(vertices))]))
+                if info["success"]:
+                    if demonstration:
+                        left -= 1
+                    elif protocol.kind != "stitch":
+                        maze.set_goal(goal_xy=near(vertices[generator.integers(len(vertices))]))
                 done += 1
+                demonstrated += demonstration
             truncated[done - 1] = True
             if progress is not None:
                 progress(done, steps)
@@ -298,7 +310,7 @@ def _ogbench_task(name: str, steps: int | None, seed: int | None) -> tuple[Datas
     dataset = load(path)
     environment = _PROTOCOLS[base].environment
     if "singletask" in name:
-        environment = re.sub(r"-(navigate|stitch)-", "-", name)
+        environment = re.sub(r"-(navigate|stitch|mixed)-", "-", name)
         dataset = _relabel(dataset, environment)
     dataset.metadata["task"] = name
     info = {"name": f"ogbench:{name}", "path": str(path), "environment": environment, "score": "success", "reward": dataset.metadata["reward"]}
@@ -323,7 +335,7 @@ def _with_environment(dataset: Dataset, info: dict) -> tuple[Dataset, Callable[[
     if not isinstance(environment, str | None) or not isinstance(kwargs, dict):
         raise BadInput(f"{info['name']}: the metadata's environment must be an id and environment_kwargs an object")
     factory, score = None, "return"
-    ours = {task.environment for task in _PROTOCOLS.values()} | {re.sub(r"-(navigate|stitch)-", "-", task) for task in TASKS if "singletask" in task}
+    ours = {task.environment for task in _PROTOCOLS.values()} | {re.sub(r"-(navigate|stitch|mixed)-", "-", task) for task in TASKS if "singletask" in task}
     if environment in ours:
         factory, score = partial(make_environment, environment), "success"
     elif environment in gymnasium.registry:
