@@ -21,7 +21,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 demo: setup
-	$(BIN)/python -m operant demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
 
 bench-setup: setup
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'

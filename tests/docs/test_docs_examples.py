@@ -1,0 +1,149 @@
+"""What the pages show works: Python blocks run, shell lines parse, links lead somewhere, and nothing is left out of the pages that list things."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from operant.cli.main import COMMANDS, parse
+from operant.core import registry
+from operant.loops import runner
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TINY = {"gym": 1024, "data": 4, "text": 2, "sequences": 40}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    """The command lines of `operant` in a piece of shell, comments cut off."""
+    lines = (line.split("  #")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line.startswith("operant ")]
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_cache: Path) -> Path:
+    """An empty directory to run in, where every run without `steps` is short, and a registry that forgets what the examples add."""
+    from operant.worlds.text.tasks import TEXT_TASKS
+
+    registry.methods()
+    before = set(sys.modules)
+    monkeypatch.setattr(registry, "_methods", dict(registry._methods))
+    monkeypatch.setattr(runner, "DEFAULT_STEPS", TINY)
+    tasks = dict(TEXT_TASKS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    TEXT_TASKS.clear()
+    TEXT_TASKS.update(tasks)
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def run_blocks(page: str, folder: Path) -> None:
+    """Write each block that begins with the name of a file to that file, and run every block in the order of the page."""
+    for number, block in enumerate(blocks(ROOT / page, "python")):
+        named = re.match(r"# (\w+\.py)\n", block)
+        path = folder / (named[1] if named else f"block_{number}.py")
+        path.write_text(block, encoding="utf-8")
+        if not re.search(r"^@operant\.method", block, re.MULTILINE) or "__main__" in block:  # a file that registers a method is imported by the next one
+            runpy.run_path(str(path), run_name="__main__")
+
+
+def test_the_readme_runs(tiny: Path, capsys: pytest.CaptureFixture[str]):
+    run_blocks("README.md", tiny)
+    before, after = re.search(r"^([\d.]+) before, ([\d.]+) after$", capsys.readouterr().out, re.MULTILINE).groups()
+    assert float(after) > float(before) + 0.1  # in 40 iterations
+
+
+def test_the_statistics_run(tiny: Path, capsys: pytest.CaptureFixture[str]):
+    run_blocks("docs/statistics.md", tiny)
+    out = capsys.readouterr().out
+    assert "IQM 491.7 [" in out  # (480 + 495 + 500) / 3
+    assert "probability of improvement 0.84" in out  # of 25 pairs 20 are won and two tied: 21 / 25
+    assert "right: 0.607" in out  # 1 − C(13, 4) / C(16, 4) = 1 − 715 / 1820
+
+
+def test_extending_runs(tiny: Path, capsys: pytest.CaptureFixture[str]):
+    run_blocks("docs/extending.md", tiny)
+    out = capsys.readouterr().out.splitlines()
+    assert [line for line in out if re.search(r"OK|CRASHED", line)] == [
+        "1.0 OK ",
+        "0.5 OK ",
+        "nan CRASHED ValueError: invalid literal for int() with base 10: 'three'",
+    ]
+    for method in ("advantage-regression", "own-advantage"):
+        assert list((tiny / "runs").glob(f"{method}-*/result.json"))
+    trained = registry.methods()["advantage-regression"]
+    assert trained.spine == "value learning" and trained.build.__module__ == "advantage_regression"
+    for line in shell_commands(ROOT / "docs" / "extending.md"):  # among them the method that the page adds
+        parse(shlex.split(line)[1:])
+
+
+def test_the_entry_point_names_the_file_of_the_page():
+    page = ROOT / "docs" / "extending.md"
+    (table,) = blocks(page, "toml")
+    (points,) = tomllib.loads(table)["project"]["entry-points"].values()
+    assert registry.ENTRY_POINTS in table
+    assert all(re.search(rf"^# {module}\.py$", page.read_text(encoding="utf-8"), re.MULTILINE) for module in points.values())
+
+
+def shell_commands(page: Path) -> list[str]:
+    """Every command line of `operant` that a page shows: in blocks of shell, and in tables and text between backticks with an option."""
+    quoted = re.findall(r"`(operant [^`…]*\s--[^`…\[]*)`", re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL))
+    found = commands("\n".join([*blocks(page, "sh"), *quoted]))
+    return [line for line in found if not re.search(r"\b[A-Z]{3,}\b", line.split("--")[0])]  # `operant train METHOD --help` is a form, not a command
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "extending.md"], ids=lambda page: page.name)
+def test_every_command_line_is_understood(page: Path):
+    for line in shell_commands(page):
+        parse(shlex.split(line)[1:])
+
+
+def test_every_command_has_an_example():
+    shown = shell_commands(ROOT / "docs" / "command-line.md")
+    assert {name for name in COMMANDS if not any(line.startswith(f"operant {name} ") or line == f"operant {name}" for line in shown)} == set()
+    sections = re.findall(r"^## (.+)$", (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name for section in sections for name in section.split(", ")} >= set(COMMANDS)
+
+
+def test_the_demo_is_made_of_commands_that_are_understood(tmp_path: Path):
+    script = (ROOT / "scripts" / "demo.sh").read_text(encoding="utf-8")
+    variables = dict(re.findall(r"^(\w+)=([\w:-]+)$", script, re.MULTILINE)) | {"out": str(tmp_path)}
+    lines = [re.sub(r"\$\{?(\w+)\}?", lambda found: variables[found[1]], line) for line in commands(script)]
+    parsed = [parse(shlex.split(line.partition(" > ")[0])[1:]) for line in lines]
+    trained = {args.out: args.method for command, args in parsed if command.name == "train"}
+    assert set(trained.values()) == {"ppo", "random", "iql", "bc", "grpo"}
+    compared = [args.runs for command, args in parsed if command.name in ("compare", "report")]
+    assert len(compared) == 2 and all(set(runs) == set(trained) for runs in compared)  # every run is in the table and in the report
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in PAGES:
+        assert {line.split()[1] for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("make ")} <= targets
+
+
+def test_every_bench_is_on_the_page():
+    from operant import bench
+
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == set(bench.names())
