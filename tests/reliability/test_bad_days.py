@@ -126,6 +126,7 @@ def test_what_a_killed_writer_left_is_no_checkpoint(stopped: Path, ppo_runs, cap
 
 def test_a_run_of_a_stranger_runs_nothing(stopped: Path, capsys, tmp_path: Path):
     """A pickle in place of the arrays is refused, and not opened."""
+
     class Trap:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "sprung",))

@@ -14,8 +14,9 @@ from operant.loops.runner import train
 
 @claim(
     "sac-v2",
-    "Pendulum-v1: mean return of 10 evaluation episodes >= -200 in at least 9 of 10 seeds by 15,000 steps; the policy's entropy comes within 0.1 nats of its target on average "
-    "over the last tenth of training; the tanh log-density agrees with numerical integration to 1e-4; tabular soft policy iteration never lowers the soft Q (tolerance 1e-8)",
+    "Pendulum-v1: mean return of 10 evaluation episodes >= -200 in at least 9 of 10 seeds by 15,000 steps; the policy's entropy comes within "
+    "0.1 nats of its target on average over the last tenth of training; the tanh log-density agrees with numerical integration to 1e-4; "
+    "tabular soft policy iteration never lowers the soft Q (tolerance 1e-8)",
 )
 def check(folder: Path) -> Finding:
     run = train("sac-v2", "gym:Pendulum-v1", seeds=10, steps=15_000, out=folder / "pendulum")
