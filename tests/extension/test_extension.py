@@ -24,6 +24,7 @@ from operant.worlds.gym.world import GymWorld
 from operant.worlds.sequences.problems import SequenceProblem
 from operant.worlds.sequences.source import SequenceGroups
 from operant.worlds.sequences.world import SequenceWorld
+from operant.worlds.text.world import TextWorld
 
 CPU = torch.device("cpu")
 
@@ -194,3 +195,18 @@ def test_an_advantage_for_control_is_a_callable():
         one.iterate()
     assert ours.rollout.extras["advantage"].max() > 2 and torch.equal(ours.rollout.action, gae.rollout.action)
     assert not torch.equal(ours.flat.data, gae.flat.data)
+
+
+def prefers_short(problem, completion: str) -> float:
+    """A reward of the user's own, at the top of a module so that a child process finds it."""
+    return 1.0 if len(completion) < 12 else 0.0
+
+
+def test_a_reward_of_the_users_own_on_text(use_small_cache, tmp_path):
+    world = TextWorld("arithmetic", verifier=prefers_short)
+    run = operant.train("grpo", world, steps=2, threads=1, episodes=2, prompts=2, group_size=4, out=tmp_path / "run")
+    rows = [json.loads(row) for row in (run.path / "completions.jsonl").read_text().splitlines()]
+    assert rows
+    for row in rows:
+        text = "".join(token["text"] for token in row["tokens"] if token["text"] != "<eos>")
+        assert row["reward"] == prefers_short(None, text)

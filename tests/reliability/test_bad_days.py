@@ -30,8 +30,8 @@ from operant.core import checkpoint
 from operant.core.errors import BadInput, RunFailed
 from operant.core.run import RunDirectory
 from operant.loops.learner import check_finite
-from operant.worlds.text.source import TextSource
 from operant.worlds.text.verifiers import VerifierPool
+from operant.worlds.text.world import TextWorld
 
 NEWEST, BEFORE = "step-000000000384", "step-000000000256"
 
@@ -363,14 +363,8 @@ def test_a_run_goes_on_whatever_its_verifier_does(verdict: str, status: str, use
     """Every answer's scoring fails: the log says how, no answer is rewarded or punished, and the policy stands still."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    make = TextSource.__init__
-
-    def with_verifier(self, task, tokenizer, plan, streams, verifier=None):
-        pool = VerifierPool(f"misbehaving:{verdict}", workers=2, time_limit=0.3)
-        make(self, task, tokenizer, plan, streams, pool)
-
-    monkeypatch.setattr(TextSource, "__init__", with_verifier)
-    run = operant.train("grpo", "text:arithmetic", steps=2, threads=1, episodes=1, prompts=1, group_size=2, out=tmp_path / "run")
+    world = TextWorld("arithmetic", verifier=VerifierPool(f"misbehaving:{verdict}", workers=2, time_limit=0.3))
+    run = operant.train("grpo", world, steps=2, threads=1, episodes=1, prompts=1, group_size=2, out=tmp_path / "run")
     rows = [json.loads(row) for row in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert [row[f"score/{status}"] for row in rows] == [1.0, 1.0]
     assert [row["gradient_norm"] for row in rows] == [0.0, 0.0]

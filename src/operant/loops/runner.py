@@ -149,7 +149,7 @@ class Run:
 
 def train(
     method: str,
-    task: str | Callable,
+    task: Any,
     *,
     seeds: int = 1,
     seed: int = 0,
@@ -168,7 +168,7 @@ def train(
 
     Args:
         method: a key of `operant methods`.
-        task: `scheme:name`, or a callable that makes a Gymnasium environment.
+        task: `scheme:name`, a callable that makes a Gymnasium environment, or a world (such as `TextWorld("arithmetic", verifier=my_reward)`).
         seeds: how many; they are `seed, seed + 1, …`.
         steps: a seed, in the task's unit (environment steps, updates, iterations); rounded down to whole iterations of the method, one at least.
         out: the run directory; a new one under `runs/` by default.
@@ -254,7 +254,7 @@ def _plain(value: Any) -> bool:
     return True
 
 
-def resume(path: str | Path, *, task: str | Callable | None = None, listener: Listener | None = None) -> Run:
+def resume(path: str | Path, *, task: Any = None, listener: Listener | None = None) -> Run:
     """Go on with a run that was stopped, from its newest whole checkpoint; a finished run is returned as it is.
 
     Args:

@@ -44,12 +44,14 @@ SCHEMES = {
 }
 
 
-def make_world(task: str | Callable) -> Any:
-    """The world of a task: `scheme:name`, a bare known name, or a callable that makes a Gymnasium environment.
+def make_world(task: Any) -> Any:
+    """The world of a task: `scheme:name`, a bare known name, a callable that makes a Gymnasium environment, or a world that is ready.
 
     Raises:
         BadInput: unknown scheme or name (with the nearest), or data that cannot be read.
     """
+    if hasattr(task, "kind") and hasattr(task, "evaluate"):
+        return task
     if callable(task):
         return SCHEMES["gym"].load()(task)
     scheme, colon, name = task.partition(":")

@@ -24,6 +24,8 @@ class TextWorld:
 
     Args:
         name: a key of `TEXT_TASKS`.
+        verifier: what rewards completions in training instead of the task's own (evaluation keeps that): a callable `(problem, completion) → float`, or "module:function". Unless it says that it is
+            `trusted`, it runs in child processes with limits, and must be importable there.
 
     Attributes:
         base: folder of the policy that training starts from, in the Hugging Face format; None for fresh weights.
@@ -34,11 +36,12 @@ class TextWorld:
     score = "pass@1"
     step_unit = "iterations"
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, verifier: Any = None):
         if name not in TEXT_TASKS:
             raise unknown("text task", name, TEXT_TASKS)
         self.task = f"text:{name}"
         self.problems = TEXT_TASKS[name]()
+        self.verifier = self.problems.verifier if verifier is None else verifier
         try:
             from operant.worlds.text.models import make_tokenizer
         except ImportError as error:
@@ -78,7 +81,7 @@ class TextWorld:
 
         if not isinstance(plan, Groups):
             raise BadInput(f"{self.task} is sampled in groups of completions; this method's plan is {type(plan).__name__}")
-        return TextSource(self.problems, self.tokenizer, plan, streams, self.problems.verifier)
+        return TextSource(self.problems, self.tokenizer, plan, streams, self.verifier)
 
     def demonstrations(self, batch_size: int, streams: Streams) -> Traces:
         return Traces(self, batch_size, streams)
