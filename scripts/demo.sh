@@ -13,8 +13,7 @@ operant data make ogbench:pointmaze-medium-navigate-v0 --steps 500000 --seed 0
 # One process a core: IQL, the longest, goes beside the others. Its lines are in a file of its own.
 operant train iql --task "$task" --seeds 5 --steps 11000 --every 11000 --episodes 20 --beta 10 --threads 1 --out "$out/iql" > "$out/iql.log" 2>&1 &
 iql=$!
-follow=
-trap 'kill $iql $follow 2> /dev/null || true' EXIT
+trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 
 # 99,328 steps are 97 rollouts of 8 environments × 128 steps.
 operant train random --task gym:CartPole-v1 --seeds 8 --steps 99328 --out "$out/random"
@@ -22,14 +21,16 @@ operant train ppo --task gym:CartPole-v1 --seeds 8 --steps 99328 --threads 1 --o
 
 operant train bc --task "$task" --seeds 5 --steps 11000 --every 11000 --episodes 20 --threads 1 --out "$out/bc"
 
-# The language model that GRPO starts from is first trained from scratch on worked examples, a quarter of them wrong, until it solves 15 to 50 % of new problems.
+# The language model that GRPO starts from is first trained from scratch on worked examples, a quarter of them wrong, until it solves 15 to 50 % of new
+# problems.
 operant train grpo --task text:arithmetic --seeds 3 --steps 60 --every 60 --threads 1 --out "$out/grpo"
 
 echo "IQL, of which $out/iql.log tells:"
 tail -n 3 -f "$out/iql.log" &
-follow=$!
-wait $iql || { echo "IQL failed: see $out/iql.log" >&2; exit 1; }
-iql=
+if ! wait $iql; then
+  echo "IQL failed: $(tail -n 1 "$out/iql.log")" >&2
+  exit 1
+fi
 
 operant compare "$out/random" "$out/ppo" "$out/bc" "$out/iql" "$out/grpo" --out "$out/table.txt"
 operant report "$out/random" "$out/ppo" "$out/bc" "$out/iql" "$out/grpo" --out "$out/report.html"

@@ -105,7 +105,13 @@ class Run:
         return self._policies[which, seed]
 
     def policy(self, observation, *, seed: int | None = None) -> np.ndarray:
-        """The action of the trained policy's mode at one observation `[D]` or several `[N, D]`."""
+        """The action of the trained policy's mode at one observation `[D]` or several `[N, D]`.
+
+        Raises:
+            BadInput: on a text or sequence task, where the policy is a model over tokens (`load_policy` gives it).
+        """
+        if self.world.kind not in ("gym", "data"):
+            raise BadInput(f"{self.config['task']} has no observations to act on: its policy is a model over tokens, {self.path}/policies/last")
         array = np.asarray(observation, dtype=np.float32)
         batch = torch.from_numpy(np.atleast_2d(array)).unsqueeze(0)
         action = self.load_policy(seed).act(batch)[0]

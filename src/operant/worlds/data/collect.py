@@ -143,7 +143,8 @@ def make_dataset(name: str, *, steps: int, seed: int, out: str | Path | None = N
     """Collect a point-maze data set and write it as npz. The same name, steps and seed give the same bytes on the same versions.
 
     Args:
-        name: `pointmaze-{medium,large,giant,teleport}-{navigate,stitch,mixed}-v0`, with or without `ogbench:`; a single-task name makes the data that it relabels.
+        name: `pointmaze-{medium,large,giant,teleport}-{navigate,stitch,mixed}-v0`, with or without `ogbench:`; a single-task name makes
+            the data that it relabels.
         steps: number of transitions, at least 1. The last episode is cut where they are reached.
         seed: at least 0.
         out: the file to write. By default `NAME-seedS-N.npz` in the cache's `data`, and a whole one of this collector that is already there is kept.

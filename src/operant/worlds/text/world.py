@@ -24,7 +24,8 @@ class TextWorld:
 
     Args:
         name: a key of `TEXT_TASKS`.
-        verifier: what rewards completions in training instead of the task's own (evaluation keeps that): a callable `(problem, completion) → float`, or "module:function". Unless it says that it is
+        verifier: what rewards completions in training instead of the task's own (evaluation keeps that): a
+            callable `(problem, completion) → float`, or "module:function". Unless it says that it is
             `trusted`, it runs in child processes with limits, and must be importable there.
 
     Attributes:
