@@ -8,7 +8,6 @@ streams)`, and `evaluate(policy, seeds, …)`. A world that cannot give one of t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
