@@ -14,7 +14,8 @@ ZOO = {"rollout_length": 32, "minibatches": 1, "epochs": 20, "gamma": 0.98, "lam
 
 @claim(
     "ppo",
-    "CartPole-v1: IQM of the return >= 475 over 8 seeds within 100,000 steps, with the settings of RL Baselines3 Zoo; HalfCheetah-v5: after 300,000 steps with Stable-Baselines3's default settings, "
+    "CartPole-v1: IQM of the return >= 475 over 8 seeds within 100,000 steps, with the settings of RL Baselines3 Zoo; "
+    "HalfCheetah-v5: after 300,000 steps with Stable-Baselines3's default settings, "
     "the 95 % interval over 8 seeds overlaps or lies above Stable-Baselines3's over 5 seeds",
 )
 def check(folder: Path) -> Finding:
