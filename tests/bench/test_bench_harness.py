@@ -106,7 +106,7 @@ def test_our_hyperparameters_exist():
     """A renamed hyper-parameter must fail here and not in the middle of a bench."""
     from operant.core.registry import configure
 
-    own = {"--task", "--seeds", "--steps", "--seed", "--threads", "--out"}
+    own = {"--task", "--seeds", "--steps", "--seed", "--threads", "--every", "--episodes", "--out"}
     for name in bench.names():
         for c in bench.comparison(name).ours:
             if c.arguments[:3] == ("-m", "operant", "train"):
