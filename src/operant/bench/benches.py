@@ -18,7 +18,23 @@ def ours(
 ) -> Contestant:
     """`operant train` of one method, on one thread unless `threads` says otherwise: many stacked seeds use both cores, which one seed of a peer cannot."""
     options = [part for name, value in hyperparameters.items() for part in (f"--{name}", str(value))]
-    run = ("--seeds", str(seeds), "--steps", str(steps), "--seed", "0", "--threads", str(threads), "--every", str(steps), "--episodes", "1", "--out", "{out}", "--json")
+    run = (
+        "--seeds",
+        str(seeds),
+        "--steps",
+        str(steps),
+        "--seed",
+        "0",
+        "--threads",
+        str(threads),
+        "--every",
+        str(steps),
+        "--episodes",
+        "1",
+        "--out",
+        "{out}",
+        "--json",
+    )
     label = f"operant, {seeds} seed{'s' if seeds > 1 else ''}"
     return Contestant(label, ("-m", "operant", "train", method, "--task", task, *run, *options), requires=requires, target=target)
 

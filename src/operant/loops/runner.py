@@ -199,7 +199,7 @@ def train(
     trackers = make_trackers(track)  # a missing package is told before anything is written
     if out is None:
         name = f"{method}-{world.task.partition(':')[2]}".replace("/", "-")
-        out = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+        out = Path("runs") / f"{name}-{datetime.now():%m%d-%H%M%S-%f}"
     directory = RunDirectory.create(out, config | machine(), keep)
     return _Runner(directory, config, world, spine, trackers, listener).run(resume=False)
 

@@ -42,7 +42,7 @@ class TextWorld:
             raise unknown("text task", name, TEXT_TASKS)
         self.task = f"text:{name}"
         self.problems = TEXT_TASKS[name]()
-        self.verifier = self.problems.verifier if verifier is None else verifier
+        self.verifier = verifier
         try:
             from operant.worlds.text.models import make_tokenizer
         except ImportError as error:
@@ -82,7 +82,7 @@ class TextWorld:
 
         if not isinstance(plan, Groups):
             raise BadInput(f"{self.task} is sampled in groups of completions; this method's plan is {type(plan).__name__}")
-        return TextSource(self.problems, self.tokenizer, plan, streams, self.verifier)
+        return TextSource(self.problems, self.tokenizer, plan, streams, self.problems.verifier if self.verifier is None else self.verifier)
 
     def demonstrations(self, batch_size: int, streams: Streams) -> Traces:
         return Traces(self, batch_size, streams)
