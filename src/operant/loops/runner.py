@@ -29,7 +29,7 @@ from operant.core.run import RunDirectory, machine
 from operant.evaluate.statistics import iqm, pass_at_k, stratified_bootstrap
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.learner import Learner
-from operant.loops.track import Tracker, make_trackers
+from operant.loops.track import check_trackers, make_trackers
 from operant.worlds import make_world
 
 DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
@@ -196,12 +196,12 @@ def train(
         method, task, seeds=seeds, seed=seed, steps=steps, device=device, threads=threads, every=every, episodes=episodes, hyperparameters=hyperparameters
     )
     config |= {"keep": max(2, keep), "track": list(track)}
-    trackers = make_trackers(track)  # a missing package is told before anything is written
+    check_trackers(track)
     if out is None:
         name = f"{method}-{world.task.partition(':')[2]}".replace("/", "-")
         out = Path("runs") / f"{name}-{datetime.now():%m%d-%H%M%S-%f}"
     directory = RunDirectory.create(out, config | machine(), keep)
-    return _Runner(directory, config, world, spine, trackers, listener).run(resume=False)
+    return _Runner(directory, config, world, spine, listener).run(resume=False)
 
 
 def plan(method, task, *, seeds=1, seed=0, steps=None, device="auto", threads=None, every=None, episodes=None, hyperparameters=None):
@@ -278,7 +278,7 @@ def resume(path: str | Path, *, task: Any = None, listener: Listener | None = No
     if world.fingerprint() != config["fingerprint"]:
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
     spine = get_method(config["method"]).build(configure(config["method"], config["hyperparameters"]))
-    return _Runner(directory, config, world, spine, make_trackers(tuple(config["track"])), listener).run(resume=True)
+    return _Runner(directory, config, world, spine, listener).run(resume=True)
 
 
 def load(path: str | Path) -> Run:
@@ -289,8 +289,8 @@ def load(path: str | Path) -> Run:
 class _Runner:
     """One process's work on one run."""
 
-    def __init__(self, directory: RunDirectory, config: dict, world, spine, trackers: list[Tracker], listener: Listener | None):
-        self.directory, self.config, self.world, self.spine, self.trackers = directory, config, world, spine, trackers
+    def __init__(self, directory: RunDirectory, config: dict, world, spine, listener: Listener | None):
+        self.directory, self.config, self.world, self.spine = directory, config, world, spine
         self.listener = listener or (lambda update: None)
         seeds = [config["seed"] + index for index in range(config["seeds"])]
         self.members = [seeds] if world.stacked else [[seed] for seed in seeds]
@@ -315,6 +315,7 @@ class _Runner:
         return Run(self.directory, self.world)
 
     def _work(self, resume: bool) -> None:
+        self.trackers = make_trackers(self.config["track"], self.directory.path)
         keep_freed_memory()
         torch.set_num_threads(self.config["threads"])
         self._say("prepare", 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Protocol
 
 from operant.core.errors import BadInput, unknown
@@ -15,14 +18,14 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Scalars `NAME/seed-S` under the given directory."""
+    """Scalars `NAME/seed-S` in the run's own directory, under `tensorboard/`."""
 
-    def __init__(self, directory: str = "runs/tensorboard"):
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise BadInput("--track tensorboard needs its package: pip install 'operant[track]'") from error
-        self._writer = SummaryWriter(directory)
+    package = "tensorboard"
+
+    def __init__(self, run: Path):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(run / "tensorboard")
 
     def log(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
@@ -35,14 +38,14 @@ class TensorBoard:
 
 
 class WandB:
-    """One W&B run; each seed's numbers are `seed-S/NAME`. Project and mode come from W&B's own environment variables."""
+    """One W&B run of the run's name; each seed's numbers are `seed-S/NAME`. Project and mode come from W&B's own environment variables."""
 
-    def __init__(self):
-        try:
-            import wandb
-        except ImportError as error:
-            raise BadInput("--track wandb needs its package: pip install 'operant[track]'") from error
-        self._run = wandb.init()
+    package = "wandb"
+
+    def __init__(self, run: Path):
+        import wandb
+
+        self._run = wandb.init(name=run.name, dir=str(run))
 
     def log(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
@@ -55,9 +58,16 @@ class WandB:
 TRACKERS = {"tensorboard": TensorBoard, "wandb": WandB}
 
 
-def make_trackers(names: tuple[str, ...]) -> list[Tracker]:
-    """Trackers by name. Raises `BadInput` for an unknown one, or one whose package is missing."""
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise `BadInput` for an unknown tracker, or one whose package is missing."""
     for name in names:
         if name not in TRACKERS:
             raise unknown("tracker", name, TRACKERS)
-    return [TRACKERS[name]() for name in names]
+        if find_spec(TRACKERS[name].package) is None:
+            raise BadInput(f"--track {name} needs its package: pip install 'operant[track]'")
+
+
+def make_trackers(names: Sequence[str], run: Path) -> list[Tracker]:
+    """Trackers by name, for a run directory that exists."""
+    check_trackers(names)
+    return [TRACKERS[name](run) for name in names]
