@@ -4,14 +4,14 @@
 set -euo pipefail
 
 out="runs/demo-$(date +%Y%m%d-%H%M%S)-$$"
-task=ogbench:pointmaze-medium-navigate-singletask-task4-v0
+task=ogbench:pointmaze-medium-mixed-singletask-task2-v0
 mkdir -p "$out"
 echo "runs, table and report go to $out"
 
-operant data make ogbench:pointmaze-medium-navigate-v0 --steps 500000 --seed 0
+operant data make ogbench:pointmaze-medium-mixed-v0 --steps 300000 --seed 0
 
 # One process a core: IQL, the longest, goes beside the others. Its lines are in a file of its own.
-operant train iql --task "$task" --seeds 5 --steps 11000 --every 11000 --episodes 20 --beta 10 --threads 1 --out "$out/iql" > "$out/iql.log" 2>&1 &
+operant train iql --task "$task" --seeds 5 --steps 11000 --every 11000 --episodes 20 --learning-rate 1e-3 --expectile 0.8 --tau 0.05 --threads 1 --out "$out/iql" > "$out/iql.log" 2>&1 &
 iql=$!
 trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 
@@ -19,7 +19,7 @@ trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 operant train random --task gym:CartPole-v1 --seeds 8 --steps 99328 --out "$out/random"
 operant train ppo --task gym:CartPole-v1 --seeds 8 --steps 99328 --threads 1 --out "$out/ppo"
 
-operant train bc --task "$task" --seeds 5 --steps 11000 --every 11000 --episodes 20 --threads 1 --out "$out/bc"
+operant train bc --task "$task" --seeds 5 --steps 11000 --every 11000 --episodes 20 --learning-rate 1e-3 --threads 1 --out "$out/bc"
 
 # The language model that GRPO starts from is first trained from scratch on worked examples, a quarter of them wrong, until it solves 15 to 50 % of new
 # problems.

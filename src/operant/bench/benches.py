@@ -74,7 +74,7 @@ def ppo_halfcheetah() -> Comparison:
 
 @bench("sac-halfcheetah")
 def sac_halfcheetah() -> Comparison:
-    steps = 3000
+    steps = 2000
     return Comparison(
         about="SAC on HalfCheetah-v5: batch 256, 2 x 256 units, one update a step (the peer's defaults); steps of all seeds",
         unit="environment steps",
