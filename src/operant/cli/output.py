@@ -78,7 +78,9 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str] | None = None, righ
         grid.add_column(Text(title), justify="right" if index in right else "left", overflow="fold")
     for row in rows:
         grid.add_row(*map(Text, row))
-    console = Console(width=shutil.get_terminal_size((120, 24)).columns, color_system=None, force_terminal=False, highlight=False)
+    # Only a terminal is narrow: what goes into a pipe or a file must not break a name or a command in two.
+    width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 200
+    console = Console(width=width, color_system=None, force_terminal=False, highlight=False)
     with console.capture() as capture:
         console.print(grid)
     return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines())
