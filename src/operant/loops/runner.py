@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from operant.core.checkpoint import disk_fault
+from operant.core.checkpoint import disk_fault, write_atomic
 from operant.core.errors import BadInput, OperantError, RunFailed
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
@@ -393,10 +393,7 @@ class _Runner:
         return learner.step + ahead > total
 
     def _manifest(self, learner: Learner) -> None:
-        path = self.directory.path / "run.json"
-        whole = self.directory.config | {"resume": learner.resume}
-        path.with_name(".run.json").write_text(json.dumps(whole, indent=1))
-        os.replace(path.with_name(".run.json"), path)
+        write_atomic(self.directory.path / "run.json", json.dumps(self.directory.config | {"resume": learner.resume}, indent=1))
 
     def _log(self, learner: Learner, seeds: list[int], metrics: dict[str, torch.Tensor]) -> None:
         columns = {name: value.double().tolist() for name, value in metrics.items()}
