@@ -127,10 +127,8 @@ def everything(batch: dict[str, torch.Tensor], count: int) -> torch.Tensor:
 
 
 def credited(learner: Any) -> Rollout:
-    """A rollout with its scores and advantages, as the loop makes it before an update."""
-    rollout = learner.source.score(learner.source.sample(learner.policy, learner.version))
-    learner._assign_credit(rollout)
-    return rollout
+    """A rollout with all that an update reads, as the loop makes it."""
+    return learner.prepare(learner._collect()[0])
 
 
 class OneStep(gymnasium.Env):

@@ -108,10 +108,12 @@ def test_a_row_whose_scoring_failed_counts_for_nothing(case: Case):
 
     def updated(reward: float, status: Status) -> dict:
         learner = case.learner()
-        score = learner.source.score
+        score, rows = learner.source.score, 0
 
         def failing(rollout):
+            nonlocal rows
             rollout = score(rollout)
+            rows = rollout.mask.shape[1]
             rollout.reward[:, 1] = reward * (rollout.terminated | rollout.truncated)[:, 1]
             rollout.status[:, 1] = int(status)
             return rollout
@@ -119,7 +121,7 @@ def test_a_row_whose_scoring_failed_counts_for_nothing(case: Case):
         learner.source.score = failing
         metrics = learner.iterate()
         if status:
-            assert metrics[f"score/{status.name.lower()}"].tolist() == pytest.approx([1 / learner.rollout.mask.shape[1]] * len(learner.seeds))
+            assert metrics[f"score/{status.name.lower()}"].tolist() == pytest.approx([1 / rows] * len(learner.seeds))
         return dict(learner.policy.state_dict())
 
     expected = updated(0.0, Status.TIMEOUT)

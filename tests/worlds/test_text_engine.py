@@ -6,8 +6,8 @@ from text_helpers import END, KINDS, PAD, REQUESTS, SIZES, V, draw, make, slow
 from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
 from operant.core.errors import BadInput
+from operant.worlds.plans import Request
 from operant.worlds.text import engine
-from operant.worlds.text.engine import Request
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

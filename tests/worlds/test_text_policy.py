@@ -11,7 +11,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 from operant.core.errors import BadInput
 from operant.nets import language
 from operant.nets.language import FastLinear, TokenPolicy, generation_to_inputs, linear
-from operant.worlds.text.engine import Request
+from operant.worlds.plans import Request
 
 
 def replay_of(policy, generation, needs=("entropy",)):

@@ -12,8 +12,9 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Status
 from operant.nets.language import TokenPolicy
+from operant.worlds.plans import Groups
 from operant.worlds.text.models import make_model, make_tokenizer
-from operant.worlds.text.source import Groups, TextSource, completion_texts, evaluate_policy
+from operant.worlds.text.source import TextSource, completion_texts, evaluate_policy
 from operant.worlds.text.tasks import Arithmetic
 
 TASK = Arithmetic(operands=4)

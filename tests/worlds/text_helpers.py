@@ -12,7 +12,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from operant.worlds.text.engine import Request, generate
+from operant.worlds.plans import Request
+from operant.worlds.text.engine import generate
 
 V, END, PAD = 24, 1, 0
 SIZES = {"vocab_size": V, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}

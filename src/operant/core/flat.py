@@ -102,6 +102,11 @@ class Adam:
             maximize=False,
         )
 
+    def reset(self) -> None:
+        """Forget all moments, as if no step had been made."""
+        for tensor in (*self._means, *self._squares, *self._steps):
+            tensor.zero_()
+
     def state_dict(self) -> dict:
         return {"mean": self._means, "square": self._squares, "step": self._steps}
 

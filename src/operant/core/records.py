@@ -6,7 +6,8 @@ steps). Rows shorter than T are padded; `mask` says which steps the policy chose
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -39,6 +40,7 @@ class Rollout:
         version: the weights' version that acted; the loop checks it.
         parent, branch_at: for trees of rows: the row this one branched from (-1: none) and the step where it did, `[S, N]`.
         extras: further tensors with leading axes `[S, N]` or `[S, N, T]`, by name (value, next_value, entropy, advantage, reference_log_prob, …).
+        progress: share of training that is done, 0 to 1, for what changes along a run.
     """
 
     inputs: dict[str, Tensor]
@@ -54,6 +56,7 @@ class Rollout:
     parent: Tensor | None = None
     branch_at: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
+    progress: float = 0.0
 
     @property
     def shape(self) -> torch.Size:
@@ -62,12 +65,56 @@ class Rollout:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the record by name, inputs under `inputs.NAME` and extras under their own."""
-        own = {
-            name: getattr(self, name)
-            for name in ("action", "log_prob", "mask", "reward", "terminated", "truncated", "group", "status", "parent", "branch_at")
-            if getattr(self, name) is not None
-        }
+        own = {name: getattr(self, name) for name in _OWN if getattr(self, name) is not None}
         return own | {f"inputs.{name}": value for name, value in self.inputs.items()} | self.extras
+
+    def with_tensors(self, tensors: dict[str, Tensor]) -> Rollout:
+        """The same record with other tensors, named as `tensors()` names them."""
+        own = {name: value for name, value in tensors.items() if name in _OWN}
+        inputs = {name.removeprefix("inputs."): value for name, value in tensors.items() if name.startswith("inputs.")}
+        extras = {name: value for name, value in tensors.items() if name not in _OWN and not name.startswith("inputs.")}
+        return replace(self, **own, inputs=inputs, extras=extras)
+
+    def take(self, rows: Tensor) -> Rollout:
+        """The record of some rows, in the order of `rows [n]`. A parent that is not among them becomes -1."""
+        taken = self.with_tensors({name: value[:, rows] for name, value in self.tensors().items()})
+        if self.parent is not None:
+            place = torch.full((self.shape[1] + 1,), -1, device=rows.device)
+            place[rows] = torch.arange(len(rows), device=rows.device)
+            taken.parent = place[taken.parent]  # index -1 is the last, which stays -1
+        return taken
+
+
+def join_rollouts(rollouts: Sequence[Rollout]) -> Rollout:
+    """Rows of several rollouts of the same weights in one, padded to the longest. Parents go on pointing at their rows."""
+    if len(rollouts) == 1:
+        return rollouts[0]
+    tables = [rollout.tensors() for rollout in rollouts]
+    names = {name: None for table in tables for name in table}
+    offset = 0
+    for rollout, table in zip(rollouts, tables, strict=True):
+        if "parent" in names:
+            parent = table.get("parent", torch.full_like(rollout.group, -1))
+            table["parent"] = torch.where(parent >= 0, parent + offset, -1)
+            table.setdefault("branch_at", torch.zeros_like(rollout.group))
+        for name in names:
+            if name not in table:  # a plan's rounds may differ in which extras they have (given rows, behaviour log-probabilities)
+                kind = next(other[name] for other in tables if name in other)
+                fill = rollout.log_prob if name == "behaviour_log_prob" else kind.new_zeros(*rollout.shape[:2], *kind.shape[2:])
+                table[name] = fill
+        offset += rollout.shape[1]
+
+    def joined(name: str) -> Tensor:
+        parts = [table[name] for table in tables]
+        if parts[0].ndim > 2:
+            longest = max(part.shape[2] for part in parts)
+            parts = [torch.nn.functional.pad(part, (*[0, 0] * (part.ndim - 3), 0, longest - part.shape[2])) for part in parts]
+        return torch.cat(parts, 1)
+
+    return rollouts[0].with_tensors({name: joined(name) for name in names})
+
+
+_OWN = ("action", "log_prob", "mask", "reward", "terminated", "truncated", "group", "status", "parent", "branch_at")
 
 
 @dataclass

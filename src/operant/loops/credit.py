@@ -1,13 +1,12 @@
 """Credit: from a scored rollout to an advantage a step, `[S, N, T]`.
 
-A credit is any callable `(rollout) → [S, N, T]`. Its optional attribute `needs` names what the loop must compute
-first: "value" (then `rollout.extras` holds `value` and
-`next_value`).
+A credit is any callable `(rollout) → [S, N, T]`. Its optional attributes `needs` and `statistics` say what the loop must put into `rollout.extras` first (see
+`loops.parts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.records import Rollout
+from operant.core.records import Rollout, Status
 
 
 @dataclass(frozen=True)
@@ -36,30 +35,63 @@ class Grouped:
     """One advantage a row, from the scores of the rows that share its group.
 
     Args:
-        advantage: `(score [G, K], mask [G, K]) → [G, K]`, an op or any plain callable; `mask` is False where a group has fewer members, or one whose scoring
-        failed.
+        advantage: `(score [G, K], mask [G, K], *measured [G, K]) → [G, K]`, an op or any plain callable, over all groups of a seed's batch; `mask` is False
+            where a group has fewer members, and at rows that are not scored (see `scored`).
+        measures: further numbers a row, `(rollout) → [S, N]`, which `advantage` is given in this order. What one `needs`, the loop provides.
     """
 
     advantage: Callable[..., Tensor]
-    needs: ClassVar[frozenset[str]] = frozenset()
+    measures: Sequence[Callable[[Rollout], Tensor]] = ()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset().union(*(getattr(measure, "needs", frozenset()) for measure in self.measures))
 
     def __call__(self, rollout: Rollout) -> Tensor:
         rows = rollout.reward.sum(-1)
-        scored = rollout.mask.any(-1)
+        among = scored(rollout)
+        measured = [measure(rollout) for measure in self.measures]
         result = torch.zeros_like(rows)
         for seed in range(len(rows)):
-            _, group = rollout.group[seed].unique(return_inverse=True)
-            order = torch.argsort(group, stable=True)
-            sizes = torch.bincount(group)
-            place = torch.arange(len(order), device=order.device) - (sizes.cumsum(0) - sizes)[group[order]]
-            score = rows.new_zeros(len(sizes), int(sizes.max()))
-            mask = torch.zeros(score.shape, dtype=torch.bool, device=score.device)
-            score[group[order], place] = rows[seed, order]
-            mask[group[order], place] = scored[seed, order]
-            advantage = self.advantage(score, mask)
+            groups = Grouping(rollout.group[seed])
+            score, mask = groups.pack(rows[seed]), groups.pack(among[seed])
+            advantage = self.advantage(score, mask, *(groups.pack(value[seed]) for value in measured))
             if not isinstance(advantage, Tensor) or advantage.shape != score.shape:
                 found = list(advantage.shape) if isinstance(advantage, Tensor) else type(advantage).__name__
                 name = getattr(self.advantage, "__name__", repr(self.advantage))
                 raise ValueError(f"advantage {name} gave {found} for scores of shape {list(score.shape)}")
-            result[seed, order] = advantage[group[order], place].to(result.dtype)
+            result[seed] = groups.unpack(advantage).to(result.dtype)
         return result.unsqueeze(-1) * rollout.mask
+
+
+class Grouping:
+    """Which rows of one seed belong together, as a table of G groups with up to K members.
+
+    Args:
+        group: number of each row's group, `[N]` int64, in any order.
+    """
+
+    def __init__(self, group: Tensor):
+        _, number = group.unique(return_inverse=True)
+        self._order = torch.argsort(number, stable=True)
+        sizes = torch.bincount(number)
+        self._row = number[self._order]
+        self._place = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[self._row]
+        self.shape = (len(sizes), int(sizes.max()))
+
+    def pack(self, x: Tensor) -> Tensor:
+        """`[N, …]` as `[G, K, …]`; 0 or False where a group has fewer members. Differentiable."""
+        return x.new_zeros(*self.shape, *x.shape[1:]).index_put((self._row, self._place), x[self._order])
+
+    def unpack(self, x: Tensor) -> Tensor:
+        """`[G, K, …]` as `[N, …]`. Differentiable."""
+        return torch.empty_like(x[self._row, self._place]).index_put((self._order,), x[self._row, self._place])
+
+
+def scored(rollout: Rollout) -> Tensor:
+    """Rows whose score counts in their group, `[S, N]` bool: their scoring did not fail, their answer is not still being written, and they are no probe."""
+    among = rollout.status == int(Status.OK)
+    for name in ("unfinished", "probe"):
+        if name in rollout.extras:
+            among = among & ~rollout.extras[name]
+    return among & rollout.mask.any(-1)

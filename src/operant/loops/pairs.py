@@ -14,7 +14,8 @@ from operant import ops
 from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
 from operant.loops.learner import check_finite
-from operant.loops.terms import Term, all_needs, step_losses, term_name
+from operant.loops.parts import needs_of, part_name
+from operant.loops.terms import Term, step_losses
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class PairsLearner:
         self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
         self.optimizer = Adam([self.flat], learning_rate=method.learning_rate)
         self.demonstrations = world.demonstrations(method.batch_size, self.streams)
-        self.needs = all_needs(method.terms)
+        self.needs = needs_of(method.terms)
 
     def iterate(self) -> dict[str, Tensor]:
         method = self.method
@@ -70,7 +71,7 @@ class PairsLearner:
             self.step += 1
             batches.append({f"inputs.{name}": x for name, x in inputs.items()} | {"action": action, "mask": mask})
         stacked = torch.stack(values).cpu()
-        names = [term_name(term) for term in method.terms]
+        names = [part_name(term) for term in method.terms]
         check_finite(self, names, stacked, batches.__getitem__)
         return {f"loss/{name}": stacked[:, place].mean(0) for place, name in enumerate(names)}
 

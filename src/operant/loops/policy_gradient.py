@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,35 +16,49 @@ from operant.core.errors import RunFailed
 from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
 from operant.core.records import Rollout, Status
+from operant.loops.credit import Grouping
+from operant.loops.fill import Fill
 from operant.loops.learner import check_finite
-from operant.loops.terms import Term, all_needs, step_losses, term_name
+from operant.loops.parts import REPLAYED, Stateful, needs_of, part_name, statistics_of
+from operant.loops.reference import Reference, ReferencePolicy
+from operant.loops.terms import Term, step_losses
 
 RATIO_TOLERANCE = 1e-3  # largest |log ratio| before the first update on fresh data; float32 forward passes of different batch shapes differ by about 1e-5
 
 
 @dataclass(frozen=True)
 class PolicyGradient:
-    """A configured policy-gradient loop: the named steps of one method.
+    """A configured policy-gradient loop: the named steps of one method. What its parts may ask of the loop stands in `loops.parts`.
 
     Attributes:
-        sample: the sampling plan, one of the world's (`Steps`, `Groups`, `SequenceGroups`).
+        sample: the sampling plan, one of the world's (`Steps`, or a plan of `worlds.plans`).
         credit: `(rollout) → advantage [S, N, T]`.
         terms: the objective, a list of per-step terms.
-        policy: how the policy network is built; None where the world brings the policy (a language model).
+        shape: rewards made from rewards, in order: `(rollout) → reward [S, N, T]`.
+        fill: which groups are kept, and how long the loop samples for them; None keeps what one round gives.
         select: filters of the scored rollout, in order: `(rollout) → rollout`.
+        focus: which steps are learned from once credit is given: `(rollout) → mask [S, N, T]`, all of them together.
+        policy: how the policy network is built; None where the world brings the policy (a language model). `TokenCritic` gives it a value function.
+        reference: how the policy behind "reference_log_prob" comes about, where something needs it.
+        unit: "group" keeps the rows of a group together in minibatches and micro-batches, for terms that couple them.
         reduce: how steps are weighted, a kind of `ops.step_weights`.
         reduce_length: the constant divisor of "sequence-sum".
         normalize_advantage: mean 0 and deviation 1 over the chosen steps of a rollout.
         epochs, minibatches: passes over a rollout, and optimiser steps in each.
         micro_batch: rows that go through the model at once where a unit is a row; 0 for all. Never changes the loss.
-        learning_rate: Adam's; `anneal` lowers it linearly to 0 at the last step.
+        learning_rate: Adam's; `anneal` lowers it linearly to 0 at the end of training.
     """
 
     sample: Any
     credit: Callable[[Rollout], Tensor]
     terms: Sequence[Term]
     policy: Any = None
+    shape: Sequence[Callable[[Rollout], Tensor]] = ()
+    fill: Fill | None = None
     select: Sequence[Callable[[Rollout], Rollout]] = ()
+    focus: Sequence[Callable[[Rollout], Tensor]] = ()
+    reference: Reference = Reference()
+    unit: Literal["row", "group"] = "row"
     reduce: Literal["token-mean", "sequence-mean", "sequence-sum"] = "token-mean"
     reduce_length: int | None = None
     normalize_advantage: bool = False
@@ -62,12 +76,20 @@ class PolicyGradient:
 
 
 class PolicyGradientLearner:
-    """The loop at work: the one place where updates of policy gradients happen."""
+    """The loop at work: the one place where updates of policy gradients happen.
+
+    Attributes:
+        spent: what was used so far a seed: "samples" (rows) and "tokens" that were drawn; whoever runs the loop may add "seconds".
+        limit: a budget in one of these units, (unit, amount), that takes the place of `total_steps` for what changes along a run; None for steps.
+    """
 
     def __init__(self, method: PolicyGradient, world, seeds: list[int], total_steps: int, device: torch.device):
-        self.method, self.world, self.seeds, self.total_steps = method, world, seeds, total_steps
+        self.method = method = copy.deepcopy(method)  # parts that keep something keep it for this learner alone
+        self.world, self.seeds, self.total_steps = world, seeds, total_steps
         self.step = 0
         self.version = 0
+        self.spent: dict[str, float] = {"samples": 0, "tokens": 0}
+        self.limit: tuple[str, float] | None = None
         self.failures: Path | None = None
         self.streams = Streams(seeds, device)
         self.policy = world.policy(method.policy, self.streams).to(device)
@@ -75,78 +97,213 @@ class PolicyGradientLearner:
         self.optimizer = Adam([self.flat], learning_rate=method.learning_rate, eps=method.adam_eps)
         self.source = world.source(method.sample, self.streams, workers=method.workers)
         self.resume = self.source.resume
-        self.needs = all_needs(method.terms)
-        self._credit_needs = getattr(method.credit, "needs", frozenset())
-        self.reference = None
-        if "reference_log_prob" in self.needs:
-            self.reference = copy.deepcopy(self.policy).requires_grad_(False)
+        self.needs = needs_of(method.terms)
+        self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
+        self._after = (*method.select, method.credit, *method.focus)
+        everything = needs_of((*self._before, *self._after)) | self.needs
+        self.reference = ReferencePolicy(method.reference, self.policy) if "reference_log_prob" in everything else None
+        self.teacher = world.teacher(len(seeds)).to(device).requires_grad_(False) if "teacher_log_prob" in everything else None
+        self._replayed = self.needs & set(REPLAYED)
+        self._statistics = statistics_of(method.terms)
+        self._old_statistics = statistics_of(method.terms, "old_statistics")
+        self._overs = tuple(dict.fromkeys(over for term in method.terms if (over := getattr(term, "over", None)) is not None))
+        lists = {"shape": method.shape, "select": method.select, "focus": method.focus, "terms": method.terms}
+        parts = {f"{name} {place}": part for name, items in lists.items() for place, part in enumerate(items)}
+        self._stateful = Stateful(parts | {"credit": method.credit, "fill": method.fill and method.fill.accept})
         self.rollout: Rollout | None = None
         self._equal: Tensor | None = None
 
+    @property
+    def progress(self) -> float:
+        """The share of training that is done, 0 to 1."""
+        done = self.step / self.total_steps if self.limit is None else self.spent[self.limit[0]] / self.limit[1]
+        return min(1.0, done)
+
     def iterate(self) -> dict[str, Tensor]:
         """One rollout and the updates from it."""
-        method = self.method
-        rollout = self.source.score(self.source.sample(self.policy, self.version))
-        if rollout.version != self.version:
-            raise RunFailed(f"a rollout of weights' version {rollout.version} reached the update of version {self.version}")
-        scores = self._scores(rollout)
-        rollout.mask = rollout.mask & (rollout.status == int(Status.OK)).unsqueeze(-1)
-        for select in method.select:
-            rollout = select(rollout)
-        self._assign_credit(rollout)
+        rollout, metrics = self._collect()
+        rollout = self.prepare(rollout)
+        metrics |= self._update(rollout)
         self.step += self.source.steps_per_sample
-        metrics = self._update(rollout)
         self.version += 1
+        if self.reference is not None and self.reference.follow(self.policy, self.version, float(metrics["reward"].mean()) if "reward" in metrics else 0.0):
+            self.optimizer.reset()
+            metrics["reference_reset"] = torch.ones(len(self.seeds))
         self.rollout = rollout
-        return scores | metrics
+        return metrics
+
+    # ------------------------------------------------------------------------------------------------------------------------ sample, score, shape, fill
+
+    def _collect(self) -> tuple[Rollout, dict[str, Tensor]]:
+        """The scored and shaped rollout of an iteration, and the means of all that was sampled for it."""
+        method, fill = self.method, self.method.fill
+        rounds: list[Rollout] = []
+        seen: list[dict[str, Tensor]] = []
+        for _ in range(1 if fill is None else fill.rounds):
+            rollout = self.source.sample(self.policy, self.version)
+            if rollout.version != self.version:
+                raise RunFailed(f"a rollout of weights' version {rollout.version} reached the update of version {self.version}")
+            rollout = self.source.score(rollout)
+            rollout.progress = self.progress
+            seen.append(self._scores(rollout))
+            rollout.mask = rollout.mask & (rollout.status == int(Status.OK)).unsqueeze(-1)
+            self._shape(rollout)
+            rounds.append(rollout)
+            if fill is None:
+                break
+            rollout, groups = fill.kept(list(rounds), method.sample.prompts)
+            if int(groups.min()) >= method.sample.prompts:
+                break
+        metrics = {name: torch.stack([part[name] for part in seen if name in part]).mean(0) for name in {name: None for part in seen for name in part}}
+        if fill is not None:
+            metrics |= {"fill/rounds": torch.full((len(self.seeds),), float(len(rounds))), "fill/groups": groups}
+        if self.policy.unit == "row":
+            for name in ("samples", "tokens"):
+                metrics[name] = torch.full((len(self.seeds),), float(self.spent[name]))
+        return rollout, metrics
 
     def _scores(self, rollout: Rollout) -> dict[str, Tensor]:
         found = {}
         if rollout.status.any():
             for status in (Status.TIMEOUT, Status.CRASHED, Status.MALFORMED):
                 found[f"score/{status.name.lower()}"] = (rollout.status == int(status)).float().mean(-1).cpu()
+        if self.policy.unit == "row":
+            self.spent["samples"] += rollout.shape[1]
+            self.spent["tokens"] += int(rollout.extras.get("drawn", rollout.mask).sum()) // len(self.seeds)
         return found | self.source.metrics(rollout)
+
+    def _shape(self, rollout: Rollout) -> None:
+        self._provide(rollout, self._before)
+        for shape in self.method.shape:
+            reward = shape(rollout)
+            if not isinstance(reward, Tensor) or reward.shape != rollout.shape:
+                raise RunFailed(f"shape {part_name(shape)} gave {_found(reward, 'rewards')}; the rollout has {list(rollout.shape)}")
+            if not torch.isfinite(reward[rollout.mask]).all():
+                raise RunFailed(f"shape {part_name(shape)} gave a reward that is not finite at step {self.step}")
+            rollout.reward = reward
+
+    # ------------------------------------------------------------------------------------------------------------------------------ select, credit, focus
+
+    def prepare(self, rollout: Rollout) -> Rollout:
+        """A scored and shaped rollout with everything that the update reads: advantages, the steps to learn from, and what terms need."""
+        method = self.method
+        self._provide(rollout, self._after)
+        for select in method.select:
+            rollout = select(rollout)
+            if not isinstance(rollout, Rollout):
+                raise RunFailed(f"select {part_name(select)} gave {type(rollout).__name__}, not a rollout")
+        self._assign_credit(rollout)
+        for focus in method.focus:
+            mask = focus(rollout)
+            if not isinstance(mask, Tensor) or mask.shape != rollout.shape or mask.dtype != torch.bool:
+                raise RunFailed(f"focus {part_name(focus)} gave {_found(mask, 'a mask')}; the rollout has {list(rollout.shape)}, of bool")
+            rollout.mask = rollout.mask & mask
+        rollout = self._without_idle_rows(rollout)
+        self._provide_terms(rollout)
+        return rollout
 
     def _assign_credit(self, rollout: Rollout) -> None:
         method, extras = self.method, rollout.extras
-        if "value" in self._credit_needs or "value" in self.needs:
-            extras["value"], extras["next_value"] = self.policy.values(rollout)
-        if self.reference is not None:
-            extras["reference_log_prob"] = self._reference_log_prob(rollout)
-        name = getattr(method.credit, "__name__", type(method.credit).__name__)
+        name = part_name(method.credit)
         try:
             advantage = method.credit(rollout)
         except ValueError as error:
             raise RunFailed(f"credit {name}: {error}") from error
         if not isinstance(advantage, Tensor) or advantage.shape != rollout.shape:
-            found = f"advantages of shape {list(advantage.shape)}" if isinstance(advantage, Tensor) else type(advantage).__name__
-            raise RunFailed(f"credit {name} gave {found}; the rollout has {list(rollout.shape)}")
+            raise RunFailed(f"credit {name} gave {_found(advantage, 'advantages')}; the rollout has {list(rollout.shape)}")
         if not torch.isfinite(advantage[rollout.mask]).all():
             raise RunFailed(f"credit {name} gave an advantage that is not finite at step {self.step}")
         if "value" in self.needs:
-            extras["return"] = advantage + extras["value"]
+            self._provide(rollout, (), {"value"})
+            extras.setdefault("return", advantage + extras["value"])
         if method.normalize_advantage:
             advantage = ops.normalize(advantage, rollout.mask, dim=(-2, -1))
         extras["advantage"] = advantage
 
-    @torch.no_grad()
-    def _reference_log_prob(self, rollout: Rollout) -> Tensor:
-        parts = [
-            self.reference.replay({name: x[:, rows] for name, x in rollout.inputs.items()}, rollout.action[:, rows], frozenset())["log_prob"]
-            for rows in self._micro_rows(rollout.mask)
-        ]
-        result = torch.zeros_like(rollout.log_prob)
-        for rows, part in zip(self._micro_rows(rollout.mask), parts, strict=True):
-            result[:, rows] = part
-        return result
+    def _without_idle_rows(self, rollout: Rollout) -> Rollout:
+        """The rollout without rows that no term learns from (probes, filtered groups), where rows of one seed can be left out."""
+        if self.policy.unit == "step" or len(self.seeds) > 1:
+            return rollout
+        busy = rollout.mask.any(-1)[0]
+        for over in self._overs:
+            busy = busy | self._extra(rollout, over).any(-1)[0]
+        return rollout if bool(busy.all()) else rollout.take(busy.nonzero().squeeze(1))
 
-    def _micro_rows(self, mask: Tensor) -> Iterator[Tensor | slice]:
-        """Rows that go through the model together: all, or `micro_batch` of similar length at a time."""
+    def _provide(self, rollout: Rollout, parts: Sequence[Any], names: Collection[str] = ()) -> None:
+        """Put what parts need, and what is named, into the rollout's extras."""
+        extras = rollout.extras
+        wanted = (needs_of(parts) | set(names)) - set(extras)
+        statistics = {name: statistic for name, statistic in statistics_of(parts).items() if name not in extras}
+        if "value" in wanted:
+            if self.policy.unit == "step":
+                extras["value"], extras["next_value"] = self.policy.values(rollout)
+            else:
+                extras |= self._by_rows(rollout, lambda part: dict(zip(("value", "next_value"), self.policy.values(part), strict=True)))
+        for name, keeper in (("reference_log_prob", self.reference), ("teacher_log_prob", self.teacher)):
+            if name in wanted:
+                policy = keeper.policy if keeper is self.reference else keeper
+                extras[name] = self._replay(policy, rollout)["log_prob"]
+        replayed = wanted & {"entropy"}
+        if replayed or statistics:
+            found = self._replay(self.policy, rollout, replayed, statistics)
+            extras |= {name: found[name] for name in (*replayed, *statistics)}
+        rest = wanted - set(extras) - {"advantage", "score", "return", "old_value", "logits"}
+        if rest:
+            extras |= self.source.measure(rest, rollout, self.policy)
+            if missing := sorted(rest - set(extras)):
+                raise RunFailed(f"{missing[0]!r} is needed by this method, and {self.world.task} has no such measure")
+
+    def _provide_terms(self, rollout: Rollout) -> None:
+        self._provide(rollout, (), self.needs - set(REPLAYED))
+        if self._old_statistics:
+            rollout.extras |= {name: x for name, x in self._replay(self.policy, rollout, (), self._old_statistics).items() if name in self._old_statistics}
+
+    def _extra(self, rollout: Rollout, name: str) -> Tensor:
+        if name not in rollout.extras:
+            raise RunFailed(f"a term of this method asks for {name!r}, which nothing puts into the rollout: {', '.join(sorted(rollout.extras))} are there")
+        return rollout.extras[name]
+
+    @torch.no_grad()
+    def _replay(self, policy: Any, rollout: Rollout, needs: Collection[str] = (), statistics: Any = None) -> dict[str, Tensor]:
+        """`policy.replay` of a whole rollout without gradients, in micro-batches."""
+        return self._by_rows(rollout, lambda part: policy.replay(part.inputs, part.action, needs, statistics or {}))
+
+    def _by_rows(self, rollout: Rollout, measure: Callable[[Rollout], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """`[S, N, T]` tensors that are measured a few rows at a time."""
+        found: dict[str, Tensor] = {}
+        for rows in self._micro_rows(rollout.extras.get("present", rollout.mask)):
+            part = measure(rollout if isinstance(rows, slice) else rollout.take(rows))
+            if isinstance(rows, slice):
+                return part
+            for name, value in part.items():
+                found.setdefault(name, value.new_zeros(value.shape[0], rollout.shape[1], *value.shape[2:]))[:, rows] = value
+        return found
+
+    # ---------------------------------------------------------------------------------------------------------------------------------- terms, reduce, step
+
+    def _micro_rows(self, mask: Tensor, group: Tensor | None = None) -> Iterator[Tensor | slice]:
+        """Rows that go through the model together: all, or `micro_batch` of similar length at a time, whole groups where these are the unit.
+
+        Args:
+            mask: `[S, n, T]`, whose sums are the rows' lengths.
+            group: `[S, n]`, where groups must stay together.
+        """
         size = self.method.micro_batch
-        if getattr(self.policy, "unit", "row") == "step" or not 0 < size < mask.shape[1]:
+        if getattr(self.policy, "unit", "row") == "step" or not 0 < size < mask.shape[1] or (group is not None and len(mask) > 1):
             yield slice(None)
             return
-        yield from torch.argsort(mask.sum(-1)[0], stable=True).split(size)
+        lengths = mask.sum(-1)[0]
+        if group is None:
+            yield from torch.argsort(lengths, stable=True).split(size)
+            return
+        members = [(group[0] == number).nonzero().squeeze(1) for number in group[0].unique()]
+        batch: list[Tensor] = []
+        for rows in sorted(members, key=lambda rows: int(lengths[rows].max())):
+            if batch and sum(map(len, batch)) + len(rows) > size:
+                yield torch.cat(batch)
+                batch = []
+            batch.append(rows)
+        yield torch.cat(batch)
 
     def _fields(self, rollout: Rollout) -> dict[str, Tensor]:
         """What minibatches are cut from, by the names that terms use."""
@@ -155,14 +312,19 @@ class PolicyGradientLearner:
         fields |= {"action": rollout.action, "old_log_prob": rollout.log_prob, "mask": rollout.mask, "advantage": extras["advantage"]}
         if "value" in self.needs:
             fields |= {"old_value": extras["value"], "return": extras["return"]}
-        if self.reference is not None:
-            fields["reference_log_prob"] = extras["reference_log_prob"]
-        return fields
+        if self.policy.unit == "row":
+            fields["group"] = rollout.group
+        if "score" in self.needs:
+            fields["score"] = rollout.reward.sum(-1)
+        names = [*self.needs, *self._overs, *self._old_statistics]
+        return fields | {name: self._extra(rollout, name) for name in names if name not in REPLAYED and name not in fields}
 
     def _update(self, rollout: Rollout) -> dict[str, Tensor]:
         method = self.method
         if method.anneal:
-            self.optimizer.learning_rate = method.learning_rate * max(0.0, 1 - (self.step - self.source.steps_per_sample) / self.total_steps)
+            self.optimizer.learning_rate = method.learning_rate * (1 - self.progress)
+        if not rollout.shape[1] or not (rollout.mask.any() or any(rollout.extras[over].any() for over in self._overs)):
+            return {}  # no step to learn from: every group was filtered, or the plan only probes
         steps = self.policy.unit == "step"
         cut = _StepCutter(self._fields(rollout)) if steps else _RowCutter(self._fields(rollout))
         whole = steps and bool(rollout.mask.all())
@@ -170,7 +332,7 @@ class PolicyGradientLearner:
         diagnostics: dict[str, Tensor] = {}
         first_log_ratio = None
         for _ in range(method.epochs):
-            indices += self.streams.permutations("minibatch", cut.units).tensor_split(method.minibatches, dim=1)
+            indices += self._minibatches(rollout, cut.units)
         for index in indices:
             values, log_ratio, seen = self._step(cut(index), first=first_log_ratio is None, last=index is indices[-1], whole=whole)
             if first_log_ratio is None:
@@ -179,17 +341,36 @@ class PolicyGradientLearner:
             norms.append(seen.pop("gradient_norm"))
             diagnostics = seen
         values = torch.stack(terms).cpu()
-        names = [term_name(term) for term in method.terms]
+        names = [part_name(term) for term in method.terms]
         check_finite(self, names, values, lambda update: cut(indices[update]))
         worst = first_log_ratio.abs().max().item()
-        if not worst <= RATIO_TOLERANCE:
+        if not worst <= getattr(self.policy, "ratio_tolerance", RATIO_TOLERANCE):
             raise RunFailed(
                 f"the ratio before the first update is not 1: |log ratio| reaches {worst:.3g} at step {self.step}; "
                 "the policy that is trained is not the one that acted"
             )
         metrics = {f"loss/{name}": values[:, place].mean(0) for place, name in enumerate(names)}
         metrics["gradient_norm"] = torch.stack(norms).mean(0).cpu()
+        if "log_ratio" in diagnostics:
+            metrics |= _ratio_metrics(diagnostics.pop("log_ratio").cpu())
         return metrics | {name: value.cpu() for name, value in diagnostics.items()}
+
+    def _minibatches(self, rollout: Rollout, units: int) -> list[Tensor]:
+        """Random minibatches of one pass: units `[S, n]` each."""
+        count = self.method.minibatches
+        if self.method.unit == "row" or self.policy.unit == "step":
+            return list(self.streams.permutations("minibatch", units).tensor_split(count, dim=1))
+        groups = [Grouping(group) for group in rollout.group]
+        rows = torch.arange(units, device=rollout.mask.device)
+        members = [grouping.pack(rows + 1) for grouping in groups]  # [G, K], 0 where a group has fewer
+        if len(members) > 1 and (len({x.shape for x in members}) > 1 or any(bool((x == 0).any()) for x in members)):
+            raise RunFailed("a term couples the rows of a group: seeds that are stacked must all have groups of the same size")
+        order = self.streams.permutations("minibatch", members[0].shape[0])
+        batches = []
+        for part in order.tensor_split(min(count, order.shape[1]), dim=1):
+            chosen = [x[index].flatten() for x, index in zip(members, part, strict=True)]
+            batches.append(torch.stack([x[x > 0] - 1 for x in chosen]))
+        return batches
 
     def _step(self, batch: dict[str, Tensor], *, first: bool, last: bool, whole: bool) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
         """One optimiser step on one minibatch, in micro-batches of rows. No host read happens here.
@@ -203,25 +384,36 @@ class PolicyGradientLearner:
         """
         method = self.method
         mask = batch["mask"]
-        weights = self._equal_weights(mask) if whole else self._weights(mask)
+        weights = {None: self._equal_weights(mask) if whole else self._weights(mask)} | {over: self._weights(batch[over]) for over in self._overs}
         self.flat.zero_grad()
         values, log_ratios, parts = [], [], []
-        for rows in self._micro_rows(mask):
+        present = mask
+        for over in self._overs:
+            present = present | batch[over]
+        for rows in self._micro_rows(present, batch.get("group") if method.unit == "group" else None):
             micro = batch if isinstance(rows, slice) else {name: x[:, rows] for name, x in batch.items()}
-            weight = (weights if isinstance(rows, slice) else weights[:, rows]).flatten(1)
+            weight = {over: (x if isinstance(rows, slice) else x[:, rows]).flatten(1) for over, x in weights.items()}
             inputs = {name.removeprefix("inputs."): x for name, x in micro.items() if name.startswith("inputs.")}
-            micro = micro | self.policy.replay(inputs, micro["action"], self.needs)
-            losses = torch.stack([torch.linalg.vecdot(weight, loss.flatten(1)) for loss in step_losses(method.terms, micro)])  # [terms, S]
+            micro = micro | {"progress": self.progress, "iteration": self.version} | self._replay_micro(inputs, micro["action"])
+            losses = torch.stack([
+                torch.linalg.vecdot(weight[getattr(term, "over", None)], loss.flatten(1))
+                for term, loss in zip(method.terms, step_losses(method.terms, micro), strict=True)
+            ])  # [terms, S]  # fmt: skip
             losses.sum().backward()
             values.append(losses.detach())
             if first:
                 log_ratios.append(((micro["log_prob"].detach() - micro["old_log_prob"]) * micro["mask"]).abs().max())
             if last:
-                parts.append(self._diagnose(micro, weight))
-        seen = {name: sum(part[name] for part in parts) for name in parts[0]} if parts else {}
+                parts.append(self._diagnose(micro, weight[None]))
+        seen = {name: torch.cat([p[name] for p in parts], 1) if name == "log_ratio" else sum(p[name] for p in parts) for name in parts[0]} if parts else {}
         seen["gradient_norm"] = self.flat.clip_grad_norm(method.max_grad_norm)
         self.optimizer.step()
         return values[0] if len(values) == 1 else torch.stack(values).sum(0), torch.stack(log_ratios).max() if first else None, seen
+
+    def _replay_micro(self, inputs: dict[str, Tensor], action: Tensor) -> dict[str, Tensor]:
+        if self._statistics:
+            return self.policy.replay(inputs, action, self._replayed, self._statistics)
+        return self.policy.replay(inputs, action, self._replayed)
 
     def _weights(self, mask: Tensor) -> Tensor:
         """The reducer's weights of a minibatch, `[S, U]` (steps) or `[S, n, T]` (rows)."""
@@ -242,32 +434,53 @@ class PolicyGradientLearner:
         per_step = {"kl_behaviour": ops.kl_k3(old, new), "ratio": ops.policy_ratio(new, old)}
         if clip is not None:
             per_step["clip_fraction"] = ops.ratio_clip_fraction(new, old, clip_low=clip.low, clip_high=clip.high)
-        if "entropy" in micro:
-            per_step["entropy"] = micro["entropy"]
-        return {name: torch.linalg.vecdot(weight, value.flatten(1)) for name, value in per_step.items()}
+        if "entropy" in self._replayed:
+            per_step["loss_entropy"] = micro["entropy"]
+        found = {name: torch.linalg.vecdot(weight, value.flatten(1)) for name, value in per_step.items()}
+        if self.policy.unit == "row":
+            found["log_ratio"] = (new - old).masked_fill(~micro["mask"], torch.nan).flatten(1)
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "version": self.version,
+            "spent": {name: self.spent[name] for name in ("samples", "tokens")},
             "streams": self.streams.state_dict(),
             "policy": dict(self.policy.state_dict()),
             "optimizer": self.optimizer.state_dict(),
-            "reference": None if self.reference is None else dict(self.reference.state_dict()),
+            "reference": None if self.reference is None else self.reference.state_dict(),
+            "parts": self._stateful.state_dict(),
             "source": self.source.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step, self.version = state["step"], state["version"]
+        self.spent |= state["spent"]
         self.streams.load_state_dict(state["streams"])
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.reference is not None:
             self.reference.load_state_dict(state["reference"])
+        self._stateful.load_state_dict(state["parts"])
         self.source.load_state_dict(state["source"])
 
     def close(self) -> None:
         self.source.close()
+
+
+def _found(x: Any, what: str) -> str:
+    """What a part gave, in words."""
+    return f"{what} of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+
+
+def _ratio_metrics(log_ratio: Tensor) -> dict[str, Tensor]:
+    """Quantiles of the ratio, and the effective sample size as a share of the steps, `[S]` each, from log ratios `[S, U]` (NaN where nothing is chosen)."""
+    ratio = log_ratio.double().exp()
+    low, middle, high = ratio.nanquantile(torch.tensor([0.01, 0.5, 0.99], dtype=ratio.dtype), dim=1)
+    count = (~ratio.isnan()).sum(1)
+    ess = ratio.nansum(1).square() / (count * ratio.square().nansum(1)).clamp(min=1e-300)
+    return {"ratio/q01": low, "ratio/q50": middle, "ratio/q99": high, "ess": ess}
 
 
 class _StepCutter:

@@ -1,14 +1,16 @@
 """Objective terms of the policy-gradient and pairs loops: one number a step, to be minimised.
 
-A term is a callable `(batch) → [S, …]` with a `name` and the set `needs` of what `policy.replay` (or the reference policy) must compute for it; a plain
-function is called by its own name and needs nothing more. It never normalises:
-the reducer owns every denominator. `batch` holds, by name: log_prob (new), old_log_prob, advantage, mask, and what was asked for: entropy, value, old_value,
-return, reference_log_prob, logits.
+A term is a callable `(batch) → [S, …]` with a `name` and the set `needs` of what must be in its batch; a plain function is called by its own name and needs
+nothing more. It never normalises: the reducer owns every denominator. `batch` holds, by name: log_prob (new, with gradient), old_log_prob, advantage, mask,
+group `[S, n]` (rows of tokens), progress (a float, 0 to 1), iteration (from 0), and what was asked for: entropy, value (with old_value and return), logits,
+reference_log_prob, teacher_log_prob, score `[S, n]` (a row's reward), the statistics (see `loops.parts`), and any extra of the rollout by its name.
+
+A term with an attribute `over` is weighted by that mask, an extra `[S, N, T]` of the rollout, in the place of the steps that the policy chose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.errors import RunFailed
+from operant.loops.parts import part_name
 
 Batch = dict[str, Tensor]
 
@@ -25,16 +28,6 @@ class Term(Protocol):
     needs: frozenset[str]
 
     def __call__(self, batch: Batch) -> Tensor: ...
-
-
-def term_name(term: Term) -> str:
-    """How logs and errors call a term."""
-    return getattr(term, "name", None) or getattr(term, "__name__", type(term).__name__)
-
-
-def all_needs(terms: Iterable[Term]) -> frozenset[str]:
-    """The union of what terms need."""
-    return frozenset().union(*(getattr(term, "needs", frozenset()) for term in terms))
 
 
 def step_losses(terms: Sequence[Term], batch: Batch) -> list[Tensor]:
@@ -48,7 +41,7 @@ def step_losses(terms: Sequence[Term], batch: Batch) -> list[Tensor]:
         loss = term(batch)
         if not isinstance(loss, Tensor) or loss.shape != batch["mask"].shape:
             found = f"of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"that is a {type(loss).__name__}"
-            raise RunFailed(f"term {term_name(term)} gave a loss {found}; the batch has {list(batch['mask'].shape)}: one loss a step")
+            raise RunFailed(f"term {part_name(term)} gave a loss {found}; the batch has {list(batch['mask'].shape)}: one loss a step")
         losses.append(loss)
     return losses
 

@@ -1,9 +1,12 @@
-"""Language models as policies: `TokenPolicy.replay` gives log-probabilities of completions, and a linear layer that is fast on processors."""
+"""Language models as policies: `TokenPolicy.replay` gives log-probabilities of completions (and values, with a critic), and a linear layer that is fast on
+processors."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol
+import copy
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +26,39 @@ class FastLinear(nn.Linear):
         return linear(input, self.weight, self.bias)
 
 
+Statistics = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
+"""Further numbers a step by name, each a function of next-token logits `[R, V]` and the tokens taken `[R]` that gives `[R]`."""
+
+
+@dataclass(frozen=True)
+class TokenCritic:
+    """A value function over tokens: of each step, the value of what stands before its token.
+
+    Attributes:
+        kind: "head", a linear layer on the policy's last hidden states, which learns through the shared trunk; "model", the same on a copy of the whole model.
+            Both begin at 0. In an enumerable world both are a table.
+    """
+
+    kind: Literal["head", "model"] = "model"
+
+
+class _Critic(nn.Module):
+    """The linear layer, and for kind "model" the trunk in front of it."""
+
+    def __init__(self, model: nn.Module, kind: str):
+        super().__init__()
+        weight = model.get_output_embeddings().weight
+        self.head = nn.Linear(weight.shape[1], 1, device=weight.device, dtype=torch.promote_types(weight.dtype, torch.float32))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.trunk = None
+        if kind == "model":
+            self.trunk = copy.deepcopy(model.base_model).requires_grad_(True)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.head(states.to(self.head.weight.dtype)).squeeze(-1)
+
+
 class TokenPolicy(nn.Module):
     """A Hugging Face causal language model as a policy over tokens; one seed (S is 1). Its linear layers become `FastLinear`.
 
@@ -31,12 +67,13 @@ class TokenPolicy(nn.Module):
     Args:
         model: a causal language model.
         temperature: of the softmax, above 0; the same as when sampling.
+        critic: a value function beside the policy; None for none.
     """
 
     unit = "row"
     seeds = 1
 
-    def __init__(self, model: nn.Module, temperature: float = 1.0):
+    def __init__(self, model: nn.Module, temperature: float = 1.0, critic: TokenCritic | None = None):
         super().__init__()
         if not temperature > 0:
             raise BadInput(f"token policy: temperature={temperature} must be above 0; nearest: 1.0")
@@ -45,8 +82,9 @@ class TokenPolicy(nn.Module):
         for module in model.modules():
             if type(module) is nn.Linear:
                 module.__class__ = FastLinear
-        self.train(False)
         self._head_alone = self._head_gives_logits()
+        self.critic = None if critic is None else _Critic(model, critic.kind)
+        self.train(False)
 
     def train(self, mode: bool = True) -> TokenPolicy:
         return super().train(False)
@@ -73,7 +111,7 @@ class TokenPolicy(nn.Module):
         hidden = getattr(self.model.base_model(input_ids=probe, use_cache=False), "last_hidden_state", None)
         return hidden is not None and len(given) == 1 and torch.equal(logits, made[0]) and torch.allclose(hidden, given[0], rtol=1e-4, atol=1e-5)
 
-    def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = (), statistics: Statistics | None = None) -> dict[str, Tensor]:
         """Log-probabilities of completions, with gradients, by one causal forward pass over right-padded rows.
 
         A row's numbers do not depend on its batch mates or its padding: nothing attends to what stands to its right.
@@ -82,35 +120,66 @@ class TokenPolicy(nn.Module):
             inputs: "tokens" `[1, N, L]` int64, prompt and completion side by side, padded at the right; "prompt_length" `[1, N]`, at least 1; optionally
                 "length" `[1, N]`, prompt and completion together: steps beyond it cost nothing, and the batch is trimmed to the longest row.
             action: `[1, N, T]` int64; `action[…, t]` stands at position `prompt_length + t`.
-            needs: of "entropy" (of the next token's distribution, nats) and "logits" (divided by the temperature).
+            needs: of "entropy" (of the next token's distribution, nats), "value" (with a critic) and "logits" (divided by the temperature).
+            statistics: further numbers a step; their logits never stand in memory whole.
 
         Returns:
-            "log_prob" `[1, N, T]`, and as asked "entropy" `[1, N, T]`, "logits" `[1, N, T, V]`; 0 at steps beyond a row's length.
+            "log_prob" `[1, N, T]`, and as asked "entropy", "value" and each statistic `[1, N, T]`, "logits" `[1, N, T, V]`; 0 at steps beyond a row's length.
         """
-        tokens, prompt_length, action = inputs["tokens"][0], inputs["prompt_length"][0], action[0]
+        tokens, prompt_length, length, action = self._rows(inputs, action)
         count, steps = action.shape
-        if "length" in inputs:
-            length = inputs["length"][0]
-            tokens = tokens[:, : int(length.max())]
-        else:
-            length = torch.full_like(prompt_length, tokens.shape[1])
         row, step = (prompt_length.unsqueeze(1) + torch.arange(steps, device=tokens.device) < length.unsqueeze(1)).nonzero(as_tuple=True)
         before = row * tokens.shape[1] + prompt_length[row] + step - 1  # the position whose output chooses the token
         taken = action[row, step]
-        model = self.model.base_model if self._head_alone else self.model
-        output = model(input_ids=tokens, use_cache=False)
-        states = (output.last_hidden_state if self._head_alone else output.logits).flatten(0, 1).index_select(0, before)
-        entropy_needed = "entropy" in needs
+        output, hidden = self._forward(tokens, hidden="value" in needs)
+        states = output.flatten(0, 1).index_select(0, before)
+        measure = _Measure(self, "entropy" in needs, statistics or {})
         if "logits" in needs:
             logits = self._logits(states)
-            parts = {"logits": logits, **_log_prob_and_entropy(logits, taken, entropy_needed)}
+            parts = {"logits": logits, **measure.of_logits(logits, taken)}
         else:
-            parts = self._in_chunks(states, taken, entropy_needed)
+            parts = self._in_chunks(states, taken, measure)
+        if "value" in needs:
+            parts["value"] = self.critic(hidden.flatten(0, 1).index_select(0, before))
         place = row * steps + step
         return {
             name: part.new_zeros(count * steps, *part.shape[1:]).index_copy(0, place, part).view(1, count, steps, *part.shape[1:])
             for name, part in parts.items()
         }
+
+    def _rows(self, inputs: dict[str, Tensor], action: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(tokens `[N, L]` trimmed to the longest row, prompt_length `[N]`, length `[N]`, action `[N, T]`)."""
+        tokens, prompt_length = inputs["tokens"][0], inputs["prompt_length"][0]
+        if "length" not in inputs:
+            return tokens, prompt_length, torch.full_like(prompt_length, tokens.shape[1]), action[0]
+        length = inputs["length"][0]
+        return tokens[:, : int(length.max())], prompt_length, length, action[0]
+
+    def _forward(self, tokens: Tensor, *, hidden: bool) -> tuple[Tensor, Tensor | None]:
+        """What `_logits` takes, at every position `[N, L, …]`, and where asked the hidden states that the critic reads."""
+        own = self.critic is not None and self.critic.trunk is not None
+        shared = hidden and not own
+        if self._head_alone:
+            output = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+            states = output
+        else:
+            whole = self.model(input_ids=tokens, use_cache=False, output_hidden_states=shared)
+            output, states = whole.logits, whole.hidden_states[-1] if shared else None
+        if hidden and own:
+            states = self.critic.trunk(input_ids=tokens, use_cache=False).last_hidden_state
+        return output, states if hidden else None
+
+    @torch.no_grad()
+    def values(self, rollout: Any) -> tuple[Tensor, Tensor]:
+        """The critic's value before each step, and after it, `[1, N, T]` each; rows of a rollout, in the same padding. 0 beyond a row's last position."""
+        tokens, prompt_length, length, action = self._rows(rollout.inputs, rollout.action)
+        _, hidden = self._forward(tokens, hidden=True)
+        value = self.critic(hidden)  # [N, L]
+        steps = torch.arange(action.shape[1] + 1, device=tokens.device)
+        position = prompt_length.unsqueeze(1) - 1 + steps  # of the token before each step, and of the last one
+        there = position < length.unsqueeze(1)
+        value = value.gather(1, position.clamp(max=tokens.shape[1] - 1)) * there
+        return value[None, :, :-1], value[None, :, 1:]
 
     def _logits(self, states: Tensor) -> Tensor:
         logits = self.model.get_output_embeddings()(states) if self._head_alone else states
@@ -118,10 +187,7 @@ class TokenPolicy(nn.Module):
             logits = logits.float()
         return logits if self.temperature == 1 else logits / self.temperature
 
-    def _in_chunks(self, states: Tensor, taken: Tensor, entropy: bool) -> dict[str, Tensor]:
-        def measure(states: Tensor, taken: Tensor) -> dict[str, Tensor]:
-            return _log_prob_and_entropy(self._logits(states), taken, entropy)
-
+    def _in_chunks(self, states: Tensor, taken: Tensor, measure: _Measure) -> dict[str, Tensor]:
         head = self.model.get_output_embeddings()
         size = max(1, HEAD_CHUNK // head.weight.shape[0])
         if len(states) <= size:
@@ -131,11 +197,24 @@ class TokenPolicy(nn.Module):
         return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _log_prob_and_entropy(logits: Tensor, token: Tensor, entropy: bool) -> dict[str, Tensor]:
-    if not entropy:
-        return {"log_prob": ops.categorical_log_prob(logits, token)}
-    log_prob, spread = ops.token_log_prob_and_entropy(logits, token)
-    return {"log_prob": log_prob, "entropy": spread}
+@dataclass(frozen=True)
+class _Measure:
+    """The numbers a step that are made from logits."""
+
+    policy: TokenPolicy
+    entropy: bool
+    statistics: Statistics
+
+    def __call__(self, states: Tensor, taken: Tensor) -> dict[str, Tensor]:
+        return self.of_logits(self.policy._logits(states), taken)
+
+    def of_logits(self, logits: Tensor, taken: Tensor) -> dict[str, Tensor]:
+        if self.entropy:
+            log_prob, spread = ops.token_log_prob_and_entropy(logits, taken)
+            found = {"log_prob": log_prob, "entropy": spread}
+        else:
+            found = {"log_prob": ops.categorical_log_prob(logits, taken)}
+        return found | {name: statistic(logits, taken) for name, statistic in self.statistics.items()}
 
 
 class Completions(Protocol):

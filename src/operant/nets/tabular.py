@@ -6,8 +6,9 @@ sequence: the empty prefix is 0, and prefix `i` followed by the `d`-th such toke
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol
+import copy
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -73,16 +74,20 @@ class TabularPolicy(nn.Module):
         problem: sizes of the sequence problem.
         seeds: S, the length of the leading axis of the parameter.
         dtype: float64 by default, because this policy is there for exact figures.
+        critic: with a table of values beside it.
 
     Attributes:
         logits: the parameter `[S, P, prefixes, V]`.
+        table: with a critic, the parameter `[S, P, prefixes]`, the value of each prefix.
     """
 
     unit = "row"
 
-    def __init__(self, problem: SequenceTree, seeds: int = 1, dtype: torch.dtype = torch.float64):
+    def __init__(self, problem: SequenceTree, seeds: int = 1, dtype: torch.dtype = torch.float64, *, critic: bool = False):
         super().__init__()
         self.problem = problem
+        if critic:
+            self.table = nn.Parameter(torch.zeros(seeds, problem.prompts, prefix_count(problem), dtype=dtype))
         self.logits = nn.Parameter(torch.zeros(seeds, problem.prompts, prefix_count(problem), problem.vocabulary, dtype=dtype))
 
     @property
@@ -90,26 +95,51 @@ class TabularPolicy(nn.Module):
         """S."""
         return len(self.logits)
 
-    def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = ()) -> dict[str, Tensor]:
+    def of_seed(self, seed: int) -> TabularPolicy:
+        """The policy of one place of the seed axis alone; it shares the memory."""
+        one = copy.copy(self)
+        one._parameters = {name: nn.Parameter(value.detach()[seed : seed + 1]) for name, value in self._parameters.items()}
+        return one
+
+    def replay(
+        self,
+        inputs: dict[str, Tensor],
+        action: Tensor,
+        needs: Collection[str] = (),
+        statistics: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
+    ) -> dict[str, Tensor]:
         """Log-probability of given tokens, with gradients.
 
         Args:
             inputs: `"prompt"` `[S, N]` int64.
             action: `[S, N, T]` int64.
-            needs: of "entropy" (of the next token's distribution, nats) and "logits".
+            needs: of "entropy" (of the next token's distribution, nats), "value" (with a critic) and "logits".
+            statistics: further numbers a step by name, functions of logits `[R, V]` and tokens `[R]` that give `[R]`.
 
         Returns:
-            `log_prob [S, N, T]`, and as asked `entropy [S, N, T]`, `logits [S, N, T, V]`. Log-probability and entropy are 0 at steps after the end token.
+            `log_prob [S, N, T]`, and as asked `entropy`, `value` and each statistic `[S, N, T]`, `logits [S, N, T, V]`. Numbers are 0 at steps after the end
+            token.
         """
         prefix, mask = prefix_index(self.problem, action)
-        logits = self._at(inputs["prompt"].unsqueeze(-1), prefix)
-        log_prob, entropy = ops.token_log_prob_and_entropy(logits, action * mask)
+        prompt = inputs["prompt"].unsqueeze(-1)
+        logits, token = self._at(self.logits, prompt, prefix), action * mask
+        log_prob, entropy = ops.token_log_prob_and_entropy(logits, token)
         outputs = {"log_prob": log_prob * mask}
         if "entropy" in needs:
             outputs["entropy"] = entropy * mask
+        if "value" in needs:
+            outputs["value"] = self._at(self.table, prompt, prefix) * mask
         if "logits" in needs:
             outputs["logits"] = logits
+        for name, statistic in (statistics or {}).items():
+            outputs[name] = statistic(logits.flatten(0, -2), token.flatten()).view(mask.shape) * mask
         return outputs
+
+    @torch.no_grad()
+    def values(self, rollout: Any) -> tuple[Tensor, Tensor]:
+        """The value before each step, and after it, `[S, N, T]` each; 0 after the end of a row."""
+        value = self.replay(rollout.inputs, rollout.action, {"value"})["value"]
+        return value, torch.cat([value[..., 1:], torch.zeros_like(value[..., :1])], -1)
 
     @torch.no_grad()
     def sample(self, prompt: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,10 +155,10 @@ class TabularPolicy(nn.Module):
         action = torch.zeros(uniforms.shape, dtype=torch.int64, device=prompt.device)
         for step in range(uniforms.shape[-1]):
             prefix, mask = prefix_index(self.problem, action[..., : step + 1])
-            action[..., step] = draw(self._at(prompt, prefix[..., -1]), uniforms[..., step]) * mask[..., -1]
+            action[..., step] = draw(self._at(self.logits, prompt, prefix[..., -1]), uniforms[..., step]) * mask[..., -1]
         return action, self.replay({"prompt": prompt}, action)["log_prob"], prefix_index(self.problem, action)[1]
 
-    def _at(self, prompt: Tensor, prefix: Tensor) -> Tensor:
-        """Logits `[S, …, V]` at prompts and prefixes `[S, …]`."""
+    def _at(self, table: Tensor, prompt: Tensor, prefix: Tensor) -> Tensor:
+        """Entries `[S, …, *]` of `table [S, P, prefixes, *]` at prompts and prefixes `[S, …]`."""
         seed = torch.arange(self.seeds, device=prefix.device).view(-1, *[1] * (prefix.dim() - 1))
-        return self.logits[seed, prompt, prefix]
+        return table[seed, prompt, prefix]

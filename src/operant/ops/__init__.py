@@ -10,14 +10,26 @@ from operant.ops.distribution import (
     token_log_prob_and_entropy,
 )
 from operant.ops.divergence import categorical_kl, entropy_from_logits, kl_k1, kl_k2, kl_k3
+from operant.ops.log_ratio_regression import (
+    class_balanced_weight,
+    leave_one_out,
+    leave_one_out_cross_entropy,
+    log_ratio_regression_loss,
+    mean_log_prob,
+    running_mean,
+    standardized_log_ratio_loss,
+    token_outcome_weights,
+    uniform_policy_target,
+)
 from operant.ops.policy import advantage_weight, clipped_ratio_loss, policy_ratio, ratio_clip_fraction
-from operant.ops.reduce import step_weights
+from operant.ops.reduce import row_mean, row_sum, step_weights
 from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
 
 __all__ = [
     "advantage_weight",
     "categorical_kl",
     "categorical_log_prob",
+    "class_balanced_weight",
     "clipped_ratio_loss",
     "clipped_value_loss",
     "entropy_from_logits",
@@ -30,14 +42,24 @@ __all__ = [
     "kl_k1",
     "kl_k2",
     "kl_k3",
+    "leave_one_out",
+    "leave_one_out_cross_entropy",
+    "log_ratio_regression_loss",
+    "mean_log_prob",
     "normalize",
     "policy_ratio",
     "ratio_clip_fraction",
+    "row_mean",
+    "row_sum",
+    "running_mean",
     "soft_value",
+    "standardized_log_ratio_loss",
     "step_weights",
     "tanh_gaussian_log_prob",
     "tanh_log_det",
     "td_target",
     "temperature_loss",
     "token_log_prob_and_entropy",
+    "token_outcome_weights",
+    "uniform_policy_target",
 ]

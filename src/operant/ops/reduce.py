@@ -43,3 +43,18 @@ def step_weights(mask: Tensor, kind: str, *, length: int | None = None, dtype: t
             raise ValueError(f"sequence-sum divides by a constant length: give length > 0, got {length}")
         return chosen / (rows * length)
     raise ValueError(f"unknown kind of reduction {kind!r}: known: {', '.join(KINDS)}")
+
+
+def row_sum(x: Tensor, mask: Tensor) -> Tensor:
+    """Sum over the chosen steps of each row, `[..., T]` -> `[..., 1]`.
+
+    Args:
+        x: `[..., T]`; what stands where the mask is False does not matter, NaN included.
+        mask: `[..., T]` bool.
+    """
+    return x.masked_fill(~mask.bool(), 0.0).sum(-1, keepdim=True)
+
+
+def row_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the chosen steps of each row, `[..., T]` -> `[..., 1]`; 0 for a row without one. Arguments as `row_sum`."""
+    return row_sum(x, mask) / mask.sum(-1, keepdim=True).clamp(min=1)

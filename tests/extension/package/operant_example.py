@@ -15,7 +15,7 @@ import operant
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio
-from operant.worlds.text.plan import Groups
+from operant.worlds.plans import Groups
 
 
 def centred_rank(score: Tensor, mask: Tensor) -> Tensor:

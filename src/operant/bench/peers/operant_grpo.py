@@ -14,7 +14,7 @@ from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
 from operant.nets.language import TokenPolicy
-from operant.worlds.text.plan import Groups
+from operant.worlds.plans import Groups
 from operant.worlds.text.source import TextSource
 from operant.worlds.text.tasks import Problem
 from operant.worlds.text.verifiers import InProcess

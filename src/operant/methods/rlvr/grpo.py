@@ -16,7 +16,7 @@ from operant.core.registry import Count, NonNegative, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio, KLToReference
-from operant.worlds.text.plan import Groups
+from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from operant.core.random import derive_seed
-from operant.nets.language import TokenPolicy
+from operant.core.records import Rollout
+from operant.nets.language import Statistics, TokenCritic, TokenPolicy
 from operant.nets.tabular import draw, prefix_index
 from operant.worlds.sequences.problems import SequenceProblem
 
@@ -63,22 +65,28 @@ class SequenceModelPolicy(nn.Module):
         model: a Hugging Face causal LM whose inputs are the problem's tokens, then its prompts (`vocabulary + prompt`), and whose outputs are the problem's
             tokens.
         problem: the problem.
+        critic: a value function beside the policy; None for none.
     """
 
     unit = "row"
     seeds = 1
 
-    def __init__(self, model: nn.Module, problem: SequenceProblem):
+    def __init__(self, model: nn.Module, problem: SequenceProblem, critic: TokenCritic | None = None):
         super().__init__()
         self.problem = problem
-        self.tokens = TokenPolicy(model)
+        self.tokens = TokenPolicy(model, critic=critic)
 
-    def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = (), statistics: Statistics | None = None) -> dict[str, Tensor]:
         """As `TabularPolicy.replay`, by one forward pass over `[prompt, tokens]` rows."""
-        mask = prefix_index(self.problem, action)[1]
-        prompt = inputs["prompt"]
-        rows = torch.cat([self.problem.vocabulary + prompt.unsqueeze(-1), action], -1)
-        return self.tokens.replay({"tokens": rows, "prompt_length": torch.ones_like(prompt), "length": 1 + mask.sum(-1)}, action, needs)
+        return self.tokens.replay(self._rows(inputs["prompt"], action), action, needs, statistics)
+
+    def values(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """As `TabularPolicy.values`."""
+        return self.tokens.values(replace(rollout, inputs=self._rows(rollout.inputs["prompt"], rollout.action)))
+
+    def _rows(self, prompt: Tensor, action: Tensor) -> dict[str, Tensor]:
+        tokens = torch.cat([self.problem.vocabulary + prompt.unsqueeze(-1), action], -1)
+        return {"tokens": tokens, "prompt_length": torch.ones_like(prompt), "length": 1 + prefix_index(self.problem, action)[1].sum(-1)}
 
     @torch.no_grad()
     def sample(self, prompt: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,10 +9,11 @@ import torch
 from operant.core.errors import BadInput, unknown
 from operant.core.random import Streams
 from operant.core.records import Evaluation
+from operant.nets.language import TokenCritic
 from operant.nets.tabular import TabularPolicy
+from operant.worlds.plans import Groups
 from operant.worlds.sequences.problems import PROBLEMS, SequenceProblem, make_problem
 from operant.worlds.sequences.source import SequenceGroups, SequenceSource, evaluate
-from operant.worlds.text.plan import Groups
 
 TRANSFORMER = "-transformer"
 
@@ -51,18 +52,19 @@ class SequenceWorld:
         return f"{self.task} {self.problem.rewards.sum().item()!r}"
 
     def policy(self, net: Any, streams: Streams) -> torch.nn.Module:
+        critic = net if isinstance(net, TokenCritic) else None
         if not self.transformer:
-            return TabularPolicy(self.problem, seeds=len(streams.seeds))
+            return TabularPolicy(self.problem, seeds=len(streams.seeds), critic=critic is not None)
         from operant.worlds.sequences.model import SequenceModelPolicy, sequence_model
 
-        return SequenceModelPolicy(sequence_model(self.problem, streams.seeds[0]), self.problem)
+        return SequenceModelPolicy(sequence_model(self.problem, streams.seeds[0]), self.problem, critic)
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> SequenceSource:
-        """A source for a plan of groups. The plan of a language method fits: its prompts and rows a prompt are taken."""
-        if isinstance(plan, Groups):
+        """A source for a plan. Of plain `Groups`, the prompts and rows a prompt are taken, for all seeds at once."""
+        if type(plan) is Groups:
             plan = SequenceGroups(plan.prompts, plan.n)
-        if not isinstance(plan, SequenceGroups):
-            raise BadInput(f"{self.task} is sampled in groups of sequences; this method's plan is {type(plan).__name__}")
+        if not hasattr(plan, "prompts"):
+            raise BadInput(f"{self.task} is sampled by prompts and sequences; this method's plan is {type(plan).__name__}")
         return SequenceSource(self.problem, plan, streams)
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 0, seed: int = 0) -> Evaluation:

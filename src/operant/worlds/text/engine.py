@@ -8,7 +8,6 @@ step over joined weights (`_JoinedStep`); every other Hugging Face causal langua
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -19,47 +18,11 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from operant.core.errors import BadInput
 from operant.nets.kernels import linear
 from operant.nets.language import FastLinear
+from operant.worlds.plans import Generation, Request
 
 SMALL = 50_000_000  # parameters up to which joining the weights anew for each generation costs less than it saves
 LOOK_EVERY = 4  # tokens between two looks at which rows have finished (the only reads by the host)
 DROP_AT = 0.75  # rows are compacted when at most this share of them is still going
-
-
-@dataclass(frozen=True)
-class Request:
-    """`n` completions of one prefix.
-
-    Attributes:
-        prefix: token ids, at least one.
-        n: completions, at least 1.
-        stop: token ids that end a completion, besides the end token.
-    """
-
-    prefix: tuple[int, ...]
-    n: int = 1
-    stop: tuple[int, ...] = ()
-
-
-@dataclass
-class Generation:
-    """R completions of at most T tokens, the rows of a request side by side in the order of the requests.
-
-    Attributes:
-        prompts: prefix of each request.
-        request: index of the row's request, `[R]` int64.
-        tokens: `[R, T]` int64, padded behind the end; T is the longest completion.
-        log_prob, entropy: of the distribution that the token was drawn from (temperature included), nats, `[R, T]` float32; 0 where padded.
-        mask: True up to and with the token that ended the row, `[R, T]`.
-        finished: False where the row was cut at the limit, `[R]`.
-    """
-
-    prompts: list[tuple[int, ...]]
-    request: Tensor
-    tokens: Tensor
-    log_prob: Tensor
-    entropy: Tensor
-    mask: Tensor
-    finished: Tensor
 
 
 @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from operant.core.errors import BadInput
+from operant import ops
+from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams, derive_seed
 from operant.core.records import Rollout, Status
 from operant.nets.language import TokenPolicy, generation_to_inputs
-from operant.worlds.text.engine import Request, generate
-from operant.worlds.text.plan import Groups
+from operant.worlds.plans import Generation, Plan, Prompt, Request, run_plan
+from operant.worlds.text.engine import generate
 from operant.worlds.text.tasks import Problem, TextTask
 from operant.worlds.text.verifiers import Scorer, Verdict, Verifier, scorer
 
@@ -25,98 +26,224 @@ EVALUATION_ROWS = 512  # completions that an evaluation generates at once
 class TextSource:
     """Problems of a task, completed by a policy and scored by a verifier. One seed (S is 1), one step an iteration.
 
-    The i-th problem depends on the seed and on i alone, so a rollout names its problems by number (`rollout.group`), and the state is a cursor and a generator.
+    The i-th problem depends on the seed and on i alone, so a rollout names its problems by number (`rollout.group`), and the state is a cursor, generators and
+    what the plan keeps. It is also what a plan draws its problems from (`worlds.plans.Problems`).
 
     Args:
         task: where problems come from.
         tokenizer: of the policy's model.
-        plan: how many problems and completions.
-        streams: the run's random streams; stream "text/tokens" draws the tokens.
+        plan: which completions.
+        streams: the run's random streams; stream "text/tokens" draws the tokens, "text/plan" what plans draw.
         verifier: what scores; the task's own where None. An untrusted one runs in child processes (`scorer`).
+        chat: prompts go through the tokenizer's chat template.
     """
 
     resume = "bitwise"
     steps_per_sample = 1
 
-    def __init__(self, task: TextTask, tokenizer: PreTrainedTokenizerBase, plan: Groups, streams: Streams, verifier: Verifier | Scorer | str | None = None):
+    def __init__(
+        self,
+        task: TextTask,
+        tokenizer: PreTrainedTokenizerBase,
+        plan: Plan,
+        streams: Streams,
+        verifier: Verifier | Scorer | str | None = None,
+        *,
+        chat: bool = False,
+    ):
         if len(streams.seeds) != 1:
             raise BadInput(f"a language policy is trained one seed at a time; {len(streams.seeds)} seeds were given to one source")
-        self.task, self.tokenizer, self.plan = task, tokenizer, plan
+        self.task, self.tokenizer, self.plan, self.chat = task, tokenizer, plan, chat
         self._scorer = scorer(task.verifier if verifier is None else verifier)
+        self._checks: dict[str, Scorer] = {}
         self._seed = streams.seeds[0]
         self._generator = streams.torch_generators("text/tokens")[0]
-        self._max_new_tokens = plan.max_new_tokens or task.longest_completion + 1
+        self.rng = streams.numpy_generators("text/plan")[0]
+        self.policy: TokenPolicy | None = None
+        self.limit = plan.max_new_tokens or task.longest_completion + 1
+        self.end = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
         self._cursor = 0
-        self.problem = lru_cache(maxsize=4 * plan.prompts)(self._problem)
+        self.problem = lru_cache(maxsize=8 * plan.prompts)(self._problem)
+        self.prompt = lru_cache(maxsize=8 * plan.prompts)(self._prompt)
 
     def _problem(self, index: int) -> Problem:
         """The training problem of number `index`."""
         return self.task.problem(np.random.default_rng(derive_seed(self._seed, "text/problem", index)))
 
-    def sample(self, policy: TokenPolicy, version: int) -> Rollout:
-        """Completions of the next `plan.prompts` problems, with log-probability and entropy as drawn; the rewards are still 0.
+    def _prompt(self, index: int) -> Prompt:
+        """The same as plans see it."""
+        return Prompt(index, prompt_tokens(self.tokenizer, self.problem(index), chat=self.chat), lambda: self._solution(index))
 
-        A row terminates with its end token and is truncated where it was cut at the limit.
+    def _solution(self, index: int) -> tuple[int, ...]:
+        rng = np.random.default_rng(derive_seed(self._seed, "text/solution", index))
+        text = self.task.trace(self.problem(index), rng, corrupt=0.0)
+        return (*self.tokenizer.encode(text, add_special_tokens=False), *self.end)
+
+    def draw(self, count: int) -> list[Prompt]:
+        """The next `count` problems."""
+        indices = range(self._cursor, self._cursor + count)
+        self._cursor += count
+        return [self.prompt(index) for index in indices]
+
+    def sample(self, policy: TokenPolicy, version: int) -> Rollout:
+        """What the plan asks for, with log-probability and entropy as drawn; the rewards are still 0.
+
+        A row terminates with its end token and is truncated where it was cut at a limit.
         """
-        plan = self.plan
-        if policy.temperature != plan.temperature:
-            raise BadInput(f"the plan samples at temperature {plan.temperature}, the policy is trained at {policy.temperature}; they must be the same")
-        indices = range(self._cursor, self._cursor + plan.prompts)
-        self._cursor += plan.prompts
-        requests = _requests(self.tokenizer, [self.problem(index) for index in indices], plan.n)
-        generation = generate(
-            policy.model,
+        temperature = self.plan.temperature
+        if not callable(temperature) and policy.temperature != temperature:
+            raise BadInput(f"the plan samples at temperature {temperature}, the policy is trained at {policy.temperature}; they must be the same")
+        self.policy = policy
+        rows = run_plan(self.plan, self, self._generate, self._measure_given, pad=self.tokenizer.pad_token_id)
+        present = rows.present
+        last = torch.arange(present.shape[1], device=present.device) == present.sum(1, keepdim=True) - 1
+        finished = rows.finished.unsqueeze(1)
+        return Rollout(
+            inputs=self._inputs([self.prompt(group).tokens for group in rows.group.tolist()], rows.action, present),
+            action=rows.action[None],
+            log_prob=rows.log_prob[None],
+            mask=rows.mask[None],
+            reward=torch.zeros_like(rows.log_prob)[None],
+            terminated=(last & finished)[None],
+            truncated=(last & ~finished)[None],
+            group=rows.group[None],
+            status=torch.zeros_like(rows.group)[None],
+            version=version,
+            extras={"entropy": rows.entropy[None], **rows.extras(self.limit)},
+            **rows.tree(),
+        )
+
+    def _generate(self, requests: list[Request]) -> Generation:
+        return generate(
+            self.policy.model,
             requests,
-            max_new_tokens=self._max_new_tokens,
-            temperature=plan.temperature,
+            max_new_tokens=self.limit,
+            temperature=self.plan.temperature,
             generator=self._generator,
             eos_token_id=self.tokenizer.eos_token_id,
             pad_token_id=self.tokenizer.pad_token_id,
         )
-        mask = generation.mask
-        last = torch.arange(mask.shape[1], device=mask.device) == mask.sum(1, keepdim=True) - 1
-        finished = generation.finished.unsqueeze(1)
-        return Rollout(
-            inputs=generation_to_inputs(generation, self.tokenizer.pad_token_id),
-            action=generation.tokens[None],
-            log_prob=generation.log_prob[None],
-            mask=mask[None],
-            reward=torch.zeros_like(generation.log_prob)[None],
-            terminated=(last & finished)[None],
-            truncated=(last & ~finished)[None],
-            group=(generation.request + indices.start)[None],
-            status=torch.zeros(1, len(mask), dtype=torch.int64, device=mask.device),
-            version=version,
-            extras={"entropy": generation.entropy[None]},
-        )
+
+    @torch.no_grad()
+    def _measure_given(self, requests: list[Request]) -> Generation:
+        """The record of requests whose tokens are given: what the policy gives them."""
+        device = self.policy.model.device
+        longest = max(len(request.given) for request in requests)
+        tokens = torch.full((len(requests), longest), self.tokenizer.pad_token_id)
+        mask = torch.zeros(tokens.shape, dtype=torch.bool)
+        for place, request in enumerate(requests):
+            tokens[place, : len(request.given)] = torch.tensor(request.given)
+            mask[place, : len(request.given)] = True
+        tokens, mask = tokens.to(device), mask.to(device)
+        found = self.policy.replay(self._inputs([request.prefix for request in requests], tokens, mask), tokens[None], {"entropy"})
+        finished = torch.tensor([request.given[-1] in self.end for request in requests], device=device)
+        request = torch.arange(len(requests), device=device)
+        return Generation([item.prefix for item in requests], request, tokens, found["log_prob"][0], found["entropy"][0], mask, finished)
+
+    def _inputs(self, prompts: list[tuple[int, ...]], tokens: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """The inputs of `TokenPolicy.replay` for rows of answers `[R, T]`."""
+        distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
+        request = torch.tensor([distinct[prompt] for prompt in prompts], device=tokens.device)
+        return generation_to_inputs(Generation(list(distinct), request, tokens, tokens, tokens, present, present), self.tokenizer.pad_token_id)
 
     def score(self, rollout: Rollout) -> Rollout:
-        """The rollout with each row's reward on its last step, and its status. Where the status is not OK the reward stays 0 and means nothing."""
-        texts = completion_texts(self.tokenizer, rollout.action[0], rollout.mask[0])
-        verdicts = self._scorer.score([(self.problem(index), text) for index, text in zip(rollout.group[0].tolist(), texts, strict=True)])
+        """The rollout with each row's reward on its last step, and its status.
+
+        Where the status is not OK the reward stays 0 and means nothing. Rows that are still being written are not scored.
+        """
+        texts = self._texts(rollout)
+        unfinished = rollout.extras.get("unfinished", torch.zeros_like(rollout.group, dtype=torch.bool))[0].tolist()
+        items = [(self.problem(index), text) for index, text, going in zip(rollout.group[0].tolist(), texts, unfinished, strict=True) if not going]
+        verdicts = iter(self._scorer.score(items))
+        found = [Verdict(0.0, Status.OK, "") if going else next(verdicts) for going in unfinished]
         device = rollout.mask.device
-        ok = [verdict.status == Status.OK for verdict in verdicts]
-        value = torch.tensor([verdict.value if good else 0.0 for verdict, good in zip(verdicts, ok, strict=True)], device=device)
-        rollout.status = torch.tensor([[int(verdict.status) for verdict in verdicts]], device=device)
+        value = torch.tensor([verdict.value if verdict.status == Status.OK else 0.0 for verdict in found], device=device)
+        rollout.status = torch.tensor([[int(verdict.status) for verdict in found]], device=device)
         rollout.reward = (rollout.terminated | rollout.truncated) * value.unsqueeze(1)
+        if hasattr(self.plan, "observe"):
+            self.plan.observe(rollout)
         return rollout
+
+    def _texts(self, rollout: Rollout) -> list[str]:
+        """The answer of each row."""
+        return completion_texts(self.tokenizer, rollout.action[0], rollout.extras.get("present", rollout.mask)[0])
+
+    def measure(self, names: Collection[str], rollout: Rollout, policy: TokenPolicy) -> dict[str, Tensor]:
+        """What this world can say of a scored rollout's rows beyond their reward, of what is asked, `[1, N]` each.
+
+        "answer": numbers, equal where canonical answers are; "sound": 1 where the task's process check finds every step right; "clean_score": the value that the
+        task's own verifier gives; "answer_probability": mean probability of the reference answer's tokens behind the row's own reasoning (RLPR, arXiv:2506.18254),
+        and "answer_probability_alone" behind none.
+
+        Raises:
+            RunFailed: one of the task's checks failed, which says nothing of the answer.
+        """
+        found: dict[str, Tensor] = {}
+        texts = self._texts(rollout)
+        problems = [self.problem(index) for index in rollout.group[0].tolist()]
+        device = rollout.mask.device
+        if "answer" in names:
+            answers = [self.task.answer(text) for text in texts]
+            number = {answer: place for place, answer in enumerate(dict.fromkeys(answers))}
+            found["answer"] = torch.tensor([[number[answer] for answer in answers]], device=device)
+        for name, check in (("sound", getattr(self.task, "process", None)), ("clean_score", self.task.verifier)):
+            if name in names and check is not None:
+                judge = self._checks.setdefault(name, scorer(check))
+                verdicts = judge.score(list(zip(problems, texts, strict=True)))
+                if failed := next((verdict for verdict in verdicts if verdict.status != Status.OK), None):
+                    raise RunFailed(f"the task's check for {name!r} failed: {failed.status.name.lower()}: {failed.message}")
+                found[name] = torch.tensor([[verdict.value for verdict in verdicts]], device=device)
+        for name, reasoning in (("answer_probability", texts), ("answer_probability_alone", [""] * len(texts))):
+            if name in names:
+                found[name] = self._answer_probability(policy, rollout.group[0].tolist(), [self.task.reasoning(text) for text in reasoning])
+        return found
+
+    @torch.no_grad()
+    def _answer_probability(self, policy: TokenPolicy, groups: list[int], reasoning: list[str]) -> Tensor:
+        """Mean probability of the tokens of each problem's answer behind its prompt and a text, `[1, N]`."""
+        known: dict[tuple[int, str], int] = {key: place for place, key in enumerate(dict.fromkeys(zip(groups, reasoning, strict=True)))}
+        prefixes, answers = [], []
+        for group, text in known:
+            prefixes.append(self.prompt(group).tokens + tuple(self.tokenizer.encode(text, add_special_tokens=False)))
+            answers.append(self.tokenizer.encode(self.problem(group).answer, add_special_tokens=False))
+        device, longest = policy.model.device, max(map(len, answers))
+        tokens = torch.tensor([answer + [self.tokenizer.pad_token_id] * (longest - len(answer)) for answer in answers], device=device)
+        mask = torch.arange(longest, device=device) < torch.tensor([len(answer) for answer in answers], device=device).unsqueeze(1)
+        probability = []
+        for rows in torch.arange(len(answers)).split(EVALUATION_ROWS):
+            inputs = self._inputs([prefixes[row] for row in rows.tolist()], tokens[rows], mask[rows])
+            probability.append(ops.row_mean(policy.replay(inputs, tokens[rows][None])["log_prob"][0].exp(), mask[rows]))
+        places = [known[key] for key in zip(groups, reasoning, strict=True)]
+        return torch.cat(probability)[places].view(1, -1)
 
     def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
         """Means of a scored rollout, `[1]` each, on the CPU.
 
-        "reward": of rows whose scoring did not fail; "groups_alike": share of groups whose rewards are all the same; "length": tokens; "ended": share of rows
-        that ended by themselves.
+        Of rows that are scored and sampled here: "reward"; "groups_alike", the share of groups whose rewards are all the same; "ended", the share that ended by
+        themselves; "length", in tokens, and "length/right" and "length/wrong" (reward above 0.5 or not). "entropy": of the next token, nats.
         """
-        mask, ok = rollout.mask, rollout.status == int(Status.OK)
-        reward = rollout.reward.sum(-1)
-        groups = [reward[0, (rollout.group[0] == group) & ok[0]] for group in rollout.group[0].unique()]
+        present = rollout.extras.get("present", rollout.mask)
+        drawn = rollout.extras.get("drawn", rollout.mask)
+        among = rollout.status == int(Status.OK)
+        for name in ("unfinished", "outside"):
+            among = among & ~rollout.extras[name] if name in rollout.extras else among
+        reward, length = rollout.reward.sum(-1), present.sum(-1).float()
+        groups = [reward[0, (rollout.group[0] == group) & among[0]] for group in rollout.group[0].unique()]
         alike = torch.tensor([[float(len(group) == 0 or bool((group == group[0]).all())) for group in groups]])
-        return {
-            "reward": ((reward * ok).sum(-1) / ok.sum(-1).clamp(min=1)).cpu(),
+
+        def mean(x: Tensor, where: Tensor) -> Tensor:
+            return ((x * where).sum(-1) / where.sum(-1).clamp(min=1)).cpu()
+
+        found = {
+            "reward": mean(reward, among),
             "groups_alike": alike.mean(-1),
-            "length": mask.sum(-1).float().mean(-1).cpu(),
-            "ended": rollout.terminated.any(-1).float().mean(-1).cpu(),
+            "length": mean(length, among),
+            "ended": mean(rollout.terminated.any(-1).float(), among),
+            "entropy": mean(rollout.extras["entropy"].flatten(1), drawn.flatten(1)),
         }
+        for name, where in (("length/right", among & (reward > 0.5)), ("length/wrong", among & (reward <= 0.5))):
+            found |= {name: mean(length, where)} if bool(where.any()) else {}
+        return found
 
     def describe(self, rollout: Rollout, rows: Sequence[int]) -> list[dict]:
         """Rows of a scored rollout for people to read, as JSON values: group, prompt, reward, status, and the tokens.
@@ -147,15 +274,20 @@ class TextSource:
         return described
 
     def state_dict(self) -> dict:
-        return {"cursor": self._cursor, "generator": self._generator.get_state()}
+        plan = self.plan.state_dict() if hasattr(self.plan, "state_dict") else None
+        return {"cursor": self._cursor, "generator": self._generator.get_state(), "rng": self.rng.bit_generator.state, "plan": plan}
 
     def load_state_dict(self, state: dict) -> None:
         self._cursor = state["cursor"]
         self._generator.set_state(state["generator"])
+        self.rng.bit_generator.state = state["rng"]
+        if state["plan"] is not None:
+            self.plan.load_state_dict(state["plan"])
 
     def close(self) -> None:
-        """End the verifier's processes."""
-        self._scorer.close()
+        """End the verifiers' processes."""
+        for judge in (self._scorer, *self._checks.values()):
+            judge.close()
 
 
 def completion_texts(tokenizer: PreTrainedTokenizerBase, tokens: Tensor, mask: Tensor) -> list[str]:
@@ -164,8 +296,16 @@ def completion_texts(tokenizer: PreTrainedTokenizerBase, tokens: Tensor, mask: T
     return tokenizer.batch_decode([row[:length] for row, length in zip(tokens.tolist(), lengths, strict=True)], skip_special_tokens=True)
 
 
-def _requests(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], n: int) -> list[Request]:
-    return [Request(tuple(ids), n) for ids in tokenizer([problem.prompt for problem in problems])["input_ids"]]
+def prompt_tokens(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool = False) -> tuple[int, ...]:
+    """The tokens of a problem's prompt: as it stands, or as a user's message in the tokenizer's chat template, up to where the answer begins."""
+    if not chat:
+        return tuple(tokenizer.encode(problem.prompt))
+    message = [{"role": "user", "content": problem.prompt}]
+    return tuple(tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False))
+
+
+def _requests(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], n: int, chat: bool) -> list[Request]:
+    return [Request(prompt_tokens(tokenizer, problem, chat=chat), n) for problem in problems]
 
 
 def evaluate_policy(
@@ -177,6 +317,7 @@ def evaluate_policy(
     max_new_tokens: int,
     seed: int,
     verifier: Verifier | Scorer | str,
+    chat: bool = False,
 ) -> np.ndarray:
     """How many of `samples` completions of each problem, drawn at temperature 1, are right.
 
@@ -185,6 +326,7 @@ def evaluate_policy(
     Args:
         seed: of the draws; the same seed and policy give the same counts.
         verifier: what scores; a scorer given here is left open.
+        chat: prompts go through the tokenizer's chat template.
 
     Returns:
         Counts `[P]` int64, from 0 to `samples`.
@@ -200,7 +342,7 @@ def evaluate_policy(
             part = problems[start : start + at_once]
             generation = generate(
                 policy.model,
-                _requests(tokenizer, part, samples),
+                _requests(tokenizer, part, samples, chat),
                 max_new_tokens=max_new_tokens,
                 generator=generator,
                 eos_token_id=tokenizer.eos_token_id,

@@ -13,7 +13,6 @@ from operant.core.errors import BadInput, unknown
 from operant.core.random import Streams, derive_seed
 from operant.core.records import Evaluation
 from operant.nets.language import TokenPolicy
-from operant.worlds.text.plan import Groups
 from operant.worlds.text.tasks import TEXT_TASKS
 
 SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k
@@ -80,8 +79,8 @@ class TextWorld:
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Any:
         from operant.worlds.text.source import TextSource
 
-        if not isinstance(plan, Groups):
-            raise BadInput(f"{self.task} is sampled in groups of completions; this method's plan is {type(plan).__name__}")
+        if not hasattr(plan, "requests"):
+            raise BadInput(f"{self.task} is sampled by a plan of completions; this method's plan is {type(plan).__name__}")
         return TextSource(self.problems, self.tokenizer, plan, streams, self.problems.verifier if self.verifier is None else self.verifier)
 
     def demonstrations(self, batch_size: int, streams: Streams) -> Traces:

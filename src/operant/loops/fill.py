@@ -1,0 +1,92 @@
+"""Filling a batch: groups that teach nothing are left out, and the policy samples again until the batch is full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from operant.core.errors import BadInput
+from operant.core.records import Rollout, join_rollouts
+from operant.loops.credit import Grouping, scored
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Which groups are kept, and how long the loop goes on sampling for them (dynamic sampling, DAPO, arXiv:2503.14476, section 3.2).
+
+    All that is sampled counts as spent, kept or not.
+
+    Attributes:
+        accept: `(rollout) → bool [S, N]`, alike for all rows of a group.
+        rounds: most times that the plan is carried out in an iteration; with too few groups after them, the update is made from those there are.
+    """
+
+    accept: Callable[[Rollout], Tensor]
+    rounds: int = 4
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise BadInput(f"fill: rounds={self.rounds} must be 1 or more; nearest: 1")
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        return (self.accept,)
+
+    def kept(self, rollouts: list[Rollout], wanted: int) -> tuple[Rollout, Tensor]:
+        """All rounds in one rollout, and how many groups of each seed were accepted, `[S]`, at most `wanted`.
+
+        Rows outside the first `wanted` accepted groups are dropped; where seeds are stacked, they are masked and made probes.
+        """
+        accepted = torch.cat([self.accept(rollout) for rollout in rollouts], 1)
+        whole = join_rollouts(_numbered(rollouts))
+        keep = torch.zeros_like(accepted)
+        count = torch.zeros(len(accepted))
+        for seed in range(len(accepted)):
+            groups = whole.group[seed]
+            first = list(dict.fromkeys(groups[accepted[seed]].tolist()))[:wanted]
+            count[seed] = len(first)
+            keep[seed] = torch.isin(groups, torch.tensor(first, dtype=groups.dtype, device=groups.device))
+        if len(keep) == 1:
+            return whole.take(keep[0].nonzero().squeeze(1)), count
+        whole.mask = whole.mask & keep.unsqueeze(-1)
+        whole.extras["probe"] = ~keep | whole.extras.get("probe", torch.zeros_like(keep))
+        return whole, count
+
+
+def _numbered(rollouts: list[Rollout]) -> list[Rollout]:
+    """The rounds with group numbers that no two of them share, where the world counts groups from 0 in every round."""
+    for before, after in zip(rollouts, rollouts[1:], strict=False):
+        if bool(torch.isin(after.group, before.group).any()):
+            after.group = after.group + int(before.group.max()) + 1 - int(after.group.min())
+    return rollouts
+
+
+def mixed_groups(rollout: Rollout) -> Tensor:
+    """Rows of groups whose scores are not all the same, `[S, N]`: the groups that a group-relative advantage can learn from."""
+    return group_statistic(rollout, lambda score, mask: _range(score, mask) > 0)
+
+
+def group_statistic(rollout: Rollout, statistic: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """A statistic of each group's scores at each of its rows, `[S, N]`.
+
+    Args:
+        statistic: `(score [G, K], mask [G, K]) → [G]`; members that are not scored have mask False.
+    """
+    rows, among = rollout.reward.sum(-1), scored(rollout)
+    found = []
+    for seed in range(len(rows)):
+        groups = Grouping(rollout.group[seed])
+        value = statistic(groups.pack(rows[seed]), groups.pack(among[seed]))
+        found.append(groups.unpack(value.unsqueeze(1).expand(groups.shape)))
+    return torch.stack(found)
+
+
+def _range(score: Tensor, mask: Tensor) -> Tensor:
+    """Largest less smallest score of a group, 0 where none counts."""
+    high = score.masked_fill(~mask, -torch.inf).amax(1)
+    low = score.masked_fill(~mask, torch.inf).amin(1)
+    return (high - low).clamp(min=0).masked_fill(~mask.any(1), 0.0)

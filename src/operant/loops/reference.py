@@ -1,0 +1,89 @@
+"""The policy that a KL term holds on to: kept, set anew on a schedule, or a moving average."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from operant.core.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Reference:
+    """How the reference policy comes about. It begins as the policy that training starts from.
+
+    Attributes:
+        kind: "frozen" keeps it; "reset" sets it to the trained policy at certain iterations and empties the optimiser's moments (ProRL, arXiv:2505.24864);
+            "average" lets it follow, reference ← decay · reference + (1 − decay) · policy, after every iteration.
+        every: iterations between two resets, 0 for none on a schedule.
+        patience: iterations without a higher mean reward (its moving average over about ten iterations) after which it is reset, 0 for never.
+        decay: of the average, 0 to 1.
+    """
+
+    kind: Literal["frozen", "reset", "average"] = "frozen"
+    every: int = 0
+    patience: int = 0
+    decay: float = 0.99
+
+    def __post_init__(self) -> None:
+        if self.kind == "reset" and not (self.every > 0 or self.patience > 0):
+            raise BadInput("reference: kind reset needs every or patience above 0; for example every=50")
+        if not 0 <= self.decay <= 1:
+            raise BadInput(f"reference: decay={self.decay} is outside [0, 1]; nearest: {min(max(self.decay, 0.0), 1.0)}")
+
+
+SMOOTHING = 0.9  # of the mean reward by which `patience` judges
+
+
+class ReferencePolicy:
+    """The reference at work.
+
+    Args:
+        plan: how it comes about.
+        policy: the policy that training starts from.
+    """
+
+    def __init__(self, plan: Reference, policy: nn.Module):
+        self.plan = plan
+        make = getattr(policy, "make_reference", None)
+        if make is None or plan.kind != "frozen":
+            import copy
+
+            self.policy = copy.deepcopy(policy).requires_grad_(False)
+        else:
+            self.policy = make()
+        self._smooth: float | None = None
+        self._best = -float("inf")
+        self._since = 0
+
+    @torch.no_grad()
+    def follow(self, policy: nn.Module, iteration: int, reward: float) -> bool:
+        """Look at the policy after an iteration, counted from 1; whether the reference was reset."""
+        plan = self.plan
+        if plan.kind == "average":
+            for mine, theirs in zip(self.policy.parameters(), policy.parameters(), strict=True):
+                mine.lerp_(theirs, 1 - plan.decay)
+        if plan.kind != "reset":
+            return False
+        self._smooth = reward if self._smooth is None else SMOOTHING * self._smooth + (1 - SMOOTHING) * reward
+        if self._smooth > self._best + 1e-9:
+            self._best, self._since = self._smooth, 0
+        else:
+            self._since += 1
+        due = (plan.every > 0 and iteration % plan.every == 0) or (plan.patience > 0 and self._since >= plan.patience)
+        if due:
+            self.policy.load_state_dict(policy.state_dict())
+            self._since = 0
+        return due
+
+    def state_dict(self) -> dict[str, Any]:
+        policy = None if getattr(self.policy, "shares_weights", False) else dict(self.policy.state_dict())
+        return {"policy": policy, "smooth": self._smooth, "best": self._best, "since": self._since}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["policy"] is not None:
+            self.policy.load_state_dict(state["policy"])
+        self._smooth, self._best, self._since = state["smooth"], state["best"], state["since"]
