@@ -1,0 +1,124 @@
+"""The language tier: small language models trained from scratch, five seeds, runs that claims share.
+
+A run is kept in the cache by what it was made of: method, task, hyper-parameters, budget, seed, world options, the version of the package and the text of the
+method's file. A claim that asks for a run that another one made gets it at once. What else changes in the code is not seen: empty the cache before recording.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import operant
+from operant.core.cache import cache_directory
+from operant.core.registry import get_method, hyperparameters
+from operant.core.run import RunDirectory
+from operant.loops.runner import Run, plan, train
+
+SEEDS = 5
+STEPS = 60  # iterations
+SIZES = {"prompts": 16, "group_size": 16}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What runs of one method came to, `[seeds]` each; the base policy is the same for all.
+
+    Attributes:
+        score: pass@1 on held-out problems after training; `base_score` before.
+        pass_at: pass@k by k; `base_pass_at` before.
+        entropy: mean over the last fifth of training of the entropy of the next token, nats; `base_entropy` of the first iteration.
+        runs: one run directory a seed.
+    """
+
+    score: np.ndarray
+    base_score: np.ndarray
+    pass_at: dict[int, np.ndarray]
+    base_pass_at: dict[int, np.ndarray]
+    entropy: np.ndarray
+    base_entropy: np.ndarray
+    runs: tuple[Run, ...]
+
+    def metrics(self, name: str) -> np.ndarray:
+        """One metric of training, `[seeds, iterations]`; NaN where an iteration did not log it."""
+        return np.array([[row.get(name, np.nan) for row in _rows(run, "metrics.jsonl")] for run in self.runs], dtype=float)
+
+
+def language(
+    method: str, task: str = "text:arithmetic", *, seeds: int = SEEDS, steps: int = STEPS, options: dict[str, Any] | None = None, **hyper: Any
+) -> Outcome:
+    """Train a method for several seeds, or take the runs from the cache.
+
+    Args:
+        method: its key.
+        task: a text task.
+        seeds: how many, from 0 on.
+        steps: iterations of 16 prompts x 16 answers, unless `hyper` says otherwise.
+        options: of the world (model, verifier, …).
+        hyper: hyper-parameters of the method.
+    """
+    runs = tuple(_one(method, task, seed, steps, options or {}, hyper) for seed in range(seeds))
+    before = [next(row for row in _rows(run, "evaluations.jsonl") if row["base"]) for run in runs]
+    after = [_rows(run, "evaluations.jsonl")[-1] for run in runs]
+    entropy = [np.array([row["entropy"] for row in _rows(run, "metrics.jsonl") if "entropy" in row]) for run in runs]
+
+    def passes(rows: list[dict]) -> dict[int, np.ndarray]:
+        return {int(k): np.array([row["pass_at_k"][k] for row in rows]) for k in rows[0]["pass_at_k"]}
+
+    return Outcome(
+        score=np.array([row["value"] for row in after]),
+        base_score=np.array([row["value"] for row in before]),
+        pass_at=passes(after),
+        base_pass_at=passes(before),
+        entropy=np.array([values[-max(1, len(values) // 5) :].mean() for values in entropy]),
+        base_entropy=np.array([values[0] for values in entropy]),
+        runs=runs,
+    )
+
+
+def _one(method: str, task: str, seed: int, steps: int, options: dict[str, Any], hyper: dict[str, Any]) -> Run:
+    """One seed's run, finished."""
+    config, _, _ = plan(method, task, seed=seed, steps=steps, hyperparameters=_sized(method, hyper), options=options)
+    content = {name: config[name] for name in ("method", "task", "seed", "steps", "hyperparameters", "fingerprint")} | {
+        "options": options,
+        "code": _code(method),
+    }
+    name = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    folder = cache_directory() / "evidence" / f"{method}-{task.replace(':', '-')}-{seed}-{name}"
+    if folder.exists():
+        run = Run(RunDirectory.open(folder))
+        if run.result is not None:
+            return run
+        shutil.rmtree(folder)
+    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    train(method, task, seed=seed, steps=steps, every=steps, out=temporary, **options, **_sized(method, hyper))
+    try:
+        os.rename(temporary, folder)
+    except OSError:  # another process made the same run first
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Run(RunDirectory.open(folder))
+
+
+def _sized(method: str, hyper: dict[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters given, with the tier's sizes where the method has such fields."""
+    known = {item.name for item in hyperparameters(get_method(method).hyperparameters)}
+    return {name: value for name, value in SIZES.items() if name in known} | hyper
+
+
+def _code(method: str) -> str:
+    """A hash of the package's version and of the method's file."""
+    text = Path(inspect.getfile(get_method(method).build)).read_bytes()
+    return hashlib.sha256(operant.__version__.encode() + text).hexdigest()[:16]
+
+
+def _rows(run: Run, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run.path / name).read_text().splitlines()]
