@@ -52,9 +52,9 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def speed_text(speed: float | None) -> str:
+def speed_text(speed: float | None, unit: str = "steps") -> str:
     """`12,345 steps/s`, a dash while it is not known."""
-    return "– steps/s" if not speed else f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s"
+    return f"– {unit}/s" if not speed else f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.2g} {unit}/s"
 
 
 class Lines:
@@ -78,7 +78,8 @@ class Lines:
             score = f", {update.score[0]} {update.score[1]:.4g}" if update.score else ""
             share = 100 * update.step / max(update.total, 1)
             left = self.pace.left(update.step, update.total)
-            note(f"step {update.step:,} of {update.total:,} ({share:.0f} %), {speed_text(self.pace.speed)} a seed{score}, {left} left")
+            unit = "step" if update.unit == "steps" else update.unit
+            note(f"{unit} {update.step:,} of {update.total:,} ({share:.0f} %), {speed_text(self.pace.speed, update.unit)} a seed{score}, {left} left")
 
 
 class Live:
@@ -110,7 +111,7 @@ class Live:
         if update.phase == self.phase and now - self.drawn < DRAW_EVERY and update.step < update.total:
             return
         self.drawn, self.phase = now, update.phase
-        words = f"{update.step:,} of {update.total:,}   {speed_text(self.pace.speed)} a seed   {self.pace.left(update.step, update.total)} left"
+        words = f"{update.step:,} of {update.total:,}   {speed_text(self.pace.speed, update.unit)} a seed   {self.pace.left(update.step, update.total)} left"
         self.progress.update(self.bar, description=f"{self.title}: {update.phase}", completed=update.step, total=update.total, words=words)
         score = f"{update.score[0]} {update.score[1]:.4g}   " if update.score else ""
         self.metrics.plain = score + self.names

@@ -28,15 +28,30 @@ def _train_options(parser: Parser) -> None:
     parser.add_argument("--task", required=True, metavar="TASK", help="scheme:name, or a bare known name: see `operant tasks`")
     parser.add_argument("--seeds", type=whole(1), default=1, metavar="N", help="how many seeds are trained (default 1)")
     parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="the first seed; the others follow it (default 0)")
-    parser.add_argument("--steps", type=whole(1), metavar="N", help="steps a seed, in the task's unit (default: the task's)")
+    add_budget(parser)
     parser.add_argument("--out", metavar="DIR", help="the run directory (default: a new one under runs/)")
     parser.add_argument("--device", type=one_of("auto", "cpu", "cuda"), default="auto", metavar="auto|cpu|cuda", help="where networks are (default auto)")
     parser.add_argument("--threads", type=whole(1), metavar="N", help="threads of PyTorch (default: 1, or every core where seeds are stacked)")
-    parser.add_argument("--every", type=whole(1), metavar="N", help="steps between two evaluations and checkpoints (default: a tenth of --steps)")
+    parser.add_argument(
+        "--every", type=whole(1), metavar="N", help="steps, or what the budget counts, between two evaluations and checkpoints (default: a tenth)"
+    )
     parser.add_argument("--keep", type=whole(2), default=2, metavar="N", help="how many of the newest checkpoints stay (default 2, the least)")
     parser.add_argument("--episodes", type=whole(1), metavar="N", help="episodes, or problems, of an evaluation (default: the task's)")
     parser.add_argument("--track", action="append", default=[], metavar="NAME", help="log to tensorboard or wandb as well; may be given twice")
     add_json(parser)
+
+
+def add_budget(parser: Parser) -> None:
+    """The options of which one says how long each seed trains."""
+    parser.add_argument("--steps", type=whole(1), metavar="N", help="steps a seed, in the task's unit (default: the task's)")
+    parser.add_argument("--samples", type=whole(1), metavar="N", help="instead of --steps: answers that a seed draws in training (text, sequences)")
+    parser.add_argument("--tokens", type=whole(1), metavar="N", help="instead of --steps: tokens that a seed draws in training (text, sequences)")
+    parser.add_argument("--seconds", type=whole(1), metavar="N", help="instead of --steps: seconds that a seed trains")
+
+
+def budget(args: Namespace) -> dict[str, int | None]:
+    """The budget that was given, as `operant.train` takes it."""
+    return {name: getattr(args, name) for name in ("steps", "samples", "tokens", "seconds")}
 
 
 def _parse_train(command: Command, argv: list[str]) -> Namespace:
@@ -129,7 +144,7 @@ def _train(args: Namespace) -> int:
             args.task,
             seeds=args.seeds,
             seed=args.seed,
-            steps=args.steps,
+            **budget(args),
             out=args.out,
             device=args.device,
             threads=args.threads,

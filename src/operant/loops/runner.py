@@ -33,6 +33,7 @@ from operant.loops.track import check_trackers, make_trackers
 from operant.worlds import make_world
 
 DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
+MOST_STEPS = 10**9  # of a run that is limited by time
 PASS_AT = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -48,7 +49,7 @@ class Update:
 
     Attributes:
         phase: "prepare", "train" or "evaluate".
-        step, total: steps a seed.
+        step, total: what is done of the budget, and all of it: steps a seed, or what the budget counts, over the seeds that train one after the other.
         metrics: `[S]` values by name.
         score: the newest mean score over seeds, and its name.
     """
@@ -59,6 +60,7 @@ class Update:
     metrics: dict[str, list[float]]
     score: tuple[str, float] | None
     message: str = ""
+    unit: str = "steps"
 
 
 Listener = Callable[[Update], None]
@@ -160,6 +162,9 @@ def train(
     seeds: int = 1,
     seed: int = 0,
     steps: int | None = None,
+    samples: int | None = None,
+    tokens: int | None = None,
+    seconds: float | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -177,10 +182,12 @@ def train(
         task: `scheme:name`, a callable that makes a Gymnasium environment, or a world (such as `TextWorld("arithmetic", verifier=my_reward)`).
         seeds: how many; they are `seed, seed + 1, …`.
         steps: a seed, in the task's unit (environment steps, updates, iterations); rounded down to whole iterations of the method, one at least.
+        samples, tokens, seconds: another budget in the place of steps, a seed: answers or tokens that are drawn in training (text and sequences), or seconds of
+            training. The iteration that reaches it is the last.
         out: the run directory; a new one under `runs/` by default.
         device: "auto", "cpu" or "cuda".
         threads: of PyTorch, 1 by default: more help with many stacked seeds where nothing else runs, and slow down many times over where something does.
-        every: steps between two evaluations and checkpoints; a tenth of `steps` by default.
+        every: steps (or what the budget counts) between two evaluations and checkpoints; a tenth of the budget by default.
         keep: how many checkpoints stay (at least 2).
         episodes: evaluation episodes (or problems) a seed.
         track: extra trackers, "tensorboard" or "wandb".
@@ -193,7 +200,19 @@ def train(
         Interrupted: SIGINT or SIGTERM; the state is saved.
     """
     config, world, spine = plan(
-        method, task, seeds=seeds, seed=seed, steps=steps, device=device, threads=threads, every=every, episodes=episodes, hyperparameters=hyperparameters
+        method,
+        task,
+        seeds=seeds,
+        seed=seed,
+        steps=steps,
+        samples=samples,
+        tokens=tokens,
+        seconds=seconds,
+        device=device,
+        threads=threads,
+        every=every,
+        episodes=episodes,
+        hyperparameters=hyperparameters,
     )
     config |= {"keep": max(2, keep), "track": list(track)}
     check_trackers(track)
@@ -204,15 +223,33 @@ def train(
     return _Runner(directory, config, world, spine, listener).run(resume=False)
 
 
-def plan(method, task, *, seeds=1, seed=0, steps=None, device="auto", threads=None, every=None, episodes=None, hyperparameters=None):
+def plan(
+    method,
+    task,
+    *,
+    seeds=1,
+    seed=0,
+    steps=None,
+    samples=None,
+    tokens=None,
+    seconds=None,
+    device="auto",
+    threads=None,
+    every=None,
+    episodes=None,
+    hyperparameters=None,
+):
     """Check everything that can be checked before a run exists; (config, world, spine)."""
     entry = get_method(method)
     _positive("seeds", seeds)
     if seed < 0:
         raise BadInput(f"--seed {seed}: a seed is 0 or more")
-    for name, value in (("steps", steps), ("every", every), ("episodes", episodes), ("threads", threads)):
+    limits = {"steps": steps, "samples": samples, "tokens": tokens, "seconds": seconds}
+    for name, value in (*limits.items(), ("every", every), ("episodes", episodes), ("threads", threads)):
         if value is not None:
             _positive(name, value)
+    if len(given := [name for name, value in limits.items() if value is not None]) > 1:
+        raise BadInput(f"--{given[0]} and --{given[1]}: give one budget")
     h = configure(method, hyperparameters or {})
     if device not in ("auto", "cpu", "cuda"):
         raise BadInput(f"--device {device!r}: auto, cpu or cuda")
@@ -228,6 +265,14 @@ def plan(method, task, *, seeds=1, seed=0, steps=None, device="auto", threads=No
         fitting = [key for key, other in methods().items() if world.kind in other.worlds and kind in other.actions]
         raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {world.task} has {kind} ones ({space}): take {', '.join(fitting)}")
     total = steps if steps is not None else DEFAULT_STEPS[world.kind] if not (world.kind == "text" and entry.spine == "pairs") else 1_500
+    unit = given[0] if given else "steps"
+    if unit in ("samples", "tokens"):
+        if entry.spine != "policy gradient" or world.kind not in ("text", "sequences"):
+            raise BadInput(f"--{unit} counts what policy gradients draw on text and sequences; {method} on {world.task} takes --steps or --seconds")
+        total = -(-limits[unit] // spine.sample.prompts)  # no iteration draws less than a token for each prompt
+    elif unit == "seconds":
+        total = MOST_STEPS
+    amount = limits[unit] if unit != "steps" else total
     config = {
         "method": method,
         "task": world.task,
@@ -238,7 +283,8 @@ def plan(method, task, *, seeds=1, seed=0, steps=None, device="auto", threads=No
         "hyperparameters": asdict(h),
         "device": _device(device, world).type,
         "threads": threads or 1,
-        "every": every or max(1, total // 10),
+        "budget": {"unit": unit, "amount": amount},
+        "every": every or max(1, amount // 10),
         "episodes": episodes,
         "fingerprint": world.fingerprint(),
     }
@@ -298,7 +344,8 @@ class _Runner:
         self.finished: list[dict[str, Any]] = []  # of each finished member: its last evaluation, steps
         self.base: list[dict[str, Any]] = []
         self.best: dict[str, float] = {}
-        self.seconds = {"total": 0.0, "training": 0.0}
+        self.seconds = {"total": 0.0, "training": 0.0, "member": 0.0}
+        self.unit, self.amount = config["budget"]["unit"], config["budget"]["amount"]
         self.score: tuple[str, float] | None = None
         self._stop: int | None = None
 
@@ -364,14 +411,20 @@ class _Runner:
                 self._manifest(learner)
                 if self.world.kind in ("text", "sequences"):
                     self._evaluate(learner, base=True)
-            every, total = config["every"], config["steps"]
-            while not self._done(learner, total):
-                before, started = learner.step, time.perf_counter()
+            every = config["every"]
+            if state is None:
+                self.seconds["member"] = 0.0
+            if self.unit != "steps" and hasattr(learner, "limit"):
+                learner.limit = (self.unit, self.amount)
+            while not self._done(learner):
+                before, started = self._spent(learner), time.perf_counter()
                 metrics = learner.iterate()
-                self.seconds["training"] += time.perf_counter() - started
+                elapsed = time.perf_counter() - started
+                self.seconds["training"] += elapsed
+                self.seconds["member"] += elapsed
                 self._log(learner, seeds, metrics)
-                done = self._done(learner, total)
-                if done or learner.step // every > before // every:
+                done = self._done(learner)
+                if done or self._spent(learner) // every > before // every:
                     evaluation = self._evaluate(learner)
                     self._keep_policies(learner, seeds, evaluation)
                     if done:
@@ -380,17 +433,26 @@ class _Runner:
                 elif self._stop is not None:
                     self._checkpoint(learner)
                 if self._stop is not None and not done:
-                    raise Interrupted(f"stopped at step {learner.step} of {total}, state saved; go on with: operant resume {self.directory.path}")
+                    raise Interrupted(f"stopped at step {learner.step}, state saved; go on with: operant resume {self.directory.path}")
         finally:
             learner.close()
 
-    @staticmethod
-    def _done(learner: Learner, total: int) -> bool:
-        """Whether another whole iteration would pass the last step."""
+    def _spent(self, learner: Learner) -> float:
+        """What a learner has used of its budget, in the budget's unit."""
+        if self.unit == "steps":
+            return learner.step
+        if hasattr(learner, "spent"):
+            learner.spent["seconds"] = self.seconds["member"]
+        return self.seconds["member"] if self.unit == "seconds" else learner.spent[self.unit]
+
+    def _done(self, learner: Learner) -> bool:
+        """Whether the budget is used up; with a budget of steps, whether another whole iteration would pass the last one."""
         if learner.step == 0:
             return False
+        if self.unit != "steps":
+            return self._spent(learner) >= self.amount
         ahead = getattr(getattr(learner, "source", None), "steps_per_sample", 1)
-        return learner.step + ahead > total
+        return learner.step + ahead > self.amount
 
     def _manifest(self, learner: Learner) -> None:
         write_atomic(self.directory.path / "run.json", json.dumps(self.directory.config | {"resume": learner.resume}, indent=1))
@@ -406,10 +468,10 @@ class _Runner:
         self.directory.append("metrics.jsonl", rows)
         for tracker in self.trackers:
             tracker.log(rows)
-        self._say("train", learner.step, columns)
+        self._say("train", self._spent(learner), columns)
 
     def _evaluate(self, learner: Learner, *, base: bool = False) -> Evaluation:
-        self._say("evaluate", learner.step)
+        self._say("evaluate", self._spent(learner))
         seeds = self.members[self.member]
         evaluation = self.world.evaluate(learner.policy, len(seeds), **_amount(self.config["episodes"]))
         rows = []
@@ -427,7 +489,7 @@ class _Runner:
         if base:
             self.base += [{"value": row["value"], "pass_at_k": row.get("pass_at_k")} for row in rows]
         self.score = (evaluation.score, float(evaluation.values.mean()))
-        self._say("train", learner.step)
+        self._say("train", self._spent(learner))
         return evaluation
 
     def _keep_policies(self, learner: Learner, seeds: list[int], evaluation: Evaluation) -> None:
@@ -445,6 +507,8 @@ class _Runner:
         seeds = self.members[self.member]
         for place, seed in enumerate(seeds):
             found = {"seed": seed, "step": learner.step, "score": evaluation.score, "value": float(evaluation.values[place].mean())}
+            if hasattr(learner, "spent"):
+                found["spent"] = {name: learner.spent[name] for name in ("samples", "tokens")} | {"seconds": round(self.seconds["member"], 3)}
             if (passed := _pass_at(evaluation, place)) is not None:
                 found["pass_at_k"] = passed
             self.finished.append(found)
@@ -471,12 +535,15 @@ class _Runner:
         config = self.config
         self.seconds["total"] += time.perf_counter() - self._began
         values = np.array([[found["value"]] for found in self.finished])
-        steps = self.finished[0]["step"]
+        steps = max(found["step"] for found in self.finished)
         result = {"run": str(self.directory.path), "method": config["method"], "task": config["task"], "seeds": config["seeds"], "steps": steps}
         result["score"] = _score(self.finished[0]["score"], values)
         result["seconds"] = round(self.seconds["total"], 3)
         trained = self.seconds["training"] > 1e-3  # a fixed policy does not train: it has no speed
         result["steps_per_second"] = round(steps * config["seeds"] / self.seconds["training"], 3) if trained else 0.0
+        if self.world.kind in ("text", "sequences") and "spent" in self.finished[0]:
+            names = ("samples", "tokens", "seconds")
+            result["spent"] = {name: round(float(np.mean([found["spent"][name] for found in self.finished])), 3) for name in names}  # a seed
         if self.base:
             result["base"] = _score(self.finished[0]["score"], np.array([[found["value"]] for found in self.base]))
         if "pass_at_k" in self.finished[0]:
@@ -486,9 +553,9 @@ class _Runner:
             }
         return result
 
-    def _say(self, phase: str, step: int, metrics: dict[str, list[float]] | None = None, message: str = "") -> None:
-        done = self.member * self.config["steps"]
-        self.listener(Update(phase, done + step, self.config["steps"] * len(self.members), metrics or {}, self.score, message))
+    def _say(self, phase: str, spent: float, metrics: dict[str, list[float]] | None = None, message: str = "") -> None:
+        done, total = round(self.member * self.amount + spent), round(self.amount * len(self.members))
+        self.listener(Update(phase, min(done, total), total, metrics or {}, self.score, message, self.unit))
 
     @contextmanager
     def _signals(self):
