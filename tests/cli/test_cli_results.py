@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -30,8 +31,32 @@ def test_compare_can_train_what_it_compares(operant, tmp_path: Path):
     assert [row["method"] for row in answer.json["rows"]] == ["random", "ppo"]
     assert answer.json["rows"][1]["improvement"] is not None  # measured against the first
     assert answer.json["out"] == str(tmp_path / "both" / "report.html") and Path(answer.json["out"]).exists()
-    again = operant("compare", *words)
-    assert again.code == 2 and f"operant compare {tmp_path / 'both' / 'random'} {tmp_path / 'both' / 'ppo'}" in again.err
+    again = operant("compare", *words)  # nothing is trained twice
+    assert again.code == 0 and again.err.count("finished before") == 2
+    other = operant("compare", *words, "--seeds", 2)
+    assert other.code == 2 and "another seeds" in other.err
+
+
+def test_compare_trains_side_by_side_at_equal_samples(operant, tmp_path: Path):
+    out = tmp_path / "both"
+    answer = operant("compare", "--methods", "grpo,rloo", "--task", "sequences:target", "--samples", 600, "--jobs", 2, "--out", out, "--json")
+    assert answer.code == 0, answer.err
+    for row in answer.json["rows"]:
+        assert 600 <= row["spent"]["samples"] < 1200
+    assert not answer.json["warnings"]
+    assert (out / "grpo.log").exists() and (out / "rloo" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--steps", 10, "--samples", 100), "--steps and --samples: give one budget"),
+        (("--samples", 100), "takes --steps or --seconds"),
+    ],
+)
+def test_budgets_that_cannot_be_are_one_line(operant, tmp_path: Path, words, line: str):
+    answer = operant("train", "ppo", "--task", "gym:CartPole-v1", *words, "--out", tmp_path / "run")
+    assert answer.code == 2 and line in answer.err and not (tmp_path / "run").exists()
 
 
 def test_report_is_one_file(operant, runs, tmp_path: Path):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from battery import Case, OneStep, is_policy_gradient, learning, parametrize
 
+from operant.loops.parts import needs_of
 from operant.worlds import make_world
 from operant.worlds.data.dataset import Dataset
 from operant.worlds.data.formats import save_npz
@@ -72,28 +73,34 @@ def test_finds_the_right_sequence(case: Case):
     assert scored(learner) > 0.8
 
 
-class Sevens:
-    """The share of an answer's first ten characters that are a 7."""
+class Seven:
+    """Whether an answer begins with a 7: right about once in ten before training."""
 
     trusted = True
 
     def score(self, problem, completion: str) -> float:
-        return completion[:10].count("7") / 10
+        return float(completion[:1] == "7")
 
 
 @dataclass(frozen=True)
-class SevensTask(Arithmetic):
-    verifier = Sevens()
+class SevenTask(Arithmetic):
+    verifier = Seven()
 
 
-@parametrize(learning, is_policy_gradient, lambda case: case.kind == "text")
+def rewarded_by_the_verifier(case: Case) -> bool:
+    """Whether the verifier's reward is what the method climbs; some make a reward of their own from other measures of an answer."""
+    spine = case.spine()
+    return not needs_of(spine.shape) & {"answer_probability", "confidence", "sound"}
+
+
+@parametrize(learning, is_policy_gradient, lambda case: case.kind == "text", rewarded_by_the_verifier)
 def test_learns_to_write_what_is_rewarded(case: Case):
     world = case.world()
-    world.problems = SevensTask()
-    learner = case.learner(spine=case.spine(learning_rate=1e-2, prompts=4, group_size=8, micro_batch=0), world=world)
-    rewards = torch.stack([learner.iterate()["reward"] for _ in range(25)])
-    assert rewards[:2].mean() < 0.2
-    assert rewards[-3:].mean() > 0.6
+    world.problems = SevenTask()
+    learner = case.learner(spine=case.spine(learning_rate=1e-2, prompts=8, group_size=8, micro_batch=0), world=world)
+    rewards = [learner.iterate()["reward"] for _ in range(25)]
+    assert torch.stack(rewards[:2]).mean() < 0.3
+    assert torch.stack(rewards[-3:]).mean() > 0.6
 
 
 @parametrize(learning, lambda case: case.kind == "text" and not is_policy_gradient(case))

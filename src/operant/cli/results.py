@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from argparse import Namespace
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +15,8 @@ from pathlib import Path
 from operant.cli.output import note, write, write_file, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.progress import training, waiting
-from operant.core.errors import BadInput
+from operant.cli.training import add_budget, budget
+from operant.core.errors import BadInput, RunFailed
 
 FORMATS = (".html", ".json", ".txt")
 
@@ -21,7 +26,8 @@ def _compare_arguments(parser: Parser) -> None:
     parser.add_argument("--methods", metavar="A,B", help="train these methods first, in this order, and compare them")
     parser.add_argument("--task", metavar="TASK", help="with --methods: what they are trained on")
     parser.add_argument("--seeds", type=whole(1), metavar="N", help="with --methods: seeds of each (default 1)")
-    parser.add_argument("--steps", type=whole(1), metavar="N", help="with --methods: steps a seed (default: the task's)")
+    add_budget(parser)
+    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="with --methods: runs that train side by side, a process each (default 1)")
     parser.add_argument("--out", metavar="PATH", help="a .html, .json or .txt file for the comparison; with --methods: a directory for runs and report.html")
     add_json(parser)
 
@@ -32,7 +38,7 @@ def _compare(args: Namespace) -> int:
     from operant.evaluate.report import write_report
 
     if args.methods is None:
-        given = [name for name in ("task", "seeds", "steps") if getattr(args, name) is not None]
+        given = [name for name in ("task", "seeds", *budget(args)) if getattr(args, name) is not None]
         if given:
             raise BadInput(f"--{given[0]} goes with --methods; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
         if not args.runs:
@@ -60,7 +66,7 @@ def _compare(args: Namespace) -> int:
 
 def _train_all(args: Namespace) -> list[Path]:
     """Train each method of `--methods` in a directory of its own, after everything has been checked for all of them."""
-    from operant.loops.runner import plan, train
+    from operant.loops.runner import load, plan, resume, train
 
     keys = [key.strip() for key in args.methods.split(",") if key.strip()]
     if args.runs:
@@ -70,16 +76,65 @@ def _train_all(args: Namespace) -> list[Path]:
     if len(set(keys)) < len(keys) or not keys:
         raise BadInput(f"--methods {args.methods}: name each method once, as in --methods ppo,random")
     seeds = args.seeds or 1
-    for key in keys:
-        plan(key, args.task, seeds=seeds, steps=args.steps)
+    configs = {key: plan(key, args.task, seeds=seeds, **budget(args))[0] for key in keys}
     folder = Path(args.out) if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
-    taken = [folder / key for key in keys if (folder / key / "run.json").exists()]
-    if taken:
-        raise BadInput(f"{taken[0]} already holds a run: compare what is there with `operant compare {' '.join(map(str, taken))}`, or choose another --out")
+    waiting = []
     for key in keys:
-        with training(f"{key} on {args.task}") as listener:
-            train(key, args.task, seeds=seeds, steps=args.steps, out=folder / key, listener=listener)
+        if (folder / key / "run.json").exists():
+            found = load(folder / key)
+            wanted = json.loads(json.dumps(configs[key]))
+            differs = [name for name in ("method", "task", "seeds", "seed", "budget", "hyperparameters") if found.config.get(name) != wanted[name]]
+            if differs:
+                raise BadInput(f"{folder / key} holds a run of another {differs[0]}: choose another --out, or compare what is there by naming the directories")
+            if found.result is not None:
+                note(f"{key}: finished before, in {folder / key}")
+                continue
+        waiting.append(key)
+    if args.jobs == 1:
+        for key in waiting:
+            with training(f"{key} on {args.task}") as listener:
+                if (folder / key / "run.json").exists():
+                    resume(folder / key, listener=listener)
+                else:
+                    train(key, args.task, seeds=seeds, **budget(args), out=folder / key, listener=listener)
+    elif waiting:
+        _side_by_side(args, waiting, folder, seeds)
     return [folder / key for key in keys]
+
+
+def _side_by_side(args: Namespace, keys: list[str], folder: Path, seeds: int) -> None:
+    """Train in processes, `--jobs` of them at a time, each with its log beside its run. What they share, the base policy, is made first."""
+    from operant.loops.runner import prepare
+
+    prepare(args.task, note)
+    going: dict[str, tuple[subprocess.Popen, Path]] = {}
+    left = list(keys)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        while left or going:
+            while left and len(going) < args.jobs:
+                key = left.pop(0)
+                log = folder / f"{key}.log"
+                words = ["resume", str(folder / key)] if (folder / key / "run.json").exists() else ["train", key, "--task", args.task, "--seeds", str(seeds)]
+                if words[0] == "train":
+                    words += [f"--{name}={value}" for name, value in budget(args).items() if value is not None] + ["--out", str(folder / key)]
+                with log.open("w") as file:
+                    going[key] = subprocess.Popen([sys.executable, "-m", "operant", *words], stdout=file, stderr=subprocess.STDOUT), log
+                note(f"{key}: training, log in {log}")
+            for key, (process, log) in list(going.items()):
+                if process.poll() is None:
+                    continue
+                del going[key]
+                if process.returncode:
+                    last = (log.read_text().strip().splitlines() or ["it said nothing"])[-1]
+                    raise RunFailed(f"{key} ended with code {process.returncode}: {last}; the log is {log}")
+                note(f"{key}: done")
+            time.sleep(0.2)
+    finally:
+        for process, _ in going.values():
+            process.send_signal(signal.SIGINT)
+        for process, _ in going.values():
+            process.wait()
 
 
 def _report_arguments(parser: Parser) -> None:
@@ -173,6 +228,7 @@ COMMANDS = (
             "operant compare runs/a runs/b",
             "operant compare runs/a runs/b --out comparison.html",
             "operant compare --methods ppo,random --task gym:CartPole-v1 --seeds 8 --steps 100000 --out runs/ppo-or-random",
+            "operant compare --methods grpo,rloo,dapo --task text:countdown --seeds 5 --samples 20000 --jobs 2 --out runs/which",
         ),
         _compare_arguments,
         _compare,

@@ -39,6 +39,7 @@ class Row:
         seconds: wall time of all the runs together; None where none is known.
         steps_per_second: all seeds' steps by wall time.
         base: the same score of the policy before training, None where it was not evaluated; tables show it for text.
+        spent: samples and tokens that a seed drew in training, by name; empty where that was not counted.
         pass_at_k: text: for each k (trained, base), IQM over the seeds of the mean over the problems.
     """
 
@@ -53,6 +54,7 @@ class Row:
     seconds: float | None
     steps_per_second: float | None
     base: Interval | None
+    spent: dict[str, float]
     pass_at_k: dict[int, tuple[Interval, Interval | None]]
 
 
@@ -95,9 +97,9 @@ class Comparison:
             for row in rows:
                 table.add_row(*(Text(cell(row)) for _, _, cell in columns))
             console.print(table)
-            for row in rows:
-                for k, (trained, base) in sorted(row.pass_at_k.items()):
-                    console.print(Text(f"{row.method}: pass@{k} {format_interval(trained)}, before training {format_interval(base)}"), soft_wrap=True)
+            if any(row.pass_at_k for row in rows):
+                console.print()
+                console.print(_pass_at_k_table(rows))
             console.print()
         for warning in self.warnings:
             console.print(Text(f"warning: {warning}"), soft_wrap=True)
@@ -121,6 +123,25 @@ class Comparison:
             ("pass@k before training", True, lambda entry: format_interval(entry[0].pass_at_k[entry[1]][1])),
         ]
         return _html_table("pass-at-k", columns, entries, [row.task for row, _ in entries])
+
+
+def _pass_at_k_table(rows: Sequence[Row]) -> Table:
+    """One line a method and k a column, and above them the policy before training, where it is the same for all."""
+    ks = sorted({k for row in rows for k in row.pass_at_k})
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(Text("method"), overflow="fold")
+    for k in ks:
+        table.add_column(Text(f"pass@{k}"), justify="right", overflow="fold")
+    bases = {row.method: [row.pass_at_k[k][1] if k in row.pass_at_k else None for k in ks] for row in rows}
+    lines = {method: [format_interval(interval, 2) for interval in base] for method, base in bases.items() if any(base)}
+    if len(set(map(tuple, lines.values()))) == 1:
+        lines = {"before training": next(iter(lines.values()))}
+    else:
+        lines = {f"{method}, before training": cells for method, cells in lines.items()}
+    lines |= {row.method: [format_interval(row.pass_at_k[k][0] if k in row.pass_at_k else None, 2) for k in ks] for row in rows}
+    for method, cells in lines.items():
+        table.add_row(Text(method), *map(Text, cells))
+    return table
 
 
 def _html_table(name: str, columns: Sequence[Column], entries: Sequence[Any], tasks: Sequence[str]) -> str:
@@ -167,6 +188,9 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         columns.append(("before training", True, lambda row: format_interval(row.base)))
     if any(row.improvement for row in rows):
         columns.append(("P(beats first)", True, lambda row: format_interval(row.improvement, digits=2)))
+    if all(row.spent for row in rows):
+        for name in ("samples", "tokens"):
+            columns.append((name, True, lambda row, name=name: _format_count(row.spent[name])))
     return columns + [
         ("steps", True, lambda row: _format_count(row.steps)),
         ("seconds", True, lambda row: _format_count(row.seconds)),
@@ -189,6 +213,7 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "score": {"name": row.score, **score(row.interval), "per_seed": row.per_seed.tolist()},
         "improvement": plain(row.improvement),
         "steps": row.steps,
+        "spent": row.spent,
         "seconds": row.seconds,
         "steps_per_second": row.steps_per_second,
         "base": None if row.base is None else {"name": row.score, **score(row.base)},
@@ -226,6 +251,15 @@ def _pass_at_k(runs: Sequence[Run]) -> dict[int, tuple[Interval, Interval | None
     return {k: (interval, base.get(k)) for k, interval in trained.items()}
 
 
+def _spent(runs: Sequence[Run]) -> dict[str, float]:
+    """What a seed drew, the mean over the runs' seeds."""
+    found = [(run.seeds, run.result["spent"]) for run in runs if run.result is not None and "spent" in run.result]
+    if len(found) < len(runs):
+        return {}
+    seeds = sum(count for count, _ in found)
+    return {name: sum(count * spent[name] for count, spent in found) / seeds for name in ("samples", "tokens")}
+
+
 def _base(runs: Sequence[Run]) -> Interval | None:
     values = [row["value"] for run in runs for row in run.newest_evaluations(base=True)]
     return stratified_bootstrap(values, iqm) if values else None
@@ -261,6 +295,7 @@ def _row(task: str, method: str, runs: Sequence[Run], first: np.ndarray | None) 
         seconds=total,
         steps_per_second=steps / total if total else None,
         base=_base(runs),
+        spent=_spent(runs),
         pass_at_k=_pass_at_k(runs),
     )
 
@@ -277,6 +312,9 @@ def _warnings(task: str, rows: Sequence[Row]) -> list[str]:
         again = sorted({seed for seed in seeds if seeds.count(seed) > 1})
         if again:
             warnings.append(f"runs of {row.method} on {task} share seed {', '.join(map(str, again))}: they are not independent, and the interval is too narrow")
+    given = {json.dumps(run.manifest.get("budget")) for row in rows for run in row.runs}
+    if len(given) == 1 and json.loads(given.pop() or "null") is not None and rows[0].runs[0].manifest["budget"]["unit"] != "steps":
+        return warnings  # one budget of samples, tokens or seconds: steps may differ
     budgets = {row.method: row.steps for row in rows}
     if max(budgets.values()) > 1.05 * min(budgets.values()):  # iterations of different methods do not end at the same step
         warnings.append(f"budgets differ on {task}: " + ", ".join(f"{method} {steps:,} steps" for method, steps in budgets.items()))

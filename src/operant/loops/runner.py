@@ -306,6 +306,13 @@ def _plain(value: Any) -> bool:
     return True
 
 
+def prepare(task: Any, say: Callable[[str], None]) -> None:
+    """Make what runs on a task share and would else make themselves: the base policy of a text task."""
+    world = make_world(task)
+    if world.kind == "text":
+        ensure_base_policy(world, say)
+
+
 def resume(path: str | Path, *, task: Any = None, listener: Listener | None = None) -> Run:
     """Go on with a run that was stopped, from its newest whole checkpoint; a finished run is returned as it is.
 
