@@ -10,6 +10,16 @@ from operant.ops.distribution import (
     token_log_prob_and_entropy,
 )
 from operant.ops.divergence import categorical_kl, entropy_from_logits, kl_k1, kl_k2, kl_k3
+from operant.ops.group_advantage import (
+    answer_entropy,
+    batch_scaled_advantage,
+    beta_normalized_advantage,
+    beta_parameters,
+    group_mean_advantage,
+    median_split_advantage,
+    sign_weighted_score,
+    virtual_max_advantage,
+)
 from operant.ops.log_ratio_regression import (
     class_balanced_weight,
     leave_one_out,
@@ -27,6 +37,10 @@ from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, so
 
 __all__ = [
     "advantage_weight",
+    "answer_entropy",
+    "batch_scaled_advantage",
+    "beta_normalized_advantage",
+    "beta_parameters",
     "categorical_kl",
     "categorical_log_prob",
     "class_balanced_weight",
@@ -37,6 +51,7 @@ __all__ = [
     "gae",
     "gaussian_entropy",
     "gaussian_log_prob",
+    "group_mean_advantage",
     "group_normalized_advantage",
     "huber_loss",
     "kl_k1",
@@ -46,12 +61,14 @@ __all__ = [
     "leave_one_out_cross_entropy",
     "log_ratio_regression_loss",
     "mean_log_prob",
+    "median_split_advantage",
     "normalize",
     "policy_ratio",
     "ratio_clip_fraction",
     "row_mean",
     "row_sum",
     "running_mean",
+    "sign_weighted_score",
     "soft_value",
     "standardized_log_ratio_loss",
     "step_weights",
@@ -62,4 +79,5 @@ __all__ = [
     "token_log_prob_and_entropy",
     "token_outcome_weights",
     "uniform_policy_target",
+    "virtual_max_advantage",
 ]

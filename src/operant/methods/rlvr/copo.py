@@ -1,0 +1,100 @@
+"""COPO: prompts whose answers all agree still teach, by how the prompt as a whole did beside the batch's others.
+
+Paper: Han et al. 2025, arXiv:2508.04138. Two clipped losses on the same answers: local, with GRPO's advantage, and global, with the prompt's mean reward
+standardised over the batch's prompts. They are mixed for each prompt by the entropy H of its distinct final answers: w · local + (1 − w) · global,
+w = σ(gamma (H − rho)); agreement gives weight to the global loss.
+Settled on: H in bits, gamma 20 and rho 0.5, as in the authors' scripts (the paper's normalisation of H could not be checked); KL off by default.
+The losses are mixed, not the advantages. min(r A, clip(r) A) may be multiplied by any w ≥ 0, inside or outside, so each loss takes its weight into its
+advantage. But it is not additive: with A = 1 and A = −1 and r = 1.5, clip 0.2, half of each loss sums to 0.15 with slope 0.5, and the loss of the mixed
+advantage, 0, is 0. The two agree wherever the ratio is within the clip, thus at the first optimiser step of a batch, and wherever both advantages have the
+same sign.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from torch import Tensor
+
+from operant import ops
+from operant.core.records import Rollout
+from operant.core.registry import Count, NonNegative, Positive, Range, method
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import Batch, ClippedRatio, KLToReference
+from operant.worlds.plans import Groups
+
+
+@dataclass(frozen=True)
+class COPO:
+    prompts: Count = 16  # prompts an iteration
+    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 1  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    gamma: Positive = 20.0  # how sharply the weight turns with the entropy, a bit
+    rho: NonNegative = 0.5  # bits of answer entropy at which both losses weigh alike
+    clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
+    beta: NonNegative = 0.0  # weight of the KL to the base policy
+    max_grad_norm: Positive = 1.0  # L2
+
+
+def answers(rollout: Rollout) -> Tensor:
+    """Number of the row's final answer, `[S, N]`."""
+    return rollout.extras["answer"]
+
+
+@dataclass(frozen=True)
+class ConsistencyBlend:
+    """The local advantage times w; the global one times 1 − w is put into `extras["global_advantage"]`."""
+
+    gamma: float
+    rho: float
+    needs: ClassVar[frozenset[str]] = frozenset({"answer"})
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        rollout.extras["global_advantage"] = Grouped(self._global, measures=[answers])(rollout)
+        return Grouped(self._local, measures=[answers])(rollout)
+
+    def local_weight(self, answer: Tensor, mask: Tensor) -> Tensor:
+        """w of each group, 0 to 1, `[G, 1]`."""
+        bits = ops.answer_entropy(answer, mask) / math.log(2)
+        return (self.gamma * (bits - self.rho)).sigmoid()
+
+    def _local(self, score: Tensor, mask: Tensor, answer: Tensor) -> Tensor:
+        return self.local_weight(answer, mask) * ops.group_normalized_advantage(score, mask)
+
+    def _global(self, score: Tensor, mask: Tensor, answer: Tensor) -> Tensor:
+        return (1 - self.local_weight(answer, mask)) * ops.group_mean_advantage(score, mask)
+
+
+@dataclass(frozen=True)
+class GlobalClippedRatio:
+    """The clipped surrogate of the global advantage."""
+
+    low: float
+    high: float
+    name: ClassVar[str] = "global_policy"
+    needs: ClassVar[frozenset[str]] = frozenset({"global_advantage"})
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return ops.clipped_ratio_loss(batch["log_prob"], batch["old_log_prob"], batch["global_advantage"], clip_low=self.low, clip_high=self.high)
+
+
+@method("copo", family="rlvr", paper="arXiv:2508.04138", worlds=("text", "sequences"))
+def copo(h: COPO) -> PolicyGradient:
+    return PolicyGradient(
+        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        credit=ConsistencyBlend(h.gamma, h.rho),
+        terms=[ClippedRatio(h.clip, h.clip), GlobalClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k3")] if h.beta else [])],
+        reduce="sequence-mean",
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )

@@ -1,0 +1,46 @@
+"""Lite PPO: two tricks are enough; advantages centred in the group and scaled by the batch's standard deviation, and the mean over all tokens.
+
+Paper: Liu et al. 2025, "Part I: Tricks or Traps?", arXiv:2508.08221. A group that is nearly all right or all wrong has a tiny standard deviation, which blows
+its advantages up; that of the batch is steady.
+Settled on: the standard deviation is of the rewards themselves (REINFORCE++ takes that of the centred ones), the sample's, over answers and not tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from operant import ops
+from operant.core.registry import Count, Positive, Range, method
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import ClippedRatio
+from operant.worlds.plans import Groups
+
+
+@dataclass(frozen=True)
+class LitePPO:
+    prompts: Count = 16  # prompts an iteration
+    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 1  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
+    max_grad_norm: Positive = 1.0  # L2
+
+
+@method("lite-ppo", name="Lite PPO", family="rlvr", paper="arXiv:2508.08221", worlds=("text", "sequences"))
+def lite_ppo(h: LitePPO) -> PolicyGradient:
+    return PolicyGradient(
+        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        credit=Grouped(ops.batch_scaled_advantage),
+        terms=[ClippedRatio(h.clip, h.clip)],
+        reduce="token-mean",
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )

@@ -1,0 +1,50 @@
+"""NGRPO: an imagined best answer joins every group, so that groups that are all wrong teach too; the clip holds negative updates back.
+
+Paper: Nan et al. 2025, arXiv:2509.18851. The imagined answer has the highest reward and enters the group's mean and standard deviation alone. An all-wrong
+group of K then gets −1/√(K + 1) each, an all-right one 0.
+Settled on: sample standard deviations, as in the authors' code (population ones would give −1/√K); four optimiser steps a batch, as there: with a single one
+the ratio is 1 and the clip does nothing. The paper's groups have 8 answers; no KL, no entropy bonus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+from operant import ops
+from operant.core.registry import Count, Positive, Range, method
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import ClippedRatio
+from operant.worlds.plans import Groups
+
+
+@dataclass(frozen=True)
+class NGRPO:
+    prompts: Count = 16  # prompts an iteration
+    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 4  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    max_reward: float = 1.0  # reward of the imagined best answer
+    clip_low: Positive = 0.16  # how far the ratio may fall below 1 where the advantage is negative
+    clip_high: Positive = 0.24  # how far it may rise above 1 where the advantage is positive
+    max_grad_norm: Positive = 1.0  # L2
+
+
+@method("ngrpo", family="rlvr", paper="arXiv:2509.18851", worlds=("text", "sequences"))
+def ngrpo(h: NGRPO) -> PolicyGradient:
+    return PolicyGradient(
+        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        credit=Grouped(partial(ops.virtual_max_advantage, max_reward=h.max_reward)),
+        terms=[ClippedRatio(h.clip_low, h.clip_high)],
+        reduce="sequence-mean",
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )
