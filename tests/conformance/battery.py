@@ -41,6 +41,10 @@ SMALL = {
     "micro_batch": 3,
     "workers": 1,
     "warmup_steps": 3,
+    "pool": 4,
+    "tries": 4,
+    "rounds": 2,
+    "rehearsals": 4,
 }
 TOTAL = 100_000  # steps of a run that no test finishes
 
@@ -78,7 +82,17 @@ class Case:
         """A fresh learner: two stacked seeds where the world stacks them, one otherwise."""
         world = world if world is not None else self.world()
         seeds = seeds if seeds is not None else (0, 1) if world.stacked else (0,)
-        return shorten(spine if spine is not None else self.spine()).learner(world, seeds, total, torch.device("cpu"))
+        learner = shorten(spine if spine is not None else self.spine()).learner(world, seeds, total, torch.device("cpu"))
+        while looking(learner):
+            learner.iterate()
+        return learner
+
+
+def looking(learner: Any) -> bool:
+    """Whether a sampling plan still looks at what the policy can do, and nothing is learned yet."""
+    source = getattr(learner, "source", None)
+    plans = [seed.plan for seed in getattr(source, "_seeds", ())] or [getattr(source, "plan", None)]
+    return any(getattr(plan, "looking", False) for plan in plans)
 
 
 def shorten(spine: Any) -> Any:

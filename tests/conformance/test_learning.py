@@ -19,6 +19,7 @@ from operant.worlds.data.formats import save_npz
 from operant.worlds.gym.world import GymWorld
 from operant.worlds.text.tasks import Arithmetic
 
+WIDE = {"accuracy_low": 0.01, "accuracy_high": 0.99}  # a filter of prompts by difficulty must let the first successes in
 FAST = {"learning_rate": 1e-2, "minibatches": 2, "epochs": 4, "entropy_coefficient": 0.0}
 
 
@@ -66,7 +67,7 @@ def test_learns_the_best_action_of_the_data(case: Case, straying: str):
 
 @parametrize(learning, is_policy_gradient, lambda case: case.kind == "sequences")
 def test_finds_the_right_sequence(case: Case):
-    learner = case.learner(spine=case.spine(learning_rate=0.1, prompts=4, group_size=32))
+    learner = case.learner(spine=case.spine(learning_rate=0.1, prompts=4, group_size=32, **WIDE))
     assert scored(learner) == pytest.approx(1 / 27)
     for _ in range(60):
         learner.iterate()
@@ -97,7 +98,7 @@ def rewarded_by_the_verifier(case: Case) -> bool:
 def test_learns_to_write_what_is_rewarded(case: Case):
     world = case.world()
     world.problems = SevenTask()
-    learner = case.learner(spine=case.spine(learning_rate=1e-2, prompts=8, group_size=8, micro_batch=0), world=world)
+    learner = case.learner(spine=case.spine(learning_rate=1e-2, prompts=8, group_size=8, micro_batch=0, **WIDE), world=world)
     rewards = [learner.iterate()["reward"] for _ in range(25)]
     assert torch.stack(rewards[:2]).mean() < 0.3
     assert torch.stack(rewards[-3:]).mean() > 0.6

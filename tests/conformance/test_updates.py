@@ -63,10 +63,13 @@ def test_masked_steps_do_not_reach_the_gradient(case: Case):
             corrupted[name] = torch.where(where.view(*where.shape, *[1] * (value.ndim - where.ndim)), value + noise, value)
         return corrupted
 
-    found, found_ratio = gradient(learner, corrupt(~rollout.mask))
+    chosen = rollout.mask
+    for over in getattr(learner, "_overs", ()):  # what a term is weighted over instead
+        chosen = chosen | fields[over]
+    found, found_ratio = gradient(learner, corrupt(~chosen))
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert torch.equal(found_ratio, log_ratio)
-    assert not torch.allclose(gradient(learner, corrupt(rollout.mask))[0], expected)
+    assert not torch.allclose(gradient(learner, corrupt(chosen))[0], expected)
 
 
 @parametrize(is_policy_gradient, lambda case: case.kind == "text")
@@ -153,9 +156,9 @@ def test_a_policy_that_is_not_the_one_that_acted_is_found_out(case: Case, monkey
 def test_a_rollout_of_other_weights_is_refused(case: Case):
     learner = case.learner()
     learner.iterate()
-    sample = learner.source.sample
+    sample, version = learner.source.sample, learner.version
     learner.source.sample = lambda policy, version: sample(policy, version - 1)
-    with pytest.raises(RunFailed, match="a rollout of weights' version 0 reached the update of version 1"):
+    with pytest.raises(RunFailed, match=f"a rollout of weights' version {version - 1} reached the update of version {version}"):
         learner.iterate()
 
 

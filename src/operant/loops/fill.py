@@ -18,7 +18,7 @@ from operant.loops.credit import Grouping, scored
 class Fill:
     """Which groups are kept, and how long the loop goes on sampling for them (dynamic sampling, DAPO, arXiv:2503.14476, section 3.2).
 
-    All that is sampled counts as spent, kept or not.
+    All that is sampled counts as spent, kept or not. Seeds that are stacked sample as many rounds as the one that needs most.
 
     Attributes:
         accept: `(rollout) → bool [S, N]`, alike for all rows of a group.
@@ -90,3 +90,22 @@ def _range(score: Tensor, mask: Tensor) -> Tensor:
     high = score.masked_fill(~mask, -torch.inf).amax(1)
     low = score.masked_fill(~mask, torch.inf).amin(1)
     return (high - low).clamp(min=0).masked_fill(~mask.any(1), 0.0)
+
+
+@dataclass(frozen=True)
+class AccuracyWindow:
+    """Rows of groups whose mean score lies between two bounds, both included, `[S, N]` (online difficulty filtering, arXiv:2504.03380)."""
+
+    low: float = 0.25
+    high: float = 0.75
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise BadInput(f"accuracy window: low={self.low} is above high={self.high}; nearest: {self.high}")
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        def inside(score: Tensor, mask: Tensor) -> Tensor:
+            mean = (score * mask).sum(1) / mask.sum(1).clamp(min=1)
+            return (mean >= self.low) & (mean <= self.high) & mask.any(1)
+
+        return group_statistic(rollout, inside)

@@ -93,6 +93,8 @@ class PolicyGradientLearner:
         self.failures: Path | None = None
         self.streams = Streams(seeds, device)
         self.policy = world.policy(method.policy, self.streams).to(device)
+        if isinstance(temperature := getattr(method.sample, "temperature", None), int | float):
+            self.policy.temperature = temperature  # what is learned from is what was sampled from
         self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
         self.optimizer = Adam([self.flat], learning_rate=method.learning_rate, eps=method.adam_eps)
         self.source = world.source(method.sample, self.streams, workers=method.workers)
@@ -122,14 +124,16 @@ class PolicyGradientLearner:
     def iterate(self) -> dict[str, Tensor]:
         """One rollout and the updates from it."""
         rollout, metrics = self._collect()
-        rollout = self.prepare(rollout)
-        metrics |= self._update(rollout)
+        if rollout.shape[1]:  # a fill may keep nothing
+            rollout = self.prepare(rollout)
+            metrics |= self._update(rollout)
+        if rollout.shape[1]:
+            self.rollout = rollout
         self.step += self.source.steps_per_sample
         self.version += 1
         if self.reference is not None and self.reference.follow(self.policy, self.version, float(metrics["reward"].mean()) if "reward" in metrics else 0.0):
             self.optimizer.reset()
             metrics["reference_reset"] = torch.ones(len(self.seeds))
-        self.rollout = rollout
         return metrics
 
     # ------------------------------------------------------------------------------------------------------------------------ sample, score, shape, fill
@@ -323,7 +327,7 @@ class PolicyGradientLearner:
         method = self.method
         if method.anneal:
             self.optimizer.learning_rate = method.learning_rate * (1 - self.progress)
-        if not rollout.shape[1] or not (rollout.mask.any() or any(rollout.extras[over].any() for over in self._overs)):
+        if not (rollout.mask.any() or any(rollout.extras[over].any() for over in self._overs)):
             return {}  # no step to learn from: every group was filtered, or the plan only probes
         steps = self.policy.unit == "step"
         cut = _StepCutter(self._fields(rollout)) if steps else _RowCutter(self._fields(rollout))

@@ -6,7 +6,6 @@ sequence: the empty prefix is 0, and prefix `i` followed by the `d`-th such toke
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
@@ -78,10 +77,12 @@ class TabularPolicy(nn.Module):
 
     Attributes:
         logits: the parameter `[S, P, prefixes, V]`.
+        temperature: of the softmax, above 0; 1 unless it is set.
         table: with a critic, the parameter `[S, P, prefixes]`, the value of each prefix.
     """
 
     unit = "row"
+    temperature = 1.0
 
     def __init__(self, problem: SequenceTree, seeds: int = 1, dtype: torch.dtype = torch.float64, *, critic: bool = False):
         super().__init__()
@@ -97,7 +98,8 @@ class TabularPolicy(nn.Module):
 
     def of_seed(self, seed: int) -> TabularPolicy:
         """The policy of one place of the seed axis alone; it shares the memory."""
-        one = copy.copy(self)
+        one = TabularPolicy(self.problem)
+        one.temperature = self.temperature
         one._parameters = {name: nn.Parameter(value.detach()[seed : seed + 1]) for name, value in self._parameters.items()}
         return one
 
@@ -122,7 +124,7 @@ class TabularPolicy(nn.Module):
         """
         prefix, mask = prefix_index(self.problem, action)
         prompt = inputs["prompt"].unsqueeze(-1)
-        logits, token = self._at(self.logits, prompt, prefix), action * mask
+        logits, token = self._at(self.logits, prompt, prefix) / self.temperature, action * mask
         log_prob, entropy = ops.token_log_prob_and_entropy(logits, token)
         outputs = {"log_prob": log_prob * mask}
         if "entropy" in needs:
@@ -155,7 +157,7 @@ class TabularPolicy(nn.Module):
         action = torch.zeros(uniforms.shape, dtype=torch.int64, device=prompt.device)
         for step in range(uniforms.shape[-1]):
             prefix, mask = prefix_index(self.problem, action[..., : step + 1])
-            action[..., step] = draw(self._at(self.logits, prompt, prefix[..., -1]), uniforms[..., step]) * mask[..., -1]
+            action[..., step] = draw(self._at(self.logits, prompt, prefix[..., -1]) / self.temperature, uniforms[..., step]) * mask[..., -1]
         return action, self.replay({"prompt": prompt}, action)["log_prob"], prefix_index(self.problem, action)[1]
 
     def _at(self, table: Tensor, prompt: Tensor, prefix: Tensor) -> Tensor:

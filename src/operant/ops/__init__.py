@@ -9,7 +9,7 @@ from operant.ops.distribution import (
     tanh_log_det,
     token_log_prob_and_entropy,
 )
-from operant.ops.divergence import categorical_kl, entropy_from_logits, kl_k1, kl_k2, kl_k3
+from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, kl_k1, kl_k2, kl_k3
 from operant.ops.group_advantage import (
     answer_entropy,
     batch_scaled_advantage,
@@ -20,6 +20,7 @@ from operant.ops.group_advantage import (
     sign_weighted_score,
     virtual_max_advantage,
 )
+from operant.ops.importance import assumed_behaviour_log_prob, exploration_weight, mixed_importance_ratio
 from operant.ops.log_ratio_regression import (
     class_balanced_weight,
     leave_one_out,
@@ -38,7 +39,9 @@ from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, so
 __all__ = [
     "advantage_weight",
     "answer_entropy",
+    "assumed_behaviour_log_prob",
     "batch_scaled_advantage",
+    "bernoulli_tilt_kl",
     "beta_normalized_advantage",
     "beta_parameters",
     "categorical_kl",
@@ -48,6 +51,8 @@ __all__ = [
     "clipped_value_loss",
     "entropy_from_logits",
     "expectile_loss",
+    "exploration_weight",
+    "f_generator",
     "gae",
     "gaussian_entropy",
     "gaussian_log_prob",
@@ -62,6 +67,7 @@ __all__ = [
     "log_ratio_regression_loss",
     "mean_log_prob",
     "median_split_advantage",
+    "mixed_importance_ratio",
     "normalize",
     "policy_ratio",
     "ratio_clip_fraction",

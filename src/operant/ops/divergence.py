@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -59,3 +61,46 @@ def entropy_from_logits(logits: Tensor) -> Tensor:
     log_p = logits.log_softmax(-1)
     # The smallest finite number in place of -inf: times a probability of 0 it is 0, in the gradient too.
     return -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(-1)
+
+
+def f_generator(log_ratio: Tensor, *, kind: str, alpha: float = 0.2) -> Tensor:
+    """The generator f(u) of an f-divergence, u = pi / pi_0, whose mean over samples of pi_0 is D_f (DPH-RL, arXiv:2509.07430, section 3).
+
+    - "forward-kl": -log u + u - 1, whose mean is KL(pi_0 || pi) (u - 1 has mean 0 and makes every value non-negative).
+    - "js": u log u - (u + 1) log((u + 1) / 2), whose mean is twice the Jensen-Shannon divergence, in nats.
+    - "alpha": (u^(1 - a) - (1 - a) u - a) / (a (a - 1)); a towards 1 is the forward KL, a towards 0 the reverse one.
+
+    Args:
+        log_ratio: log u `[...]`. Above 40 it is held there (a token that pi_0 hardly had), so that value and gradient stay finite.
+        kind: one of the above.
+        alpha: of "alpha", in (0, 1).
+
+    Returns:
+        `[...]`, never negative, 0 at u = 1.
+
+    Raises:
+        ValueError: unknown kind, or alpha outside (0, 1).
+    """
+    log_ratio = log_ratio.clamp(max=_MAX_EXPONENT)
+    u = log_ratio.exp()
+    if kind == "forward-kl":
+        return torch.expm1(log_ratio) - log_ratio
+    if kind == "js":
+        return u * log_ratio - (u + 1) * (torch.log1p(u) - math.log(2))
+    if kind == "alpha":
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha={alpha} must lie between 0 and 1")
+        return (((1 - alpha) * log_ratio).exp() - (1 - alpha) * u - alpha) / (alpha * (alpha - 1))
+    raise ValueError(f"unknown kind of f-divergence {kind!r}: forward-kl, js or alpha")
+
+
+def bernoulli_tilt_kl(p: Tensor, *, beta: float) -> Tensor:
+    """KL(pi_0 || pi*) of the KL-regularised optimum pi* ~ pi_0 exp(r / beta) for a 0/1 reward: log(1 - p + p e^(1/beta)) - p / beta, nats.
+
+    What there is to learn from a prompt; about p (1 - p) / (2 beta^2) for large beta, 0 at p = 0 and p = 1 (arXiv:2504.03380, section 3).
+
+    Args:
+        p: `[...]`, the chance of success under pi_0, 0 to 1.
+        beta: weight of the KL, > 0.
+    """
+    return torch.log1p(p * math.expm1(1 / beta)) - p / beta

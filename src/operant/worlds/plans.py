@@ -32,6 +32,7 @@ class Request:
         parent: row that the prefix was taken from, -1 for none.
         train: False for rows that are scored and never learned from (probes).
         given: tokens of an answer that is not drawn; the recorded log-probabilities are what the policy gives them. n is then 1.
+        given_log_prob: what whoever wrote a given answer gave its tokens, where that is known.
     """
 
     prefix: tuple[int, ...]
@@ -42,6 +43,7 @@ class Request:
     parent: int = -1
     train: bool = True
     given: tuple[int, ...] | None = None
+    given_log_prob: tuple[float, ...] | None = None
 
 
 @dataclass
@@ -214,6 +216,7 @@ class Rows:
         drawn: which tokens were sampled in this iteration, `[N, T]`; those of probes too, given ones not.
         probe, outside: rows that are never learned from, and rows whose tokens were given, `[N]` bool.
         behaviour_log_prob: `[N, T]` or None (see `Generation`).
+        given_log_prob: `[N, T]`, 0 where it is not known; None where it never is.
     """
 
     group: Tensor
@@ -229,11 +232,13 @@ class Rows:
     probe: Tensor
     outside: Tensor
     behaviour_log_prob: Tensor | None
+    given_log_prob: Tensor | None
 
     def extras(self, limit: int) -> dict[str, Tensor]:
         """What a rollout says of its rows beyond the usual, `[1, N]` or `[1, N, T]` each, of that which is there.
 
-        "present", "drawn", "probe", "outside", "behaviour_log_prob" as above; "unfinished": rows that neither ended nor reached the `limit` of tokens.
+        "present", "drawn", "probe", "outside", "behaviour_log_prob" and "given_log_prob" as above;
+        "unfinished": rows that neither ended nor reached the `limit` of tokens.
         """
         found = {"present": self.present[None], "drawn": self.drawn[None]} if bool((self.present != self.mask).any()) else {}
         unfinished = ~self.finished & (self.present.sum(1) < limit)
@@ -242,7 +247,10 @@ class Rows:
                 found[name] = rows[None]
         if found and "present" not in found:
             found |= {"present": self.present[None], "drawn": self.drawn[None]}
-        return found if self.behaviour_log_prob is None else found | {"behaviour_log_prob": self.behaviour_log_prob[None]}
+        for name in ("behaviour_log_prob", "given_log_prob"):
+            if getattr(self, name) is not None:
+                found[name] = getattr(self, name)[None]
+        return found
 
     def tree(self) -> dict[str, Tensor]:
         """`parent` and `branch_at` of a rollout `[1, N]`, where any row has a parent."""
@@ -354,6 +362,10 @@ def _assemble(parts: list[tuple[list[Request], Generation]], problems: Problems,
             if request.parent >= 0:
                 for into in figures.values():
                     into[place, :start] = into[request.parent, :start]
+    known = torch.zeros_like(figures["log_prob"]) if any(request.given_log_prob is not None for request in requests) else None
+    for place, (start, request) in enumerate(zip(starts, requests, strict=True)):
+        if request.given_log_prob is not None:
+            known[place, start : start + len(request.given_log_prob)] = torch.tensor(request.given_log_prob, dtype=known.dtype, device=device)
     probe = torch.tensor([not request.train for request in requests], device=device)
     outside = torch.tensor([request.given is not None for request in requests], device=device)
     for table in (action, present, chosen, *figures.values()):
@@ -372,4 +384,5 @@ def _assemble(parts: list[tuple[list[Request], Generation]], problems: Problems,
         probe=probe,
         outside=outside,
         behaviour_log_prob=figures["behaviour_log_prob"][:, :steps] if behaviour else None,
+        given_log_prob=None if known is None else known[:, :steps],
     )

@@ -76,6 +76,15 @@ class SequenceModelPolicy(nn.Module):
         self.problem = problem
         self.tokens = TokenPolicy(model, critic=critic)
 
+    @property
+    def temperature(self) -> float:
+        """Of the softmax, above 0."""
+        return self.tokens.temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self.tokens.temperature = value
+
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = (), statistics: Statistics | None = None) -> dict[str, Tensor]:
         """As `TabularPolicy.replay`, by one forward pass over `[prompt, tokens]` rows."""
         return self.tokens.replay(self._rows(inputs["prompt"], action), action, needs, statistics)

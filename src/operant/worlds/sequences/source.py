@@ -88,6 +88,10 @@ class SequenceSource:
         extras |= {name: flags for name, flags in (("unfinished", unfinished), ("outside", stack("outside"))) if bool(flags.any())}
         if not bool(probe.any()) and len(extras) == 4 and bool((present == stack("mask")).all()):
             extras = {"entropy": extras["entropy"]}
+        if any(part.given_log_prob is not None for part in rows):
+            for part in rows:
+                part.given_log_prob = torch.zeros_like(part.log_prob) if part.given_log_prob is None else part.given_log_prob
+            extras["given_log_prob"] = stack("given_log_prob")
         parent = stack("parent", -1)
         tree = {"parent": parent, "branch_at": stack("branch_at")} if bool((parent >= 0).any()) else {}
         return Rollout(

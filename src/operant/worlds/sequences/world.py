@@ -68,8 +68,12 @@ class SequenceWorld:
         return SequenceSource(self.problem, plan, streams)
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 0, seed: int = 0) -> Evaluation:
-        """Exact score of every prompt; nothing is drawn."""
-        return evaluate(policy, self.problem)
+        """Exact score of every prompt at temperature 1; nothing is drawn."""
+        temperature, policy.temperature = policy.temperature, 1.0
+        try:
+            return evaluate(policy, self.problem)
+        finally:
+            policy.temperature = temperature
 
     def save_policy(self, policy: Any, folder: Any) -> None:
         from safetensors.torch import save_file
