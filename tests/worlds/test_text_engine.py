@@ -1,5 +1,7 @@
 """The generation engine against plain forward passes, Hugging Face's own greedy decoding, and the distribution itself."""
 
+import dataclasses
+
 import pytest
 import torch
 from text_helpers import END, KINDS, PAD, REQUESTS, SIZES, V, draw, make, slow
@@ -110,6 +112,78 @@ def test_frequencies_are_the_models_probabilities():
     assert ((found - p).abs() <= 5 * (p * (1 - p) / count).sqrt() + 1e-9).all()
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_requests_own_limit_ends_its_rows(kind):
+    model = make(kind)
+    free = draw(model)
+    limits = [2, 7, None, 9]
+    generation = draw(model, [dataclasses.replace(request, max_new_tokens=limit) for request, limit in zip(REQUESTS, limits, strict=True)])
+    for row, request in enumerate(generation.request.tolist()):
+        length, before = int(generation.mask[row].sum()), int(free.mask[row].sum())
+        assert length == min(before, limits[request] or 20)
+        assert torch.equal(generation.tokens[row, :length], free.tokens[row, :length])  # the same draws
+        assert bool(generation.finished[row]) == (bool(free.finished[row]) and before == length)
+        assert (generation.log_prob[row, :length] - free.log_prob[row, :length]).abs().max() < 1e-5
+    assert generation.behaviour_log_prob is None
+
+
+def test_a_long_prefix_with_a_short_limit_fits_beside_a_short_one():
+    model = make("gpt2")  # positions are learned: there is no row 64
+    generation = draw(model, [Request(tuple([5] * 60), 2, max_new_tokens=4), Request((5,), 2)], max_new_tokens=60, eos_token_id=None)
+    assert generation.mask.sum(1).tolist() == [4, 4, 60, 60]
+    log_probs, _ = slow(model, generation, 1.0)
+    assert (generation.log_prob - log_probs).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("options", [{"top_k": 3}, {"top_p": 0.6}, {"top_k": 5, "top_p": 0.5, "temperature": 1.4}])
+def test_truncation_draws_from_the_likeliest_and_records_the_policy(options):
+    model, count, temperature = make("llama"), 5000, options.get("temperature", 1.0)
+    generation = draw(model, [Request((4, 5), count)], max_new_tokens=1, **options)
+    with torch.no_grad():
+        p = (model(torch.tensor([[4, 5]])).logits[0, -1].double() / temperature).softmax(-1)
+    kept, mass, total = [], 0.0, sum(sorted(p.tolist(), reverse=True)[: options.get("top_k", V)])
+    for token in sorted(range(V), key=lambda token: -p[token].item())[: options.get("top_k", V)]:  # by the definition, token by token
+        if mass / total >= options.get("top_p", 1.0):
+            break
+        kept.append(token)
+        mass += p[token].item()
+    assert 1 < len(kept) < V and set(generation.tokens[:, 0].tolist()) == set(kept)
+    taken = generation.tokens[:, 0]
+    assert (generation.log_prob[:, 0] - p.log()[taken]).abs().max() < 1e-5
+    assert (generation.behaviour_log_prob[:, 0] - (p / mass).log()[taken]).abs().max() < 1e-5
+    for token in kept:
+        share = p[token].item() / mass
+        assert abs((taken == token).double().mean().item() - share) < 5 * (share * (1 - share) / count) ** 0.5
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_an_adaptive_temperature_changes_what_is_drawn_and_not_what_the_policy_says(kind):
+    model, seen = make(kind), []
+
+    def temperature(entropy, log_p):
+        assert entropy.shape == log_p.shape[:1] and torch.allclose(entropy, -(log_p.exp() * log_p).sum(1), atol=1e-5)
+        seen.append(len(entropy))
+        return 0.5 + 0.4 * entropy
+
+    generation = draw(model, temperature=temperature)
+    log_probs, entropies = slow(model, generation, 1.0)
+    assert (generation.log_prob - log_probs).abs().max() < 1e-4 and (generation.entropy - entropies).abs().max() < 1e-4
+    assert seen[0] == 21 and seen[-1] < 21  # rows that are going alone are asked about
+    for row in (0, 4, 12, 20):
+        prompt, length = list(generation.prompts[int(generation.request[row])]), int(generation.mask[row].sum())
+        answer = generation.tokens[row, :length].tolist()
+        with torch.no_grad():
+            log_p = model.eval()(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1].double().log_softmax(-1)
+        hot = 0.5 + 0.4 * -(log_p.exp() * log_p).sum(1, keepdim=True)
+        truth = (log_p / hot).log_softmax(-1)[torch.arange(length), answer]
+        assert (generation.behaviour_log_prob[row, :length] - truth).abs().max() < 1e-4
+        assert not generation.behaviour_log_prob[row, length:].any()
+    # A temperature of 1 everywhere draws what no temperature draws.
+    plain, one = draw(model), draw(model, temperature=lambda entropy, log_p: torch.ones_like(entropy))
+    assert torch.equal(plain.tokens, one.tokens)
+    torch.testing.assert_close(one.behaviour_log_prob, plain.log_prob, atol=1e-6, rtol=0)
+
+
 def test_results_can_be_trained_on_and_the_mode_is_put_back():
     model = make("gpt2").train()
     generation = draw(model)
@@ -131,6 +205,12 @@ def test_models_and_arguments_that_do_not_fit():
         (lambda: draw(model, max_new_tokens=0), "nearest: 1"),
         (lambda: draw(model, temperature=0.0), "greedy=True"),
         (lambda: draw(model, generator=None), "generator"),
+        (lambda: draw(model, [Request((4,), max_new_tokens=21)]), "request 0 has max_new_tokens=21; nearest: 20"),
+        (lambda: draw(model, top_k=0), "nearest: 1"),
+        (lambda: draw(model, top_p=1.5), "nearest: 1.0"),
+        (lambda: draw(model, top_k=3, greedy=True), "greedy=True draws nothing"),
+        (lambda: draw(model, temperature=lambda entropy, log_p: entropy * 0), "lowest is 0"),
+        (lambda: draw(model, temperature=lambda entropy, log_p: torch.ones(3)), "3. values for 21 rows"),
     ):
         with pytest.raises(BadInput, match=words) as raised:
             call()

@@ -10,7 +10,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from operant.core.errors import BadInput
 from operant.nets import language
-from operant.nets.language import FastLinear, TokenPolicy, generation_to_inputs, linear
+from operant.nets.kernels import FastLinear, linear
+from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.worlds.plans import Request
 
 

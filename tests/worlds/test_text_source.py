@@ -106,7 +106,7 @@ def test_rows_described_for_people():
     assert json.loads(json.dumps(rows)) == rows
     assert rows[1]["group"] == 1 and rows[1]["prompt"] == source.problem(1).prompt and rows[1]["status"] == "ok"
     tokens = rows[1]["tokens"]
-    assert len(tokens) == int(rollout.mask[0, 5].sum()) and set(tokens[0]) == {"text", "log_prob", "advantage", "entropy", "mask"}
+    assert len(tokens) == int(rollout.mask[0, 5].sum()) and set(tokens[0]) == {"text", "log_prob", "advantage", "entropy", "mask", "ratio", "kl"}
     assert "".join(token["text"] for token in tokens).removesuffix("<eos>") == completion_texts(TOKENIZER, rollout.action[0, 5:6], rollout.mask[0, 5:6])[0]
     assert tokens[0]["log_prob"] == pytest.approx(rollout.log_prob[0, 5, 0].item()) and tokens[0]["advantage"] == 0.5 and tokens[0]["mask"] is True
 
@@ -120,17 +120,23 @@ def test_evaluation_counts_by_the_probability_of_the_answer():
             return float(completion == problem.answer)
 
     problems, policy = TASK.held_out("operands", 6), make_policy(seed=3)
-    counts = evaluate_policy(policy, problems, TOKENIZER, samples=2000, max_new_tokens=1, seed=1, verifier=OneDigit())
+    found = evaluate_policy(
+        policy, problems, TOKENIZER, samples=2000, max_new_tokens=1, seed=1, verifier=OneDigit(), answer=lambda text: text if text in "012" else ""
+    )
+    counts = found.correct
     assert counts.shape == (6,) and counts.dtype == np.int64
     ids = TOKENIZER([problem.prompt for problem in problems], return_tensors="pt")["input_ids"]
     answers = torch.tensor([TOKENIZER(problem.answer)["input_ids"][0] for problem in problems])
     with torch.no_grad():
-        p = policy.model(ids).logits[:, -1].softmax(-1)[torch.arange(6), answers].numpy()
+        chances = policy.model(ids).logits[:, -1].softmax(-1).double().numpy()
+    p = chances[np.arange(6), answers.numpy()]
     assert (np.abs(counts / 2000 - p) < 5 * np.sqrt(p * (1 - p) / 2000)).all()
     again = evaluate_policy(policy, problems, TOKENIZER, samples=2000, max_new_tokens=1, seed=1, verifier=OneDigit())
-    assert (again == counts).all()
+    assert (again.correct == counts).all()
     other = evaluate_policy(policy, problems, TOKENIZER, samples=2000, max_new_tokens=1, seed=2, verifier=OneDigit())
-    assert (other != counts).any()
+    assert (other.correct != counts).any()
+    assert found.entropy == pytest.approx(-(chances * np.log(chances)).sum(-1), abs=1e-5)
+    assert (found.distinct == 3).all()
 
 
 def test_a_policy_learns_to_begin_with_a_digit():

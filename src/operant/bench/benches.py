@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from operant.bench.harness import Comparison, Contestant, bench
 
 CARTPOLE, HALFCHEETAH = "CartPole-v1", "HalfCheetah-v5"
@@ -87,17 +89,40 @@ def sac_halfcheetah() -> Comparison:
     )
 
 
+LANGUAGE = ("transformers", "tokenizers")
+LENGTHS = (64, 256)  # most tokens of a completion: the two settings of both language benches
+
+
 @bench("grpo-step")
 def grpo_step() -> Comparison:
-    steps = 20
-    requires = ("transformers", "tokenizers")
+    work = {length: ("--steps", 20 if length == 64 else 10, "--tokens", length) for length in LENGTHS}
+    peers = [peer(f"TRL, {length} tokens", "trl_grpo", *work[length], requires=("trl", "datasets", *LANGUAGE)) for length in LENGTHS]
     return Comparison(
-        about="GRPO on a Llama of 0.8M parameters: 8 prompts x 8 completions of at most 64 tokens, one update a step",
+        about="GRPO on a Llama of 0.8M parameters: 8 prompts x 8 completions of at most 64 or 256 tokens, one update a step in 2 micro-batches",
         unit="GRPO steps",
         basis="training",
-        peer=peer("TRL", "trl_grpo", "--steps", steps, requires=("trl", "datasets", *requires)),
-        ours=(Contestant("operant", ("-m", "operant.bench.peers.operant_grpo", "--steps", str(steps)), requires=requires, target=2.5, threads=1),),
+        peer=peers[0],
+        ours=_each_with_its_own("operant_grpo", peers, work, target=2.5),
     )
+
+
+@bench("generate")
+def generate() -> Comparison:
+    work = {length: ("--batches", 10, "--tokens", length) for length in LENGTHS}
+    peers = [peer(f"model.generate, {length} tokens", "transformers_generate", *work[length], requires=LANGUAGE) for length in LENGTHS]
+    return Comparison(
+        about="Sampling alone, Llama of 0.8M parameters: 8 prompts x 8 completions of at most 64 or 256 tokens, temperature 1",
+        unit="tokens",
+        basis="training",
+        peer=peers[0],
+        ours=_each_with_its_own("operant_generate", peers, work, target=2),
+    )
+
+
+def _each_with_its_own(module: str, peers: list[Contestant], work: dict[int, tuple], *, target: float) -> tuple[Contestant, ...]:
+    """Our side in each setting, beside the peer in that setting."""
+    sides = [peer(f"operant, {length} tokens", module, *arguments, requires=LANGUAGE) for length, arguments in work.items()]
+    return tuple(replace(side, target=target, peer=other if place else None) for place, (side, other) in enumerate(zip(sides, peers, strict=True)))
 
 
 @bench("iql-update")

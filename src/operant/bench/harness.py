@@ -1,7 +1,8 @@
 """Peers side by side: every contestant is a whole process, started in turn on the same machine, several times over; medians are compared.
 
 A contestant prints one JSON object as its last line of output: `steps` (units of work of one seed), `seconds` (training alone), and where it has them `seeds`,
-`steps_per_second` (all seeds) and `score`. `operant train … --json` is such a line. The process's own time, start to exit, is taken from outside.
+`steps_per_second` (all seeds), `score`, `memory_mib` (most that stood in memory above what did before the first step) and `parts` (the seconds of each
+named part of the work). `operant train … --json` is such a line. The process's own time, start to exit, is taken from outside.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Contestant:
         requires: modules that must be importable.
         target: the ratio to the peer that is aimed at; None for the peer itself.
         threads: of torch and OpenMP; None leaves what the environment says.
+        peer: what this one is compared with, where it is not the comparison's peer (another setting of the same bench).
     """
 
     label: str
@@ -43,6 +45,7 @@ class Contestant:
     requires: tuple[str, ...] = ()
     target: float | None = None
     threads: int | None = None
+    peer: Contestant | None = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,10 @@ def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line
 
     Returns:
         {"bench", "about", "unit", "basis", "repeats", "ours": {label: figures}, "peer": figures, "ratio": {label: ours / peer}, "target": {label: ratio},
-        "reached": {label: bool}, "machine", "versions"}. The figures of a contestant: {"label", "command", "work" (units, of all seeds), "process_seconds",
-        "training_seconds", "processor_seconds" (time that cores worked, which a busy machine stretches least), "score" (each one a repeat; score None where it
-        has none), "per_second", "training_per_second" (medians)}.
+        "reached": {label: bool}, "machine", "versions"}, and where a contestant has a peer of its own "peers": {label: that peer's figures}. The figures of a
+        contestant: {"label", "command", "work" (units, of all seeds), "process_seconds", "training_seconds", "processor_seconds" (time that cores worked, which a
+        busy machine stretches least), "score" (each one a repeat; score None where it has none), "per_second", "training_per_second" (medians)}, and where it
+        says them "memory_mib" (each one a repeat) and "parts": {name: seconds of a unit (median)}.
 
     Raises:
         BadInput: unknown bench, repeats below 1, or a peer that is not installed.
@@ -112,7 +116,8 @@ def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line
     entry = comparison(name)
     if repeats < 1:
         raise BadInput(f"repeats = {repeats}: a bench needs at least 1")
-    contestants = (entry.peer, *entry.ours)
+    peers = [entry.peer, *(c.peer for c in entry.ours if c.peer is not None)]
+    contestants = (*peers, *entry.ours)
     missing = sorted({module for c in contestants for module in c.requires if find_spec(module) is None})
     if missing:
         raise BadInput(f"bench {name} needs {', '.join(missing)}: pip install 'operant[bench]'")
@@ -129,8 +134,9 @@ def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line
             report(f"{contestant.label}: {_rate(one, entry.basis):,.1f} {entry.unit}/s ({one['process']:.1f} s, run {repeat + 1} of {repeats})")
     peer = _figures(entry.peer, measured[entry.peer.label])
     ours = {c.label: _figures(c, measured[c.label]) for c in entry.ours}
+    own = {c.label: _figures(c.peer, measured[c.peer.label]) for c in entry.ours if c.peer is not None}
     key = "per_second" if entry.basis == "process" else "training_per_second"
-    ratio = {label: figures[key] / peer[key] for label, figures in ours.items()}
+    ratio = {label: figures[key] / own.get(label, peer)[key] for label, figures in ours.items()}
     target = {c.label: c.target for c in entry.ours}
     return {
         "bench": name,
@@ -140,6 +146,7 @@ def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line
         "repeats": repeats,
         "ours": ours,
         "peer": peer,
+        **({"peers": own} if own else {}),
         "ratio": ratio,
         "target": target,
         "reached": {label: target[label] is None or ratio[label] >= target[label] for label in ratio},
@@ -151,7 +158,8 @@ def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line
 def table(result: dict) -> str:
     """The result of `run` as lines of text for a person."""
     rows = [("", f"{result['unit']}/s, process", "training alone", "ratio", "target")]
-    for figures in (result["peer"], *result["ours"].values()):
+    everyone = [result["peer"], *result.get("peers", {}).values(), *result["ours"].values()]
+    for figures in everyone:
         label = figures["label"]
         ratio = f"{result['ratio'][label]:.2f}" if label in result["ratio"] else "1"
         target = result["target"].get(label)
@@ -163,9 +171,16 @@ def table(result: dict) -> str:
         "",
     ]
     lines += ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
+    said = [f"{figures['label']}: {_details(figures)}" for figures in everyone if _details(figures)]
     machine = result["machine"]
-    lines += ["", f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f} before the first run"]
+    lines += ["", *said, *([""] if said else []), f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f} before the first run"]
     return "\n".join(lines)
+
+
+def _details(figures: dict) -> str:
+    parts = [f"{name} {1000 * seconds:,.1f} ms" for name, seconds in figures.get("parts", {}).items()]
+    memory = [f"{statistics.median(figures['memory_mib']):,.0f} MiB"] if "memory_mib" in figures else []
+    return ", ".join(parts + memory)
 
 
 def describe_machine() -> dict:
@@ -229,6 +244,8 @@ def _measure(contestant: Contestant, name: str) -> dict:
         "training": training,
         "processor": after.children_user + after.children_system - before.children_user - before.children_system,
         "score": score["iqm"] if isinstance(score, dict) else score,
+        "memory": line.get("memory_mib"),
+        "parts": {part: seconds / work for part, seconds in line.get("parts", {}).items()},
     }
 
 
@@ -237,7 +254,7 @@ def _rate(one: dict, basis: str) -> float:
 
 
 def _figures(contestant: Contestant, measured: list[dict]) -> dict:
-    return {
+    figures = {
         "label": contestant.label,
         "command": ["python", *contestant.arguments],
         "work": measured[0]["work"],
@@ -248,3 +265,8 @@ def _figures(contestant: Contestant, measured: list[dict]) -> dict:
         "training_per_second": statistics.median(_rate(one, "training") for one in measured),
         "score": [one["score"] for one in measured],
     }
+    if measured[0]["memory"] is not None:
+        figures["memory_mib"] = [one["memory"] for one in measured]
+    if measured[0]["parts"]:
+        figures["parts"] = {part: statistics.median(one["parts"][part] for one in measured) for part in measured[0]["parts"]}
+    return figures

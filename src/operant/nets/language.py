@@ -1,5 +1,4 @@
-"""Language models as policies: `TokenPolicy.replay` gives log-probabilities of completions (and values, with a critic), and a linear layer that is fast on
-processors."""
+"""Language models as policies: `TokenPolicy.replay` gives log-probabilities of completions (and values, with a critic)."""
 
 from __future__ import annotations
 
@@ -9,21 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from operant import ops
 from operant.core.errors import BadInput
-from operant.nets.kernels import linear
+from operant.nets.kernels import FastLinear, round_rows
+from operant.nets.packed import PackedRows, can_join, packed_states
 
 HEAD_CHUNK = 2**24  # most logits (steps x vocabulary) that stand in memory at once: 64 MB in float32
-
-
-class FastLinear(nn.Linear):
-    """`nn.Linear` that computes by `linear`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return linear(input, self.weight, self.bias)
 
 
 Statistics = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
@@ -112,9 +106,10 @@ class TokenPolicy(nn.Module):
         return hidden is not None and len(given) == 1 and torch.equal(logits, made[0]) and torch.allclose(hidden, given[0], rtol=1e-4, atol=1e-5)
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = (), statistics: Statistics | None = None) -> dict[str, Tensor]:
-        """Log-probabilities of completions, with gradients, by one causal forward pass over right-padded rows.
+        """Log-probabilities of completions, with gradients, by one causal forward pass.
 
-        A row's numbers do not depend on its batch mates or its padding: nothing attends to what stands to its right.
+        A row's numbers do not depend on its batch mates or its padding: nothing attends to what stands to its right. On a processor, models that `can_join` run
+        packed rows, in which padding and shared prompts cost nothing; others run the padded rows.
 
         Args:
             inputs: "tokens" `[1, N, L]` int64, prompt and completion side by side, padded at the right; "prompt_length" `[1, N]`, at least 1; optionally
@@ -129,10 +124,11 @@ class TokenPolicy(nn.Module):
         tokens, prompt_length, length, action = self._rows(inputs, action)
         count, steps = action.shape
         row, step = (prompt_length.unsqueeze(1) + torch.arange(steps, device=tokens.device) < length.unsqueeze(1)).nonzero(as_tuple=True)
-        before = row * tokens.shape[1] + prompt_length[row] + step - 1  # the position whose output chooses the token
-        taken = action[row, step]
-        output, hidden = self._forward(tokens, hidden="value" in needs)
-        states = output.flatten(0, 1).index_select(0, before)
+        rounding = (0, round_rows(len(row)) - len(row))
+        before = F.pad(row * tokens.shape[1] + prompt_length[row] + step - 1, rounding)  # the position whose output chooses the token
+        taken = F.pad(action[row, step], rounding)
+        # A row's last token chooses nothing and is not run.
+        states, hidden = self._forward(tokens, prompt_length, torch.maximum(length - 1, prompt_length), before, hidden="value" in needs)
         measure = _Measure(self, "entropy" in needs, statistics or {})
         if "logits" in needs:
             logits = self._logits(states)
@@ -140,10 +136,10 @@ class TokenPolicy(nn.Module):
         else:
             parts = self._in_chunks(states, taken, measure)
         if "value" in needs:
-            parts["value"] = self.critic(hidden.flatten(0, 1).index_select(0, before))
+            parts["value"] = self.critic(hidden)
         place = row * steps + step
         return {
-            name: part.new_zeros(count * steps, *part.shape[1:]).index_copy(0, place, part).view(1, count, steps, *part.shape[1:])
+            name: part.new_zeros(count * steps, *part.shape[1:]).index_copy(0, place, part[: len(place)]).view(1, count, steps, *part.shape[1:])
             for name, part in parts.items()
         }
 
@@ -155,30 +151,39 @@ class TokenPolicy(nn.Module):
         length = inputs["length"][0]
         return tokens[:, : int(length.max())], prompt_length, length, action[0]
 
-    def _forward(self, tokens: Tensor, *, hidden: bool) -> tuple[Tensor, Tensor | None]:
-        """What `_logits` takes, at every position `[N, L, …]`, and where asked the hidden states that the critic reads."""
+    def _forward(self, tokens: Tensor, prompt_length: Tensor, length: Tensor, wanted: Tensor, *, hidden: bool) -> tuple[Tensor, Tensor | None]:
+        """What `_logits` takes, at the positions `wanted [W]` of the flattened rows, and where asked the hidden states there that the critic reads."""
         own = self.critic is not None and self.critic.trunk is not None
         shared = hidden and not own
+        packed: list[PackedRows] = []
+
+        def last_states(trunk: nn.Module) -> Tensor:
+            if tokens.device.type != "cpu" or not can_join(trunk):
+                return trunk(input_ids=tokens, use_cache=False).last_hidden_state.flatten(0, 1).index_select(0, wanted)
+            if not packed:
+                packed.append(PackedRows(tokens, prompt_length, length))
+            return packed_states(trunk, packed[0], packed[0].place.flatten()[wanted])
+
         if self._head_alone:
-            output = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-            states = output
+            output = states = last_states(self.model.base_model)
         else:
             whole = self.model(input_ids=tokens, use_cache=False, output_hidden_states=shared)
-            output, states = whole.logits, whole.hidden_states[-1] if shared else None
+            output = whole.logits.flatten(0, 1).index_select(0, wanted)
+            states = whole.hidden_states[-1].flatten(0, 1).index_select(0, wanted) if shared else None
         if hidden and own:
-            states = self.critic.trunk(input_ids=tokens, use_cache=False).last_hidden_state
+            states = last_states(self.critic.trunk)
         return output, states if hidden else None
 
     @torch.no_grad()
     def values(self, rollout: Any) -> tuple[Tensor, Tensor]:
         """The critic's value before each step, and after it, `[1, N, T]` each; rows of a rollout, in the same padding. 0 beyond a row's last position."""
         tokens, prompt_length, length, action = self._rows(rollout.inputs, rollout.action)
-        _, hidden = self._forward(tokens, hidden=True)
-        value = self.critic(hidden)  # [N, L]
         steps = torch.arange(action.shape[1] + 1, device=tokens.device)
         position = prompt_length.unsqueeze(1) - 1 + steps  # of the token before each step, and of the last one
-        there = position < length.unsqueeze(1)
-        value = value.gather(1, position.clamp(max=tokens.shape[1] - 1)) * there
+        row, step = (position < length.unsqueeze(1)).nonzero(as_tuple=True)
+        _, hidden = self._forward(tokens, prompt_length, length, row * tokens.shape[1] + position[row, step], hidden=True)
+        found = self.critic(hidden)
+        value = found.new_zeros(position.shape).index_put((row, step), found)
         return value[None, :, :-1], value[None, :, 1:]
 
     def _logits(self, states: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Our GRPO, on the same tiny Llama, prompts and reward as TRL's side. Prints {"steps", "seconds", "score"} as it does."""
+"""Our GRPO, on the same tiny Llama, prompts and reward as TRL's side. Prints {"steps", "seconds", "score", "memory_mib"} as it does, and "parts"."""
 
 from __future__ import annotations
 
@@ -42,21 +42,46 @@ class World:
         return TextSource(Prompts(), tiny_llama.make_tokenizer(), plan, streams, InProcess(lambda problem, completion: tiny_llama.reward(completion)))
 
 
+class Stopwatch:
+    """Seconds in calls of methods, by name."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    def watch(self, owner: object, name: str) -> None:
+        call = getattr(owner, name)
+
+        def timed(*arguments, **options):
+            begin = time.perf_counter()
+            try:
+                return call(*arguments, **options)
+            finally:
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+        setattr(owner, name, timed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--tokens", type=int, required=True, help="most tokens of a completion")
     given = parser.parse_args()
     keep_freed_memory()
-    sizes = {"prompts": tiny_llama.PROMPTS, "group_size": tiny_llama.GROUP, "max_new_tokens": tiny_llama.NEW_TOKENS}
-    method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": tiny_llama.LEARNING_RATE, "micro_batch": 32}))
+    sizes = {"prompts": tiny_llama.PROMPTS, "group_size": tiny_llama.GROUP, "max_new_tokens": given.tokens, "micro_batch": tiny_llama.MICRO_BATCH}
+    method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": tiny_llama.LEARNING_RATE}))
     learner = method.learner(World(), [0], tiny_llama.WARM_UP_STEPS + given.steps, torch.device("cpu"))
+    memory, stopwatch = tiny_llama.Memory(), Stopwatch()
     for _ in range(tiny_llama.WARM_UP_STEPS):
         learner.iterate()
+    for owner, name in ((learner.source, "sample"), (learner.source, "score"), (learner.policy, "replay")):
+        stopwatch.watch(owner, name)
     begin = time.perf_counter()
     rewards = [learner.iterate()["reward"].item() for _ in range(given.steps)]
     seconds = time.perf_counter() - begin
     learner.close()
-    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": sum(rewards[-10:]) / len(rewards[-10:])}))
+    parts = stopwatch.seconds | {"update": seconds - sum(stopwatch.seconds.values())}  # backward passes and the optimiser: all the rest
+    score = sum(rewards[-10:]) / len(rewards[-10:])
+    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": memory.added_mib(), "parts": parts}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""What both sides of the GRPO bench share: a Llama of 0.8M parameters made from a config, its tokenizer, the prompts and the reward."""
+"""What both sides of the language benches share: a Llama of 0.8M parameters made from a config, its tokenizer, the prompts, the reward, a look at memory."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -9,7 +12,7 @@ from operant.worlds.text import models
 
 CHARACTERS = "0123456789+-*/=,;:.()<>?! abcd"  # with padding and end, 32 tokens: an untrained model writes 40 to 50 tokens before it ends
 PROMPTS, GROUP = 8, 8  # a step: 64 completions
-NEW_TOKENS = 64  # at most, a completion
+MICRO_BATCH = 32  # of which go through the model at once
 LEARNING_RATE = 3e-4
 WARM_UP_STEPS = 3  # at the start, not timed
 
@@ -21,7 +24,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 def make_model() -> PreTrainedModel:
     """Three layers of width 128, four heads: 0.8M parameters, always the same."""
-    return models.make_model("llama", len(CHARACTERS) + 2, seed=0, width=128, layers=3, heads=4)
+    return models.make_model("llama", len(CHARACTERS) + 2, seed=0, width=128, layers=3, heads=4, positions=512)
 
 
 def make_prompts(count: int = 256) -> list[str]:
@@ -33,3 +36,19 @@ def make_prompts(count: int = 256) -> list[str]:
 def reward(completion: str) -> float:
     """Share of a completion's characters that are even digits: varies within every group, so that every step has a gradient."""
     return sum(c in "02468" for c in completion) / max(len(completion), 1)
+
+
+class Memory:
+    """What training adds to the process's memory: made before the first step, asked after the last."""
+
+    def __init__(self):
+        self._before = self._read("VmRSS")
+
+    def added_mib(self) -> float | None:
+        """The highest level since the process began above the level at the start of training; None where the system does not tell."""
+        return None if self._before is None else round((self._read("VmHWM") - self._before) / 1024, 1)
+
+    @staticmethod
+    def _read(name: str) -> int | None:
+        status = Path("/proc/self/status")
+        return int(re.search(rf"{name}:\s+(\d+) kB", status.read_text())[1]) if status.exists() else None

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer on the shared tiny Llama. Prints {"steps", "seconds", "score"}: optimiser steps after the warm-up, their time, the last mean reward."""
+"""TRL's GRPOTrainer on the shared tiny Llama. Prints {"steps", "seconds", "score", "memory_mib"}: steps after the warm-up, their time, the last mean reward."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from operant.bench.peers import tiny_llama
 
 
 class Clock(TrainerCallback):
-    """The time at the end of every optimiser step."""
+    """The time at the end of every optimiser step, and memory from the first on."""
 
     def __init__(self):
         self.ends: list[float] = []
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.memory = tiny_llama.Memory()
 
     def on_step_end(self, args, state, control, **kwargs):
         self.ends.append(time.perf_counter())
@@ -30,6 +33,7 @@ class Clock(TrainerCallback):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--tokens", type=int, required=True, help="most tokens of a completion")
     given = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -40,9 +44,10 @@ def main() -> None:
             use_cpu=True,
             bf16=False,
             gradient_checkpointing=False,  # the trainer's default saves memory and costs time; the peer gets its faster setting
-            per_device_train_batch_size=tiny_llama.PROMPTS * tiny_llama.GROUP,
+            per_device_train_batch_size=tiny_llama.MICRO_BATCH,
+            gradient_accumulation_steps=tiny_llama.PROMPTS * tiny_llama.GROUP // tiny_llama.MICRO_BATCH,
             num_generations=tiny_llama.GROUP,
-            max_completion_length=tiny_llama.NEW_TOKENS,
+            max_completion_length=given.tokens,
             learning_rate=tiny_llama.LEARNING_RATE,
             lr_scheduler_type="constant",
             temperature=1.0,
@@ -67,7 +72,8 @@ def main() -> None:
         trainer.train()
     seconds = clock.ends[-1] - clock.ends[tiny_llama.WARM_UP_STEPS - 1]
     rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
-    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": rewards[-1] if rewards else None}))
+    score = rewards[-1] if rewards else None
+    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": clock.memory.added_mib()}))
 
 
 if __name__ == "__main__":

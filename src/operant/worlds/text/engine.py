@@ -1,13 +1,14 @@
 """Generation: each prompt is run once and its cache serves all of its completions; finished rows are dropped; log-probabilities are recorded as drawn.
 
 The cache is allocated once for the longest completion and written in place. Prompts are padded at the left, so that all rows write the same column of it.
-Models of the Llama and Qwen2 families up to `SMALL` parameters, where the cost is the number of calls and not the arithmetic, are decoded by a written-out
-step over joined weights (`_JoinedStep`); every other Hugging Face causal language model by its own forward pass (`_ModelStep`).
+Small models of the Llama and Qwen2 families, where the cost is the number of calls and not the arithmetic, are decoded by a written-out step over joined
+weights (`_JoinedStep`); every other Hugging Face causal language model by its own forward pass (`_ModelStep`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -16,24 +17,66 @@ from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from operant.core.errors import BadInput
-from operant.nets.kernels import linear
-from operant.nets.language import FastLinear
+from operant.nets import packed
+from operant.nets.kernels import FastLinear, linear, round_rows
 from operant.worlds.plans import Generation, Request
 
-SMALL = 50_000_000  # parameters up to which joining the weights anew for each generation costs less than it saves
 LOOK_EVERY = 4  # tokens between two looks at which rows have finished (the only reads by the host)
 DROP_AT = 0.75  # rows are compacted when at most this share of them is still going
 
 
+Temperature = float | Callable[[Tensor, Tensor], Tensor]
+"""A temperature, or a function of each row's entropy `[R]` (nats) and log-probabilities `[R, V]` at temperature 1 that gives one a row `[R]`."""
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """How a token is drawn from the policy's distribution. Without `uniforms` it is the likeliest."""
+
+    temperature: Temperature
+    top_k: int | None
+    top_p: float
+    uniforms: Tensor | None  # [T, R], or None
+
+    @property
+    def apart(self) -> bool:
+        """Whether tokens are drawn from another distribution than the policy's."""
+        return callable(self.temperature) or self.top_k is not None or self.top_p < 1
+
+    def policy(self, logits: Tensor) -> Tensor:
+        """Log-probabilities `[R, V]` of the policy."""
+        logits = logits.float()
+        return (logits if callable(self.temperature) or self.temperature == 1 else logits / self.temperature).log_softmax(-1)
+
+    def behaviour(self, log_p: Tensor, entropy: Tensor) -> Tensor:
+        """Log-probabilities `[R, V]` of what tokens are drawn from: at the temperature of each row, and cut to the likeliest tokens."""
+        if callable(self.temperature):
+            temperature = self.temperature(entropy, log_p)
+            if temperature.shape != entropy.shape or not bool((temperature > 0).all()):
+                lowest = f"; the lowest is {temperature.min().item():.3g}" if temperature.shape == entropy.shape else ""
+                raise BadInput(f"generate: the adaptive temperature gave {list(temperature.shape)} values for {len(entropy)} rows{lowest}; one above 0 a row")
+            log_p = (log_p / temperature.unsqueeze(1)).log_softmax(-1)
+        if self.top_k is None and self.top_p == 1:
+            return log_p
+        ordered, order = log_p.sort(stable=True, dim=-1, descending=True)
+        if self.top_k is not None:
+            ordered[:, self.top_k :] = -torch.inf
+        if self.top_p < 1:
+            p = ordered.softmax(-1)
+            ordered = ordered.masked_fill(p.cumsum(-1) - p >= self.top_p, -torch.inf)
+        return torch.empty_like(ordered).scatter_(1, order, ordered.log_softmax(-1))
+
+    def token(self, t: int, rows: Tensor | slice, q: Tensor) -> Tensor:
+        """Token t of `rows`, drawn with probabilities `q [R, V]`."""
+        if self.uniforms is None:
+            return q.argmax(-1)
+        cumulative = q.cumsum(-1, dtype=torch.float64)
+        return torch.searchsorted(cumulative, self.uniforms[t, rows].unsqueeze(1) * cumulative[:, -1:], right=True).squeeze(1)
+
+
 @torch.inference_mode()
 def _generate(
-    model: PreTrainedModel,
-    requests: Sequence[Request],
-    max_new_tokens: int,
-    temperature: float,
-    generator: torch.Generator | None,
-    stops: list[set[int]],
-    pad_token_id: int,
+    model: PreTrainedModel, requests: Sequence[Request], drawing: _Drawing, limits: list[int], stops: list[set[int]], pad_token_id: int
 ) -> Generation:
     device = model.device
     prompts = [tuple(request.prefix) for request in requests]
@@ -41,15 +84,14 @@ def _generate(
     counts = torch.tensor([request.n for request in requests])
     request = torch.arange(len(requests)).repeat_interleave(counts)
     rows = len(request)
-    # All draws are made before the first: a row's draws do not depend on which others were dropped, nor on the device.
-    uniforms = None if generator is None else torch.rand(max_new_tokens, rows, dtype=torch.float64, generator=generator).to(device)
 
     width = max(map(len, distinct))
     padding = torch.tensor([width - len(prompt) for prompt in distinct], device=device)
     ids = torch.tensor([[pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in distinct], device=device)
     cache, logits = _prefill(model, ids, padding)
     of_row = torch.tensor([distinct[prompt] for prompt in prompts])[request].to(device)
-    cache.expand(of_row, width + max_new_tokens)
+    most = max(limits)
+    cache.expand(of_row, width + most)
     logits, padding = logits[of_row], padding[of_row]
     step = (_JoinedStep if _can_join(model) else _ModelStep)(model, cache, padding)
 
@@ -58,41 +100,42 @@ def _generate(
     for stop, place in sets.items():
         ends[place, list(stop)] = True
     ends, ends_of = ends.to(device), torch.tensor([sets[frozenset(stop)] for stop in stops])[request].to(device)
+    limit = torch.tensor(limits)[request].to(device)
 
-    tokens = torch.full((max_new_tokens, rows), pad_token_id, device=device)
-    log_prob, entropy = torch.zeros(2, max_new_tokens, rows, device=device)
+    tokens = torch.full((most, rows), pad_token_id, device=device)
+    log_prob, entropy = torch.zeros(2, most, rows, device=device)
+    behaviour = torch.zeros_like(log_prob) if drawing.apart else None
     going = torch.arange(rows, device=device)  # the rows that are still computed
     done = torch.zeros(rows, dtype=torch.bool, device=device)  # of those
-    everything, last, looked = True, max_new_tokens, 0
-    for t in range(max_new_tokens):
-        log_p = (logits.float() if temperature == 1 else logits.float() / temperature).log_softmax(-1)
+    here: Tensor | slice = slice(None)  # the same as `going`, where that is all of them
+    last, looked = most, 0
+    for t in range(most):
+        log_p = drawing.policy(logits)
         p = log_p.exp()
-        if uniforms is None:
-            token = log_p.argmax(-1)
+        spread = torch.special.entr(p).sum(1)
+        if behaviour is None:
+            token = drawing.token(t, here, p)
         else:
-            cumulative = p.cumsum(-1, dtype=torch.float64)
-            draw = (uniforms[t] if everything else uniforms[t, going]).unsqueeze(1) * cumulative[:, -1:]
-            token = torch.searchsorted(cumulative, draw, right=True).squeeze(1)
-        taken, spread = log_p.gather(1, token.unsqueeze(1)).squeeze(1), torch.special.entr(p).sum(1)
-        if everything:
-            tokens[t], log_prob[t], entropy[t] = token, taken, spread
-        else:
-            tokens[t, going], log_prob[t, going], entropy[t, going] = token, taken, spread
-        if t + 1 == max_new_tokens:
+            log_q = drawing.behaviour(log_p, spread)
+            token = drawing.token(t, here, log_q.exp())
+            behaviour[t, here] = log_q.gather(1, token.unsqueeze(1)).squeeze(1)
+        tokens[t, here], log_prob[t, here], entropy[t, here] = token, log_p.gather(1, token.unsqueeze(1)).squeeze(1), spread
+        if t + 1 == most:
             break
         if t + 1 - looked == LOOK_EVERY:
-            seen = tokens[looked : t + 1] if everything else tokens[looked : t + 1, going]
-            done = done | ends[ends_of[going], seen].any(0)
-            looked, open_rows = t + 1, int(len(going) - done.sum())
+            done = done | ends[ends_of[going], tokens[looked : t + 1, here]].any(0) | (limit[going] <= t + 1)
+            looked, open_rows = t + 1, round_rows(int(len(going) - done.sum()))
             if open_rows == 0:
                 last = t + 1
                 break
             if open_rows <= DROP_AT * len(going):
-                keep = (~done).nonzero().squeeze(1)
-                going, token, done, everything = going[keep], token[keep], done[keep], False
+                keep = done.sort(stable=True).indices[:open_rows]
+                here = going = going[keep]
+                token, done = token[keep], done[keep]
                 step.keep(keep)
         logits = step(token)
-    return _finish(prompts, request.to(device), tokens[:last].t(), log_prob[:last].t(), entropy[:last].t(), ends, ends_of, pad_token_id)
+    record = [None if x is None else x[:last].t() for x in (tokens, log_prob, entropy, behaviour)]
+    return _finish(prompts, request.to(device), *record, ends[ends_of.unsqueeze(1), record[0]], limit, pad_token_id)
 
 
 def generate(
@@ -100,74 +143,112 @@ def generate(
     requests: Sequence[Request],
     *,
     max_new_tokens: int,
-    temperature: float = 1.0,
+    temperature: Temperature = 1.0,
     generator: torch.Generator | None = None,
     eos_token_id: int | Sequence[int] | None,
     pad_token_id: int,
     greedy: bool = False,
+    top_k: int | None = None,
+    top_p: float = 1.0,
 ) -> Generation:
     """Draw completions.
 
     Args:
         model: a Hugging Face causal language model with full attention in every layer. It is run in evaluation mode.
-        requests: what to complete; equal prefixes are run once.
+        requests: what to complete; equal prefixes are run once. A request's own `max_new_tokens` is at most the call's.
         max_new_tokens: limit of a completion, with its end token.
-        temperature: of the softmax, above 0. Nothing else changes the distribution.
+        temperature: of the softmax, above 0. A number is the policy's own; a function adapts what is drawn, step by step, and the policy's stays 1.
         generator: where draws come from (a CPU generator); exactly `max_new_tokens` uniform draws a row are taken, however short the rows turn out.
         eos_token_id: the model's end token or tokens, None for a model without one.
         pad_token_id: fills what is not a token.
         greedy: take the likeliest token instead of drawing; log-probability and entropy are still those of the softmax at `temperature`.
+        top_k, top_p: for evaluation: draw from the `top_k` likeliest tokens, and of those from the fewest whose probability reaches `top_p`, in (0, 1].
+
+    Returns:
+        Log-probability and entropy are the policy's. Where tokens are drawn from another distribution (an adaptive temperature, `top_k`, `top_p`), the
+        log-probabilities of that one stand in `behaviour_log_prob`.
 
     Raises:
         BadInput: an argument out of its range, a sequence longer than the model's positions, or a model that the cache does not fit.
     """
-    _check(model, requests, max_new_tokens, temperature, generator, greedy)
+    limits = _check(model, requests, max_new_tokens, temperature, generator, greedy, top_k, top_p)
+    rows = sum(request.n for request in requests)
+    # All draws are made before the first: a row's draws do not depend on which others were dropped, nor on the device.
+    uniforms = None if greedy else torch.rand(max_new_tokens, rows, dtype=torch.float64, generator=generator).to(model.device)
     end = set() if eos_token_id is None else {eos_token_id} if isinstance(eos_token_id, int) else set(eos_token_id)
+    stops = [end | set(request.stop) for request in requests]
     training = model.training
     model.eval()
     try:
-        result = _generate(
-            model, requests, max_new_tokens, temperature, None if greedy else generator, [end | set(request.stop) for request in requests], pad_token_id
-        )
+        result = _generate(model, requests, _Drawing(temperature, top_k, top_p, uniforms), limits, stops, pad_token_id)
     finally:
         model.train(training)
     # Tensors made in inference mode cannot be saved for a gradient; copies can.
-    return Generation(result.prompts, *(getattr(result, name).clone() for name in ("request", "tokens", "log_prob", "entropy", "mask", "finished")))
+    return Generation(**{item.name: x.clone() if isinstance(x := getattr(result, item.name), Tensor) else x for item in fields(Generation)})
 
 
-def _check(model: PreTrainedModel, requests: Sequence[Request], max_new_tokens: int, temperature: float, generator, greedy: bool) -> None:
+def _check(
+    model: PreTrainedModel,
+    requests: Sequence[Request],
+    max_new_tokens: int,
+    temperature: Temperature,
+    generator: torch.Generator | None,
+    greedy: bool,
+    top_k: int | None,
+    top_p: float,
+) -> list[int]:
+    """Raise `BadInput` for what cannot be run; the limit of each request's completions."""
     if not requests:
         raise BadInput("generate: there are no requests; give at least one")
-    for index, request in enumerate(requests):
-        if not request.prefix or request.n < 1:
-            raise BadInput(f"generate: request {index} has {len(request.prefix)} prefix tokens and n={request.n}; both are at least 1")
     if max_new_tokens < 1:
         raise BadInput(f"generate: max_new_tokens={max_new_tokens}; nearest: 1")
-    if not temperature > 0:
+    limits = [max_new_tokens if request.max_new_tokens is None else request.max_new_tokens for request in requests]
+    for index, (request, limit) in enumerate(zip(requests, limits, strict=True)):
+        if not request.prefix or request.n < 1:
+            raise BadInput(f"generate: request {index} has {len(request.prefix)} prefix tokens and n={request.n}; both are at least 1")
+        if not 1 <= limit <= max_new_tokens:
+            raise BadInput(f"generate: request {index} has max_new_tokens={limit}; nearest: {min(max(limit, 1), max_new_tokens)}")
+    if not callable(temperature) and not temperature > 0:
         raise BadInput(f"generate: temperature={temperature} must be above 0; for the likeliest tokens use greedy=True")
     if generator is None and not greedy:
         raise BadInput("generate: drawing needs a generator; give one or use greedy=True")
+    if top_k is not None and top_k < 1:
+        raise BadInput(f"generate: top_k={top_k}; nearest: 1, or None for all tokens")
+    if not 0 < top_p <= 1:
+        raise BadInput(f"generate: top_p={top_p} lies outside (0, 1]; nearest: {1.0 if top_p > 1 else 0.01}")
+    if greedy and (callable(temperature) or top_k is not None or top_p < 1):
+        raise BadInput("generate: greedy=True draws nothing; an adaptive temperature, top_k and top_p are for drawing")
     positions = getattr(model.config, "max_position_embeddings", None)
-    longest = max(len(request.prefix) for request in requests) + max_new_tokens
+    longest, new = max((len(request.prefix) + limit, limit) for request, limit in zip(requests, limits, strict=True))
     if positions is not None and longest > positions:
-        raise BadInput(f"generate: {longest} tokens (prompt and {max_new_tokens} new) do not fit the model's {positions} positions; lower max_new_tokens")
+        raise BadInput(f"generate: {longest} tokens (prompt and {new} new) do not fit the model's {positions} positions; lower max_new_tokens")
     kinds = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}
     window = getattr(model.config, "sliding_window", None) if getattr(model.config, "use_sliding_window", True) else None
     if kinds or (window is not None and window < longest) or getattr(model.config, "is_encoder_decoder", False):
         what = ", ".join(sorted(kinds)) or ("an encoder" if getattr(model.config, "is_encoder_decoder", False) else f"a window of {window} tokens")
         raise BadInput(f"generate: {type(model).__name__} has {what}; the engine's cache holds full causal attention layers only")
+    return limits
 
 
-def _finish(prompts, request: Tensor, tokens: Tensor, log_prob: Tensor, entropy: Tensor, ends: Tensor, ends_of: Tensor, pad_token_id: int) -> Generation:
-    """Cut each row behind its first ending token, and all rows at the longest."""
-    ending = ends[ends_of.unsqueeze(1), tokens]
-    mask = (ending.cumsum(1) - ending.long()) == 0
+def _finish(
+    prompts: list[tuple[int, ...]],
+    request: Tensor,
+    tokens: Tensor,
+    log_prob: Tensor,
+    entropy: Tensor,
+    behaviour: Tensor | None,
+    ending: Tensor,
+    limit: Tensor,
+    pad_token_id: int,
+) -> Generation:
+    """Cut each row behind its first ending token or at its limit, and all rows at the longest."""
+    columns = torch.arange(tokens.shape[1], device=tokens.device)
+    mask = ((ending.cumsum(1) - ending.long()) == 0) & (columns < limit.unsqueeze(1))
     finished = (ending & mask).any(1)
     longest = int(mask.sum(1).max())
     mask = mask[:, :longest]
-    return Generation(
-        prompts, request, tokens[:, :longest].masked_fill(~mask, pad_token_id), log_prob[:, :longest] * mask, entropy[:, :longest] * mask, mask, finished
-    )
+    log_prob, entropy, behaviour = (None if x is None else x[:, :longest] * mask for x in (log_prob, entropy, behaviour))
+    return Generation(prompts, request, tokens[:, :longest].masked_fill(~mask, pad_token_id), log_prob, entropy, mask, finished, behaviour)
 
 
 class _RowLayer(CacheLayerMixin):
@@ -255,6 +336,8 @@ class _ModelStep:
     def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor):
         self.model, self.cache = model, cache
         self.position = cache.get_seq_length() - padding.unsqueeze(1)
+        # Rows that have reached their limit run on until they are dropped; what comes of them is cut.
+        self.last = (getattr(model.config, "max_position_embeddings", None) or torch.iinfo(torch.int64).max) - 1
         self.mask = None
         if padding.any():
             columns = torch.arange(cache.layers[0].keys.shape[2], device=padding.device)
@@ -263,7 +346,7 @@ class _ModelStep:
     def __call__(self, token: Tensor) -> Tensor:
         mask = None if self.mask is None else self.mask[..., : self.cache.get_seq_length() + 1]
         output = self.model(input_ids=token.unsqueeze(1), attention_mask=mask, position_ids=self.position, past_key_values=self.cache, use_cache=True)
-        self.position = self.position + 1
+        self.position = (self.position + 1).clamp(max=self.last)
         return output.logits[:, -1]
 
     def keep(self, index: Tensor) -> None:
@@ -273,85 +356,70 @@ class _ModelStep:
 
 
 def _can_join(model: PreTrainedModel) -> bool:
-    if type(model) not in (LlamaForCausalLM, Qwen2ForCausalLM):
-        return False
-    names = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
-    return (
-        model.dtype == torch.float32
-        and model.num_parameters() <= SMALL
-        and model.config.hidden_act == "silu"
-        and model.config.rope_parameters["rope_type"] in ("default", "linear", "llama3")
-        # Adapters and quantised layers do not join.
-        and all(type(layer.get_submodule(name)) in (nn.Linear, FastLinear) for layer in model.model.layers for name in names)
-    )
+    head = model.get_output_embeddings()
+    return type(model) in (LlamaForCausalLM, Qwen2ForCausalLM) and type(head) in (nn.Linear, FastLinear) and packed.can_join(model.base_model)
 
 
 class _JoinedStep:
     """One token a row through a Llama or Qwen2 model, written out.
 
-    Queries, keys and values are one matrix product, gate and up another; the scale of each normalisation is folded into the matrix behind it and the
-    attention's scale into the queries' rows; rotary tables are made once. The same function as the model's own forward pass, with a third of its calls.
+    Weights are joined as in `nets.packed`, and the attention's scale is folded into the queries' rows: the same function as the model's own forward pass, with
+    a third of its calls.
     """
 
     def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor):
-        config, layers = model.config, model.model.layers
+        config = model.config
         self.cache = cache
         self.length = cache.get_seq_length()
         self.eps = config.rms_norm_eps
         self.embedding = model.model.embed_tokens.weight
         self.head_size = cache.layers[0].keys.shape[3]
         self.heads, self.key_heads = config.num_attention_heads, cache.layers[0].keys.shape[1]
-        self.weights = [self._join(layer) for layer in layers]
-        self.head = model.lm_head.weight * model.model.norm.weight
-        self.head_bias = model.lm_head.bias
-        capacity = cache.layers[0].keys.shape[2]
-        places = torch.arange(capacity, device=padding.device)
-        cosine, sine = model.model.rotary_emb(self.embedding, places.unsqueeze(0))
-        # Turning a pair is x·cos + roll(x)·sin with the first half of the sines negated.
-        sine = torch.cat([-sine[0, :, : self.head_size // 2], sine[0, :, self.head_size // 2 :]], -1)
-        self.cosine, self.sine = cosine[0], sine
+        self.order = packed.side_by_side(self.heads, self.key_heads, self.head_size).to(padding.device)
+        self.weights = [self._join(layer) for layer in model.model.layers]
+        self.head, self.head_bias = model.lm_head.weight * model.model.norm.weight, model.lm_head.bias
+        for cached in cache.layers:  # the prompts' keys into the same order
+            cached.keys[:, :, : self.length] = cached.keys[:, :, : self.length, self.order[: self.head_size]]
+        places = torch.arange(cache.layers[0].keys.shape[2], device=padding.device)
+        self.turn = packed.rotary_turn(model.model, self.embedding, places)
         self.padding, self.masked = padding, bool(padding.any())
         self.mask = None
         if self.masked:
             self.mask = _additive(places >= padding.unsqueeze(1), torch.float32)[:, None].repeat_interleave(self.key_heads, 0)
 
-    def _join(self, layer: nn.Module):
+    def _join(self, layer: nn.Module) -> list[tuple[Tensor, Tensor | None]]:
         attention, mlp = layer.self_attn, layer.mlp
-        scale = self.head_size**-0.5
-        parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-        weight = torch.cat([attention.q_proj.weight * scale, attention.k_proj.weight, attention.v_proj.weight]) * layer.input_layernorm.weight
-        bias = None
-        if attention.q_proj.bias is not None:
-            bias = torch.cat([parts[0].bias * scale, parts[1].bias, parts[2].bias])
-        gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * layer.post_attention_layernorm.weight
-        gate_up_bias = None if mlp.gate_proj.bias is None else torch.cat([mlp.gate_proj.bias, mlp.up_proj.bias])
-        return weight, bias, attention.o_proj.weight, attention.o_proj.bias, gate_up, gate_up_bias, mlp.down_proj.weight, mlp.down_proj.bias
+        scale = torch.ones(len(self.order), device=self.order.device)
+        scale[: self.heads * self.head_size] = self.head_size**-0.5
+        joined, joined_bias = packed.join(attention.q_proj, attention.k_proj, attention.v_proj)
+        joined = joined[self.order] * layer.input_layernorm.weight * scale.unsqueeze(1)
+        joined_bias = None if joined_bias is None else joined_bias[self.order] * scale
+        gate_up, gate_up_bias = packed.join(mlp.gate_proj, mlp.up_proj)
+        gate_up = gate_up * layer.post_attention_layernorm.weight
+        out, down = attention.o_proj, mlp.down_proj
+        return [(joined, joined_bias), (out.weight, out.bias), (gate_up, gate_up_bias), (down.weight, down.bias)]
 
     def _normalize(self, x: Tensor) -> Tensor:
         return x * (x.square().mean(1, keepdim=True) + self.eps).rsqrt_()
 
     def __call__(self, token: Tensor) -> Tensor:
         rows, size, heads, key_heads, end = len(token), self.head_size, self.heads, self.key_heads, self.length + 1
-        if self.masked:
-            place = self.length - self.padding
-            cosine, sine = self.cosine[place].unsqueeze(1), self.sine[place].unsqueeze(1)
-            mask = self.mask[:, :, :end]
-        else:
-            cosine, sine = self.cosine[self.length], self.sine[self.length]
+        turn = self.turn[self.length - self.padding if self.masked else self.length]
+        mask = self.mask[:, :, :end] if self.masked else None
         x = F.embedding(token, self.embedding)
-        for cached, (joined, joined_bias, out, out_bias, gate_up, gate_up_bias, down, down_bias) in zip(self.cache.layers, self.weights, strict=True):
-            projected = linear(self._normalize(x), joined, joined_bias).view(rows, heads + 2 * key_heads, size)
-            turned = projected[:, : heads + key_heads]
-            turned = torch.addcmul(turned * cosine, turned.roll(size // 2, 2), sine)
+        for cached, (joined, out, gate_up, down) in zip(self.cache.layers, self.weights, strict=True):
+            projected = linear(self._normalize(x), *joined).view(rows, heads + 2 * key_heads, size)
+            pairs = torch.view_as_complex(projected[:, : heads + key_heads].unflatten(2, (-1, 2)))
+            turned = torch.view_as_real(pairs * turn).flatten(2)
             cached.keys[:, :, self.length] = turned[:, heads:]
             cached.values[:, :, self.length] = projected[:, heads + key_heads :]
             keys, values = (room.view(rows * key_heads, -1, size)[:, :end] for room in (cached.keys, cached.values))
             scores = torch.bmm(turned[:, :heads].reshape(rows * key_heads, heads // key_heads, size), keys.transpose(1, 2))
             if self.masked:
                 scores += mask
-            x = x + linear(torch.bmm(scores.softmax(-1), values).view(rows, heads * size), out, out_bias)
-            gate, up = linear(self._normalize(x), gate_up, gate_up_bias).chunk(2, 1)
-            x = x + linear(F.silu(gate) * up, down, down_bias)
+            x = x + linear(torch.bmm(scores.softmax(-1), values).view(rows, heads * size), *out)
+            gate, up = linear(self._normalize(x), *gate_up).chunk(2, 1)
+            x = x + linear(F.silu(gate) * up, *down)
             cached.length = end
         self.length = end
         return linear(self._normalize(x), self.head, self.head_bias)

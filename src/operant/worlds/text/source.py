@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -248,18 +249,18 @@ class TextSource:
     def describe(self, rollout: Rollout, rows: Sequence[int]) -> list[dict]:
         """Rows of a scored rollout for people to read, as JSON values: group, prompt, reward, status, and the tokens.
 
-        Each token has its text, log-probability, advantage (None before credit), entropy and mask.
+        Each token has its text, log-probability, entropy, mask, and what the extras hold of "advantage", "ratio" and "kl" (else None).
         """
         described = []
-        advantage = rollout.extras.get("advantage")
         for row in rows:
             length = int(rollout.inputs["length"][0, row] - rollout.inputs["prompt_length"][0, row])
             figures = {
                 "log_prob": rollout.log_prob[0, row, :length].tolist(),
-                "advantage": [None] * length if advantage is None else advantage[0, row, :length].tolist(),
                 "entropy": rollout.extras["entropy"][0, row, :length].tolist(),
                 "mask": rollout.mask[0, row, :length].tolist(),
             }
+            for name in ("advantage", "ratio", "kl"):
+                figures[name] = rollout.extras[name][0, row, :length].tolist() if name in rollout.extras else [None] * length
             texts = [self.tokenizer.decode([token]) for token in rollout.action[0, row, :length].tolist()]
             group = int(rollout.group[0, row])
             described.append(
@@ -308,6 +309,21 @@ def _requests(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], n
     return [Request(prompt_tokens(tokenizer, problem, chat=chat), n) for problem in problems]
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What the completions of P problems came to.
+
+    Attributes:
+        correct: how many were right, `[P]` int64.
+        distinct: how many different answers they gave, `[P]` int64; completions without an answer give none.
+        entropy: of the next token, mean over the tokens drawn for a problem, nats, `[P]` float64.
+    """
+
+    correct: np.ndarray
+    distinct: np.ndarray
+    entropy: np.ndarray
+
+
 def evaluate_policy(
     policy: TokenPolicy,
     problems: Sequence[Problem],
@@ -317,26 +333,25 @@ def evaluate_policy(
     max_new_tokens: int,
     seed: int,
     verifier: Verifier | Scorer | str,
+    answer: Callable[[str], str] = str.strip,
     chat: bool = False,
-) -> np.ndarray:
-    """How many of `samples` completions of each problem, drawn at temperature 1, are right.
+) -> Answers:
+    """What `samples` completions of each problem, drawn at temperature 1, come to: how many are right, how many answers differ, and the entropy.
 
     Right is a value above 0.5; a completion whose scoring failed is not right.
 
     Args:
         seed: of the draws; the same seed and policy give the same counts.
         verifier: what scores; a scorer given here is left open.
+        answer: the canonical answer of a completion, empty where it has none.
         chat: prompts go through the tokenizer's chat template.
-
-    Returns:
-        Counts `[P]` int64, from 0 to `samples`.
     """
     if samples < 1 or not problems:
         raise BadInput(f"evaluation: {len(problems)} problems and samples={samples}; both are at least 1")
     generator = torch.Generator().manual_seed(derive_seed(seed, "text/evaluation"))
     judge = scorer(verifier)
     at_once = max(1, EVALUATION_ROWS // samples)
-    counts = []
+    correct, distinct, entropy = [], [], []
     try:
         for start in range(0, len(problems), at_once):
             part = problems[start : start + at_once]
@@ -351,8 +366,12 @@ def evaluate_policy(
             texts = completion_texts(tokenizer, generation.tokens, generation.mask)
             verdicts: list[Verdict] = judge.score([(part[index], text) for index, text in zip(generation.request.tolist(), texts, strict=True)])
             right = np.array([verdict.status == Status.OK and verdict.value > 0.5 for verdict in verdicts])
-            counts.append(right.reshape(len(part), samples).sum(1))
+            correct.append(right.reshape(len(part), samples).sum(1))
+            given = [answer(text) for text in texts]
+            distinct.append([len(set(given[place : place + samples]) - {""}) for place in range(0, len(given), samples)])
+            spread, tokens = (x.double().view(len(part), -1).sum(1) for x in (generation.entropy, generation.mask))
+            entropy.append((spread / tokens).cpu().numpy())
     finally:
         if judge is not verifier:
             judge.close()
-    return np.concatenate(counts).astype(np.int64)
+    return Answers(np.concatenate(correct).astype(np.int64), np.concatenate(distinct).astype(np.int64), np.concatenate(entropy))

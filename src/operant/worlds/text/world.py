@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from operant.core.random import Streams, derive_seed
 from operant.core.records import Evaluation
 from operant.nets.language import TokenPolicy
 from operant.worlds.text.tasks import TEXT_TASKS
+
+if TYPE_CHECKING:
+    from operant.worlds.text.source import Answers
 
 SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k
 
@@ -91,16 +94,25 @@ class TextWorld:
 
     def evaluate(self, policy: TokenPolicy, seeds: int, *, episodes: int = 128, seed: int = 0) -> Evaluation:
         """pass@1 on held-out problems of the trained length ("operands"), from 16 completions each at temperature 1, and beside it the mean on longer ones."""
-        correct = self.count_correct(policy, "operands", episodes, SAMPLES, seed)
+        answers = self._answers(policy, "operands", episodes, SAMPLES, seed)
         longer = self.count_correct(policy, "length", max(1, episodes // 2), SAMPLES // 4, seed)
         return Evaluation(
             self.score,
-            correct[None] / SAMPLES,
-            {"correct": correct[None], "samples": SAMPLES, "longer": np.array([longer.mean() / (SAMPLES // 4)])},
+            answers.correct[None] / SAMPLES,
+            {
+                "correct": answers.correct[None],
+                "samples": SAMPLES,
+                "distinct": answers.distinct[None],
+                "entropy": answers.entropy[None],
+                "longer": np.array([longer.mean() / (SAMPLES // 4)]),
+            },
         )
 
     def count_correct(self, policy: TokenPolicy, split: str, problems: int, samples: int, seed: int = 0) -> np.ndarray:
         """How many of `samples` completions are right, for the first held-out problems of a split: `[P]`."""
+        return self._answers(policy, split, problems, samples, seed).correct
+
+    def _answers(self, policy: TokenPolicy, split: str, problems: int, samples: int, seed: int) -> Answers:
         from operant.worlds.text.source import evaluate_policy
 
         return evaluate_policy(
@@ -111,6 +123,7 @@ class TextWorld:
             max_new_tokens=self.longest,
             seed=derive_seed(seed, "evaluation", split),
             verifier=self.problems.verifier,
+            answer=getattr(self.problems, "answer", str.strip),
         )
 
     def save_policy(self, policy: TokenPolicy, folder: Path) -> None:
