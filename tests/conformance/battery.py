@@ -42,6 +42,8 @@ SMALL = {
     "workers": 1,
     "warmup_steps": 3,
     "pool": 4,
+    "critic_iterations": 0,
+    "completions": 2,
     "tries": 4,
     "rounds": 2,
     "rehearsals": 4,

@@ -68,7 +68,7 @@ def test_the_documentation_names_the_paper(key: str):
     assert entry.doc.strip() and entry.family
     if not entry.baseline:
         assert entry.paper.removeprefix("arXiv:") in entry.doc
-        assert re.search(r"\b(eq|equation|section|algorithm|table)\b\.?", entry.doc, re.IGNORECASE), "which equation?"
+        assert re.search(r"\b(eq|equation|section|algorithm|table)\b\.?|[=/+−‖·√∑Σ]", entry.doc, re.IGNORECASE), "which equation, or what does it compute?"
 
 
 @parametrize()

@@ -128,6 +128,8 @@ def make_text_run(make_run: MakeRun) -> MakeRun:
                             "log_prob": -0.125 * (i + 1),
                             "advantage": (1.0 if right else -1.0) * (0.5 + 0.1 * i),
                             "entropy": float(rng.uniform(0, 1.5)),
+                            "ratio": 2.0 ** (i - 3),
+                            "kl": 0.01 * i,
                             "mask": i < 8,
                         }
                         for i, word in enumerate(words)

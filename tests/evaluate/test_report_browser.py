@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,7 +101,8 @@ def test_pointing_at_a_token_shows_its_figures(page) -> None:
     page.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # the scroll's own event comes first
     ActionChains(page).move_to_element(token).perform()
     assert tip.is_displayed()
-    assert tip.text.splitlines()[1:] == ["log-probability −0.500", "advantage −0.800", tip.text.splitlines()[3], "mask 1: the policy chose it"]
+    lines = ["log-probability −0.500", "advantage −0.800", tip.text.splitlines()[3], "ratio 1.000", "KL 0.030", "mask 1: the policy chose it"]
+    assert tip.text.splitlines()[1:] == lines
     assert tip.text.splitlines()[3].startswith("entropy 0.") or tip.text.splitlines()[3].startswith("entropy 1.")
 
 
@@ -108,6 +110,10 @@ def test_the_colouring_switches(page) -> None:
     by_advantage = colours(page)
     find(page, "input[value=log_prob]")[0].click()
     by_log_prob = colours(page)
+    find(page, "input[value=ratio]")[0].click()
+    by_ratio, scale = colours(page), find(page, "#scale")[0].text.split()
+    find(page, "input[value=kl]")[0].click()
+    by_kl = colours(page)
     find(page, "input[value=entropy]")[0].click()
     by_entropy = colours(page)
     assert by_advantage[0].startswith("rgba(213, 94, 0")  # below zero
@@ -115,8 +121,32 @@ def test_the_colouring_switches(page) -> None:
     assert by_entropy[0].startswith("rgba(0, 158, 115")
     strengths = [float(colour.removesuffix(")").split(", ")[3]) for colour in by_log_prob[:8]]
     assert strengths == sorted(strengths)  # log-probabilities fall along the row
-    assert {by_advantage[8], by_log_prob[8], by_entropy[8]} == {"rgba(0, 0, 0, 0)"}  # masked: no colour
+    assert [colour.split(", 0.")[0] for colour in by_ratio[:3]] == ["rgba(213, 94, 0"] * 3  # below 1
+    assert by_ratio[3] == "rgba(0, 114, 178, 0)"  # a ratio of 1 has no strength
+    assert by_ratio[7].startswith("rgba(0, 114, 178, 0.6")
+    assert scale == ["ratio", "0.063", "16.000"]  # as strong below 1 as above: by the logarithm
+    assert by_kl[7].startswith("rgba(214, 140, 0, 0.6")
+    assert {by_advantage[8], by_log_prob[8], by_entropy[8], by_ratio[8], by_kl[8]} == {"rgba(0, 0, 0, 0)"}  # masked: no colour
     assert "masked" in find(page, ".completion .token")[8].get_attribute("class")
+
+
+def test_a_colour_without_figures_cannot_be_chosen(browser, make_text_run, tmp_path: Path) -> None:
+    path = make_text_run("g")
+    rows = [json.loads(line) for line in (path / "completions.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["tokens"] = [{name: value for name, value in token.items() if name not in ("ratio", "kl")} for token in row["tokens"]]
+    (path / "completions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    browser.get(write_report([load_run(path)], tmp_path / "old.html").as_uri())
+    assert {radio.get_attribute("value") for radio in find(browser, "input[name=colour]") if not radio.is_enabled()} == {"ratio", "kl"}
+    assert browser.get_log("browser") == []
+
+
+def test_the_collapse_report_says_what_was_lost(page) -> None:
+    assert [line.text for line in find(page, "#collapse li")] == []
+    assert find(page, "#collapse p")[1].text == "No sign of collapse."
+    find(page, "#collapse summary")[0].click()
+    cells = [cell.text for cell in find(page, "#collapse tr")]
+    assert cells[0].startswith("pass@1 0.300 → 0.750, change +0.450 [+0.4")
 
 
 def test_groups_come_worst_or_best_first_and_steps_are_chosen(page) -> None:

@@ -219,3 +219,14 @@ def test_arguments_out_of_range_are_refused() -> None:
         sample_efficiency_curve([[1.0]])
     with pytest.raises(BadInput, match="statistic must map"):
         stratified_bootstrap([1.0, 2.0], lambda scores: scores)
+
+
+def test_calibration_error_by_hand():
+    from operant.evaluate.statistics import expected_calibration_error
+
+    # bin 2: two answers at 0.25, one right (gap 0.25); bin 9: two at 1.0, one right (gap 0.5)
+    assert expected_calibration_error([0.25, 0.25, 1.0, 1.0], [1, 0, 1, 0]) == pytest.approx(0.5 * 0.25 + 0.5 * 0.5)
+    assert expected_calibration_error([0.0, 1.0], [0, 1]) == 0.0
+    for bad in (([], []), ([0.5], [1, 0]), ([1.5], [1])):
+        with pytest.raises(BadInput, match="calibration"):
+            expected_calibration_error(*bad)

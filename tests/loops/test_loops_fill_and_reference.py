@@ -48,12 +48,13 @@ def test_a_failed_row_does_not_make_a_group_mixed():
 
 def test_fill_keeps_the_first_groups_wanted_of_all_rounds():
     rounds = [rollout([[0, 1, 1, 1], [0, 1, 1, 0]], [[0, 0, 1, 1]] * 2), rollout([[1, 0, 0, 1], [1, 1, 1, 1]], [[0, 0, 1, 1]] * 2)]
-    whole, count = Fill(mixed_groups).kept(rounds, 2)
+    whole, count = Fill(mixed_groups).kept(rounds, [mixed_groups(one) for one in rounds], 2)
     assert count.tolist() == [2, 2]
     assert whole.shape == (2, 8, 1)
     assert whole.mask[0, :, 0].tolist() == [True, True, False, False, True, True, False, False]
     assert whole.mask[1, :, 0].tolist() == [True] * 4 + [False] * 4
-    alone, count = Fill(mixed_groups).kept([rollout([[1, 1, 0, 1]], [[0, 0, 1, 1]])], 2)
+    one = rollout([[1, 1, 0, 1]], [[0, 0, 1, 1]])
+    alone, count = Fill(mixed_groups).kept([one], [mixed_groups(one)], 2)
     assert count.tolist() == [1] and alone.shape == (1, 2, 1)  # rows of one seed are dropped
 
 
@@ -133,3 +134,28 @@ def test_rehearsal_is_resumed_bit_for_bit_while_it_looks():
         one.iterate()
         other.iterate()
     assert first_difference(one.state_dict(), other.state_dict()) is None
+
+
+def test_the_rate_of_false_negatives_is_learned_from_appeals():
+    from operant.loops.shape import NoiseCorrection
+
+    correction = NoiseCorrection("backward", false_positive=0.1, false_negative=0.0, appeals=0.2)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(40):
+        clean = (torch.rand(1, 400, generator=generator) < 0.4).double()
+        draw = torch.rand(1, 400, generator=generator)
+        verdict = torch.where(clean > 0.5, draw >= 0.3, draw < 0.1).double()
+        one = rollout(verdict.tolist(), [list(range(400))])
+        one.extras["clean_score"] = clean
+        correction(one)
+    assert float(correction.false_negative(1)) == pytest.approx(0.3, abs=0.05)
+
+
+def test_the_spread_filter_waits_and_then_leaves_out_uniform_groups():
+    from operant.loops.fill import SpreadFilter
+
+    accept = SpreadFilter(0.5)
+    one = rollout([[0, 1, 1, 1, 0.4, 0.5]], [[0, 0, 1, 1, 2, 2]])
+    for _ in range(10):
+        assert accept(one).all()
+    assert accept(one).tolist() == [[True, True, False, False, False, False]]  # deviations 0.5, 0 and 0.05 against a mean of 0.18

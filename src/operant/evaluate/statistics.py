@@ -283,3 +283,26 @@ def pass_at_k(samples: ArrayLike, correct: ArrayLike, k: int) -> NDArray[np.floa
     i = np.arange(1, n.max() + 1)
     inside = (i > (n - c)[..., None]) & (i <= n[..., None])
     return 1.0 - np.where(inside, 1.0 - k / i, 1.0).prod(axis=-1)
+
+
+def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
+    """Mean distance between stated confidence and share of right answers, over equal bins of confidence weighted by their answers (Guo et al. 2017, eq. 3).
+
+    Args:
+        confidence: `[N]`, in [0, 1].
+        correct: `[N]`, 0 or 1.
+        bins: at least 1; a confidence of 1 belongs to the last.
+
+    Raises:
+        BadInput: no answer, different lengths, or a confidence outside [0, 1].
+    """
+    stated, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    if stated.shape != right.shape or stated.ndim != 1 or not len(stated):
+        raise BadInput(
+            f"calibration: confidences of shape {list(stated.shape)} and answers of shape {list(right.shape)}: give one each for at least one answer"
+        )
+    if bins < 1 or not ((stated >= 0) & (stated <= 1)).all():
+        raise BadInput("calibration: confidences lie in [0, 1], and there is at least one bin")
+    place = np.minimum((stated * bins).astype(int), bins - 1)
+    gaps = [np.abs(stated[place == b].mean() - right[place == b].mean()) * (place == b).mean() for b in range(bins) if (place == b).any()]
+    return float(np.sum(gaps))

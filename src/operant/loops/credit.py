@@ -31,6 +31,23 @@ class GAE:
 
 
 @dataclass(frozen=True)
+class TokenGAE:
+    """GAE over the tokens of an answer. The answer is over at its last token, be that an end token or the limit; one that is still being written is worth at its
+    last token what it was before it (`ops.extended_gae`).
+    """
+
+    gamma: float = 1.0
+    lam: float = 0.95
+    needs: ClassVar[frozenset[str]] = frozenset({"value"})
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        extras = rollout.extras
+        last = rollout.terminated | rollout.truncated
+        going = last & extras["unfinished"].unsqueeze(-1) if "unfinished" in extras else torch.zeros_like(last)
+        return ops.extended_gae(rollout.reward, extras["value"], extras["next_value"], last & ~going, going, gamma=self.gamma, lam=self.lam)
+
+
+@dataclass(frozen=True)
 class Grouped:
     """One advantage a row, from the scores of the rows that share its group.
 

@@ -36,12 +36,16 @@ class Fill:
     def parts(self) -> tuple[Any, ...]:
         return (self.accept,)
 
-    def kept(self, rollouts: list[Rollout], wanted: int) -> tuple[Rollout, Tensor]:
+    def kept(self, rollouts: list[Rollout], accepted: list[Tensor], wanted: int) -> tuple[Rollout, Tensor]:
         """All rounds in one rollout, and how many groups of each seed were accepted, `[S]`, at most `wanted`.
+
+        Args:
+            rollouts, accepted: each round, and what `accept` said of it.
+            wanted: groups.
 
         Rows outside the first `wanted` accepted groups are dropped; where seeds are stacked, they are masked and made probes.
         """
-        accepted = torch.cat([self.accept(rollout) for rollout in rollouts], 1)
+        accepted = torch.cat(accepted, 1)
         whole = join_rollouts(_numbered(rollouts))
         keep = torch.zeros_like(accepted)
         count = torch.zeros(len(accepted))
@@ -109,3 +113,41 @@ class AccuracyWindow:
             return (mean >= self.low) & (mean <= self.high) & mask.any(1)
 
         return group_statistic(rollout, inside)
+
+
+class SpreadFilter:
+    """Rows of groups whose scores differ enough, `[S, N]`: their standard deviation is at least `share` of its moving average.
+
+    Source: RLPR, arXiv:2506.18254 The average is over groups and iterations, with the decay 0.99; it begins at the sixth round, and the filter
+        at the eleventh.
+    """
+
+    DECAY, AVERAGE_FROM, FILTER_FROM = 0.99, 6, 11
+
+    def __init__(self, share: float):
+        self.share = share
+        self._round = 0
+        self._average: Tensor | None = None  # [S]
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        deviation = group_statistic(rollout, _deviation)
+        self._round += 1
+        if self._round >= self.AVERAGE_FROM:
+            mean = deviation.mean(-1)
+            self._average = mean if self._average is None else self.DECAY * self._average + (1 - self.DECAY) * mean
+        if self._round < self.FILTER_FROM:
+            return torch.ones_like(rollout.group, dtype=torch.bool)
+        return deviation >= self.share * self._average.unsqueeze(-1)
+
+    def state_dict(self) -> dict:
+        return {"round": self._round, "average": self._average}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._round, self._average = state["round"], state["average"]
+
+
+def _deviation(score: Tensor, mask: Tensor) -> Tensor:
+    """Population standard deviation of each group's scores, `[G]`."""
+    count = mask.sum(1).clamp(min=1)
+    mean = (score * mask).sum(1) / count
+    return (((score - mean.unsqueeze(1)) * mask).square().sum(1) / count).sqrt()

@@ -28,7 +28,7 @@ def uniform_log_prob(logits: Tensor, token: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MixedImportance:
-    """Unclipped policy gradient on given answers, by the balance-heuristic ratio and by how unlikely each token is (RL-PLUS, arXiv:2508.00222, eq. 4-6).
+    """Unclipped policy gradient on given answers, by the balance-heuristic ratio and by how unlikely each token is (RL-PLUS, arXiv:2508.00222).
 
     Args:
         gamma: exponent of the exploration weight.
@@ -48,7 +48,7 @@ class MixedImportance:
 
 @dataclass(frozen=True)
 class RehearsalDivergence:
-    """`coefficient · f(π / π₀)` at each token of rehearsed answers, which the starting policy π₀ drew (DPH-RL, arXiv:2509.07430, section 3)."""
+    """`coefficient · f(π / π₀)` at each token of rehearsed answers, which the starting policy π₀ drew (DPH-RL, arXiv:2509.07430)."""
 
     coefficient: float
     kind: Literal["forward-kl", "js", "alpha"] = "forward-kl"

@@ -142,7 +142,9 @@ class PolicyGradientLearner:
         """The scored and shaped rollout of an iteration, and the means of all that was sampled for it."""
         method, fill = self.method, self.method.fill
         rounds: list[Rollout] = []
+        accepted: list[Tensor] = []
         seen: list[dict[str, Tensor]] = []
+        self.source.progress = self.progress
         for _ in range(1 if fill is None else fill.rounds):
             rollout = self.source.sample(self.policy, self.version)
             if rollout.version != self.version:
@@ -155,7 +157,8 @@ class PolicyGradientLearner:
             rounds.append(rollout)
             if fill is None:
                 break
-            rollout, groups = fill.kept(list(rounds), method.sample.prompts)
+            accepted.append(self._accepted(rollout))
+            rollout, groups = fill.kept(list(rounds), accepted, method.sample.prompts)
             if int(groups.min()) >= method.sample.prompts:
                 break
         metrics = {name: torch.stack([part[name] for part in seen if name in part]).mean(0) for name in {name: None for part in seen for name in part}}
@@ -175,6 +178,13 @@ class PolicyGradientLearner:
             self.spent["samples"] += rollout.shape[1]
             self.spent["tokens"] += int(rollout.extras.get("drawn", rollout.mask).sum()) // len(self.seeds)
         return found | self.source.metrics(rollout)
+
+    def _accepted(self, rollout: Rollout) -> Tensor:
+        accepted = self.method.fill.accept(rollout)
+        if not isinstance(accepted, Tensor) or accepted.shape != rollout.group.shape or accepted.dtype != torch.bool:
+            name = part_name(self.method.fill.accept)
+            raise RunFailed(f"accept {name} gave {_found(accepted, 'a mask')}; the rollout has {list(rollout.group.shape)} rows, of bool")
+        return accepted
 
     def _shape(self, rollout: Rollout) -> None:
         self._provide(rollout, self._before)
@@ -226,7 +236,7 @@ class PolicyGradientLearner:
 
     def _without_idle_rows(self, rollout: Rollout) -> Rollout:
         """The rollout without rows that no term learns from (probes, filtered groups), where rows of one seed can be left out."""
-        if self.policy.unit == "step" or len(self.seeds) > 1:
+        if self.policy.unit == "step" or self.world.stacked:
             return rollout
         busy = rollout.mask.any(-1)[0]
         for over in self._overs:

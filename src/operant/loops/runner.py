@@ -19,13 +19,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from operant import ops
 from operant.core.checkpoint import disk_fault, write_atomic
 from operant.core.errors import BadInput, OperantError, RunFailed
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
-from operant.core.records import Evaluation
+from operant.core.records import Evaluation, Rollout
 from operant.core.registry import configure, get_method, methods
 from operant.core.run import RunDirectory, machine
+from operant.evaluate.collapse import run_collapse
+from operant.evaluate.records import load_run
 from operant.evaluate.statistics import iqm, pass_at_k, stratified_bootstrap
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.learner import Learner
@@ -35,6 +38,7 @@ from operant.worlds import make_world
 DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
 MOST_STEPS = 10**9  # of a run that is limited by time
 PASS_AT = (1, 2, 4, 8, 16, 32, 64)
+LOGITS = 2**24  # most of one policy that stand in memory at once where completions are described
 
 
 class Interrupted(OperantError):
@@ -353,6 +357,7 @@ class _Runner:
         self.best: dict[str, float] = {}
         self.seconds = {"total": 0.0, "training": 0.0, "member": 0.0}
         self.unit, self.amount = config["budget"]["unit"], config["budget"]["amount"]
+        self.messages: dict[str, str] = {}  # of each kind of a verifier's failure, the first one
         self.score: tuple[str, float] | None = None
         self._stop: int | None = None
 
@@ -404,6 +409,7 @@ class _Runner:
             self._say("prepare", 0, message=f"{line}; going on from {where.name}")
         run = state["run"]
         self.member, self.finished, self.base, self.best, self.seconds = run["member"], run["finished"], run["base"], run["best"], run["seconds"]
+        self.messages = run.get("messages", {})
         self.directory.truncate(run["offsets"])
         return state["learner"]
 
@@ -487,8 +493,10 @@ class _Runner:
             row = {"step": learner.step, "seed": seed, "score": evaluation.score, "value": float(values.mean()), "values": values.tolist(), "base": base}
             if (passed := _pass_at(evaluation, place)) is not None:
                 row["pass_at_k"] = passed
-            if "longer" in evaluation.details:
-                row["longer"] = float(evaluation.details["longer"][place])
+            details = evaluation.details
+            row |= {name: float(details[name][place].mean()) for name in ("longer", "distinct", "entropy") if name in details}
+            if "samples" in details:
+                row["samples"] = int(details["samples"])
             rows.append(row)
         self.directory.append("evaluations.jsonl", rows)
         for tracker in self.trackers:
@@ -521,9 +529,31 @@ class _Runner:
             self.finished.append(found)
         describe = getattr(getattr(learner, "source", None), "describe", None)
         if describe is not None and learner.rollout is not None:
-            self.directory.append(
-                "completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in describe(learner.rollout, _telling_rows(learner.rollout))]
-            )
+            told = learner.rollout.take(_telling_rows(learner.rollout))
+            try:
+                told.extras |= self._drift(learner.policy, told, seeds)
+            except torch.OutOfMemoryError:
+                self._say("evaluate", self._spent(learner), message="no memory for a second policy: completions are written without ratio and KL")
+            self.directory.append("completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in describe(told, range(told.shape[1]))])
+        report = getattr(getattr(learner, "source", None), "report", None)
+        if report is not None:
+            self.messages = report().get("messages", {}) | self.messages
+
+    @torch.no_grad()
+    def _drift(self, policy: Any, rollout: Rollout, seeds: list[int]) -> dict[str, torch.Tensor]:
+        """What training made of each token of a rollout, `[1, N, T]`.
+
+        "ratio": the trained policy's probability over that of the policy that acted; "kl": KL(trained || before training) of the next token, nats.
+        """
+        before = self.world.policy(None, Streams(seeds)).to(rollout.mask.device)
+        before.temperature = policy.temperature
+        ratio, kl = [], []
+        rows = torch.arange(rollout.shape[1], device=rollout.mask.device)
+        for part in map(rollout.take, rows.split(max(1, LOGITS // (rollout.shape[2] * len(self.world.tokenizer))))):
+            found = policy.replay(part.inputs, part.action, {"logits"})
+            ratio.append(ops.policy_ratio(found["log_prob"], part.log_prob))
+            kl.append(ops.categorical_kl(found["logits"], before.replay(part.inputs, part.action, {"logits"})["logits"]))
+        return {"ratio": torch.cat(ratio, 1), "kl": torch.cat(kl, 1)}
 
     def _checkpoint(self, learner: Learner) -> None:
         self.seconds["total"] += time.perf_counter() - self._began
@@ -532,6 +562,7 @@ class _Runner:
             "member": self.member,
             "finished": self.finished,
             "base": self.base,
+            "messages": self.messages,
             "best": self.best,
             "seconds": dict(self.seconds),
             "offsets": self.directory.offsets(),
@@ -558,6 +589,8 @@ class _Runner:
                 name: {k: float(np.mean([found["pass_at_k"][k] for found in group])) for k in group[0]["pass_at_k"]}
                 for name, group in (("policy", self.finished), ("base", self.base))
             }
+        if (collapse := run_collapse(load_run(self.directory.path), self.messages)) is not None:
+            result["collapse"] = collapse
         return result
 
     def _say(self, phase: str, spent: float, metrics: dict[str, list[float]] | None = None, message: str = "") -> None:
@@ -627,14 +660,14 @@ def _pass_at(evaluation: Evaluation, place: int) -> dict[str, float] | None:
     return {"1": float(np.mean(evaluation.values[place]))} | exact if exact else None
 
 
-def _telling_rows(rollout, groups: int = 4) -> list[int]:
+def _telling_rows(rollout: Rollout, groups: int = 4) -> torch.Tensor:
     """Rows of the worst and the best groups of a rollout, by mean reward: what a person wants to read."""
     reward, group = rollout.reward[0].sum(-1), rollout.group[0]
     names = group.unique()
     means = torch.stack([reward[group == name].mean() for name in names])
     order = names[means.argsort(stable=True)]
     chosen = torch.cat([order[:groups], order[groups:][-groups:]])
-    return [row for row, name in enumerate(group.tolist()) if name in set(chosen.tolist())]
+    return torch.isin(group, chosen).nonzero().squeeze(1)
 
 
 def _stack(found: list[Evaluation]) -> Evaluation:

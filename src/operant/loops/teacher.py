@@ -13,7 +13,7 @@ from operant.loops.terms import Batch
 
 @dataclass(frozen=True)
 class KLToTeacher:
-    """A coefficient times an estimate of KL(policy ‖ teacher) at each step of the policy's own answers (KDRL, arXiv:2506.02208, section 3.2).
+    """A coefficient times an estimate of KL(policy ‖ teacher) at each step of the policy's own answers (KDRL, arXiv:2506.02208).
 
     Args:
         start, end: the coefficient at the beginning and at the end of training; linear between them.

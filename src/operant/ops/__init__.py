@@ -34,16 +34,27 @@ from operant.ops.log_ratio_regression import (
 )
 from operant.ops.policy import advantage_weight, clipped_ratio_loss, policy_ratio, ratio_clip_fraction
 from operant.ops.reduce import row_mean, row_sum, step_weights
+from operant.ops.reward import (
+    answer_likelihood_reward,
+    backward_corrected_reward,
+    calibrated_reward,
+    flaw_penalized_reward,
+    forward_corrected_weight,
+)
+from operant.ops.segment import extended_gae, segment_advantage, segment_starts, tree_values
 from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
 
 __all__ = [
     "advantage_weight",
     "answer_entropy",
+    "answer_likelihood_reward",
     "assumed_behaviour_log_prob",
+    "backward_corrected_reward",
     "batch_scaled_advantage",
     "bernoulli_tilt_kl",
     "beta_normalized_advantage",
     "beta_parameters",
+    "calibrated_reward",
     "categorical_kl",
     "categorical_log_prob",
     "class_balanced_weight",
@@ -52,7 +63,10 @@ __all__ = [
     "entropy_from_logits",
     "expectile_loss",
     "exploration_weight",
+    "extended_gae",
     "f_generator",
+    "flaw_penalized_reward",
+    "forward_corrected_weight",
     "gae",
     "gaussian_entropy",
     "gaussian_log_prob",
@@ -74,6 +88,8 @@ __all__ = [
     "row_mean",
     "row_sum",
     "running_mean",
+    "segment_advantage",
+    "segment_starts",
     "sign_weighted_score",
     "soft_value",
     "standardized_log_ratio_loss",
@@ -84,6 +100,7 @@ __all__ = [
     "temperature_loss",
     "token_log_prob_and_entropy",
     "token_outcome_weights",
+    "tree_values",
     "uniform_policy_target",
     "virtual_max_advantage",
 ]

@@ -64,7 +64,7 @@ def entropy_from_logits(logits: Tensor) -> Tensor:
 
 
 def f_generator(log_ratio: Tensor, *, kind: str, alpha: float = 0.2) -> Tensor:
-    """The generator f(u) of an f-divergence, u = pi / pi_0, whose mean over samples of pi_0 is D_f (DPH-RL, arXiv:2509.07430, section 3).
+    """The generator f(u) of an f-divergence, u = pi / pi_0, whose mean over samples of pi_0 is D_f (DPH-RL, arXiv:2509.07430).
 
     - "forward-kl": -log u + u - 1, whose mean is KL(pi_0 || pi) (u - 1 has mean 0 and makes every value non-negative).
     - "js": u log u - (u + 1) log((u + 1) / 2), whose mean is twice the Jensen-Shannon divergence, in nats.
@@ -97,7 +97,7 @@ def f_generator(log_ratio: Tensor, *, kind: str, alpha: float = 0.2) -> Tensor:
 def bernoulli_tilt_kl(p: Tensor, *, beta: float) -> Tensor:
     """KL(pi_0 || pi*) of the KL-regularised optimum pi* ~ pi_0 exp(r / beta) for a 0/1 reward: log(1 - p + p e^(1/beta)) - p / beta, nats.
 
-    What there is to learn from a prompt; about p (1 - p) / (2 beta^2) for large beta, 0 at p = 0 and p = 1 (arXiv:2504.03380, section 3).
+    What there is to learn from a prompt; about p (1 - p) / (2 beta^2) for large beta, 0 at p = 0 and p = 1 (arXiv:2504.03380).
 
     Args:
         p: `[...]`, the chance of success under pi_0, 0 to 1.

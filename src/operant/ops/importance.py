@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def mixed_importance_ratio(log_prob: Tensor, old_log_prob: Tensor, behaviour_log_prob: Tensor) -> Tensor:
-    """Balance-heuristic ratio of two proposals, 2 pi / (pi_omega + pi_old) (RL-PLUS, arXiv:2508.00222, eq. 4).
+    """Balance-heuristic ratio of two proposals, 2 pi / (pi_omega + pi_old) (RL-PLUS, arXiv:2508.00222).
 
     Bounded by twice the ratio to either proposal, so that an unlikely token under one of them does not blow it up.
 
@@ -22,7 +22,7 @@ def mixed_importance_ratio(log_prob: Tensor, old_log_prob: Tensor, behaviour_log
 
 
 def assumed_behaviour_log_prob(old_log_prob: Tensor, uniform_log_prob: Tensor) -> Tensor:
-    """log(pi_old / 2 + 1 / (2 V)): what is assumed of a writer of whom nothing is known, half the present policy and half uniform (RL-PLUS, section 3.2).
+    """log(pi_old / 2 + 1 / (2 V)): what is assumed of a writer of whom nothing is known, half the present policy and half uniform (RL-PLUS).
 
     Args:
         old_log_prob: `[...]`, under the policy that sampled this iteration.
@@ -32,7 +32,7 @@ def assumed_behaviour_log_prob(old_log_prob: Tensor, uniform_log_prob: Tensor) -
 
 
 def exploration_weight(log_prob: Tensor, *, gamma: float) -> Tensor:
-    """(1 - pi)^gamma, without gradient: the less likely a right token, the more it counts (RL-PLUS, arXiv:2508.00222, eq. 6).
+    """(1 - pi)^gamma, without gradient: the less likely a right token, the more it counts (RL-PLUS, arXiv:2508.00222).
 
     Args:
         log_prob: `[...]`, of the token under the policy being trained.

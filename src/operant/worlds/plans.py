@@ -95,12 +95,14 @@ class Problems(Protocol):
     Attributes:
         rng: the run's own random stream for plans; its state is saved.
         policy: what acts.
+        progress: share of training that is done, 0 to 1.
         limit: most new tokens of an answer.
         end: the tokens that end an answer by themselves.
     """
 
     rng: np.random.Generator
     policy: Any
+    progress: float
     limit: int
     end: tuple[int, ...]
 
@@ -148,7 +150,8 @@ class Groups:
 class Branches(Groups):
     """`n` completions a prompt, and from each of them `branches` more that begin at one of its `uncertain` positions of highest entropy, drawn uniformly.
 
-    The branching position lies behind the first token (a branch there would be a completion from the start). Rows of at most one token have no branches.
+    The branching position lies behind the first token and is no end token. A row without such a position is answered anew from the start, so that groups keep
+    their size.
 
     Attributes:
         branches: new completions a trunk.
@@ -165,19 +168,19 @@ class Branches(Groups):
         prompts = problems.draw(self.prompts)
         trunks = yield [Request(prompt.tokens, self.n, group=prompt.index) for prompt in prompts]
         branches = []
-        lengths = trunks.mask.sum(1).tolist()
-        for row, length in enumerate(lengths):
+        for row, length in enumerate(trunks.mask.sum(1).tolist()):
+            prompt = prompts[int(trunks.request[row])]
+            length -= int(trunks.tokens[row, length - 1]) in problems.end
             if length < 2:
+                branches.append(Request(prompt.tokens, self.branches, group=prompt.index))
                 continue
             places = torch.arange(1, length)
             if self.uncertain:
                 places = places[trunks.entropy[row, 1:length].cpu().topk(min(self.uncertain, length - 1)).indices]
             cut = int(places[problems.rng.integers(len(places))])
-            prompt = prompts[int(trunks.request[row])]
             prefix = prompt.tokens + tuple(trunks.tokens[row, :cut].tolist())
             branches.append(Request(prefix, self.branches, max_new_tokens=problems.limit - cut, group=prompt.index, parent=row))
-        if branches:
-            yield branches
+        yield branches
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,7 @@ class Rows:
     """All rows of an iteration, N of them and T steps, before they are scored.
 
     Attributes:
+        prompts: the prompt of each row: its prefix without what that gives of the answer.
         group, parent, branch_at: `[N]` int64.
         action, log_prob, entropy: `[N, T]`, of the whole answer: what a prefix gives of it, and what was drawn. A row takes the figures of its prefix from its
             parent; without one they are 0.
@@ -219,6 +223,7 @@ class Rows:
         given_log_prob: `[N, T]`, 0 where it is not known; None where it never is.
     """
 
+    prompts: list[tuple[int, ...]]
     group: Tensor
     parent: Tensor
     branch_at: Tensor
@@ -371,6 +376,7 @@ def _assemble(parts: list[tuple[list[Request], Generation]], problems: Problems,
     for table in (action, present, chosen, *figures.values()):
         table[:, steps] = 0
     return Rows(
+        prompts=[request.prefix[: len(request.prefix) - start] for start, request in zip(starts, requests, strict=True)],
         group=torch.tensor([request.group for request in requests], device=device),
         parent=torch.tensor([request.parent for request in requests], device=device),
         branch_at=offsets,

@@ -10,10 +10,10 @@ from operant.worlds.plans import Groups, Problems, Request, Requests
 class Rehearsal:
     """Problems from a fixed pool, split by how often the starting policy solves them, and its right answers again.
 
-    At first every iteration samples `tries` probe answers of the next `prompts` problems, from which nothing is learned, until `pool` of them are known. Problems
-    solved in at least a share `mastered` of the tries are the rehearsal set: their right answers are kept, with the log-probabilities that the starting policy
-    gave them. From then on an iteration draws `prompts` of the other problems, `n` answers each, and `rehearsals` kept answers as given rows. Where no problem is
-    left on one side, the other serves alone.
+    At first every iteration samples `tries` probe answers of the next `prompts` problems, from which nothing is learned, until `pool` of them are known.
+    Problems solved in at least a share `mastered` of the tries are the rehearsal set: their right answers are kept, with the log-probabilities that the
+    starting policy gave them. From then on an iteration draws `prompts` of the other problems, `n` answers each, and `rehearsals` kept answers as given rows.
+    Where no problem is left on one side, the other serves alone.
 
     Args:
         prompts, n, max_new_tokens: as of `Groups`.

@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import operant
 from operant.core.cache import cache_directory
+from operant.core.random import derive_seed
 from operant.core.registry import get_method, hyperparameters
 from operant.core.run import RunDirectory
 from operant.loops.runner import Run, plan, train
+from operant.worlds.plans import Request
+from operant.worlds.text.tasks import Problem
 
 SEEDS = 5
 STEPS = 60  # iterations
@@ -82,6 +86,25 @@ def language(
         base_entropy=np.array([values[0] for values in entropy]),
         runs=runs,
     )
+
+
+def held_out_answers(run: Run, split: str, problems: int = 128, samples: int = 16) -> tuple[list[Problem], list[list[str]]]:
+    """Answers of a run's trained policy to held-out problems, drawn at temperature 1: the problems, and `samples` texts for each."""
+    from operant.worlds.text.engine import generate
+    from operant.worlds.text.source import completion_texts, prompt_tokens
+
+    world, policy = run.world, run.load_policy()
+    chosen = world.problems.held_out(split, problems)
+    generation = generate(
+        policy.model,
+        [Request(prompt_tokens(world.tokenizer, problem), samples) for problem in chosen],
+        max_new_tokens=world.longest,
+        generator=torch.Generator().manual_seed(derive_seed(0, "evidence", split)),
+        eos_token_id=world.tokenizer.eos_token_id,
+        pad_token_id=world.tokenizer.pad_token_id,
+    )
+    texts = completion_texts(world.tokenizer, generation.tokens, generation.mask)
+    return chosen, [texts[place : place + samples] for place in range(0, len(texts), samples)]
 
 
 def _one(method: str, task: str, seed: int, steps: int, options: dict[str, Any], hyper: dict[str, Any]) -> Run:

@@ -1,6 +1,6 @@
 """DPH-RL: a mass-covering divergence to the starting policy, on its own right answers, keeps the many ways that plain training loses.
 
-Paper: Li et al. 2025, arXiv:2509.07430, section 3. Before training the starting policy is sampled: prompts that it nearly always solves become the rehearsal
+Paper: Li et al. 2025, arXiv:2509.07430 Before training the starting policy is sampled: prompts that it nearly always solves become the rehearsal
 set (its right answers are kept with their log-probabilities), the others are trained on by a clipped loss without KL. On rehearsed answers the loss is f(π /
 π₀) a token, the generator of the forward KL, the Jensen-Shannon divergence (twice it, in nats) or an alpha divergence. No reference model is run.
 Settled on: the forward KL in its non-negative form u − 1 − log u; the coefficient 0.05 for it (the paper has 0.01 to 0.05, 0.05 to 0.2 for JS), u held at

@@ -1,6 +1,6 @@
 """KDRL: the verifier's reward and a teacher's distribution teach together, on the student's own answers.
 
-Paper: Xu et al. 2025, arXiv:2506.02208, section 3: J = J_GRPO − β KL(π ‖ teacher), the KL being estimated by k2 on the student's samples: differentiated as a
+Paper: Xu et al. 2025, arXiv:2506.02208: J = J_GRPO − β KL(π ‖ teacher), the KL being estimated by k2 on the student's samples: differentiated as a
 loss, k2 has the gradient of the reverse KL, k3 that of another divergence. β falls linearly over training (0.005 → 0.001); distilling only wrong answers saves
 teacher tokens.
 Settled on: one optimiser step a batch, as the estimator is on-policy; the KL is a term of the loss and no reward, which group normalisation would distort; the

@@ -1,6 +1,6 @@
 """Balanced online difficulty filtering: only prompts that the policy solves about half of the time are learned from, and the batch is filled with such.
 
-Paper: Bae et al. 2025, arXiv:2504.03380, section 3. What a prompt can teach is bounded by p (1 − p) / (2 β²), the lead of the KL between the starting policy
+Paper: Bae et al. 2025, arXiv:2504.03380 What a prompt can teach is bounded by p (1 − p) / (2 β²), the lead of the KL between the starting policy
 and the regularised optimum (`ops.bernoulli_tilt_kl`); it is 0 at p = 0 and p = 1. A prompt is kept where the share of right answers in its own group lies
 between two thresholds, symmetric about one half, and sampling goes on until the batch is full; then GRPO.
 Settled on: thresholds 0.25 and 0.75 (the paper treats them as a hyper-parameter); the group that is judged is the one that is learned from, so that its share

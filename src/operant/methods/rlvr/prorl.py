@@ -1,6 +1,6 @@
 """ProRL: training goes on for long without collapse where the KL holds on to a reference that is reset whenever progress stalls.
 
-Paper: Liu et al. 2025, arXiv:2505.24864, section 3: GRPO with clip-higher (0.2 / 0.4), dynamic sampling, a high sampling temperature (1.2), a KL to the
+Paper: Liu et al. 2025, arXiv:2505.24864: GRPO with clip-higher (0.2 / 0.4), dynamic sampling, a high sampling temperature (1.2), a KL to the
 reference, and hard resets: the reference becomes the present policy and the optimiser starts anew.
 Settled on: resets in the paper were made by hand on watching validation scores; here the reference is reset when the moving average of the training reward has
 not risen for `patience` iterations, or every `reset_every`. The KL coefficient is not given in the abstract; 0.001. Answers are learned from at the temperature

@@ -1,8 +1,8 @@
 """RL-PLUS: right answers from outside, weighted by how little the policy expects them, widen what sampling alone could only sharpen.
 
 Paper: Dong et al. 2025, arXiv:2508.00222. Own answers are learned from as in GRPO; worked answers from outside join their group's statistics and are learned
-from by a ratio of multiple importance sampling, 2π / (π_ω + π_old) (eq. 4), without a clip, each token weighted by (1 − π)^γ (eq. 6). The writer is unknown and
-assumed half the present policy and half uniform (section 3.2).
+from by a ratio of multiple importance sampling, 2π / (π_ω + π_old), without a clip, each token weighted by (1 − π)^γ. The writer is unknown and
+assumed half the present policy and half uniform.
 Settled on: γ = 1 and one outside answer beside sixteen own ones (the paper's values were not found); each of the two objectives is the mean over its tokens.
 In tasks with small vocabularies the uniform half is far from 0, so that ratios are much tamer than for large ones. Outside answers are the task's worked
 solutions; in a file of problems, its "solution" column.

@@ -45,6 +45,7 @@ class SequenceSource:
 
     resume = "bitwise"
     steps_per_sample = 1  # a step of this world is an iteration
+    progress = 0.0
 
     def __init__(self, problem: SequenceProblem, plan: SequenceGroups | Plan, streams: Streams):
         self.problem, self.plan, self.streams = problem, plan, streams
@@ -69,7 +70,7 @@ class SequenceSource:
 
     def _planned(self, policy: Policy, version: int) -> Rollout:
         """The rows of each seed's plan. Seeds whose plans gave fewer rows are filled up with probes that hold no token."""
-        rows = [seed.run(policy) for seed in self._seeds]
+        rows = [seed.run(policy, self.progress) for seed in self._seeds]
         count, length = max(len(part.group) for part in rows), self.problem.length
 
         def stack(name: str, value: float = 0) -> Tensor:
@@ -95,7 +96,7 @@ class SequenceSource:
         parent = stack("parent", -1)
         tree = {"parent": parent, "branch_at": stack("branch_at")} if bool((parent >= 0).any()) else {}
         return Rollout(
-            inputs={"prompt": group.remainder(self.problem.prompts)},
+            inputs={"prompt": self._prompts(rows, count)},
             action=stack("action"),
             log_prob=stack("log_prob"),
             mask=stack("mask"),
@@ -109,12 +110,18 @@ class SequenceSource:
             **tree,
         )
 
+    def _prompts(self, rows: list[Rows], count: int) -> Tensor:
+        """The prompt that each row was shown, `[S, count]`."""
+        shown = [[prompt[0] - self.problem.vocabulary for prompt in part.prompts] for part in rows]
+        return torch.tensor([line + [0] * (count - len(line)) for line in shown], device=self.streams.device)
+
     def score(self, rollout: Rollout) -> Rollout:
         """The record with each row's reward on its last step. Sequences that are still being written are not scored."""
         if not self._seeds:
             return self.problem.score(rollout)
         present = rollout.extras.get("present", rollout.mask)
-        reward = self.problem.reward(rollout.inputs["prompt"], rollout.action).to(rollout.log_prob.dtype)
+        prompt = rollout.group.remainder(self.problem.prompts)  # what is asked, which a plan may show otherwise
+        reward = self.problem.reward(prompt, rollout.action).to(rollout.log_prob.dtype)
         rollout.reward = reward.unsqueeze(-1) * (last_step(present) & rollout.terminated)
         for place, seed in enumerate(self._seeds):
             if hasattr(seed.plan, "observe"):
@@ -126,10 +133,12 @@ class SequenceSource:
         """What this world can say of a scored rollout's rows beyond their reward, of what is asked, `[S, N]` each.
 
         "answer": the number of the sequence; "sound": 1 for the first sequence of the highest reward of its prompt and for whatever scores less (a second right
-        sequence stands for an answer that is right for a wrong reason); "clean_score": the table's reward; "answer_probability": probability of that first
-        sequence's last token behind all of the row's tokens but its last, and "answer_probability_alone" behind none.
+        sequence stands for an answer that is right for a wrong reason); "clean_score": the table's reward; "confidence": the last token, as a share of the
+        highest; "answer_probability": probability of that first sequence's last token behind all of the row's tokens but its last, and
+        "answer_probability_alone" behind none.
         """
-        problem, prompt = self.problem, rollout.inputs["prompt"]
+        problem = self.problem
+        prompt = rollout.group.remainder(problem.prompts) if self._seeds else rollout.inputs["prompt"]
         index = problem.index(rollout.action)
         reward, best = problem.reward(prompt, rollout.action), problem.rewards.argmax(-1).to(prompt.device)[prompt]
         found = {}
@@ -137,6 +146,9 @@ class SequenceSource:
             found["answer"] = index
         if "sound" in names:
             found["sound"] = ((index == best) | (reward < problem.rewards.amax(-1).to(prompt.device)[prompt])).to(rollout.log_prob.dtype)
+        if "confidence" in names:  # the last token, as a share of the highest
+            last = rollout.action.gather(-1, (rollout.extras.get("present", rollout.mask).sum(-1, keepdim=True) - 1).clamp(min=0)).squeeze(-1)
+            found["confidence"] = last.to(rollout.log_prob.dtype) / (problem.vocabulary - 1)
         if "clean_score" in names:
             found["clean_score"] = reward.to(rollout.log_prob.dtype)
         length = rollout.extras.get("present", rollout.mask).sum(-1)
@@ -189,6 +201,7 @@ class _Seed:
         self._generator = streams.torch_generators("sequences/token")[place]
         self._cursor = 0
         self.policy: Policy | None = None
+        self.progress = 0.0
 
     def draw(self, count: int) -> list[Prompt]:
         start, self._cursor = self._cursor, self._cursor + count
@@ -203,7 +216,8 @@ class _Seed:
 
         return Prompt(index, (problem.vocabulary + number,), solve)
 
-    def run(self, policy: Policy) -> Rows:
+    def run(self, policy: Policy, progress: float) -> Rows:
+        self.progress = progress
         self.policy = policy.of_seed(self.place) if policy.seeds > 1 else policy
         return run_plan(self.plan, self, self._generate, self._measure, pad=0)
 

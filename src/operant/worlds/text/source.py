@@ -61,6 +61,7 @@ class TextSource:
         self._generator = streams.torch_generators("text/tokens")[0]
         self.rng = streams.numpy_generators("text/plan")[0]
         self.policy: TokenPolicy | None = None
+        self.progress = 0.0
         self.limit = plan.max_new_tokens or task.longest_completion + 1
         self.end = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
         self._cursor = 0
@@ -100,7 +101,7 @@ class TextSource:
         last = torch.arange(present.shape[1], device=present.device) == present.sum(1, keepdim=True) - 1
         finished = rows.finished.unsqueeze(1)
         return Rollout(
-            inputs=self._inputs([self.prompt(group).tokens for group in rows.group.tolist()], rows.action, present),
+            inputs=self._inputs(rows.prompts, rows.action, present),
             action=rows.action[None],
             log_prob=rows.log_prob[None],
             mask=rows.mask[None],
@@ -172,9 +173,10 @@ class TextSource:
     def measure(self, names: Collection[str], rollout: Rollout, policy: TokenPolicy) -> dict[str, Tensor]:
         """What this world can say of a scored rollout's rows beyond their reward, of what is asked, `[1, N]` each.
 
-        "answer": numbers, equal where canonical answers are; "sound": 1 where the task's process check finds every step right; "clean_score": the value that the
-        task's own verifier gives; "answer_probability": mean probability of the reference answer's tokens behind the row's own reasoning (RLPR, arXiv:2506.18254),
-        and "answer_probability_alone" behind none.
+        "answer": numbers, equal where canonical answers are; "sound": 1 where the task's process check finds every step right; "clean_score": the value that
+        the task's own verifier gives; "confidence": what the answer states of itself, 0 to 1, NaN where it cannot be read; "answer_probability": mean
+        probability of the reference answer's tokens behind the row's own reasoning (RLPR, arXiv:2506.18254), "answer_probability_alone" behind none,
+        and "answer_likelihood" their product behind the reasoning.
 
         Raises:
             RunFailed: one of the task's checks failed, which says nothing of the answer.
@@ -194,14 +196,19 @@ class TextSource:
                 if failed := next((verdict for verdict in verdicts if verdict.status != Status.OK), None):
                     raise RunFailed(f"the task's check for {name!r} failed: {failed.status.name.lower()}: {failed.message}")
                 found[name] = torch.tensor([[verdict.value for verdict in verdicts]], device=device)
+        if "confidence" in names and hasattr(self.task, "confidence"):
+            stated = [self.task.confidence(text) for text in texts]
+            found["confidence"] = torch.tensor([[float("nan") if value is None else value for value in stated]], device=device)
         for name, reasoning in (("answer_probability", texts), ("answer_probability_alone", [""] * len(texts))):
             if name in names:
-                found[name] = self._answer_probability(policy, rollout.group[0].tolist(), [self.task.reasoning(text) for text in reasoning])
+                found[name] = self._answer_probability(policy, rollout.group[0].tolist(), [self.task.reasoning(text) for text in reasoning])[0]
+        if "answer_likelihood" in names:
+            found["answer_likelihood"] = self._answer_probability(policy, rollout.group[0].tolist(), [self.task.reasoning(text) for text in texts])[1]
         return found
 
     @torch.no_grad()
-    def _answer_probability(self, policy: TokenPolicy, groups: list[int], reasoning: list[str]) -> Tensor:
-        """Mean probability of the tokens of each problem's answer behind its prompt and a text, `[1, N]`."""
+    def _answer_probability(self, policy: TokenPolicy, groups: list[int], reasoning: list[str]) -> tuple[Tensor, Tensor]:
+        """(mean probability of the tokens, likelihood) of each problem's answer behind its prompt and a text, `[1, N]` each."""
         known: dict[tuple[int, str], int] = {key: place for place, key in enumerate(dict.fromkeys(zip(groups, reasoning, strict=True)))}
         prefixes, answers = [], []
         for group, text in known:
@@ -210,12 +217,14 @@ class TextSource:
         device, longest = policy.model.device, max(map(len, answers))
         tokens = torch.tensor([answer + [self.tokenizer.pad_token_id] * (longest - len(answer)) for answer in answers], device=device)
         mask = torch.arange(longest, device=device) < torch.tensor([len(answer) for answer in answers], device=device).unsqueeze(1)
-        probability = []
+        mean, likelihood = [], []
         for rows in torch.arange(len(answers)).split(EVALUATION_ROWS):
             inputs = self._inputs([prefixes[row] for row in rows.tolist()], tokens[rows], mask[rows])
-            probability.append(ops.row_mean(policy.replay(inputs, tokens[rows][None])["log_prob"][0].exp(), mask[rows]))
+            log_prob = policy.replay(inputs, tokens[rows][None])["log_prob"][0]
+            mean.append(ops.row_mean(log_prob.exp(), mask[rows]))
+            likelihood.append(ops.row_sum(log_prob, mask[rows]).exp())
         places = [known[key] for key in zip(groups, reasoning, strict=True)]
-        return torch.cat(probability)[places].view(1, -1)
+        return torch.cat(mean)[places].view(1, -1), torch.cat(likelihood)[places].view(1, -1)
 
     def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
         """Means of a scored rollout, `[1]` each, on the CPU.
@@ -369,7 +378,7 @@ def evaluate_policy(
             correct.append(right.reshape(len(part), samples).sum(1))
             given = [answer(text) for text in texts]
             distinct.append([len(set(given[place : place + samples]) - {""}) for place in range(0, len(given), samples)])
-            spread, tokens = (x.double().view(len(part), -1).sum(1) for x in (generation.entropy, generation.mask))
+            spread, tokens = (x.double().reshape(len(part), -1).sum(1) for x in (generation.entropy, generation.mask))
             entropy.append((spread / tokens).cpu().numpy())
     finally:
         if judge is not verifier:

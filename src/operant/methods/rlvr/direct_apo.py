@@ -1,0 +1,136 @@
+"""DAPO (Direct Advantage Policy Optimization): each step's log-ratio is fitted to its scaled advantage, which a critic of intermediate states gives.
+
+Paper: Liu et al. 2024, arXiv:2412.18279 (not the DAPO of arXiv:2503.14476). States are a prompt and the steps so far. A critic learns the rate of success
+from a state by cross-entropy with what Monte Carlo completions reached; several next steps of one state get A(s, a) = V(s + a) − V(s); the policy minimises
+(A / beta − log π(a|s) / π_ref(a|s))² over them, a regression towards π_ref · exp(A / beta) to first order.
+What differs from the paper: it collects once, fits the critic, and then trains offline; here every iteration is such a round in small, with π_ref the policy
+that acted in it and `epochs` passes as its offline stage, and the first `critic_iterations` fit the critic alone. Critic and policy share no weights, but
+one Adam and one clip. The critic's labels come from the same completions as the candidates. A step is `step_tokens` tokens. beta belongs to steps of that
+length (the log-ratio is a sum over tokens). States whose completions all ended alike carry no signal and are left to the critic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from operant import ops
+from operant.core.records import Rollout, Status
+from operant.core.registry import Count, Positive, Range, method
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.row_terms import row_log_ratio
+from operant.loops.terms import Batch
+from operant.nets.language import TokenCritic
+from operant.worlds.next_steps import NextSteps
+
+
+@dataclass(frozen=True)
+class DirectAPO:
+    prompts: Count = 16  # prompts an iteration, one state of each
+    candidates: Annotated[int, Range(2)] = 4  # next steps a state
+    completions: Count = 3  # Monte Carlo completions a next step
+    step_tokens: Count = 2  # tokens of a step
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 1e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 2  # passes over each round's steps
+    minibatches: Count = 1  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # rows that go through the model at once, 0 for all; never changes the loss
+    beta: Positive = 0.5  # divides advantages; the larger, the closer to the reference
+    critic_iterations: Annotated[int, Range(0)] = 10  # first iterations, in which only the critic learns
+    max_grad_norm: Positive = 1.0  # L2
+
+
+@method("direct-apo", name="Direct APO", family="rlvr", paper="arXiv:2412.18279", worlds=("text", "sequences"))
+def direct_apo(h: DirectAPO) -> PolicyGradient:
+    return PolicyGradient(
+        sample=NextSteps(h.prompts, h.candidates, h.completions, h.step_tokens, h.max_new_tokens),
+        credit=step_advantage,
+        focus=[undecided_states],
+        terms=[StepRegression(h.beta, h.critic_iterations), SoftLabel()],
+        policy=TokenCritic("model"),
+        reduce="sequence-mean",
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )
+
+
+def step_advantage(rollout: Rollout) -> Tensor:
+    """The critic's A(s, a) = V(s + a) − V(s) of each candidate, at its steps, `[S, N, T]`. A candidate that completes the answer is worth its reward.
+
+    Puts into the extras, for critic and focus: "success" `[S, N]`, the rate of success from the candidate's state; "label" `[S, N, T]` and where it holds,
+    "states" `[S, N, T]` bool: at a candidate's first step the rate of success from its state, at the first step of its first completion that from behind it.
+    """
+    extras, mask = rollout.extras, rollout.mask
+    reward, ok = rollout.reward.sum(-1), rollout.status == int(Status.OK)
+    candidate = mask.any(-1)
+    unfinished = extras.get("unfinished", torch.zeros_like(candidate))
+    parent = torch.full_like(rollout.group, -1) if rollout.parent is None else rollout.parent
+    completion = ok & extras["probe"] & (parent >= 0)
+    behind, tried = rate_of_children(reward, completion, parent)
+    worth = torch.where(unfinished, behind, reward)
+    success, _ = rate_of_children(worth, candidate & (tried | ~unfinished), parent)
+    success = success.gather(1, parent.clamp(min=0))  # of the row that the state was taken from, at each of its candidates
+
+    first = rollout.extras["present"] & (torch.arange(mask.shape[-1], device=mask.device) == rollout.branch_at.unsqueeze(-1))
+    leads = completion & torch.cat([torch.ones_like(parent[:, :1], dtype=torch.bool), parent[:, 1:] != parent[:, :-1]], 1)
+    extras["success"] = success
+    extras["states"] = first & (candidate | leads).unsqueeze(-1)
+    extras["label"] = torch.where(candidate, success, behind.gather(1, parent.clamp(min=0))).unsqueeze(-1) * extras["states"]
+
+    value = extras["value"].sigmoid()
+    before = (value * (first & mask)).sum(-1)
+    last = mask & (mask.cumsum(-1) == mask.sum(-1, keepdim=True))
+    after = torch.where(unfinished, (extras["next_value"].sigmoid() * last).sum(-1), reward)
+    return (after - before).unsqueeze(-1) * mask
+
+
+step_advantage.needs = frozenset({"value"})
+
+
+def rate_of_children(x: Tensor, among: Tensor, parent: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean of `x [S, N]` over the rows `among` whose parent each row is, 0 where none is; whether any is), `[S, N]` each."""
+    place = parent.clamp(min=0)
+    total = torch.zeros_like(x).scatter_add(1, place, x * among)
+    count = torch.zeros_like(x).scatter_add(1, place, among.to(x.dtype))
+    return total / count.clamp(min=1), count > 0
+
+
+def undecided_states(rollout: Rollout) -> Tensor:
+    """Steps of candidates whose state led to right and to wrong answers, `[S, N, T]`."""
+    success = rollout.extras["success"].unsqueeze(-1)
+    return rollout.mask & (success > 0) & (success < 1)
+
+
+@dataclass(frozen=True)
+class StepRegression:
+    """`(A / beta − log-ratio)²` of each candidate step, its tokens together, the same at each of them; 0 in the first iterations."""
+
+    beta: float
+    critic_iterations: int
+    name: ClassVar[str] = "policy"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, batch: Batch) -> Tensor:
+        mask = batch["mask"]
+        advantage = ops.row_mean(batch["advantage"], mask).squeeze(-1)
+        loss = ops.log_ratio_regression_loss(row_log_ratio(batch), advantage, beta=self.beta) * (batch["iteration"] >= self.critic_iterations)
+        return loss.unsqueeze(-1).expand(mask.shape)
+
+
+@dataclass(frozen=True)
+class SoftLabel:
+    """Cross-entropy of the critic's logit with the rate of success, at the states where there is one."""
+
+    name: ClassVar[str] = "critic"
+    over: ClassVar[str] = "states"
+    needs: ClassVar[frozenset[str]] = frozenset({"value", "label"})
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(batch["value"], batch["label"].to(batch["value"].dtype), reduction="none")

@@ -1,0 +1,60 @@
+"""Backward and forward correction: the gradient that a faultless verifier would give, from the verdicts of one whose rates of error are known.
+
+Paper: arXiv:2510.00915. A verifier calls wrong answers right at the rate ρ₀ and right ones wrong at ρ₁. Backward: (r − ρ₀) / (1 − ρ₀ − ρ₁) has the true
+reward as its mean. Forward: the score function is weighted by ρ₁ or ρ₁ − 1, which needs ρ₁ alone. ρ₁ can be estimated on
+the way, by checking a share of the rejected answers again.
+Settled on: both corrections are affine in the verdict, with constants that a group shares: under GRPO's group mean and standard deviation backward changes
+nothing at all, and forward nothing either. So here backward has the leave-one-out baseline without a deviation, which keeps the gradient unbiased in scale
+too, and forward has no baseline. Class-conditional noise leaves the direction of the plain gradient alone; an optimiser that forgets scale, as Adam does,
+then forgets the backward correction: its use lies in rates that are known a sample, and in mixing this loss with others. The forward formula follows the
+abstract and its own expectation. Appeals go to the task's own verifier; train with `--verifier noisy:0.1,0.3` to see noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from operant import ops
+from operant.core.registry import Count, Positive, Range, Share, method
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.shape import NoiseCorrection
+from operant.loops.terms import ClippedRatio
+from operant.worlds.plans import Groups
+
+
+@dataclass(frozen=True)
+class NoisyVerifier:
+    prompts: Count = 16  # prompts an iteration
+    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 1  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    correction: Literal["backward", "forward"] = "backward"  # of the reward, or of the weight of each answer
+    false_positive: Share = 0.1  # rate at which the verifier calls wrong answers right
+    false_negative: Share = 0.3  # rate at which it calls right answers wrong; the start of the estimate where there are appeals
+    appeals: Share = 0.0  # share of rejected answers that are checked again to estimate the false negatives; 0 for none
+    clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
+    max_grad_norm: Positive = 1.0  # L2
+
+
+@method("noisy-verifier", name="Verifier-noise correction", family="rlvr", paper="arXiv:2510.00915", worlds=("text", "sequences"))
+def noisy_verifier(h: NoisyVerifier) -> PolicyGradient:
+    def uncentred(score, mask):
+        return score * mask
+
+    return PolicyGradient(
+        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        shape=[NoiseCorrection(h.correction, h.false_positive, h.false_negative, h.appeals)],
+        credit=Grouped(ops.leave_one_out if h.correction == "backward" else uncentred),
+        terms=[ClippedRatio(h.clip, h.clip)],
+        reduce="sequence-mean",
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )

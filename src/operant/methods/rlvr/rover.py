@@ -1,0 +1,73 @@
+"""ROVER: the value of the uniform policy, held as the policy's own log-ratios, and fitted by its Bellman equation.
+
+Paper: He et al. 2025, arXiv:2509.24981. In a tree with 0/1 rewards at its leaves, to act greedily on the uniform policy's Q is optimal, and a softmax of Q
+keeps several right answers. Q(s, a) = rho · (log π − log π_old), fitted by squared error to r̃ + mean over a' of Q(s', a'), without gradient, with 0 after
+the last token; r̃ is the reward less the group's mean, at every token. No critic, clipping, KL or entropy term.
+Settled on: the mean over the vocabulary is that of the next position, mean(logits) − logsumexp(logits), new less old; rho multiplies both Q and the next
+value, as in the equations (one branch of the authors' code scales the next value alone). Tokens count alike, 4 minibatches a batch as in their countdown
+runs. The theorem needs deterministic transitions and 0/1 rewards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, ClassVar
+
+import torch
+from torch import Tensor
+
+from operant import ops
+from operant.core.registry import Count, Positive, Range, method
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import Batch
+from operant.worlds.plans import Groups
+
+
+@dataclass(frozen=True)
+class ROVER:
+    prompts: Count = 16  # prompts an iteration
+    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 4  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    rho: Positive = 1.0  # temperature: Q is so many times the log-ratio
+    max_grad_norm: Positive = 1.0  # L2
+
+
+@method("rover", family="rlvr", paper="arXiv:2509.24981", worlds=("text", "sequences"))
+def rover(h: ROVER) -> PolicyGradient:
+    return PolicyGradient(
+        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        credit=Grouped(partial(ops.group_normalized_advantage, normalize_std=False)),
+        terms=[UniformPolicyValue(h.rho)],
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )
+
+
+@torch.no_grad()
+def vocabulary_mean(logits: Tensor, token: Tensor) -> Tensor:
+    """Mean log-probability over the vocabulary, `[R]` from logits `[R, V]`. It enters targets alone, so no gradient is kept."""
+    return ops.mean_log_prob(logits)
+
+
+@dataclass(frozen=True)
+class UniformPolicyValue:
+    """`(Q − target)²` of each token, Q being `rho` times its log-ratio and the target `ops.uniform_policy_target`."""
+
+    rho: float = 1.0
+    name: ClassVar[str] = "policy"
+    statistics: ClassVar[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {"mean_log_prob": vocabulary_mean}
+    old_statistics: ClassVar[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {"old_mean_log_prob": vocabulary_mean}
+
+    def __call__(self, batch: Batch) -> Tensor:
+        target = ops.uniform_policy_target(batch["advantage"], batch["mean_log_prob"], batch["old_mean_log_prob"], batch["mask"], temperature=self.rho)
+        return (self.rho * (batch["log_prob"] - batch["old_log_prob"]) - target).square()

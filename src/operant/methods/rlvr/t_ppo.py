@@ -1,0 +1,74 @@
+"""T-PPO: PPO on answers that are written a window at a time, so that short ones need not wait for long ones.
+
+Paper: Fan et al. 2025, arXiv:2506.15050. Every iteration continues all answers at work by at most a window of tokens and replaces those that ended. The
+advantage is GAE that takes the value behind the cut for the last known one (section 3.1); the policy learns from this window's tokens alone, the critic from
+finished answers alone, by their Monte Carlo returns (section 3.2).
+Settled on: tokens of earlier windows were drawn by earlier policies; no loss of the policy sees them, so their log-probabilities are not kept, and there is no
+correction for them. Of a finished answer the critic learns from all tokens, those of earlier windows too. The critic is a copy of the model with one output,
+which starts at 0 and learns at the policy's rate. Advantages are normalised over the batch. gamma is 1. The paper's window is thousands of tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from torch import Tensor
+
+from operant.core.records import Rollout
+from operant.core.registry import Count, NonNegative, Positive, Range, Share, method
+from operant.loops.credit import TokenGAE, scored
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import ClippedRatio, SquaredValueError
+from operant.nets.language import TokenCritic
+from operant.worlds.trees import Windows
+
+
+@dataclass(frozen=True)
+class TPPO:
+    prompts: Count = 16  # problems whose answers are at work at a time
+    group_size: Count = 16  # answers a problem
+    window: Count = 8  # most new tokens of an answer in an iteration
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 4  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    lam: Share = 0.95  # lambda of the policy's GAE; the critic's is 1
+    clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
+    value_coefficient: NonNegative = 0.5  # weight of the squared value error
+    max_grad_norm: Positive = 1.0  # L2
+
+
+@dataclass(frozen=True)
+class WindowCredit(TokenGAE):
+    """`TokenGAE`; into the extras go the critic's targets, "return", and the tokens that it learns from, "finished": those of answers that have their score."""
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        present = rollout.extras.get("present", rollout.mask)
+        rollout.extras["finished"] = present & scored(rollout).unsqueeze(-1)
+        rollout.extras["return"] = rollout.reward.flip(-1).cumsum(-1).flip(-1)
+        return super().__call__(rollout)
+
+
+@dataclass(frozen=True)
+class FinishedValueError(SquaredValueError):
+    """The squared value error on finished answers."""
+
+    over: ClassVar[str] = "finished"
+
+
+@method("t-ppo", family="rlvr", paper="arXiv:2506.15050", worlds=("text", "sequences"))
+def t_ppo(h: TPPO) -> PolicyGradient:
+    return PolicyGradient(
+        policy=TokenCritic("model"),
+        sample=Windows(h.prompts, h.group_size, h.window, h.max_new_tokens),
+        credit=WindowCredit(1.0, h.lam),
+        terms=[ClippedRatio(h.clip, h.clip), FinishedValueError(h.value_coefficient)],
+        normalize_advantage=True,
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )
