@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -95,6 +96,7 @@ def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
         "seeds": finding.seeds,
         "seconds": round(time.perf_counter() - started, 1),
         "command": f"operant evidence {key}",
+        "commit": _commit(),
     } | machine()
     if write is not None:
         try:
@@ -102,6 +104,15 @@ def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
         except OSError as error:
             raise RunFailed(f"the result of {key} ({result['verdict']}) could not be kept in {write}: {error.strerror}") from error
     return result
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the package is run from; None where it is no checkout."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
 
 
 def recorded(key: str) -> dict[str, Any] | None:

@@ -109,7 +109,7 @@ def held_out_answers(run: Run, split: str, problems: int = 128, samples: int = 1
 
 def _one(method: str, task: str, seed: int, steps: int, options: dict[str, Any], hyper: dict[str, Any]) -> Run:
     """One seed's run, finished."""
-    config, _, _ = plan(method, task, seed=seed, steps=steps, hyperparameters=_sized(method, hyper), options=options)
+    config, _, _ = plan(method, task, seed=seed, steps=steps, hyperparameters=_sized(method, hyper), **({"options": options} if options else {}))
     content = {name: config[name] for name in ("method", "task", "seed", "steps", "hyperparameters", "fingerprint")} | {
         "options": options,
         "code": _code(method),
