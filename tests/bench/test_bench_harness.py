@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import io
 import json
@@ -65,6 +66,30 @@ def test_the_whole_process_can_be_the_basis(register, tmp_path):
     assert result["ratio"]["eight"] == pytest.approx(800 / eight["process_seconds"][0] / (100 / peer["process_seconds"][0]))
 
 
+def test_a_contestant_can_have_a_peer_of_its_own(register, tmp_path):
+    log = tmp_path / "turns"
+    lines = {"short": (20, 4.0), "long": (20, 10.0), "ours, short": (20, 1.0), "ours, long": (20, 2.0)}
+    sides = {
+        label: contestant(
+            label.replace(", ", "-"),
+            log,
+            line=json.dumps({"steps": steps, "seconds": seconds, "memory_mib": 10 * seconds, "parts": {"sample": seconds / 4, "update": seconds / 2}}),
+            target=None if label in ("short", "long") else 4.5,
+        )
+        for label, (steps, seconds) in lines.items()
+    }
+    other = dataclasses.replace(sides["ours, long"], peer=sides["long"])
+    register(bench.Comparison("two settings", "steps", "training", peer=sides["short"], ours=(sides["ours, short"], other)))
+    result = bench.run("toy", repeats=2)
+    assert (tmp_path / "turns").read_text().split() == ["short", "long", "ours-short", "ours-long", "long", "ours-short", "ours-long", "short"]
+    assert result["ratio"] == {"ours-short": 4.0, "ours-long": 5.0} and result["reached"] == {"ours-short": False, "ours-long": True}
+    assert result["peer"]["label"] == "short" and result["peers"]["ours-long"]["label"] == "long"
+    assert result["ours"]["ours-long"]["memory_mib"] == [20.0, 20.0]
+    assert result["ours"]["ours-long"]["parts"] == {"sample": 0.025, "update": 0.05}  # 0.5 s and 1 s of 20 steps
+    text = bench.table(result)
+    assert "ours-long: sample 25.0 ms, update 50.0 ms, 20 MiB" in text and "long: sample 125.0 ms, update 250.0 ms, 100 MiB" in text
+
+
 def test_threads_and_a_fresh_output_directory(register):
     program = "import json, os, sys; os.mkdir(sys.argv[1]); print(json.dumps({'steps': int(os.environ['OMP_NUM_THREADS']), 'seconds': 1.0}))"
     one = bench.Contestant("one", ("-c", program, "{out}"), threads=3)
@@ -94,11 +119,11 @@ def test_bad_input(register, tmp_path):
 
 
 def test_every_bench_is_whole():
-    assert set(bench.names()) >= {"ppo-cartpole", "ppo-halfcheetah", "sac-halfcheetah", "grpo-step", "iql-update"}
+    assert set(bench.names()) >= {"ppo-cartpole", "ppo-halfcheetah", "sac-halfcheetah", "grpo-step", "generate", "iql-update"}
     for name in bench.names():
         entry = bench.comparison(name)
         assert entry.ours and all(c.target for c in entry.ours)
-        labels = [c.label for c in (entry.peer, *entry.ours)]
+        labels = [c.label for c in (entry.peer, *entry.ours, *(c.peer for c in entry.ours if c.peer))]
         assert len(set(labels)) == len(labels)
 
 
@@ -147,3 +172,13 @@ def test_a_peer_runs():
     small[small.index("--steps") + 1] = "2048"
     figures = harness._measure(bench.Contestant(sb3.label, tuple(small), threads=1), "ppo-cartpole")
     assert figures["work"] == 2048 and 0 < figures["training"] < figures["process"] and figures["score"] > 5
+
+
+@pytest.mark.parametrize(("name", "work", "parts"), [("grpo-step", "--steps", {"sample", "score", "replay", "update"}), ("generate", "--batches", set())])
+def test_our_language_sides_run(name, work, parts):
+    side = bench.comparison(name).ours[0]
+    small = list(side.arguments)
+    small[small.index(work) + 1], small[small.index("--tokens") + 1] = "1", "8"
+    measured = harness._measure(dataclasses.replace(side, arguments=tuple(small)), name)
+    assert measured["training"] > 0 and measured["memory"] > 50
+    assert set(measured["parts"]) == parts and all(seconds > 0 for seconds in measured["parts"].values())

@@ -95,7 +95,7 @@ HEALTHY = {"groups_alike": 0.2, "ess": 0.9, "ratio/q01": 0.8, "ratio/q50": 1.0, 
 def test_a_healthy_run_shows_no_sign():
     found = report(training(reward=(0.3, 0.8), **HEALTHY), values=[1.0, 0.75], pass_at_k={"1": 0.875, "4": 1.0}, entropy=0.1, distinct=1.5)
     assert found["diagnoses"] == []
-    assert ("effective sample size", "90.0% of the steps") in collapse_rows(found)
+    assert ("effective sample size", "90 % of the steps") in collapse_rows(found)
     assert ("ratio at 1, 50, 99 %", "0.8, 1, 1.3") in collapse_rows(found)
     assert ("distinct answers", "3.0 → 1.5 of 4") in collapse_rows(found)
 

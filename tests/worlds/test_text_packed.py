@@ -8,7 +8,7 @@ from text_helpers import PAD, REQUESTS, SIZES, V, draw, make
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from operant.nets import language, packed
+from operant.nets import kernels, language, packed
 from operant.nets.language import TokenCritic, TokenPolicy, generation_to_inputs
 from operant.worlds.plans import Request
 
@@ -108,6 +108,22 @@ def test_shared_prompts_pass_their_gradients_from_all_rows():
     alone = [sum(parts) for parts in zip(*(gradient([row]) for row in range(6)), strict=True)]
     for together, apart in zip(gradient(slice(None)), alone, strict=True):
         assert (together - apart).abs().max() <= 2e-5 * max(1.0, apart.abs().max())
+
+
+def test_rounded_rows_are_few_and_close():
+    counts = range(1, 5000)
+    rounded = [packed.round_rows(count) for count in counts]
+    assert all(count <= more <= 1.125 * count for count, more in zip(counts, rounded, strict=True)) and rounded == sorted(rounded)
+    assert len({more for more in rounded if 1024 <= more < 2048}) == 8 and rounded[:16] == list(counts)[:16]
+
+
+@pytest.mark.parametrize("sizes", [(8, 24), (24, 8)])
+def test_the_weights_gradient_over_many_rows(sizes):
+    generator = torch.Generator().manual_seed(3)
+    x, weight = torch.randn(1100, sizes[0], generator=generator), torch.randn(sizes[1], sizes[0], generator=generator, requires_grad=True)
+    upstream = torch.randn(1100, sizes[1], generator=generator)
+    (found,) = torch.autograd.grad(kernels.linear(x, weight), weight, upstream)
+    torch.testing.assert_close(found.double(), upstream.double().t() @ x.double(), atol=1e-4, rtol=1e-5)
 
 
 def test_models_that_are_left_to_themselves(monkeypatch):

@@ -1,8 +1,8 @@
 """Peers side by side: every contestant is a whole process, started in turn on the same machine, several times over; medians are compared.
 
 A contestant prints one JSON object as its last line of output: `steps` (units of work of one seed), `seconds` (training alone), and where it has them `seeds`,
-`steps_per_second` (all seeds), `score`, `memory_mib` (most that stood in memory above what did before the first step) and `parts` (the seconds of each
-named part of the work). `operant train … --json` is such a line. The process's own time, start to exit, is taken from outside.
+`steps_per_second` (all seeds), `score`, `memory_mib` (the most that the process had in memory) and `parts` (the seconds in each part of the work).
+`operant train … --json` is such a line. The process's own time, start to exit, is taken from outside.
 """
 
 from __future__ import annotations
@@ -104,10 +104,11 @@ def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line
 
     Returns:
         {"bench", "about", "unit", "basis", "repeats", "ours": {label: figures}, "peer": figures, "ratio": {label: ours / peer}, "target": {label: ratio},
-        "reached": {label: bool}, "machine", "versions"}, and where a contestant has a peer of its own "peers": {label: that peer's figures}. The figures of a
-        contestant: {"label", "command", "work" (units, of all seeds), "process_seconds", "training_seconds", "processor_seconds" (time that cores worked, which a
-        busy machine stretches least), "score" (each one a repeat; score None where it has none), "per_second", "training_per_second" (medians)}, and where it
-        says them "memory_mib" (each one a repeat) and "parts": {name: seconds of a unit (median)}.
+        "reached": {label: bool}, "machine", "versions"}, and where a contestant has a peer of its own "peers": {label: that peer's figures}.
+
+        The figures of a contestant: {"label", "command", "work" (units, of all seeds), "process_seconds", "training_seconds", "processor_seconds" (time that
+        cores worked, which a busy machine stretches least), "score" (each one a repeat; score None where it has none), "per_second", "training_per_second"
+        (medians)}, and where it says them "memory_mib" (each one a repeat) and "parts" ({name: seconds of a unit, the median}).
 
     Raises:
         BadInput: unknown bench, repeats below 1, or a peer that is not installed.

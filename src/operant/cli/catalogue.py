@@ -15,14 +15,15 @@ from operant.core.errors import BadInput, unknown
 
 if TYPE_CHECKING:
     from operant.core.registry import Method
+    from operant.studies import Study
 
 
-def status(entry: Method) -> str:
-    """How a method stands: the verdict that was recorded of its claim, `baseline` where it claims nothing, or `untested`."""
+def status(entry: Method | Study) -> str:
+    """How a method or study stands: the verdict that was recorded of its claim, `baseline` where it claims nothing, or `untested`."""
     from operant import evidence
 
     recorded = evidence.recorded(entry.key)
-    return recorded["verdict"] if recorded is not None else "baseline" if entry.baseline else "untested"
+    return recorded["verdict"] if recorded is not None else "baseline" if getattr(entry, "baseline", False) else "untested"
 
 
 def row(entry: Method) -> dict[str, str]:
@@ -74,8 +75,8 @@ def _methods(args: Namespace) -> int:
 
 
 def methods_page(entries: list[Method]) -> str:
-    """The Markdown page of the library's own methods, a table a family. Methods of other packages are left out: the page describes this repository."""
-    from operant import evidence
+    """The Markdown page of the library's own methods, a table a family, and its studies. Methods of other packages are left out: it describes this repository."""
+    from operant.studies import studies
 
     own = [entry for entry in entries if entry.build.__module__.startswith("operant.")]
     lines = [
@@ -88,11 +89,23 @@ def methods_page(entries: list[Method]) -> str:
     for family in sorted({entry.family for entry in own}):
         lines += ["", f"## {family}", "", "| Key | Method | Paper | Loop | Worlds | Status | Claim and figures |", "|---|---|---|---|---|---|---|"]
         for entry in sorted((entry for entry in own if entry.family == family), key=lambda entry: entry.key):
-            recorded = evidence.recorded(entry.key)
-            measured = "" if recorded is None else f"{recorded['claim']}: {figures_text(recorded['figures'])}"
-            cells = (f"`{entry.key}`", entry.name, _paper_link(entry.paper), entry.spine, ", ".join(entry.worlds), status(entry), measured)
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            worlds = ", ".join(entry.worlds)
+            lines.append(_page_row(f"`{entry.key}`", entry.name, _paper_link(entry.paper), entry.spine, worlds, status(entry), _measured(entry.key)))
+    lines += ["", "## Studies", "", "What `operant study KEY` does.", "", "| Key | Study | Paper | Status | Claim and figures |", "|---|---|---|---|---|"]
+    lines += [_page_row(f"`{entry.key}`", entry.summary, _paper_link(entry.paper), status(entry), _measured(entry.key)) for entry in studies().values()]
     return "\n".join(lines) + "\n"
+
+
+def _page_row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _measured(key: str) -> str:
+    """The claim and the figures that were recorded, empty where none were."""
+    from operant import evidence
+
+    recorded = evidence.recorded(key)
+    return "" if recorded is None else f"{recorded['claim']}: {figures_text(recorded['figures'])}"
 
 
 def _paper_link(paper: str) -> str:

@@ -11,12 +11,12 @@ import tempfile
 import traceback
 from argparse import Namespace
 
-from operant.cli import catalogue, making, results, training
+from operant.cli import catalogue, making, results, studying, training
 from operant.cli.output import ReaderGone, note, write, write_json
 from operant.cli.parser import Command
 from operant.core.errors import BadInput, OperantError, unknown
 
-COMMANDS: dict[str, Command] = {command.name: command for room in (training, results, catalogue, making) for command in room.COMMANDS}
+COMMANDS: dict[str, Command] = {command.name: command for room in (training, results, catalogue, studying, making) for command in room.COMMANDS}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from operant.cli.progress import speed_text, training, waiting
 from operant.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from operant.core.registry import Method
+    from operant.core.registry import Hyperparameter, Method
     from operant.loops.runner import Run
 
 
@@ -68,7 +68,7 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
     entry = get_method(words.pop(place))
     args = method_parser(entry).read(words)
     args.method = entry.key
-    fields = _fields(entry)
+    fields = _fields(entry) | {item.name: item for items in _options(entry).values() for item in items}
     args.hyperparameters = {name: getattr(args, _DEST + name) for name in fields if getattr(args, _DEST + name) is not None}
     for name, text in args.hyperparameters.items():
         if "nan" in re.split(r"[\s,()\[\]]+", text.lower()):
@@ -85,6 +85,14 @@ def _fields(entry: Method) -> dict[str, Any]:
     return {item.name: item for item in hyperparameters(entry.hyperparameters)}
 
 
+def _options(entry: Method) -> dict[str, list[Hyperparameter]]:
+    """The options of the kinds of tasks that a method trains on, by the kind."""
+    from operant.core.registry import hyperparameters
+    from operant.worlds import world_options
+
+    return {kind: hyperparameters(options) for kind, options in world_options().items() if kind in entry.worlds}
+
+
 def method_parser(entry: Method) -> Parser:
     """The parser of `operant train METHOD`, with the method's hyper-parameters as options."""
     example = example_task(entry)
@@ -96,11 +104,13 @@ def method_parser(entry: Method) -> Parser:
     parser = Parser(f"operant train {entry.key}", entry.doc, tuple(examples))
     parser.usage = f"operant train {entry.key} --task TASK [option …]"
     _train_options(parser)
-    group = parser.add_argument_group(f"hyper-parameters of {entry.key} ({entry.paper})")
-    for item in fields.values():
-        words = f"{item.help} ({type_name(item.type)}, default {default_text(item.default)})".strip().replace("%", "%%")
-        flag = {"nargs": "?", "const": "true"} if item.type is bool else {}
-        group.add_argument(option(item.name), dest=_DEST + item.name, metavar=type_name(item.type).upper(), help=words, **flag)
+    groups = {f"options of {kind} tasks": items for kind, items in _options(entry).items()}
+    for title, items in (groups | {f"hyper-parameters of {entry.key} ({entry.paper})": fields.values()}).items():
+        group = parser.add_argument_group(title)
+        for item in items:
+            words = f"{item.help} ({type_name(item.type)}, default {default_text(item.default)})".strip().replace("%", "%%")
+            flag = {"nargs": "?", "const": "true"} if bool in (item.type, *typing.get_args(item.type)) else {}
+            group.add_argument(option(item.name), dest=_DEST + item.name, metavar=type_name(item.type).upper(), help=words, **flag)
     return parser
 
 
@@ -125,7 +135,7 @@ def type_name(kind: Any) -> str:
         return "|".join(map(str, arguments))
     if origin is tuple:
         return f"{type_name(arguments[0])},…"
-    return {bool: "true|false", int: "int", float: "float", str: "text"}.get(kind, "python object")
+    return {bool: "true|false", int: "int", float: "float", str: "text", Any: "name"}.get(kind, "python object")
 
 
 def default_text(value: Any) -> str:
@@ -167,7 +177,9 @@ def _tell(run: Run, as_json: bool) -> int:
 
 
 def result_text(result: dict[str, Any], first_seed: int) -> str:
-    """A finished run's result for a person: the score, each seed, pass@k, and what to do next."""
+    """A finished run's result for a person: the score, each seed, pass@k, the collapse report, and what to do next."""
+    from operant.evaluate.collapse import change_text, collapse_rows
+
     seeds, score = result["seeds"], result["score"]
     title = f"{result['method']} on {result['task']}: {seeds} seed{'s' * (seeds > 1)} of {result['steps']:,} steps in {result['seconds']:,.1f} s"
     rows = [(f"{score['name']} (IQM)", score_text(score))]
@@ -176,9 +188,13 @@ def result_text(result: dict[str, Any], first_seed: int) -> str:
     if seeds > 1:
         rows += [(f"seed {first_seed + index}", f"{value:.4g}") for index, value in enumerate(score["per_seed"])]
     if "pass_at_k" in result:
-        base = result["pass_at_k"].get("base", {})
+        base, changes = result["pass_at_k"].get("base", {}), result.get("collapse", {}).get("pass_at_k", {})
         for k, value in result["pass_at_k"]["policy"].items():
-            rows.append((f"pass@{k}", f"{value:.3f}" + (f", before training {base[k]:.3f}" if k in base else "")))
+            before = f", before training {base[k]:.3f}" if k in base else ""
+            rows.append((f"pass@{k}", f"{value:.3f}{before}" + (f": {change_text(changes[k])}" if k in changes else "")))
+    if "collapse" in result:
+        lines = result["collapse"]["diagnoses"] or ["no sign of collapse"]
+        rows += [*collapse_rows(result["collapse"]), *(("" if place else "diagnosis", line) for place, line in enumerate(lines))]
     rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds"))
     rows.append(("run", result["run"]))
     rows.append(("next", f"operant report {result['run']} --out report.html"))

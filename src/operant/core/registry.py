@@ -172,17 +172,25 @@ def configure(key: str, values: dict[str, Any]) -> Any:
     Raises:
         BadInput: unknown name (with the nearest), or a value that its type cannot take.
     """
-    entry = get_method(key)
-    known = {item.name: item for item in hyperparameters(entry.hyperparameters)}
+    return read_settings(get_method(key).hyperparameters, values, key, "hyper-parameter")
+
+
+def read_settings(cls: type, values: dict[str, Any], where: str, what: str) -> Any:
+    """A dataclass of settings from values by name, as `configure` reads them.
+
+    Args:
+        where, what: how errors call the owner ("grpo") and a setting ("hyper-parameter").
+    """
+    known = {item.name: item for item in hyperparameters(cls)}
     given = {}
     for name, value in values.items():
         if name not in known:
-            raise BadInput(f"{key} has no hyper-parameter {name!r}: {nearest(name, known)}")
-        given[name] = _within(_read(value, known[name].type, f"{key}: {name}"), known[name].range, f"{key}: {name}")
+            raise BadInput(f"{where} has no {what} {name!r}: {nearest(name, known)}")
+        given[name] = _within(_read(value, known[name].type, f"{where}: {name}"), known[name].range, f"{where}: {name}")
     try:
-        return entry.hyperparameters(**given)
+        return cls(**given)
     except ValueError as error:
-        raise BadInput(f"{key}: {error}") from error
+        raise BadInput(f"{where}: {error}") from error
 
 
 def _within(value: Any, bounds: Range | None, where: str) -> Any:
@@ -196,7 +204,9 @@ def _within(value: Any, bounds: Range | None, where: str) -> Any:
 
 
 def _read(value: Any, kind: Any, where: str) -> Any:
-    """`value` (text or a Python value) as `kind`: bool, int, float, str, a tuple, a Literal, or one of them or None."""
+    """`value` (text or a Python value) as `kind`: bool, int, float, str, a tuple, a Literal, or one of them or None. `Any` takes every value as it is."""
+    if kind is Any:
+        return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, UnionType):
         if value is None or (NoneType in arguments and isinstance(value, str) and value.lower() == "none"):

@@ -4,12 +4,12 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --page: #ffffff; --raised: #f4f6f8; --ink: #16202b; --quiet: #56616d; --rule: #d4dae0; --accent: #0b5cad; --warn: #fff3d6; --warn-ink: #5c4200;
-  --up: 0 114 178; --down: 213 94 0; --surprise: 204 94 160; --entropy: 0 158 115;
+  --up: 0 114 178; --down: 213 94 0; --surprise: 204 94 160; --entropy: 0 158 115; --kl: 214 140 0;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #12161b; --raised: #1b2128; --ink: #e4e9ee; --quiet: #9aa7b4; --rule: #333d47; --accent: #7ab8f5; --warn: #3a2f12; --warn-ink: #f3d58a;
-    --up: 60 150 220; --down: 230 110 30; --surprise: 214 120 176; --entropy: 20 175 130;
+    --up: 60 150 220; --down: 230 110 30; --surprise: 214 120 176; --entropy: 20 175 130; --kl: 230 165 40;
     --series-0: #4aa3df; --series-1: #f0803c; --series-2: #2fc49a; --series-3: #dd96be; --series-4: #f0b232; --series-6: #a6a6a6;
   }
 }
@@ -37,6 +37,7 @@ tr.first > td { border-top: 2px solid var(--rule); }
 .plots.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
 figure { margin: 0; max-width: 36rem; break-inside: avoid; }
 svg.figure { display: block; width: 100%; height: auto; }
+.diagnoses { margin: 0.4rem 0; padding-left: 1.2rem; max-width: 70ch; }
 .videos { display: flex; flex-wrap: wrap; gap: 1rem; }
 .videos img { display: block; max-width: 100%; width: 20rem; border: 1px solid var(--rule); border-radius: 6px; }
 details { border: 1px solid var(--rule); border-radius: 6px; margin: 0.6rem 0; padding: 0 0.9rem; }
@@ -89,7 +90,7 @@ button { cursor: pointer; }
 @media print {
   :root {
     color-scheme: light; --page: #fff; --raised: #f4f6f8; --ink: #000; --quiet: #444; --rule: #bbb;
-    --up: 0 114 178; --down: 213 94 0; --surprise: 204 94 160; --entropy: 0 158 115;
+    --up: 0 114 178; --down: 213 94 0; --surprise: 204 94 160; --entropy: 0 158 115; --kl: 214 140 0;
     --series-0: #0072b2; --series-1: #d55e00; --series-2: #009e73; --series-3: #cc79a7; --series-4: #e69f00; --series-6: #8c8c8c;
   }
   body { max-width: none; padding: 0; font-size: 10pt; }
@@ -108,9 +109,13 @@ SCRIPT = """
   const tip = at("tip"), list = at("groups"), more = at("more");
   const KINDS = {
     advantage: { name: "advantage", low: "--down", high: "--up" },
+    entropy: { name: "entropy, nats", low: null, high: "--entropy" },
+    ratio: { name: "ratio", low: "--down", high: "--up", size: Math.log, from: Math.exp },
+    kl: { name: "KL, nats", low: null, high: "--kl" },
     log_prob: { name: "log-probability", low: "--surprise", high: null },
-    entropy: { name: "entropy", low: null, high: "--entropy" },
   };
+  // What a figure's colour stands for, 0 for none: a ratio's logarithm, anything else itself.
+  const size = (name, value) => value === null ? null : KINDS[name].size ? KINDS[name].size(Math.max(value, 1e-9)) : value;
   const rowOf = new WeakMap();
   let shown = PAGE, limits = {};
 
@@ -129,14 +134,17 @@ SCRIPT = """
     limits = {};
     for (const name of Object.keys(KINDS)) {
       const sizes = [];
-      for (const row of run().rows) row[name].forEach((value, i) => { if (value !== null && row.mask[i]) sizes.push(Math.abs(value)); });
+      for (const row of run().rows) row[name].forEach((value, i) => { if (value !== null && row.mask[i]) sizes.push(Math.abs(size(name, value))); });
       sizes.sort((a, b) => a - b);
       limits[name] = sizes.length ? sizes[Math.floor(0.98 * (sizes.length - 1))] : 0;
+      const radio = document.querySelector(`input[name="colour"][value="${name}"]`);
+      radio.disabled = !sizes.length;
+      if (radio.disabled && radio.checked) document.querySelector('input[name="colour"][value="log_prob"]').checked = true;
     }
   };
 
   const colour = (span, row, i) => {
-    const name = kind(), value = row[name][i], limit = limits[name];
+    const name = kind(), value = size(name, row[name][i]), limit = limits[name];
     const hue = value === null || !row.mask[i] || limit === 0 ? null : value < 0 ? KINDS[name].low : KINDS[name].high;
     span.style.backgroundColor = hue ? `rgb(var(${hue}) / ${(0.62 * Math.min(1, Math.abs(value) / limit)).toFixed(3)})` : "";
   };
@@ -151,7 +159,8 @@ SCRIPT = """
     const bar = make("span", "bar");
     const ends = low && high ? [stop(low), "transparent", stop(high)] : [stop(low), stop(high)];
     bar.style.background = `linear-gradient(to right, ${ends.join(", ")})`;
-    scale.replaceChildren(make("span", "", `${KINDS[name].name} ${low ? number(-limit) : "0"}`), bar, make("span", "", high ? number(limit) : "0"));
+    const end = (value) => number(KINDS[name].from ? KINDS[name].from(value) : value);
+    scale.replaceChildren(make("span", "", `${KINDS[name].name} ${low ? end(-limit) : "0"}`), bar, make("span", "", high ? end(limit) : "0"));
   };
 
   const tokenSpan = (row, i) => {
@@ -232,7 +241,8 @@ SCRIPT = """
   const show = (span) => {
     const row = rowOf.get(span.closest(".tokens")), i = Number(span.dataset.i);
     tip.textContent = `token ${i + 1} of ${row.text.length}: ${JSON.stringify(row.text[i])}\\nlog-probability ${number(row.log_prob[i])}\\n` +
-      `advantage ${number(row.advantage[i])}\\nentropy ${number(row.entropy[i])}\\nmask ${row.mask[i] ? "1: the policy chose it" : "0: not trained on"}`;
+      `advantage ${number(row.advantage[i])}\\nentropy ${number(row.entropy[i])}\\nratio ${number(row.ratio[i])}\\nKL ${number(row.kl[i])}\\n` +
+      `mask ${row.mask[i] ? "1: the policy chose it" : "0: not trained on"}`;
     span.setAttribute("aria-describedby", "tip");
     tip.hidden = false;
     const box = span.getClientRects()[0] || span.getBoundingClientRect(), own = tip.getBoundingClientRect();
@@ -260,7 +270,12 @@ SCRIPT = """
     next.tabIndex = 0;
     next.focus();
   });
-  addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
+  // Reaching a token by keyboard may scroll the page: its figures go along.
+  addEventListener("scroll", () => {
+    const span = tokenAt({ target: document.activeElement });
+    if (span && span.hasAttribute("aria-describedby")) show(span);
+    else tip.hidden = true;
+  }, { passive: true });
   for (const input of document.querySelectorAll('input[name="colour"]')) input.addEventListener("change", paint);
   at("run").addEventListener("change", chooseRun);
   for (const id of ["step", "order"]) at(id).addEventListener("change", () => { shown = PAGE; render(); });

@@ -139,6 +139,9 @@ def _bad_evaluation(row: dict[str, Any]) -> str:
     pass_at_k = row.get("pass_at_k", {})
     if not isinstance(pass_at_k, dict) or not all(k.isdecimal() and _number(value) for k, value in pass_at_k.items()):
         return f"pass_at_k must give a number for each k, found {pass_at_k!r}"
+    samples, values = row.get("samples", 1), row.get("values", [])
+    if not _integer(samples) or samples < 1 or not isinstance(values, list) or not all(map(_number, values)):
+        return f"samples must count a problem's completions and values hold numbers, found {samples!r} and {str(values)[:80]}"
     return ""
 
 
@@ -221,6 +224,10 @@ def load_run(path: str | Path) -> Run:
         per_seed = score.get("per_seed") if isinstance(score, dict) else None
         if not isinstance(per_seed, list) or not per_seed or not all(map(_number, per_seed)) or not isinstance(score.get("name"), str):
             raise BadInput(f"{path / 'result.json'}: score must hold name and per_seed, found {score!r}")
+        collapse = result.get("collapse", {})
+        failures = collapse.get("verifier", {}) if isinstance(collapse, dict) else None
+        if not isinstance(failures, dict) or not all(isinstance(each, dict) and isinstance(each.get("message", ""), str) for each in failures.values()):
+            raise BadInput(f"{path / 'result.json'}: collapse must say under verifier what failed, with a message as text, found {str(collapse)[:80]}")
     videos = sorted((path / "videos").glob("*.gif"))
     for video in videos:
         with video.open("rb") as file:

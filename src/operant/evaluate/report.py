@@ -17,12 +17,13 @@ import numpy as np
 from operant.core.errors import BadInput
 from operant.core.records import Status
 from operant.evaluate import plots
+from operant.evaluate.collapse import change_text, collapse_rows, run_collapse
 from operant.evaluate.compare import Comparison, Row, compare
 from operant.evaluate.page import SCRIPT, STYLE
 from operant.evaluate.records import Curve, Run
 
 MAX_TOKENS = 150_000  # tokens of one run's completions in the file, about 6 MB; beyond it, steps between the first and the last are left out
-KINDS = (("advantage", "advantage"), ("log_prob", "log-probability"), ("entropy", "entropy"))
+KINDS = (("advantage", "advantage"), ("entropy", "entropy"), ("ratio", "ratio"), ("kl", "KL"), ("log_prob", "log-probability"))
 
 
 def write_report(runs: Sequence[Run], out: str | Path) -> Path:
@@ -72,6 +73,7 @@ def report_html(runs: Sequence[Run]) -> str:
         f"<header><h1>{escape(title)}</h1><p class=quiet>{escape(_summary(comparison))}</p></header>",
         f"<section id=results><h2>Results</h2>{comparison.to_html()}{_note(comparison)}</section>",
         *(_task_section(comparison, task) for task in comparison.tasks),
+        _collapse_section(comparison),
         _completions_section(comparison),
         _runs_section(comparison),
     ]
@@ -177,6 +179,31 @@ def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
+def _collapse_section(comparison: Comparison) -> str:
+    """What the collapse report says of each run on text or sequences: its diagnoses, and the figures behind them."""
+    parts = ""
+    for row in comparison.rows:
+        for run in row.runs:
+            report = run_collapse(run)
+            if report is None:
+                continue
+            figures = [
+                (f"pass@{k}", f"{entry['base']:.3f} → {entry['policy']:.3f}, change {change_text(entry)}") for k, entry in report["pass_at_k"].items()
+            ] + collapse_rows(report)
+            table = "".join(f"<tr><th scope=row>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in figures)
+            lines = "".join(f"<li>{escape(line)}</li>" for line in report["diagnoses"])
+            said = f"<ul class=diagnoses>{lines}</ul>" if lines else "<p>No sign of collapse.</p>"
+            parts += (
+                f"<h3>{escape(row.method)} on {escape(row.task)}: {escape(run.path.name)}</h3>{said}"
+                f"<details><summary>Figures</summary><div class=settings><table>{table}</table></div></details>"
+            )
+    if not parts:
+        return ""
+    note = "Arrows go from before training to after it, or from the first fifth of training to the last. Changes of pass@k have a 95 % bootstrap interval"
+    note += " over the seeds, or over the problems where there is one seed."
+    return f"<section id=collapse><h2>Collapse report</h2><p class=quiet>{escape(note)}</p>{parts}</section>"
+
+
 def _settings(title: str, values: dict[str, Any]) -> str:
     if not values:
         return ""
@@ -245,7 +272,8 @@ def _completions_section(comparison: Comparison) -> str:
     radios = "".join(f"<label><input type=radio name=colour value={name}{' checked' if name == 'advantage' else ''}>{label}</label>" for name, label in KINDS)
     return f"""<section id=completions><h2>Completions</h2>
 <p class=quiet>Point at a token, or reach it with Tab and the arrow keys, for its figures. Greyed and dotted tokens are masked: nothing was
-learnt from them. <span id=logged></span></p>
+learnt from them. The ratio is the trained policy's probability of a token over that of the policy that wrote it, KL how far the trained policy's next token is
+from that before training, in nats. <span id=logged></span></p>
 <noscript><p class=warning>The completions need JavaScript; everything else is above.</p></noscript>
 <div class=controls><label>run <select id=run></select></label><label>step <select id=step></select></label>
 <label>order <select id=order><option value=worst>worst first</option><option value=best>best first</option><option value=drawn>as drawn</option>

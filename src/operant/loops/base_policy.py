@@ -1,4 +1,4 @@
-"""The partly able language model that policy gradients start from: trained from scratch on generated traces, stopped early, kept by content."""
+"""Language models made from scratch on generated traces, kept by content: the partly able one that policy gradients start from, and an able one that teaches."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 
@@ -28,6 +29,7 @@ class WarmUp:
         low, high: training stops when pass@1 on held-out problems lies between them; beyond `low` there is something to reinforce, below `high` something to
         gain.
         check_every: updates between two looks at pass@1.
+        clean: the traces are all right; else the task's own share of them is wrong.
     """
 
     seed: int = 0
@@ -39,20 +41,36 @@ class WarmUp:
     check_every: int = 50
     most_updates: int = 6_000
     version: int = 1
+    clean: bool = False
+
+
+TEACHER = WarmUp(low=0.9, high=1.0, clean=True)
 
 
 def ensure_base_policy(world, say: Callable[[str], None], recipe: WarmUp = WarmUp()) -> None:
-    """Set `world.base` to the task's base policy, making it first where the cache has none.
+    """Set `world.base` to the task's base policy, making it first where the cache has none. Where a model was given, that is what training starts from.
 
     Raises:
         RunFailed: pass@1 did not reach the range within `most_updates`.
     """
+    if world.options.model is None:
+        world.base = _kept(world, say, recipe)
+
+
+def ensure_teacher(world, say: Callable[[str], None]) -> None:
+    """Set `world.taught` to the task's teacher, as `ensure_base_policy` does; its pass@1 is at least 0.9. Where a teacher was given, it is that one."""
+    if world.options.teacher is None and world.options.model is None:
+        world.taught = _kept(world, say, TEACHER)
+
+
+def _kept(world, say: Callable[[str], None], recipe: WarmUp) -> Path:
+    """The folder in the cache of what a recipe makes of a task."""
     content = {"task": world.fingerprint(), "recipe": asdict(recipe)}
     name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_directory() / "base" / f"{world.task.replace(':', '-')}-{name}"
     if not (folder / "base.json").exists():
-        _make(world, recipe, folder, content, say)
-    world.base = folder
+        _make(world.from_scratch(clean=recipe.clean), recipe, folder, content, say)
+    return folder
 
 
 def _make(world, recipe: WarmUp, folder, content: dict, say: Callable[[str], None]) -> None:
@@ -65,22 +83,22 @@ def _make(world, recipe: WarmUp, folder, content: dict, say: Callable[[str], Non
         updates_per_iteration=recipe.check_every,
     )
     learner = pairs.learner(world, [recipe.seed], recipe.most_updates, torch.device("cpu"))
-    history = []
+    history, what = [], "teacher" if recipe.clean else "base policy"
     while True:
         before = copy.deepcopy(learner.state_dict())
         loss = learner.iterate()["loss/negative_log_likelihood"].item()
-        score = world.count_correct(learner.policy, "operands", 64, 4, recipe.seed).mean() / 4
+        score = world.count_correct(learner.policy, world.base_split, 64, 4, recipe.seed).mean() / 4
         history.append([learner.step, score])
-        say(f"base policy: {learner.step} updates, loss {loss:.3f}, pass@1 {score:.2f} (training stops from {recipe.low} on)")
+        say(f"{what}: {learner.step} updates, loss {loss:.3f}, pass@1 {score:.2f} (training stops from {recipe.low} on)")
         if recipe.low <= score <= recipe.high:
             break
         if score > recipe.high:  # passed the range in one stride: go back and take shorter ones
             if learner.method.updates_per_iteration == 1:
-                raise RunFailed(f"the base policy of {world.task} went past pass@1 {recipe.high} in one update; lower the learning rate")
+                raise RunFailed(f"the {what} of {world.task} went past pass@1 {recipe.high} in one update; lower the learning rate")
             learner.load_state_dict(before)
             learner.method = Pairs(**{**vars(learner.method), "updates_per_iteration": learner.method.updates_per_iteration // 5 or 1})
         if learner.step >= recipe.most_updates:
-            raise RunFailed(f"the base policy of {world.task} stood at pass@1 {score:.2f} after {learner.step} updates; {recipe.low} was wanted")
+            raise RunFailed(f"the {what} of {world.task} stood at pass@1 {score:.2f} after {learner.step} updates; {recipe.low} was wanted")
     temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     temporary.mkdir(parents=True, exist_ok=True)
     world.save_policy(learner.policy, temporary)

@@ -32,8 +32,9 @@ class GAE:
 
 @dataclass(frozen=True)
 class TokenGAE:
-    """GAE over the tokens of an answer. The answer is over at its last token, be that an end token or the limit; one that is still being written is worth at its
-    last token what it was before it (`ops.extended_gae`).
+    """GAE over the tokens of answers.
+
+    An answer is over at its last token, be that an end token or the limit. One that is still being written bootstraps by `ops.extended_gae`.
     """
 
     gamma: float = 1.0

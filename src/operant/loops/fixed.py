@@ -13,9 +13,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FixedPolicy:
-    """A configured baseline: `policy(world)` gives what acts."""
+    """A configured baseline.
 
-    policy: Callable[[Any], Any]
+    Attributes:
+        policy: `(world, seeds) → policy`, what acts.
+        load: `(world, folder) → policy`, the same from where a run kept it; None where `policy` makes it again.
+    """
+
+    policy: Callable[[Any, Sequence[int]], Any]
+    load: Callable[[Any, Path], Any] | None = None
 
     def learner(self, world, seeds: Sequence[int], total_steps: int, device: torch.device) -> FixedLearner:
         return FixedLearner(self, world, list(seeds), total_steps)
@@ -29,7 +35,7 @@ class FixedLearner:
     def __init__(self, method: FixedPolicy, world, seeds: list[int], total_steps: int):
         self.seeds, self.total_steps, self.step = seeds, total_steps, 0
         self.failures: Path | None = None
-        self.policy = method.policy(world)
+        self.policy = method.policy(world, seeds)
 
     def iterate(self) -> dict[str, Tensor]:
         self.step = self.total_steps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,3 +66,27 @@ def check_finite(learner: Learner, names: list[str], values: Tensor, batch_of) -
         f"the loss is not finite: term {names[term]!r} was {values[update, term, seed].item()} at step {learner.step}, update {update + 1} of the iteration, "
         f"seed {learner.seeds[seed]}{where}; the last checkpoint is from before it"
     )
+
+
+@contextmanager
+def suggest_micro_batch(size: int) -> Iterator[None]:
+    """Around an update: where memory runs out, say which micro-batch to try.
+
+    Args:
+        size: rows that go through the model at once.
+
+    Raises:
+        RunFailed: memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # CUDA's error is a RuntimeError with a class of its own, a processor's has none
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise
+        advice = f"try --micro-batch {size // 2}, which changes no result" if size > 1 else "one at a time is the least, so try shorter ones: --max-new-tokens"
+        raise RunFailed(
+            f"memory ran out in an update with {size} answer{'s' * (size > 1)} at a time: {advice}; the last checkpoint is from before it"
+        ) from error
+
+
+_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "std::bad_alloc")

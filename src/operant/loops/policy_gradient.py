@@ -71,6 +71,12 @@ class PolicyGradient:
     max_grad_norm: float = 0.5
     workers: int = field(default=1, kw_only=True)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What all parts together ask of the loop."""
+        accept = self.fill.parts if self.fill is not None else ()
+        return needs_of((*self.shape, *accept, *self.select, self.credit, *self.focus, *self.terms))
+
     def learner(self, world, seeds: Sequence[int], total_steps: int, device: torch.device) -> PolicyGradientLearner:
         return PolicyGradientLearner(self, world, list(seeds), total_steps, device)
 
@@ -79,6 +85,7 @@ class PolicyGradientLearner:
     """The loop at work: the one place where updates of policy gradients happen.
 
     Attributes:
+        rollout: the newest scored rollout, with its advantages and the steps that were learned from.
         spent: what was used so far a seed: "samples" (rows) and "tokens" that were drawn; whoever runs the loop may add "seconds".
         limit: a budget in one of these units, (unit, amount), that takes the place of `total_steps` for what changes along a run; None for steps.
     """
@@ -102,7 +109,7 @@ class PolicyGradientLearner:
         self.needs = needs_of(method.terms)
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
         self._after = (*method.select, method.credit, *method.focus)
-        everything = needs_of((*self._before, *self._after)) | self.needs
+        everything = method.needs
         self.reference = ReferencePolicy(method.reference, self.policy) if "reference_log_prob" in everything else None
         self.teacher = world.teacher(len(seeds)).to(device).requires_grad_(False) if "teacher_log_prob" in everything else None
         self._replayed = self.needs & set(REPLAYED)
@@ -125,10 +132,7 @@ class PolicyGradientLearner:
         """One rollout and the updates from it."""
         rollout, metrics = self._collect()
         if rollout.shape[1]:  # a fill may keep nothing
-            rollout = self.prepare(rollout)
-            metrics |= self._update(rollout)
-        if rollout.shape[1]:
-            self.rollout = rollout
+            metrics |= self._update(self.prepare(rollout))
         self.step += self.source.steps_per_sample
         self.version += 1
         if self.reference is not None and self.reference.follow(self.policy, self.version, float(metrics["reward"].mean()) if "reward" in metrics else 0.0):
@@ -212,8 +216,10 @@ class PolicyGradientLearner:
             if not isinstance(mask, Tensor) or mask.shape != rollout.shape or mask.dtype != torch.bool:
                 raise RunFailed(f"focus {part_name(focus)} gave {_found(mask, 'a mask')}; the rollout has {list(rollout.shape)}, of bool")
             rollout.mask = rollout.mask & mask
+        self.rollout = rollout
         rollout = self._without_idle_rows(rollout)
-        self._provide_terms(rollout)
+        if rollout.shape[1]:
+            self._provide_terms(rollout)
         return rollout
 
     def _assign_credit(self, rollout: Rollout) -> None:
@@ -338,7 +344,7 @@ class PolicyGradientLearner:
         if method.anneal:
             self.optimizer.learning_rate = method.learning_rate * (1 - self.progress)
         if not (rollout.mask.any() or any(rollout.extras[over].any() for over in self._overs)):
-            return {}  # no step to learn from: every group was filtered, or the plan only probes
+            return {"gradient_norm": torch.zeros(len(self.seeds))}  # no step to learn from: every group was filtered, or the plan only probes
         steps = self.policy.unit == "step"
         cut = _StepCutter(self._fields(rollout)) if steps else _RowCutter(self._fields(rollout))
         whole = steps and bool(rollout.mask.all())
@@ -373,7 +379,7 @@ class PolicyGradientLearner:
         """Random minibatches of one pass: units `[S, n]` each."""
         count = self.method.minibatches
         if self.method.unit == "row" or self.policy.unit == "step":
-            return list(self.streams.permutations("minibatch", units).tensor_split(count, dim=1))
+            return list(self.streams.permutations("minibatch", units).tensor_split(min(count, units), dim=1))
         groups = [Grouping(group) for group in rollout.group]
         rows = torch.arange(units, device=rollout.mask.device)
         members = [grouping.pack(rows + 1) for grouping in groups]  # [G, K], 0 where a group has fewer

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,16 @@ from operant.core.errors import BadInput, OperantError, RunFailed
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
-from operant.core.registry import configure, get_method, methods
+from operant.core.registry import Method, configure, get_method, methods
 from operant.core.run import RunDirectory, machine
 from operant.evaluate.collapse import run_collapse
 from operant.evaluate.records import load_run
 from operant.evaluate.statistics import iqm, pass_at_k, stratified_bootstrap
-from operant.loops.base_policy import ensure_base_policy
+from operant.loops.base_policy import ensure_base_policy, ensure_teacher
+from operant.loops.fixed import FixedPolicy
 from operant.loops.learner import Learner
 from operant.loops.track import check_trackers, make_trackers
-from operant.worlds import make_world
+from operant.worlds import make_world, world_options
 
 DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
 MOST_STEPS = 10**9  # of a run that is limited by time
@@ -96,7 +97,9 @@ class Run:
         if self._world is None:
             if self.config.get("task_callable"):
                 raise BadInput(f"{self.path} trained on a Python callable ({self.config['task']}): open it with operant.resume(path, task=…)")
-            self._world = make_world(self.config["task"])
+            self._world = make_world(self.config["task"], **self.config.get("options", {}))
+            if (sample := getattr(_spine(self.config), "sample", None)) is not None and hasattr(self._world, "allow"):
+                self._world.allow(sample)
         return self._world
 
     def load_policy(self, seed: int | None = None, which: str = "last") -> Any:
@@ -196,7 +199,8 @@ def train(
         episodes: evaluation episodes (or problems) a seed.
         track: extra trackers, "tensorboard" or "wandb".
         listener: hears of progress.
-        hyperparameters: fields of the method's dataclass; values or text.
+        hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
+            of `worlds.text.options.TextOptions`); values or text.
 
     Raises:
         BadInput: anything that cannot be used, before anything is written.
@@ -254,20 +258,21 @@ def plan(
             _positive(name, value)
     if len(given := [name for name, value in limits.items() if value is not None]) > 1:
         raise BadInput(f"--{given[0]} and --{given[1]}: give one budget")
-    h = configure(method, hyperparameters or {})
+    hyperparameters, options = _split(entry, task, hyperparameters or {})
+    h = configure(method, hyperparameters)
     if device not in ("auto", "cpu", "cuda"):
         raise BadInput(f"--device {device!r}: auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
-    world = make_world(task)
+    world = make_world(task, **options)
     if world.kind not in entry.worlds:
         fitting = [key for key, other in methods().items() if world.kind in other.worlds]
-        raise BadInput(f"{method} trains on tasks of kind {', '.join(entry.worlds)}; {world.task} is of kind {world.kind}: take {', '.join(fitting)}")
+        raise BadInput(f"{method} trains on tasks of kind {', '.join(entry.worlds)}; {world.task} is of kind {world.kind}: take {_fitting(method, fitting)}")
     spine = entry.build(h)
     space = getattr(world, "action_space", None)
     if space is not None and (kind := "discrete" if hasattr(space, "n") else "continuous") not in entry.actions:
         fitting = [key for key, other in methods().items() if world.kind in other.worlds and kind in other.actions]
-        raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {world.task} has {kind} ones ({space}): take {', '.join(fitting)}")
+        raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {world.task} has {kind} ones ({space}): take {_fitting(method, fitting)}")
     total = steps if steps is not None else DEFAULT_STEPS[world.kind] if not (world.kind == "text" and entry.spine == "pairs") else 1_500
     unit = given[0] if given else "steps"
     if unit in ("samples", "tokens"):
@@ -292,14 +297,39 @@ def plan(
         "episodes": episodes,
         "fingerprint": world.fingerprint(),
     }
+    if world.kind == "text":
+        sample = getattr(spine, "sample", None)
+        world.check(sample, [seed + index for index in range(seeds)], episodes)
+        if "teacher_log_prob" in getattr(spine, "needs", ()) and world.options.model is not None and world.options.teacher is None:
+            raise BadInput(f"{method} follows a teacher, which can be made only where the policy is made from scratch: give one as --teacher")
     if not isinstance(task, str):
         config["task_callable"] = True
+    elif options:
+        config["options"] = {name: value for name, value in world.options.given().items() if _plain(value)}
+        if dropped := set(world.options.given()) - set(config["options"]):
+            config["not_resumable"] = f"{min(dropped)} is a Python object: give it as module:function"
     try:
         json.dumps(config)
     except TypeError as error:
         config["hyperparameters"] = {name: value if _plain(value) else repr(value) for name, value in config["hyperparameters"].items()}
         config["not_resumable"] = f"a hyper-parameter is a Python object ({error})"
     return config, world, spine
+
+
+def _fitting(method: str, fitting: list[str]) -> str:
+    """Methods that would do, in a line: the one of the same name for this kind of task, else the first few."""
+    same = [key for key in fitting if key.startswith(f"{method}-")]
+    return ", ".join(same) if same else ", ".join(fitting) if len(fitting) <= 8 else f"{', '.join(fitting[:8])}, … (operant methods lists them all)"
+
+
+def _split(entry: Method, task: Any, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(hyper-parameters, options of the world) of what was given by name."""
+    own = {item.name for item in fields(entry.hyperparameters)}
+    optional = {item.name for kind in world_options().values() for item in fields(kind)}
+    if both := sorted(own & optional & set(given)):
+        raise BadInput(f"{both[0]} is a hyper-parameter of {entry.key} and an option of tasks: the method must call it otherwise")
+    options = {name: value for name, value in given.items() if name in optional}
+    return {name: value for name, value in given.items() if name not in options}, options
 
 
 def _plain(value: Any) -> bool:
@@ -331,11 +361,16 @@ def resume(path: str | Path, *, task: Any = None, listener: Listener | None = No
         raise BadInput(f"{path} cannot be resumed: {config['not_resumable']}")
     if config.get("task_callable") and task is None:
         raise BadInput(f"{path} trained on a Python callable ({config['task']}): give it again, operant.resume(path, task=…)")
-    world = make_world(task if task is not None else config["task"])
+    world = make_world(config["task"], **config.get("options", {})) if task is None else make_world(task)
     if world.fingerprint() != config["fingerprint"]:
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
-    spine = get_method(config["method"]).build(configure(config["method"], config["hyperparameters"]))
+    spine = _spine(config)
     return _Runner(directory, config, world, spine, listener).run(resume=True)
+
+
+def _spine(config: dict[str, Any]) -> Any:
+    """The configured loop of a run."""
+    return get_method(config["method"]).build(configure(config["method"], config["hyperparameters"]))
 
 
 def load(path: str | Path) -> Run:
@@ -378,8 +413,10 @@ class _Runner:
         keep_freed_memory()
         torch.set_num_threads(self.config["threads"])
         self._say("prepare", 0)
-        if self.world.kind == "text" and get_method(self.config["method"]).spine == "policy gradient":
+        if self.world.kind == "text" and get_method(self.config["method"]).spine != "pairs":
             ensure_base_policy(self.world, self._say_of_base_policy)
+            if "teacher_log_prob" in getattr(self.spine, "needs", ()):
+                ensure_teacher(self.world, self._say_of_base_policy)
         state = self._restore() if resume else None
         self._began = time.perf_counter()
         while self.member < len(self.members):
@@ -693,11 +730,11 @@ def _save_policy(world, policy, place: int, folder: Path) -> None:
 
 
 def _load_policy(world, config: dict, folder: Path, seed: int) -> Any:
-    spine = get_method(config["method"]).build(configure(config["method"], config["hyperparameters"]))
+    spine = _spine(config)
+    if isinstance(spine, FixedPolicy):
+        return spine.policy(world, [seed]) if spine.load is None else spine.load(world, folder)
     if not world.stacked:
         return world.load_policy(folder)
-    if type(spine).__name__ == "FixedPolicy":
-        return spine.policy(world)
     policy = world.policy(spine.policy, Streams([seed]))
     try:
         policy.load_state_dict(load_file(folder / "policy.safetensors"))

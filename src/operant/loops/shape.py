@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from operant import ops
+from operant.core.errors import BadInput
 from operant.core.records import Rollout, Status
 
 
@@ -27,6 +28,32 @@ class KLInReward:
         estimate = {"k1": ops.kl_k1, "k2": ops.kl_k2, "k3": ops.kl_k3}[self.estimator]
         penalty = estimate(rollout.log_prob, rollout.extras["reference_log_prob"])
         return rollout.reward - self.coefficient * penalty.masked_fill(~rollout.mask, 0.0)
+
+
+@dataclass(frozen=True)
+class OverlongPenalty:
+    """Soft punishment of long answers (DAPO, arXiv:2503.14476, eq. 13), added to the reward: 0 up to `limit − buffer` tokens, then linear, to −1 at `limit`.
+
+    The rewards as they were before stand in the extra "unpunished".
+
+    Args:
+        limit: the longest answer, tokens.
+        buffer: last tokens before it in which the penalty grows, 1 to `limit`.
+    """
+
+    limit: int
+    buffer: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.buffer <= self.limit:
+            raise BadInput(
+                f"overlong penalty: buffer={self.buffer} must be from 1 to the limit of {self.limit} tokens; nearest: {min(max(self.buffer, 1), self.limit)}"
+            )
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        length = rollout.extras.get("present", rollout.mask).sum(-1)
+        rollout.extras["unpunished"] = rollout.reward
+        return rollout.reward + on_last_step(rollout, ((self.limit - self.buffer - length) / self.buffer).clamp(-1, 0))
 
 
 def on_last_step(rollout: Rollout, score: Tensor) -> Tensor:

@@ -60,6 +60,33 @@ class ClippedRatio:
 
 
 @dataclass(frozen=True)
+class ClippedSequenceRatio:
+    """The clipped surrogate with one ratio an answer, normalised by length (GSPO, arXiv:2507.18071, eq. 5), for reduce="sequence-mean"."""
+
+    clip_low: float = 3e-4
+    clip_high: float = 4e-4
+    name: ClassVar[str] = "policy"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, batch: Batch) -> Tensor:
+        log_ratio = ops.sequence_log_ratio(batch["log_prob"], batch["old_log_prob"], batch["mask"])
+        return ops.clipped_ratio_loss(log_ratio, log_ratio.new_zeros(()), batch["advantage"], clip_low=self.clip_low, clip_high=self.clip_high)
+
+
+@dataclass(frozen=True)
+class ClippedImportance:
+    """`−sg[clip(ratio)] · A · log π`: the clip bounds an importance weight and takes no token's gradient away (CISPO, arXiv:2506.13585, eq. 4)."""
+
+    low: float = 1.0
+    high: float = 4.0
+    name: ClassVar[str] = "policy"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return ops.clipped_importance_loss(batch["log_prob"], batch["old_log_prob"], batch["advantage"], clip_low=self.low, clip_high=self.high)
+
+
+@dataclass(frozen=True)
 class SquaredValueError:
     """`coefficient · (V(s) − return)²`."""
 

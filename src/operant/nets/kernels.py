@@ -1,9 +1,8 @@
 """Matrix products of linear layers, by the faster of two libraries on a processor.
 
 PyTorch multiplies float32 matrices with MKL. On AMD processors oneDNN, which PyTorch itself calls for compiled models, is 1.5 to 2.4 times as fast on
-matrices from about
-256 × 23 × 256 on, and slower on small ones. Both compute in full float32; rounding differs in the last bits. Which one is used depends on shapes alone, so a
-run repeats bit for bit.
+matrices from about 256 × 23 × 256 on, and slower on small ones. Both compute in full float32; rounding differs in the last bits. Which one is used depends on
+shapes alone, so a run repeats bit for bit.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MANY = 1000  # rows from which the way around of a weight's gradient matters
 WORTH = 1_400_000  # multiplications from which oneDNN's call overhead pays
 
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
@@ -34,6 +34,13 @@ def _suits(x: Tensor, weight: Tensor) -> bool:
     return _ONEDNN is not None and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
 
 
+def _for_weight(gradient: Tensor, x: Tensor) -> Tensor:
+    # The same sum over rows either way around; over many of them the flat result is the faster one by up to a quarter.
+    if len(x) >= MANY and gradient.shape[1] > x.shape[1]:
+        return _onednn(x.t(), gradient.t()).t()
+    return _onednn(gradient.t(), x.t())
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -46,7 +53,7 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         rows = gradient.reshape(-1, gradient.shape[-1])
         for_x = _onednn(gradient, weight.t()) if ctx.needs_input_grad[0] else None
-        for_weight = _onednn(rows.t(), x.reshape(-1, x.shape[-1]).t()) if ctx.needs_input_grad[1] else None
+        for_weight = _for_weight(rows, x.reshape(-1, x.shape[-1])) if ctx.needs_input_grad[1] else None
         return for_x, for_weight, rows.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None
 
 

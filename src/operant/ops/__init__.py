@@ -32,7 +32,15 @@ from operant.ops.log_ratio_regression import (
     token_outcome_weights,
     uniform_policy_target,
 )
-from operant.ops.policy import advantage_weight, clipped_ratio_loss, policy_ratio, ratio_clip_fraction
+from operant.ops.policy import (
+    advantage_weight,
+    clipped_importance_loss,
+    clipped_ratio_loss,
+    dual_clipped_ratio_loss,
+    policy_ratio,
+    ratio_clip_fraction,
+    sequence_log_ratio,
+)
 from operant.ops.reduce import row_mean, row_sum, step_weights
 from operant.ops.reward import (
     answer_likelihood_reward,
@@ -42,6 +50,8 @@ from operant.ops.reward import (
     forward_corrected_weight,
 )
 from operant.ops.segment import extended_gae, segment_advantage, segment_starts, tree_values
+from operant.ops.token_advantage import entropy_scaled_clip, redistributed_advantage, token_weighted_advantage
+from operant.ops.token_entropy import log_entropy_range, max_variance_subset, min_p_log_prob, normalized_log_entropy, nucleus_entropy, top_share
 from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
 
 __all__ = [
@@ -58,9 +68,12 @@ __all__ = [
     "categorical_kl",
     "categorical_log_prob",
     "class_balanced_weight",
+    "clipped_importance_loss",
     "clipped_ratio_loss",
     "clipped_value_loss",
+    "dual_clipped_ratio_loss",
     "entropy_from_logits",
+    "entropy_scaled_clip",
     "expectile_loss",
     "exploration_weight",
     "extended_gae",
@@ -78,18 +91,25 @@ __all__ = [
     "kl_k3",
     "leave_one_out",
     "leave_one_out_cross_entropy",
+    "log_entropy_range",
     "log_ratio_regression_loss",
+    "max_variance_subset",
     "mean_log_prob",
     "median_split_advantage",
+    "min_p_log_prob",
     "mixed_importance_ratio",
     "normalize",
+    "normalized_log_entropy",
+    "nucleus_entropy",
     "policy_ratio",
     "ratio_clip_fraction",
+    "redistributed_advantage",
     "row_mean",
     "row_sum",
     "running_mean",
     "segment_advantage",
     "segment_starts",
+    "sequence_log_ratio",
     "sign_weighted_score",
     "soft_value",
     "standardized_log_ratio_loss",
@@ -100,6 +120,8 @@ __all__ = [
     "temperature_loss",
     "token_log_prob_and_entropy",
     "token_outcome_weights",
+    "token_weighted_advantage",
+    "top_share",
     "tree_values",
     "uniform_policy_target",
     "virtual_max_advantage",

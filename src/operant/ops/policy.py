@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from operant.ops.reduce import row_mean
+
 
 def policy_ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
     """Likelihood ratio pi(a|s) / pi_old(a|s) of each step (arXiv:1707.06347, section 3.1).
@@ -18,7 +20,7 @@ def policy_ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
     return (log_prob - old_log_prob).exp()
 
 
-def clipped_ratio_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
+def clipped_ratio_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, *, clip_low: float | Tensor, clip_high: float | Tensor) -> Tensor:
     """Clipped surrogate (PPO, arXiv:1707.06347, eq. 7), to be minimised: -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A).
 
     The bounds may differ (clip-higher, arXiv:2503.14476, eq. 8); PPO's epsilon is both.
@@ -27,13 +29,51 @@ def clipped_ratio_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor
         log_prob, old_log_prob: `[...]` as in `policy_ratio`.
         advantage: `[...]`, without gradient.
         clip_low: how far the ratio may fall below 1 before a negative advantage stops pushing, 0 to 1.
-        clip_high: how far it may rise above 1 before a positive advantage stops pushing, >= 0.
+        clip_high: how far it may rise above 1 before a positive advantage stops pushing, >= 0. Each bound is a number or `[...]`, one a step.
 
     Returns:
         `[...]`, a loss a step.
     """
     ratio = policy_ratio(log_prob, old_log_prob)
     return -torch.minimum(ratio * advantage, ratio.clamp(1 - clip_low, 1 + clip_high) * advantage)
+
+
+def dual_clipped_ratio_loss(
+    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, *, clip_low: float | Tensor, clip_high: float | Tensor, max_ratio: float
+) -> Tensor:
+    """The clipped surrogate whose loss for a negative advantage stops growing at -max_ratio A (dual-clip PPO, arXiv:1912.09729).
+
+    Args:
+        log_prob, old_log_prob, advantage, clip_low, clip_high: as `clipped_ratio_loss`.
+        max_ratio: > 1.
+    """
+    loss = clipped_ratio_loss(log_prob, old_log_prob, advantage, clip_low=clip_low, clip_high=clip_high)
+    return torch.where(advantage < 0, torch.minimum(loss, -max_ratio * advantage), loss)
+
+
+def sequence_log_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Tensor:
+    """Log-ratio of a whole answer divided by its length, log(pi(y|x) / pi_old(y|x)) / |y|, at each of its steps (GSPO, arXiv:2507.18071, eq. 7 and 14).
+
+    Every step of a row has the same value; its gradient is that of the step's own log-probability (the paper's GSPO-token). The mean over a row's steps then
+    has the gradient of the row's log-ratio.
+
+    Args:
+        log_prob, old_log_prob: `[..., T]` as in `policy_ratio`.
+        mask: `[..., T]` bool, the answer's tokens.
+    """
+    return row_mean((log_prob - old_log_prob).detach(), mask) + (log_prob - log_prob.detach())
+
+
+def clipped_importance_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
+    """Policy gradient with a clipped importance weight, -sg[clip(r, 1 - clip_low, 1 + clip_high)] A log pi (CISPO, arXiv:2506.13585, eq. 4).
+
+    The clip bounds the weight and not the update: no token loses its gradient.
+
+    Args:
+        as `clipped_ratio_loss`. clip_low = 1 sets no lower bound.
+    """
+    weight = policy_ratio(log_prob.detach(), old_log_prob).clamp(1 - clip_low, 1 + clip_high)
+    return -weight * advantage * log_prob
 
 
 def ratio_clip_fraction(log_prob: Tensor, old_log_prob: Tensor, *, clip_low: float, clip_high: float) -> Tensor:

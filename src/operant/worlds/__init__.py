@@ -39,32 +39,55 @@ SCHEMES = {
     "data": Scheme("operant.worlds.data.world", "FileWorld", "data:PATH.npz"),
     "minari": Scheme("operant.worlds.data.world", "MinariWorld", "minari:D4RL/pointmaze/umaze-v2"),
     "text": Scheme("operant.worlds.text.world", "TextWorld", "text:arithmetic"),
+    "file": Scheme("operant.worlds.text.schemes", "FileTextWorld", "file:PATH.jsonl"),
+    "reasoning-gym": Scheme("operant.worlds.text.schemes", "ReasoningGymWorld", "reasoning-gym:chain_sum"),
     "sequences": Scheme("operant.worlds.sequences.world", "SequenceWorld", "sequences:target"),
 }
 
 
-def make_world(task: Any) -> Any:
+def make_world(task: Any, **options: Any) -> Any:
     """The world of a task: `scheme:name`, a bare known name, a callable that makes a Gymnasium environment, or a world that is ready.
 
+    Args:
+        options: of the kind of task (fields of its world's `option_type`), values or text; a text task's model, for example.
+
     Raises:
-        BadInput: unknown scheme or name (with the nearest), or data that cannot be read.
+        BadInput: unknown scheme, name or option (with the nearest), or data that cannot be read.
     """
-    if hasattr(task, "kind") and hasattr(task, "evaluate"):
+    ready = hasattr(task, "kind") and hasattr(task, "evaluate")
+    if options and (ready or callable(task)):
+        raise BadInput(f"{next(iter(options))} is an option of tasks that are named; {getattr(task, 'task', task)} is a Python object and is made with its own")
+    if ready:
         return task
     if callable(task):
         return SCHEMES["gym"].load()(task)
+    scheme, name = _find(task)
+    world = scheme.load()
+    if options and not hasattr(world, "option_type"):
+        raise BadInput(f"{task} has no option {next(iter(options))!r}: tasks of its kind have none")
+    return world.from_name(name, **options)
+
+
+def _find(task: str) -> tuple[Scheme, str]:
+    """The scheme and the name of a task that is named."""
     scheme, colon, name = task.partition(":")
-    if colon:
-        if scheme not in SCHEMES:
-            raise unknown("kind of task", scheme, SCHEMES)
-        if not name:
-            raise BadInput(f"task {task!r} has no name; for example {SCHEMES[scheme].example}")
-        return SCHEMES[scheme].load().from_name(name)
-    known = task_names()
-    matches = [full for full in known if full.partition(":")[2] == task]
-    if len(matches) == 1:
-        return make_world(matches[0])
-    raise unknown("task", task, {*known, *(full.partition(":")[2] for full in known)})
+    if not colon:
+        known = task_names()
+        matches = [full for full in known if full.partition(":")[2] == task]
+        if len(matches) != 1:
+            raise unknown("task", task, {*known, *(full.partition(":")[2] for full in known)})
+        scheme, _, name = matches[0].partition(":")
+    if scheme not in SCHEMES:
+        raise unknown("kind of task", scheme, SCHEMES)
+    if not name:
+        raise BadInput(f"task {task!r} has no name; for example {SCHEMES[scheme].example}")
+    return SCHEMES[scheme], name
+
+
+def world_options() -> dict[str, type]:
+    """The options of every kind of world that has some: a frozen dataclass each, by the kind."""
+    worlds = [scheme.load() for scheme in SCHEMES.values()]
+    return {world.kind: world.option_type for world in worlds if hasattr(world, "option_type")}
 
 
 def task_names() -> dict[str, str]:

@@ -337,10 +337,9 @@ def _assemble(parts: list[tuple[list[Request], Generation]], problems: Problems,
             requests.append(asked[place])
             starts.append(len(asked[place].prefix) - lengths[place])
     count = len(requests)
-    longest = [int(found.mask.sum(1).max()) if found.mask.numel() else 0 for _, found in parts]
     offsets = torch.tensor(starts, device=device)
     rows = torch.arange(count, device=device).split([len(found.request) for _, found in parts])
-    steps = max(int(offsets[row].max()) + length for row, length in zip(rows, longest, strict=True))
+    steps = max(int((offsets[row] + found.mask.sum(1)).max()) for row, (_, found) in zip(rows, parts, strict=True))
     behaviour = any(found.behaviour_log_prob is not None for _, found in parts)
 
     def blank(value: float, dtype: torch.dtype) -> Tensor:

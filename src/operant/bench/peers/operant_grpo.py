@@ -70,7 +70,7 @@ def main() -> None:
     sizes = {"prompts": tiny_llama.PROMPTS, "group_size": tiny_llama.GROUP, "max_new_tokens": given.tokens, "micro_batch": tiny_llama.MICRO_BATCH}
     method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": tiny_llama.LEARNING_RATE}))
     learner = method.learner(World(), [0], tiny_llama.WARM_UP_STEPS + given.steps, torch.device("cpu"))
-    memory, stopwatch = tiny_llama.Memory(), Stopwatch()
+    stopwatch = Stopwatch()
     for _ in range(tiny_llama.WARM_UP_STEPS):
         learner.iterate()
     for owner, name in ((learner.source, "sample"), (learner.source, "score"), (learner.policy, "replay")):
@@ -81,7 +81,7 @@ def main() -> None:
     learner.close()
     parts = stopwatch.seconds | {"update": seconds - sum(stopwatch.seconds.values())}  # backward passes and the optimiser: all the rest
     score = sum(rewards[-10:]) / len(rewards[-10:])
-    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": memory.added_mib(), "parts": parts}))
+    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": tiny_llama.peak_memory_mib(), "parts": parts}))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What both sides of the language benches share: a Llama of 0.8M parameters made from a config, its tokenizer, the prompts, the reward, a look at memory."""
+"""What both sides of the language benches share: a Llama of 0.8M parameters made from a config, its tokenizer, the prompts, the reward and the memory meter."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+import resource
+import sys
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -38,17 +38,7 @@ def reward(completion: str) -> float:
     return sum(c in "02468" for c in completion) / max(len(completion), 1)
 
 
-class Memory:
-    """What training adds to the process's memory: made before the first step, asked after the last."""
-
-    def __init__(self):
-        self._before = self._read("VmRSS")
-
-    def added_mib(self) -> float | None:
-        """The highest level since the process began above the level at the start of training; None where the system does not tell."""
-        return None if self._before is None else round((self._read("VmHWM") - self._before) / 1024, 1)
-
-    @staticmethod
-    def _read(name: str) -> int | None:
-        status = Path("/proc/self/status")
-        return int(re.search(rf"{name}:\s+(\d+) kB", status.read_text())[1]) if status.exists() else None
+def peak_memory_mib() -> float:
+    """The most that this process had in memory since it began, imports and all."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2 ** (20 if sys.platform == "darwin" else 10), 1)

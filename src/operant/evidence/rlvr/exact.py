@@ -8,7 +8,7 @@ from torch import Tensor
 from operant.core.records import Rollout
 from operant.core.registry import configure, get_method
 from operant.loops.policy_gradient import PolicyGradient
-from operant.nets.tabular import TabularPolicy
+from operant.nets.tabular import TabularPolicy, prefix_count, prefix_index
 from operant.worlds.sequences import exact
 from operant.worlds.sequences.problems import SequenceProblem
 
@@ -42,6 +42,20 @@ def loss_gradient(method: PolicyGradient, policy: TabularPolicy, problem: Sequen
         policy, problem, estimator, group_size=GROUP, reference=reference, reduce=method.reduce, length=method.reduce_length
     )
     return found.mean["logits"]
+
+
+def true_values(policy: TabularPolicy, problem: SequenceProblem) -> Tensor:
+    """Mean reward behind every prefix, `[S, P, prefixes]`, in the order of a tabular critic."""
+    with torch.no_grad():
+        probability = exact.sequence_log_probs(policy, problem).exp()
+    prefix, mask = prefix_index(problem, problem.sequences)
+    index = prefix[mask]
+
+    def through(weight: Tensor) -> Tensor:
+        total = weight.new_zeros(*weight.shape[:2], prefix_count(problem))
+        return total.index_add(-1, index, weight.unsqueeze(-1).expand(*weight.shape, mask.shape[-1])[..., mask])
+
+    return through(probability * problem.rewards) / through(probability)
 
 
 def relative_error(found: Tensor, truth: Tensor) -> float:

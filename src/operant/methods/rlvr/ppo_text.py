@@ -1,7 +1,7 @@
 """PPO on tokens: a learned value of every beginning of an answer says which of its tokens were better than expected.
 
-Paper: Schulman et al. 2017, arXiv:1707.06347: clipped surrogate, eq. 7; advantage: GAE (arXiv:1506.02438, eq. 16) with gamma 1. The KL to the base policy, where
-asked for, is taken from the reward token by token (k1), as in RLHF (arXiv:2203.02155).
+Paper: Schulman et al. 2017, arXiv:1707.06347: clipped surrogate, eq. 7; advantage: GAE (arXiv:1506.02438, eq. 16) with gamma 1. The KL to the base policy,
+where asked for, is taken from the reward token by token (k1), as in RLHF (arXiv:2203.02155).
 Settled on: the reward stands on the answer's last token, and an answer that reaches the limit is over there (no bootstrap: the verifier has seen all of it).
 The critic starts at 0 and is a copy of the model with one output, or one more output of the policy itself; both learn at one rate in one Adam. Its targets are
 the returns of the same GAE; the value loss is not clipped. Advantages are normalised over the batch.

@@ -10,12 +10,13 @@ from operant.core.errors import BadInput, unknown
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.nets.language import TokenCritic
-from operant.nets.tabular import TabularPolicy
+from operant.nets.tabular import TabularPolicy, prefix_count, prefix_index
 from operant.worlds.plans import Groups
 from operant.worlds.sequences.problems import PROBLEMS, SequenceProblem, make_problem
 from operant.worlds.sequences.source import SequenceGroups, SequenceSource, evaluate
 
 TRANSFORMER = "-transformer"
+SHARPNESS, LEAST = 4.0, 0.01  # of teachers: exponent, and the least value that a choice counts as, of 0 to 1
 
 
 class SequenceWorld:
@@ -58,6 +59,29 @@ class SequenceWorld:
         from operant.worlds.sequences.model import SequenceModelPolicy, sequence_model
 
         return SequenceModelPolicy(sequence_model(self.problem, streams.seeds[0]), self.problem, critic)
+
+    def teacher(self, seeds: int = 1) -> TabularPolicy:
+        """A good policy to follow, the same for every seed: `π(a | prefix) ∝ max(Q(prefix, a), LEAST)^SHARPNESS`.
+
+        Q is the mean reward of the sequences that go on with a, under uniform choices; each prompt's rewards are first mapped to [0, 1].
+        """
+        problem = self.problem
+        low, high = problem.rewards.amin(1, keepdim=True), problem.rewards.amax(1, keepdim=True)
+        reward = (problem.rewards - low) / (high - low).clamp(min=1e-12)
+        prefix, mask = prefix_index(problem, problem.sequences)
+        # A sequence that ends early stands for all of its equally likely continuations.
+        weight = float(problem.vocabulary) ** (problem.length - mask.sum(-1)).double()
+        total = torch.zeros(problem.prompts, prefix_count(problem) * problem.vocabulary, dtype=torch.float64)
+        count = torch.zeros_like(total)
+        for step in range(problem.length):
+            here = mask[:, step]
+            choice = (prefix[:, step] * problem.vocabulary + problem.sequences[:, step])[here]
+            total.index_add_(1, choice, (reward * weight)[:, here])
+            count.index_add_(1, choice, weight[here].expand(problem.prompts, -1))
+        policy = TabularPolicy(problem, seeds=seeds)
+        with torch.no_grad():
+            policy.logits.copy_(SHARPNESS * (total / count).clamp(min=LEAST).log().view(policy.logits.shape[1:]))
+        return policy
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> SequenceSource:
         """A source for a plan. Of plain `Groups`, the prompts and rows a prompt are taken, for all seeds at once."""

@@ -21,7 +21,7 @@ from operant.nets import packed
 from operant.nets.kernels import FastLinear, linear, round_rows
 from operant.worlds.plans import Generation, Request
 
-LOOK_EVERY = 4  # tokens between two looks at which rows have finished (the only reads by the host)
+LOOK_EVERY = 4  # tokens between two looks at which rows have finished (the only reads by the host, but for the check of an adaptive temperature)
 DROP_AT = 0.75  # rows are compacted when at most this share of them is still going
 
 

@@ -1,22 +1,36 @@
-"""Tokenizers and small language models made from a config and a seed, and loading and saving in the Hugging Face format (safetensors only)."""
+"""Language models and tokenizers: made from a config and a seed, or loaded and saved in the Hugging Face format (safetensors only).
+
+Two changes to a model's forward pass are made here, for generation and replay alike: computation in bfloat16, and layers whose insides are computed again for
+the gradient. Both replace `forward` of the object and leave its class, its weights' names and its config alone, so that it is saved as what it was.
+"""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from types import MethodType
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging
 
 from operant.core.errors import BadInput, unknown
@@ -92,26 +106,129 @@ def make_model(
         return model_class(config).eval()
 
 
-def load_model(path_or_hub_id: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Any Hugging Face causal language model with its tokenizer, from a folder or the hub. Only safetensors are read, and no code of the repository runs.
+_UNREADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
 
-    A tokenizer without a padding token pads with its end token.
+
+def _unreadable(what: str, path_or_hub_id: str | Path, error: Exception) -> BadInput:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return BadInput(f"{what} {str(path_or_hub_id)!r} cannot be loaded: {reason}")
+
+
+def load_model(path_or_hub_id: str | Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Any Hugging Face causal language model, from a folder or the hub, in evaluation mode. Only safetensors are read, and no code of the repository runs.
+
+    Args:
+        dtype: of the weights in memory, whatever they are stored in.
 
     Raises:
-        BadInput: there is no such model, or it cannot be loaded this way.
+        BadInput: there is no such model, it cannot be loaded this way, or weights of it are missing.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(path_or_hub_id, use_safetensors=True, trust_remote_code=False)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            path_or_hub_id, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except _UNREADABLE as error:
+        raise _unreadable("language model", path_or_hub_id, error) from error
+    if missing := sorted(found["missing_keys"]):
+        raise BadInput(
+            f"language model {str(path_or_hub_id)!r} lacks {len(missing)} of the weights of a {type(model).__name__}, {missing[0]} first: they would be random"
+        )
+    return model.eval()
+
+
+def load_tokenizer(path_or_hub_id: str | Path) -> PreTrainedTokenizerBase:
+    """A model's tokenizer. One without a padding token pads with its end token.
+
+    Raises:
+        BadInput: it cannot be loaded, or it has no end token.
+    """
+    try:
         tokenizer = AutoTokenizer.from_pretrained(path_or_hub_id, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"language model {str(path_or_hub_id)!r} cannot be loaded: {reason}") from error
-    if tokenizer.pad_token is None:
+    except _UNREADABLE as error:
+        raise _unreadable("tokenizer", path_or_hub_id, error) from error
+    if tokenizer.eos_token_id is None:
+        raise BadInput(f"tokenizer {str(path_or_hub_id)!r} has no end token, so no answer would end: name one as eos_token in its tokenizer_config.json")
+    if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model.eval(), tokenizer
+    return tokenizer
+
+
+def load_config(path_or_hub_id: str | Path) -> PreTrainedConfig:
+    """The config of a model's text part, without its weights."""
+    try:
+        return AutoConfig.from_pretrained(path_or_hub_id, trust_remote_code=False).get_text_config()
+    except _UNREADABLE as error:
+        raise _unreadable("language model", path_or_hub_id, error) from error
+
+
+def unwritable(tokenizer: PreTrainedTokenizerBase, characters: str) -> list[str]:
+    """Those of `characters` that a tokenizer cannot write. Spaces aside, which many tokenizers drop where they stand alone."""
+    return [character for character in characters if not character.isspace() and not _writes(tokenizer, character)]
+
+
+def _writes(tokenizer: PreTrainedTokenizerBase, character: str) -> bool:
+    try:
+        tokens = tokenizer.encode(character, add_special_tokens=False)
+    except Exception:  # a vocabulary without an unknown token raises what its library likes
+        return False
+    return bool(tokens) and tokenizer.unk_token_id not in tokens
 
 
 def save_policy(path: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write model and tokenizer to the folder `path` in the Hugging Face format; `from_pretrained(path)` and `load_model(path)` read them back."""
+    """Write model and tokenizer to the folder `path` in the Hugging Face format; `from_pretrained(path)` reads them back."""
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
+
+
+def save_weights(path: str | Path, model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
+    """Write `weights` to the folder `path` as a model like `model` that has them, in their own dtype."""
+    with torch.device("meta"):
+        shell = type(model)(copy.deepcopy(model.config))
+    missing = shell.load_state_dict(weights, strict=False, assign=True).missing_keys
+    shell.tie_weights()
+    if lost := [name for name in missing if shell.get_parameter(name).is_meta]:
+        raise ValueError(f"weights to save lack {', '.join(lost)}")
+    shell.generation_config = copy.deepcopy(model.generation_config)
+    shell.save_pretrained(path)
+
+
+class BFloat16Linear(nn.Linear):
+    """`nn.Linear` that computes in bfloat16, whatever its weights are kept in. Gradients have the weights' dtype."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(torch.bfloat16)
+        return F.linear(input.to(torch.bfloat16), self.weight.to(torch.bfloat16), bias)
+
+
+def compute_in_bfloat16(model: PreTrainedModel) -> None:
+    """Make a model compute in bfloat16, in place: its trunk under autocast, and every linear layer by itself (the output layer is called without the trunk)."""
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = BFloat16Linear
+    model.base_model.forward = MethodType(_forward_in_bfloat16, model.base_model)
+
+
+def _forward_in_bfloat16(trunk: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    with torch.autocast(trunk.device.type, torch.bfloat16):
+        return type(trunk).forward(trunk, *args, **kwargs)
+
+
+def recompute_layers(model: PreTrainedModel) -> None:
+    """Make the layers of a model keep their inputs alone for the gradient, in place.
+
+    Models do this by themselves in training mode only, and policies stay in evaluation mode.
+
+    Raises:
+        BadInput: the model's layers do not take it.
+    """
+    layers = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise BadInput(f"gradient checkpointing: {type(model).__name__} has no layers that can be computed again; train it without")
+    for layer in layers:
+        layer.forward = MethodType(_forward_again, layer)
+
+
+def _forward_again(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return type(layer).forward(layer, *args, **kwargs)
+    return checkpoint(type(layer).forward, layer, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)

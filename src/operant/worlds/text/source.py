@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -70,7 +71,7 @@ class TextSource:
 
     def _problem(self, index: int) -> Problem:
         """The training problem of number `index`."""
-        return self.task.problem(np.random.default_rng(derive_seed(self._seed, "text/problem", index)))
+        return training_problem(self.task, self._seed, index)
 
     def _prompt(self, index: int) -> Prompt:
         """The same as plans see it."""
@@ -229,7 +230,8 @@ class TextSource:
     def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
         """Means of a scored rollout, `[1]` each, on the CPU.
 
-        Of rows that are scored and sampled here: "reward"; "groups_alike", the share of groups whose rewards are all the same; "ended", the share that ended by
+        Of rows that are scored and sampled here: "reward"; "groups_alike", the share of groups of two and more whose rewards are all the same; "ended", the
+            share that ended by
         themselves; "length", in tokens, and "length/right" and "length/wrong" (reward above 0.5 or not). "entropy": of the next token, nats.
         """
         present = rollout.extras.get("present", rollout.mask)
@@ -239,18 +241,19 @@ class TextSource:
             among = among & ~rollout.extras[name] if name in rollout.extras else among
         reward, length = rollout.reward.sum(-1), present.sum(-1).float()
         groups = [reward[0, (rollout.group[0] == group) & among[0]] for group in rollout.group[0].unique()]
-        alike = torch.tensor([[float(len(group) == 0 or bool((group == group[0]).all())) for group in groups]])
+        alike = [float((group == group[0]).all()) for group in groups if len(group) > 1]
 
         def mean(x: Tensor, where: Tensor) -> Tensor:
             return ((x * where).sum(-1) / where.sum(-1).clamp(min=1)).cpu()
 
         found = {
             "reward": mean(reward, among),
-            "groups_alike": alike.mean(-1),
             "length": mean(length, among),
             "ended": mean(rollout.terminated.any(-1).float(), among),
             "entropy": mean(rollout.extras["entropy"].flatten(1), drawn.flatten(1)),
         }
+        if alike:
+            found["groups_alike"] = torch.tensor([sum(alike) / len(alike)])
         for name, where in (("length/right", among & (reward > 0.5)), ("length/wrong", among & (reward <= 0.5))):
             found |= {name: mean(length, where)} if bool(where.any()) else {}
         return found
@@ -300,6 +303,11 @@ class TextSource:
             judge.close()
 
 
+def training_problem(task: TextTask, seed: int, index: int) -> Problem:
+    """The training problem of number `index` in a run of `seed`."""
+    return task.problem(np.random.default_rng(derive_seed(seed, "text/problem", index)))
+
+
 def completion_texts(tokenizer: PreTrainedTokenizerBase, tokens: Tensor, mask: Tensor) -> list[str]:
     """The text of each row of `tokens [R, T]` where `mask [R, T]`, without special tokens."""
     lengths = mask.sum(1).tolist()
@@ -325,11 +333,13 @@ class Answers:
     Attributes:
         correct: how many were right, `[P]` int64.
         distinct: how many different answers they gave, `[P]` int64; completions without an answer give none.
+        majority: whether the answer that was given most often (of equal ones the first) is right, `[P]` bool; False where no completion has an answer.
         entropy: of the next token, mean over the tokens drawn for a problem, nats, `[P]` float64.
     """
 
     correct: np.ndarray
     distinct: np.ndarray
+    majority: np.ndarray
     entropy: np.ndarray
 
 
@@ -360,7 +370,7 @@ def evaluate_policy(
     generator = torch.Generator().manual_seed(derive_seed(seed, "text/evaluation"))
     judge = scorer(verifier)
     at_once = max(1, EVALUATION_ROWS // samples)
-    correct, distinct, entropy = [], [], []
+    correct, distinct, majority, entropy = [], [], [], []
     try:
         for start in range(0, len(problems), at_once):
             part = problems[start : start + at_once]
@@ -378,9 +388,18 @@ def evaluate_policy(
             correct.append(right.reshape(len(part), samples).sum(1))
             given = [answer(text) for text in texts]
             distinct.append([len(set(given[place : place + samples]) - {""}) for place in range(0, len(given), samples)])
+            majority.append([_majority(given[place : place + samples], right[place : place + samples]) for place in range(0, len(given), samples)])
             spread, tokens = (x.double().reshape(len(part), -1).sum(1) for x in (generation.entropy, generation.mask))
             entropy.append((spread / tokens).cpu().numpy())
     finally:
         if judge is not verifier:
             judge.close()
-    return Answers(np.concatenate(correct).astype(np.int64), np.concatenate(distinct).astype(np.int64), np.concatenate(entropy))
+    return Answers(
+        np.concatenate(correct).astype(np.int64), np.concatenate(distinct).astype(np.int64), np.concatenate(majority).astype(bool), np.concatenate(entropy)
+    )
+
+
+def _majority(given: list[str], right: np.ndarray) -> bool:
+    """Whether the answer given most often is right."""
+    votes = Counter(answer for answer in given if answer)
+    return bool(votes) and bool(right[given.index(votes.most_common(1)[0][0])])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +14,18 @@ from torch import Tensor
 from operant.core.errors import BadInput, unknown
 from operant.core.random import Streams, derive_seed
 from operant.core.records import Evaluation
-from operant.nets.language import TokenPolicy
-from operant.worlds.text.tasks import TEXT_TASKS
+from operant.core.registry import read_settings
+from operant.nets.language import TokenCritic, TokenPolicy
+from operant.worlds.text.options import TextOptions
+from operant.worlds.text.tasks import TEXT_TASKS, TextTask
 
 if TYPE_CHECKING:
     from operant.worlds.text.source import Answers
 
 SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k
+EPISODES = 128  # problems of an evaluation
+LOOKED_AT = 256  # training problems whose lengths are looked at before a run
+BFLOAT16_RATIO_TOLERANCE = 0.5  # largest |log ratio| before the first update, as `RATIO_TOLERANCE` of the policy-gradient loop in float32
 
 
 class TextWorld:
@@ -26,36 +33,58 @@ class TextWorld:
 
     Args:
         name: a key of `TEXT_TASKS`.
-        verifier: what rewards completions in training instead of the task's own (evaluation keeps that): a
-            callable `(problem, completion) → float`, or "module:function". Unless it says that it is
-            `trusted`, it runs in child processes with limits, and must be importable there.
+        options: fields of `TextOptions`, values or text. `verifier` is what rewards completions in training instead of the task's own (evaluation keeps that):
+            a callable `(problem, completion) → float`, or "module:function". Unless it says that it is `trusted`, it runs in child processes with limits, and
+            must be importable there.
 
     Attributes:
-        base: folder of the policy that training starts from, in the Hugging Face format; None for fresh weights.
+        base: folder of the policy that training starts from where no model was given, in the Hugging Face format; None for fresh weights.
+        taught: the same of the teacher; None where none was made.
+        longest: tokens of the longest answer in an evaluation, with the end token.
     """
 
     kind = "text"
+    scheme = "text"
     stacked = False
     score = "pass@1"
     step_unit = "iterations"
+    option_type = TextOptions
 
-    def __init__(self, name: str, verifier: Any = None):
+    def __init__(self, name: str, **options: Any):
+        self.task = f"{self.scheme}:{name}"
+        self.options: TextOptions = read_settings(TextOptions, options, self.task, "option")
+        self.problems = self.find_task(name)
+        self.verifier = self.options.verifier
+        try:
+            from operant.worlds.text.models import load_tokenizer, make_tokenizer
+        except ImportError as error:
+            raise BadInput(f"{self.task} needs transformers: pip install 'operant[language]'") from error
+        model = self.options.model
+        self.tokenizer = make_tokenizer(self.problems.alphabet) if model is None else load_tokenizer(model)
+        template = self.tokenizer.chat_template is not None
+        self.chat = model is not None and template if self.options.chat is None else self.options.chat
+        if self.chat and not template:
+            raise BadInput(f"{self.task}: chat=true, and the tokenizer{'' if model is None else f' of {model}'} has no chat template; leave chat out")
+        self.longest = self.problems.longest_completion + 1
+        self.base: Path | None = None
+        self.taught: Path | None = None
+        self._clean = False
+
+    @staticmethod
+    def find_task(name: str) -> TextTask:
+        """The task that the name behind the colon stands for."""
         if name not in TEXT_TASKS:
             raise unknown("text task", name, TEXT_TASKS)
-        self.task = f"text:{name}"
-        self.problems = TEXT_TASKS[name]()
-        self.verifier = verifier
-        try:
-            from operant.worlds.text.models import make_tokenizer
-        except ImportError as error:
-            raise BadInput(f"text:{name} needs transformers: pip install 'operant[language]'") from error
-        self.tokenizer = make_tokenizer(self.problems.alphabet)
-        self.longest = self.problems.longest_completion + 1  # with the end token
-        self.base: Path | None = None
+        return TEXT_TASKS[name]()
+
+    @property
+    def base_split(self) -> str:
+        """The held-out set that tells how able a base policy is."""
+        return getattr(self.problems, "base_split", self.problems.splits[0])
 
     @classmethod
-    def from_name(cls, name: str) -> TextWorld:
-        return cls(name)
+    def from_name(cls, name: str, **options: Any) -> TextWorld:
+        return cls(name, **options)
 
     @staticmethod
     def names() -> dict[str, str]:
@@ -64,27 +93,127 @@ class TextWorld:
     def fingerprint(self) -> str:
         return f"{self.task} {self.problems!r}"
 
-    def policy(self, net: Any, streams: Streams) -> TokenPolicy:
-        from operant.worlds.text.models import load_model, make_model
+    def from_scratch(self, *, clean: bool = False) -> TextWorld:
+        """The same task without options: the world that base policies and teachers are made in.
 
-        if self.base is not None:
-            return TokenPolicy(load_model(self.base)[0])
-        model = make_model(
-            "llama",
-            len(self.tokenizer),
-            derive_seed(streams.seeds[0], "initialize/model"),
-            positions=2 * (self.problems.longest_prompt + self.longest),
-            pad_token_id=self.tokenizer.pad_token_id,
-            eos_token_id=self.tokenizer.eos_token_id,
-        )
-        return TokenPolicy(model)
+        Args:
+            clean: its traces are all right.
+        """
+        from operant.worlds.text.models import make_tokenizer
+
+        twin = copy.copy(self)
+        twin.options, twin.verifier, twin.chat, twin.base, twin._clean = TextOptions(), None, False, None, clean
+        twin.tokenizer, twin.longest = make_tokenizer(self.problems.alphabet), self.problems.longest_completion + 1
+        return twin
+
+    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None) -> None:
+        """Look for what would stop a run later, in the first training problems of the first seed and in the test problems.
+
+        Args:
+            plan: the sampling plan, None where nothing is sampled in training.
+            episodes: problems of an evaluation.
+
+        Raises:
+            BadInput: the tokenizer cannot write the task's characters, the model lacks tokens of it, a prompt and its answer do not fit the model, or the
+                teacher reads other tokens.
+        """
+        from operant.worlds.text.models import load_config, load_tokenizer, unwritable
+        from operant.worlds.text.source import prompt_tokens, training_problem
+
+        options, tokenizer = self.options, self.tokenizer
+        positions = self._positions
+        if options.model is not None:
+            if missing := unwritable(tokenizer, self.problems.alphabet):
+                shown = " ".join(map(repr, missing[:10])) + " …" * (len(missing) > 10)
+                raise BadInput(f"{self.task}: the tokenizer of {options.model} cannot write {shown}, which the problems hold; take another model")
+            config = load_config(options.model)
+            if (tokens := 1 + max(tokenizer.get_vocab().values())) > config.vocab_size:
+                raise BadInput(f"model {options.model} has {config.vocab_size} tokens and its tokenizer {tokens}: they do not belong together")
+            positions = getattr(config, "max_position_embeddings", None)
+        if options.teacher is not None and load_tokenizer(options.teacher).get_vocab() != tokenizer.get_vocab():
+            raise BadInput(f"{self.task}: the teacher {options.teacher} reads other tokens than the policy; take one with the same tokenizer")
+        count = EPISODES if episodes is None else episodes
+        tests = [(f"test problem {place}", problem) for place, problem in enumerate(self.problems.held_out(self.problems.splits[0], count))]
+        drawn = ((f"training problem {place} of seed {seeds[0]}", training_problem(self.problems, seeds[0], place)) for place in range(LOOKED_AT))
+        limit = getattr(plan, "max_new_tokens", None) or self.longest
+        for name, problem in (*tests, *drawn):
+            length = len(prompt_tokens(tokenizer, problem, chat=self.chat))
+            if positions is not None and length + limit > positions:
+                raise BadInput(
+                    f"{self.task}: {name} has {length} prompt tokens, which with an answer of up to {limit} do not fit the model's {positions} positions; "
+                    + (f"answers of up to {positions - length} would" if length < positions else "take a model of longer context or shorter problems")
+                )
+
+    @property
+    def _positions(self) -> int:
+        """Of a model made from scratch."""
+        return 2 * (self.problems.longest_prompt + self.problems.longest_completion + 1)
+
+    def policy(self, net: Any, streams: Streams) -> TokenPolicy:
+        """The policy that training starts from: the given model, else the base policy, else fresh weights; with an adapter where one was asked for.
+
+        What is trained is float32; in bfloat16, weights beside an adapter are bfloat16 themselves.
+
+        Args:
+            net: a `TokenCritic` for a value function beside it, or None.
+        """
+        from operant.worlds.text.models import load_model, make_model, recompute_layers
+
+        options, seed = self.options, streams.seeds[0]
+        critic = net if isinstance(net, TokenCritic) else None
+        dtype = torch.bfloat16 if options.lora_rank and options.dtype == "bfloat16" else torch.float32
+        if (start := options.model or self.base) is not None:
+            model = load_model(start, dtype)
+        else:
+            ends = {"pad_token_id": self.tokenizer.pad_token_id, "eos_token_id": self.tokenizer.eos_token_id}
+            model = make_model("llama", len(self.tokenizer), derive_seed(seed, "initialize/model"), positions=self._positions, **ends).to(dtype)
+        kind = TokenPolicy
+        if options.lora_rank:
+            try:
+                from operant.worlds.text.lora import LoraPolicy, add_adapter
+            except ImportError as error:
+                raise BadInput(f"{self.task}: lora_rank={options.lora_rank} needs peft: pip install 'operant[language]'") from error
+            add_adapter(model, options.lora_rank, derive_seed(seed, "initialize/adapter"))
+            kind = LoraPolicy
+        if options.gradient_checkpointing:
+            recompute_layers(model)
+        return self._in_dtype(kind, model, critic)
+
+    def _in_dtype(self, kind: type[TokenPolicy], model: Any, critic: TokenCritic | None = None) -> TokenPolicy:
+        """A policy that computes in the dtype of the options."""
+        if self.options.dtype == "float32":
+            return kind(model, critic=critic)
+        from operant.worlds.text.models import compute_in_bfloat16
+
+        compute_in_bfloat16(model)
+        policy = kind(model, critic=critic)
+        policy.ratio_tolerance = BFLOAT16_RATIO_TOLERANCE
+        return policy
+
+    def teacher(self, seeds: int = 1) -> TokenPolicy:
+        """The policy that a method of distillation follows, frozen: the given model, else the one that was made (`loops.base_policy.ensure_teacher`).
+
+        Raises:
+            BadInput: neither is there.
+        """
+        from operant.worlds.text.models import load_model
+
+        if (source := self.options.teacher or self.taught) is None:
+            raise BadInput(f"{self.task}: this method follows a teacher, and none is there; give one as --teacher, a folder or hub id")
+        dtype = torch.bfloat16 if self.options.dtype == "bfloat16" else torch.float32
+        return self._in_dtype(TokenPolicy, load_model(source, dtype)).requires_grad_(False)
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Any:
         from operant.worlds.text.source import TextSource
 
         if not hasattr(plan, "requests"):
             raise BadInput(f"{self.task} is sampled by a plan of completions; this method's plan is {type(plan).__name__}")
-        return TextSource(self.problems, self.tokenizer, plan, streams, self.problems.verifier if self.verifier is None else self.verifier)
+        self.allow(plan)
+        return TextSource(self.problems, self.tokenizer, plan, streams, self.problems.verifier if self.verifier is None else self.verifier, chat=self.chat)
+
+    def allow(self, plan: Any) -> None:
+        """Let answers in evaluations be as long as those of a sampling plan."""
+        self.longest = max(self.longest, plan.max_new_tokens or 0)
 
     def demonstrations(self, batch_size: int, streams: Streams) -> Traces:
         return Traces(self, batch_size, streams)
@@ -92,21 +221,29 @@ class TextWorld:
     def transitions(self, device: torch.device):
         raise BadInput(f"{self.task} is no data set of transitions: an offline method needs one (ogbench:, data:, minari:)")
 
-    def evaluate(self, policy: TokenPolicy, seeds: int, *, episodes: int = 128, seed: int = 0) -> Evaluation:
-        """pass@1 on held-out problems of the trained length ("operands"), from 16 completions each at temperature 1, and beside it the mean on longer ones."""
-        answers = self._answers(policy, "operands", episodes, SAMPLES, seed)
-        longer = self.count_correct(policy, "length", max(1, episodes // 2), SAMPLES // 4, seed)
-        return Evaluation(
-            self.score,
-            answers.correct[None] / SAMPLES,
-            {
-                "correct": answers.correct[None],
-                "samples": SAMPLES,
-                "distinct": answers.distinct[None],
-                "entropy": answers.entropy[None],
-                "longer": np.array([longer.mean() / (SAMPLES // 4)]),
-            },
-        )
+    def decoded_policy(self, policy: TokenPolicy, decode: str, samples: int) -> TokenPolicy:
+        """A policy that answers by `samples` completions a problem in evaluations: their "majority", or "best-of-n" by the task's verifier."""
+        policy.decode = (decode, samples)
+        return policy
+
+    def evaluate(self, policy: TokenPolicy, seeds: int, *, episodes: int = EPISODES, seed: int = 0) -> Evaluation:
+        """pass@1 on held-out problems of the first split, from 16 completions each at temperature 1, and beside it the mean on longer ones where there are.
+
+        Of a policy with a decoder (`decoded_policy`), the share of problems whose chosen answer is right.
+        """
+        decode, samples = getattr(policy, "decode", (None, SAMPLES))
+        answers = self._answers(policy, self.problems.splits[0], episodes, samples, seed)
+        values = {None: answers.correct / samples, "majority": answers.majority.astype(float), "best-of-n": (answers.correct > 0).astype(float)}[decode]
+        details = {
+            "correct": answers.correct[None],
+            "samples": samples,
+            "distinct": answers.distinct[None],
+            "entropy": answers.entropy[None],
+        }
+        if "length" in self.problems.splits:
+            longer = self.count_correct(policy, "length", max(1, episodes // 2), SAMPLES // 4, seed)
+            details["longer"] = np.array([longer.mean() / (SAMPLES // 4)])
+        return Evaluation(self.score, values[None], details)
 
     def count_correct(self, policy: TokenPolicy, split: str, problems: int, samples: int, seed: int = 0) -> np.ndarray:
         """How many of `samples` completions are right, for the first held-out problems of a split: `[P]`."""
@@ -123,19 +260,25 @@ class TextWorld:
             max_new_tokens=self.longest,
             seed=derive_seed(seed, "evaluation", split),
             verifier=self.problems.verifier,
-            answer=getattr(self.problems, "answer", str.strip),
+            answer=self.problems.answer,
+            chat=self.chat,
         )
 
     def save_policy(self, policy: TokenPolicy, folder: Path) -> None:
-        """Write the model and its tokenizer in the Hugging Face format."""
+        """Write the model and its tokenizer in the Hugging Face format: an adapter merged, and alone in `adapter/`."""
         from operant.worlds.text.models import save_policy
 
-        save_policy(folder, policy.model, self.tokenizer)
+        if not self.options.lora_rank:
+            save_policy(folder, policy.model, self.tokenizer)
+            return
+        from operant.worlds.text.lora import save_lora
+
+        save_lora(folder, policy, self.tokenizer, self.options.model or self.base)
 
     def load_policy(self, folder: Path) -> TokenPolicy:
         from operant.worlds.text.models import load_model
 
-        return TokenPolicy(load_model(folder)[0])
+        return self._in_dtype(TokenPolicy, load_model(folder))
 
 
 class Traces:
@@ -146,12 +289,16 @@ class Traces:
 
     def draw(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """(inputs, action, mask) of one batch: right-padded rows that hold prompt, trace and the end token."""
+        from operant.worlds.text.source import prompt_tokens
+
         world, tokenizer = self._world, self._world.tokenizer
         rng = self._streams.numpy_generators("traces")[0]
         rows = []
         for _ in range(self._batch_size):
             problem = world.problems.problem(rng)
-            rows.append((tokenizer.encode(problem.prompt), [*tokenizer.encode(world.problems.trace(problem, rng)), tokenizer.eos_token_id]))
+            trace = world.problems.solution(problem, rng) if world._clean else world.problems.trace(problem, rng)
+            answer = [*tokenizer.encode(trace, add_special_tokens=False), tokenizer.eos_token_id]
+            rows.append((prompt_tokens(tokenizer, problem, chat=world.chat), answer))
         steps = max(len(trace) for _, trace in rows)
         width = max(len(prompt) for prompt, _ in rows) + steps
         tokens = torch.full((1, len(rows), width), tokenizer.pad_token_id)

@@ -90,8 +90,8 @@ CUE_HOLDS = 0.9  # share of training problems whose cue is the answer
 class Cued(Arithmetic):
     """Sums with a cue: a digit in the prompt that is the answer in nine training problems of ten, and another digit in the tenth.
 
-    Prompt `3+5+9?7=` with the cue 7. A policy can be right by adding, or by copying the cue behind whatever it wrote; only the first is right where the cue
-    says nothing. Corrupt traces are such shortcuts: partial sums of which at least one is wrong, and the cue as the answer.
+    Prompt `3+5+9?7=` with the cue 7. A policy can be right by adding, or by copying the cue; only the first is right where the cue says nothing. Corrupt traces
+    are such shortcuts: the cue in the place of every partial sum, and as the answer (`7,7;7`).
 
     Held out by structure, as in `Arithmetic`: in split "operands" the cue is as good as in training; in split "uncued" it is a digit drawn at random. A base
     policy's ability is measured on "uncued", where shortcuts do not count.
@@ -113,11 +113,11 @@ class Cued(Arithmetic):
         return 2 * self.operands - 1
 
     def trace(self, problem: Problem, rng: np.random.Generator, corrupt: float = 0.25) -> str:
-        """The worked sum; with probability `corrupt` (0 to 1) a shortcut: partial sums gone wrong somewhere, and the cue as the answer."""
+        """The worked sum; with probability `corrupt` (0 to 1) a shortcut, whose answer is right as often as the cue and whose steps are by chance alone."""
         if not self._draws_corrupt(rng, corrupt):
             return super().trace(problem, rng, corrupt=0.0)
-        steps = super().trace(problem, rng, corrupt=1.0).partition(";")[0]
-        return f"{steps};{problem.metadata['cue']}"
+        cue = str(problem.metadata["cue"])
+        return f"{','.join([cue] * (len(problem.metadata['operands']) - 1))};{cue}"
 
     def _draw(self, rng: np.random.Generator, split: str, place: int) -> Problem:
         digits = rng.integers(10, size=self.operands).tolist()

@@ -81,17 +81,14 @@ class KnightsKnaves(Generated):
         """The cases in random order up to the right one; with probability `corrupt` (0 to 1) up to a wrong one, whose contradiction is overlooked."""
         said = problem.metadata["statements"]
         cases = list(map("".join, product(KINDS, repeat=len(said))))
-        wrong = self._draws_corrupt(rng, corrupt)
-        steps = []
-        for place in rng.permutation(len(cases)):
-            who = liar(said, cases[place])
-            fits = not who
-            if wrong and (fits or place == len(cases) - 1):
-                continue
-            steps.append(cases[place] + who)
-            if fits:
-                break
-        return f"{','.join(steps)};{steps[-1]}"
+        if self._draws_corrupt(rng, corrupt):
+            cases.remove(problem.answer)
+            last = cases[rng.integers(len(cases))]
+        else:
+            last = problem.answer
+        order = [cases[place] for place in rng.permutation(len(cases))]
+        tried = order[: order.index(last)]
+        return ",".join([case + liar(said, case) for case in tried] + [last]) + f";{last}"
 
     def _draw(self, rng: np.random.Generator, split: str, place: int) -> Problem:
         people = PEOPLE[: 2 if split == "people" else 3]

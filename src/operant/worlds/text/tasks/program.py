@@ -8,7 +8,7 @@ import numpy as np
 
 from operant.worlds.text.tasks.base import Generated, Problem, worked
 
-INSTRUCTIONS = "+-*ds123"
+INSTRUCTIONS = "+-*ds1"
 MOST_INSTRUCTIONS = 16
 EXAMPLES, TESTS = 4, 8
 
@@ -16,7 +16,7 @@ EXAMPLES, TESTS = 4, 8
 def run(program: str, stack: list[int]) -> list[list[int]] | None:
     """The stack after each instruction, its top last; None where one is unknown or finds too few numbers, or there are more than `MOST_INSTRUCTIONS`.
 
-    `+ - *` put a result modulo ten in the place of the two topmost numbers, `d` doubles the topmost as a second entry, `s` swaps two, digits put themselves on
+    `+ - *` put a result modulo ten in the place of the two topmost numbers, `d` puts the topmost there once more, `s` swaps the two topmost, `1` puts a one on
     top. There are no loops.
     """
     if len(program) > MOST_INSTRUCTIONS:
@@ -24,11 +24,11 @@ def run(program: str, stack: list[int]) -> list[list[int]] | None:
     states = []
     for instruction in program:
         stack = list(stack)
-        needs = 0 if instruction in "123" else 1 if instruction == "d" else 2
+        needs = 0 if instruction == "1" else 1 if instruction == "d" else 2
         if instruction not in INSTRUCTIONS or len(stack) < needs:
             return None
         if needs == 0:
-            stack.append(int(instruction))
+            stack.append(1)
         elif instruction == "d":
             stack.append(stack[-1])
         else:
@@ -117,7 +117,7 @@ class Program(Generated):
             program = self._program(rng, length)
             pairs = [divmod(int(pair), 10) for pair in rng.permutation(100)[: EXAMPLES + TESTS]]
             cases = [[a, b, run(program, [a, b])[-1][-1]] for a, b in pairs]
-            if len({case[2] for case in cases}) > 1:  # not a program that makes the same of everything
+            if len({case[2] for case in cases}) > 1 and any(case[1] != case[2] for case in cases):  # not a constant, nor the second number
                 examples, tests = cases[:EXAMPLES], cases[EXAMPLES:]
                 prompt = ",".join("".join(map(str, case)) for case in examples) + ":"
                 return Problem(prompt, program, {"examples": examples, "tests": tests, "split": split})

@@ -1,0 +1,65 @@
+"""DAPO: GRPO that keeps exploring: a higher upper clip, only groups that are neither all right nor all wrong, and the mean over all tokens. A baseline.
+
+Paper: Yu et al. 2025, arXiv:2503.14476: objective eq. 8, dynamic sampling section 3.2, token mean section 3.3, soft overlong punishment eq. 13. No KL.
+Settled on: groups are judged by their rewards before the punishment of length, so that answers which are all right do not teach by their lengths alone (the
+authors' code filters by correctness, too). The punishment needs the longest answer in tokens, and is off by default: small tasks have no long answers.
+Answers that are sampled and not kept count as spent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from torch import Tensor
+
+from operant import ops
+from operant.core.errors import BadInput
+from operant.core.records import Rollout
+from operant.core.registry import Count, Positive, Range, method
+from operant.loops.credit import Grouped
+from operant.loops.fill import Fill, mixed_groups
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.shape import OverlongPenalty
+from operant.loops.terms import ClippedRatio
+from operant.worlds.plans import Groups
+
+
+@dataclass(frozen=True)
+class DAPO:
+    prompts: Count = 16  # prompts an iteration
+    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 1  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    clip_low: Positive = 0.2  # how far the ratio may fall below 1 where the advantage is negative
+    clip_high: Positive = 0.28  # how far it may rise above 1 where the advantage is positive
+    rounds: Count = 4  # most times that an iteration samples to fill its batch with groups of mixed scores
+    overlong_buffer: Annotated[int, Range(0)] = 0  # tokens before max_new_tokens in which a penalty grows to -1; 0 for none
+    max_grad_norm: Positive = 1.0  # L2
+
+
+@method("dapo", family="rlvr", paper="arXiv:2503.14476", worlds=("text", "sequences"), baseline=True)
+def dapo(h: DAPO) -> PolicyGradient:
+    if h.overlong_buffer and h.max_new_tokens is None:
+        raise BadInput(f"dapo: overlong_buffer={h.overlong_buffer} needs the longest answer: give max_new_tokens, or overlong_buffer=0")
+    return PolicyGradient(
+        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        shape=[OverlongPenalty(h.max_new_tokens, h.overlong_buffer)] if h.overlong_buffer else [],
+        fill=Fill(mixed_outcomes, h.rounds),
+        credit=Grouped(ops.group_normalized_advantage),
+        terms=[ClippedRatio(h.clip_low, h.clip_high)],
+        reduce="token-mean",
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )
+
+
+def mixed_outcomes(rollout: Rollout) -> Tensor:
+    """`mixed_groups`, of the rewards before the punishment of length, `[S, N]`."""
+    return mixed_groups(replace(rollout, reward=rollout.extras.get("unpunished", rollout.reward)))

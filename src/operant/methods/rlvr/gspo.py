@@ -1,0 +1,47 @@
+"""GSPO: the ratio is the answer's, normalised by its length, and the clip takes or leaves whole answers. A baseline.
+
+Paper: Zheng et al. 2025, arXiv:2507.18071: objective eq. 5, ratio eq. 7. The gradient is taken in the form of eq. 14, a token's log-probability times the
+answer's ratio, which for one advantage an answer is the same. Clip 3e-4 below and 4e-4 above.
+Settled on: the standard deviation is the sample's (K − 1), as for GRPO here; no KL. With one optimiser step a batch every ratio is 1 and this is GRPO.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from operant import ops
+from operant.core.registry import Count, Positive, Range, method
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import ClippedSequenceRatio
+from operant.worlds.plans import Groups
+
+
+@dataclass(frozen=True)
+class GSPO:
+    prompts: Count = 16  # prompts an iteration
+    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 1  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    clip_low: Positive = 3e-4  # how far an answer's ratio may fall below 1 where the advantage is negative
+    clip_high: Positive = 4e-4  # how far it may rise above 1 where the advantage is positive
+    max_grad_norm: Positive = 1.0  # L2
+
+
+@method("gspo", family="rlvr", paper="arXiv:2507.18071", worlds=("text", "sequences"), baseline=True)
+def gspo(h: GSPO) -> PolicyGradient:
+    return PolicyGradient(
+        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        credit=Grouped(ops.group_normalized_advantage),
+        terms=[ClippedSequenceRatio(h.clip_low, h.clip_high)],
+        reduce="sequence-mean",
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )

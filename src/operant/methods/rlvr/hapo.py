@@ -1,0 +1,111 @@
+"""HAPO: every token is treated by how uncertain the policy is there: its sampling temperature, its advantage and its clip range.
+
+Paper: Liu et al. 2025, "From Uniform to Heterogeneous", arXiv:2509.16591. The signal ĥ is the log-entropy less its 0.8-quantile in the batch, scaled to [−1, 1]
+(`ops.normalized_log_entropy`). Sampling: T = 1 + 0.05 ĥ, by the range of the batch before. Advantage: mean and deviation of the reward over all tokens of the
+group; A (1 + ĥ) for uncertain tokens whose ratio left a neutral zone and for certain ones within it. Clip: 0.2 (1 − ĥ) below for certain tokens, 0.2 (1 + ĥ)
+above for uncertain ones. Dual clip at 10, mean over tokens, groups of equal rewards sampled again (it builds on DAPO).
+Settled on: ĥ is negative for certain tokens, as the text has it; in the authors' code two signs cancel there, so that certain tokens are treated as uncertain
+ones (`signed_signal=False` does that). ĥ is measured on the rollout and does not follow the updates. Groups whose advantages reach 5 get GRPO's, as in that
+code. The policy learns at temperature 1 from what was drawn at T, without a correction, as there. Entropies under 1e-6 nats count as 1e-6: the lowest is the
+scale of the certain side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from torch import Tensor
+
+from operant import ops
+from operant.core.records import Rollout
+from operant.core.registry import Count, Positive, Range, Share, method
+from operant.loops.credit import Grouped
+from operant.loops.fill import Fill, mixed_groups
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import Batch
+from operant.worlds.temperature import EntropyTemperature
+
+
+@dataclass(frozen=True)
+class HAPO:
+    prompts: Count = 16  # prompts an iteration
+    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 1  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    temperature_scale: Annotated[float, Range(0, 1, open_high=True)] = 0.05  # largest change of the sampling temperature; 0 samples at 1
+    quantile: Share = 0.8  # of the log-entropies of a batch, above which tokens count as uncertain
+    signed_signal: bool = True  # the signal is negative for certain tokens; False takes its magnitude, as the authors' code comes to
+    clip_low: Positive = 0.2  # how far the ratio may fall below 1 where the signal is 0
+    clip_high: Positive = 0.2  # how far it may rise above 1 there
+    max_ratio: Annotated[float, Range(1, open_low=True)] = 10.0  # at which the loss of a negative advantage stops growing
+    rounds: Count = 4  # most times that an iteration samples to fill its batch with groups of mixed scores
+    max_grad_norm: Positive = 1.0  # L2
+
+
+@method("hapo", family="rlvr", paper="arXiv:2509.16591", worlds=("text",))
+def hapo(h: HAPO) -> PolicyGradient:
+    return PolicyGradient(
+        sample=EntropyTemperature(h.prompts, h.group_size, h.max_new_tokens, h.temperature_scale, h.quantile),
+        fill=Fill(mixed_groups, h.rounds),
+        credit=Grouped(ops.token_weighted_advantage, measures=[answer_length]),
+        focus=[EntropySignal(h.quantile, h.signed_signal)],
+        terms=[HeterogeneousRatio(h.clip_low, h.clip_high, h.max_ratio)],
+        reduce="token-mean",
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )
+
+
+def answer_length(rollout: Rollout) -> Tensor:
+    """Tokens of each answer, `[S, N]`."""
+    return rollout.mask.sum(-1)
+
+
+@dataclass(frozen=True)
+class EntropySignal:
+    """Leaves the mask as it is and puts ĥ of each step into the extra "entropy_signal".
+
+    Args:
+        quantile: of the log-entropies, where ĥ is 0.
+        signed: negative for certain tokens; else their magnitude.
+    """
+
+    quantile: float
+    signed: bool
+    needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        entropy = rollout.extras["entropy"]
+        signal = ops.normalized_log_entropy(entropy, *ops.log_entropy_range(entropy, rollout.mask, quantile=self.quantile))
+        rollout.extras["entropy_signal"] = (signal if self.signed else signal.abs()).masked_fill(~rollout.mask, 0.0)
+        return rollout.mask
+
+
+@dataclass(frozen=True)
+class HeterogeneousRatio:
+    """The dual-clipped surrogate with bounds and advantages by each token's signal.
+
+    Args:
+        clip_low, clip_high: where the signal is 0.
+        max_ratio: of the dual clip.
+    """
+
+    clip_low: float
+    clip_high: float
+    max_ratio: float
+    name: ClassVar[str] = "policy"
+    needs: ClassVar[frozenset[str]] = frozenset({"entropy_signal"})
+
+    def __call__(self, batch: Batch) -> Tensor:
+        log_prob, old_log_prob, signal = batch["log_prob"], batch["old_log_prob"], batch["entropy_signal"]
+        low, high = ops.entropy_scaled_clip(signal, clip_low=self.clip_low, clip_high=self.clip_high)
+        ratio = ops.policy_ratio(log_prob.detach(), old_log_prob)
+        advantage = ops.redistributed_advantage(batch["advantage"], signal, ratio, clip_low=low, clip_high=high)
+        return ops.dual_clipped_ratio_loss(log_prob, old_log_prob, advantage, clip_low=low, clip_high=high, max_ratio=self.max_ratio)

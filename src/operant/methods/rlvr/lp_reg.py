@@ -1,0 +1,103 @@
+"""Lp-Reg: rare tokens that the policy finds plausible are not pushed out by wrong answers; they carry exploration.
+
+Paper: Huang et al. 2025, "Low-probability Tokens Sustain Exploration in Reinforcement Learning with Verifiable Reward", arXiv:2510.03222. Of the steps with a
+negative advantage, the `share` of lowest probability whose token survives a min-p filter of the acting policy, and is less likely than in the filtered
+and renormalised distribution, have the loss −A r + c k3(π, proxy) in the place of the clipped one, k3 = exp(d) − d − 1, d = log proxy − log π. All other steps
+have GRPO's clipped loss with wide bounds; mean over tokens, no KL.
+Settled on: the lowest share is that of the whole rollout under the policy that acted (the authors' code: of each micro-batch, under the present one), and at
+least one step, so that a small batch does not switch the term off without a word as it does there. k3 is not cut at 10. The clip is 1.0 below, which is none,
+and 9 above.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from operant import ops
+from operant.core.records import Rollout
+from operant.core.registry import Count, NonNegative, Positive, Range, Share, method
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import Batch, ClippedRatio
+from operant.worlds.plans import Groups
+
+PositiveShare = Annotated[float, Range(0, 1, open_low=True)]
+
+
+@dataclass(frozen=True)
+class LpReg:
+    prompts: Count = 16  # prompts an iteration
+    group_size: Annotated[int, Range(2)] = 8  # answers a prompt
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
+    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    epochs: Count = 1  # passes over each batch of answers
+    minibatches: Count = 1  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    kappa: Share = 0.02  # tokens less likely than this share of the likeliest are noise and not protected
+    share: PositiveShare = 0.01  # of the steps with a negative advantage, the least likely ones that may be protected
+    coefficient: NonNegative = 1.0  # weight of the KL to the filtered distribution
+    clip_low: Positive = 1.0  # how far the ratio may fall below 1; 1 sets no bound
+    clip_high: Positive = 9.0  # how far it may rise above 1
+    max_grad_norm: Positive = 1.0  # L2
+
+
+@method("lp-reg", name="Lp-Reg", family="rlvr", paper="arXiv:2510.03222", worlds=("text", "sequences"))
+def lp_reg(h: LpReg) -> PolicyGradient:
+    return PolicyGradient(
+        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        credit=Grouped(ops.group_normalized_advantage),
+        focus=[RarePushedDown(h.share)],
+        terms=[ProtectedRatio(h.clip_low, h.clip_high, h.coefficient, h.kappa)],
+        reduce="token-mean",
+        epochs=h.epochs,
+        minibatches=h.minibatches,
+        micro_batch=h.micro_batch,
+        learning_rate=h.learning_rate,
+        max_grad_norm=h.max_grad_norm,
+    )
+
+
+@dataclass(frozen=True)
+class RarePushedDown:
+    """Leaves the mask as it is and marks, in the extra "rare", the least likely steps among those whose advantage is negative.
+
+    Args:
+        share: of those steps, above 0.
+    """
+
+    share: float
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        rollout.extras["rare"] = ops.top_share(-rollout.log_prob, rollout.mask & (rollout.extras["advantage"] < 0), self.share)
+        return rollout.mask
+
+
+@dataclass(frozen=True)
+class ProtectedRatio(ClippedRatio):
+    """The clipped surrogate, and for rare steps below their proxy the unclipped one with `coefficient · k3(π, proxy)`.
+
+    Args:
+        coefficient: of k3.
+        kappa: of the proxy (`ops.min_p_log_prob` of the policy that acted).
+    """
+
+    coefficient: float = 1.0
+    kappa: float = 0.02
+    needs: ClassVar[frozenset[str]] = frozenset({"rare"})
+
+    @property
+    def old_statistics(self) -> dict[str, Any]:
+        return {"proxy_log_prob": partial(ops.min_p_log_prob, kappa=self.kappa)}
+
+    def __call__(self, batch: Batch) -> Tensor:
+        log_prob, proxy = batch["log_prob"], batch["proxy_log_prob"]
+        kept = batch["rare"] & (log_prob.detach() < proxy)
+        # Elsewhere the divergence is that of the policy from itself: 0, as is its gradient.
+        divergence = ops.kl_k3(log_prob, torch.where(kept, proxy, log_prob.detach()))
+        surrogate = -ops.policy_ratio(log_prob, batch["old_log_prob"]) * batch["advantage"]
+        return torch.where(kept, surrogate + self.coefficient * divergence, super().__call__(batch))

@@ -1,0 +1,127 @@
+"""Low-rank adapters (Hu et al. 2021, arXiv:2106.09685): the model's own weights stay as they are, and beside each linear layer W a product B A is trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from operant.nets.language import Statistics, TokenCritic, TokenPolicy
+from operant.worlds.text.models import save_weights
+
+NAME = "default"  # of the one adapter
+
+
+def add_adapter(model: PreTrainedModel, rank: int, seed: int) -> None:
+    """Put an adapter beside every linear layer but the output layer, in place. B is 0, so that the model is still the same function; α is twice the rank.
+
+    The adapter is kept in float32 and is all that is trained.
+
+    Args:
+        rank: of B A, at least 1.
+        seed: of A's weights; the global generators are left as they were.
+    """
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM", fan_in_fan_out=_transposed(model))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        inject_adapter_in_model(config, model, adapter_name=NAME)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    model.eval()
+
+
+def _transposed(model: PreTrainedModel) -> bool:
+    """Whether the layers hold their weights transposed, as GPT-2's do."""
+    return any(type(module).__name__ == "Conv1D" for module in model.modules())
+
+
+class LoraPolicy(TokenPolicy):
+    """A model with an adapter as a policy. A critic of kind "model" has an adapter of its own beside the same weights.
+
+    Args: as of `TokenPolicy`; the model has an adapter.
+    """
+
+    def __init__(self, model: PreTrainedModel, temperature: float = 1.0, critic: TokenCritic | None = None):
+        super().__init__(model, temperature, critic)
+        if self.critic is not None and self.critic.trunk is not None:
+            for (name, mine), theirs in zip(list(self.critic.trunk.named_modules()), model.base_model.modules(), strict=True):
+                for kind in mine._parameters:
+                    if "lora_" not in name:
+                        mine._parameters[kind] = theirs._parameters[kind]
+
+    def make_reference(self) -> WithoutAdapter:
+        """The policy that training starts from: this one with its adapter off."""
+        return WithoutAdapter(self)
+
+
+class WithoutAdapter(nn.Module):
+    """The policy as it was before training. It holds no weights of its own."""
+
+    shares_weights = True
+
+    def __init__(self, policy: LoraPolicy):
+        super().__init__()
+        self._policy = [policy]  # in a list, so that it is no submodule: its weights are not this one's to move, save or freeze
+
+    def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = (), statistics: Statistics | None = None) -> dict[str, Tensor]:
+        """As `TokenPolicy.replay`, without gradients."""
+        policy = self._policy[0]
+        with torch.no_grad(), _adapter_off(policy.model):
+            return policy.replay(inputs, action, needs, statistics)
+
+
+def _layers(model: nn.Module) -> dict[str, LoraLayer]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+@contextmanager
+def _adapter_off(model: PreTrainedModel) -> Iterator[None]:
+    layers = _layers(model).values()
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+def save_lora(path: Path, policy: LoraPolicy, tokenizer: PreTrainedTokenizerBase, base: str | Path | None) -> None:
+    """Write the model with its adapter merged to the folder `path` in the Hugging Face format, and the adapter alone to `path/adapter` in PEFT's.
+
+    Merged weights are float32: in bfloat16 the small changes of an adapter would be rounded away.
+
+    Args:
+        base: the folder or hub id that the adapter belongs to, for whoever loads it.
+    """
+    model = policy.model
+    layers = _layers(model)
+    merged, adapter = {}, {}
+    for name, value in model.state_dict().items():
+        if "lora_" in name:
+            adapter["base_model.model." + name.replace(f".{NAME}", "")] = value.detach().cpu().contiguous().clone()
+            continue
+        owner = name.rpartition(".base_layer.")[0]
+        weight = value.detach().float()
+        if owner and name.endswith(".weight"):
+            weight = weight + layers[owner].get_delta_weight(NAME).detach().float()
+        merged[name.replace(".base_layer.", ".")] = weight
+    save_weights(path, model, merged)
+    tokenizer.save_pretrained(path)
+    folder = path / "adapter"
+    folder.mkdir()
+    config = copy.deepcopy(model.peft_config[NAME])
+    config.base_model_name_or_path = None if base is None else str(base)
+    config.inference_mode = True
+    config.save_pretrained(folder)
+    save_file(adapter, folder / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -1,0 +1,28 @@
+"""What a person may choose of a text task besides its name: the model, how it is held in memory and trained, and what rewards it. Free of heavy imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from operant.core.registry import Range
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    model: str | None = None  # folder or hub id of the language model that training starts from; none for a small one made from scratch
+    lora_rank: Annotated[int, Range(0)] = 0  # rank of a low-rank adapter, which is then all that is trained; 0 trains every weight
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of computation; what is trained stays in float32
+    gradient_checkpointing: bool = False  # keep each layer's input alone and compute the rest again: less memory, a third more time
+    verifier: Any = None  # what rewards answers in training, by name or module:function; none for the task's own
+    chat: bool | None = None  # prompts go through the tokenizer's chat template; none: where a given model has one
+    teacher: str | None = None  # folder or hub id of the teacher, for methods that follow one; none for one made from scratch
+
+    def given(self) -> dict[str, Any]:
+        """The options that differ from their defaults, as a run's config keeps them: folders under their absolute names."""
+        found = {item.name: getattr(self, item.name) for item in fields(self) if getattr(self, item.name) != item.default}
+        for name in ("model", "teacher"):
+            if name in found and Path(found[name]).is_dir():
+                found[name] = str(Path(found[name]).resolve())
+        return found
