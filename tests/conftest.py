@@ -15,10 +15,10 @@ MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
 
 @pytest.fixture(scope="session")
 def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache directory: 2,000 steps of the point maze, and a base policy of `text:arithmetic`. Tests in this process name it by `use_small_cache`.
+    """A cache directory: 2,000 steps of the point maze, a base policy and a teacher of `text:arithmetic`. Tests in this process name it by `use_small_cache`.
 
-    The base policy is a small model that knows the form of an answer and guesses its digits: about one answer in ten is right. It has the name that a warmed-up
-    one would have, so that processes which the tests start find it too.
+    Both are a small model that knows the form of an answer and guesses its digits: about one answer in ten is right. They have the names that warmed-up ones
+    would have, so that processes which the tests start find them too.
     """
     from operant.loops import base_policy
     from operant.loops.pairs import Pairs
@@ -49,6 +49,7 @@ def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.set_num_threads(1)
         make_dataset(MAZE, steps=2_000, seed=0)
         base_policy.ensure_base_policy(make_world("text:arithmetic"), lambda message: None)
+        base_policy.ensure_teacher(make_world("text:arithmetic"), lambda message: None)
     torch.set_num_threads(threads)
     return cache
 

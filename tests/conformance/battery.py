@@ -75,9 +75,10 @@ class Case:
     def world(self) -> Any:
         world = make_world(self.task)
         if self.kind == "text":
-            from operant.loops.base_policy import ensure_base_policy
+            from operant.loops.base_policy import ensure_base_policy, ensure_teacher
 
             ensure_base_policy(world, lambda message: None)
+            ensure_teacher(world, lambda message: None)
         return world
 
     def learner(self, seeds: tuple[int, ...] | None = None, *, spine: Any = None, world: Any = None, total: int = TOTAL) -> Any:

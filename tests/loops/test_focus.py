@@ -9,12 +9,13 @@ from operant import ops
 from operant.core.errors import BadInput
 from operant.core.records import Rollout, Status
 from operant.core.registry import configure, get_method
-from operant.loops.focus import MostVaryingRows, RewardedAnswers, TopTokens
+from operant.loops.focus import MostVaryingRows, TopTokens
 from operant.loops.shape import OverlongPenalty
 from operant.loops.terms import ClippedImportance, ClippedRatio, ClippedSequenceRatio
 from operant.methods.rlvr.dapo import mixed_outcomes
 from operant.methods.rlvr.hapo import EntropySignal, HeterogeneousRatio
 from operant.methods.rlvr.lp_reg import ProtectedRatio, RarePushedDown
+from operant.methods.rlvr.rft import AcceptedAnswers
 from operant.methods.rlvr.siren import AnchoredEntropy, PeakEntropy
 from operant.worlds import make_world
 from operant.worlds.temperature import EntropyTemperature
@@ -67,14 +68,15 @@ def test_rows_that_vary_most_and_tokens_that_count():
     assert TopTokens(0.0, 0.5)(rollout)[0, 1:3].tolist() == [[True, False], [True, False]]
 
 
-def test_of_equal_right_answers_the_first():
+def test_right_answers_are_kept_and_of_equal_ones_the_first():
     actions = [[1, 2, 9], [1, 2, 7], [1, 2, 3], [1, 2, 0], [4, 4, 0]]
-    rollout = rollout_of([2, 2, 3, 2, 2], action=actions, group=[0, 0, 0, 1, 1], advantage=[[1.0] * 3] * 4 + [[0.0] * 3])
-    assert torch.equal(RewardedAnswers()(rollout), rollout.mask)
-    assert rollout.extras["rewarded"].any(-1).tolist() == [[True, True, True, True, False]]
-    RewardedAnswers(distinct=True)(rollout)  # what stands behind the end does not tell answers apart; prompts do
-    assert rollout.extras["rewarded"].any(-1).tolist() == [[True, False, True, True, False]]
-    assert not (rollout.extras["rewarded"] & ~rollout.mask).any()
+    rollout = rollout_of([2, 2, 3, 2, 2], action=actions, group=[0, 0, 0, 1, 1], reward=[1.0, 1.0, 1.0, 1.0, 0.0])
+    weight = AcceptedAnswers(False)(rollout)
+    assert weight[0, :, 0].tolist() == pytest.approx([11 / 9] * 4 + [0.0]) and not weight[~rollout.mask].any()
+    distinct = AcceptedAnswers(True)(rollout)  # what stands behind the end does not tell answers apart; prompts do
+    assert distinct[0, :, 0].tolist() == pytest.approx([11 / 7, 0.0, 11 / 7, 11 / 7, 0.0])
+    rollout.reward[:] = 0.0
+    assert AcceptedAnswers(False)(rollout).eq(0).all()
 
 
 def test_the_anchor_is_the_first_iterations_entropy():

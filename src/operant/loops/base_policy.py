@@ -1,4 +1,4 @@
-"""Language models made from scratch on generated traces, kept by content: the partly able one that policy gradients start from, and an able one that teaches."""
+"""Language models made from scratch on generated traces, kept by content: the partly able one that policy gradients start from, and an able teacher."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -67,7 +68,7 @@ def _kept(world, say: Callable[[str], None], recipe: WarmUp) -> Path:
     """The folder in the cache of what a recipe makes of a task."""
     content = {"task": world.fingerprint(), "recipe": asdict(recipe)}
     name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_directory() / "base" / f"{world.task.replace(':', '-')}-{name}"
+    folder = cache_directory() / "base" / f"{re.sub('[^A-Za-z0-9]+', '-', world.task)[-60:]}-{name}"
     if not (folder / "base.json").exists():
         _make(world.from_scratch(clean=recipe.clean), recipe, folder, content, say)
     return folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from operant import ops
@@ -48,33 +47,3 @@ class TopTokens:
 
 def _between(schedule: MostVaryingRows | TopTokens, rollout: Rollout) -> float:
     return schedule.start + (schedule.end - schedule.start) * rollout.progress
-
-
-@dataclass(frozen=True)
-class RewardedAnswers:
-    """Leaves the mask as it is and marks, in the extra "rewarded", the steps of rows whose advantage is above 0, for terms `over` them.
-
-    Args:
-        distinct: of equal answers in a group, the first alone.
-    """
-
-    distinct: bool = False
-
-    def __call__(self, rollout: Rollout) -> Tensor:
-        rewarded = (rollout.extras["advantage"] > 0) & rollout.mask
-        if self.distinct:
-            rewarded = rewarded & _first_of_equals(rollout, rewarded).unsqueeze(-1)
-        rollout.extras["rewarded"] = rewarded
-        return rollout.mask
-
-
-def _first_of_equals(rollout: Rollout, chosen: Tensor) -> Tensor:
-    """Rows `[S, N]` whose chosen tokens no earlier row of their group has."""
-    first = torch.zeros_like(chosen[..., 0])
-    for seed, (groups, tokens, steps) in enumerate(zip(rollout.group.tolist(), rollout.action.tolist(), chosen.tolist(), strict=True)):
-        answers = [tuple(token for token, here in zip(answer, row, strict=True) if here) for answer, row in zip(tokens, steps, strict=True)]
-        seen: dict[tuple, int] = {}
-        for row, answer in enumerate(answers):
-            seen.setdefault((groups[row], answer), row)
-        first[seed, list(seen.values())] = True
-    return first

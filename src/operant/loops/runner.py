@@ -413,6 +413,8 @@ class _Runner:
         keep_freed_memory()
         torch.set_num_threads(self.config["threads"])
         self._say("prepare", 0)
+        for line in getattr(getattr(self.world, "problems", None), "notes", ()):
+            self._say("prepare", 0, message=f"{self.world.task}: {line}")
         if self.world.kind == "text" and get_method(self.config["method"]).spine != "pairs":
             ensure_base_policy(self.world, self._say_of_base_policy)
             if "teacher_log_prob" in getattr(self.spine, "needs", ()):

@@ -87,6 +87,17 @@ class ClippedImportance:
 
 
 @dataclass(frozen=True)
+class WeightedLogLikelihood:
+    """`−A · log π(a|s)`: maximum likelihood of drawn steps, weighted by what credit gives them."""
+
+    name: ClassVar[str] = "policy"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return -batch["advantage"] * batch["log_prob"]
+
+
+@dataclass(frozen=True)
 class SquaredValueError:
     """`coefficient · (V(s) − return)²`."""
 

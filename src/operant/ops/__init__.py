@@ -50,6 +50,7 @@ from operant.ops.reward import (
     forward_corrected_weight,
 )
 from operant.ops.segment import extended_gae, segment_advantage, segment_starts, tree_values
+from operant.ops.support import mass_balance, sampled_logit_step, support_counts, support_dynamics
 from operant.ops.token_advantage import entropy_scaled_clip, redistributed_advantage, token_weighted_advantage
 from operant.ops.token_entropy import log_entropy_range, max_variance_subset, min_p_log_prob, normalized_log_entropy, nucleus_entropy, top_share
 from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
@@ -93,6 +94,7 @@ __all__ = [
     "leave_one_out_cross_entropy",
     "log_entropy_range",
     "log_ratio_regression_loss",
+    "mass_balance",
     "max_variance_subset",
     "mean_log_prob",
     "median_split_advantage",
@@ -107,6 +109,7 @@ __all__ = [
     "row_mean",
     "row_sum",
     "running_mean",
+    "sampled_logit_step",
     "segment_advantage",
     "segment_starts",
     "sequence_log_ratio",
@@ -114,6 +117,8 @@ __all__ = [
     "soft_value",
     "standardized_log_ratio_loss",
     "step_weights",
+    "support_counts",
+    "support_dynamics",
     "tanh_gaussian_log_prob",
     "tanh_log_det",
     "td_target",

@@ -29,7 +29,8 @@ from operant.worlds.text.tasks import Problem
 
 SEEDS = 5
 STEPS = 60  # iterations
-SIZES = {"prompts": 16, "group_size": 16}
+PROBLEMS = 64  # held-out ones of an evaluation, 16 answers each
+SIZES = {"prompts": 16, "group_size": 8}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def language(
         method: its key.
         task: a text task.
         seeds: how many, from 0 on.
-        steps: iterations of 16 prompts x 16 answers, unless `hyper` says otherwise.
+        steps: iterations of 16 prompts x 8 answers, unless `hyper` says otherwise.
         options: of the world (model, verifier, …).
         hyper: hyper-parameters of the method.
     """
@@ -109,7 +110,7 @@ def held_out_answers(run: Run, split: str, problems: int = 128, samples: int = 1
 
 def _one(method: str, task: str, seed: int, steps: int, options: dict[str, Any], hyper: dict[str, Any]) -> Run:
     """One seed's run, finished."""
-    config, _, _ = plan(method, task, seed=seed, steps=steps, hyperparameters=_sized(method, hyper), **({"options": options} if options else {}))
+    config, _, _ = plan(method, task, seed=seed, steps=steps, hyperparameters=_sized(method, hyper) | options)
     content = {name: config[name] for name in ("method", "task", "seed", "steps", "hyperparameters", "fingerprint")} | {
         "options": options,
         "code": _code(method),
@@ -123,7 +124,7 @@ def _one(method: str, task: str, seed: int, steps: int, options: dict[str, Any],
         shutil.rmtree(folder)
     temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
-    train(method, task, seed=seed, steps=steps, every=steps, out=temporary, **options, **_sized(method, hyper))
+    train(method, task, seed=seed, steps=steps, every=steps, episodes=PROBLEMS, out=temporary, **options, **_sized(method, hyper))
     try:
         os.rename(temporary, folder)
     except OSError:  # another process made the same run first

@@ -2,23 +2,23 @@
 
 Paper: Yuan et al. 2023, arXiv:2308.01825, section 3.3: the loss is −log π of the answers that the verifier accepts, the mean over their tokens.
 Settled on: the policy samples anew before every update (the paper samples once, from the fine-tuned model, and trains on that for some epochs); a reward above
-one half counts as right; `distinct` keeps one of equal answers to a prompt, where the paper compares lists of equations. Answers are fitted as they were drawn,
-at temperature 1; with `epochs` above 1 there is no correction for the policy having moved.
+one half counts as right; `distinct` keeps one of equal answers to a prompt, where the paper compares lists of equations. The divisor is the number of accepted
+tokens of the whole rollout, for every minibatch alike. With `epochs` above 1 there is no correction for the policy having moved.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
+import torch
 from torch import Tensor
 
-from operant import ops
+from operant.core.records import Rollout
 from operant.core.registry import Count, Positive, Range, method
-from operant.loops.credit import Grouped
-from operant.loops.focus import RewardedAnswers
+from operant.loops.credit import scored
 from operant.loops.policy_gradient import PolicyGradient
-from operant.loops.terms import Batch
+from operant.loops.terms import WeightedLogLikelihood
 from operant.worlds.plans import Groups
 
 
@@ -28,7 +28,7 @@ class RFT:
     group_size: Count = 16  # answers a prompt
     max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
     learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
-    epochs: Count = 1  # passes over each batch of right answers
+    epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     distinct: bool = False  # of equal answers to a prompt, learn from one
@@ -39,9 +39,8 @@ class RFT:
 def rft(h: RFT) -> PolicyGradient:
     return PolicyGradient(
         sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
-        credit=Grouped(accepted),
-        focus=[RewardedAnswers(h.distinct)],
-        terms=[AcceptedLikelihood()],
+        credit=AcceptedAnswers(h.distinct),
+        terms=[WeightedLogLikelihood()],
         reduce="token-mean",
         epochs=h.epochs,
         minibatches=h.minibatches,
@@ -51,18 +50,31 @@ def rft(h: RFT) -> PolicyGradient:
     )
 
 
-def accepted(score: Tensor, mask: Tensor) -> Tensor:
-    """1 for answers that score above one half, 0 for all others."""
-    return ops.sign_weighted_score((score > 0.5).to(score.dtype), mask, positive=1.0, negative=0.0)
-
-
 @dataclass(frozen=True)
-class AcceptedLikelihood:
-    """`−A · log π(a|s)` over the answers that were kept, whose advantage is 1."""
+class AcceptedAnswers:
+    """Credit of right answers alone: all tokens over accepted ones, 0 for others, so that the mean over all tokens is the mean over accepted ones.
 
-    name: ClassVar[str] = "negative_log_likelihood"
-    over: ClassVar[str] = "rewarded"
-    needs: ClassVar[frozenset[str]] = frozenset()
+    Args:
+        distinct: of equal answers to a prompt, the first alone.
+    """
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return -batch["advantage"] * batch["log_prob"]
+    distinct: bool
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        right = scored(rollout) & (rollout.reward.sum(-1) > 0.5)
+        if self.distinct:
+            right = right & _first_of_equals(rollout)
+        accepted = rollout.mask & right.unsqueeze(-1)
+        share = accepted.sum((-2, -1), keepdim=True) / rollout.mask.sum((-2, -1), keepdim=True).clamp(min=1)
+        return torch.where(accepted, 1 / share, 0.0).to(rollout.reward.dtype)
+
+
+def _first_of_equals(rollout: Rollout) -> Tensor:
+    """Rows `[S, N]` whose tokens no earlier row of their group has."""
+    first = torch.zeros_like(rollout.group, dtype=torch.bool)
+    for seed, groups in enumerate(rollout.group.tolist()):
+        seen: dict[tuple, int] = {}
+        for row, (answer, mask) in enumerate(zip(rollout.action[seed], rollout.mask[seed], strict=True)):
+            seen.setdefault((groups[row], *answer[mask].tolist()), row)
+        first[seed, list(seen.values())] = True
+    return first

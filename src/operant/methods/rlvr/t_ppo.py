@@ -5,7 +5,9 @@ advantage is GAE that takes the value behind the cut for the last known one (sec
 finished answers alone, by their Monte Carlo returns (section 3.2).
 Settled on: tokens of earlier windows were drawn by earlier policies; no loss of the policy sees them, so their log-probabilities are not kept, and there is no
 correction for them. Of a finished answer the critic learns from all tokens, those of earlier windows too. The critic is a copy of the model with one output,
-which starts at 0 and learns at the policy's rate. Advantages are normalised over the batch. gamma is 1. The paper's window is thousands of tokens.
+which starts at 0 and learns at the policy's rate. gamma is 1. Advantages are not normalised: while nothing ends they are differences of the critic's values,
+and normalising would blow its errors up. A token at a cut gets no credit, and those before it what the critic sees in them; thus windows must hold many tokens
+(the paper's hold thousands): short ones learn worse than PPO does.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from operant.worlds.trees import Windows
 class TPPO:
     prompts: Count = 16  # problems whose answers are at work at a time
     group_size: Count = 16  # answers a problem
-    window: Count = 8  # most new tokens of an answer in an iteration
+    window: Count = 16  # most new tokens of an answer in an iteration
     max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
     learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
     epochs: Count = 1  # passes over each batch of answers
@@ -65,7 +67,6 @@ def t_ppo(h: TPPO) -> PolicyGradient:
         sample=Windows(h.prompts, h.group_size, h.window, h.max_new_tokens),
         credit=WindowCredit(1.0, h.lam),
         terms=[ClippedRatio(h.clip, h.clip), FinishedValueError(h.value_coefficient)],
-        normalize_advantage=True,
         epochs=h.epochs,
         minibatches=h.minibatches,
         micro_batch=h.micro_batch,

@@ -304,7 +304,9 @@ class TextSource:
 
 
 def training_problem(task: TextTask, seed: int, index: int) -> Problem:
-    """The training problem of number `index` in a run of `seed`."""
+    """The training problem of number `index` in a run of `seed`: as the task numbers them (a file goes through its rows in epochs), or drawn for the number."""
+    if hasattr(task, "numbered"):
+        return task.numbered(seed, index)
     return task.problem(np.random.default_rng(derive_seed(seed, "text/problem", index)))
 
 

@@ -34,6 +34,7 @@ class FileTask:
 
     Attributes:
         notes: what was dropped from the file, a line each.
+        worked: some row has a solution.
 
     Raises:
         BadInput: the file cannot be read, a row is not as said above (with its line), or nothing is left to train or to test on.
@@ -67,6 +68,7 @@ class FileTask:
         self.verifier = ExactAnswer(self.marker or "")
         self.alphabet = "".join(sorted({character for problem in every for character in problem.prompt + problem.answer + self._worked(problem)}))
         self.longest_prompt = max(len(problem.prompt) for problem in every)
+        self.worked = any("solution" in problem.metadata for problem in every)
         self.longest_completion = max(max(len(problem.answer), len(self._worked(problem))) for problem in every)
         self._order = lru_cache(maxsize=4)(self._epoch)
 
@@ -117,7 +119,7 @@ class FileTask:
         where = f"{self.path}, line {number}"
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInput(f"{where} is not JSON ({getattr(error, 'msg', error)}); each line is one object") from error
         if not isinstance(row, dict):
             raise BadInput(f'{where} is no object but {_kind(row)}; write {{"prompt": "…", "answer": "…"}}')

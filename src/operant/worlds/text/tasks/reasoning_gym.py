@@ -92,7 +92,7 @@ class ReasoningGym:
 
     @cached_property
     def _sample(self) -> list[Problem]:
-        return [self._problem(self._train[index], "train") for index in range(SAMPLE)] + list(self._test_prompts.values())
+        return [self._problem(self._train[index], "train") for index in range(0, TRAIN_SIZE, TRAIN_SIZE // SAMPLE)] + list(self._test_prompts.values())
 
     @cached_property
     def alphabet(self) -> str:

@@ -1,0 +1,160 @@
+"""Studies: what papers measured rather than proposed, to be run on a task and model of one's own. `studies()` lists them, `run(key)` does one.
+
+Each study is a module of this package with a frozen dataclass of options and a function marked by `@study`. Options are read as a method's hyper-parameters
+are: the comment at the end of a field's line is its help, its type says what it takes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import json
+import math
+import pkgutil
+import time
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from operant.core.checkpoint import write_atomic
+from operant.core.errors import BadInput, unknown
+from operant.core.registry import read_settings
+from operant.core.run import machine
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for people.
+
+    Attributes:
+        title: one line above it.
+        head: titles of the columns.
+        rows: cells as text, every row as long as the head.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found.
+
+    Attributes:
+        figures: numbers by name, ready for JSON.
+        tables: the same for people.
+        plots: SVG text by name.
+    """
+
+    figures: dict[str, Any]
+    tables: tuple[Table, ...]
+    plots: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A registered study.
+
+    Attributes:
+        key: its name on the command line.
+        paper: where it was published.
+        summary: one line about it.
+        options: its frozen dataclass.
+        conduct: `(options, folder, say) → StudyResult`; runs that it makes go into the folder, `say` hears of progress.
+    """
+
+    key: str
+    paper: str
+    summary: str
+    options: type
+    conduct: Callable[[Any, Path, Say], StudyResult]
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(inspect.getmodule(self.conduct)) or self.summary
+
+
+_studies: dict[str, Study] = {}
+
+
+def study(key: str, *, paper: str, summary: str):
+    """Register a function `(options: OPTIONS, folder: Path, say: Say) → StudyResult`, OPTIONS being a frozen dataclass (see `Study`)."""
+
+    def register(conduct: Callable[[Any, Path, Say], StudyResult]) -> Callable[[Any, Path, Say], StudyResult]:
+        options = next(iter(typing.get_type_hints(conduct).values()), None)
+        if not dataclasses.is_dataclass(options):
+            raise TypeError(f"study {key}: write `def {conduct.__name__}(options: OPTIONS, folder: Path, say: Say)`, OPTIONS being a frozen dataclass")
+        _studies[key] = Study(key, paper, summary, options, conduct)
+        return conduct
+
+    return register
+
+
+def studies() -> dict[str, Study]:
+    """All studies by key."""
+    for module in pkgutil.walk_packages(__path__, "operant.studies."):
+        importlib.import_module(module.name)
+    return dict(sorted(_studies.items()))
+
+
+def get_study(key: str) -> Study:
+    known = studies()
+    if key not in known:
+        raise unknown("study", key, known)
+    return known[key]
+
+
+def run(key: str, *, out: str | Path | None = None, say: Say = lambda line: None, **options: Any) -> tuple[StudyResult, dict[str, Any]]:
+    """Do one study.
+
+    Args:
+        out: the folder for `study.json`, the figures and what the study trains; a new one under `runs/` by default.
+        say: hears lines of progress.
+        options: fields of the study's dataclass, values or text.
+
+    Returns:
+        (what it found, the JSON object that was written).
+
+    Raises:
+        BadInput: no study of that key, options it cannot take, or a folder that holds something.
+    """
+    entry = get_study(key)
+    settings = read_settings(entry.options, options, f"study {key}", "option")
+    folder = Path("runs") / f"study-{key}-{datetime.now():%m%d-%H%M%S-%f}" if out is None else Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise BadInput(f"{folder} is not empty: name a new folder")
+    except OSError as error:
+        raise BadInput(f"cannot write {folder}: {error.strerror}") from error
+    started = time.perf_counter()
+    found = entry.conduct(settings, folder, say)
+    result = {
+        "study": key,
+        "paper": entry.paper,
+        "options": asdict(settings),
+        "figures": _finite(found.figures),
+        "seconds": round(time.perf_counter() - started, 1),
+        "folder": str(folder),
+        "plots": [f"{name}.svg" for name in found.plots],
+    } | machine()
+    for name, text in found.plots.items():
+        write_atomic(folder / f"{name}.svg", text)
+    write_atomic(folder / "study.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    return found, result
+
+
+def _finite(value: Any) -> Any:
+    """`value` for JSON: names as text, numbers that are not finite as null."""
+    if isinstance(value, dict):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

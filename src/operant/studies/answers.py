@@ -1,0 +1,162 @@
+"""What studies of text tasks share: the policies to compare, answers drawn from them, and how likely another policy finds those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from operant import ops
+from operant.core.errors import BadInput
+from operant.core.random import Streams, derive_seed
+from operant.core.records import Status
+from operant.loops.base_policy import ensure_base_policy
+from operant.loops.runner import Run, load, train
+from operant.nets.language import TokenPolicy, generation_to_inputs
+from operant.studies import Say
+from operant.worlds import make_world
+from operant.worlds.plans import Generation, Request
+from operant.worlds.text.tasks import Problem
+from operant.worlds.text.world import TextWorld
+
+ROWS = 1024  # answers that are drawn at once
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Answers of one policy to P problems, n each.
+
+    Attributes:
+        right: `[P, n]` bool.
+        text: the canonical answer of each, `[P][n]`, empty where there is none.
+        entropy: of the next token, mean over the tokens drawn, nats.
+        likelihood: mean log-probability of a token of each answer under the policy that was asked for it, temperature 1, `[P, n]` nats; None without one.
+    """
+
+    right: np.ndarray
+    text: list[list[str]]
+    entropy: float
+    likelihood: np.ndarray | None
+
+
+def compared(
+    task: str | None, model: str | None, base: str | None, run: str | None, method: str, steps: int, seed: int, folder: Path, say: Say
+) -> tuple[TextWorld, TokenPolicy, TokenPolicy, Run]:
+    """(world, base policy, trained policy, its run): those of a finished run, else of one that is trained here.
+
+    Args:
+        task: a text task; None for that of the run, or countdown.
+        model: folder or hub id that training starts from; None for the task's base policy.
+        base: what the trained policy is compared with, a run directory or a model; None for what training started from.
+        run: a run directory; None to train `method` for `steps` iterations with `seed`.
+
+    Raises:
+        BadInput: the run is of another task or not of text, or something cannot be loaded.
+    """
+    if run is not None:
+        trained = load(run)
+        if model is not None or (task is not None and make_world(task).task != trained.config["task"]):
+            given = "a model" if model is not None else task
+            raise BadInput(f"--run {run} is of {trained.config['task']} and brings its model, and {given} was given too; leave one out")
+    else:
+        task = task or "text:countdown"
+        check_text(task)
+        say(f"training {method} on {task}: {steps} iterations")
+        trained = train(method, task, seed=seed, steps=steps, every=steps, out=folder / "trained", **({} if model is None else {"model": model}))
+    check_text(trained.config["task"])
+    world = trained.world
+    if base is None:
+        ensure_base_policy(world, say)
+        before = world.policy(None, Streams([trained.config["seed"]]))
+    elif (Path(base) / "run.json").exists():
+        before = load(base).load_policy()
+    else:
+        before = world.load_policy(Path(base))
+    return world, before, trained.load_policy(), trained
+
+
+def check_text(task: str) -> None:
+    """Raises BadInput where a task is not of text."""
+    if (kind := make_world(task).kind) != "text":
+        raise BadInput(f"{task} is of kind {kind}; this study takes a text task, such as text:countdown")
+
+
+@torch.no_grad()
+def answers(
+    world: TextWorld,
+    policy: TokenPolicy,
+    problems: Sequence[Problem],
+    samples: int,
+    *,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    sound: bool = False,
+    seed: int = 0,
+    under: TokenPolicy | None = None,
+) -> Answered:
+    """Draw `samples` answers to each problem.
+
+    Args:
+        temperature, top_p: of sampling.
+        sound: an answer is right only where the task's check of its steps holds too.
+        seed: of the draws.
+        under: a policy whose log-probability of each answer is wanted.
+
+    Raises:
+        BadInput: `sound` on a task without such a check.
+    """
+    from operant.worlds.text.engine import generate
+    from operant.worlds.text.source import completion_texts, prompt_tokens
+    from operant.worlds.text.verifiers import scorer
+
+    checks: list[Any] = [world.problems.verifier]
+    if sound:
+        if not hasattr(world.problems, "process"):
+            raise BadInput(f"{world.task} has no check of an answer's steps; leave --sound out")
+        checks.append(world.problems.process)
+    judges = [scorer(check) for check in checks]
+    generator = torch.Generator().manual_seed(derive_seed(seed, "study/answers"))
+    right, texts, entropy, tokens, likelihood = [], [], 0.0, 0, []
+    try:
+        for problem in problems:
+            parts = [min(ROWS, samples - start) for start in range(0, samples, ROWS)]
+            for count in parts:
+                generation = generate(
+                    policy.model,
+                    [Request(prompt_tokens(world.tokenizer, problem, chat=world.chat), count)],
+                    max_new_tokens=world.longest,
+                    temperature=temperature,
+                    top_p=top_p,
+                    generator=generator,
+                    eos_token_id=world.tokenizer.eos_token_id,
+                    pad_token_id=world.tokenizer.pad_token_id,
+                )
+                drawn = completion_texts(world.tokenizer, generation.tokens, generation.mask)
+                verdicts = [judge.score([(problem, text) for text in drawn]) for judge in judges]
+                right += [all(found.status == Status.OK and found.value > 0.5 for found in pair) for pair in zip(*verdicts, strict=True)]
+                texts += map(world.problems.answer, drawn)
+                entropy += float((generation.entropy * generation.mask).double().sum())
+                tokens += int(generation.mask.sum())
+                if under is not None:
+                    likelihood.append(_likelihood(under, generation, world.tokenizer.pad_token_id))
+    finally:
+        for judge in judges:
+            judge.close()
+    shape = (len(problems), samples)
+    return Answered(
+        np.array(right).reshape(shape),
+        [texts[place : place + samples] for place in range(0, len(texts), samples)],
+        entropy / tokens,
+        torch.cat(likelihood).view(shape).cpu().numpy() if likelihood else None,
+    )
+
+
+def _likelihood(policy: TokenPolicy, generation: Generation, pad: int) -> Tensor:
+    """Mean log-probability of each answer's tokens, `[R]` nats."""
+    log_prob = policy.replay(generation_to_inputs(generation, pad), generation.tokens[None])["log_prob"][0]
+    return ops.row_mean(log_prob, generation.mask).squeeze(-1)

@@ -1,0 +1,118 @@
+"""The adapter of reasoning-gym, with a small package in its place."""
+
+import json
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from operant.core.errors import BadInput
+from operant.worlds import make_world
+from operant.worlds.text.tasks.reasoning_gym import TEST_SEED, TRAIN_SEED, TRAIN_SIZE, ReasoningGym, pack, unpack
+from operant.worlds.text.verifiers import VerifierPool
+
+PACKAGE = {
+    "__init__.py": """
+        from reasoning_gym.factory import DATASETS
+
+        def create_dataset(name, seed, size):
+            return DATASETS[name](seed, size)
+
+        def get_score_answer_fn(name):
+            return DATASETS[name](0, 1).score_answer
+    """,
+    "factory.py": """
+        class Doubles:
+            range = 10**9
+
+            def __init__(self, seed, size):
+                self.seed = seed
+
+            def __getitem__(self, index):
+                n = (self.seed + index) % self.range
+                return {"question": f"Twice {n}?", "answer": str(2 * n), "metadata": {"pair": (n, n), "by": {1: "one"}}}
+
+            def score_answer(self, answer, entry):
+                assert entry["metadata"]["by"] == {1: "one"} and isinstance(entry["metadata"]["pair"], tuple)
+                return 1.0 if answer == str(sum(entry["metadata"]["pair"])) else 0.01
+
+        class Few(Doubles):
+            range = 100
+
+        class Open(Doubles):
+            def __getitem__(self, index):
+                return super().__getitem__(index) | {"answer": None}
+
+        class Nothing(Doubles):
+            def __init__(self, seed, size):
+                raise AssertionError("Must specify at least one dataset")
+
+        DATASETS = {"doubles": Doubles, "few": Few, "open": Open, "composite": Nothing}
+    """,
+}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    folder = tmp_path / "reasoning_gym"
+    folder.mkdir()
+    for name, text in PACKAGE.items():
+        (folder / name).write_text(textwrap.dedent(text))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "reasoning_gym"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "reasoning_gym"]:
+        del sys.modules[name]
+
+
+def test_problems_come_from_different_seeds(package):
+    task = ReasoningGym("doubles")
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        problem = task.problem(rng)
+        n = int(problem.prompt[6:-1])
+        assert 256 <= n < TRAIN_SEED + TRAIN_SIZE  # 0 to 255 are test problems
+        assert problem.answer == task.solution(problem, rng) == task.trace(problem, rng) == str(2 * n)
+        assert json.loads(json.dumps(problem.metadata)) == problem.metadata
+    assert [p.prompt for p in task.held_out("test", 2)] == [f"Twice {TEST_SEED % 10**9}?", f"Twice {(TEST_SEED + 1) % 10**9}?"]
+    assert set("Twice 123?") <= set(task.alphabet) and task.longest_prompt >= len("Twice 9999?") and task.longest_completion >= 5
+    assert (task.answer(" 7 "), task.reasoning("7")) == ("7", "")
+
+
+def test_the_dataset_scores_in_a_child_process(package):
+    world = make_world("reasoning-gym:doubles")
+    problem = world.problems.held_out("test", 1)[0]
+    with VerifierPool(world.problems.verifier) as pool:
+        verdicts = pool.score([(problem, problem.answer), (problem, f" {problem.answer}\n"), (problem, "7")])
+    assert [verdict.value for verdict in verdicts] == [1.0, 1.0, 0.01], [verdict.message for verdict in verdicts]
+    assert world.task == "reasoning-gym:doubles" and "doubles" in world.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "value", [None, 1, 0.5, True, "text", [1, "a"], (1, (2, [3])), {"a": 1}, {1: "a", (2, 3): {"b": (4,)}}, {}, (), {"tuple": [1]}, {"dict": 2}]
+)
+def test_entries_survive_json(value):
+    again = unpack(json.loads(json.dumps(pack(value))))
+    assert again == value and type(again) is type(value)
+
+
+def test_faults_are_one_clear_line(package):
+    rng = np.random.default_rng(0)
+    for call, words in (
+        (lambda: ReasoningGym("double"), "unknown reasoning-gym dataset 'double': did you mean doubles"),
+        (lambda: ReasoningGym("composite"), "cannot be made with its default settings: Must specify"),
+        (lambda: ReasoningGym("few").problem(rng), "too few different questions"),
+        (lambda: ReasoningGym("open").trace(ReasoningGym("open").problem(rng), rng), "no reference answers"),
+        (lambda: ReasoningGym("doubles").held_out("length", 1), "known: test"),
+        (lambda: ReasoningGym("doubles").held_out("test", 0), "1 to 256"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            call()
+
+
+def test_without_the_package_one_line_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
+    with pytest.raises(BadInput, match=r"pip install 'operant\[reasoning-gym\]'"):
+        make_world("reasoning-gym:chain_sum")
