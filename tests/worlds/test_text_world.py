@@ -96,6 +96,20 @@ def test_a_run_keeps_its_options(folders, tmp_path, way):
     assert operant.resume(tmp_path / "run").result["score"] == run.result["score"]
 
 
+def test_problems_of_a_file_with_a_given_model(tmp_path):
+    folder = folder_of("qwen2", tmp_path, alphabet="0123456789+=,; ?")
+    rows = [{"prompt": f"{a} + {b}?", "answer": str(a + b), "split": "test" if a < 3 else "train"} for a in range(12) for b in range(12)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = f"file:{tmp_path / 'sums.jsonl'}"
+    run = operant.train("grpo", task, model=folder, lora_rank=2, steps=1, episodes=2, out=tmp_path / "run", **SMALL)
+    assert run.config["task"] == task and operant.load(run.path).evaluate(episodes=2)["score"]["name"] == "pass@1"
+    assert AutoModelForCausalLM.from_pretrained(run.path / "policies" / "last" / "seed-0").config.model_type == "qwen2"
+    with pytest.raises(BadInput, match="prompt tokens, .* do not fit"):
+        operant.train("grpo", task, model=folder, steps=1, episodes=2, max_new_tokens=60, out=tmp_path / "no")
+    with pytest.raises(BadInput, match="cannot write '\\?'"):
+        operant.train("grpo", task, model=folder_of("llama", tmp_path), steps=1, episodes=2, out=tmp_path / "no")
+
+
 def test_answers_in_evaluations_are_as_long_as_in_training(folders):
     world = make_world(TASK, model=str(folders["llama"]))
     own = world.longest

@@ -100,7 +100,7 @@ def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
     } | machine()
     if write is not None:
         try:
-            write_atomic(write / f"{key}.json", json.dumps(result, indent=1) + "\n")
+            write_atomic(write / f"{key}.json", json.dumps(result, indent=1, default=lambda number: number.item()) + "\n")
         except OSError as error:
             raise RunFailed(f"the result of {key} ({result['verdict']}) could not be kept in {write}: {error.strerror}") from error
     return result

@@ -395,6 +395,7 @@ class _Runner:
         self.messages: dict[str, str] = {}  # of each kind of a verifier's failure, the first one
         self.score: tuple[str, float] | None = None
         self._stop: int | None = None
+        self._told_of_restarts = False
 
     def run(self, *, resume: bool) -> Run:
         with self.directory.locked(), self._signals():
@@ -456,6 +457,9 @@ class _Runner:
         seeds, config = self.members[self.member], self.config
         learner: Learner = self.spine.learner(self.world, seeds, config["steps"], torch.device(config["device"]))
         learner.failures = self.directory.path / "failures"
+        if self.member == 0 and hasattr(learner, "source") and hasattr(learner.source, "notes"):
+            for line in learner.source.notes():
+                self._say("prepare", 0, message=line)
         try:
             if state is not None:
                 learner.load_state_dict(state)
@@ -475,6 +479,7 @@ class _Runner:
                 self.seconds["training"] += elapsed
                 self.seconds["member"] += elapsed
                 self._log(learner, seeds, metrics)
+                self._say_of_restarts(learner)
                 done = self._done(learner)
                 if done or self._spent(learner) // every > before // every:
                     evaluation = self._evaluate(learner)
@@ -488,6 +493,15 @@ class _Runner:
                     raise Interrupted(f"stopped at step {learner.step}, state saved; go on with: operant resume {self.directory.path}")
         finally:
             learner.close()
+
+    def _say_of_restarts(self, learner: Learner) -> None:
+        """Tell once a run that verifier processes died and were replaced."""
+        report = getattr(getattr(learner, "source", None), "report", None)
+        if report is None or self._told_of_restarts or not (found := report())["restarts"]:
+            return
+        self._told_of_restarts = True
+        status, message = next(iter(found["messages"].items()), ("ended", "its process ended"))
+        self._say("train", self._spent(learner), message=f"a verifier's process was started anew ({status}: {message}); counts stand in the run's report")
 
     def _spent(self, learner: Learner) -> float:
         """What a learner has used of its budget, in the budget's unit."""

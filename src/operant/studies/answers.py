@@ -70,6 +70,7 @@ def compared(
         trained = train(method, task, seed=seed, steps=steps, every=steps, out=folder / "trained", **({} if model is None else {"model": model}))
     check_text(trained.config["task"])
     world = trained.world
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if base is None:
         ensure_base_policy(world, say)
         before = world.policy(None, Streams([trained.config["seed"]]))
@@ -77,7 +78,7 @@ def compared(
         before = load(base).load_policy()
     else:
         before = world.load_policy(Path(base))
-    return world, before, trained.load_policy(), trained
+    return world, before.to(device), trained.load_policy().to(device), trained
 
 
 def check_text(task: str) -> None:
@@ -123,12 +124,13 @@ def answers(
     generator = torch.Generator().manual_seed(derive_seed(seed, "study/answers"))
     right, texts, entropy, tokens, likelihood = [], [], 0.0, 0, []
     try:
-        for problem in problems:
-            parts = [min(ROWS, samples - start) for start in range(0, samples, ROWS)]
-            for count in parts:
+        at_once = max(1, ROWS // samples)
+        for start in range(0, len(problems), at_once):
+            part = problems[start : start + at_once]
+            for count in (min(ROWS, samples - done) for done in range(0, samples, ROWS)):
                 generation = generate(
                     policy.model,
-                    [Request(prompt_tokens(world.tokenizer, problem, chat=world.chat), count)],
+                    [Request(prompt_tokens(world.tokenizer, problem, chat=world.chat), count) for problem in part],
                     max_new_tokens=world.longest,
                     temperature=temperature,
                     top_p=top_p,
@@ -137,7 +139,8 @@ def answers(
                     pad_token_id=world.tokenizer.pad_token_id,
                 )
                 drawn = completion_texts(world.tokenizer, generation.tokens, generation.mask)
-                verdicts = [judge.score([(problem, text) for text in drawn]) for judge in judges]
+                items = [(part[place], text) for place, text in zip(generation.request.tolist(), drawn, strict=True)]
+                verdicts = [judge.score(items) for judge in judges]
                 right += [all(found.status == Status.OK and found.value > 0.5 for found in pair) for pair in zip(*verdicts, strict=True)]
                 texts += map(world.problems.answer, drawn)
                 entropy += float((generation.entropy * generation.mask).double().sum())

@@ -43,10 +43,10 @@ def literal_errors() -> tuple[float, float]:
     per_step = ClippedSequenceRatio(low, high)(batch)
     losses = []
     for row in range(rows):
-        ratio = (log_prob[0, row, : length[row]].sum() - old[0, row, : length[row]].sum()).exp() ** (1 / length[row])
+        ratio = (log_prob[0, row, : length[row]].sum() - old[0, row, : length[row]].sum()).exp() ** (1 / int(length[row]))
         losses.append(-torch.minimum(ratio * advantage[row], ratio.clamp(1 - low, 1 + high) * advantage[row]))
     literal = torch.stack(losses)
     found = (per_step * mask / mask.sum(-1, keepdim=True)).sum(-1)[0]
     (want,) = torch.autograd.grad(literal.sum(), log_prob, retain_graph=True)
     (got,) = torch.autograd.grad(found.sum(), log_prob)
-    return float((found - literal).abs().max()), float((got - want).abs().max())
+    return float((found - literal).detach().abs().max()), float((got - want).abs().max())

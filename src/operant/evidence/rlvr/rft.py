@@ -15,8 +15,9 @@ from operant.worlds.sequences.problems import make_problem
 
 @claim(
     "rft",
-    "sequences:parity, sequences:target and sequences:sum-mod (answers of one length, rewards of 0 and 1), 5 random tables: summed over every group of K = 2, the "
-    "gradient of the loss is minus that of (1 - (1 - p)^K) log p, the factor held fixed and p the prompt's pass rate, relative error at most 1e-9",
+    "sequences:parity, sequences:target and sequences:sum-mod (answers of one length L, rewards of 0 and 1), 5 random tables: summed over every group of "
+    "K = 2, the gradient of the loss is minus that of (1 - (1 - p)^K) log p / L, the factor held fixed and p the prompt's pass rate, relative error at "
+    "most 1e-9",
 )
 def check(folder: Path) -> Finding:
     errors = []
@@ -26,7 +27,7 @@ def check(folder: Path) -> Finding:
             policy = random_policy(problem, seed)
             found = exact.expected_estimator_gradient(policy, problem, estimator, group_size=GROUP, reduce="token-mean").mean["logits"]
             rate = exact.expected_reward(policy, problem)
-            truth = exact.gradient(exact.at_least_one(rate, GROUP).detach() * rate.log(), policy)["logits"]
+            truth = exact.gradient(exact.at_least_one(rate, GROUP).detach() * rate.log() / problem.length, policy)["logits"]
             errors.append(relative_error(-found, truth))
     return Finding(verdict([max(errors) <= 1e-9]), {"relative_error": {"largest": max(errors), "tolerance": 1e-9}}, seeds=5)
 

@@ -51,7 +51,7 @@ def identities() -> tuple[float, bool]:
         best = int(expected.argmax())
         worst = max(worst, float((grid[best] - p).abs()), float((expected[best] - p.square()).abs()))
     logarithmic = 0.5 + 0.5 * np.log(0.5) + 0.5 * np.log(0.5)
-    return worst, logarithmic < 0.0
+    return worst, bool(logarithmic < 0.0)
 
 
 def calibration_error(run: Run) -> float:

@@ -33,7 +33,7 @@ CHAIN = {"every": 1, "probes": 9}  # answers here have at most five tokens: each
 def check(folder: Path) -> Finding:
     telescoping, siblings = chain_error(), tree_error()
     ratios = {name: error_ratio(make_problem(name)) for name in ("parity", "sum-mod", "random")}
-    ours, grpo = language("spo", group_size=2, every=2, probes=5), language("grpo")
+    ours, grpo = language("spo", group_size=2, cut_every=2, probes=5), language("grpo")
     steps = [float(np.mean([steps_to(curve, 0.8) for curve in outcome.metrics("reward")])) for outcome in (ours, grpo)]
     tokens = [spent(outcome) for outcome in (ours, grpo)]
     figures = {

@@ -6,7 +6,8 @@ and renormalised distribution, have the loss −A r + c k3(π, proxy) in the pla
 have GRPO's clipped loss with wide bounds; mean over tokens, no KL.
 Settled on: the lowest share is that of the whole rollout under the policy that acted (the authors' code: of each micro-batch, under the present one), and at
 least one step, so that a small batch does not switch the term off without a word as it does there. k3 is not cut at 10. The clip is 1.0 below, which is none,
-and 9 above.
+and 9 above. On fresh answers d is −log of the mass that the filter keeps, so that k3 pulls only as hard as there is mass filtered out; it grows as the policy
+moves away from the one that acted.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class SPO:
     prompts: Count = 16  # prompts an iteration
     group_size: Count = 8  # answers a prompt that are learned from; chain
     probes: Count = 9  # completions that measure a boundary; chain
-    every: Count = 5  # uncertain tokens a segment; chain
+    cut_every: Count = 5  # uncertain tokens a segment; chain
     branching: Widths = (6, 6, 6)  # ways to go on, level by level; tree
     chunk: Count = 4  # tokens between two branchings; tree
     normalize_std: bool = False  # divide the advantages of siblings by their standard deviation; tree
@@ -114,7 +114,7 @@ def deciding_edges(rollout: Rollout) -> Tensor:
 @method("spo", family="rlvr", paper="arXiv:2505.23564", worlds=("text", "sequences"))
 def spo(h: SPO) -> PolicyGradient:
     if h.structure == "chain":
-        sample = SegmentProbes(h.prompts, h.group_size, h.max_new_tokens, probes=h.probes, threshold=h.threshold, every=h.every)
+        sample = SegmentProbes(h.prompts, h.group_size, h.max_new_tokens, probes=h.probes, threshold=h.threshold, every=h.cut_every)
     else:
         sample = Tree(h.prompts, h.branching, h.chunk, h.max_new_tokens)
     return PolicyGradient(

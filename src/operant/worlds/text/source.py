@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,6 +59,8 @@ class TextSource:
         self.task, self.tokenizer, self.plan, self.chat = task, tokenizer, plan, chat
         self._scorer = scorer(task.verifier if verifier is None else verifier)
         self._checks: dict[str, Scorer] = {}
+        self._statuses: Counter[str] = Counter()
+        self._messages: dict[str, str] = {}
         self._seed = streams.seeds[0]
         self._generator = streams.torch_generators("text/tokens")[0]
         self.rng = streams.numpy_generators("text/plan")[0]
@@ -159,6 +162,11 @@ class TextSource:
         items = [(self.problem(index), text) for index, text, going in zip(rollout.group[0].tolist(), texts, unfinished, strict=True) if not going]
         verdicts = iter(self._scorer.score(items))
         found = [Verdict(0.0, Status.OK, "") if going else next(verdicts) for going in unfinished]
+        for verdict in found:
+            name = verdict.status.name.lower()
+            self._statuses[name] += 1
+            if verdict.status != Status.OK:
+                self._messages.setdefault(name, verdict.message)
         device = rollout.mask.device
         value = torch.tensor([verdict.value if verdict.status == Status.OK else 0.0 for verdict in found], device=device)
         rollout.status = torch.tensor([[int(verdict.status) for verdict in found]], device=device)
@@ -166,6 +174,15 @@ class TextSource:
         if hasattr(self.plan, "observe"):
             self.plan.observe(rollout)
         return rollout
+
+    def notes(self) -> list[str]:
+        """What a person should know before answers are scored, a line each: limits that this platform cannot set for the verifier's processes."""
+        missing = getattr(self._scorer, "unenforced", [])
+        return [f"the verifier runs without these limits, which this platform cannot set: {', '.join(missing)}"] if missing else []
+
+    def report(self) -> dict[str, Any]:
+        """What came of scoring so far: how many answers had each status, workers that were started anew, and the first message of each fault."""
+        return {"statuses": dict(self._statuses), "restarts": getattr(self._scorer, "restarts", 0), "messages": dict(self._messages)}
 
     def _texts(self, rollout: Rollout) -> list[str]:
         """The answer of each row."""

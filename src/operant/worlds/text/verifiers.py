@@ -109,8 +109,9 @@ class VerifierPool:
     The verifier is imported by name in each child ("module:function", or a function or object that can be found that way) before the limits are set. It sees
     the problem as an object with `prompt`, `answer` and `metadata`.
 
-    Limits: wall-clock time a completion; memory of a process, on top of what the loaded verifier takes; bytes printed a completion, and the size of files;
-    processes; no network; no privileges. A pool made by root runs each worker under a user id of its own, which may read files and nothing more.
+    Limits: reading, of the interpreter's library, the import path and the verifier's file alone; wall-clock time a completion; memory of a process, on top of
+        what the loaded verifier takes; bytes printed a completion, and the size of files;
+    processes; no network; no privileges. A pool made by root runs each worker under a user id of its own.
 
     Args:
         verifier: "module:name", or a function or object that its module holds under its own name.
@@ -123,6 +124,7 @@ class VerifierPool:
     Attributes:
         unenforced: the limits that this platform cannot enforce, by name ("network", "processes", "memory", "privileges", …). Processes are killed with
             their worker even where their number is not limited.
+        restarts: workers that were started in the place of others.
 
     Raises:
         BadInput: the verifier cannot be loaded in a child process.
@@ -158,11 +160,13 @@ class VerifierPool:
         )
         self._count = workers
         self._workers: list[_Worker | None] = [None] * workers
+        self.restarts = 0
         try:
             first = _Worker(self._start_line)
         except RunFailed as error:
             raise BadInput(f"verifier {self.name!r} cannot be loaded in a child process: {error}") from error
         self._workers[0] = first
+        self._started = {0}
         self.unenforced = first.missing
 
     def score(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
@@ -215,6 +219,8 @@ class VerifierPool:
     def _replace(self, place: int) -> _Worker:
         if (old := self._workers[place]) is not None:
             old.kill()
+        self.restarts += place in self._started
+        self._started.add(place)
         attempt = 1
         while True:
             try:

@@ -12,6 +12,7 @@ import math
 import os
 import resource
 import signal
+import struct
 import sys
 import threading
 from types import SimpleNamespace
@@ -21,6 +22,9 @@ CAPABILITY_VERSION, CAP_DAC_READ_SEARCH = 0x20080522, 2
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 FIRST_USER = 0x60000000  # user ids from here on belong to nobody; one a worker, so that its processes are counted apart from all others
 NOBODY = 65534
+LANDLOCK_CREATE, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT = 444, 445, 446  # system calls, the same on every architecture
+LANDLOCK_READ_FILE, LANDLOCK_READ_DIR = 1 << 2, 1 << 3
+LANDLOCK_READ = LANDLOCK_READ_FILE | LANDLOCK_READ_DIR
 
 
 def load(module: str, name: str, file: str | None):
@@ -41,8 +45,8 @@ def load(module: str, name: str, file: str | None):
     return found.score if hasattr(found, "score") else found
 
 
-def shut_in(limits: dict) -> list[str]:
-    """Set the limits; the names of those that this platform cannot set."""
+def shut_in(limits: dict, readable: list[str]) -> list[str]:
+    """Set the limits, files beneath `readable` staying open; the names of those that this platform cannot set."""
     missing = []
     libc = ctypes.CDLL(None, use_errno=True)
     prctl = getattr(libc, "prctl", lambda *a: -1)
@@ -75,7 +79,7 @@ def shut_in(limits: dict) -> list[str]:
                 break
             except OSError:
                 continue
-        # Reading stays allowed: the interpreter's library may lie in root's home, and verifiers import late.
+        # Reading past permissions stays allowed, for the interpreter's library may lie in root's home and verifiers import late; Landlock bounds it below.
         header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
         reading = 1 << CAP_DAC_READ_SEARCH
         if getattr(libc, "capset", lambda *a: -1)(header, (ctypes.c_uint32 * 6)(reading, reading, 0, 0, 0, 0)) != 0:
@@ -83,6 +87,8 @@ def shut_in(limits: dict) -> list[str]:
     if not limit_processes(limits["processes"]):
         missing.append("processes")
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if not limit_reading(libc, readable):
+        missing.append("reading")
     try:
         with open("/proc/self/statm") as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
@@ -90,6 +96,43 @@ def shut_in(limits: dict) -> list[str]:
     except OSError:
         missing.append("memory")
     return missing
+
+
+def limit_reading(libc, paths: list[str]) -> bool:
+    """Let this process and its children read only what Python itself needs and what lies beneath `paths` (Landlock); False where the kernel cannot."""
+    attributes = ctypes.c_uint64(LANDLOCK_READ)
+    ruleset = libc.syscall(LANDLOCK_CREATE, ctypes.byref(attributes), ctypes.c_size_t(8), 0)
+    if ruleset < 0:
+        return False
+    system = (
+        "/usr/lib",
+        "/usr/local/lib",
+        "/lib",
+        "/lib64",
+        "/usr/share/zoneinfo",
+        "/etc/ld.so.cache",
+        "/etc/localtime",
+        "/dev/null",
+        "/dev/zero",
+        "/dev/urandom",
+    )
+    for path in {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__), *system, *paths}:
+        if path in ("", "/"):
+            continue
+        try:
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue  # what is not there cannot be read
+        allowed = LANDLOCK_READ if os.path.isdir(path) else LANDLOCK_READ_FILE
+        rule = struct.pack("=Qi", allowed, place)
+        added = libc.syscall(LANDLOCK_ADD_RULE, ruleset, 1, rule, 0)
+        os.close(place)
+        if added != 0:
+            os.close(ruleset)
+            return False
+    done = libc.syscall(LANDLOCK_RESTRICT, ruleset, 0) == 0
+    os.close(ruleset)
+    return done
 
 
 def limit_processes(count: int) -> bool:
@@ -132,7 +175,7 @@ def main() -> None:
     sys.path[:] = start["path"]
     try:
         verifier = load(start["module"], start["name"], start["file"])
-        missing = shut_in(start["limits"])
+        missing = shut_in(start["limits"], start["path"] + ([start["file"]] if start["file"] else []))
     except BaseException as error:
         reply(error=f"{type(error).__name__}: {error}")
         return

@@ -16,6 +16,7 @@ from operant.core.random import Streams, derive_seed
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.nets.language import TokenCritic, TokenPolicy
+from operant.worlds.text.builtin_verifiers import make_verifier
 from operant.worlds.text.options import TextOptions
 from operant.worlds.text.tasks import TEXT_TASKS, TextTask
 
@@ -55,7 +56,7 @@ class TextWorld:
         self.task = f"{self.scheme}:{name}"
         self.options: TextOptions = read_settings(TextOptions, options, self.task, "option")
         self.problems = self.find_task(name)
-        self.verifier = self.options.verifier
+        self.verifier = make_verifier(self.options.verifier, self.problems.verifier)
         try:
             from operant.worlds.text.models import load_tokenizer, make_tokenizer
         except ImportError as error:

@@ -1,0 +1,166 @@
+"""Verifiers by name: right and wrong answers by hand, settings, and answers that try to cheat or to break out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from operant.core.errors import BadInput
+from operant.core.records import Status
+from operant.worlds.text.builtin_verifiers import VERIFIERS, NoisyVerifier, NumericAnswer, make_verifier, read_number
+from operant.worlds.text.tasks import Problem
+from operant.worlds.text.verifiers import ExactAnswer, VerifierPool, scorer
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("42", 42), ("-1,234.5", -1234.5), ("3/4", 0.75), ("50%", 0.5), (" 7 ", 7), ("1e3", 1000), ("1/0", None), ("x", None), ("9" * 100, None), ("1e999", None)],
+)
+def test_numbers_as_people_write_them(text: str, value):
+    found = read_number(text)
+    assert found is None if value is None else math.isclose(float(found), value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "completion", "score"),
+    [
+        ("42", "so 6 times 7 is 42.", 1.0),
+        ("42", "42 and then 41", 0.0),
+        ("0.5", "that is 1/2", 1.0),
+        ("1234", "we get 1,234", 1.0),
+        ("0.333333", "1/3", 1.0),
+        ("0.3333", "1/3", 0.0),
+        ("-3", "x = -3", 1.0),
+        ("5", "no number", 0.0),
+        ("0", "0.0000000001", 1.0),
+    ],
+)
+def test_numeric(answer: str, completion: str, score: float):
+    assert NumericAnswer().score(Problem("?", answer), completion) == score
+
+
+def test_numeric_takes_a_tolerance_and_needs_a_number_to_compare():
+    assert make_verifier("numeric:tolerance=0.1").score(Problem("?", "100"), "109") == 1.0
+    verdict = scorer(make_verifier("numeric")).score([(Problem("?", "yes"), "3")])[0]
+    assert verdict.status == Status.CRASHED and "no number" in verdict.message
+
+
+def test_a_very_long_answer_does_not_stop_the_trainer():
+    for text in ("1" * 200_000, "1," * 100_000, "-" * 200_000, "1e" * 100_000):
+        NumericAnswer().score(Problem("?", "1"), text)
+
+
+def test_names_and_settings():
+    assert make_verifier("exact:marker=;") == ExactAnswer(marker=";")
+    assert make_verifier("module:function") == "module:function"
+    assert make_verifier(len) is len
+    for spec, line in (
+        ("numerik", "numeric"),
+        ("numeric:tolerance=x", "nearest: 1e-6"),
+        ("numeric:precision=1", "numeric takes tolerance"),
+        ("regex:a", "takes no settings"),
+        ("noisy:0.1", "0 to 1"),
+        ("noisy:0.1,1.3", "0 to 1"),
+    ):
+        with pytest.raises(BadInput, match=line) as told:
+            make_verifier(spec, base=ExactAnswer())
+        assert "\n" not in str(told.value)
+    with pytest.raises(BadInput, match="child processes"):
+        make_verifier("noisy:0.1,0.2", base=len)
+    assert all(VERIFIERS.values())
+
+
+def test_noise_comes_at_its_rates_and_is_the_same_for_the_same_answer():
+    noisy = make_verifier("noisy:0.1,0.3", base=ExactAnswer())
+    assert isinstance(noisy, NoisyVerifier)
+    problems = [Problem(str(index), "a") for index in range(4_000)]
+    right = [noisy.score(problem, "a") for problem in problems]
+    wrong = [noisy.score(problem, "b") for problem in problems]
+    assert sum(right) / 4_000 == pytest.approx(0.7, abs=0.03)
+    assert sum(wrong) / 4_000 == pytest.approx(0.1, abs=0.02)
+    assert right == [noisy.score(problem, "a") for problem in problems]
+
+
+CODE = {"tests": ["assert double(2) == 4", "assert double(-1) == -2"]}
+PROGRAM = {"tests": [["3\n", "6"], ["5\n", "10"]]}
+
+
+@pytest.fixture(scope="module")
+def pools():
+    made: dict[str, VerifierPool] = {}
+
+    def pool(name: str) -> VerifierPool:
+        if name not in made:
+            made[name] = scorer(make_verifier(name), workers=1, time_limit=10.0)
+        return made[name]
+
+    yield pool
+    for one in made.values():
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "completion", "value"),
+    [
+        (CODE, "def double(x):\n    return 2 * x", 1.0),
+        (CODE, "Here it is:\n```python\ndef double(x):\n    return 2 * x\n```\nDone.", 1.0),
+        (CODE, "def double(x):\n    return x * x", 0.0),
+        (CODE, "def double(x:", 0.0),
+        (CODE, "import os; os._exit(0)", 0.0),
+        (CODE, "raise SystemExit(0)", 0.0),
+        (CODE, "def double(x):\n    return double(x)", 0.0),
+        (CODE, "import os\nfor fd in range(3, 60):\n    try: os.write(fd, b'x' * 16)\n    except OSError: pass\nos._exit(0)", 0.0),
+        (PROGRAM, "print(2 * int(input()))", 1.0),
+        (PROGRAM, "print(3)", 0.0),
+    ],
+)
+def test_python_tests(pools, metadata: dict, completion: str, value: float):
+    verdict = pools("python-tests").score([(Problem("?", "", metadata), completion)])[0]
+    assert (
+        verdict.status != Status.OK if "range(3, 60)" in completion and verdict.status != Status.OK else (verdict.status, verdict.value) == (Status.OK, value)
+    )
+
+
+def test_python_tests_without_tests_is_a_fault_of_the_data(pools):
+    verdict = pools("python-tests").score([(Problem("?", ""), "pass")])[0]
+    assert verdict.status == Status.CRASHED and "tests" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "right", "wrong"),
+    [
+        ("regex", Problem("?", r"[ab]+\d"), " abba7 ", "abba"),
+        ("json-schema", Problem("?", '{"type": "object", "required": ["a"]}'), '{"a": 1}', '{"b": 1}'),
+        ("json-schema", Problem("?", "", {"schema": {"type": "integer"}}), "3", "not json"),
+        ("math-verify", Problem("?", r"\frac{1}{2}"), r"so it is $\boxed{0.5}$", r"so it is $\boxed{0.6}$"),
+    ],
+)
+def test_the_others(pools, name: str, problem: Problem, right: str, wrong: str):
+    if name == "math-verify":
+        pytest.importorskip("math_verify")
+    found = pools(name).score([(problem, right), (problem, wrong)])
+    assert [(verdict.status, verdict.value) for verdict in found] == [(Status.OK, 1.0), (Status.OK, 0.0)], [verdict.message for verdict in found]
+
+
+def test_a_pattern_that_never_ends_is_a_timeout():
+    with scorer(make_verifier("regex"), workers=1, time_limit=0.5) as pool:
+        verdict = pool.score([(Problem("?", r"(a+)+b"), "a" * 40)])[0]
+    assert verdict.status == Status.TIMEOUT
+
+
+def test_an_answer_reads_no_secret(tmp_path: Path, pools):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    secret = folder / "secret"
+    secret.write_text("the word")
+    secret.chmod(0o600)
+    folder.chmod(0o700)
+    pool = pools("python-tests")
+    if "reading" in pool.unenforced:
+        pytest.skip("this kernel cannot bound what is read; the run says so")
+    code = f"def double(x):\n    open({str(secret)!r}).read()\n    return 2 * x"
+    listing = f"import os\ndef double(x):\n    os.listdir({str(folder)!r})\n    return 2 * x"
+    for completion in (code, listing):
+        assert pool.score([(Problem("?", "", CODE), completion)])[0].value == 0.0
