@@ -19,7 +19,7 @@ from operant.worlds.sequences.problems import SequenceProblem, make_problem
 from operant.worlds.sequences.source import SequenceSource
 
 SEEDS = 5
-CHAIN = {"every": 1, "probes": 9}  # answers here have at most five tokens: each uncertain token is a segment
+CHAIN = {"cut_every": 1, "probes": 9}  # answers here have at most five tokens: each uncertain token is a segment
 
 
 @claim(
