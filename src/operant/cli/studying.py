@@ -79,7 +79,7 @@ COMMANDS = (
     Command(
         "study",
         "Do a study: a paper's measurement, on a task and model of your own.",
-        ("operant study", "operant study limit-of-rlvr --help"),
+        ("operant study", "operant study limit-of-rlvr --run runs/mine --samples 256"),
         _arguments,
         _study,
         _parse,

@@ -37,7 +37,7 @@ class WarmUp:
     learning_rate: float = 2e-3
     warmup_steps: int = 50
     batch_size: int = 64
-    low: float = 0.15
+    low: float = 0.25
     high: float = 0.5
     check_every: int = 50
     most_updates: int = 6_000

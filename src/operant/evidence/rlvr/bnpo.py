@@ -19,7 +19,7 @@ PAIRS = ((1.0, 1.0), (0.6, 1.8), (3.0, 2.0), (5.0, 1.5), (2.0, 6.0))  # of succe
 @claim(
     "bnpo",
     "Parameters (1, 1) give R - p and (3/2, 3/2) give (pi/8)(R - p)/sqrt(p(1 - p)), to 1e-6; for rates from Beta(a, b) the second moment of the normalised "
-    "gradient is least at (1 + a/3, 1 + b/3), within one cell of a grid of 0.05, for 5 pairs. text:arithmetic, 60 iterations of 16 x 8: the gradient "
+    "gradient is least at (1 + a/3, 1 + b/3), within one cell of a grid of 0.05, for 5 pairs. text:arithmetic, 100 iterations of 16 x 8: the gradient "
     "norm's coefficient of variation is at most GRPO's, and pass@1 at least GRPO's less 0.01, means over 5 seeds",
 )
 def check(folder: Path) -> Finding:

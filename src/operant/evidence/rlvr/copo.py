@@ -19,7 +19,7 @@ SIZES = {"prompts": 64, "group_size": 4}  # as many answers as elsewhere in the 
 @claim(
     "copo",
     "On a batch of groups that are each all right or all wrong GRPO's gradient is 0 (1e-8), and COPO's is that of REINFORCE with the batch's mean and "
-    "deviation, weighted by 1 - w (1e-6). text:arithmetic, 60 iterations of 64 prompts x 4 answers: pass@1 at least 0.01 above GRPO's and DAPO's (whose "
+    "deviation, weighted by 1 - w (1e-6). text:arithmetic, 100 iterations of 64 prompts x 4 answers: pass@1 at least 0.01 above GRPO's and DAPO's (whose "
     "filling draws more answers), means over 5 seeds",
 )
 def check(folder: Path) -> Finding:

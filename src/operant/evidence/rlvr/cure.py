@@ -14,7 +14,7 @@ EXPLORE = 2 / 3  # of training: the first stage
 
 @claim(
     "cure",
-    "text:arithmetic, 60 iterations of 16 prompts x 8 answers, 5 seeds, against DAPO: entropy of drawn tokens over the last 10 iterations of the first stage "
+    "text:arithmetic, 100 iterations of 16 prompts x 8 answers, 5 seeds, against DAPO: entropy of drawn tokens over the last 10 iterations of the first stage "
     "(40 of 60) at least 1.5 times DAPO's in the same ones; in the end pass@16 at least DAPO's + 0.02 and pass@1 at least DAPO's + 0.01; branching at random "
     "positions has at most 70% of the gain in pass@16",
 )

@@ -23,7 +23,7 @@ NOWHERE = -1000.0  # a logit whose probability is 0 in float64, while its logari
     "invisible-leash",
     "sequences:sum-mod, a tenth of the next tokens at probability 0: after 10,000 iterations of GRPO (seeds 0 to 4) the mass of right answers that had none is"
     " still 0, and exact ascent of the KL-regularised reward (weight 0.2) ends within total variation 0.01 of q exp(r / 0.2) / Z. The harmonic mean of"
-    " retention and discovery is 2PE / (P² + 2PE + ES) to 1e-12. text:countdown, the shared 60 iterations of GRPO, 1024 answers of the base and 512 of the"
+    " retention and discovery is 2PE / (P² + 2PE + ES) to 1e-12. text:countdown, the shared 100 iterations of GRPO, 1024 answers of the base and 512 of the"
     " trained policy to 48 problems: in at least 4 of 5 seeds the net change of support is below 0, the answer entropy falls by 0.2 nats and more, and pass@1"
     " rises",
 )

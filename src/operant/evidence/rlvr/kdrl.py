@@ -15,7 +15,7 @@ from operant.worlds.sequences.problems import make_problem
 @claim(
     "kdrl",
     "On an enumerable problem the expected gradient of k2 as a loss on own samples is that of the KL to the teacher token by token (prefixes held fixed) to"
-    " 1e-6, and k3's is off by more than 1e-2 (relative). text:arithmetic, 60 iterations: pass@1 of KDRL with the annealed coefficient is at least 0.01 "
+    " 1e-6, and k3's is off by more than 1e-2 (relative). text:arithmetic, 100 iterations: pass@1 of KDRL with the annealed coefficient is at least 0.01 "
     "above the better of GRPO and of distillation alone, means over 5 seeds",
 )
 def check(folder: Path) -> Finding:

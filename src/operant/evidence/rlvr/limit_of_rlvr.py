@@ -17,7 +17,7 @@ SAMPLES = 1024
 @claim(
     "limit-of-rlvr",
     "The estimator of pass@k is within 3 standard errors of 1 - (1 - p)^k and biased by less than 1e-3 on 10,000 Bernoulli problems (n = 64, k = 1, 4, 16,"
-    " 64). text:countdown, the shared 60 iterations of GRPO, 1024 answers to 32 held-out problems (the row has 100): in at least 4 of 5 seeds pass@1 is"
+    " 64). text:countdown, the shared 100 iterations of GRPO, 1024 answers to 32 held-out problems (the row has 100): in at least 4 of 5 seeds pass@1 is"
     " 0.15 above the base's and the base catches up at a k of at most 1024; the base's perplexity of the trained policy's answers is at most that of its"
     " own (mean over seeds); a policy distilled from the task's teacher has pass@1024 of at least 0.03 above the base's (seed 0)",
 )

@@ -14,7 +14,7 @@ from operant.evidence.rlvr.tier import language
 
 @claim(
     "ngrpo",
-    "All-wrong groups of 2, 4, 8 and 16 get -1/sqrt(K + 1) to 1e-6, all-right ones 0. text:arithmetic, 60 iterations of 16 x 8 in 4 optimiser steps each, "
+    "All-wrong groups of 2, 4, 8 and 16 get -1/sqrt(K + 1) to 1e-6, all-right ones 0. text:arithmetic, 100 iterations of 16 x 8 in 4 optimiser steps each, "
     "for all alike: pass@8 on held-out problems (all of them: the tier does not set the hard half apart) is at least 0.03 above GRPO's and entropy is "
     "higher, means over 5 seeds; with a symmetric clip of 0.2 entropy ends below GRPO's in at least 2 of 5 seeds",
 )

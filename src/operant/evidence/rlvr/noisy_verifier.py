@@ -23,7 +23,7 @@ NOISE = {"verifier": f"noisy:{FALSE_POSITIVE},{FALSE_NEGATIVE}"}
 @claim(
     "noisy-verifier",
     "Enumerated policy, rates 0.1 and 0.3: the expected gradient of the backward correction is the clean one to 1e-6 (relative), and that of the forward "
-    "correction points the same way (sine below 1e-6). text:arithmetic, 60 iterations with a verifier of these rates: pass@1 of either correction is at "
+    "correction points the same way (sine below 1e-6). text:arithmetic, 100 iterations with a verifier of these rates: pass@1 of either correction is at "
     "least 0.97 of that of the same loss with clean rewards (means over 5 seeds); after 50 iterations the rate estimated from appeals of a tenth of the "
     "rejected answers is within 0.03 of the truth (mean absolute error over 5 seeds)",
 )

@@ -15,7 +15,7 @@ TASK = "text:countdown"
 
 @claim(
     "nsr",
-    "A wrong token's logit gradient is -(1 - pi) and every other's pi_v, to 1e-6. text:countdown, 60 iterations of 16 x 8: pass@16 (the most that 16 "
+    "A wrong token's logit gradient is -(1 - pi) and every other's pi_v, to 1e-6. text:countdown, 100 iterations of 16 x 8: pass@16 (the most that 16 "
     "evaluation samples give; the paper's k goes to 256) of NSR at least 0.05 above that of PSR, pass@1 at least 0.05 above the base policy's, final "
     "entropy at least 0.8 times the base's for NSR and at most 0.5 times for PSR; means over 5 seeds",
 )

@@ -16,7 +16,7 @@ from operant.evidence.rlvr.tier import language
     "by enumeration on random distributions: best-of-n sampling (uniform among the successes) gives right answers the distribution π(y | success) for n "
     "from 1 to 5 (total variation < 1e-12), and wrong ones π(y)(1 − p)^(n − 1) (error < 1e-12); text:arithmetic, equal samples, means over 5 seeds, in the "
     "authors' configuration without a token reward model: pass@1 above that of right answers alone, and at least GRPO's − 0.01; with the model reported beside "
-    "it (made from scratch, it had learned nothing from 60 iterations of 32 answers in a trial with one seed)",
+    "it (made from scratch, it had learned nothing from 100 iterations of 32 answers in a trial with one seed)",
 )
 def check(folder: Path) -> Finding:
     right, wrong = best_of_n_errors()

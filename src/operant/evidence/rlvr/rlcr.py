@@ -17,7 +17,7 @@ from operant.loops.runner import Run
 @claim(
     "rlcr",
     "For p on a grid of 0.01 the expected reward less its constant 1 is largest at q = p, where it is p squared (1e-9); with the logarithmic score in its "
-    "place a sure wrong answer (p = q = 0: 0) is worth more than p = 0.5 (-0.19). text:uncertain, 60 iterations: after training the expected calibration "
+    "place a sure wrong answer (p = q = 0: 0) is worth more than p = 0.5 (-0.19). text:uncertain, 100 iterations: after training the expected calibration "
     "error (10 bins) on held-out problems is at most 0.05, that of GRPO on correctness alone at least 0.2, and accuracy within 0.01 of it or above; means "
     "over 5 seeds",
 )

@@ -19,7 +19,7 @@ TASK = "text:sort"  # answers of several tokens
 @claim(
     "rlpr",
     "text:sort, base policy, 2,048 answers: as a judge of right against wrong, the mean probability of the reference answer's tokens behind an answer's own"
-    " reasoning has an AUC at least 0.03 above that of their likelihood. 60 iterations: pass@1 rises by at least 0.9 of what GRPO with the exact verifier "
+    " reasoning has an AUC at least 0.03 above that of their likelihood. 100 iterations: pass@1 rises by at least 0.9 of what GRPO with the exact verifier "
     "gains; without the spread filter it ends lower or varies at least 1.3 times as much between seeds; means over 5 seeds",
 )
 def check(folder: Path) -> Finding:

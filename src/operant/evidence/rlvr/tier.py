@@ -28,7 +28,7 @@ from operant.worlds.plans import Request
 from operant.worlds.text.tasks import Problem
 
 SEEDS = 5
-STEPS = 60  # iterations
+STEPS = 100  # iterations
 PROBLEMS = 64  # held-out ones of an evaluation, 16 answers each
 SIZES = {"prompts": 16, "group_size": 8}
 
