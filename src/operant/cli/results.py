@@ -15,7 +15,7 @@ from pathlib import Path
 from operant.cli.output import note, write, write_file, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.progress import training, waiting
-from operant.cli.training import add_budget, budget
+from operant.cli.training import add_budget, add_fields, budget, option, read_fields, task_options
 from operant.core.errors import BadInput, RunFailed
 
 FORMATS = (".html", ".json", ".txt")
@@ -28,6 +28,8 @@ def _compare_arguments(parser: Parser) -> None:
     parser.add_argument("--seeds", type=whole(1), metavar="N", help="with --methods: seeds of each (default 1)")
     add_budget(parser)
     parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="with --methods: runs that train side by side, a process each (default 1)")
+    for kind, items in task_options().items():
+        add_fields(parser, f"with --methods: options of {kind} tasks", items)
     parser.add_argument("--out", metavar="PATH", help="a .html, .json or .txt file for the comparison; with --methods: a directory for runs and report.html")
     add_json(parser)
 
@@ -76,14 +78,17 @@ def _train_all(args: Namespace) -> list[Path]:
     if len(set(keys)) < len(keys) or not keys:
         raise BadInput(f"--methods {args.methods}: name each method once, as in --methods ppo,random")
     seeds = args.seeds or 1
-    configs = {key: plan(key, args.task, seeds=seeds, **budget(args))[0] for key in keys}
+    options = read_fields(args, [item for items in task_options().values() for item in items])
+    configs = {key: plan(key, args.task, seeds=seeds, hyperparameters=options, **budget(args))[0] for key in keys}
     folder = Path(args.out) if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     waiting = []
     for key in keys:
         if (folder / key / "run.json").exists():
             found = load(folder / key)
             wanted = json.loads(json.dumps(configs[key]))
-            differs = [name for name in ("method", "task", "seeds", "seed", "budget", "hyperparameters") if found.config.get(name) != wanted[name]]
+            differs = [
+                name for name in ("method", "task", "seeds", "seed", "budget", "hyperparameters", "options") if found.config.get(name) != wanted.get(name)
+            ]
             if differs:
                 raise BadInput(f"{folder / key} holds a run of another {differs[0]}: choose another --out, or compare what is there by naming the directories")
             if found.result is not None:
@@ -96,17 +101,17 @@ def _train_all(args: Namespace) -> list[Path]:
                 if (folder / key / "run.json").exists():
                     resume(folder / key, listener=listener)
                 else:
-                    train(key, args.task, seeds=seeds, **budget(args), out=folder / key, listener=listener)
+                    train(key, args.task, seeds=seeds, **budget(args), out=folder / key, listener=listener, **options)
     elif waiting:
-        _side_by_side(args, waiting, folder, seeds)
+        _side_by_side(args, waiting, folder, seeds, options)
     return [folder / key for key in keys]
 
 
-def _side_by_side(args: Namespace, keys: list[str], folder: Path, seeds: int) -> None:
+def _side_by_side(args: Namespace, keys: list[str], folder: Path, seeds: int, options: dict[str, str]) -> None:
     """Train in processes, `--jobs` of them at a time, each with its log beside its run. What they share, the base policy, is made first."""
     from operant.loops.runner import prepare
 
-    prepare(args.task, note)
+    prepare(args.task, note, **options)
     going: dict[str, tuple[subprocess.Popen, Path]] = {}
     left = list(keys)
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,6 +122,7 @@ def _side_by_side(args: Namespace, keys: list[str], folder: Path, seeds: int) ->
                 log = folder / f"{key}.log"
                 words = ["resume", str(folder / key)] if (folder / key / "run.json").exists() else ["train", key, "--task", args.task, "--seeds", str(seeds)]
                 if words[0] == "train":
+                    words += [f"{option(name)}={value}" for name, value in options.items()]
                     words += [f"--{name}={value}" for name, value in budget(args).items() if value is not None] + ["--out", str(folder / key)]
                 with log.open("w") as file:
                     going[key] = subprocess.Popen([sys.executable, "-m", "operant", *words], stdout=file, stderr=subprocess.STDOUT), log

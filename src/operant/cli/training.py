@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import typing
 from argparse import Namespace
+from collections.abc import Iterable, Sequence
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +69,7 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
     entry = get_method(words.pop(place))
     args = method_parser(entry).read(words)
     args.method = entry.key
-    fields = _fields(entry) | {item.name: item for items in _options(entry).values() for item in items}
-    args.hyperparameters = {name: getattr(args, _DEST + name) for name in fields if getattr(args, _DEST + name) is not None}
-    for name, text in args.hyperparameters.items():
-        if "nan" in re.split(r"[\s,()\[\]]+", text.lower()):
-            raise BadInput(f"{option(name)} {text} is not a number; the default is {default_text(fields[name].default)}")
+    args.hyperparameters = read_fields(args, [*_fields(entry).values(), *(item for items in task_options(entry.worlds).values() for item in items)])
     return args
 
 
@@ -85,12 +82,30 @@ def _fields(entry: Method) -> dict[str, Any]:
     return {item.name: item for item in hyperparameters(entry.hyperparameters)}
 
 
-def _options(entry: Method) -> dict[str, list[Hyperparameter]]:
-    """The options of the kinds of tasks that a method trains on, by the kind."""
+def task_options(worlds: Sequence[str] | None = None) -> dict[str, list[Hyperparameter]]:
+    """The options of kinds of tasks, of all or of some, by the kind."""
     from operant.core.registry import hyperparameters
     from operant.worlds import world_options
 
-    return {kind: hyperparameters(options) for kind, options in world_options().items() if kind in entry.worlds}
+    return {kind: hyperparameters(options) for kind, options in world_options().items() if worlds is None or kind in worlds}
+
+
+def add_fields(parser: Parser, title: str, items: Iterable[Hyperparameter]) -> None:
+    """An option for each field of a dataclass, in a group of its own."""
+    group = parser.add_argument_group(title)
+    for item in items:
+        words = f"{item.help} ({type_name(item.type)}, default {default_text(item.default)})".strip().replace("%", "%%")
+        flag = {"nargs": "?", "const": "true"} if bool in (item.type, *typing.get_args(item.type)) else {}
+        group.add_argument(option(item.name), dest=_DEST + item.name, metavar=type_name(item.type).upper(), help=words, **flag)
+
+
+def read_fields(args: Namespace, items: Iterable[Hyperparameter]) -> dict[str, str]:
+    """What was given of such options, as it was typed."""
+    given = {item: text for item in items if (text := getattr(args, _DEST + item.name)) is not None}
+    for item, text in given.items():
+        if "nan" in re.split(r"[\s,()\[\]]+", text.lower()):
+            raise BadInput(f"{option(item.name)} {text} is not a number; the default is {default_text(item.default)}")
+    return {item.name: text for item, text in given.items()}
 
 
 def method_parser(entry: Method) -> Parser:
@@ -104,13 +119,9 @@ def method_parser(entry: Method) -> Parser:
     parser = Parser(f"operant train {entry.key}", entry.doc, tuple(examples))
     parser.usage = f"operant train {entry.key} --task TASK [option …]"
     _train_options(parser)
-    groups = {f"options of {kind} tasks": items for kind, items in _options(entry).items()}
-    for title, items in (groups | {f"hyper-parameters of {entry.key} ({entry.paper})": fields.values()}).items():
-        group = parser.add_argument_group(title)
-        for item in items:
-            words = f"{item.help} ({type_name(item.type)}, default {default_text(item.default)})".strip().replace("%", "%%")
-            flag = {"nargs": "?", "const": "true"} if bool in (item.type, *typing.get_args(item.type)) else {}
-            group.add_argument(option(item.name), dest=_DEST + item.name, metavar=type_name(item.type).upper(), help=words, **flag)
+    for kind, items in task_options(entry.worlds).items():
+        add_fields(parser, f"options of {kind} tasks", items)
+    add_fields(parser, f"hyper-parameters of {entry.key} ({entry.paper})", fields.values())
     return parser
 
 

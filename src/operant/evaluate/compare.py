@@ -188,9 +188,9 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         columns.append(("before training", True, lambda row: format_interval(row.base)))
     if any(row.improvement for row in rows):
         columns.append(("P(beats first)", True, lambda row: format_interval(row.improvement, digits=2)))
-    if all(row.spent for row in rows):
+    if any(row.spent for row in rows):
         for name in ("samples", "tokens"):
-            columns.append((name, True, lambda row, name=name: _format_count(row.spent[name])))
+            columns.append((name, True, lambda row, name=name: _format_count(row.spent.get(name))))
     return columns + [
         ("steps", True, lambda row: _format_count(row.steps)),
         ("seconds", True, lambda row: _format_count(row.seconds)),

@@ -120,6 +120,7 @@ class PolicyGradientLearner:
         lists = {"shape": method.shape, "select": method.select, "focus": method.focus, "terms": method.terms}
         parts = {f"{name} {place}": part for name, items in lists.items() for place, part in enumerate(items)}
         self._stateful = Stateful(parts | {"credit": method.credit, "fill": method.fill and method.fill.accept})
+        self._began = 0.0  # progress at the beginning of the iteration
         self.rollout: Rollout | None = None
         self._equal: Tensor | None = None
 
@@ -131,12 +132,13 @@ class PolicyGradientLearner:
 
     def iterate(self) -> dict[str, Tensor]:
         """One rollout and the updates from it."""
+        self._began = self.progress
         rollout, metrics = self._collect()
+        self.step += self.source.steps_per_sample
         if rollout.shape[1]:  # a fill may keep nothing
             rows = self.policy.unit == "row"
             with suggest_micro_batch(min(self.method.micro_batch or rollout.shape[1], rollout.shape[1])) if rows else nullcontext():
                 metrics |= self._update(self.prepare(rollout))
-        self.step += self.source.steps_per_sample
         self.version += 1
         if self.reference is not None and self.reference.follow(self.policy, self.version, float(metrics["reward"].mean()) if "reward" in metrics else 0.0):
             self.optimizer.reset()
@@ -157,7 +159,7 @@ class PolicyGradientLearner:
             if rollout.version != self.version:
                 raise RunFailed(f"a rollout of weights' version {rollout.version} reached the update of version {self.version}")
             rollout = self.source.score(rollout)
-            rollout.progress = self.progress
+            rollout.progress = self._began
             seen.append(self._scores(rollout))
             rollout.mask = rollout.mask & (rollout.status == int(Status.OK)).unsqueeze(-1)
             self._shape(rollout)
@@ -345,7 +347,7 @@ class PolicyGradientLearner:
     def _update(self, rollout: Rollout) -> dict[str, Tensor]:
         method = self.method
         if method.anneal:
-            self.optimizer.learning_rate = method.learning_rate * (1 - self.progress)
+            self.optimizer.learning_rate = method.learning_rate * (1 - self._began)
         if not (rollout.mask.any() or any(rollout.extras[over].any() for over in self._overs)):
             return {"gradient_norm": torch.zeros(len(self.seeds))}  # no step to learn from: every group was filtered, or the plan only probes
         steps = self.policy.unit == "step"
@@ -417,7 +419,7 @@ class PolicyGradientLearner:
             micro = batch if isinstance(rows, slice) else {name: x[:, rows] for name, x in batch.items()}
             weight = {over: (x if isinstance(rows, slice) else x[:, rows]).flatten(1) for over, x in weights.items()}
             inputs = {name.removeprefix("inputs."): x for name, x in micro.items() if name.startswith("inputs.")}
-            micro = micro | {"progress": self.progress, "iteration": self.version} | self._replay_micro(inputs, micro["action"])
+            micro = micro | {"progress": self._began, "iteration": self.version} | self._replay_micro(inputs, micro["action"])
             losses = torch.stack([
                 torch.linalg.vecdot(weight[getattr(term, "over", None)], loss.flatten(1))
                 for term, loss in zip(method.terms, step_losses(method.terms, micro), strict=True)

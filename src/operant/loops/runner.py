@@ -31,7 +31,7 @@ from operant.evaluate.collapse import run_collapse
 from operant.evaluate.records import load_run
 from operant.evaluate.statistics import iqm, pass_at_k, stratified_bootstrap
 from operant.loops.base_policy import ensure_base_policy, ensure_teacher
-from operant.loops.fixed import FixedPolicy
+from operant.loops.fixed import FixedLearner, FixedPolicy
 from operant.loops.learner import Learner
 from operant.loops.track import check_trackers, make_trackers
 from operant.worlds import make_world, world_options
@@ -276,9 +276,10 @@ def plan(
     total = steps if steps is not None else DEFAULT_STEPS[world.kind] if not (world.kind == "text" and entry.spine == "pairs") else 1_500
     unit = given[0] if given else "steps"
     if unit in ("samples", "tokens"):
-        if entry.spine != "policy gradient" or world.kind not in ("text", "sequences"):
+        if entry.spine not in ("policy gradient", "fixed policy") or world.kind not in ("text", "sequences"):
             raise BadInput(f"--{unit} counts what policy gradients draw on text and sequences; {method} on {world.task} takes --steps or --seconds")
-        total = -(-limits[unit] // spine.sample.prompts)  # no iteration draws less than a token for each prompt
+        prompts = getattr(getattr(spine, "sample", None), "prompts", 1)
+        total = -(-limits[unit] // prompts)  # no iteration draws less than a token for each prompt
     elif unit == "seconds":
         total = MOST_STEPS
     amount = limits[unit] if unit != "steps" else total
@@ -340,9 +341,13 @@ def _plain(value: Any) -> bool:
     return True
 
 
-def prepare(task: Any, say: Callable[[str], None]) -> None:
-    """Make what runs on a task share and would else make themselves: the base policy of a text task."""
-    world = make_world(task)
+def prepare(task: Any, say: Callable[[str], None], **options: Any) -> None:
+    """Make what runs on a task share and would else make themselves: the base policy of a text task.
+
+    Args:
+        options: of the task's kind.
+    """
+    world = make_world(task, **options)
     if world.kind == "text":
         ensure_base_policy(world, say)
 
@@ -490,7 +495,7 @@ class _Runner:
                 elif self._stop is not None:
                     self._checkpoint(learner)
                 if self._stop is not None and not done:
-                    raise Interrupted(f"stopped at step {learner.step}, state saved; go on with: operant resume {self.directory.path}")
+                    raise Interrupted(f"stopped at {self._standing(learner)}, state saved; go on with: operant resume {self.directory.path}")
         finally:
             learner.close()
 
@@ -503,10 +508,16 @@ class _Runner:
         status, message = next(iter(found["messages"].items()), ("ended", "its process ended"))
         self._say("train", self._spent(learner), message=f"a verifier's process was started anew ({status}: {message}); counts stand in the run's report")
 
+    def _standing(self, learner: Learner) -> str:
+        """How far a learner is, in words."""
+        return f"step {learner.step} of {self.amount}" if self.unit == "steps" else f"{self._spent(learner):,.0f} of {self.amount:,} {self.unit}"
+
     def _spent(self, learner: Learner) -> float:
         """What a learner has used of its budget, in the budget's unit."""
         if self.unit == "steps":
             return learner.step
+        if isinstance(learner, FixedLearner):
+            return self.amount if learner.step else 0  # there is nothing to spend it on
         if hasattr(learner, "spent"):
             learner.spent["seconds"] = self.seconds["member"]
         return self.seconds["member"] if self.unit == "seconds" else learner.spent[self.unit]
