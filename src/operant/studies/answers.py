@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,14 @@ class Answered:
         text: the canonical answer of each, `[P][n]`, empty where there is none.
         entropy: of the next token, mean over the tokens drawn, nats.
         likelihood: mean log-probability of a token of each answer under the policy that was asked for it, temperature 1, `[P, n]` nats; None without one.
+        completions: what was written whole, `[P][n]`.
     """
 
     right: np.ndarray
     text: list[list[str]]
     entropy: float
     likelihood: np.ndarray | None
+    completions: list[list[str]] = field(default_factory=list)
 
 
 def compared(
@@ -122,7 +124,7 @@ def answers(
         checks.append(world.problems.process)
     judges = [scorer(check) for check in checks]
     generator = torch.Generator().manual_seed(derive_seed(seed, "study/answers"))
-    right, texts, entropy, tokens, likelihood = [], [], 0.0, 0, []
+    right, texts, written, entropy, tokens, likelihood = [], [], [], 0.0, 0, []
     try:
         at_once = max(1, ROWS // samples)
         for start in range(0, len(problems), at_once):
@@ -143,6 +145,7 @@ def answers(
                 verdicts = [judge.score(items) for judge in judges]
                 right += [all(found.status == Status.OK and found.value > 0.5 for found in pair) for pair in zip(*verdicts, strict=True)]
                 texts += map(world.problems.answer, drawn)
+                written += drawn
                 entropy += float((generation.entropy * generation.mask).double().sum())
                 tokens += int(generation.mask.sum())
                 if under is not None:
@@ -156,6 +159,7 @@ def answers(
         [texts[place : place + samples] for place in range(0, len(texts), samples)],
         entropy / tokens,
         torch.cat(likelihood).view(shape).cpu().numpy() if likelihood else None,
+        [written[place : place + samples] for place in range(0, len(written), samples)],
     )
 
 

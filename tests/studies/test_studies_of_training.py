@@ -1,0 +1,98 @@
+"""The studies that train: each at its smallest, and the parts that can be worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from operant import studies
+from operant.core.errors import BadInput
+from operant.core.random import Streams
+from operant.nets.language import TokenPolicy
+from operant.studies.echo_chamber import FormattedSums, format_of
+from operant.studies.lite_ppo import TricksOptions, variants, without_cut_answers
+from operant.studies.one_shot_rlvr import Pool, after_saturation
+from operant.worlds.text.models import make_model, make_tokenizer
+from operant.worlds.text.source import TextSource
+from operant.worlds.text.tasks import Arithmetic
+
+TASK = Arithmetic(operands=4)
+
+
+def source(plan) -> tuple[TextSource, TokenPolicy]:
+    tokenizer = make_tokenizer(TASK.alphabet)
+    return TextSource(TASK, tokenizer, plan, Streams([0])), TokenPolicy(make_model("llama", len(tokenizer), 3, width=16, layers=1, heads=2, positions=64))
+
+
+def test_a_pool_repeats_its_problems():
+    one, policy = source(Pool(prompts=3, n=2, indices=(7,)))
+    assert one.sample(policy, 0).group[0].tolist() == [7] * 6
+    many, policy = source(Pool(prompts=3, n=2, indices=(1, 4, 6, 9)))
+    groups = many.sample(policy, 0).group[0].tolist()
+    assert len(set(groups)) == 3 and set(groups) <= {1, 4, 6, 9}
+
+
+def test_what_comes_after_saturation_by_hand():
+    run = {"step": [0, 2, 4], "pass@1": [0.2, 0.3, 0.5]}
+    assert after_saturation(run, [0.1, 1.0, 1.0, 1.0]) == pytest.approx(0.2)
+    assert after_saturation(run, [0.1, 0.9, 0.2, 0.3]) is None
+
+
+def test_cut_answers_leave_the_rollout():
+    from operant.worlds.plans import Groups
+
+    made, policy = source(Groups(prompts=2, n=8, max_new_tokens=2))
+    rollout = made.score(made.sample(policy, 0))
+    cut = ~rollout.terminated.any(-1)
+    assert cut.any()
+    kept = without_cut_answers(rollout)
+    assert not kept.mask[cut].any() and bool(kept.mask[~cut].any(-1).all())
+
+
+def test_each_variant_changes_one_thing():
+    made = variants(TricksOptions(), longest=20)
+    centre = vars(made["grpo"])
+    for name, spine in made.items():
+        changed = {key for key, value in vars(spine).items() if repr(value) != repr(centre[key])}
+        expected = {"grpo": 0, "sum over tokens": 2, "lite ppo": 2}.get(name, 1)
+        assert len(changed) == expected, (name, changed)
+
+
+def test_formats_are_told_apart_and_reliabilities_hold():
+    assert [format_of(text) for text in ("8,7;7", "<8><7>;7", ";7", "8,7")] == ["steps", "brackets", "direct", "none"]
+    task = FormattedSums(shares=(0.5, 0.3, 0.2), reliabilities=(0.9, 0.5, 0.2))
+    rng = np.random.default_rng(0)
+    right: dict[str, list[float]] = {}
+    for _ in range(3_000):
+        problem = task.problem(rng)
+        trace = task.trace(problem, rng)
+        assert len(trace) <= task.longest_completion and set(trace) <= set(task.alphabet)
+        right.setdefault(format_of(trace), []).append(task.verifier.score(problem, trace))
+    for name, share, reliability in zip(("steps", "brackets", "direct"), (0.5, 0.3, 0.2), (0.9, 0.5, 0.2), strict=True):
+        assert len(right[name]) / 3_000 == pytest.approx(share, abs=0.04)
+        assert np.mean(right[name]) == pytest.approx(reliability, abs=0.06)
+
+
+SMALL = {
+    "lite-ppo": {"task": "text:sort", "steps": 2, "seeds": 1, "prompts": 2, "group_size": 2, "problems": 2},
+    "one-shot-rlvr": {"task": "text:sort", "pool": 4, "prompts": 2, "group_size": 2, "epochs": 2, "steps": 2, "looks": 1, "problems": 2},
+    "echo-chamber": {"pretraining": 100, "steps": 2, "looks": 1, "problems": 4, "samples": 4},
+}
+
+
+@pytest.mark.parametrize("key", SMALL)
+def test_each_runs(key: str, tmp_path, use_small_cache):
+    torch.set_num_threads(1)
+    found, result = studies.run(key, out=tmp_path / "study", **SMALL[key])
+    assert (tmp_path / "study" / "study.json").exists() and result["study"] == key
+    for table in found.tables:
+        assert table.rows and all(len(row) == len(table.head) for row in table.rows)
+    assert all(text.startswith("<svg") or "<svg" in text for text in found.plots.values())
+
+
+def test_bad_options_are_one_line(tmp_path):
+    with pytest.raises(BadInput, match="three numbers"):
+        studies.run("echo-chamber", out=tmp_path / "a", shares=(0.5, 0.5))
+    with pytest.raises(BadInput, match="takes a text task"):
+        studies.run("lite-ppo", out=tmp_path / "b", task="sequences:target")
