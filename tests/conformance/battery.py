@@ -112,7 +112,7 @@ def cases() -> list[Case]:
     for key, entry in methods().items():
         for kind in entry.worlds:
             found += [Case(key, task) for actions, task in TASKS[kind].items() if actions == "tokens" or actions in entry.actions]
-    return found
+    return [Case(case.key, "text:uncertain") if case.kind == "text" and "confidence" in getattr(case.spine(), "needs", ()) else case for case in found]
 
 
 def learning(case: Case) -> bool:
@@ -145,7 +145,11 @@ def everything(batch: dict[str, torch.Tensor], count: int) -> torch.Tensor:
 
 def credited(learner: Any) -> Rollout:
     """A rollout with all that an update reads, as the loop makes it."""
-    return learner.prepare(learner._collect()[0])
+    for _ in range(50):  # a method that keeps little may keep nothing of a small batch
+        rollout = learner.prepare(learner._collect()[0])
+        if rollout.mask.any():
+            return rollout
+    raise AssertionError("no rollout had anything to learn from")
 
 
 class OneStep(gymnasium.Env):

@@ -348,8 +348,8 @@ class PolicyGradientLearner:
         method = self.method
         if method.anneal:
             self.optimizer.learning_rate = method.learning_rate * (1 - self._began)
-        if not (rollout.mask.any() or any(rollout.extras[over].any() for over in self._overs)):
-            return {"gradient_norm": torch.zeros(len(self.seeds))}  # no step to learn from: every group was filtered, or the plan only probes
+        if not self.world.stacked and not (rollout.mask.any() or any(rollout.extras[over].any() for over in self._overs)):
+            return {"gradient_norm": torch.zeros(len(self.seeds))}  # nothing to learn from; stacked seeds all take the step, so that none depends on others
         steps = self.policy.unit == "step"
         cut = _StepCutter(self._fields(rollout)) if steps else _RowCutter(self._fields(rollout))
         whole = steps and bool(rollout.mask.all())

@@ -1,11 +1,11 @@
 """CURE: for most of training, part of each group is written anew from an uncertain token on, so that answers stay diverse; then plain DAPO makes use of it.
 
-Paper: Li et al. 2025, arXiv:2508.11016. First stage: 4 answers a prompt; in each, one of its 20 positions of highest entropy is drawn, and 3 more answers go on
-from before it. All 16 share one group advantage. Second stage: 16 answers from the start. Both learn as DAPO does (arXiv:2503.14476): clip 0.2 below and 0.28
-above, mean over all tokens, groups of equal rewards sampled again, no KL.
+Paper: Li et al. 2025, arXiv:2508.11016. First stage: 4 answers a prompt; in each, one of its 20 positions of highest entropy is drawn, and 3 more answers go
+on from before it. All 4 + 4 · 3 = 16 share one group advantage. Second stage: 16 answers from the start. Both learn as DAPO does (arXiv:2503.14476): clip 0.2
+below and 0.28 above, mean over all tokens, groups of equal rewards sampled again, no KL.
 Settled on: a branch learns from its new tokens only, as in the authors' code, where the prefix is moved into the prompt. The first stage is two thirds of
-training (200 of 300 updates there). The first token and the end token are never branched at; an answer without another one is written again from the start, as
-there. That code also passes over tokens of one visible character, which tokenizers of characters do not allow. There is no penalty for overlong answers.
+training (200 of 300 updates there). The first token and the end token are never branched at; an answer without another one is written again from the start,
+as there. That code also passes over tokens of one visible character, which tokenizers of characters do not allow. There is no penalty for overlong answers.
 """
 
 from __future__ import annotations

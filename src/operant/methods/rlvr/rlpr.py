@@ -38,7 +38,7 @@ class RLPR:
     max_grad_norm: Positive = 1.0  # L2
 
 
-@method("rlpr", name="RLPR", family="rlvr", paper="arXiv:2506.18254", worlds=("text", "sequences"))
+@method("rlpr", name="RLPR", family="rlvr", paper="arXiv:2506.18254", worlds=("text",))
 def rlpr(h: RLPR) -> PolicyGradient:
     return PolicyGradient(
         sample=Groups(h.prompts, h.group_size, h.max_new_tokens),

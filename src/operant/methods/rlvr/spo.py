@@ -1,12 +1,13 @@
 """SPO: credit to segments of an answer, each worth what it changed in the mean reward of fresh completions; no critic.
 
 Paper: Guo et al. 2025, arXiv:2505.23564. Chain: tokens of probability below 0.9 are cut points, every fifth closes a segment, the value of a boundary is the
-mean reward of 9 completions from it. Tree: 6 ways to begin, and 6 to go on after each of two chunks; a node is worth the mean of its children. The advantage of
-a segment, or of an edge, is the change of value along it; the clipped loss takes tokens of probability below 0.9 alone, and is their mean.
-Settled on: a boundary stands before its uncertain token, as in the authors' code. Edges of a tree whose advantage is 0 are dropped, as there. Edges of earlier
-iterations are not replayed (the authors' tree keeps them): the loop learns from what the present weights drew. A boundary none of whose completions could be
-scored is passed over, its segment joined with the one before; where that is the start of the problem, its value is the mean score of the problem's answers.
-No KL. Completions that only measure are counted in the tokens drawn.
+mean reward of 9 completions from it. Tree: 6 ways to begin, and 6 to go on after each of two chunks; a node is worth the mean of its children. The advantage
+of a segment, or of an edge, is the change of value along it, A = V(end) − V(start); the clipped loss takes tokens of probability below 0.9 alone, and is
+their mean.
+Settled on: a boundary stands before its uncertain token, as in the authors' code. Edges of a tree whose advantage is 0 are dropped, as there. Edges of
+earlier iterations are not replayed (the authors' tree keeps them): the loop learns from what the present weights drew. A boundary none of whose completions
+could be scored is passed over, its segment joined with the one before; where that is the start of the problem, its value is the mean score of the problem's
+answers. No KL. Completions that only measure are counted in the tokens drawn.
 """
 
 from __future__ import annotations
