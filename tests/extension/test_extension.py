@@ -146,7 +146,7 @@ def bare(rollout) -> torch.Tensor:
     [
         (Grouped(squeezed), r"advantage squeezed gave \[1\] for scores of shape \[1, 16\]"),
         (Grouped(a_list), r"advantage a_list gave list for scores of shape \[1, 16\]"),
-        (Grouped(no_number), "credit Grouped gave an advantage that is not finite at step 0"),
+        (Grouped(no_number), "credit Grouped gave an advantage that is not finite at step 1"),
         (bare, r"credit bare gave advantages of shape \[1, 16\]; the rollout has \[1, 16, 3\]"),
         (lambda rollout: None, "credit <lambda> gave NoneType"),
     ],
