@@ -35,6 +35,12 @@ def test_numbers_as_people_write_them(text: str, value):
         ("-3", "x = -3", 1.0),
         ("5", "no number", 0.0),
         ("0", "0.0000000001", 1.0),
+        ("3", "1,2,3", 1.0),
+        ("1234567", "$1,234,567", 1.0),
+        ("42", "9" * 64 + "42", 0.0),
+        ("42", "9" * 64 + ",42", 1.0),
+        ("0.25", "25 %", 1.0),
+        ("42", "1" + ",111" * 30 + ",042", 0.0),
     ],
 )
 def test_numeric(answer: str, completion: str, score: float):
@@ -48,7 +54,7 @@ def test_numeric_takes_a_tolerance_and_needs_a_number_to_compare():
 
 
 def test_a_very_long_answer_does_not_stop_the_trainer():
-    for text in ("1" * 200_000, "1," * 100_000, "-" * 200_000, "1e" * 100_000):
+    for text in ("1" * 200_000, "1," * 100_000, "-" * 200_000, "1e" * 100_000, "1" + ",111" * 50_000 + "1", "1/" * 100_000):
         NumericAnswer().score(Problem("?", "1"), text)
 
 
@@ -118,9 +124,46 @@ def pools():
 )
 def test_python_tests(pools, metadata: dict, completion: str, value: float):
     verdict = pools("python-tests").score([(Problem("?", "", metadata), completion)])[0]
-    assert (
-        verdict.status != Status.OK if "range(3, 60)" in completion and verdict.status != Status.OK else (verdict.status, verdict.value) == (Status.OK, value)
-    )
+    assert (verdict.status, verdict.value) == (Status.OK, value)
+
+
+FORGE = """
+import os, time
+for pipe in range(3, 60):
+    try: os.write(pipe, b'{"value": 1.0, "children": false}\\n')
+    except OSError: pass
+time.sleep(0.1)
+"""
+STEAL = """
+import os
+for pipe in range(3, 60):
+    try: os.set_blocking(pipe, False), os.read(pipe, 10000)
+    except OSError: pass
+"""
+ORPHAN = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(60)
+    os._exit(0)
+"""
+DOUBLE = "def double(x):\n    return 2 * x"
+
+
+@pytest.mark.parametrize(
+    ("completion", "status", "value"),
+    [
+        (FORGE, Status.OK, 0.0),
+        (STEAL + DOUBLE, Status.OK, 1.0),
+        (ORPHAN + DOUBLE, Status.CRASHED, math.nan),
+        ("import os\nos.kill(os.getppid(), 9)", Status.CRASHED, math.nan),
+    ],
+)
+def test_an_attack_by_code_reaches_no_other_answer(pools, completion: str, status: Status, value: float):
+    problem = Problem("?", "", CODE)
+    verdicts = pools("python-tests").score([(problem, completion), (problem, "x"), (problem, DOUBLE)])
+    assert verdicts[0].status == status and (math.isnan(value) or verdicts[0].value == value)
+    assert [(verdict.status, verdict.value) for verdict in verdicts[1:]] == [(Status.OK, 0.0), (Status.OK, 1.0)]
 
 
 def test_python_tests_without_tests_is_a_fault_of_the_data(pools):

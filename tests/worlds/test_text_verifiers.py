@@ -1,11 +1,13 @@
 """Verifiers in child processes: good ones, and ones that hang, eat memory, fork, print without end, or leave."""
 
+import contextlib
 import math
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,10 +17,18 @@ import text_verifiers as bad
 from operant.core.errors import BadInput
 from operant.core.records import Status
 from operant.worlds.text.tasks import Problem
-from operant.worlds.text.verifiers import ExactAnswer, InProcess, VerifierPool, _descendants, scorer
+from operant.worlds.text.verifiers import ExactAnswer, InProcess, VerifierPool, _descendants, _Worker, scorer
 
 PROBLEM = Problem("1+1=", "2", {"operands": [1, 1]})
 root = pytest.mark.skipif(os.geteuid() != 0, reason="the limit is only enforced for a pool made by root")
+
+
+@pytest.fixture
+def outsider():
+    """A process of the trainer's user that no verifier may touch."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        yield process
+        process.kill()
 
 
 def once(verifier, completion="x", **limits):
@@ -58,7 +68,13 @@ def test_a_long_completion():
         (bad.fail, Status.CRASHED, "ValueError: no such thing as x"),
         (bad.answer_text, Status.MALFORMED, "'right'"),
         (bad.answer_nan, Status.MALFORMED, "nan"),
-        (bad.write_a_file, Status.CRASHED, "OSError"),
+        (bad.write_too_much, Status.CRASHED, "OSError: [Errno 27] File too large"),
+        (bad.ignore_signals, Status.TIMEOUT, "no answer after 0.5 s"),
+        (bad.stop_itself, Status.TIMEOUT, "no answer after 0.5 s"),
+        (bad.recurse, Status.CRASHED, "RecursionError"),
+        (bad.break_the_stack, Status.CRASHED, ""),
+        (bad.break_memory, Status.CRASHED, "killed by signal 11"),
+        (bad.print_on_every_pipe, Status.MALFORMED, ""),
     ],
 )
 def test_what_goes_wrong_is_a_status(verifier, status, words):
@@ -77,22 +93,26 @@ def test_the_pool_goes_on_after_every_failure():
 
 
 @pytest.mark.parametrize("verifier", [bad.fork_bomb, *[bad.leave_a_child] * 5])
-def test_no_process_is_left(verifier):
-    before = {pid for pid in _descendants(1) if _is_worker(pid)}
+def test_no_process_is_left(verifier, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with VerifierPool(verifier, time_limit=0.5, process_limit=8) as pool:
         if verifier is bad.fork_bomb and "processes" in pool.unenforced:
             pytest.skip("the number of processes is not limited for this user; a real fork bomb would hurt the machine")
+        assert working_in(tmp_path)
         verdict = pool.score([(PROBLEM, "x")])[0]
     assert verdict.status == (Status.TIMEOUT if verifier is bad.fork_bomb else Status.CRASHED)
     time.sleep(0.1)
-    assert not {pid for pid, living in _descendants(1).items() if living and _is_worker(pid)} - before
+    assert not working_in(tmp_path)
 
 
-def _is_worker(pid):
-    try:
-        return b"worker.py" in Path("/proc", str(pid), "cmdline").read_bytes()
-    except OSError:
-        return False
+def working_in(folder):
+    """The living processes whose working directory lies in a folder: all workers of the pools that were made with this folder for temporary files."""
+    found = set()
+    for pid, living in _descendants(1).items():
+        with contextlib.suppress(OSError):
+            if living and os.readlink(f"/proc/{pid}/cwd").startswith(str(folder)):
+                found.add(pid)
+    return found
 
 
 def test_there_is_no_network():
@@ -104,9 +124,74 @@ def test_there_is_no_network():
             if "network" in pool.unenforced:
                 pytest.skip("this platform cannot take the network away")
             verdict = pool.score([(PROBLEM, f"127.0.0.1:{listener.getsockname()[1]}")])[0]
-        assert verdict.status == Status.CRASHED and "OSError" in verdict.message
+        assert verdict.status == Status.CRASHED and verdict.message.startswith(("OSError", "PermissionError"))
         with pytest.raises(TimeoutError):
             listener.accept()
+
+
+@pytest.mark.parametrize("verifier", [bad.read, bad.write_outside, bad.truncate, bad.delete])
+def test_files_of_others_are_shut(tmp_path, verifier):
+    secret = tmp_path / "locked" / "secret"
+    secret.parent.mkdir(mode=0o700)
+    secret.write_text("the word")
+    for mode in (0o600, 0o666):
+        secret.chmod(mode)
+        with VerifierPool(verifier) as pool:
+            if ("reading" if verifier is bad.read else "writing") in pool.unenforced:
+                pytest.skip("this kernel cannot bound files; the run says so")
+            verdict = pool.score([(PROBLEM, str(secret))])[0]
+        assert verdict.status == Status.CRASHED and "PermissionError" in verdict.message
+        assert secret.read_text() == "the word"
+
+
+def test_a_worker_writes_in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with VerifierPool(bad.write_and_read, workers=2) as pool:
+        assert [v.value for v in pool.score([(PROBLEM, "a"), (PROBLEM, "b")] * 3)] == [1.0] * 6
+        assert len(list(tmp_path.iterdir())) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_home_on_the_import_path_stays_shut(tmp_path, monkeypatch):
+    home, project = tmp_path / "home", tmp_path / "home" / "project"
+    project.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    for folder in (project, home, tmp_path):
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(str(folder))
+            verdict = once(bad.list_folder, str(folder))
+        if folder == project:
+            assert verdict.status == Status.OK
+        else:
+            assert verdict.status == Status.CRASHED and "PermissionError" in verdict.message
+
+
+@pytest.mark.parametrize("verifier", [bad.kill_trainer, bad.kill_parent, bad.kill_everything])
+def test_no_signal_gets_out(outsider, verifier):
+    with VerifierPool(verifier) as pool:
+        if "signals" in pool.unenforced:
+            pytest.skip("this kernel cannot hold signals back; the run says so")
+        verdict = pool.score([(PROBLEM, str(outsider.pid))])[0]
+    assert verdict.status == Status.CRASHED
+    assert outsider.poll() is None
+
+
+def test_a_forged_answer_says_nothing_of_any_item():
+    with VerifierPool(bad.whole) as pool:
+        verdicts = pool.score([(PROBLEM, completion) for completion in ("a", "forge", "bb", "forge", "ccc", "dddd")])
+        assert [v.status for v in verdicts] == [Status.OK, Status.MALFORMED, Status.OK, Status.MALFORMED, Status.OK, Status.OK]
+        assert [v.value for v in verdicts if v.status == Status.OK] == [1.0, 2.0, 3.0, 4.0]
+        assert pool.restarts == 2
+
+
+def test_an_interrupted_batch_leaves_no_answer_behind(monkeypatch):
+    with VerifierPool(bad.length) as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(_Worker, "read", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                pool.score([(PROBLEM, "x")])
+        assert pool.score([(PROBLEM, "xx")])[0].value == 2.0
+        assert pool.restarts == 0
 
 
 @root
@@ -116,23 +201,26 @@ def test_root_is_given_up():
         assert (first == 0) == ("privileges" in pool.unenforced)
 
 
-def test_workers_end_with_the_trainer():
+def test_workers_end_with_the_trainer(tmp_path):
     script = (
-        "import sys, os, signal; sys.path.insert(0, sys.argv[1])\n"
+        "import sys, os, signal, time; sys.path.insert(0, sys.argv[1])\n"
         "import text_verifiers as bad\n"
-        "from operant.worlds.text.verifiers import VerifierPool\n"
-        "pool = VerifierPool(bad.hang, time_limit=60)\n"
+        "from operant.worlds.text.verifiers import VerifierPool, _descendants\n"
+        "pool = VerifierPool(bad.fork_away_and_hang, time_limit=60)\n"
         "worker = pool._workers[0]; worker.begin({'problem': {'prompt': '', 'answer': '', 'metadata': {}}, 'completion': ''})\n"
-        "print(worker.process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "while len(_descendants(worker.process.pid)) < 2: time.sleep(0.01)\n"
+        "time.sleep(0.1); print(os.readlink(f'/proc/{worker.process.pid}/cwd'), flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    trainer = subprocess.run([sys.executable, "-c", script, str(Path(__file__).parent)], capture_output=True, text=True, timeout=60)
-    assert trainer.returncode == -signal.SIGKILL
-    pid = int(trainer.stdout)
+    trainer = subprocess.run(
+        [sys.executable, "-c", script, str(Path(__file__).parent)], capture_output=True, text=True, timeout=60, env=os.environ | {"TMPDIR": str(tmp_path)}
+    )
+    assert trainer.returncode == -signal.SIGKILL, trainer.stderr
+    assert trainer.stdout.startswith(str(tmp_path))
     for _ in range(200):
-        if not _is_worker(pid):
+        if not working_in(tmp_path):
             break
         time.sleep(0.02)
-    assert not _is_worker(pid)
+    assert not working_in(tmp_path)
 
 
 def test_verifiers_that_cannot_be_loaded():

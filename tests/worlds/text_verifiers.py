@@ -1,7 +1,11 @@
 """Verifiers that behave badly, for test_text_verifiers.py. They run in child processes only."""
 
+import contextlib
+import ctypes
 import os
+import signal
 import sys
+import tempfile
 import time
 
 
@@ -61,14 +65,108 @@ def answer_nan(problem, completion):
     return float("nan")
 
 
-def write_a_file(problem, completion):
-    path = f"/tmp/operant-test-{os.getpid()}"
-    try:
-        with open(path, "wb") as file:
-            file.write(b"x" * 2**22)
-    finally:
-        os.unlink(path)
+def write_too_much(problem, completion):
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x" * 2**22)
     return 1.0
+
+
+def write_outside(problem, completion):
+    """Write to the file that the completion names."""
+    with open(completion, "a") as file:
+        file.write("x")
+    return 1.0
+
+
+def truncate(problem, completion):
+    os.truncate(completion, 0)
+    return 1.0
+
+
+def delete(problem, completion):
+    os.unlink(completion)
+    return 1.0
+
+
+def write_and_read(problem, completion):
+    """Write a file in the folder for such, and read it."""
+    with open("here", "w") as file:
+        file.write(completion)
+    with tempfile.NamedTemporaryFile("w+") as file:
+        file.write(completion)
+    with open("here") as file:
+        return float(file.read() == completion)
+
+
+def read(problem, completion):
+    with open(completion) as file:
+        return float(len(file.read()))
+
+
+def list_folder(problem, completion):
+    return float(len(os.listdir(completion)))
+
+
+def kill_trainer(problem, completion):
+    os.kill(int(completion), signal.SIGKILL)
+    return 1.0
+
+
+def kill_parent(problem, completion):
+    os.kill(os.getppid(), signal.SIGKILL)
+    return 1.0
+
+
+def kill_everything(problem, completion):
+    """Signal every process there is; where signals turn out to reach the process that the completion names, it says so and signals nobody."""
+    with contextlib.suppress(PermissionError):
+        os.kill(int(completion), 0)
+        return 1.0
+    with contextlib.suppress(OSError):
+        os.kill(-1, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def ignore_signals(problem, completion):
+    for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        pass
+
+
+def stop_itself(problem, completion):
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def recurse(problem, completion):
+    return recurse(problem, completion)
+
+
+def break_the_stack(problem, completion):
+    sys.setrecursionlimit(2**30)
+    one, other = [], []
+    for _ in range(2 * 10**5):
+        one, other = [one], [other]
+    return float(one == other)
+
+
+def break_memory(problem, completion):
+    return float(len(ctypes.string_at(0)))
+
+
+def print_on_every_pipe(problem, completion):
+    for pipe in range(64):
+        with contextlib.suppress(OSError):
+            os.write(pipe, b'{"value": 7.0, "children": false}\n')
+    return 1.0
+
+
+def fork_away_and_hang(problem, completion):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.setsid()
+    time.sleep(3600)
 
 
 def open_a_socket(problem, completion):
@@ -87,7 +185,16 @@ def who(problem, completion):
 
 def whole(problem, completion):
     """Everything at once, by what the completion says."""
-    bad = {"hang": hang, "eat": eat, "print": print_forever, "exit": leave_at_once, "fail": fail, "text": answer_text, "child": leave_a_child}
+    bad = {
+        "hang": hang,
+        "eat": eat,
+        "print": print_forever,
+        "exit": leave_at_once,
+        "fail": fail,
+        "text": answer_text,
+        "child": leave_a_child,
+        "forge": print_on_every_pipe,
+    }
     return bad[completion](problem, completion) if completion in bad else length(problem, completion)
 
 

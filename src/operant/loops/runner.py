@@ -502,7 +502,7 @@ class _Runner:
     def _say_of_restarts(self, learner: Learner) -> None:
         """Tell once a run that verifier processes died and were replaced."""
         report = getattr(getattr(learner, "source", None), "report", None)
-        if report is None or self._told_of_restarts or not (found := report())["restarts"]:
+        if report is None or self._told_of_restarts or not (found := report()).get("restarts"):
             return
         self._told_of_restarts = True
         status, message = next(iter(found["messages"].items()), ("ended", "its process ended"))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LONGEST_NUMBER = 64  # characters
 LONGEST_READ = 100_000  # characters of a completion that are searched for a number or for code
 
-_NUMBER = re.compile(r"[-+]?(?:\d[\d,]{0,63}(?:\.\d{0,63})?|\.\d{1,63})(?:[eE][-+]?\d{1,3})?(?:\s?/\s?\d{1,63})?\s?%?")
+_NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?:\s?/\s?\d+)?\s?%?")
 _CODE = re.compile(r"```(?:python|py)?[^\S\n]*\n(.*?)```", re.DOTALL)
 
 
@@ -97,8 +97,9 @@ def python_tests(problem: Problem, completion: str) -> float:
     """1.0 where the completion's code passes every test of metadata "tests".
 
     Tests are lines of Python that raise where something is wrong (`assert f(2) == 4`), or pairs [input, output] of a program that reads standard input. The
-    code is the last block between three backticks, or the whole completion. It runs in a process of its own, which only says that all passed by a word that is
-    made after the code was read: leaving early says nothing.
+    code is the last block between three backticks, or the whole completion. It runs in a process of its own that holds none of the worker's pipes and says that
+    all passed by a word: leaving early says nothing. Code and tests share that process, so code that is made to deceive the tests themselves (an object that
+    equals everything) can.
     """
     import os
     import secrets
@@ -113,17 +114,20 @@ def python_tests(problem: Problem, completion: str) -> float:
     child = os.fork()
     if child == 0:
         try:
-            os.close(read)
+            os.dup2(write, 3)
+            os.closerange(4, os.sysconf("SC_OPEN_MAX"))
             _run_tests(code, tests)
-            os.write(write, word)
+            os.write(3, word)
         finally:
             os._exit(0)
     os.close(write)
-    said = b""
-    while chunk := os.read(read, 64):
-        said += chunk
-    os.close(read)
     os.waitpid(child, 0)
+    os.set_blocking(read, False)  # a process that the code left running may hold the other end
+    try:
+        said = os.read(read, 64)
+    except BlockingIOError:
+        said = b""
+    os.close(read)
     return float(said == word)
 
 

@@ -12,10 +12,13 @@ import inspect
 import json
 import math
 import os
+import secrets
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -109,9 +112,10 @@ class VerifierPool:
     The verifier is imported by name in each child ("module:function", or a function or object that can be found that way) before the limits are set. It sees
     the problem as an object with `prompt`, `answer` and `metadata`.
 
-    Limits: reading, of the interpreter's library, the import path and the verifier's file alone; wall-clock time a completion; memory of a process, on top of
-        what the loaded verifier takes; bytes printed a completion, and the size of files;
-    processes; no network; no privileges. A pool made by root runs each worker under a user id of its own.
+    Limits: wall-clock time a completion; memory of a process, on top of what the loaded verifier takes; bytes printed a completion, and the size of files;
+    processes; no network; no privileges; no signals to other programs; reading of nothing but the interpreter's library, the verifier's file and the import
+    path (of which a folder that is or holds the user's home is shut once the verifier is loaded); writing in nothing but a folder of the worker's own
+    (`tempfile` and the working directory point there), which is deleted with the worker. A pool made by root runs each worker under a user id of its own.
 
     Args:
         verifier: "module:name", or a function or object that its module holds under its own name.
@@ -122,8 +126,8 @@ class VerifierPool:
         process_limit: processes and threads that a worker may have at a time.
 
     Attributes:
-        unenforced: the limits that this platform cannot enforce, by name ("network", "processes", "memory", "privileges", …). Processes are killed with
-            their worker even where their number is not limited.
+        unenforced: the limits that this platform cannot enforce, by name ("network", "reading", "writing", "signals", "processes", "memory", "privileges", …).
+            Processes are killed with their worker even where their number is not limited.
         restarts: workers that were started in the place of others.
 
     Raises:
@@ -149,20 +153,18 @@ class VerifierPool:
         module, name, file = _address(verifier)
         self.name = f"{module}:{name}"
         self.time_limit, self.output_limit = time_limit, output_limit
-        self._start_line = json.dumps(
-            {
-                "module": module,
-                "name": name,
-                "file": file,
-                "path": [str(Path(entry or ".").absolute()) for entry in sys.path],
-                "limits": {"memory": memory_limit, "output": output_limit, "processes": process_limit},
-            }
-        )
+        self._start = {
+            "module": module,
+            "name": name,
+            "file": file,
+            "path": [str(Path(entry or ".").absolute()) for entry in sys.path],
+            "limits": {"memory": memory_limit, "output": output_limit, "processes": process_limit},
+        }
         self._count = workers
         self._workers: list[_Worker | None] = [None] * workers
         self.restarts = 0
         try:
-            first = _Worker(self._start_line)
+            first = _Worker(self._start)
         except RunFailed as error:
             raise BadInput(f"verifier {self.name!r} cannot be loaded in a child process: {error}") from error
         self._workers[0] = first
@@ -203,17 +205,21 @@ class VerifierPool:
                 verdicts[busy.pop(place)[0]] = verdict
                 give(place)
 
-            for place in range(min(self._count, len(items))):
-                give(place)
-            while busy:
-                wait = min(deadline for _, deadline in busy.values()) - time.monotonic()
-                for place in {key.data for key, _ in selector.select(max(0.0, wait))}:
-                    if (outcome := self._workers[place].read(self.output_limit)) is not None:
-                        verdict, kill = outcome
-                        end(place, verdict, kill=kill)
-                now = time.monotonic()
-                for place in [place for place, (_, deadline) in busy.items() if deadline <= now]:
-                    end(place, Verdict(math.nan, Status.TIMEOUT, f"no answer after {self.time_limit:g} s"), kill=True)
+            try:
+                for place in range(min(self._count, len(items))):
+                    give(place)
+                while busy:
+                    wait = min(deadline for _, deadline in busy.values()) - time.monotonic()
+                    for place in {key.data for key, _ in selector.select(max(0.0, wait))}:
+                        if (outcome := self._workers[place].read(self.output_limit)) is not None:
+                            verdict, kill = outcome
+                            end(place, verdict, kill=kill)
+                    now = time.monotonic()
+                    for place in [place for place, (_, deadline) in busy.items() if deadline <= now]:
+                        end(place, Verdict(math.nan, Status.TIMEOUT, f"no answer after {self.time_limit:g} s"), kill=True)
+            except BaseException:
+                self.close()  # an answer that was not waited for would stand before the next one
+                raise
         return verdicts
 
     def _replace(self, place: int) -> _Worker:
@@ -224,7 +230,7 @@ class VerifierPool:
         attempt = 1
         while True:
             try:
-                self._workers[place] = worker = _Worker(self._start_line)
+                self._workers[place] = worker = _Worker(self._start)
                 return worker
             except RunFailed as error:
                 self._workers[place] = None
@@ -238,6 +244,7 @@ class VerifierPool:
             if worker is not None:
                 worker.kill()
                 self._workers[place] = None
+        self._started.clear()
 
     def __enter__(self) -> VerifierPool:
         return self
@@ -249,7 +256,8 @@ class VerifierPool:
 class _Worker:
     """One child process and its pipes."""
 
-    def __init__(self, start_line: str):
+    def __init__(self, start: dict):
+        self._scratch = tempfile.mkdtemp(prefix="operant-verifier-")
         replies_read, replies_write = os.pipe()
         alive_read, self._alive = os.pipe()
         script = Path(__file__).with_name("worker.py")
@@ -268,7 +276,7 @@ class _Worker:
         self.pipes = (self._replies, self._output)
         for pipe in self.pipes:
             os.set_blocking(pipe, False)
-        self._send(start_line)
+        self._send(json.dumps(start | {"scratch": self._scratch}))
         answer = self._first_reply()
         if "error" in answer:
             self.kill()
@@ -307,7 +315,8 @@ class _Worker:
 
     def begin(self, item: dict) -> None:
         self._received, self._printed = b"", 0
-        self._send(json.dumps(item))
+        self._word = secrets.token_hex(8)  # an answer without it comes from somebody else, or belongs to another item
+        self._send(json.dumps(item | {"word": self._word}))
 
     def read(self, output_limit: int) -> tuple[Verdict, bool] | None:
         """What came; a verdict and whether to kill the worker, or None while there is none."""
@@ -331,6 +340,8 @@ class _Worker:
     def _verdict(self) -> tuple[Verdict, bool]:
         try:
             answer = json.loads(self._received)
+            if answer["word"] != self._word:
+                return self._failed(Status.MALFORMED, "an answer that is not the verifier's"), True
             if answer["children"]:
                 return self._failed(Status.CRASHED, "left processes running behind it"), True
             if "error" in answer:
@@ -383,6 +394,7 @@ class _Worker:
         self.process.stdout.close()
         os.close(self._replies)
         os.close(self._alive)
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def _descendants(pid: int) -> dict[int, bool]:

@@ -4,6 +4,7 @@ The first line it reads names the verifier, the import path and the limits; it i
 Then, for each problem and completion it reads, it writes a value or an error. What the verifier prints goes to another pipe.
 """
 
+import contextlib
 import ctypes
 import importlib
 import importlib.util
@@ -11,10 +12,12 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 import struct
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 PR_SET_KEEPCAPS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 8, 36, 38
@@ -23,8 +26,10 @@ CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 FIRST_USER = 0x60000000  # user ids from here on belong to nobody; one a worker, so that its processes are counted apart from all others
 NOBODY = 65534
 LANDLOCK_CREATE, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT = 444, 445, 446  # system calls, the same on every architecture
-LANDLOCK_READ_FILE, LANDLOCK_READ_DIR = 1 << 2, 1 << 3
-LANDLOCK_READ = LANDLOCK_READ_FILE | LANDLOCK_READ_DIR
+LANDLOCK_VERSION = 1  # the flag that asks for the version
+WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 14
+CHANGE_DIR = sum(1 << bit for bit in range(4, 13))  # remove and make entries of every kind
+NO_TCP, NO_OUTSIDE = 3, 3  # neither bind nor connect; neither abstract sockets nor signals to processes outside
 
 
 def load(module: str, name: str, file: str | None):
@@ -45,8 +50,8 @@ def load(module: str, name: str, file: str | None):
     return found.score if hasattr(found, "score") else found
 
 
-def shut_in(limits: dict, readable: list[str]) -> list[str]:
-    """Set the limits, files beneath `readable` staying open; the names of those that this platform cannot set."""
+def shut_in(limits: dict, readable: list[str], scratch: str) -> list[str]:
+    """Set the limits, files beneath `readable` staying open, and `scratch` to write in; the names of those that this platform cannot set."""
     missing = []
     libc = ctypes.CDLL(None, use_errno=True)
     prctl = getattr(libc, "prctl", lambda *a: -1)
@@ -73,6 +78,7 @@ def shut_in(limits: dict, readable: list[str]) -> list[str]:
         prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
         for user in (FIRST_USER + os.getpid(), NOBODY):
             try:
+                os.chown(scratch, user, user)
                 os.setgroups([])
                 os.setresgid(user, user, user)
                 os.setresuid(user, user, user)
@@ -86,53 +92,63 @@ def shut_in(limits: dict, readable: list[str]) -> list[str]:
             missing.append("privileges")
     if not limit_processes(limits["processes"]):
         missing.append("processes")
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if not limit_reading(libc, readable):
-        missing.append("reading")
     try:
-        with open("/proc/self/statm") as file:
+        with open("/proc/self/statm") as file:  # before files are bounded
             used = int(file.read().split()[0]) * resource.getpagesize()
         limit("memory", resource.RLIMIT_AS, used + limits["memory"])
     except OSError:
         missing.append("memory")
-    return missing
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    unbound = bound(libc, readable, scratch)
+    if os.geteuid() == FIRST_USER + os.getpid():  # a user with no other processes than these
+        unbound.discard("signals")
+    try:
+        os.kill(os.getppid(), 0)
+        unbound.add("signals")  # tried, not believed
+    except PermissionError:
+        pass
+    return missing + sorted(unbound)
 
 
-def limit_reading(libc, paths: list[str]) -> bool:
-    """Let this process and its children read only what Python itself needs and what lies beneath `paths` (Landlock); False where the kernel cannot."""
-    attributes = ctypes.c_uint64(LANDLOCK_READ)
-    ruleset = libc.syscall(LANDLOCK_CREATE, ctypes.byref(attributes), ctypes.c_size_t(8), 0)
+def bound(libc, readable: list[str], scratch: str) -> set[str]:
+    """Let this process and its children read only what Python itself needs and what lies beneath `readable`, write only beneath `scratch`, and signal only
+    each other (Landlock); the names of those that the kernel cannot.
+    """
+    version = libc.syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), LANDLOCK_VERSION)
+    if version < 1:
+        return {"reading", "writing", "signals"}
+    file_rights = READ_FILE | WRITE_FILE | (TRUNCATE if version >= 3 else 0)
+    rights = file_rights | READ_DIR | CHANGE_DIR
+    # What an older kernel does not know is left 0: it takes the longer structure only so.
+    attributes = (ctypes.c_uint64 * 3)(rights, NO_TCP if version >= 4 else 0, NO_OUTSIDE if version >= 6 else 0)
+    ruleset = libc.syscall(LANDLOCK_CREATE, attributes, ctypes.c_size_t(ctypes.sizeof(attributes)), 0)
     if ruleset < 0:
-        return False
-    system = (
-        "/usr/lib",
-        "/usr/local/lib",
-        "/lib",
-        "/lib64",
-        "/usr/share/zoneinfo",
-        "/etc/ld.so.cache",
-        "/etc/localtime",
-        "/dev/null",
-        "/dev/zero",
-        "/dev/urandom",
-    )
-    for path in {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__), *system, *paths}:
+        return {"reading", "writing", "signals"}
+    system = ("/usr/lib", "/usr/local/lib", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime", "/dev/urandom")
+    python = (sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__))
+    allowed = dict.fromkeys((*system, *python, *readable), READ_FILE | READ_DIR) | dict.fromkeys(("/dev/null", "/dev/zero"), file_rights) | {scratch: rights}
+    done = True
+    for path, right in allowed.items():
         if path in ("", "/"):
             continue
         try:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             continue  # what is not there cannot be read
-        allowed = LANDLOCK_READ if os.path.isdir(path) else LANDLOCK_READ_FILE
-        rule = struct.pack("=Qi", allowed, place)
-        added = libc.syscall(LANDLOCK_ADD_RULE, ruleset, 1, rule, 0)
+        rule = struct.pack("=Qi", right if os.path.isdir(path) else right & file_rights, place)
+        done &= libc.syscall(LANDLOCK_ADD_RULE, ruleset, 1, rule, 0) == 0
         os.close(place)
-        if added != 0:
-            os.close(ruleset)
-            return False
-    done = libc.syscall(LANDLOCK_RESTRICT, ruleset, 0) == 0
+    done = done and libc.syscall(LANDLOCK_RESTRICT, ruleset, 0) == 0
     os.close(ruleset)
-    return done
+    if not done:
+        return {"reading", "writing", "signals"}
+    return ({"writing"} if version < 3 else set()) | ({"signals"} if version < 6 else set())
+
+
+def holds_home(path: str) -> bool:
+    """Whether a folder is the user's home or holds it, so that reading it would open everything that the user keeps."""
+    home = os.path.realpath(os.path.expanduser("~"))
+    return os.path.commonpath((home, os.path.realpath(path))) == os.path.realpath(path)
 
 
 def limit_processes(count: int) -> bool:
@@ -163,6 +179,23 @@ def children_left() -> bool:
         return False
 
 
+def kill_children(listing: int) -> None:
+    """Kill all that this process started, in whatever session: the children of one that is killed become this process's own.
+
+    Args:
+        listing: the open file of this process's children in /proc.
+    """
+    for _ in range(1000):
+        children = os.pread(listing, 65536, 0).split()
+        if not children:
+            return
+        for child in children:
+            with contextlib.suppress(OSError):
+                os.kill(int(child), signal.SIGKILL)
+        time.sleep(0.001)
+        children_left()  # takes the dead off the list
+
+
 def main() -> None:
     requests, replies = open(os.dup(0), "rb"), open(int(sys.argv[1]), "wb", buffering=0)
     with open(os.devnull, "rb") as nothing:
@@ -174,14 +207,27 @@ def main() -> None:
     start = json.loads(requests.readline())
     sys.path[:] = start["path"]
     try:
+        listing = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        listing = None  # what left the worker's group then outlives a trainer that is killed
+    os.environ["TMPDIR"] = start["scratch"]
+    os.chdir(start["scratch"])
+    try:
         verifier = load(start["module"], start["name"], start["file"])
-        missing = shut_in(start["limits"], start["path"] + ([start["file"]] if start["file"] else []))
+        readable = [path for path in start["path"] if not holds_home(path)] + ([start["file"]] if start["file"] else [])
+        missing = shut_in(start["limits"], readable, start["scratch"])
     except BaseException as error:
         reply(error=f"{type(error).__name__}: {error}")
         return
-    # The trainer keeps the other end of this pipe open and never writes: its end is the trainer's end, whatever the verifier is doing.
-    trainer = int(sys.argv[2])
-    threading.Thread(target=lambda: (os.read(trainer, 1), os.killpg(0, signal.SIGKILL)), daemon=True).start()
+
+    def end_with_trainer() -> None:
+        os.read(int(sys.argv[2]), 1)  # the trainer never writes: this returns when it has ended, whatever the verifier is doing
+        if listing is not None:
+            kill_children(listing)
+        shutil.rmtree(start["scratch"], ignore_errors=True)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=end_with_trainer, daemon=True).start()
     reply(missing=missing)
     for line in requests:
         item = json.loads(line)
@@ -194,7 +240,7 @@ def main() -> None:
             answer = {"error": f"{type(error).__name__}: {error}"[:500]}
         sys.stdout.flush()
         sys.stderr.flush()
-        reply(**answer, children=children_left())
+        reply(word=item["word"], **answer, children=children_left())
 
 
 if __name__ == "__main__":
