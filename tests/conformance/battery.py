@@ -17,6 +17,7 @@ import torch
 
 from operant.core.records import Rollout
 from operant.core.registry import Method, configure, get_method, methods
+from operant.loops.base_policy import ensure_models
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.value_learning import ValueLearning
 from operant.worlds import make_world
@@ -75,10 +76,7 @@ class Case:
     def world(self) -> Any:
         world = make_world(self.task)
         if self.kind == "text":
-            from operant.loops.base_policy import ensure_base_policy, ensure_teacher
-
-            ensure_base_policy(world, lambda message: None)
-            ensure_teacher(world, lambda message: None)
+            ensure_models(world, self.spine(), lambda message: None)
         return world
 
     def learner(self, seeds: tuple[int, ...] | None = None, *, spine: Any = None, world: Any = None, total: int = TOTAL) -> Any:

@@ -64,6 +64,13 @@ def ensure_teacher(world, say: Callable[[str], None]) -> None:
         world.taught = _kept(world, say, TEACHER)
 
 
+def ensure_models(world, spine, say: Callable[[str], None]) -> None:
+    """Have all models ready that a spine trains from or follows: the base policy, and the teacher where a part of the spine asks it."""
+    ensure_base_policy(world, say)
+    if "teacher_log_prob" in getattr(spine, "needs", ()):
+        ensure_teacher(world, say)
+
+
 def _kept(world, say: Callable[[str], None], recipe: WarmUp) -> Path:
     """The folder in the cache of what a recipe makes of a task."""
     content = {"task": world.fingerprint(), "recipe": asdict(recipe)}

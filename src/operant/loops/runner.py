@@ -30,7 +30,7 @@ from operant.core.run import RunDirectory, machine
 from operant.evaluate.collapse import run_collapse
 from operant.evaluate.records import load_run
 from operant.evaluate.statistics import iqm, pass_at_k, stratified_bootstrap
-from operant.loops.base_policy import ensure_base_policy, ensure_teacher
+from operant.loops.base_policy import ensure_base_policy, ensure_models
 from operant.loops.fixed import FixedLearner, FixedPolicy
 from operant.loops.learner import Learner
 from operant.loops.track import check_trackers, make_trackers
@@ -422,9 +422,7 @@ class _Runner:
         for line in getattr(getattr(self.world, "problems", None), "notes", ()):
             self._say("prepare", 0, message=f"{self.world.task}: {line}")
         if self.world.kind == "text" and get_method(self.config["method"]).spine != "pairs":
-            ensure_base_policy(self.world, self._say_of_base_policy)
-            if "teacher_log_prob" in getattr(self.spine, "needs", ()):
-                ensure_teacher(self.world, self._say_of_base_policy)
+            ensure_models(self.world, self.spine, self._say_of_base_policy)
         state = self._restore() if resume else None
         self._began = time.perf_counter()
         while self.member < len(self.members):
