@@ -1,7 +1,9 @@
 """Text tasks with a given model: what is trained, saved, loaded and refused, in full and with an adapter, in float32 and in bfloat16."""
 
+import copy
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from text_rewards import by_length
 from transformers import AutoModelForCausalLM
 
 import operant
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
 from operant.core.flat import FlatParameters
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method, hyperparameters, methods
@@ -129,6 +131,35 @@ def test_a_state_continues_bit_for_bit(folders, way):
     other.load_state_dict(state)
     a, b = learner.iterate(), other.iterate()
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) and torch.equal(learner.flat.data, other.flat.data)
+
+
+@pytest.mark.parametrize("critic", [None, TokenCritic("head"), TokenCritic("model")])
+def test_the_state_of_an_adapter_leaves_the_model_out(folders, tmp_path, critic):
+    def policy(folder):
+        return make_world(TASK, model=str(folder), lora_rank=2).policy(critic, Streams([0]))
+
+    kept = policy(folders["llama"])
+    state = {name: value.clone() for name, value in kept.state_dict().items()}
+    assert state.keys() == {"frozen"} | {name for name, p in kept.named_parameters(remove_duplicate=False) if p.requires_grad}
+    with torch.no_grad():
+        for parameter in kept.parameters():
+            if parameter.requires_grad:
+                parameter.add_(1)
+    copied = copy.deepcopy(kept).requires_grad_(False)  # a reference that is reset
+    copied.load_state_dict(kept.state_dict())
+    kept.load_state_dict(state)
+    fresh = policy(folders["llama"]).state_dict()
+    assert all(
+        torch.equal(value, fresh[name]) and not (name != "frozen" and torch.equal(value, copied.state_dict()[name]))
+        for name, value in kept.state_dict().items()
+    )
+    model = AutoModelForCausalLM.from_pretrained(folders["llama"])
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight[0, 0] += 1e-3
+    shutil.copytree(folders["llama"], tmp_path / "other")
+    model.save_pretrained(tmp_path / "other")
+    with pytest.raises(RunFailed, match="the weights beside the adapter are not those that it was trained with"):
+        policy(tmp_path / "other").load_state_dict(state)
 
 
 def test_the_adapter_comes_from_the_seed(folders):

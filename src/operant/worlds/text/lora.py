@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from operant.core.errors import RunFailed
 from operant.nets.language import Statistics, TokenCritic, TokenPolicy
 from operant.worlds.text.models import save_weights
 
@@ -58,6 +61,34 @@ class LoraPolicy(TokenPolicy):
                 for kind in mine._parameters:
                     if "lora_" not in name:
                         mine._parameters[kind] = theirs._parameters[kind]
+        trained = {name for name, parameter in self.named_parameters(remove_duplicate=False) if parameter.requires_grad}
+        self._frozen = frozenset(super().state_dict()) - trained  # kept here: a copy that is a reference trains nothing
+
+    def state_dict(self, *args, **kwargs) -> dict[str, Tensor]:
+        """What is trained, without the model's own weights, and a digest of those under "frozen"."""
+        whole = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in whole.items() if name not in self._frozen} | {"frozen": self._digest}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """
+        Raises:
+            RunFailed: the state belongs beside other weights.
+        """
+        if not torch.equal(state["frozen"], self._digest):
+            raise RunFailed("the weights beside the adapter are not those that it was trained with; give the model as it was then, or start a new run")
+        missing, unexpected = super().load_state_dict({name: value for name, value in state.items() if name != "frozen"}, strict=False)
+        if unexpected or not self._frozen.issuperset(missing):
+            raise RunFailed(f"the adapter does not fit the model: missing {sorted({*missing} - self._frozen)}, unexpected {unexpected}")
+
+    @cached_property
+    def _digest(self) -> Tensor:
+        """SHA-256 `[32]` of the weights that are not trained."""
+        digest = hashlib.sha256()
+        for name, value in super().state_dict().items():
+            if name in self._frozen:
+                digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
 
     def make_reference(self) -> WithoutAdapter:
         """The policy that training starts from: this one with its adapter off."""
