@@ -16,7 +16,7 @@ from operant.evidence.rlvr.tier import STEPS, language
 
 @claim(
     "d3s",
-    "1,000 draws of up to 14 numbers: the subset chosen is a maximiser of the variance, as brute force finds it (1e-9), 0 mismatches. text:arithmetic, 60 "
+    "1,000 draws of up to 14 numbers: the subset chosen is a maximiser of the variance, as brute force finds it (1e-9), 0 mismatches. text:arithmetic, 100 "
     "iterations of 16 x 8: D3S learns from at most 60 % of GRPO's tokens (the mean of its schedule; what the row asks at GRPO's final accuracy) and ends with "
     "pass@1 at most 0.01 lower; its first shares kept for all of training end lower than the schedule; means over 5 seeds",
 )

@@ -16,7 +16,7 @@ from operant.worlds import make_world
 @claim(
     "dapo",
     "sequences:parity, 5 seeds, 100 iterations of 8 prompts x 8: all rows that DAPO learns from are of groups with both outcomes, of GRPO's less than "
-    "half over the last third. text:arithmetic, 100 iterations of 16 x 16 in 4 optimiser steps each (in one there is nothing to clip), DAPO's filling "
+    "half over the last third. text:arithmetic, 100 iterations of 16 x 8 in 4 optimiser steps each (in one there is nothing to clip), DAPO's filling "
     "draws more: entropy ends above GRPO's and pass@1 is at least GRPO's less 0.01, means over 5 seeds",
 )
 def check(folder: Path) -> Finding:

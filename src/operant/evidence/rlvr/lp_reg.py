@@ -24,7 +24,7 @@ RARE = 0.02
     "Tokens that the filter removes have exactly the gradient of the clipped loss alone. A table of 10 prompts (in the place of a language model with "
     "planted tokens): the first token is a way, the rare one starts at probability 0.02 and only 2 of the 10 prompts need it; 500 updates of 10 x 16 at a "
     "share of 0.1: over the 8 others the rare way keeps at least half of its mass with Lp-Reg and at most a tenth with GRPO, in each of 5 seeds. "
-    "text:arithmetic, 100 iterations of 16 x 16 at a share of 0.1 (a hundredth of so few tokens is a handful): pass@1 at least GRPO's plus 0.02 and "
+    "text:arithmetic, 100 iterations of 16 x 8 at a share of 0.1 (a hundredth of so few tokens is a handful): pass@1 at least GRPO's plus 0.02 and "
     "entropy at least twice GRPO's, means over 5 seeds",
 )
 def check(folder: Path) -> Finding:
