@@ -249,10 +249,15 @@ class PolicyGradientLearner:
         """The rollout without rows that no term learns from (probes, filtered groups), where rows of one seed can be left out."""
         if self.policy.unit == "step" or self.world.stacked:
             return rollout
-        busy = rollout.mask.any(-1)[0]
-        for over in self._overs:
-            busy = busy | self._extra(rollout, over).any(-1)[0]
+        busy = self._busy(rollout)[0]
         return rollout if bool(busy.all()) else rollout.take(busy.nonzero().squeeze(1))
+
+    def _busy(self, rollout: Rollout) -> Tensor:
+        """Which rows a term learns from, `[S, N]`."""
+        busy = rollout.mask.any(-1)
+        for over in self._overs:
+            busy = busy | self._extra(rollout, over).any(-1)
+        return busy
 
     def _provide(self, rollout: Rollout, parts: Sequence[Any], names: Collection[str] = ()) -> None:
         """Put what parts need, and what is named, into the rollout's extras."""
@@ -383,8 +388,12 @@ class PolicyGradientLearner:
     def _minibatches(self, rollout: Rollout, units: int) -> list[Tensor]:
         """Random minibatches of one pass: units `[S, n]` each."""
         count = self.method.minibatches
-        if self.method.unit == "row" or self.policy.unit == "step":
+        if self.policy.unit == "step":
             return list(self.streams.permutations("minibatch", units).tensor_split(min(count, units), dim=1))
+        if self.method.unit == "row":
+            generators = self.streams.torch_generators("minibatch")
+            dealt = [deal_rows(busy, min(count, units), generator) for busy, generator in zip(self._busy(rollout).cpu(), generators, strict=True)]
+            return [torch.stack(parts).to(rollout.mask.device) for parts in zip(*dealt, strict=True)]
         groups = [Grouping(group) for group in rollout.group]
         rows = torch.arange(units, device=rollout.mask.device)
         members = [grouping.pack(rows + 1) for grouping in groups]  # [G, K], 0 where a group has fewer
@@ -528,6 +537,19 @@ class _StepCutter:
             column = column if shape else column.squeeze(-1)
             batch[name] = column if dtype == torch.float32 else column.to(dtype)
         return batch
+
+
+def deal_rows(busy: Tensor, count: int, generator: torch.Generator) -> list[Tensor]:
+    """Rows `[N]` dealt at random to `count` minibatches, as equal in size as can be: first those that are learned from, then the others in their order.
+
+    What a seed learns from, and the draws for it, are then the same however many idle rows stand beside them (stacked seeds all have the rows of the largest).
+    """
+    own, idle = busy.nonzero().squeeze(1), (~busy).nonzero().squeeze(1)
+    own = own[torch.randperm(len(own), generator=generator)]
+    sizes = [len(part) for part in torch.arange(len(busy)).tensor_split(count)]
+    chosen = own.tensor_split(count)
+    beside = idle.split([size - len(part) for size, part in zip(sizes, chosen, strict=True)])
+    return [torch.cat(pair) for pair in zip(chosen, beside, strict=True)]
 
 
 class _RowCutter:
