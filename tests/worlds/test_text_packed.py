@@ -73,12 +73,12 @@ def test_the_critics_values_and_gradients(kind, monkeypatch):
 def test_only_what_is_needed_is_run():
     tokens = torch.tensor([[5, 6, 7, 8, 9, PAD], [5, 6, 7, PAD, PAD, PAD], [5, 6, 7, 10, 11, 12], [5, 6, 13, 14, PAD, PAD]])
     rows = packed.PackedRows(tokens, torch.tensor([3, 3, 3, 2]), torch.tensor([4, 3, 5, 3]))
-    # The prompt (5, 6, 7) once, then what is run of each answer.
-    assert rows.ids.tolist() == [5, 6, 7, 8, 10, 11, 5, 6, 13]
-    assert rows.position.tolist() == [0, 1, 2, 3, 3, 4, 0, 1, 2]
+    # The prompt (5, 6, 7) once, then what is run of each answer, and one that fills up.
+    assert rows.ids.tolist() == [5, 6, 7, 8, 10, 11, 5, 6, 13, 5]
+    assert rows.position.tolist() == [0, 1, 2, 3, 3, 4, 0, 1, 2, 0]
     assert rows.place[0, :4].tolist() == [0, 1, 2, 3] and rows.place[1, :3].tolist() == [0, 1, 2]
     assert rows.place[2, :5].tolist() == [0, 1, 2, 4, 5] and rows.place[3, :3].tolist() == [6, 7, 8]
-    assert torch.equal(rows.ids[rows.gather[rows.back]], rows.ids)
+    assert torch.equal(rows.ids[rows.gather[rows.back]][:9], rows.ids[:9])
     padded = sum(count * longest for count, longest in rows.buckets)
     assert len(rows.gather) == len(rows.source) == padded and (rows.source < 9).sum() == 9
 
@@ -110,11 +110,12 @@ def test_shared_prompts_pass_their_gradients_from_all_rows():
         assert (together - apart).abs().max() <= 2e-5 * max(1.0, apart.abs().max())
 
 
-def test_rounded_rows_are_few_and_close():
+@pytest.mark.parametrize("parts", [4, 8])
+def test_rounded_rows_are_few_and_close(parts):
     counts = range(1, 5000)
-    rounded = [packed.round_rows(count) for count in counts]
-    assert all(count <= more <= 1.125 * count for count, more in zip(counts, rounded, strict=True)) and rounded == sorted(rounded)
-    assert len({more for more in rounded if 1024 <= more < 2048}) == 8 and rounded[:16] == list(counts)[:16]
+    rounded = [kernels.round_rows(count, parts) for count in counts]
+    assert all(count <= more <= (1 + 1 / parts) * count for count, more in zip(counts, rounded, strict=True)) and rounded == sorted(rounded)
+    assert len({more for more in rounded if 1024 <= more < 2048}) == parts and rounded[: 2 * parts] == list(counts)[: 2 * parts]
 
 
 @pytest.mark.parametrize("sizes", [(8, 24), (24, 8)])

@@ -10,7 +10,7 @@ from operant.loops.runner import train
 
 @claim(
     "grpo",
-    "text:arithmetic: after 100 iterations of 16 prompts x 8 answers, pass@1 on held-out problems is at least 0.2 above the base policy's: "
+    "text:arithmetic: after 100 iterations of 16 prompts x 16 answers, pass@1 on held-out problems is at least 0.2 above the base policy's: "
     "the lower end of the 95 % interval over 5 seeds; pass@k is reported beside it",
 )
 def check(folder: Path) -> Finding:
