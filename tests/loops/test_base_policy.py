@@ -1,0 +1,54 @@
+"""When a base policy or a teacher is able enough to be kept."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from operant.core.errors import RunFailed
+from operant.loops.base_policy import TEACHER, WarmUp, ensure_base_policy, ensure_teacher
+from operant.worlds import make_world
+from operant.worlds.text.world import TextWorld
+
+SHORT = {"check_every": 1, "most_updates": 4, "batch_size": 4}
+
+
+@pytest.fixture
+def scores(monkeypatch, tmp_path):
+    """pass@1 at each look, in order; the last one stays."""
+    found: list[float] = []
+    monkeypatch.setenv("OPERANT_CACHE", str(tmp_path))
+    monkeypatch.setattr(TextWorld, "count_correct", lambda *_: np.array([4 * (found.pop(0) if len(found) > 1 else found[0])]))
+    return found
+
+
+def made(folder):
+    return json.loads((folder / "base.json").read_text())
+
+
+def test_a_base_policy_is_kept_within_its_range(scores):
+    world = make_world("text:arithmetic")
+    scores += [0.1, 0.2, 0.3]
+    ensure_base_policy(world, lambda message: None, WarmUp(**SHORT))
+    assert made(world.base)["pass@1"] == 0.3 and made(world.base)["updates"] == 3
+
+
+def test_one_that_never_gets_there_is_refused(scores):
+    scores += [0.1]
+    with pytest.raises(RunFailed, match=r"base policy of text:arithmetic stood at pass@1 0.10 after 4 updates; 0.25 was wanted: give a model as --model"):
+        ensure_base_policy(make_world("text:arithmetic"), lambda message: None, WarmUp(**SHORT))
+
+
+@pytest.mark.parametrize(("ends", "kept"), [(0.45, True), (0.35, False)])
+def test_a_teacher_may_end_below_its_aim_but_not_far(scores, monkeypatch, ends, kept):
+    monkeypatch.setattr("operant.loops.base_policy.TEACHER", replace(TEACHER, **SHORT))
+    scores += [0.2, ends]
+    world = make_world("text:arithmetic")
+    if kept:
+        ensure_teacher(world, lambda message: None)
+        assert made(world.taught)["pass@1"] == ends and made(world.taught)["updates"] == 4
+    else:
+        with pytest.raises(RunFailed, match=r"teacher .* 0.4 was wanted: give one as --teacher"):
+            ensure_teacher(world, lambda message: None)
+        assert world.taught is None
