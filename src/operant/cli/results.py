@@ -154,7 +154,7 @@ def _report(args: Namespace) -> int:
     from operant.evaluate.report import write_report
 
     runs = [load_run(path) for path in args.runs]
-    with waiting("drawing an episode of each run"):
+    with waiting("making the report"):
         drawn = [_draw(path) for path in args.runs]
     out = write_report([load_run(path) for path in args.runs] if any(drawn) else runs, args.out)
     if args.json:
