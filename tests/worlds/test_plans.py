@@ -14,6 +14,7 @@ from operant.nets.tabular import TabularPolicy
 from operant.worlds.plans import Branches, Groups, Request, WithSolutions
 from operant.worlds.sequences.problems import make_problem
 from operant.worlds.sequences.source import SequenceSource
+from operant.worlds.temperature import EntropyTemperature
 from operant.worlds.text.models import make_model, make_tokenizer
 from operant.worlds.text.source import TextSource
 from operant.worlds.text.tasks import Arithmetic
@@ -128,3 +129,26 @@ def test_a_plan_that_asks_for_what_cannot_be_is_named(what, line: str):
 def test_sizes_out_of_range_are_refused(plan):
     with pytest.raises(BadInput, match="nearest: 1"):
         plan()
+
+
+@pytest.mark.parametrize("kind", ["text", "sequences"])
+def test_an_adaptive_temperature_says_what_tokens_were_drawn_from(kind: str):
+    source, policy = made(kind, EntropyTemperature(prompts=2, n=400 if kind == "sequences" else 6, scale=0.9, quantile=0.5))
+    first = source.score(source.sample(policy, 0))
+    torch.testing.assert_close(first.extras["behaviour_log_prob"], first.log_prob, atol=1e-5, rtol=0)  # no batch came before: drawn at 1
+    rollout = source.sample(policy, 0)
+    torch.testing.assert_close(rollout.log_prob, recorded_log_prob(policy, rollout) * rollout.mask, atol=1e-4, rtol=0)
+    plans = [seed.plan for seed in source._seeds] if kind == "sequences" else [source.plan]
+    log_p = policy.replay(rollout.inputs, rollout.action, {"logits"})["logits"].detach().log_softmax(-1)
+    for place, plan in enumerate(plans):
+        temperature = plan.temperature(torch.special.entr(log_p[place].exp()).sum(-1), log_p[place])
+        assert temperature.min() < 0.7 and temperature.max() > 1.3
+        hot = (log_p[place] / temperature.unsqueeze(-1)).log_softmax(-1)
+        taken = hot.gather(-1, rollout.action[place].unsqueeze(-1)).squeeze(-1)
+        found = rollout.extras["behaviour_log_prob"][place]
+        assert ((found - taken) * rollout.mask[place]).abs().max() < 1e-3 and not found[~rollout.mask[place]].any()
+        if kind == "sequences":  # the first tokens of a prompt have the frequencies that are claimed
+            same = rollout.inputs["prompt"][place] == rollout.inputs["prompt"][place, 0]
+            chance, count = hot[same][0, 0].exp(), int(same.sum())
+            share = torch.bincount(rollout.action[place, same, 0], minlength=len(chance)) / count
+            assert ((share - chance).abs() < 5 * (chance * (1 - chance) / count).sqrt() + 1e-9).all()

@@ -17,13 +17,13 @@ WORTH = 1_400_000  # multiplications from which oneDNN's call overhead pays
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 
 
-def round_rows(count: int, parts: int = 4) -> int:
-    """The next number of rows that keeps the kinds of products few: at most one part in `parts` (a power of two) more than `count`.
+def round_rows(count: int) -> int:
+    """The next number of rows that keeps the kinds of products few: at most a quarter more than `count`, four of them between a power of two and the next.
 
     oneDNN compiles a program for each shape it meets, a fifth of a millisecond and some hundred kilobytes that it keeps, and batches of tokens are never of one
     size twice; buffers of few sizes also fit where earlier ones lay.
     """
-    quantum = max((1 << count.bit_length() >> 1) // parts, 1)
+    quantum = 1 << max(count.bit_length() - 3, 0)
     return -(-count // quantum) * quantum
 
 

@@ -46,7 +46,7 @@ class HAPO:
     max_grad_norm: Positive = 1.0  # L2
 
 
-@method("hapo", family="rlvr", paper="arXiv:2509.16591", worlds=("text",))
+@method("hapo", family="rlvr", paper="arXiv:2509.16591", worlds=("text", "sequences"))
 def hapo(h: HAPO) -> PolicyGradient:
     return PolicyGradient(
         sample=EntropyTemperature(h.prompts, h.group_size, h.max_new_tokens, h.temperature_scale, h.quantile),

@@ -93,6 +93,8 @@ class SequenceSource:
             for part in rows:
                 part.given_log_prob = torch.zeros_like(part.log_prob) if part.given_log_prob is None else part.given_log_prob
             extras["given_log_prob"] = stack("given_log_prob")
+        if rows[0].behaviour_log_prob is not None:  # a plan draws from its policy's distribution, or from another one
+            extras["behaviour_log_prob"] = stack("behaviour_log_prob")
         parent = stack("parent", -1)
         tree = {"parent": parent, "branch_at": stack("branch_at")} if bool((parent >= 0).any()) else {}
         return Rollout(
@@ -234,14 +236,21 @@ class _Seed:
         ends = torch.tensor([[token in stops[place] for token in range(self.problem.vocabulary)] for place in request.tolist()])
         done = torch.zeros(len(request), dtype=torch.bool)
         drawn = torch.zeros(action.shape, dtype=torch.bool)
+        adapt = self.plan.temperature if callable(self.plan.temperature) else None
+        behaviour = torch.zeros(action.shape, dtype=torch.float64) if adapt else None
         for step in range(length):
             now = (step >= start) & (step < stop) & ~done
             logits = self._replay(requests, request, action, {"logits"})["logits"][:, step]
+            if adapt:
+                log_p = logits.log_softmax(-1)
+                logits = log_p / adapt(torch.special.entr(log_p.exp()).sum(-1), log_p).unsqueeze(1)
             action[:, step] = torch.where(now, draw(logits, uniforms[:, step].to(logits.dtype)), action[:, step])
+            if adapt:
+                behaviour[:, step] = logits.log_softmax(-1).gather(1, action[:, step : step + 1]).squeeze(1)
             drawn[:, step] = now
             done = done | (now & ends[torch.arange(len(request)), action[:, step]])
         finished = done | (drawn.sum(1) + start == length)
-        return self._behind(requests, request, start, action, drawn, finished)
+        return self._behind(requests, request, start, action, drawn, finished, behaviour)
 
     @torch.no_grad()
     def _measure(self, requests: list[Request]) -> Generation:
@@ -263,14 +272,17 @@ class _Seed:
         prompt = torch.tensor([item.prefix[0] - self.problem.vocabulary for item in requests])[request]
         return {name: value[0].cpu() for name, value in self.policy.replay({"prompt": prompt[None]}, action[None], needs).items()}
 
-    def _behind(self, requests: list[Request], request: Tensor, start: Tensor, action: Tensor, new: Tensor, finished: Tensor) -> Generation:
-        """The record of the tokens `new [R, L]`, which begin at step `start` of their row."""
+    def _behind(
+        self, requests: list[Request], request: Tensor, start: Tensor, action: Tensor, new: Tensor, finished: Tensor, behaviour: Tensor | None = None
+    ) -> Generation:
+        """The record of the tokens `new [R, L]`, which begin at step `start` of their row. `behaviour [R, L]`: log-probabilities that they were drawn with."""
         figures = self._replay(requests, request, action, {"entropy"})
         width = int(new.sum(1).max())
         column = (start.unsqueeze(1) + torch.arange(width)).clamp(max=self.problem.length - 1)
         mask = torch.arange(width) < new.sum(1, keepdim=True)
         tokens, log_prob, entropy = (x.gather(1, column) * mask for x in (action, figures["log_prob"], figures["entropy"]))
-        return Generation([item.prefix for item in requests], request, tokens, log_prob, entropy, mask, finished)
+        behaviour = None if behaviour is None else behaviour.to(log_prob.dtype).gather(1, column) * mask
+        return Generation([item.prefix for item in requests], request, tokens, log_prob, entropy, mask, finished, behaviour)
 
     def state_dict(self) -> dict:
         return {"cursor": self._cursor, "plan": self.plan.state_dict() if hasattr(self.plan, "state_dict") else None}

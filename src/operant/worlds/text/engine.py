@@ -124,7 +124,7 @@ def _generate(
             break
         if t + 1 - looked == LOOK_EVERY:
             done = done | ends[ends_of[going], tokens[looked : t + 1, here]].any(0) | (limit[going] <= t + 1)
-            looked, open_rows = t + 1, round_rows(int(len(going) - done.sum()), 8)
+            looked, open_rows = t + 1, round_rows(int(len(going) - done.sum()))
             if open_rows == 0:
                 last = t + 1
                 break
