@@ -312,7 +312,10 @@ class PolicyGradientLearner:
     # ---------------------------------------------------------------------------------------------------------------------------------- terms, reduce, step
 
     def _micro_rows(self, mask: Tensor, group: Tensor | None = None) -> Iterator[Tensor | slice]:
-        """Rows that go through the model together: all, or `micro_batch` of similar length at a time, whole groups where these are the unit.
+        """Rows that go through the model together: all, or at most `micro_batch` at a time, whole groups where these are the unit.
+
+        They are of similar length, so that there is little padding. Where the policy packs its rows, each lot has its share of all lengths, so that none is
+        large.
 
         Args:
             mask: `[S, n, T]`, whose sums are the rows' lengths.
@@ -324,7 +327,9 @@ class PolicyGradientLearner:
             return
         lengths = mask.sum(-1)[0]
         if group is None:
-            yield from torch.argsort(lengths, stable=True).split(size)
+            order = torch.argsort(lengths, stable=True)
+            lots = -(-len(order) // size)
+            yield from (order[lot::lots] for lot in range(lots)) if getattr(self.policy, "packs", False) else order.split(size)
             return
         members = [(group[0] == number).nonzero().squeeze(1) for number in group[0].unique()]
         batch: list[Tensor] = []

@@ -80,6 +80,11 @@ class TokenPolicy(nn.Module):
         self.critic = None if critic is None else _Critic(model, critic.kind)
         self.train(False)
 
+    @property
+    def packs(self) -> bool:
+        """Whether `replay` runs packed rows: rows together then cost what their tokens do, however long each is."""
+        return self._head_alone and _packs(self.model.base_model, self.model.device)
+
     def train(self, mode: bool = True) -> TokenPolicy:
         return super().train(False)
 
@@ -158,7 +163,7 @@ class TokenPolicy(nn.Module):
         packed: list[PackedRows] = []
 
         def last_states(trunk: nn.Module) -> Tensor:
-            if tokens.device.type != "cpu" or not can_join(trunk):
+            if not _packs(trunk, tokens.device):
                 return trunk(input_ids=tokens, use_cache=False).last_hidden_state.flatten(0, 1).index_select(0, wanted)
             if not packed:
                 packed.append(PackedRows(tokens, prompt_length, length))
@@ -200,6 +205,10 @@ class TokenPolicy(nn.Module):
         # Each chunk's logits are made again for its gradient, so that only one chunk of them stands in memory.
         chunks = [checkpoint(measure, s, t, use_reentrant=False, preserve_rng_state=False) for s, t in zip(states.split(size), taken.split(size), strict=True)]
         return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _packs(trunk: nn.Module, device: torch.device) -> bool:
+    return device.type == "cpu" and can_join(trunk)
 
 
 @dataclass(frozen=True)
