@@ -40,7 +40,9 @@ class Outcome:
     Attributes:
         score: pass@1 on held-out problems after training; `base_score` before.
         pass_at: pass@k by k; `base_pass_at` before.
-        entropy: mean over the last fifth of training of the entropy of the next token, nats; `base_entropy` of the first iteration.
+        entropy: mean over the last fifth of training of the entropy of the next token, nats, at the temperature that the method samples at; `base_entropy` of
+            the first iteration.
+        held_out_entropy: the same after training, of answers to held-out problems at temperature 1: what methods of different temperatures are compared by.
         runs: one run directory a seed.
     """
 
@@ -50,6 +52,7 @@ class Outcome:
     base_pass_at: dict[int, np.ndarray]
     entropy: np.ndarray
     base_entropy: np.ndarray
+    held_out_entropy: np.ndarray
     runs: tuple[Run, ...]
 
     def metrics(self, name: str) -> np.ndarray:
@@ -85,6 +88,7 @@ def language(
         base_pass_at=passes(before),
         entropy=np.array([values[-max(1, len(values) // 5) :].mean() for values in entropy]),
         base_entropy=np.array([values[0] for values in entropy]),
+        held_out_entropy=np.array([row["entropy"] for row in after]),
         runs=runs,
     )
 
