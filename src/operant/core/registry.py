@@ -5,6 +5,7 @@ Outside packages register through the entry-point group `operant.methods`: each 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -149,12 +150,12 @@ def get_method(key: str) -> Method:
 
 
 def hyperparameters(cls: type) -> list[Hyperparameter]:
-    """The fields of a hyper-parameter dataclass, with the comment at the end of each field's line as its help."""
+    """The fields of a hyper-parameter dataclass, those that it inherits too, with the comment at the end of each field's line as its help."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    try:
-        source = inspect.getsource(cls)
-    except OSError:
-        source = ""
+    source = ""
+    for part in cls.__mro__[:-1]:  # what a class says of a field comes before what its bases say
+        with contextlib.suppress(OSError):
+            source += inspect.getsource(part)
     found = []
     for item in dataclasses.fields(cls):
         comment = re.search(rf"^\s*{item.name}\s*:[^#\n]*#\s*(.*)$", source, re.MULTILINE)

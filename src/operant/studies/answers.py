@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from operant import ops
 from operant.core.errors import BadInput
 from operant.core.random import Streams, derive_seed
 from operant.core.records import Status
+from operant.core.registry import Count, Range
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.runner import Run, load, train
 from operant.nets.language import TokenPolicy, generation_to_inputs
@@ -46,40 +47,47 @@ class Answered:
     completions: list[list[str]] = field(default_factory=list)
 
 
-def compared(
-    task: str | None, model: str | None, base: str | None, run: str | None, method: str, steps: int, seed: int, folder: Path, say: Say
-) -> tuple[TextWorld, TokenPolicy, TokenPolicy, Run]:
-    """(world, base policy, trained policy, its run): those of a finished run, else of one that is trained here.
+@dataclass(frozen=True)
+class TrainedAndBase:
+    """Options of studies that compare a trained policy with what it began from."""
 
-    Args:
-        task: a text task; None for that of the run, or countdown.
-        model: folder or hub id that training starts from; None for the task's base policy.
-        base: what the trained policy is compared with, a run directory or a model; None for what training started from.
-        run: a run directory; None to train `method` for `steps` iterations with `seed`.
+    task: str | None = None  # text task; none for that of the run, or text:countdown
+    model: str | None = None  # folder or hub id of the language model that training starts from; none for the task's base policy
+    base: str | None = None  # what the trained policy is compared with, a run directory or a model; none for what training started from
+    run: str | None = None  # run directory of the trained policy; none to train it here
+    method: str = "grpo"  # what trains it here
+    steps: Count = 60  # iterations of that training
+    seed: Annotated[int, Range(0)] = 0  # of training and of the draws
+    problems: Count = 64  # held-out problems
+
+
+def compared(options: TrainedAndBase, folder: Path, say: Say) -> tuple[TextWorld, TokenPolicy, TokenPolicy, Run]:
+    """(world, base policy, trained policy, its run): those of a finished run, else of one that is trained here.
 
     Raises:
         BadInput: the run is of another task or not of text, or something cannot be loaded.
     """
-    if run is not None:
-        trained = load(run)
-        if model is not None or (task is not None and make_world(task).task != trained.config["task"]):
-            given = "a model" if model is not None else task
-            raise BadInput(f"--run {run} is of {trained.config['task']} and brings its model, and {given} was given too; leave one out")
+    if options.run is not None:
+        trained = load(options.run)
+        if options.model is not None or (options.task is not None and make_world(options.task).task != trained.config["task"]):
+            given = "a model" if options.model is not None else options.task
+            raise BadInput(f"--run {options.run} is of {trained.config['task']} and brings its model, and {given} was given too; leave one out")
     else:
-        task = task or "text:countdown"
+        task = options.task or "text:countdown"
         check_text(task)
-        say(f"training {method} on {task}: {steps} iterations")
-        trained = train(method, task, seed=seed, steps=steps, every=steps, out=folder / "trained", **({} if model is None else {"model": model}))
+        say(f"training {options.method} on {task}: {options.steps} iterations")
+        model = {} if options.model is None else {"model": options.model}
+        trained = train(options.method, task, seed=options.seed, steps=options.steps, every=options.steps, out=folder / "trained", **model)
     check_text(trained.config["task"])
     world = trained.world
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if base is None:
+    if options.base is None:
         ensure_base_policy(world, say)
         before = world.policy(None, Streams([trained.config["seed"]]))
-    elif (Path(base) / "run.json").exists():
-        before = load(base).load_policy()
+    elif (Path(options.base) / "run.json").exists():
+        before = load(options.base).load_policy()
     else:
-        before = world.load_policy(Path(base))
+        before = world.load_policy(Path(options.base))
     return world, before.to(device), trained.load_policy().to(device), trained
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,26 +19,19 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.random import Streams
-from operant.core.registry import Count, Positive, Range, Share
+from operant.core.registry import Count, Positive, Share
 from operant.loops.runner import load, train
 from operant.nets.tabular import TabularPolicy
 from operant.studies import Say, StudyResult, Table, study
-from operant.studies.answers import Answered, answers, compared
+from operant.studies.answers import Answered, TrainedAndBase, answers, compared
 from operant.worlds import make_world
 from operant.worlds.sequences import exact
 from operant.worlds.sequences.problems import SequenceProblem
 
 
 @dataclass(frozen=True)
-class LeashOptions:
+class LeashOptions(TrainedAndBase):
     task: str | None = None  # text or sequences task; none for that of the run, or text:countdown
-    model: str | None = None  # folder or hub id of the language model that training starts from; none for the task's base policy
-    base: str | None = None  # what the trained policy is compared with, a run directory or a model; none for what training started from
-    run: str | None = None  # run directory of the trained policy; none to train it here
-    method: str = "grpo"  # what trains it here
-    steps: Count = 60  # iterations of that training
-    seed: Annotated[int, Range(0)] = 0  # of training and of the draws
-    problems: Count = 64  # held-out problems
     base_samples: Count = 1024  # answers of the base a problem
     samples: Count = 512  # answers of the trained policy a problem
     temperature: Positive = 1.0  # of sampling
@@ -73,7 +66,7 @@ def _support(before: Tensor, after: Tensor, right: Tensor, threshold: float) -> 
 
 def sampled_figures(options: LeashOptions, folder: Path, say: Say) -> dict[str, Any]:
     """The figures from answers that are drawn."""
-    world, base, trained, run = compared(options.task, options.model, options.base, options.run, options.method, options.steps, options.seed, folder, say)
+    world, base, trained, run = compared(options, folder, say)
     problems = world.problems.held_out(world.problems.splits[0], options.problems)
     found = {}
     for name, policy, samples in (("base", base, options.base_samples), ("trained", trained, options.samples)):

@@ -30,21 +30,13 @@ from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
 from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.studies import Say, StudyResult, Table, study
-from operant.studies.answers import Answered, answers, compared
+from operant.studies.answers import Answered, TrainedAndBase, answers, compared
 from operant.worlds.plans import Request
 from operant.worlds.text.world import TextWorld
 
 
 @dataclass(frozen=True)
-class LimitOptions:
-    task: str | None = None  # text task; none for that of the run, or text:countdown
-    model: str | None = None  # folder or hub id of the language model that training starts from; none for the task's base policy
-    base: str | None = None  # what the trained policy is compared with, a run directory or a model; none for what training started from
-    run: str | None = None  # run directory of the trained policy; none to train it here
-    method: str = "grpo"  # what trains it here
-    steps: Count = 60  # iterations of that training
-    seed: Annotated[int, Range(0)] = 0  # of training and of the draws
-    problems: Count = 64  # held-out problems
+class LimitOptions(TrainedAndBase):
     samples: Count = 256  # answers a problem and policy: pass@k up to this k
     temperatures: Annotated[tuple[float, ...], Range(0, open_low=True)] = (1.0,)  # of sampling; the first is what policies are compared at
     top_p: Annotated[float, Range(0, 1, open_low=True)] = 1.0  # share of the probability that is sampled from
@@ -60,7 +52,7 @@ class LimitOptions:
     "limit-of-rlvr", paper="arXiv:2504.13837", summary="pass@k of base, trained and distilled policy up to large k: where the base catches up, and what is new"
 )
 def limit_of_rlvr(options: LimitOptions, folder: Path, say: Say) -> StudyResult:
-    world, base, trained, run = compared(options.task, options.model, options.base, options.run, options.method, options.steps, options.seed, folder, say)
+    world, base, trained, run = compared(options, folder, say)
     policies = {"base": base, "trained": trained}
     if options.distill:
         policies["distilled"] = distil(world, run.config["seed"], options, say)
