@@ -15,10 +15,10 @@ _HOMES = {
     "BadInput": "operant.core.errors",
     "OperantError": "operant.core.errors",
     "RunFailed": "operant.core.errors",
-    "Run": "operant.loops.runner",
-    "train": "operant.loops.runner",
-    "resume": "operant.loops.runner",
-    "load": "operant.loops.runner",
+    "Run": "operant.loops.runs",
+    "train": "operant.loops.runs",
+    "resume": "operant.loops.runs",
+    "load": "operant.loops.runs",
     "method": "operant.core.registry",
 }
 __all__ = [*_HOMES]
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from operant.core.errors import OperantError as OperantError
     from operant.core.errors import RunFailed as RunFailed
     from operant.core.registry import method as method
-    from operant.loops.runner import Run as Run
-    from operant.loops.runner import load as load
-    from operant.loops.runner import resume as resume
-    from operant.loops.runner import train as train
+    from operant.loops.runs import Run as Run
+    from operant.loops.runs import load as load
+    from operant.loops.runs import resume as resume
+    from operant.loops.runs import train as train
 
 
 def __getattr__(name: str):

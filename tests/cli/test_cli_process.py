@@ -99,7 +99,7 @@ def test_a_fault_is_one_line_and_a_report(operant, tmp_path: Path, monkeypatch: 
         return {}["a key\nthat is not there"]
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("operant.loops.runner.train", broken)
+    monkeypatch.setattr("operant.loops.runs.train", broken)
     answer = operant("train", "ppo", *CARTPOLE, "--json")
     assert answer.code == 1 and answer.err.count("\n") == 1
     (report,) = tmp_path.glob("operant-fault-*.txt")
@@ -115,7 +115,7 @@ def test_a_failed_run_is_told_without_a_report(operant, tmp_path: Path, monkeypa
         raise RunFailed("the loss is not finite")
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("operant.loops.runner.train", failing)
+    monkeypatch.setattr("operant.loops.runs.train", failing)
     answer = operant("train", "ppo", *CARTPOLE)
     assert (answer.code, answer.out, answer.err) == (1, "", "operant: error: the loss is not finite\n")
     assert list(tmp_path.iterdir()) == []
@@ -136,6 +136,6 @@ def test_an_interruption_at_once(operant, monkeypatch: pytest.MonkeyPatch, words
         raise KeyboardInterrupt
 
     monkeypatch.setattr("operant.worlds.data.collect.make_dataset", interrupted)
-    monkeypatch.setattr("operant.loops.runner.train", interrupted)
+    monkeypatch.setattr("operant.loops.runs.train", interrupted)
     answer = operant(*words)
     assert answer.code == 130 and says in answer.err and answer.err.count("\n") == 1

@@ -27,7 +27,7 @@ def serve() -> None:
     import gymnasium  # noqa: F401
     import torch
 
-    import operant.loops.runner  # noqa: F401
+    import operant.loops.runs  # noqa: F401
     import operant.worlds.data.world  # noqa: F401
     import operant.worlds.gym.world  # noqa: F401
     import operant.worlds.text.world  # noqa: F401

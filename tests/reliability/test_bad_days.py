@@ -214,7 +214,7 @@ def test_a_full_disk_in_every_writer(writer: str, tmp_path: Path, capsys, monkey
     if writer == "checkpoint":
         monkeypatch.setattr("operant.core.checkpoint.save_file", full)
     elif writer == "policy":
-        monkeypatch.setattr("operant.loops.runner.save_file", full)
+        monkeypatch.setattr("operant.loops.policy_files.save_file", full)
     elif writer == "result":
         monkeypatch.setattr("operant.core.run.RunDirectory.write_result", full)
     else:

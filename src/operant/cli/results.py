@@ -68,7 +68,8 @@ def _compare(args: Namespace) -> int:
 
 def _train_all(args: Namespace) -> list[Path]:
     """Train each method of `--methods` in a directory of its own, after everything has been checked for all of them."""
-    from operant.loops.runner import load, plan, resume, train
+    from operant.loops.planning import plan
+    from operant.loops.runs import load, resume, train
 
     keys = [key.strip() for key in args.methods.split(",") if key.strip()]
     if args.runs:
@@ -109,7 +110,7 @@ def _train_all(args: Namespace) -> list[Path]:
 
 def _side_by_side(args: Namespace, keys: list[str], folder: Path, seeds: int, options: dict[str, str]) -> None:
     """Train in processes, `--jobs` of them at a time, each with its log beside its run. What they share, the base policy, is made first."""
-    from operant.loops.runner import prepare
+    from operant.loops.runs import prepare
 
     prepare(args.task, note, **options)
     going: dict[str, tuple[subprocess.Popen, Path]] = {}
@@ -167,7 +168,7 @@ def _report(args: Namespace) -> int:
 def _draw(path: str) -> bool:
     """Whether the run has a new video. A run that has no policy yet, or whose environment cannot be made here, is reported without one."""
     from operant.core.errors import OperantError
-    from operant.loops.runner import load
+    from operant.loops.runs import load
 
     run = load(path)
     if run.result is None or any((run.path / "videos").glob("*.gif")):

@@ -16,7 +16,7 @@ from operant.core.errors import BadInput
 
 if TYPE_CHECKING:
     from operant.core.registry import Hyperparameter, Method
-    from operant.loops.runner import Run
+    from operant.loops.runs import Run
 
 
 def _train_arguments(parser: Parser) -> None:
@@ -157,7 +157,7 @@ def default_text(value: Any) -> str:
 
 
 def _train(args: Namespace) -> int:
-    from operant.loops.runner import train
+    from operant.loops.runs import train
 
     with training(f"{args.method} on {args.task}") as listener:
         run = train(
@@ -220,7 +220,7 @@ def _resume_arguments(parser: Parser) -> None:
 
 def _resume(args: Namespace) -> int:
     from operant.core.run import RunDirectory
-    from operant.loops.runner import resume
+    from operant.loops.runs import resume
 
     directory = RunDirectory.open(args.run)
     if directory.result is not None:
@@ -238,7 +238,7 @@ def _evaluate_arguments(parser: Parser) -> None:
 
 
 def _evaluate(args: Namespace) -> int:
-    from operant.loops.runner import load
+    from operant.loops.runs import load
 
     run = load(args.run)
     config = run.config

@@ -24,6 +24,12 @@ class RunFailed(OperantError):
     exit_code = 1
 
 
+class Interrupted(OperantError):
+    """The person stopped the run; its state is saved."""
+
+    exit_code = 130
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """End of an error message that names the nearest known values, or all of them when none is near."""
     known = sorted(known)

@@ -17,7 +17,7 @@ from operant.core.random import Streams, derive_seed
 from operant.core.records import Status
 from operant.core.registry import Count, Range
 from operant.loops.base_policy import ensure_base_policy
-from operant.loops.runner import Run, load, train
+from operant.loops.runs import Run, load, train
 from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.studies import Say
 from operant.worlds import make_world

@@ -20,7 +20,7 @@ from operant.core.errors import BadInput
 from operant.core.random import derive_seed
 from operant.core.registry import Count, NonNegative, Positive, Range, Share
 from operant.evaluate.statistics import mean, stratified_bootstrap
-from operant.loops.runner import train
+from operant.loops.runs import train
 from operant.studies import Say, StudyResult, Table, study
 
 

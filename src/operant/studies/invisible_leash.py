@@ -20,7 +20,7 @@ from torch import Tensor
 from operant import ops
 from operant.core.random import Streams
 from operant.core.registry import Count, Positive, Share
-from operant.loops.runner import load, train
+from operant.loops.runs import load, train
 from operant.nets.tabular import TabularPolicy
 from operant.studies import Say, StudyResult, Table, study
 from operant.studies.answers import Answered, TrainedAndBase, answers, compared

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from operant.evidence import Finding, claim, verdict
-from operant.loops.runner import train
+from operant.loops.runs import train
 from operant.worlds.data.collect import make_dataset
 
 DATA, TASK = "pointmaze-medium-mixed-v0", "ogbench:pointmaze-medium-mixed-singletask-task2-v0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from operant.evidence import Finding, claim, verdict
-from operant.loops.runner import train
+from operant.loops.runs import train
 
 CARTPOLE = 475.0
 # The settings that RL Baselines3 Zoo publishes for CartPole-v1 (its linear clip schedule aside).

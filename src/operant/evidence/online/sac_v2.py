@@ -9,7 +9,7 @@ import torch
 
 from operant import ops
 from operant.evidence import Finding, claim, verdict
-from operant.loops.runner import train
+from operant.loops.runs import train
 
 
 @claim(

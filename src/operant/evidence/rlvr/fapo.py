@@ -10,7 +10,7 @@ import torch
 from operant import ops
 from operant.evidence import Finding, claim, verdict
 from operant.evidence.rlvr.tier import held_out_answers, language
-from operant.loops.runner import Run
+from operant.loops.runs import Run
 
 
 @claim(

@@ -11,7 +11,7 @@ from operant import ops
 from operant.evaluate.statistics import expected_calibration_error
 from operant.evidence import Finding, claim, verdict
 from operant.evidence.rlvr.tier import held_out_answers, language
-from operant.loops.runner import Run
+from operant.loops.runs import Run
 
 
 @claim(

@@ -12,7 +12,7 @@ from operant import ops
 from operant.core.random import derive_seed
 from operant.evidence import Finding, claim, verdict
 from operant.evidence.rlvr.tier import Outcome, language
-from operant.loops.runner import Run
+from operant.loops.runs import Run
 
 COEFFICIENT = 0.1
 

@@ -23,7 +23,8 @@ from operant.core.cache import cache_directory
 from operant.core.random import derive_seed
 from operant.core.registry import get_method, hyperparameters
 from operant.core.run import RunDirectory
-from operant.loops.runner import Run, plan, train
+from operant.loops.planning import plan
+from operant.loops.runs import Run, train
 from operant.worlds.plans import Request
 from operant.worlds.text.tasks import Problem
 

@@ -1,0 +1,143 @@
+"""Planning a run: everything that can be checked is checked here, before a run directory exists."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+
+from operant.core.errors import BadInput
+from operant.core.registry import Method, configure, get_method, methods
+from operant.worlds import make_world, world_options
+
+DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
+MOST_STEPS = 10**9  # of a run that is limited by time
+
+
+def plan(
+    method,
+    task,
+    *,
+    seeds=1,
+    seed=0,
+    steps=None,
+    samples=None,
+    tokens=None,
+    seconds=None,
+    device="auto",
+    threads=None,
+    every=None,
+    episodes=None,
+    hyperparameters=None,
+):
+    """Check everything that can be checked before a run exists; (config, world, spine)."""
+    entry = get_method(method)
+    _positive("seeds", seeds)
+    if seed < 0:
+        raise BadInput(f"--seed {seed}: a seed is 0 or more")
+    limits = {"steps": steps, "samples": samples, "tokens": tokens, "seconds": seconds}
+    for name, value in (*limits.items(), ("every", every), ("episodes", episodes), ("threads", threads)):
+        if value is not None:
+            _positive(name, value)
+    if len(given := [name for name, value in limits.items() if value is not None]) > 1:
+        raise BadInput(f"--{given[0]} and --{given[1]}: give one budget")
+    hyperparameters, options = _split(entry, task, hyperparameters or {})
+    h = configure(method, hyperparameters)
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadInput(f"--device {device!r}: auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
+    world = make_world(task, **options)
+    if world.kind not in entry.worlds:
+        fitting = [key for key, other in methods().items() if world.kind in other.worlds]
+        raise BadInput(f"{method} trains on tasks of kind {', '.join(entry.worlds)}; {world.task} is of kind {world.kind}: take {_fitting(method, fitting)}")
+    spine = entry.build(h)
+    space = getattr(world, "action_space", None)
+    if space is not None and (kind := "discrete" if hasattr(space, "n") else "continuous") not in entry.actions:
+        fitting = [key for key, other in methods().items() if world.kind in other.worlds and kind in other.actions]
+        raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {world.task} has {kind} ones ({space}): take {_fitting(method, fitting)}")
+    total = steps if steps is not None else DEFAULT_STEPS[world.kind] if not (world.kind == "text" and entry.spine == "pairs") else 1_500
+    unit = given[0] if given else "steps"
+    if unit in ("samples", "tokens"):
+        if entry.spine not in ("policy gradient", "fixed policy") or world.kind not in ("text", "sequences"):
+            raise BadInput(f"--{unit} counts what policy gradients draw on text and sequences; {method} on {world.task} takes --steps or --seconds")
+        prompts = getattr(getattr(spine, "sample", None), "prompts", 1)
+        total = -(-limits[unit] // prompts)  # no iteration draws less than a token for each prompt
+    elif unit == "seconds":
+        total = MOST_STEPS
+    amount = limits[unit] if unit != "steps" else total
+    config = {
+        "method": method,
+        "task": world.task,
+        "seeds": seeds,
+        "seed": seed,
+        "steps": total,
+        "step_unit": world.step_unit,
+        "hyperparameters": asdict(h),
+        "device": _device(device, world).type,
+        "threads": threads or 1,
+        "budget": {"unit": unit, "amount": amount},
+        "every": every or max(1, amount // 10),
+        "episodes": episodes,
+        "fingerprint": world.fingerprint(),
+    }
+    if world.kind == "text":
+        sample = getattr(spine, "sample", None)
+        world.check(sample, [seed + index for index in range(seeds)], episodes)
+        if "teacher_log_prob" in getattr(spine, "needs", ()) and world.options.model is not None and world.options.teacher is None:
+            raise BadInput(f"{method} follows a teacher, which can be made only where the policy is made from scratch: give one as --teacher")
+    if not isinstance(task, str):
+        config["task_callable"] = True
+    elif options:
+        config["options"] = {name: value for name, value in world.options.given().items() if _plain(value)}
+        if dropped := set(world.options.given()) - set(config["options"]):
+            config["not_resumable"] = f"{min(dropped)} is a Python object: give it as module:function"
+    try:
+        json.dumps(config)
+    except TypeError as error:
+        config["hyperparameters"] = {name: value if _plain(value) else repr(value) for name, value in config["hyperparameters"].items()}
+        config["not_resumable"] = f"a hyper-parameter is a Python object ({error})"
+    return config, world, spine
+
+
+def _fitting(method: str, fitting: list[str]) -> str:
+    """Methods that would do, in a line: the one of the same name for this kind of task, else the first few."""
+    same = [key for key in fitting if key.startswith(f"{method}-")]
+    return ", ".join(same) if same else ", ".join(fitting) if len(fitting) <= 8 else f"{', '.join(fitting[:8])}, … (operant methods lists them all)"
+
+
+def _split(entry: Method, task: Any, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(hyper-parameters, options of the world) of what was given by name."""
+    own = {item.name for item in fields(entry.hyperparameters)}
+    optional = {item.name for kind in world_options().values() for item in fields(kind)}
+    if both := sorted(own & optional & set(given)):
+        raise BadInput(f"{both[0]} is a hyper-parameter of {entry.key} and an option of tasks: the method must call it otherwise")
+    options = {name: value for name, value in given.items() if name in optional}
+    return {name: value for name, value in given.items() if name not in options}, options
+
+
+def _plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
+
+
+def spine_of(config: dict[str, Any]) -> Any:
+    """The configured loop of a run."""
+    return get_method(config["method"]).build(configure(config["method"], config["hyperparameters"]))
+
+
+def _positive(name: str, value: int) -> None:
+    if value < 1:
+        raise BadInput(f"--{name} {value}: it must be 1 or more")
+
+
+def _device(device: str, world) -> torch.device:
+    """Small networks on the CPU, language models on the accelerator where there is one."""
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if world.kind == "text" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,48 @@
+"""Trained policies as files: one folder a seed, safetensors alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from operant.core.errors import BadInput
+from operant.core.random import Streams
+from operant.loops.fixed import FixedPolicy
+from operant.loops.planning import spine_of
+
+
+def save_policy(world, policy, place: int, folder: Path) -> None:
+    """One seed's policy, written beside and renamed."""
+    if not isinstance(policy, torch.nn.Module):
+        return
+    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    if world.stacked:
+        save_file({name: value[place : place + 1].contiguous().clone() for name, value in policy.state_dict().items()}, temporary / "policy.safetensors")
+    else:
+        world.save_policy(policy, temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(temporary, folder)
+
+
+def load_policy(world, config: dict, folder: Path, seed: int) -> Any:
+    spine = spine_of(config)
+    if isinstance(spine, FixedPolicy):
+        return spine.policy(world, [seed]) if spine.load is None else spine.load(world, folder)
+    if not world.stacked:
+        return world.load_policy(folder)
+    policy = world.policy(spine.policy, Streams([seed]))
+    try:
+        policy.load_state_dict(load_file(folder / "policy.safetensors"))
+    except FileNotFoundError:
+        raise BadInput(f"no policy in {folder}: the run has not been evaluated yet; go on with `operant resume {folder.parent.parent.parent}`") from None
+    except (RuntimeError, SafetensorError) as error:
+        raise BadInput(f"{folder}/policy.safetensors does not fit {config['method']} on {config['task']}: {error}".splitlines()[0]) from error
+    return policy

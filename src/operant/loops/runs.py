@@ -1,0 +1,221 @@
+"""The Python API: train, resume and load runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from operant.core.errors import BadInput
+from operant.core.run import RunDirectory, machine
+from operant.loops.base_policy import ensure_base_policy
+from operant.loops.planning import plan, spine_of
+from operant.loops.policy_files import load_policy
+from operant.loops.results import episodes_argument, stack_evaluations, summary
+from operant.loops.runner import Listener, Runner
+from operant.loops.track import check_trackers
+from operant.worlds import make_world
+
+
+class Run:
+    """A run on disk: what `operant.train` returns and `operant.load` opens."""
+
+    def __init__(self, directory: RunDirectory, world: Any = None):
+        self.directory = directory
+        self._policies: dict[tuple[str, int], Any] = {}
+        self._world = world
+
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.directory.config
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The object that `operant train --json` prints, None while the run is not finished."""
+        return self.directory.result
+
+    @property
+    def world(self):
+        if self._world is None:
+            if self.config.get("task_callable"):
+                raise BadInput(f"{self.path} trained on a Python callable ({self.config['task']}): open it with operant.resume(path, task=…)")
+            self._world = make_world(self.config["task"], **self.config.get("options", {}))
+            if (sample := getattr(spine_of(self.config), "sample", None)) is not None and hasattr(self._world, "allow"):
+                self._world.allow(sample)
+        return self._world
+
+    def load_policy(self, seed: int | None = None, which: str = "last") -> Any:
+        """The trained policy of one seed (the first by default), `which` being "last" or "best"."""
+        config = self.config
+        seeds = [config["seed"] + index for index in range(config["seeds"])]
+        seed = seeds[0] if seed is None else seed
+        if seed not in seeds:
+            raise BadInput(f"{self.path} has seeds {seeds[0]} to {seeds[-1]}, not {seed}")
+        if (which, seed) not in self._policies:
+            self._policies[which, seed] = load_policy(self.world, config, self.path / "policies" / which / f"seed-{seed}", seed)
+        return self._policies[which, seed]
+
+    def policy(self, observation, *, seed: int | None = None) -> np.ndarray:
+        """The action of the trained policy's mode at one observation `[D]` or several `[N, D]`.
+
+        Raises:
+            BadInput: on a text or sequence task, where the policy is a model over tokens (`load_policy` gives it).
+        """
+        if self.world.kind not in ("gym", "data"):
+            raise BadInput(f"{self.config['task']} has no observations to act on: its policy is a model over tokens, {self.path}/policies/last")
+        array = np.asarray(observation, dtype=np.float32)
+        batch = torch.from_numpy(np.atleast_2d(array)).unsqueeze(0)
+        action = self.load_policy(seed).act(batch)[0]
+        return action[0] if array.ndim == 1 else action
+
+    def evaluate(self, *, episodes: int | None = None, seed: int = 0, which: str = "last") -> dict[str, Any]:
+        """Score every seed's policy on fresh episodes or problems: `{"score": …, "episodes"}` as in a run's result."""
+        config = self.config
+        found = []
+        for index in range(config["seeds"]):
+            policy = self.load_policy(config["seed"] + index, which)
+            found.append(self.world.evaluate(policy, 1, **episodes_argument(episodes), seed=seed))
+        evaluation = stack_evaluations(found)
+        return {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1]} | summary(evaluation)
+
+    def draw_video(self) -> Path | None:
+        """One episode of the first seed's policy as an animation in `videos/`; None where the environment cannot draw."""
+        config = self.config
+        target = self.path / "videos" / f"seed-{config['seed']}.gif"
+        if target.exists():
+            return target
+        if not hasattr(self.world, "render"):
+            return None
+        policy = self.load_policy()
+
+        def act(observation: np.ndarray) -> np.ndarray:
+            return policy.act(torch.as_tensor(observation, dtype=torch.float32).view(1, 1, -1))[0]
+
+        frames = self.world.render(act, seed=0, max_steps=400)
+        if not frames:
+            return None
+        from PIL import Image
+
+        pictures = [Image.fromarray(frame).resize((300, round(300 * frame.shape[0] / frame.shape[1]))) for frame in frames]
+        target.parent.mkdir(exist_ok=True)
+        temporary = target.with_name(f".{target.name}")
+        pictures[0].save(temporary, format="GIF", save_all=True, append_images=pictures[1:], duration=80, loop=0)
+        os.replace(temporary, target)
+        return target
+
+
+def train(
+    method: str,
+    task: Any,
+    *,
+    seeds: int = 1,
+    seed: int = 0,
+    steps: int | None = None,
+    samples: int | None = None,
+    tokens: int | None = None,
+    seconds: float | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    every: int | None = None,
+    keep: int = 2,
+    episodes: int | None = None,
+    track: tuple[str, ...] = (),
+    listener: Listener | None = None,
+    **hyperparameters: Any,
+) -> Run:
+    """Train `method` on `task` for several seeds and return the run.
+
+    Args:
+        method: a key of `operant methods`.
+        task: `scheme:name`, a callable that makes a Gymnasium environment, or a world (such as `TextWorld("arithmetic", verifier=my_reward)`).
+        seeds: how many; they are `seed, seed + 1, …`.
+        steps: a seed, in the task's unit (environment steps, updates, iterations); rounded down to whole iterations of the method, one at least.
+        samples, tokens, seconds: another budget in the place of steps, a seed: answers or tokens that are drawn in training (text and sequences), or seconds of
+            training. The iteration that reaches it is the last.
+        out: the run directory; a new one under `runs/` by default.
+        device: "auto", "cpu" or "cuda".
+        threads: of PyTorch, 1 by default: more help with many stacked seeds where nothing else runs, and slow down many times over where something does.
+        every: steps (or what the budget counts) between two evaluations and checkpoints; a tenth of the budget by default.
+        keep: how many checkpoints stay (at least 2).
+        episodes: evaluation episodes (or problems) a seed.
+        track: extra trackers, "tensorboard" or "wandb".
+        listener: hears of progress.
+        hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
+            of `worlds.text.options.TextOptions`); values or text.
+
+    Raises:
+        BadInput: anything that cannot be used, before anything is written.
+        RunFailed: the run stopped itself.
+        Interrupted: SIGINT or SIGTERM; the state is saved.
+    """
+    config, world, spine = plan(
+        method,
+        task,
+        seeds=seeds,
+        seed=seed,
+        steps=steps,
+        samples=samples,
+        tokens=tokens,
+        seconds=seconds,
+        device=device,
+        threads=threads,
+        every=every,
+        episodes=episodes,
+        hyperparameters=hyperparameters,
+    )
+    config |= {"keep": max(2, keep), "track": list(track)}
+    check_trackers(track)
+    if out is None:
+        name = f"{method}-{world.task.partition(':')[2]}".replace("/", "-")
+        out = Path("runs") / f"{name}-{datetime.now():%m%d-%H%M%S-%f}"
+    directory = RunDirectory.create(out, config | machine(), keep)
+    Runner(directory, config, world, spine, listener).run(resume=False)
+    return Run(directory, world)
+
+
+def prepare(task: Any, say: Callable[[str], None], **options: Any) -> None:
+    """Make what runs on a task share and would else make themselves: the base policy of a text task.
+
+    Args:
+        options: of the task's kind.
+    """
+    world = make_world(task, **options)
+    if world.kind == "text":
+        ensure_base_policy(world, say)
+
+
+def resume(path: str | Path, *, task: Any = None, listener: Listener | None = None) -> Run:
+    """Go on with a run that was stopped, from its newest whole checkpoint; a finished run is returned as it is.
+
+    Args:
+        task: the environment's callable again, for a run whose task was one.
+    """
+    directory = RunDirectory.open(path)
+    config = directory.config
+    if directory.result is not None:
+        return Run(directory, None if task is None else make_world(task))
+    if config.get("not_resumable"):
+        raise BadInput(f"{path} cannot be resumed: {config['not_resumable']}")
+    if config.get("task_callable") and task is None:
+        raise BadInput(f"{path} trained on a Python callable ({config['task']}): give it again, operant.resume(path, task=…)")
+    world = make_world(config["task"], **config.get("options", {})) if task is None else make_world(task)
+    if world.fingerprint() != config["fingerprint"]:
+        raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
+    spine = spine_of(config)
+    Runner(directory, config, world, spine, listener).run(resume=True)
+    return Run(directory, world)
+
+
+def load(path: str | Path) -> Run:
+    """Open a run directory. Raises `BadInput` where it is none."""
+    return Run(RunDirectory.open(path))
