@@ -11,6 +11,9 @@ from operant.core.errors import BadInput
 from operant.worlds.plans import Request
 from operant.worlds.text import engine
 
+# Transformers says a version ahead what it will take away.
+pytestmark = [pytest.mark.filterwarnings("error::FutureWarning"), pytest.mark.filterwarnings("error::DeprecationWarning")]
+
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,9 @@ from operant.nets.kernels import FastLinear, linear
 from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.worlds.plans import Request
 
+# Transformers says a version ahead what it will take away.
+pytestmark = [pytest.mark.filterwarnings("error::FutureWarning"), pytest.mark.filterwarnings("error::DeprecationWarning")]
+
 
 def replay_of(policy, generation, needs=("entropy",)):
     return policy.replay(generation_to_inputs(generation, PAD), generation.tokens[None], set(needs))

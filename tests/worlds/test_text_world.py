@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -22,6 +23,9 @@ from operant.worlds import make_world, world_options
 from operant.worlds.plans import Groups
 from operant.worlds.text.options import TextOptions
 from operant.worlds.text.world import BFLOAT16_RATIO_TOLERANCE, TextWorld
+
+# Transformers says a version ahead what it will take away.
+pytestmark = [pytest.mark.filterwarnings("error::FutureWarning"), pytest.mark.filterwarnings("error::DeprecationWarning")]
 
 TASK = "text:arithmetic"
 SMALL = {"prompts": 3, "group_size": 4, "max_new_tokens": 8, "micro_batch": 5}
@@ -75,7 +79,8 @@ def test_trained_saved_and_read_by_transformers(folders, tmp_path, kind, way):
     rounding = 0.02 * wanted.abs().max() if "dtype" in options else 1e-5
     assert (found - wanted).abs().max() < rounding < (wanted - start).abs().max()
     if "lora_rank" in options:
-        beside = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folders[kind]), tmp_path / "policy" / "adapter").eval()
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # PEFT's own
+            beside = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folders[kind]), tmp_path / "policy" / "adapter").eval()
         with torch.no_grad():
             torch.testing.assert_close(beside(ids).logits, found, atol=2 * rounding.item() if "dtype" in options else 1e-5, rtol=0)
     policy = world.load_policy(tmp_path / "policy")

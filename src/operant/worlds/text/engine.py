@@ -317,7 +317,7 @@ def _prefill(model: PreTrainedModel, ids: Tensor, padding: Tensor) -> tuple[_Row
         mask = _additive(seen.unsqueeze(1), model.dtype)
     positions = (columns - padding.unsqueeze(1)).clamp(min=0)
     try:
-        output = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        output = model(input_ids=ids, attention_mask=mask, position_ids=positions, cache=cache, use_cache=True, logits_to_keep=1)
     except (TypeError, ValueError, AttributeError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise BadInput(f"generate: {type(model).__name__} does not take the engine's cache: {reason}") from error
@@ -345,7 +345,7 @@ class _ModelStep:
 
     def __call__(self, token: Tensor) -> Tensor:
         mask = None if self.mask is None else self.mask[..., : self.cache.get_seq_length() + 1]
-        output = self.model(input_ids=token.unsqueeze(1), attention_mask=mask, position_ids=self.position, past_key_values=self.cache, use_cache=True)
+        output = self.model(input_ids=token.unsqueeze(1), attention_mask=mask, position_ids=self.position, cache=self.cache, use_cache=True)
         self.position = (self.position + 1).clamp(max=self.last)
         return output.logits[:, -1]
 
