@@ -46,16 +46,14 @@ def spine(key: str, **hyper):
 
 def test_the_penalty_of_length_and_which_groups_are_mixed():
     rollout = rollout_of([5, 6, 8, 10], reward=[1.0, 1.0, 0.0, 0.0], group=[0, 0, 1, 1])
-    shaped = OverlongPenalty(limit=10, buffer=4)(rollout)
+    rollout.extras["limit"] = torch.full((1, 4), 10.0, dtype=F64)
+    shaped = OverlongPenalty(buffer=4)(rollout)
     assert shaped.sum(-1).flatten().tolist() == [1.0, 1.0, -0.5, -1.0] and shaped[0, 2, 7] == -0.5
     rollout.reward = shaped
     assert not mixed_outcomes(rollout).any()  # lengths alone do not make a group worth learning from
-    for limit, buffer, near in ((10, 0, 1), (10, 11, 10)):
-        with pytest.raises(BadInput, match=f"buffer={buffer} must be from 1 to the limit of 10 tokens; nearest: {near}"):
-            OverlongPenalty(limit, buffer)
-    with pytest.raises(BadInput, match="overlong_buffer=3 needs the longest answer"):
-        spine("dapo", overlong_buffer=3)
-    assert spine("dapo", overlong_buffer=3, max_new_tokens=8).shape == [OverlongPenalty(8, 3)] and not spine("dapo").shape
+    with pytest.raises(BadInput, match="buffer=0 must be at least 1 token; nearest: 1"):
+        OverlongPenalty(0)
+    assert spine("dapo", overlong_buffer=3).shape == [OverlongPenalty(3)] and not spine("dapo").shape
 
 
 def test_rows_that_vary_most_and_tokens_that_count():

@@ -20,9 +20,10 @@ from operant.worlds.text.tasks import Arithmetic
 TASK = Arithmetic(operands=4)
 
 
-def source(plan) -> tuple[TextSource, TokenPolicy]:
+def source(plan, limit=None) -> tuple[TextSource, TokenPolicy]:
     tokenizer = make_tokenizer(TASK.alphabet)
-    return TextSource(TASK, tokenizer, plan, Streams([0])), TokenPolicy(make_model("llama", len(tokenizer), 3, width=16, layers=1, heads=2, positions=64))
+    policy = TokenPolicy(make_model("llama", len(tokenizer), 3, width=16, layers=1, heads=2, positions=64))
+    return TextSource(TASK, tokenizer, plan, Streams([0]), limit=limit), policy
 
 
 def test_a_pool_repeats_its_problems():
@@ -42,7 +43,7 @@ def test_what_comes_after_saturation_by_hand():
 def test_cut_answers_leave_the_rollout():
     from operant.worlds.plans import Groups
 
-    made, policy = source(Groups(prompts=2, n=8, max_new_tokens=2))
+    made, policy = source(Groups(prompts=2, n=8), limit=2)
     rollout = made.score(made.sample(policy, 0))
     cut = ~rollout.terminated.any(-1)
     assert cut.any()

@@ -19,15 +19,15 @@ from operant.worlds.text.tasks import Arithmetic
 
 TASK = Arithmetic(operands=4)
 TOKENIZER = make_tokenizer(TASK.alphabet)
-PLAN = Groups(prompts=3, n=4, max_new_tokens=10)
+PLAN = Groups(prompts=3, n=4)
 
 
 def make_policy(seed=0, temperature=1.0):
     return TokenPolicy(make_model("llama", len(TOKENIZER), seed, width=32, layers=1), temperature)
 
 
-def make_source(seed=7, plan=PLAN, verifier=None):
-    return TextSource(TASK, TOKENIZER, plan, Streams([seed]), verifier)
+def make_source(seed=7, plan=PLAN, verifier=None, limit=10):
+    return TextSource(TASK, TOKENIZER, plan, Streams([seed]), verifier, limit=limit)
 
 
 def test_a_rollout_is_laid_out_as_the_record_says():
@@ -140,7 +140,7 @@ def test_evaluation_counts_by_the_probability_of_the_answer():
 
 
 def test_a_policy_learns_to_begin_with_a_digit():
-    source, policy = make_source(plan=Groups(prompts=8, n=8, max_new_tokens=1), verifier=bad.length), make_policy()
+    source, policy = make_source(plan=Groups(prompts=8, n=8), verifier=bad.length, limit=1), make_policy()
     digits = torch.tensor(TOKENIZER("0123456789")["input_ids"])
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     shares = []
@@ -168,7 +168,7 @@ def test_bad_plans_and_policies():
 
 
 def test_temperature_goes_through():
-    plan = Groups(prompts=2, n=4, max_new_tokens=8, temperature=0.7)
+    plan = Groups(prompts=2, n=4, temperature=0.7)
     policy, source = make_policy(temperature=0.7), make_source(plan=plan)
     rollout = source.sample(policy, 0)
 

@@ -118,12 +118,10 @@ def test_problems_of_a_file_with_a_given_model(tmp_path):
 
 
 def test_answers_in_evaluations_are_as_long_as_in_training(folders):
-    world = make_world(TASK, model=str(folders["llama"]))
-    own = world.longest
-    world.source(Groups(2, 2, max_new_tokens=own - 5), Streams([0]))
-    assert world.longest == own
-    world.source(Groups(2, 2, max_new_tokens=own + 5), Streams([0]))
-    assert world.longest == own + 5
+    own = make_world(TASK, model=str(folders["llama"])).longest
+    for limit in (own - 5, own + 5):
+        world = make_world(TASK, model=str(folders["llama"]), max_new_tokens=limit)
+        assert world.longest == world.source(Groups(2, 2), Streams([0])).limit == limit
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -49,8 +49,6 @@ class Run:
             if self.config.get("task_callable"):
                 raise BadInput(f"{self.path} trained on a Python callable ({self.config['task']}): open it with operant.resume(path, task=…)")
             self._world = make_world(self.config["task"], **self.config.get("options", {}))
-            if (sample := getattr(spine_of(self.config), "sample", None)) is not None and hasattr(self._world, "allow"):
-                self._world.allow(sample)
         return self._world
 
     def load_policy(self, seed: int | None = None, which: str = "last") -> Any:

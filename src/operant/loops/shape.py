@@ -32,28 +32,26 @@ class KLInReward:
 
 @dataclass(frozen=True)
 class OverlongPenalty:
-    """Soft punishment of long answers (DAPO, arXiv:2503.14476, eq. 13), added to the reward: 0 up to `limit − buffer` tokens, then linear, to −1 at `limit`.
+    """Soft punishment of long answers (DAPO, arXiv:2503.14476, eq. 13), added to the reward: 0 up to `limit − buffer` tokens, then linear, to −1 at
+    `limit`, the longest answer that the task allows.
 
     The rewards as they were before stand in the extra "unpunished".
 
     Args:
-        limit: the longest answer, tokens.
-        buffer: last tokens before it in which the penalty grows, 1 to `limit`.
+        buffer: last tokens before the limit in which the penalty grows, at least 1.
     """
 
-    limit: int
     buffer: int
+    needs: ClassVar[frozenset[str]] = frozenset({"limit"})
 
     def __post_init__(self) -> None:
-        if not 1 <= self.buffer <= self.limit:
-            raise BadInput(
-                f"overlong penalty: buffer={self.buffer} must be from 1 to the limit of {self.limit} tokens; nearest: {min(max(self.buffer, 1), self.limit)}"
-            )
+        if self.buffer < 1:
+            raise BadInput(f"overlong penalty: buffer={self.buffer} must be at least 1 token; nearest: 1")
 
     def __call__(self, rollout: Rollout) -> Tensor:
         length = rollout.extras.get("present", rollout.mask).sum(-1)
         rollout.extras["unpunished"] = rollout.reward
-        return rollout.reward + on_last_step(rollout, ((self.limit - self.buffer - length) / self.buffer).clamp(-1, 0))
+        return rollout.reward + on_last_step(rollout, ((rollout.extras["limit"] - self.buffer - length) / self.buffer).clamp(-1, 0))
 
 
 def on_last_step(rollout: Rollout, score: Tensor) -> Tensor:

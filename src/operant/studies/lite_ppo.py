@@ -35,9 +35,9 @@ from operant.worlds.plans import Groups
 class TricksOptions:
     task: str = "text:arithmetic"  # text task
     model: str | None = None  # folder or hub id of the language model that training starts from; none for the task's base policy
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # tokens of the longest answer; none for the longest of the task's own
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 8  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; none for the task's own
     steps: Count = 60  # iterations of each training
     seeds: Count = 3  # of each variant
     minibatches: Count = 4  # optimiser steps an iteration; with one the ratio is 1 and no clip acts
@@ -48,7 +48,7 @@ class TricksOptions:
 @study("lite-ppo", paper="arXiv:2508.08221", summary="Tricks of the recipe one at a time: normalisation, clip-higher, aggregation, overlong filtering")
 def lite_ppo(options: TricksOptions, folder: Path, say: Say) -> StudyResult:
     check_text(options.task)
-    world = make_world(options.task, **({} if options.model is None else {"model": options.model}))
+    world = make_world(options.task, model=options.model, max_new_tokens=options.max_new_tokens)
     ensure_base_policy(world, say)
     figures: dict = {"base": None, "variants": {}}
     rows = []
@@ -79,7 +79,7 @@ def lite_ppo(options: TricksOptions, folder: Path, say: Say) -> StudyResult:
 def variants(options: TricksOptions, longest: int) -> dict[str, PolicyGradient]:
     """GRPO, each trick by itself on top of it, and Lite PPO."""
     grpo = PolicyGradient(
-        sample=Groups(options.prompts, options.group_size, options.max_new_tokens),
+        sample=Groups(options.prompts, options.group_size),
         credit=Grouped(ops.group_normalized_advantage),
         terms=[ClippedRatio(0.2, 0.2)],
         reduce="sequence-mean",
@@ -98,7 +98,7 @@ def variants(options: TricksOptions, longest: int) -> dict[str, PolicyGradient]:
         "no deviation": advantage(partial(ops.group_normalized_advantage, normalize_std=False)),
         "clip-higher": replace(grpo, terms=[ClippedRatio(0.2, 0.28)]),
         "mean over tokens": replace(grpo, reduce="token-mean"),
-        "sum over tokens": replace(grpo, reduce="sequence-sum", reduce_length=options.max_new_tokens or longest),
+        "sum over tokens": replace(grpo, reduce="sequence-sum", reduce_length=longest),
         "overlong filtering": replace(grpo, select=[without_cut_answers]),
         "lite ppo": replace(advantage(ops.batch_scaled_advantage), reduce="token-mean"),
     }

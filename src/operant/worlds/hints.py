@@ -22,14 +22,12 @@ class Hinted:
         revisits: largest share of an iteration's problems that come once more, 0 to 1. 0 samples as `Groups` does.
         noise: share of a prompt's tokens that noise of full strength exchanges, 0 to 1.
         window: iterations that the reference looks back on.
-        max_new_tokens: limit of a completion, with its end token and its hint; None for the longest that the task calls for.
         temperature: of sampling and of the policy that is trained.
         changed: problems that came once more in the latest iteration.
     """
 
     prompts: int = 16
     n: int = 16
-    max_new_tokens: int | None = None
     temperature: float = 1.0
     revisits: float = 0.5
     noise: float = 0.1

@@ -17,7 +17,6 @@ class NextSteps:
 
     Attributes:
         step_tokens: a step is so many tokens (plans see tokens and know no line ends); the last of an answer may be shorter.
-        max_new_tokens: limit of an answer, with its end token; None for the longest that the task calls for.
         temperature: of sampling and of the policy that is trained.
     """
 
@@ -25,7 +24,6 @@ class NextSteps:
     candidates: int = 4
     completions: int = 3
     step_tokens: int = 2
-    max_new_tokens: int | None = None
     temperature: float = 1.0
 
     def __post_init__(self) -> None:

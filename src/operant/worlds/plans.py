@@ -1,6 +1,6 @@
 """Sampling plans of token policies: which prefixes are completed, how often, and in what order. Free of heavy imports, so that methods can name them.
 
-A plan is an object with `prompts` (groups an iteration), `max_new_tokens`, `temperature` and a generator `requests(problems)`: it yields lists of `Request`
+A plan is an object with `prompts` (groups an iteration), `temperature` and a generator `requests(problems)`: it yields lists of `Request`
 and is sent the `Generation` of each list. Rows are numbered over an iteration in the order of the requests, so that a later request can name a row as its
 `parent`: a group is then a tree. A plan may learn from what came of its rows by `observe(rollout)`, which is called with the scored rollout; one that keeps
 something between iterations is a plain class with `state_dict` and `load_state_dict`.
@@ -27,7 +27,7 @@ class Request:
         prefix: token ids, at least one: the prompt, and what of an answer is given before the policy goes on.
         n: completions, at least 1.
         stop: token ids that end a completion, besides the end token.
-        max_new_tokens: limit of these completions; None for the plan's.
+        max_new_tokens: limit of these completions; None for the task's (`problems.limit`).
         group: number of the problem that the prefix belongs to.
         parent: row that the prefix was taken from, -1 for none.
         train: False for rows that are scored and never learned from (probes).
@@ -118,7 +118,6 @@ Requests = Generator[list[Request], Generation, None]
 
 class Plan(Protocol):
     prompts: int
-    max_new_tokens: int | None
     temperature: float
 
     def requests(self, problems: Problems) -> Requests: ...
@@ -129,14 +128,12 @@ class Groups:
     """`prompts` problems an iteration, `n` completions of each, side by side.
 
     Attributes:
-        max_new_tokens: limit of a completion, with its end token; None for the longest that the task calls for.
         temperature: of sampling and of the policy that is trained, above 0. Truncation (top-k, top-p) is not offered in training: tokens outside it would have
             probability 0 when drawn and not when learned from, which biases every ratio.
     """
 
     prompts: int = 16
     n: int = 16
-    max_new_tokens: int | None = None
     temperature: float = 1.0
 
     def __post_init__(self) -> None:

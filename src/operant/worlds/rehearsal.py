@@ -16,7 +16,7 @@ class Rehearsal:
     Where no problem is left on one side, the other serves alone.
 
     Args:
-        prompts, n, max_new_tokens: as of `Groups`.
+        prompts, n: as of `Groups`.
         pool: problems that are looked at, at least `prompts`.
         tries: probe answers a problem.
         mastered: share of right tries from which on a problem is rehearsed and not trained, above 0 and up to 1.
@@ -27,17 +27,16 @@ class Rehearsal:
         self,
         prompts: int,
         n: int,
-        max_new_tokens: int | None = None,
         *,
         pool: int = 256,
         tries: int = 8,
         mastered: float = 0.875,
         rehearsals: int = 64,
     ):
-        self.groups = Groups(prompts, n, max_new_tokens)
+        self.groups = Groups(prompts, n)
         if pool < prompts:
             raise BadInput(f"rehearsal: pool={pool} is smaller than an iteration's {prompts} prompts; nearest: {prompts}")
-        self.prompts, self.max_new_tokens, self.temperature = prompts, max_new_tokens, 1.0
+        self.prompts, self.temperature = prompts, 1.0
         self.pool, self.tries, self.mastered, self.rehearsals = pool, tries, mastered, rehearsals
         self.looking = True
         self.seen = 0

@@ -25,7 +25,6 @@ class EntropyTemperature:
 
     prompts: int = 16
     n: int = 16
-    max_new_tokens: int | None = None
     scale: float = 0.05
     quantile: float = 0.8
     _range: tuple[float, ...] | None = field(default=None, init=False, repr=False)

@@ -19,14 +19,12 @@ class Windows:
     Attributes:
         n: answers a problem; a problem whose turn comes when places are short begins the rest of its answers later.
         window: most new tokens of an answer in an iteration.
-        max_new_tokens: limit of an answer over all its windows, with its end token; None for the longest that the task calls for.
         temperature: of sampling and of the policy that is trained.
     """
 
     prompts: int = 16
     n: int = 16
     window: int = 8
-    max_new_tokens: int | None = None
     temperature: float = 1.0
     _going: list[tuple[int, tuple[int, ...]]] = field(default_factory=list, init=False, repr=False)  # (problem, tokens so far)
     _waiting: tuple[int, int] = field(default=(0, 0), init=False, repr=False)  # problem, and how many of its answers have not begun
@@ -105,14 +103,12 @@ class Tree:
     Attributes:
         branching: children of a node, level by level.
         chunk: tokens of a chunk that is not of the last level.
-        max_new_tokens: limit of an answer, with its end token; None for the longest that the task calls for.
         temperature: of sampling and of the policy that is trained.
     """
 
     prompts: int = 16
     branching: tuple[int, ...] = (6, 6, 6)
     chunk: int = 4
-    max_new_tokens: int | None = None
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
@@ -160,5 +156,5 @@ class ExploringStage(Branches):
         check_positive(self, allow_zero=("uncertain", "explore"))
 
     def requests(self, problems: Problems) -> Requests:
-        plain = Groups(self.prompts, self.n * (1 + self.branches), self.max_new_tokens, self.temperature)
+        plain = Groups(self.prompts, self.n * (1 + self.branches), self.temperature)
         return super().requests(problems) if problems.progress < self.explore else plain.requests(problems)

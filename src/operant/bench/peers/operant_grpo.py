@@ -31,15 +31,23 @@ class Prompts:
 
 
 class World:
-    """The shared model on the shared prompts."""
+    """The shared model on the shared prompts.
+
+    Args:
+        longest: tokens of the longest answer.
+    """
 
     stacked = False
+
+    def __init__(self, longest: int):
+        self.longest = longest
 
     def policy(self, net: None, streams: Streams) -> TokenPolicy:
         return TokenPolicy(tiny_llama.make_model())
 
     def source(self, plan: Groups, streams: Streams, *, workers: int) -> TextSource:
-        return TextSource(Prompts(), tiny_llama.make_tokenizer(), plan, streams, InProcess(lambda problem, completion: tiny_llama.reward(completion)))
+        judge = InProcess(lambda problem, completion: tiny_llama.reward(completion))
+        return TextSource(Prompts(), tiny_llama.make_tokenizer(), plan, streams, judge, limit=self.longest)
 
 
 class Stopwatch:
@@ -67,9 +75,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, required=True, help="most tokens of a completion")
     given = parser.parse_args()
     keep_freed_memory()
-    sizes = {"prompts": tiny_llama.PROMPTS, "group_size": tiny_llama.GROUP, "max_new_tokens": given.tokens, "micro_batch": tiny_llama.MICRO_BATCH}
+    sizes = {"prompts": tiny_llama.PROMPTS, "group_size": tiny_llama.GROUP, "micro_batch": tiny_llama.MICRO_BATCH}
     method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": tiny_llama.LEARNING_RATE}))
-    learner = method.learner(World(), [0], tiny_llama.WARM_UP_STEPS + given.steps, torch.device("cpu"))
+    learner = method.learner(World(given.tokens), [0], tiny_llama.WARM_UP_STEPS + given.steps, torch.device("cpu"))
     stopwatch = Stopwatch()
     for _ in range(tiny_llama.WARM_UP_STEPS):
         learner.iterate()

@@ -26,7 +26,6 @@ USUAL_GROUP = 16  # the group that `learning_rate` is for
 class BroRL:
     prompts: Count = 2  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 128  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
     learning_rate: Positive = 3e-4  # Adam's for groups of 16; for models under 1M parameters (billions take about 1e-6)
     scaling: Share = 0.5  # power of group_size / 16 that multiplies the learning rate
     epochs: Count = 1  # passes over each batch of answers
@@ -44,7 +43,7 @@ class BroRL:
 @method("brorl", name="BroRL", family="rlvr", paper="arXiv:2510.01180", worlds=("text", "sequences"))
 def brorl(h: BroRL) -> PolicyGradient:
     return PolicyGradient(
-        sample=Groups(h.prompts, h.group_size, h.max_new_tokens, h.temperature),
+        sample=Groups(h.prompts, h.group_size, h.temperature),
         fill=Fill(mixed_groups, h.rounds),
         credit=Grouped(ops.group_normalized_advantage),
         terms=[ClippedRatio(h.clip_low, h.clip_high), *([KLToReference(h.beta, "k3")] if h.beta else [])],

@@ -37,8 +37,7 @@ Schedule = Literal["constant", "inter-first", "intra-first", "cosine-inter-first
 class CANON:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt; even for equal halves
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -98,7 +97,7 @@ def restarted_cosine(progress: float, high: float, low: float) -> float:
 def canon(h: CANON) -> PolicyGradient:
     metric = MeanEntropy() if h.metric == "entropy" else answer_length
     return PolicyGradient(
-        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        sample=Groups(h.prompts, h.group_size),
         credit=Grouped(partial(ops.median_split_advantage, high_factor=h.high_factor), measures=[metric, InterWeight(h.schedule, h.inter_weight)]),
         terms=[ClippedRatio(h.clip, h.clip)],
         reduce="sequence-sum",

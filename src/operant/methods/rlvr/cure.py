@@ -30,8 +30,7 @@ class CURE:
     uncertain: Annotated[int, Range(0)] = 20  # positions of highest entropy that the branching one is drawn from, 0 for all
     explore: Share = 2 / 3  # share of training that the first stage takes
     rounds: Count = 4  # most times that an iteration samples for groups of unequal rewards
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -43,7 +42,7 @@ class CURE:
 @method("cure", family="rlvr", paper="arXiv:2508.11016", worlds=("text", "sequences"))
 def cure(h: CURE) -> PolicyGradient:
     return PolicyGradient(
-        sample=ExploringStage(h.prompts, h.trunks, h.max_new_tokens, branches=h.branches, uncertain=h.uncertain, explore=h.explore),
+        sample=ExploringStage(h.prompts, h.trunks, branches=h.branches, uncertain=h.uncertain, explore=h.explore),
         fill=Fill(mixed_groups, h.rounds),
         credit=Grouped(ops.group_normalized_advantage),
         terms=[ClippedRatio(h.clip_low, h.clip_high)],

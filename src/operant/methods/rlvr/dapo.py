@@ -14,7 +14,6 @@ from typing import Annotated
 from torch import Tensor
 
 from operant import ops
-from operant.core.errors import BadInput
 from operant.core.records import Rollout
 from operant.core.registry import Count, Positive, Range, method
 from operant.loops.credit import Grouped
@@ -29,25 +28,22 @@ from operant.worlds.plans import Groups
 class DAPO:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     clip_low: Positive = 0.2  # how far the ratio may fall below 1 where the advantage is negative
     clip_high: Positive = 0.28  # how far it may rise above 1 where the advantage is positive
     rounds: Count = 4  # most times that an iteration samples to fill its batch with groups of mixed scores
-    overlong_buffer: Annotated[int, Range(0)] = 0  # tokens before max_new_tokens in which a penalty grows to -1; 0 for none
+    overlong_buffer: Annotated[int, Range(0)] = 0  # tokens before the longest answer in which a penalty grows to -1; 0 for none
     max_grad_norm: Positive = 1.0  # L2
 
 
 @method("dapo", family="rlvr", paper="arXiv:2503.14476", worlds=("text", "sequences"), baseline=True)
 def dapo(h: DAPO) -> PolicyGradient:
-    if h.overlong_buffer and h.max_new_tokens is None:
-        raise BadInput(f"dapo: overlong_buffer={h.overlong_buffer} needs the longest answer: give max_new_tokens, or overlong_buffer=0")
     return PolicyGradient(
-        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
-        shape=[OverlongPenalty(h.max_new_tokens, h.overlong_buffer)] if h.overlong_buffer else [],
+        sample=Groups(h.prompts, h.group_size),
+        shape=[OverlongPenalty(h.overlong_buffer)] if h.overlong_buffer else [],
         fill=Fill(mixed_outcomes, h.rounds),
         credit=Grouped(ops.group_normalized_advantage),
         terms=[ClippedRatio(h.clip_low, h.clip_high)],

@@ -34,8 +34,7 @@ class DirectAPO:
     candidates: Annotated[int, Range(2)] = 4  # next steps a state
     completions: Count = 3  # Monte Carlo completions a next step
     step_tokens: Count = 2  # tokens of a step
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 1e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 1e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 2  # passes over each round's steps
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # rows that go through the model at once, 0 for all; never changes the loss
@@ -47,7 +46,7 @@ class DirectAPO:
 @method("direct-apo", name="Direct APO", family="rlvr", paper="arXiv:2412.18279", worlds=("text", "sequences"))
 def direct_apo(h: DirectAPO) -> PolicyGradient:
     return PolicyGradient(
-        sample=NextSteps(h.prompts, h.candidates, h.completions, h.step_tokens, h.max_new_tokens),
+        sample=NextSteps(h.prompts, h.candidates, h.completions, h.step_tokens),
         credit=step_advantage,
         focus=[undecided_states],
         terms=[StepRegression(h.beta, h.critic_iterations), SoftLabel()],

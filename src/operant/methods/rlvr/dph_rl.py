@@ -26,8 +26,7 @@ from operant.worlds.rehearsal import Rehearsal
 class DPHRL:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -46,7 +45,7 @@ class DPHRL:
 @method("dph-rl", name="DPH-RL", family="rlvr", paper="arXiv:2509.07430", worlds=("text", "sequences"))
 def dph_rl(h: DPHRL) -> PolicyGradient:
     return PolicyGradient(
-        sample=Rehearsal(h.prompts, h.group_size, h.max_new_tokens, pool=max(h.pool, h.prompts), tries=h.tries, mastered=h.mastered, rehearsals=h.rehearsals),
+        sample=Rehearsal(h.prompts, h.group_size, pool=max(h.pool, h.prompts), tries=h.tries, mastered=h.mastered, rehearsals=h.rehearsals),
         credit=Grouped(ops.group_normalized_advantage),
         focus=[own_answers],
         terms=[ClippedRatio(h.clip_low, h.clip_high), RehearsalDivergence(h.coefficient, h.divergence, h.alpha)],

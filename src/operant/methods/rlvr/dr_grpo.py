@@ -24,8 +24,7 @@ from operant.worlds.plans import Groups
 class DrGRPO:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -38,7 +37,7 @@ class DrGRPO:
 @method("dr-grpo", name="Dr. GRPO", family="rlvr", paper="arXiv:2503.20783", worlds=("text", "sequences"), baseline=True)
 def dr_grpo(h: DrGRPO) -> PolicyGradient:
     return PolicyGradient(
-        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        sample=Groups(h.prompts, h.group_size),
         credit=Grouped(partial(ops.group_normalized_advantage, normalize_std=False)),
         terms=[ClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k3")] if h.beta else [])],
         reduce="sequence-sum",

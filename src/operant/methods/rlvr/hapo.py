@@ -31,8 +31,7 @@ from operant.worlds.temperature import EntropyTemperature
 class HAPO:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -49,7 +48,7 @@ class HAPO:
 @method("hapo", family="rlvr", paper="arXiv:2509.16591", worlds=("text", "sequences"))
 def hapo(h: HAPO) -> PolicyGradient:
     return PolicyGradient(
-        sample=EntropyTemperature(h.prompts, h.group_size, h.max_new_tokens, h.temperature_scale, h.quantile),
+        sample=EntropyTemperature(h.prompts, h.group_size, h.temperature_scale, h.quantile),
         fill=Fill(mixed_groups, h.rounds),
         credit=Grouped(ops.token_weighted_advantage, measures=[answer_length]),
         focus=[EntropySignal(h.quantile, h.signed_signal)],

@@ -26,8 +26,7 @@ from operant.worlds.plans import Groups
 class KDRL:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     beta: NonNegative = 5e-3  # weight of the KL to the teacher at the start
     beta_end: NonNegative = 1e-3  # and at the end
@@ -44,7 +43,7 @@ def kdrl(h: KDRL) -> PolicyGradient:
         return h.reward_weight * ops.group_normalized_advantage(score, mask)
 
     return PolicyGradient(
-        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        sample=Groups(h.prompts, h.group_size),
         credit=Grouped(advantage),
         terms=[ClippedRatio(h.clip, h.clip), KLToTeacher(h.beta, h.beta_end, h.estimator, wrong_only=h.distil == "wrong")],
         reduce="token-mean",

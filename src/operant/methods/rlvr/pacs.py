@@ -27,8 +27,7 @@ from operant.worlds.plans import Groups
 class PACS:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 4  # optimiser steps in each pass, of whole groups
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, in whole groups, 0 for all; never changes the loss
@@ -40,7 +39,7 @@ class PACS:
 @method("pacs", family="rlvr", paper="arXiv:2509.02522", worlds=("text", "sequences"))
 def pacs(h: PACS) -> PolicyGradient:
     return PolicyGradient(
-        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        sample=Groups(h.prompts, h.group_size),
         credit=Grouped(label_advantage),
         terms=[GroupedLogRatio(partial(ops.leave_one_out_cross_entropy, beta=h.beta, balanced=h.balanced), target="score")],
         unit="group",

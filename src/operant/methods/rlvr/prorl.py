@@ -26,8 +26,7 @@ from operant.worlds.plans import Groups
 class ProRL:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -45,7 +44,7 @@ class ProRL:
 def prorl(h: ProRL) -> PolicyGradient:
     resets = h.patience > 0 or h.reset_every > 0
     return PolicyGradient(
-        sample=Groups(h.prompts, h.group_size, h.max_new_tokens, h.temperature),
+        sample=Groups(h.prompts, h.group_size, h.temperature),
         fill=Fill(mixed_groups, h.rounds),
         credit=Grouped(ops.group_normalized_advantage),
         terms=[ClippedRatio(h.clip_low, h.clip_high), *([KLToReference(h.beta, "k3")] if h.beta else [])],

@@ -28,8 +28,7 @@ from operant.worlds.hints import Hinted
 class RegGRPO:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 2e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 2e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 4  # optimiser steps in each pass, of whole groups
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, in whole groups, 0 for all; never changes the loss
@@ -43,7 +42,7 @@ class RegGRPO:
 @method("reg-grpo", name="Reg-GRPO", family="rlvr", paper="arXiv:2506.07464", worlds=("text", "sequences"))
 def reg_grpo(h: RegGRPO) -> PolicyGradient:
     return PolicyGradient(
-        sample=Hinted(h.prompts, h.group_size, h.max_new_tokens, revisits=h.revisits, noise=h.noise, window=h.window),
+        sample=Hinted(h.prompts, h.group_size, revisits=h.revisits, noise=h.noise, window=h.window),
         credit=Grouped(ops.group_normalized_advantage),
         terms=[GroupedLogRatio(partial(ops.standardized_log_ratio_loss, std_floor=h.std_floor), target="advantage")],
         unit="group",

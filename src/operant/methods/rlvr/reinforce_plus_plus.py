@@ -31,8 +31,7 @@ from operant.worlds.plans import Groups
 class ReinforcePlusPlus:
     prompts: Count = 16  # prompts an iteration
     group_size: Count = 16  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -53,7 +52,7 @@ def reinforce_plus_plus(h: ReinforcePlusPlus) -> PolicyGradient:
     kl_in_loss = h.beta > 0 and h.group_baseline
     kl_in_reward = h.beta > 0 and not h.group_baseline
     return PolicyGradient(
-        sample=Groups(h.prompts, h.group_size, h.max_new_tokens),
+        sample=Groups(h.prompts, h.group_size),
         shape=[KLInReward(h.beta, "k1")] if kl_in_reward else [],
         credit=Grouped(partial(ops.group_normalized_advantage, normalize_std=False)) if h.group_baseline else return_to_go,
         normalize_advantage=True,

@@ -26,8 +26,7 @@ from operant.worlds.plans import WithSolutions
 class RLPlus:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -40,7 +39,7 @@ class RLPlus:
 @method("rl-plus", name="RL-PLUS", family="rlvr", paper="arXiv:2508.00222", worlds=("text", "sequences"))
 def rl_plus(h: RLPlus) -> PolicyGradient:
     return PolicyGradient(
-        sample=WithSolutions(h.prompts, h.group_size, h.max_new_tokens, solutions=h.solutions),
+        sample=WithSolutions(h.prompts, h.group_size, solutions=h.solutions),
         credit=Grouped(ops.group_normalized_advantage),
         focus=[own_answers],
         terms=[ClippedRatio(h.clip, h.clip), MixedImportance(h.gamma)],

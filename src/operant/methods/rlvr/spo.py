@@ -38,8 +38,7 @@ class SPO:
     chunk: Count = 4  # tokens between two branchings; tree
     normalize_std: bool = False  # divide the advantages of siblings by their standard deviation; tree
     threshold: Annotated[float, Range(0, 1, open_low=True)] = 0.9  # tokens of a smaller probability are uncertain: they cut, and they learn
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -115,9 +114,9 @@ def deciding_edges(rollout: Rollout) -> Tensor:
 @method("spo", family="rlvr", paper="arXiv:2505.23564", worlds=("text", "sequences"))
 def spo(h: SPO) -> PolicyGradient:
     if h.structure == "chain":
-        sample = SegmentProbes(h.prompts, h.group_size, h.max_new_tokens, probes=h.probes, threshold=h.threshold, every=h.cut_every)
+        sample = SegmentProbes(h.prompts, h.group_size, probes=h.probes, threshold=h.threshold, every=h.cut_every)
     else:
-        sample = Tree(h.prompts, h.branching, h.chunk, h.max_new_tokens)
+        sample = Tree(h.prompts, h.branching, h.chunk)
     return PolicyGradient(
         sample=sample,
         credit=chain_advantage if h.structure == "chain" else TreeAdvantage(h.normalize_std),

@@ -31,8 +31,7 @@ class TPPO:
     prompts: Count = 16  # problems whose answers are at work at a time
     group_size: Count = 16  # answers a problem
     window: Count = 16  # most new tokens of an answer in an iteration
-    max_new_tokens: Annotated[int | None, Range(1)] = None  # longest answer; None for the task's own
-    learning_rate: Positive = 3e-4  # Adam's; for models under 1M parameters (billions take about 1e-6)
+    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 4  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -64,7 +63,7 @@ class FinishedValueError(SquaredValueError):
 def t_ppo(h: TPPO) -> PolicyGradient:
     return PolicyGradient(
         policy=TokenCritic("model"),
-        sample=Windows(h.prompts, h.group_size, h.window, h.max_new_tokens),
+        sample=Windows(h.prompts, h.group_size, h.window),
         credit=WindowCredit(1.0, h.lam),
         terms=[ClippedRatio(h.clip, h.clip), FinishedValueError(h.value_coefficient)],
         epochs=h.epochs,

@@ -134,6 +134,7 @@ class SequenceSource:
     def measure(self, names: Collection[str], rollout: Rollout, policy: Policy) -> dict[str, Tensor]:
         """What this world can say of a scored rollout's rows beyond their reward, of what is asked, `[S, N]` each.
 
+        "limit": tokens of the longest sequence.
         "answer": the number of the sequence; "sound": 1 for the first sequence of the highest reward of its prompt and for whatever scores less (a second right
         sequence stands for an answer that is right for a wrong reason); "clean_score": the table's reward; "confidence": the last token, as a share of the
         highest; "answer_probability": probability of that first sequence's last token behind all of the row's tokens but its last, and
@@ -144,6 +145,8 @@ class SequenceSource:
         index = problem.index(rollout.action)
         reward, best = problem.reward(prompt, rollout.action), problem.rewards.argmax(-1).to(prompt.device)[prompt]
         found = {}
+        if "limit" in names:
+            found["limit"] = torch.full_like(reward, problem.length)
         if "answer" in names:
             found["answer"] = index
         if "sound" in names:

@@ -17,6 +17,7 @@ class TextOptions:
     gradient_checkpointing: bool = False  # keep each layer's input alone and compute the rest again: less memory, a third more time
     verifier: Any = None  # what rewards answers in training, by name or module:function; none for the task's own
     chat: bool | None = None  # prompts go through the tokenizer's chat template; none: where a given model has one
+    max_new_tokens: Annotated[int | None, Range(1)] = None  # tokens of the longest answer, in training and evaluation; none for the longest of the task's own
     teacher: str | None = None  # folder or hub id of the teacher, for methods that follow one; none for one made from scratch
 
     def given(self) -> dict[str, Any]:

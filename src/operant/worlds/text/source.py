@@ -52,6 +52,7 @@ class TextSource:
         streams: Streams,
         verifier: Verifier | Scorer | str | None = None,
         *,
+        limit: int | None = None,
         chat: bool = False,
     ):
         if len(streams.seeds) != 1:
@@ -66,7 +67,7 @@ class TextSource:
         self.rng = streams.numpy_generators("text/plan")[0]
         self.policy: TokenPolicy | None = None
         self.progress = 0.0
-        self.limit = plan.max_new_tokens or task.longest_completion + 1
+        self.limit = limit or task.longest_completion + 1
         self.end = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
         self._cursor = 0
         self.problem = lru_cache(maxsize=8 * plan.prompts)(self._problem)
@@ -191,6 +192,7 @@ class TextSource:
     def measure(self, names: Collection[str], rollout: Rollout, policy: TokenPolicy) -> dict[str, Tensor]:
         """What this world can say of a scored rollout's rows beyond their reward, of what is asked, `[1, N]` each.
 
+        "limit": tokens of the longest answer.
         "answer": numbers, equal where canonical answers are; "sound": 1 where the task's process check finds every step right; "clean_score": the value that
         the task's own verifier gives; "confidence": what the answer states of itself, 0 to 1, NaN where it cannot be read; "answer_probability": mean
         probability of the reference answer's tokens behind the row's own reasoning (RLPR, arXiv:2506.18254), "answer_probability_alone" behind none,
@@ -203,6 +205,8 @@ class TextSource:
         texts = self._texts(rollout)
         problems = [self.problem(index) for index in rollout.group[0].tolist()]
         device = rollout.mask.device
+        if "limit" in names:
+            found["limit"] = torch.full((1, len(texts)), float(self.limit), device=device)
         if "answer" in names:
             answers = [self.task.answer(text) for text in texts]
             number = {answer: place for place, answer in enumerate(dict.fromkeys(answers))}

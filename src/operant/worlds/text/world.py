@@ -42,7 +42,7 @@ class TextWorld:
     Attributes:
         base: folder of the policy that training starts from where no model was given, in the Hugging Face format; None for fresh weights.
         taught: the same of the teacher; None where none was made.
-        longest: tokens of the longest answer in an evaluation, with the end token.
+        longest: tokens of the longest answer, with the end token.
     """
 
     kind = "text"
@@ -67,7 +67,7 @@ class TextWorld:
         self.chat = model is not None and template if self.options.chat is None else self.options.chat
         if self.chat and not template:
             raise BadInput(f"{self.task}: chat=true, and the tokenizer{'' if model is None else f' of {model}'} has no chat template; leave chat out")
-        self.longest = self.problems.longest_completion + 1
+        self.longest = self.options.max_new_tokens or self.problems.longest_completion + 1
         self.base: Path | None = None
         self.taught: Path | None = None
         self._clean = False
@@ -134,17 +134,17 @@ class TextWorld:
             positions = getattr(config, "max_position_embeddings", None)
         if options.teacher is not None and load_tokenizer(options.teacher).get_vocab() != tokenizer.get_vocab():
             raise BadInput(f"{self.task}: the teacher {options.teacher} reads other tokens than the policy; take one with the same tokenizer")
-        if options.model is not None and plan is not None and plan.max_new_tokens is None and not getattr(self.problems, "worked", True):
+        if options.model is not None and plan is not None and options.max_new_tokens is None and not getattr(self.problems, "worked", True):
             raise BadInput(f"{self.task} holds no worked solutions, so nothing says how long an answer may be: give --max-new-tokens, for example 256")
         count = EPISODES if episodes is None else episodes
         tests = [(f"test problem {place}", problem) for place, problem in enumerate(self.problems.held_out(self.problems.splits[0], count))]
         drawn = ((f"training problem {place} of seed {seeds[0]}", training_problem(self.problems, seeds[0], place)) for place in range(LOOKED_AT))
-        limit = getattr(plan, "max_new_tokens", None) or self.longest
         for name, problem in (*tests, *drawn):
             length = len(prompt_tokens(tokenizer, problem, chat=self.chat))
-            if positions is not None and length + limit > positions:
+            if positions is not None and length + self.longest > positions:
                 raise BadInput(
-                    f"{self.task}: {name} has {length} prompt tokens, which with an answer of up to {limit} do not fit the model's {positions} positions; "
+                    f"{self.task}: {name} has {length} prompt tokens, which with an answer of up to {self.longest} "
+                    f"do not fit the model's {positions} positions; "
                     + (f"answers of up to {positions - length} would" if length < positions else "take a model of longer context or shorter problems")
                 )
 
@@ -212,12 +212,8 @@ class TextWorld:
 
         if not hasattr(plan, "requests"):
             raise BadInput(f"{self.task} is sampled by a plan of completions; this method's plan is {type(plan).__name__}")
-        self.allow(plan)
-        return TextSource(self.problems, self.tokenizer, plan, streams, self.problems.verifier if self.verifier is None else self.verifier, chat=self.chat)
-
-    def allow(self, plan: Any) -> None:
-        """Let answers in evaluations be as long as those of a sampling plan."""
-        self.longest = max(self.longest, plan.max_new_tokens or 0)
+        verifier = self.problems.verifier if self.verifier is None else self.verifier
+        return TextSource(self.problems, self.tokenizer, plan, streams, verifier, limit=self.longest, chat=self.chat)
 
     def demonstrations(self, batch_size: int, streams: Streams) -> Traces:
         return Traces(self, batch_size, streams)
