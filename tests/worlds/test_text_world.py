@@ -28,7 +28,8 @@ from operant.worlds.text.world import BFLOAT16_RATIO_TOLERANCE, TextWorld
 pytestmark = [pytest.mark.filterwarnings("error::FutureWarning"), pytest.mark.filterwarnings("error::DeprecationWarning")]
 
 TASK = "text:arithmetic"
-SMALL = {"prompts": 3, "group_size": 4, "max_new_tokens": 8, "micro_batch": 5}
+SIZES = {"prompts": 3, "group_size": 4, "micro_batch": 5}
+SMALL = SIZES | {"max_new_tokens": 8}
 WAYS = {
     "full": {},
     "adapter": {"lora_rank": 2},
@@ -52,8 +53,8 @@ def one_thread():
 
 
 def learner_of(folder, *, method="grpo", hyper=None, seed=0, **options):
-    world = TextWorld("arithmetic", model=str(folder), verifier=by_length, **options)
-    spine = get_method(method).build(configure(method, SMALL | (hyper or {})))
+    world = TextWorld("arithmetic", model=str(folder), verifier=by_length, max_new_tokens=8, **options)
+    spine = get_method(method).build(configure(method, SIZES | (hyper or {})))
     return world, spine.learner(world, [seed], 4, torch.device("cpu"))
 
 
@@ -94,9 +95,11 @@ def test_trained_saved_and_read_by_transformers(folders, tmp_path, kind, way):
 def test_a_run_keeps_its_options(folders, tmp_path, way):
     given = {"model": folders["qwen3"], **WAYS[way], "verifier": "text_rewards:by_length"}
     run = operant.train("grpo", TASK, steps=1, episodes=2, out=tmp_path / "run", **SMALL, **given)
-    assert run.config["options"] == {"model": str(folders["qwen3"].resolve()), **WAYS[way], "verifier": "text_rewards:by_length"}
+    assert run.config["options"] == {"model": str(folders["qwen3"].resolve()), **WAYS[way], "verifier": "text_rewards:by_length", "max_new_tokens": 8}
     opened = operant.load(tmp_path / "run")
-    assert opened.world.options == run.world.options == dataclasses.replace(TextOptions(**WAYS[way]), model=str(folders["qwen3"]), verifier=given["verifier"])
+    assert opened.world.options == run.world.options == dataclasses.replace(
+        TextOptions(**WAYS[way]), model=str(folders["qwen3"]), verifier=given["verifier"], max_new_tokens=8
+    )
     assert opened.world.longest == run.world.longest
     assert opened.evaluate(episodes=2)["score"] == run.evaluate(episodes=2)["score"]
     (tmp_path / "run" / "result.json").unlink()
@@ -252,7 +255,7 @@ def test_bfloat16_generates_from_prompts_of_different_lengths(folders):
         world = make_world(TASK, model=str(folders[kind]), dtype="bfloat16", **options)
         policy = world.policy(None, Streams([0]))
         assert world.count_correct(policy, "length", 4, 2).shape == (4,)  # chains of two lengths, side by side
-        generation = world.source(Groups(2, 2, 6), Streams([0]))
+        generation = world.source(Groups(2, 2), Streams([0]))
         rollout = generation.sample(policy, 0)
         assert torch.isfinite(rollout.log_prob).all()
 
@@ -288,7 +291,7 @@ def add_template(tokenizer):
 def test_prompts_go_through_the_chat_template_of_a_given_model(folders, tmp_path):
     folder = folder_of("llama", tmp_path, change=add_template)
     world = make_world(TASK, model=str(folder))
-    rollout = world.source(Groups(1, 2, 4), Streams([0])).sample(world.policy(None, Streams([0])), 0)
+    rollout = world.source(Groups(1, 2), Streams([0])).sample(world.policy(None, Streams([0])), 0)
     prompt = world.tokenizer.decode(rollout.inputs["tokens"][0, 0, : rollout.inputs["prompt_length"][0, 0]])
     assert world.chat and prompt[0] == "+" and prompt.endswith("=;")
     inputs, _, _ = world.demonstrations(1, Streams([0])).draw()
@@ -384,6 +387,7 @@ def test_on_the_command_line(folders, tmp_path, capsys):
         "dtype": "bfloat16",
         "verifier": "text_rewards:by_length",
         "gradient_checkpointing": True,
+        "max_new_tokens": 6,
     }
     assert main(["evaluate", str(tmp_path / "run"), "--episodes", "2"]) == 0
     assert main(["train", "ppo", "--task", "gym:CartPole-v1", "--model", "x"]) == 2
