@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 # Loaded when they are first asked for: `operant --help` should not wait for PyTorch.
 _HOMES = {
     "BadInput": "operant.core.errors",
+    "Interrupted": "operant.core.errors",
     "OperantError": "operant.core.errors",
     "RunFailed": "operant.core.errors",
     "Run": "operant.loops.runs",
@@ -25,6 +26,7 @@ __all__ = [*_HOMES]
 
 if TYPE_CHECKING:
     from operant.core.errors import BadInput as BadInput
+    from operant.core.errors import Interrupted as Interrupted
     from operant.core.errors import OperantError as OperantError
     from operant.core.errors import RunFailed as RunFailed
     from operant.core.registry import method as method

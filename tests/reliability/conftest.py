@@ -48,16 +48,17 @@ Start = Callable[..., Child]
 
 @pytest.fixture(scope="session")
 def start(process_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start one command line as a process: start("train", …) -> Child. One at a time."""
+    """Start one command line as a process: start("train", …, VARIABLE=…) -> Child. One at a time."""
     command = [sys.executable, str(Path(__file__).with_name("nursery.py"))]
     nursery = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=process_environment)
     assert nursery.stdout.readline() == "ready\n"
     folder = tmp_path_factory.mktemp("said")
 
-    def order(*words: object) -> Child:
+    def order(*words: object, **variables: object) -> Child:
         errors = folder / str(len(list(folder.iterdir())))
         errors.touch()
-        nursery.stdin.write(json.dumps({"words": [str(word) for word in words], "errors": str(errors)}) + "\n")
+        environment = {name: str(value) for name, value in variables.items()}
+        nursery.stdin.write(json.dumps({"words": [str(word) for word in words], "errors": str(errors), "environment": environment}) + "\n")
         nursery.stdin.flush()
         return Child(nursery, int(nursery.stdout.readline()), errors)
 

@@ -1,6 +1,6 @@
 """A process that has everything imported and forks one child a command line: real processes to kill, without seconds of imports for each.
 
-Standard input: one JSON object a line, `{"words": […], "errors": FILE}`. Standard output: the child's process id at once, and its exit code when it has ended
+Standard input: one JSON object a line, `{"words": […], "errors": FILE, "environment": {…}}`. Standard output: the child's process id at once, and its exit code when it has ended
 (negative: the signal).
 """
 
@@ -9,10 +9,11 @@ import os
 import sys
 
 
-def child(words: list[str], errors: str) -> None:
+def child(words: list[str], errors: str, environment: dict[str, str]) -> None:
     from operant.cli.main import main
 
     code = 1
+    os.environ.update(environment)
     try:
         file = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, 1)
@@ -40,7 +41,7 @@ def serve() -> None:
         order = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            child(order["words"], order["errors"])
+            child(**order)
         print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 

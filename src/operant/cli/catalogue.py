@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import textwrap
 from argparse import Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from operant.cli.output import table, write, write_file, write_json
+from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json
 from operant.cli.progress import waiting
 from operant.core.errors import BadInput, unknown
+from operant.core.files import given_path, write_file
 
 if TYPE_CHECKING:
     from operant.core.registry import Method
@@ -62,7 +62,7 @@ def _methods(args: Namespace) -> int:
 
     entries = list(methods().values())
     if args.write is not None:
-        write_file(Path(args.write), methods_page(entries))
+        write_file(given_path(args.write, "--write"), methods_page(entries))
     if args.json:
         write_json([row(entry) for entry in entries])
     elif args.write is not None:

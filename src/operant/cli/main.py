@@ -14,7 +14,7 @@ from argparse import Namespace
 from operant.cli import catalogue, making, results, studying, training
 from operant.cli.output import ReaderGone, note, write, write_json
 from operant.cli.parser import Command
-from operant.core.errors import BadInput, OperantError, unknown
+from operant.core.errors import BadInput, Interrupted, OperantError, unknown
 
 COMMANDS: dict[str, Command] = {command.name: command for room in (training, results, catalogue, studying, making) for command in room.COMMANDS}
 
@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         return int(end.code or 0)
     except OperantError as error:
         return _fail(words, str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail(words, _interrupted(words), 130)
+    except KeyboardInterrupt as interruption:
+        return _fail(words, str(interruption) if isinstance(interruption, Interrupted) else _interrupted(words), 130)
     except Exception as error:
         return _fail(words, f"a fault of Operant's own, {type(error).__name__}: {error}; {_write_fault(words)}", 1)
 

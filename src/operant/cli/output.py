@@ -5,37 +5,73 @@ A reader that goes away (`operant methods | head -1`) is no error: `ReaderGone` 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-from operant.core.errors import BadInput
 
 
 class ReaderGone(Exception):
     """Nobody reads standard output any more."""
 
 
+# What a terminal or an editor obeys rather than shows: control characters but tab and line feed, marks that turn the direction of writing, halves of characters.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text that came from a file, a model or an environment as a person may read it: what a terminal would obey stands there as JSON writes it, `\\u001b`."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def write(text: str) -> None:
-    """Print text on standard output. Raises `ReaderGone` where its reader closed it."""
+    """Print text on standard output, `printable`. Raises `ReaderGone` where its reader, a pipe or a terminal, closed it."""
     try:
-        print(text, flush=True)
-    except BrokenPipeError:
+        print(printable(text), flush=True)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
         discard(1)
         raise ReaderGone from None
 
 
 def note(text: str) -> None:
-    """Print a line on standard error; where nobody reads it, go on in silence."""
+    """Print a line on standard error, `printable`; where nobody reads it, go on in silence."""
     try:
-        print(text, file=sys.stderr, flush=True)
-    except BrokenPipeError:
+        print(printable(text), file=sys.stderr, flush=True)
+    except OSError:  # a pipe or a terminal that closed
         discard(2)
+
+
+class Screen:
+    """Standard error as a file for live displays, which go on in silence where the terminal closed."""
+
+    def __init__(self):
+        self._file = sys.stderr
+
+    def write(self, text: str) -> int:
+        try:
+            return self._file.write(text)
+        except OSError:
+            discard(2)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError:
+            discard(2)
+
+    def isatty(self) -> bool:
+        return self._file.isatty()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
 
 def discard(descriptor: int) -> None:
@@ -92,16 +128,3 @@ def score_text(score: dict[str, Any]) -> str:
     from operant.evaluate.statistics import Interval
 
     return format_interval(Interval(score["iqm"], score["low"], score["high"], len(score["per_seed"]), 0.95))
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all, its directory being made where it is missing. Raises `BadInput` where that cannot be."""
-    from operant.core.checkpoint import write_atomic
-
-    if path.is_dir():
-        raise BadInput(f"{path} is a directory: name the file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text)
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror}") from error

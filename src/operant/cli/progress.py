@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from operant.cli.output import note
+from operant.cli.output import Screen, note, printable
 
 if TYPE_CHECKING:
     from operant.loops.runner import Listener, Update
@@ -91,7 +91,7 @@ class Live:
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.text import Text
 
-        self.console = Console(stderr=True)
+        self.console = Console(file=Screen())
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[words]}"))
         self.progress = Progress(*columns, console=self.console)
         self.bar = self.progress.add_task(title, total=None, words="")
@@ -101,7 +101,7 @@ class Live:
 
     def __call__(self, update: Update) -> None:
         if update.message:
-            self.console.print(update.message, markup=False, highlight=False)
+            self.console.print(printable(update.message), markup=False, highlight=False)
         if update.phase == "train":
             self.pace.see(update.step)
         if update.metrics:
@@ -136,7 +136,7 @@ def counting(title: str, unit: str):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        with Progress(*columns, console=Console(file=Screen()), transient=True) as progress:
             bar = progress.add_task(title, total=None)
             yield lambda done, total: progress.update(bar, completed=done, total=total)
         return
@@ -157,7 +157,7 @@ def waiting(title: str) -> Iterator[None]:
     if on_terminal():
         from rich.console import Console
 
-        with Console(stderr=True).status(title):
+        with Console(file=Screen()).status(title):
             yield
     else:
         note(title)

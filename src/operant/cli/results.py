@@ -12,11 +12,12 @@ from argparse import Namespace
 from datetime import datetime
 from pathlib import Path
 
-from operant.cli.output import note, write, write_file, write_json
+from operant.cli.output import note, write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.progress import training, waiting
 from operant.cli.training import add_budget, add_fields, budget, option, read_fields, task_options
 from operant.core.errors import BadInput, RunFailed
+from operant.core.files import given_path, write_file
 
 FORMATS = (".html", ".json", ".txt")
 
@@ -45,7 +46,7 @@ def _compare(args: Namespace) -> int:
             raise BadInput(f"--{given[0]} goes with --methods; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
         if not args.runs:
             raise BadInput("operant compare needs run directories, or --methods and --task; for example: operant compare runs/a runs/b")
-        out = Path(args.out) if args.out is not None else None
+        out = given_path(args.out, "--out") if args.out is not None else None
         if out is not None and out.suffix not in FORMATS:
             raise BadInput(f"--out {out}: the name must end with {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, as in {out.with_suffix('.html')}")
         paths = [Path(path) for path in args.runs]
@@ -81,7 +82,7 @@ def _train_all(args: Namespace) -> list[Path]:
     seeds = args.seeds or 1
     options = read_fields(args, [item for items in task_options().values() for item in items])
     configs = {key: plan(key, args.task, seeds=seeds, hyperparameters=options, **budget(args))[0] for key in keys}
-    folder = Path(args.out) if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     waiting = []
     for key in keys:
         if (folder / key / "run.json").exists():

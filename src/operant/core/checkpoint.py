@@ -7,7 +7,6 @@ SHA-256 of both). It is written under a temporary name, synced, and renamed; `la
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -21,8 +20,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from operant.core.errors import BadInput, RunFailed
+from operant.core.files import check_size, disk_fault, read_json, remove
 
 FORMAT = 1
+FILES = ("state.json", "state.safetensors")
 
 
 def split_state(state: Any) -> tuple[Any, dict[str, torch.Tensor]]:
@@ -63,25 +64,6 @@ def join_state(skeleton: Any, arrays: dict[str, torch.Tensor]) -> Any:
     return skeleton
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a small text file so that a reader sees the old one or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def disk_fault(error: OSError | SafetensorError) -> str | None:
-    """What is wrong with the disk that a file could not be written to, in words; None where the error is of another kind."""
-    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):  # safetensors hands over the text alone
-        return "no space is left on the disk"
-    if getattr(error, "errno", None) in (errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM):
-        return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
-    return None
-
-
 def save_state(directory: Path, state: Any, **manifest: Any) -> None:
     """Write one state to a new directory, atomically."""
     temporary = directory.with_name(f".writing-{directory.name}-{os.getpid()}")
@@ -91,7 +73,7 @@ def save_state(directory: Path, state: Any, **manifest: Any) -> None:
         skeleton, arrays = split_state(state)
         (temporary / "state.json").write_text(json.dumps(skeleton))
         save_file(arrays, temporary / "state.safetensors")
-        files = {name: _fingerprint(temporary / name) for name in ("state.json", "state.safetensors")}
+        files = {name: _fingerprint(temporary / name) for name in FILES}
         (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files, **manifest}))
         for name in (*files, "manifest.json"):
             _sync(temporary / name)
@@ -106,15 +88,18 @@ def save_state(directory: Path, state: Any, **manifest: Any) -> None:
 def load_state(directory: Path) -> Any:
     """Read one state back, or raise `BadInput` that says in one line why it cannot be."""
     try:
-        manifest = json.loads((directory / "manifest.json").read_text())
+        manifest = read_json(directory / "manifest.json")
         if manifest.get("format") != FORMAT:
-            raise BadInput(f"checkpoint {directory} has format {manifest.get('format')}; this version reads {FORMAT}")
-        for name, expected in manifest["files"].items():
-            found = _fingerprint(directory / name)
+            raise BadInput(f"checkpoint {directory} has format {manifest.get('format')!r}; this version reads {FORMAT}")
+        for name in FILES:
+            path, expected = directory / name, manifest["files"][name]
+            if path.stat().st_size == expected["bytes"]:  # a sparse file may declare any length: it is not read to learn its sum
+                check_size(path, expected["bytes"])
+            found = _fingerprint(path) if path.stat().st_size == expected["bytes"] else {"bytes": path.stat().st_size, "sha256": "not looked at"}
             if found != expected:
-                raise BadInput(f"checkpoint {directory} is damaged: {name} has {found['bytes']} bytes, sha256 {found['sha256'][:12]}, not as its manifest says")
-        return join_state(json.loads((directory / "state.json").read_text()), load_file(directory / "state.safetensors"))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
+                raise BadInput(f"checkpoint {directory} is damaged: {name} has {found['bytes']} bytes, sha256 {found['sha256'][:13]}, not as its manifest says")
+        return join_state(read_json(directory / "state.json"), load_file(directory / "state.safetensors"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise BadInput(f"checkpoint {directory} cannot be read: {error}") from error
 
 
@@ -132,7 +117,7 @@ class Checkpoints:
 
     def all(self) -> list[Path]:
         """Whole-looking checkpoints, oldest first."""
-        return sorted(path for path in self.directory.glob("step-*") if path.is_dir())
+        return sorted(path for path in self.directory.glob("step-*") if path.name.removeprefix("step-").isdecimal() and path.is_dir())
 
     def save(self, step: int, state: Any) -> Path:
         """Write the state of `step`, make `last` name it, and drop the ones that are too old."""
@@ -141,10 +126,12 @@ class Checkpoints:
             shutil.rmtree(target)
         self.directory.mkdir(parents=True, exist_ok=True)
         save_state(target, state, step=step)
-        link = self.directory / f".last-{os.getpid()}"
+        link, last = self.directory / f".last-{os.getpid()}", self.directory / "last"
         link.unlink(missing_ok=True)
         link.symlink_to(target.name)
-        os.replace(link, self.directory / "last")
+        if last.is_dir() and not last.is_symlink():  # a copy that followed links
+            remove(last)
+        os.replace(link, last)
         for old in self.all()[: -self.keep]:
             shutil.rmtree(old, ignore_errors=True)
         return target

@@ -24,10 +24,9 @@ class RunFailed(OperantError):
     exit_code = 1
 
 
-class Interrupted(OperantError):
-    """The person stopped the run; its state is saved."""
-
-    exit_code = 130
+class Interrupted(KeyboardInterrupt):
+    """The person stopped the work; the message says what is kept and how to go on. No `Exception`, so that an environment or a verifier which catches
+    those does not swallow it. The command line exits with 130."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -6,20 +6,21 @@ import fcntl
 import json
 import os
 import platform
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
-from operant.core.checkpoint import Checkpoints, write_atomic
+from operant.core.checkpoint import Checkpoints
 from operant.core.errors import BadInput, RunFailed
+from operant.core.files import disk_fault, given_path, open_in_place, remove, write_atomic
 
 LOGS = ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
+OWN = (*LOGS, "result.json", "checkpoints", "policies", "videos", "failures", "tensorboard")  # what a run makes beside run.json and lock
 PACKAGES = ("operant", "torch", "numpy", "gymnasium", "mujoco", "ogbench", "transformers", "tokenizers", "safetensors")
 
 
@@ -54,21 +55,58 @@ class RunDirectory:
     def __init__(self, path: str | Path, keep: int = 2):
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep)
+        self._lock: BinaryIO | None = None
+        self._made: list[Path] = []  # the folders that `create` made, the outermost first
 
     @classmethod
     def create(cls, path: str | Path, config: dict[str, Any], keep: int = 2) -> RunDirectory:
-        """A new run. Raises `BadInput` where one is already, or where nothing can be written."""
-        path = Path(path)
-        if (path / "run.json").exists():
-            raise BadInput(f"{path} already holds a run: go on with `operant resume {path}`, or choose another --out")
-        if path.exists() and not path.is_dir():
-            raise BadInput(f"{path} is a file; --out must name a directory")
+        """A new run, which this process holds for writing before its first byte is written, until the first `locked` ends.
+
+        The folder may exist and hold other files, such as a log; none of a name that a run writes.
+
+        Raises:
+            BadInput: where a run is already or is being made, or where nothing can be written.
+        """
+        path = given_path(path, "--out")
+        run = cls(path, keep)
         try:
+            if path.exists() and not path.is_dir():
+                raise BadInput(f"{path} is a file; --out must name a directory")
+            run._check_free()
+            missing = [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(parents=True, exist_ok=True)
+            run._made = missing[::-1]
+            run._take_lock()
+            run._check_free()  # by now another process may have made one
             write_atomic(path / "run.json", json.dumps(config, indent=1))
         except OSError as error:
-            raise BadInput(f"cannot write a run to {path}: {error.strerror}; choose another --out") from error
-        return cls(path, keep)
+            run.discard()
+            run._release()
+            raise BadInput(f"cannot write a run to {path}: {disk_fault(error) or error.strerror}; choose another --out") from error
+        except BadInput:
+            run._release()
+            raise
+        return run
+
+    def _check_free(self) -> None:
+        if (self.path / "run.json").exists():
+            raise BadInput(f"{self.path} already holds a run: go on with `operant resume {self.path}`, or choose another --out")
+        if strangers := [name for name in OWN if os.path.lexists(self.path / name)]:
+            raise BadInput(f"{self.path} holds {strangers[0]}, but no run.json: choose another --out, or move it away")
+
+    def discard(self) -> None:
+        """Remove a run that was refused before anything was trained, so that the corrected command finds its place free. Only for who created it.
+
+        Other files that stood in its folder stay.
+        """
+        if self._lock is not None:
+            for name in ("run.json", *OWN, "lock"):
+                remove(self.path / name)
+        for folder in reversed(self._made):
+            try:
+                folder.rmdir()
+            except OSError:  # something else is in it
+                return
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
@@ -90,26 +128,47 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for writing. Raises `BadInput` when another process does. The lock dies with its process."""
+        if self._lock is None:
+            try:
+                self._take_lock()
+            except OSError as error:
+                raise BadInput(f"cannot write to the run {self.path}: {error.strerror}") from error
         try:
-            file = open(self.path / "lock", "a+")
-        except OSError as error:
-            raise BadInput(f"cannot write to the run {self.path}: {error.strerror}") from error
-        with file:
+            yield
+        finally:
+            self._release()
+
+    def _take_lock(self) -> None:
+        path = self.path / "lock"
+        while True:
+            file = open_in_place(path, 0)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                file.seek(0)
-                raise BadInput(f"{self.path} is being written by another process ({file.read().strip() or 'unknown'}); wait for it or stop it") from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
-            yield
+                with file:
+                    holder = file.read(200).decode(errors="replace").strip()
+                raise BadInput(f"{self.path} is being written by another process ({holder or 'unknown'}); wait for it or stop it") from None
+            try:
+                if os.path.samestat(os.fstat(file.fileno()), path.lstat()):
+                    break
+            except FileNotFoundError:
+                pass
+            file.close()  # its holder discarded the run after we had opened it: the file of that name is another one by now
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        file.flush()
+        self._lock = file
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def append(self, log: str, rows: list[dict[str, Any]]) -> None:
         """Add rows to one of `LOGS`."""
         try:
-            with open(self.path / log, "a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(row) + "\n" for row in rows))
+            with open_in_place(self.path / log, os.O_APPEND) as file:
+                file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
         except OSError as error:
             raise RunFailed(f"{self.path / log} could not be written: {error.strerror}; checkpoints are untouched") from error
 
@@ -122,19 +181,17 @@ class RunDirectory:
         return {log: (self.path / log).stat().st_size if (self.path / log).exists() else 0 for log in LOGS}
 
     def truncate(self, offsets: dict[str, int]) -> None:
-        """Cut the logs back to a checkpoint's length, so that a resumed run repeats no row."""
-        for log, length in offsets.items():
+        """Cut the logs back to a checkpoint's length, so that a resumed run repeats no row. What is none of `LOGS` is left alone."""
+        for log in LOGS:
             if (self.path / log).exists():
-                os.truncate(self.path / log, min(length, (self.path / log).stat().st_size))
+                with open_in_place(self.path / log, 0) as file:
+                    file.truncate(min(offsets.get(log, 0), os.fstat(file.fileno()).st_size))
 
     def sweep(self) -> None:
         """Remove what a killed writer left under a temporary name. Only for who holds the lock."""
         for pattern in ("checkpoints/.writing-*", "checkpoints/.last-*", "policies/*/.seed-*", "videos/.*.gif", ".*.json", ".*.json.*", ".*.jsonl.*"):
             for path in self.path.glob(pattern):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+                remove(path)
 
     def write_result(self, result: dict[str, Any]) -> None:
         write_atomic(self.path / "result.json", json.dumps(result, indent=1))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from operant.core.errors import BadInput
+from operant.core.files import given_path, write_file
 from operant.core.records import Status
 from operant.evaluate import plots
 from operant.evaluate.collapse import change_text, collapse_rows, run_collapse
@@ -41,25 +40,10 @@ def write_report(runs: Sequence[Run], out: str | Path) -> Path:
     Raises:
         BadInput: what `compare` raises; where `out` is a directory or cannot be written.
     """
-    out = Path(out)
+    out = given_path(out, "--out")
     if out.is_dir():
         raise BadInput(f"{out} is a directory: name the file, as in {out / 'report.html'}")
-    text = report_html(runs)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent)
-    except OSError as error:
-        raise BadInput(f"cannot write the report {out}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, out)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise BadInput(f"cannot write the report {out}: {error.strerror}") from error
+    write_file(out, report_html(runs))
     return out
 
 

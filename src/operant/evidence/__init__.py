@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from operant.core.checkpoint import write_atomic
 from operant.core.errors import RunFailed, unknown
+from operant.core.files import write_atomic
 
 VERDICTS = ("reproduced", "partly", "not reproduced")
 RESULTS = Path(__file__).parent / "results"

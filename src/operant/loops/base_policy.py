@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from operant.core.cache import cache_directory
-from operant.core.checkpoint import write_atomic
 from operant.core.errors import RunFailed
+from operant.core.files import write_atomic
 from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
 

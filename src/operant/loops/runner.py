@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError
 
 from operant import ops
-from operant.core.checkpoint import disk_fault, write_atomic
 from operant.core.errors import BadInput, Interrupted, RunFailed
+from operant.core.files import disk_fault, write_atomic
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
@@ -73,13 +73,18 @@ class Runner:
         self.unit, self.amount = config["budget"]["unit"], config["budget"]["amount"]
         self.messages: dict[str, str] = {}  # of each kind of a verifier's failure, the first one
         self.score: tuple[str, float] | None = None
-        self._stop: int | None = None
+        self._stop: int | None = None  # the signal that asked for an end
+        self._at_once = False  # a second one did
         self._told_of_restarts = False
 
     def run(self, *, resume: bool) -> None:
         with self.directory.locked(), self._signals():
             try:
                 self._work(resume)
+            except BadInput:  # told too late: nothing was trained that could be gone on with, and the corrected command needs the place
+                if not resume and not self.directory.checkpoints.all():
+                    self.directory.discard()
+                raise
             except (OSError, SafetensorError) as error:
                 if (fault := disk_fault(error)) is None:
                     raise
@@ -151,6 +156,7 @@ class Runner:
             while not self._done(learner):
                 before, started = self._spent(learner), time.perf_counter()
                 metrics = learner.iterate()
+                self._obey()
                 elapsed = time.perf_counter() - started
                 self.seconds["training"] += elapsed
                 self.seconds["member"] += elapsed
@@ -165,7 +171,7 @@ class Runner:
                     self._checkpoint(learner)
                 elif self._stop is not None:
                     self._checkpoint(learner)
-                if self._stop is not None and not done:
+                if self._stop is not None and not (done and self.member + 1 == len(self.members)):
                     raise Interrupted(f"stopped at {self._standing(learner)}, state saved; go on with: operant resume {self.directory.path}")
         finally:
             learner.close()
@@ -222,6 +228,7 @@ class Runner:
         self._say("evaluate", self._spent(learner))
         seeds = self.members[self.member]
         evaluation = self.world.evaluate(learner.policy, len(seeds), **episodes_argument(self.config["episodes"]))
+        self._obey()
         rows = []
         for place, seed in enumerate(seeds):
             values = evaluation.values[place]
@@ -302,6 +309,7 @@ class Runner:
             "seconds": dict(self.seconds),
             "offsets": self.directory.offsets(),
         }
+        self._obey()
         self.directory.checkpoints.save(self.member * self.config["steps"] + learner.step, {"learner": learner.state_dict(), "run": run})
 
     def _result(self) -> dict[str, Any]:
@@ -332,19 +340,25 @@ class Runner:
         done, total = round(self.member * self.amount + spent), round(self.amount * len(self.members))
         self.listener(Update(phase, min(done, total), total, metrics or {}, self.score, message, self.unit))
 
+    def _obey(self) -> None:
+        """End the run if a second signal came: whoever was at work then may have caught the exception, and what it did since is not to be kept."""
+        if self._at_once:
+            raise Interrupted(f"stopped at once; go on from the last checkpoint with: operant resume {self.directory.path}")
+
     @contextmanager
     def _signals(self):
-        """SIGINT and SIGTERM end the run at the next iteration, with its state saved; a second one ends it at once."""
+        """SIGINT, SIGTERM and SIGHUP end the run at the next iteration, with its state saved; a second one ends it at once."""
 
         def stop(number, frame):
-            if self._stop is not None:
-                raise Interrupted(f"stopped at once; go on from the last checkpoint with: operant resume {self.directory.path}")
+            self._at_once = self._stop is not None
             self._stop = number
+            self._obey()
 
         previous = {}
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                previous[number] = signal.signal(number, stop)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                    previous[number] = signal.signal(number, stop)
         except ValueError:  # not in the main thread: whoever runs us handles signals
             previous = {}
         try:

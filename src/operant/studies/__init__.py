@@ -20,8 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from operant.core.checkpoint import write_atomic
 from operant.core.errors import BadInput, unknown
+from operant.core.files import write_atomic
 from operant.core.registry import read_settings
 from operant.core.run import machine
 
