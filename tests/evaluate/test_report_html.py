@@ -121,10 +121,10 @@ def test_a_failed_write_leaves_the_old_report_and_one_line(make_run, tmp_path: P
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(BadInput, match=r"cannot write the report .*report\.html: No space left on device"):
+    with pytest.raises(BadInput, match=r"cannot write .*report\.html: no space is left on the disk"):
         write_report([run], out)
     assert out.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir() if entry.name.endswith(".part")] == []
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["p", "report.html"]
 
 
 def test_places_that_take_no_report_are_refused(make_run, tmp_path: Path) -> None:
@@ -132,5 +132,5 @@ def test_places_that_take_no_report_are_refused(make_run, tmp_path: Path) -> Non
     with pytest.raises(BadInput, match="is a directory: name the file"):
         write_report([run], tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="cannot write the report"):
+    with pytest.raises(BadInput, match="cannot write "):
         write_report([run], tmp_path / "file" / "report.html")
