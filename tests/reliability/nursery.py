@@ -1,7 +1,7 @@
 """A process that has everything imported and forks one child a command line: real processes to kill, without seconds of imports for each.
 
-Standard input: one JSON object a line, `{"words": […], "errors": FILE, "environment": {…}}`. Standard output: the child's process id at once, and its exit code when it has ended
-(negative: the signal).
+Standard input: one JSON object a line, `{"words": […], "errors": FILE, "environment": {…}}`. Standard output: the child's process id at once, and its exit
+code when it has ended (negative: the signal).
 """
 
 import json

@@ -20,7 +20,7 @@ class ReaderGone(Exception):
     """Nobody reads standard output any more."""
 
 
-# What a terminal or an editor obeys rather than shows: control characters but tab and line feed, marks that turn the direction of writing, halves of characters.
+# What a terminal or an editor obeys rather than shows: control characters but tab and line feed, marks that turn the direction of writing, half characters.
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
