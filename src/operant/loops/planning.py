@@ -88,6 +88,8 @@ def plan(
         world.check(sample, [seed + index for index in range(seeds)], episodes)
         if "teacher_log_prob" in getattr(spine, "needs", ()) and world.options.model is not None and world.options.teacher is None:
             raise BadInput(f"{method} follows a teacher, which can be made only where the policy is made from scratch: give one as --teacher")
+    elif world.kind == "data" and entry.spine == "value learning":
+        world.check_rewards()
     if not isinstance(task, str):
         config["task_callable"] = True
     elif options:

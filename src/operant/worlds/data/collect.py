@@ -1,4 +1,4 @@
-"""Point-maze data in the manner of OGBench, and offline tasks by name.
+"""Point-maze data in the manner of OGBench, and OGBench's environments.
 
 The collector follows the protocol of OGBench (arXiv:2410.20092, appendix on data collection; its `generate_locomaze.py`, read for the protocol): an oracle that
 knows the maze walks towards the next cell of a shortest path at full speed, with Gaussian noise of standard deviation 0.5 on the action.
@@ -19,8 +19,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium
@@ -30,7 +29,7 @@ from operant.core.cache import cache_directory
 from operant.core.errors import BadInput, unknown
 from operant.core.random import derive_seed
 from operant.worlds.data.dataset import Dataset
-from operant.worlds.data.formats import load, load_minari, save_npz
+from operant.worlds.data.formats import load, save_npz
 from operant.worlds.gym.adapter import hear_mujoco_once
 
 COLLECTOR_VERSION = 1
@@ -39,6 +38,8 @@ COLLECTOR_VERSION = 1
 NOISE = 0.5  # standard deviation of the oracle's action noise; actions lie in [-1, 1]
 _STITCH_DISTANCE = 4  # cells from start to goal
 _STAY = 10  # steps at the goal that end a demonstration
+_SINGLE_TASK = re.compile(r"-singletask(-task\d)?")
+_OGBENCH_URL = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1))
 
 
@@ -49,15 +50,15 @@ class _Protocol:
     episode_steps: int
 
 
-_PROTOCOLS = {
+PROTOCOLS = {
     f"pointmaze-{maze}-{kind}-v0": _Protocol(f"pointmaze-{maze}-v0", kind, 200 if kind == "stitch" else 2000 if maze == "giant" else 1000)
     for maze in ("medium", "large", "giant", "teleport")
     for kind in ("navigate", "stitch", "mixed")
 }
 TASKS = tuple(
-    name.removesuffix("-v0") + suffix for name in _PROTOCOLS for suffix in ("-v0", "-singletask-v0", *(f"-singletask-task{task}-v0" for task in range(1, 6)))
+    name.removesuffix("-v0") + suffix for name in PROTOCOLS for suffix in ("-v0", "-singletask-v0", *(f"-singletask-task{task}-v0" for task in range(1, 6)))
 )
-"""Every name that `load_task` takes behind `ogbench:`. Without "singletask" the data have goals but no reward; `-singletask-v0` is OGBench's default task,
+"""Every name that a task may have behind `ogbench:`. Without "singletask" the data have goals but no reward; `-singletask-v0` is OGBench's default task,
 1."""
 
 
@@ -117,7 +118,8 @@ def make_environment(environment: str, **kwargs: object) -> OGBenchEnvironment:
         raise BadInput(f"{environment} needs ogbench: pip install 'operant[offline]'") from error
     hear_mujoco_once()
     env = gymnasium.make(environment, disable_env_checker=True, **kwargs)
-    _release_model_file(env.unwrapped.fullpath)
+    if (path := getattr(env.unwrapped, "fullpath", None)) is not None:
+        _release_model_file(path)
     return OGBenchEnvironment(env)
 
 
@@ -156,10 +158,10 @@ def make_dataset(name: str, *, steps: int, seed: int, out: str | Path | None = N
     Raises:
         BadInput: unknown name (with the nearest), steps or seed out of range, ogbench missing, or the file cannot be written.
     """
-    name = _collected_name(name)
+    name = collected_name(name)
     _at_least("steps", steps, 1)
     _at_least("seed", seed, 0)
-    path = Path(out) if out is not None else _data_directory() / f"{name}-seed{seed}-{steps}.npz"
+    path = Path(out) if out is not None else data_directory() / f"{name}-seed{seed}-{steps}.npz"
     if out is None and _is_current(path):
         return path
     return save_npz(collect(name, steps=steps, seed=seed, progress=progress), path)
@@ -167,8 +169,8 @@ def make_dataset(name: str, *, steps: int, seed: int, out: str | Path | None = N
 
 def collect(name: str, *, steps: int, seed: int, progress: Callable[[int, int], None] | None = None) -> Dataset:
     """The data set that `make_dataset` writes, in memory. Arguments and errors as there."""
-    name = _collected_name(name)
-    protocol = _PROTOCOLS[name]
+    name = collected_name(name)
+    protocol = PROTOCOLS[name]
     generator = np.random.default_rng(derive_seed(seed, "collect", name))
     env = make_environment(protocol.environment, terminate_at_goal=False, max_episode_steps=protocol.episode_steps)
     maze = env.unwrapped
@@ -262,97 +264,37 @@ def _cells_at(maze_map: np.ndarray, start: tuple[int, int], distance: int) -> li
     return frontier
 
 
-# --------------------------------------------------------------------------------------------------------------- tasks
-
-
-def load_task(name: str, *, steps: int | None = None, seed: int | None = None) -> tuple[Dataset, Callable[[], gymnasium.Env] | None, dict]:
-    """An offline task by name: its data and the environment to evaluate in.
-
-    Args:
-        name: `ogbench:NAME` (NAME one of `TASKS`; the prefix may be left out), `data:PATH` (any format that `load` reads) or `minari:ID` (the local Minari
-        cache).
-        steps, seed: for `ogbench:`, which of the cached data sets; by default the longest, and of these the one with the lowest seed.
-
-    Returns:
-        (data set, environment factory, info). The factory takes no argument and can be pickled; it is None where the source names no environment that is
-        registered here. info: "name", "path" (None for Minari), "environment" (id or None), "score" ("success", read from the environment's info, or
-        "return"), "reward" ("none", "environment" or "singletask").
-
-    Single-task rewards follow OGBench 1.2 and later (its `relabel_utils`): r(s) = -1, or 0 with terminated where s itself, not s', lies within 1.0 of the goal.
+def collected_name(name: str) -> str:
+    """The data set's name behind a task's name.
 
     Raises:
-        BadInput: unknown name, no such data (with the command that makes them), or a file with a fault.
+        BadInput: it is unknown (with the nearest), or one of OGBench's own (with where it is to be had and how it is given).
     """
-    scheme, colon, rest = name.partition(":")
-    if not colon:
-        scheme, rest = "ogbench", name
-    if scheme == "ogbench":
-        return _ogbench_task(rest, steps, seed)
-    if steps is not None or seed is not None:
-        raise BadInput(f"{name}: steps and seed choose among generated data sets (ogbench:NAME); a {scheme} task is one data set")
-    if scheme == "data":
-        return _with_environment(load(Path(rest)), {"name": name, "path": str(Path(rest).expanduser().absolute())})
-    if scheme == "minari":
-        return _with_environment(load_minari(rest), {"name": name, "path": None})
-    raise unknown("scheme of an offline task", scheme, ("ogbench", "data", "minari"))
-
-
-def _ogbench_task(name: str, steps: int | None, seed: int | None) -> tuple[Dataset, Callable[[], gymnasium.Env], dict]:
-    base = _collected_name(name)
-    made = []
-    for file in _data_directory().glob(f"{base}-seed*-*.npz"):
-        match = re.fullmatch(re.escape(base) + r"-seed(\d+)-(\d+)\.npz", file.name)
-        if match and seed in (None, int(match[1])) and steps in (None, int(match[2])):
-            made.append((-int(match[2]), int(match[1]), file))
-    if not made:
-        command = f"operant data make ogbench:{base} --steps {100000 if steps is None else steps} --seed {0 if seed is None else seed}"
-        raise BadInput(f"no data for ogbench:{name} in {_data_directory()}; make them with: {command}")
-    path = min(made)[2]
-    dataset = load(path)
-    environment = _PROTOCOLS[base].environment
-    if "singletask" in name:
-        environment = re.sub(r"-(navigate|stitch|mixed)-", "-", name)
-        dataset = _relabel(dataset, environment)
-    dataset.metadata["task"] = name
-    info = {"name": f"ogbench:{name}", "path": str(path), "environment": environment, "score": "success", "reward": dataset.metadata["reward"]}
-    return dataset, partial(make_environment, environment), info
-
-
-def _relabel(dataset: Dataset, environment: str) -> Dataset:
-    """Rewards and terminations of a single task from the states of goal-conditioned data."""
-    env = make_environment(environment)
-    env.reset(seed=0)
-    goal, tolerance = np.asarray(env.unwrapped.cur_goal_xy, dtype=np.float64), float(env.unwrapped._goal_tol)
-    env.close()
-    reached = np.linalg.norm(dataset.observation[:, :2] - goal, axis=-1) <= tolerance
-    metadata = {key: value for key, value in dataset.metadata.items() if key != "sha256"}
-    metadata |= {"reward": "singletask", "environment": environment, "goal": goal.tolist(), "data_sha256": dataset.content_hash()}
-    return replace(dataset, reward=reached.astype(np.float32) - np.float32(1.0), terminated=reached, metadata=metadata)
-
-
-def _with_environment(dataset: Dataset, info: dict) -> tuple[Dataset, Callable[[], gymnasium.Env] | None, dict]:
-    """Find the environment that the metadata name. Only ids of the registry are taken: an id with a module in it would import what a stranger's file says."""
-    environment, kwargs = dataset.metadata.get("environment"), dataset.metadata.get("environment_kwargs", {})
-    if not isinstance(environment, str | None) or not isinstance(kwargs, dict):
-        raise BadInput(f"{info['name']}: the metadata's environment must be an id and environment_kwargs an object")
-    factory, score = None, "return"
-    ours = {task.environment for task in _PROTOCOLS.values()} | {re.sub(r"-(navigate|stitch|mixed)-", "-", task) for task in TASKS if "singletask" in task}
-    if environment in ours:
-        factory, score = partial(make_environment, environment), "success"
-    elif environment in gymnasium.registry:
-        factory = partial(gymnasium.make, environment, **kwargs)
-    return dataset, factory, info | {"environment": environment, "score": score, "reward": dataset.metadata.get("reward", "environment")}
-
-
-def _collected_name(name: str) -> str:
-    """The data set's name behind a task's name."""
     name = name.removeprefix("ogbench:")
     if name not in TASKS:
+        if re.fullmatch(r"(visual-|ant|humanoid|cube-|scene-|puzzle-|powderworld-)[a-z0-9-]+-v\d+", name):
+            raise BadInput(_published(name))
         raise unknown("ogbench data set", name, TASKS)
-    return re.sub(r"-singletask(-task\d)?", "", name)
+    return _SINGLE_TASK.sub("", name)
 
 
-def _data_directory() -> Path:
+def _published(name: str) -> str:
+    """What a data set that OGBench publishes needs, in a line."""
+    base, environment = _SINGLE_TASK.sub("", name), re.sub(r"-(play|noisy|navigate|stitch|explore)(?=-)", "", name)
+    kept = f"it is kept as ~/.ogbench/data/{base}.npz"
+    said = f"{base} is not made here (operant data make collects point mazes): OGBench publishes it. "
+    if "-singletask" in name:
+        return (
+            f"{said}Save it with its task's rewards: python -c \"import numpy, ogbench; numpy.savez('{name}.npz', "
+            f"**ogbench.make_env_and_datasets('{name}')[1])\", then --task data:{name}.npz --environment {environment}"
+        )
+    return (
+        f"{said}Download {_OGBENCH_URL}/{base}.npz (python -c \"import ogbench; ogbench.download_datasets(['{base}'])\" does, and {kept}), "
+        f"then --task data:~/.ogbench/data/{base}.npz --environment {environment}"
+    )
+
+
+def data_directory() -> Path:
     return cache_directory() / "data"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,15 +22,16 @@ class Dataset:
     """Transitions (s, a, r, s') in recorded order, episode after episode.
 
     Attributes:
-        observation: `[M, D]` float32.
-        action: `[M, A]` float32 in the environment's units, or `[M]` int64 for discrete actions.
-        next_observation: `[M, D]` float32, the true outcome of the row's action.
+        observation: `[M, …]` float32 in the shape of the environment's observations; `[M]` where they are single numbers or states that are counted.
+        action: in the environment's own units: `[M, …]` float32, or int64 for discrete actions (`[M]`, counted from the start of the environment's space).
+        next_observation: `[M, …]` float32, the true outcome of the row's action.
         reward: `[M]` float32.
         terminated: `[M]` bool, the episode ended at this row by itself: no value is bootstrapped from next_observation. In data relabelled with the reward of a
             goal (OGBench's single tasks, D4RL's ant mazes) the recording may go on behind such a row.
         truncated: `[M]` bool, the recording was cut behind this row.
         metadata: JSON values: provenance, "reward" ("none", "environment" or "singletask"), "environment" (id of the matching environment), the bounds of
-            actions as "action_low" and "action_high" (length A) or "action_count" (discrete), and whatever the file said.
+            actions as "action_low" and "action_high" (length A) or "action_count" and "action_start" (discrete; 0 where it is absent),
+            and whatever the file said.
     """
 
     observation: np.ndarray
@@ -48,7 +50,7 @@ class Dataset:
     @property
     def discrete(self) -> bool:
         """Whether actions are integers."""
-        return self.action.ndim == 1
+        return self.action.dtype.kind == "i"
 
     @property
     def episode_starts(self) -> np.ndarray:
@@ -56,7 +58,7 @@ class Dataset:
 
         An episode ends where the recording was cut, and where it terminated unless the next row goes on from the very state that was reached.
         """
-        moved = (self.next_observation[:-1] != self.observation[1:]).any(axis=1)
+        moved = (self.next_observation[:-1] != self.observation[1:]).any(axis=tuple(range(1, self.observation.ndim)))
         ended = self.truncated[:-1] | (self.terminated[:-1] & moved)
         return np.concatenate([[0], np.flatnonzero(ended) + 1]).astype(np.int64)
 
@@ -77,19 +79,15 @@ class Dataset:
         for name in ARRAYS:
             if not isinstance(getattr(self, name), np.ndarray):
                 raise BadInput(f"{where}: {name} is a {type(getattr(self, name)).__name__}, it must be a NumPy array")
-        if self.observation.ndim != 2:
-            raise BadInput(f"{where}: observation has shape {list(self.observation.shape)}, it must be [M, D]")
-        rows, width = self.observation.shape
-        if rows == 0 or width == 0:
-            raise BadInput(f"{where}: no transitions (observation has shape {[rows, width]})")
-        shapes = {name: [rows] for name in ARRAYS} | {"observation": [rows, width], "next_observation": [rows, width]}
-        if self.action.ndim == 2 and self.action.shape[1] > 0:
-            shapes["action"] = [rows, self.action.shape[1]]
+        rows, sizes = len(self.observation), self.observation.shape[1:]
+        if 0 in self.observation.shape:
+            raise BadInput(f"{where}: no transitions (observation has shape {list(self.observation.shape)})")
+        shapes = {name: (rows,) for name in ARRAYS} | dict.fromkeys(("observation", "next_observation"), (rows, *sizes))
+        shapes["action"] = (rows, *self.action.shape[1:])
         for name, shape in shapes.items():
             array = getattr(self, name)
-            if list(array.shape) != shape:
-                hint = " (continuous: [M, A])" if name == "action" else ""
-                raise BadInput(f"{where}: {name} has shape {list(array.shape)}, it must be {shape}{hint}, as observation has {rows} rows of {width}")
+            if array.shape != shape or 0 in array.shape:
+                raise BadInput(f"{where}: {name} has shape {list(array.shape)}, it must be {list(shape)}: observation has {rows} rows of shape {list(sizes)}")
             dtype = np.bool_ if name in _FLAGS else np.int64 if name == "action" and self.discrete else np.float32
             if array.dtype != dtype:
                 raise BadInput(f"{where}: {name} is {array.dtype}, it must be {np.dtype(dtype).name}")
@@ -99,39 +97,39 @@ class Dataset:
 
     def _validate_bounds(self, where: str) -> None:
         if self.discrete:
-            count = self.metadata.get("action_count")
-            outside = self.action < 0
-            if count is not None:
-                if not isinstance(count, int) or count < 1:
-                    raise BadInput(f"{where}: metadata action_count is {count!r}, it must be a whole number of at least 1")
-                outside |= self.action >= count
+            count, start = self.metadata.get("action_count"), self.metadata.get("action_start", 0)
+            if count is None:
+                return
+            for name, number, least in (("action_count", count, 1), ("action_start", start, -(2**62))):
+                if not isinstance(number, int) or not least <= number < 2**62:
+                    raise BadInput(f"{where}: metadata {name} is {number!r}, it must be a whole number" + " of at least 1" * (least == 1))
+            outside = ((self.action < start) | (self.action >= start + count)).reshape(self.size, -1).any(axis=1)
             if outside.any():
                 row = int(outside.argmax())
-                allowed = "at least 0" if count is None else f"in [0, {count - 1}]"
-                raise BadInput(f"{where}: action row {row} is {self.action[row]}, it must be {allowed}")
+                raise BadInput(f"{where}: action row {row} is {self.action[row].tolist()}, it must be in [{start}, {start + count - 1}], as the metadata say")
             return
         if "action_low" not in self.metadata or "action_high" not in self.metadata:
             return
         try:
             low, high = (np.asarray(self.metadata[name], dtype=np.float64) for name in ("action_low", "action_high"))
         except (TypeError, ValueError) as error:
-            raise BadInput(f"{where}: metadata action_low and action_high must be lists of {self.action.shape[1]} numbers") from error
-        if not low.shape == high.shape == (self.action.shape[1],):
-            raise BadInput(f"{where}: the metadata bounds {low.size} and {high.size} action dimensions, the data have {self.action.shape[1]}")
-        slack = 1e-5 * np.maximum(1.0, high - low)  # float32 rounding of a clipped action is not a fault
-        outside = ((self.action < low - slack) | (self.action > high + slack)).any(axis=1)
+            raise BadInput(f"{where}: metadata action_low and action_high must be lists of {math.prod(self.action.shape[1:])} numbers") from error
+        size = math.prod(self.action.shape[1:])
+        if not low.size == high.size == size:
+            raise BadInput(f"{where}: the metadata bounds {low.size} and {high.size} action dimensions, the data have {size}")
+        outside = outside_bounds(self.action, low, high)
         if outside.any():
             row = int(outside.argmax())
-            raise BadInput(f"{where}: action row {row} is {self.action[row].tolist()}, outside [{low.tolist()}, {high.tolist()}]")
+            raise BadInput(f"{where}: action row {row} is {self.action[row].tolist()}, outside [{low.tolist()}, {high.tolist()}], the bounds of the metadata")
 
     def quality(self) -> dict:
         """What the data hold, in a few numbers.
 
         Returns:
             "transitions", "episodes", "terminated" (rows), "return_mean", "return_std" (population), "return_min", "return_max" over episodes, "action_low" and
-            "action_high" (lists of length A, of the data) or "action_counts" (how often each discrete action was taken), and "coverage" in (0, 1]: the share of
-            visited cells of a grid of 20 cells a side over the two observation dimensions that vary most (one, where there is only one), between their
-            extremes.
+            "action_high" (lists of length A, of the data) or "action_counts" (how often each discrete action was taken, from the first), and "coverage" in
+            (0, 1]: the share of visited cells of a grid of 20 cells a side over the two observation dimensions that vary most (one, where there is only one),
+            between their extremes.
         """
         returns = self.returns
         said: dict = {
@@ -144,10 +142,11 @@ class Dataset:
             "return_max": float(returns.max()),
         }
         if self.discrete:
-            said["action_counts"] = np.bincount(self.action, minlength=self.metadata.get("action_count", 0)).tolist()
+            start = self.metadata.get("action_start", 0)
+            said["action_counts"] = np.bincount(self.action.reshape(-1) - start, minlength=self.metadata.get("action_count", 0)).tolist()
         else:
             said["action_low"], said["action_high"] = self.action.min(axis=0).tolist(), self.action.max(axis=0).tolist()
-        states = self.observation.astype(np.float64)
+        states = self.observation.reshape(self.size, -1).astype(np.float64)
         states = states[:, np.argsort(-states.var(axis=0), kind="stable")[:2]]
         low, span = states.min(axis=0), np.ptp(states, axis=0)
         cells = np.minimum((states - low) / np.where(span > 0, span, 1.0) * _BINS, _BINS - 1).astype(np.int64)
@@ -171,3 +170,18 @@ def require_finite(where: str, name: str, array: np.ndarray) -> None:
     if not finite.all():
         row = int(finite.argmin())
         raise BadInput(f"{where}: {name} row {row} is {'NaN' if np.isnan(array[row]).any() else 'infinite'}; every value must be finite")
+
+
+def outside_bounds(action: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """`[M]` bool: which rows of `action [M, …]` have a number beyond `low` or `high` by more than rounding.
+
+    An action that was clipped and then stored in few digits may lie a rounding beyond a bound; where every number is one of float16, its rounding counts.
+    """
+    rows = action.reshape(len(action), -1).astype(np.float64)
+    low, high = np.ravel(low).astype(np.float64), np.ravel(high).astype(np.float64)
+    with np.errstate(over="ignore"):
+        half = (rows.astype(np.float16) == rows).all()
+    digits = 2.0**-10 if half else 1e-5
+    with np.errstate(invalid="ignore"):  # infinite bounds
+        slack = [digits * np.maximum(0.0 if half else 1.0, np.where(np.isfinite(bound), np.abs(bound), 0.0)) for bound in (low, high)]
+    return ((rows < low - slack[0]) | (rows > high + slack[1])).any(axis=1)

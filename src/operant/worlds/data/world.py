@@ -11,41 +11,53 @@ from torch import Tensor
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation
-from operant.worlds.data.collect import TASKS, load_task
+from operant.core.registry import read_settings
+from operant.worlds.data.collect import TASKS
+from operant.worlds.data.fit import fit_actions, fit_observations, notes
+from operant.worlds.data.options import DataOptions
+from operant.worlds.data.tasks import load_task
 from operant.worlds.data.transitions import Transitions
-from operant.worlds.gym.adapter import make_environments
 from operant.worlds.gym.episodes import run_episodes
-from operant.worlds.gym.world import GymWorld
 
 
 class DataWorld:
-    """A data set, and the environment to evaluate in where there is one.
+    """A data set, and the environment that it is from, to evaluate in.
 
     Args:
         task: `ogbench:NAME`, `data:PATH` or `minari:ID`.
+        options: fields of `DataOptions`, values or text.
+
+    Attributes:
+        task: the name; a file stands in it with its absolute path, so that a run goes on from anywhere.
+        dataset: what was read, in the environment's own units.
+        observation_space, action_space: of the environment.
+        notes: what a person should know of the data, a line each.
+
+    Raises:
+        BadInput: no such data, data with a fault, no environment, or data that are not of their environment.
     """
 
     kind = "data"
     stacked = True
     step_unit = "updates"
+    option_type = DataOptions
 
-    def __init__(self, task: str):
-        self.task = task
-        self.dataset, self._factory, self.info = load_task(task)
-        self.score = self.info["score"]
-        self.observation_size = self.dataset.observation.shape[1]
-        if self._factory is None:
-            raise BadInput(f"{task} names no environment to evaluate in; put its Gymnasium id into the metadata as 'environment'")
-        self.environment = GymWorld(self._factory)
-        self.action_space = self.environment.action_space
-        if self.environment.observation_size != self.observation_size:
-            raise BadInput(
-                f"{task} has observations of size {self.observation_size}, "
-                f"its environment {self.info['environment']} of size {self.environment.observation_size}"
-            )
+    def __init__(self, task: str, **options: Any):
+        self.options: DataOptions = read_settings(DataOptions, options, task, "option")
+        found = load_task(task, environment=self.options.environment)
+        self.task, self.dataset, self.score, self.environment = found.name, found.dataset, found.score, found.world
+        self.environment_id, self._reward = found.environment, found.reward
+        self.observation_space, self.action_space = self.environment.observation_space, self.environment.action_space
+        self.observation_size = self.environment.observation_size
+        data, place, space = self.dataset, (self.environment_id, self.observation_space), self.action_space
+        self._action = fit_actions(self.task, data.action, self.environment_id, space)
+        self._observation, self._next_observation = (
+            fit_observations(self.task, name, getattr(data, name), *place) for name in ("observation", "next_observation")
+        )
+        self.notes = notes(data, *place)
 
     def fingerprint(self) -> str:
-        return f"{self.task} {self.dataset.content_hash()}"
+        return f"{self.task} {self.dataset.content_hash()} {self.environment_id}"
 
     def policy(self, net: Any, streams: Streams):
         return net.build(self.observation_size, self.action_space, streams)
@@ -56,21 +68,24 @@ class DataWorld:
     def replay(self, plan: Any, actor: Any, streams: Streams, total_steps: int):
         raise BadInput(f"{self.task} is a data set: an online method needs an environment (gym:)")
 
+    def check_rewards(self) -> None:
+        """Raise `BadInput` where the data have none to learn values from."""
+        if self._reward != "none":
+            return
+        task = self.task.replace("-v0", "-singletask-v0")
+        hint = f"it is goal-conditioned; take its single task: {task}" if self.task.startswith("ogbench:") else "no key 'rewards'; or clone its actions with bc"
+        raise BadInput(f"{self.task} has no rewards ({hint})")
+
     def transitions(self, device: torch.device) -> Transitions:
-        """All transitions in one store that every seed shares."""
-        if self.info["reward"] == "none":
-            raise BadInput(f"{self.task} has no rewards (it is goal-conditioned); take its single task: {self.task.replace('-v0', '-singletask-v0')}")
+        """All transitions in one store that every seed shares, as policies take them."""
+        self.check_rewards()
         return self._store(device)
 
     def _store(self, device: torch.device) -> Transitions:
-        data = self.dataset
-        store = Transitions(1, data.size, self.observation_size, 0 if data.discrete else data.action.shape[1], device)
-        store.add(
-            *(
-                torch.from_numpy(array).unsqueeze(0)
-                for array in (data.observation, data.action, data.reward, data.next_observation, data.terminated, data.truncated)
-            )
-        )
+        data, action = self.dataset, self._action
+        store = Transitions(1, data.size, self.observation_size, 0 if action.ndim == 1 else action.shape[1], device)
+        columns = (self._observation, action, data.reward, self._next_observation, data.terminated, data.truncated)
+        store.add(*(torch.from_numpy(array).unsqueeze(0) for array in columns))
         return store
 
     def demonstrations(self, batch_size: int, streams: Streams) -> Demonstrations:
@@ -78,7 +93,7 @@ class DataWorld:
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Success (the episode ended at its goal) or undiscounted return of the policies' modes on fresh episodes."""
-        total, length, terminated = run_episodes(lambda row_seeds: make_environments(self._factory, row_seeds), policy.act, seeds, episodes, seed)
+        total, length, terminated = run_episodes(self.environment.make, policy.act, seeds, episodes, seed)
         return Evaluation(self.score, terminated.astype(np.float64) if self.score == "success" else total, {"length": length, "return": total})
 
     def random_policy(self) -> Any:
@@ -90,8 +105,8 @@ class DataWorld:
 
 class OGBenchWorld(DataWorld):
     @classmethod
-    def from_name(cls, name: str) -> OGBenchWorld:
-        return cls(f"ogbench:{name}")
+    def from_name(cls, name: str, **options: Any) -> OGBenchWorld:
+        return cls(f"ogbench:{name}", **options)
 
     @staticmethod
     def names() -> dict[str, str]:
@@ -100,8 +115,8 @@ class OGBenchWorld(DataWorld):
 
 class FileWorld(DataWorld):
     @classmethod
-    def from_name(cls, name: str) -> FileWorld:
-        return cls(f"data:{name}")
+    def from_name(cls, name: str, **options: Any) -> FileWorld:
+        return cls(f"data:{name}", **options)
 
     @staticmethod
     def names() -> dict[str, str]:
@@ -110,8 +125,8 @@ class FileWorld(DataWorld):
 
 class MinariWorld(DataWorld):
     @classmethod
-    def from_name(cls, name: str) -> MinariWorld:
-        return cls(f"minari:{name}")
+    def from_name(cls, name: str, **options: Any) -> MinariWorld:
+        return cls(f"minari:{name}", **options)
 
     @staticmethod
     def names() -> dict[str, str]:
