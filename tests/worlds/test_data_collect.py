@@ -1,19 +1,17 @@
-"""The point-maze collector and offline tasks by name, on OGBench's own environments."""
+"""The point-maze collector, on OGBench's own environments."""
 
 import os
-import pickle
 import subprocess
 import sys
 
 import gymnasium
 import numpy as np
-import ogbench.relabel_utils
 import pytest
 
 from operant.core.cache import cache_directory
 from operant.core.errors import BadInput
 from operant.worlds.data import collect as module
-from operant.worlds.data.collect import TASKS, collect, load_task, make_dataset, make_environment
+from operant.worlds.data.collect import TASKS, collect, make_dataset, make_environment
 from operant.worlds.data.formats import load, save_npz
 
 MEDIUM = "pointmaze-medium-navigate-v0"
@@ -123,6 +121,10 @@ def test_two_processes_make_one_file(cache):
     ("arguments", "said"),
     [
         ({"name": "pointmaze-medum-navigate-v0"}, "did you mean pointmaze-medium-navigate-v0"),
+        (
+            {"name": "ogbench:antmaze-large-stitch-v0"},
+            "OGBench publishes it. Download https://rail.eecs.berkeley.edu/datasets/ogbench/antmaze-large-stitch-v0.npz",
+        ),
         ({"name": MEDIUM, "steps": 0}, "steps is 0, it must be a whole number of at least 1"),
         ({"name": MEDIUM, "steps": -5}, "steps is -5"),
         ({"name": MEDIUM, "steps": 1.5}, "steps is 1.5"),
@@ -133,82 +135,6 @@ def test_bad_arguments_make_nothing(cache, arguments, said):
     with pytest.raises(BadInput) as caught:
         make_dataset(**{"steps": 10, "seed": 0} | arguments)
     assert said in str(caught.value) and not (cache / "data").exists()
-
-
-# tasks
-
-
-def test_single_task_rewards_equal_ogbench(cache, navigated):
-    save_npz(navigated, cache / "data" / f"{MEDIUM}-seed0-6500.npz")
-    reached = 0
-    for task in range(1, 6):
-        data, _, info = load_task(f"ogbench:pointmaze-medium-navigate-singletask-task{task}-v0")
-        env = gymnasium.make(f"pointmaze-medium-singletask-task{task}-v0")
-        theirs = {"qpos": navigated.observation}
-        ogbench.relabel_utils.relabel_dataset("pointmaze-medium-v0", env, theirs)
-        np.testing.assert_array_equal(data.reward, theirs["rewards"])
-        np.testing.assert_array_equal(data.terminated, theirs["masks"] == 0)
-        np.testing.assert_array_equal(data.truncated, navigated.truncated)
-        assert data.metadata["reward"] == info["reward"] == "singletask" and info["score"] == "success"
-        assert info["environment"] == f"pointmaze-medium-singletask-task{task}-v0"
-        data.validate()
-        reached += data.terminated.sum()
-    assert reached > 50
-    default, _, info = load_task("pointmaze-medium-navigate-singletask-v0")
-    assert default.metadata["goal"] == [20.0, 20.0] and info["environment"] == "pointmaze-medium-singletask-v0"
-
-
-@pytest.mark.parametrize("task", range(1, 6))
-def test_the_oracle_reaches_each_goal_in_the_evaluation_environment(cache, task):
-    make_dataset(MEDIUM, steps=10, seed=0)
-    _, factory, _ = load_task(f"ogbench:pointmaze-medium-navigate-singletask-task{task}-v0")
-    env = pickle.loads(pickle.dumps(factory))()
-    maze = env.unwrapped
-    env.reset(seed=0)
-    total, ended = 0.0, False
-    while not ended:
-        direction = maze.get_oracle_subgoal(maze.get_xy(), maze.cur_goal_xy)[0] - maze.get_xy()
-        _, reward, terminated, truncated, info = env.step(direction / (np.linalg.norm(direction) + 1e-6))
-        total, ended = total + reward, terminated or truncated
-    assert terminated and info["success"] == 1.0 and reward == 0.0 and -200 < total < -60
-
-
-def test_goal_conditioned_task_has_no_reward(cache):
-    make_dataset(MEDIUM, steps=10, seed=0)
-    data, factory, info = load_task(f"ogbench:{MEDIUM}")
-    assert not data.reward.any() and info["reward"] == "none"
-    observation, reset_info = factory().reset(seed=0)
-    assert observation.shape == reset_info["goal"].shape == (2,)
-
-
-def test_the_longest_data_are_taken_unless_others_are_named(cache):
-    for steps, seed in ((20, 0), (30, 2), (30, 1)):
-        make_dataset(MEDIUM, steps=steps, seed=seed)
-    chosen = [load_task(MEDIUM, **which)[0].metadata for which in ({}, {"seed": 2}, {"steps": 20})]
-    assert [(said["steps"], said["seed"]) for said in chosen] == [(30, 1), (30, 2), (20, 0)]
-
-
-def test_missing_data_say_the_command(cache):
-    with pytest.raises(BadInput) as caught:
-        load_task("ogbench:pointmaze-large-navigate-singletask-task2-v0")
-    assert str(caught.value).endswith("operant data make ogbench:pointmaze-large-navigate-v0 --steps 100000 --seed 0")
-    with pytest.raises(BadInput, match="did you mean pointmaze-medium-navigate-singletask-task[15]-v0"):
-        load_task("ogbench:pointmaze-medium-navigate-singletask-task6-v0")
-    with pytest.raises(BadInput, match="unknown scheme of an offline task 'dta': did you mean data"):
-        load_task("dta:x.npz")
-
-
-def test_data_by_path_finds_the_environment_that_the_metadata_name(tmp_path):
-    path = make_dataset(MEDIUM, steps=10, seed=0, out=tmp_path / "x.npz")
-    data, factory, info = load_task(f"data:{path}")
-    assert (info["environment"], info["score"], data.size) == ("pointmaze-medium-v0", "success", 10)
-    assert factory().unwrapped.maze_map.shape == (8, 8)
-    data.metadata["environment"] = "CartPole-v1"
-    _, factory, info = load_task(f"data:{save_npz(data, path)}")
-    assert factory().spec.id == "CartPole-v1" and info["score"] == "return"
-    data.metadata["environment"] = "os:system-v0"  # a module to import, as a stranger's file might name
-    _, factory, info = load_task(f"data:{save_npz(data, path)}")
-    assert factory is None
 
 
 # the environment

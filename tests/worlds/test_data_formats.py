@@ -1,8 +1,10 @@
 """Readers and the writer of data sets: every layout by hand, real libraries where there is one, and files with faults."""
 
+import io
 import json
 import pickle
 import resource
+import zipfile
 
 import h5py
 import numpy as np
@@ -79,7 +81,7 @@ def test_ogbench_single_task_masks_end_the_task_but_not_the_recording():
     arrays = ogbench_arrays() | {"rewards": np.array([-1, -1, 0, 0, -1, -1, -1.0]), "masks": np.array([1, 1, 0, 0, 1, 1, 1.0])}
     data = load(arrays)
     assert data.terminated.tolist() == [False, False, True, False, False]
-    assert data.reward.tolist() == [-1, -1, 0, -1, -1] and data.metadata["reward"] == "environment"
+    assert data.reward.tolist() == [-1, -1, 0, -1, -1] and data.metadata.get("reward", "environment") == "environment"
     assert data.episode_starts.tolist() == [0, 3]
 
 
@@ -198,10 +200,10 @@ def test_minari_episodes_in_order_with_space_and_environment(tmp_path, monkeypat
     )
     data = load_minari("toy/walk-v0")
     assert data.observation[:, 0].tolist() == [v for index in range(11) for v in (10 * index, 10 * index + 1)] + [500, 501]
-    assert data.action[:4].tolist() == [0, 1, 0, 1] and data.action.dtype == np.int64
+    assert data.action[:4].tolist() == [1, 2, 1, 2] and data.action.dtype == np.int64  # in the environment's own units
     assert data.terminated[1::2].tolist() == [index % 2 == 0 for index in range(11)] + [False]
     assert data.truncated[1::2].tolist() == [index % 2 == 1 for index in range(11)] + [True]
-    assert data.metadata["environment"] == "CartPole-v1" and data.metadata["action_count"] == 2
+    assert data.metadata["environment"] == "CartPole-v1" and (data.metadata["action_start"], data.metadata["action_count"]) == (1, 2)
     with pytest.raises(BadInput, match="did you mean toy/walk-v0"):
         load_minari("toy/wlak-v0")
 
@@ -229,8 +231,8 @@ def test_minari_faults(tmp_path):
     del missing["truncations"]
     write_minari(tmp_path, "missing", [missing])
     assert "no key episode_0/truncations" in refused(tmp_path / "missing")
-    write_minari(tmp_path, "images", [episode(0, 2) | {"observations": np.zeros((3, 4, 4, 3), dtype=np.uint8)}])
-    assert "episode_0/observations has shape [3, 4, 4, 3]" in refused(tmp_path / "images")
+    write_minari(tmp_path, "texts", [episode(0, 2) | {"observations": np.array([b"go", b"left", b"stop"])}])
+    assert "episode_0/observations holds |S4, not numbers" in refused(tmp_path / "texts")
     write_minari(tmp_path, "arrow", [episode(0, 2)], data_format="arrow")
     assert "'arrow'; only 'hdf5'" in refused(tmp_path / "arrow")
     write_minari(tmp_path, "space", [episode(0, 2)], action_space="{")
@@ -351,9 +353,7 @@ def test_pickles_are_never_read(tmp_path):
     [
         ("observations", column(0, 1, 2, np.nan, 10, 11, 12), "observations row 3 is NaN"),
         ("observations", np.full((7, 1), 1e300), "observations row 0 is infinite"),
-        ("observations", np.zeros((7, 8, 8, 3)), "observations has shape [7, 8, 8, 3]"),
         ("actions", column(0, 1, 2), "actions has 3 rows, it must have 7, as observations has"),
-        ("actions", np.zeros(7), "actions is float64 of shape [7]"),
         ("actions", np.array(["a"] * 7), "actions holds <U1, not numbers"),
         ("terminals", np.array([0, 0, 0, 2, 0, 0, 1.0]), "terminals row 3 is 2, it must be 0 or 1"),
         ("terminals", np.ones(7), "no trajectory is longer than one row"),
@@ -369,9 +369,143 @@ def test_faults_name_key_and_row(key, array, said):
 def test_missing_keys_and_files(tmp_path):
     arrays = ogbench_arrays()
     del arrays["terminals"]
-    assert "no key 'terminals'; it has actions, observations, qpos" in refused(arrays)
+    assert "where episodes end cannot be told. It has actions, observations, qpos" in refused(arrays)
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
     assert "no key 'observations' (or 'observation'); it has weights" in refused(tmp_path / "other.npz")
     assert "cannot read" in refused(tmp_path / "absent.npz")
     (tmp_path / "empty.npz").write_bytes(b"")
     assert "it is empty" in refused(tmp_path / "empty.npz")
+
+
+# names
+
+
+STEPS = {
+    "observations": column(0, 1, 10, 11),
+    "actions": column(0, 0, 0, 0),
+    "rewards": np.arange(4.0),
+    "next_observations": column(1, 2, 11, 12),
+    "terminals": np.array([0, 1, 0, 0]),
+    "timeouts": np.array([0, 0, 0, 1]),
+}
+
+
+@pytest.mark.parametrize("kind", ["dict", "npz", "hdf5"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        {},
+        {name: name.removesuffix("s") for name in ("observations", "actions", "rewards", "next_observations")}
+        | {"terminals": "terminated", "timeouts": "truncated"},
+        {"terminals": "terminated", "timeouts": "truncated"},
+        {"terminals": "terminations", "timeouts": "truncations"},
+        {"rewards": "reward"},
+    ],
+)
+def test_every_name_of_an_array_is_read_as_the_same_array(tmp_path, names, kind):
+    source = {names.get(name, name): array for name, array in STEPS.items()}
+    if kind == "npz":
+        np.savez(tmp_path / "x.npz", **source)
+    elif kind == "hdf5":
+        with h5py.File(tmp_path / "x.hdf5", "w") as file:
+            for name, array in source.items():
+                file[name] = array
+    data = load(source if kind == "dict" else tmp_path / f"x.{kind}")
+    assert data.observation[:, 0].tolist() == [0, 1, 10, 11] and data.next_observation[:, 0].tolist() == [1, 2, 11, 12]
+    assert data.terminated.tolist() == [False, True, False, False] and data.truncated.tolist() == [False, False, False, True]
+    assert data.reward.tolist() == [0, 1, 2, 3] and data.metadata.get("reward", "environment") == "environment"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"terminals": None, "timeouts": None}, "where episodes end cannot be told. It has actions, next_observations, observations, rewards"),
+        ({"terminals": None, "timeouts": None, "dones": np.zeros(4)}, "'dones' does not say which of the two it was"),
+        ({"terminals": None}, "no key 'terminals' (or 'terminated'); where no episode ends by itself it is all 0"),
+        ({"actions": None}, "no key 'actions' (or 'action'); it has next_observations"),
+        ({"observation": column(0, 1, 2, 3)}, "both 'observations' and 'observation'; they are two names of one array"),
+        ({"rewards": np.array([0, np.nan, 0, 0])}, "rewards row 1 is NaN"),
+        ({"rewards": np.array([0, 1, np.inf, 0])}, "rewards row 2 is infinite"),
+        ({"rewards": np.zeros((4, 2))}, "rewards has shape [4, 2], it must be [M]"),
+        ({"rewards": np.zeros(3)}, "rewards has 3 rows, it must have 4, as observations has"),
+        ({"rewards": np.zeros(4, dtype=complex)}, "rewards holds complex128, not numbers"),
+        ({"next_observations": np.zeros((4, 2))}, "next_observations has shape [4, 2], it must be [4, 1]"),
+    ],
+)
+def test_faults_of_flat_data(changes, said):
+    assert said in refused({name: array for name, array in (STEPS | changes).items() if array is not None})
+
+
+def test_rewards_may_be_absent_and_numbers_short():
+    data = load({name: array.astype(np.float16) for name, array in STEPS.items() if name != "rewards"})
+    assert data.metadata["reward"] == "none" and not data.reward.any() and data.observation.dtype == np.float32 and data.size == 4
+
+
+def test_rows_whose_outcome_is_not_there_are_counted():
+    assert load(d4rl_arrays()).metadata["dropped"] == 2 and load(ogbench_arrays()).metadata["dropped"] == 2
+    assert "dropped" not in load(STEPS).metadata
+
+
+def test_hierarchical_files_say_which_keys_are_wanted(tmp_path):
+    with h5py.File(tmp_path / "robomimic.hdf5", "w") as file:
+        file["data/demo_0/obs/object"] = np.zeros((3, 2))
+        file["data/demo_0/actions"] = np.zeros((3, 2))
+        file["mask/train"] = np.zeros(1)
+    message = refused(tmp_path / "robomimic.hdf5")
+    assert "it has data, mask: data, mask are groups, and arrays are read at the top level" in message
+    assert "Wanted, a row a step: observations, actions, rewards, terminals, and timeouts or next_observations" in message
+
+
+# files that declare more than they hold, or lead elsewhere
+
+
+def header(shape, dtype="<f4"):
+    """The beginning of an .npy file."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_2_0(file, {"shape": shape, "fortran_order": False, "descr": dtype})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ({"observations": header((2**40, 3))}, "observations declares [1099511627776, 3] float32, 13.2 TB, and holds 0 bytes: it is damaged"),
+        ({"observations": header((2**62, 2**62))}, "TB, and holds 0 bytes: it is damaged"),
+        ({"observations": header((2, 1)) + bytes(12)}, "observations declares [2, 1] float32, 8 bytes, and holds 12 bytes"),
+        ({"observations": header((4, 1), "|O") + b"pickle"}, "observations is a pickled object array"),
+        ({"observations": header((4, 1))[:20]}, "observations is cut or damaged"),
+        ({"observations": b""}, "observations is cut or damaged"),
+        ({"observations": b"\x93NUMPY\x09\x00" + bytes(40)}, "observations is cut or damaged"),
+    ],
+)
+def test_members_that_are_not_what_they_declare(tmp_path, members, said):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    assert said in refused(tmp_path / "x.npz")
+
+
+def test_more_than_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "x.npz", **(STEPS | {"observations": np.zeros((1000, 1000), dtype=np.float32)}))
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file.create_dataset("observations", shape=(2**40, 3), chunks=(1024, 3), dtype="f4")  # sparse: a few kB of file
+    assert "observations is [1099511627776, 3] float32: 26.4 TB to read, and this machine has" in refused(tmp_path / "x.hdf5")
+    sizes = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr("os.sysconf", sizes.__getitem__)
+    monkeypatch.setattr("numpy.load", lambda *_, **__: pytest.fail("read"))
+    assert "8 MB to read, and this machine has 4.1 MB of memory; give a part of it" in refused(tmp_path / "x.npz")
+
+
+def test_other_files_are_not_followed(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(64))
+    for name in ("link", "external", "virtual"):
+        with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
+            if name == "link":
+                file["observations"] = h5py.ExternalLink("secret", "/observations")
+            elif name == "external":
+                file.create_dataset("observations", shape=(8, 1), dtype="f8", external=[(str(tmp_path / "secret"), 0, 64)])
+            else:
+                layout = h5py.VirtualLayout(shape=(8, 1), dtype="f8")
+                layout[:] = h5py.VirtualSource(str(tmp_path / "link.hdf5"), "observations", shape=(8, 1))
+                file.create_virtual_dataset("observations", layout)
+        assert "observations lies in another file, which is not read" in refused(tmp_path / f"{name}.hdf5")

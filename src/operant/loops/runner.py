@@ -97,7 +97,7 @@ class Runner:
         keep_freed_memory()
         torch.set_num_threads(self.config["threads"])
         self._say("prepare", 0)
-        for line in getattr(getattr(self.world, "problems", None), "notes", ()):
+        for line in self.world.notes:
             self._say("prepare", 0, message=f"{self.world.task}: {line}")
         if self.world.kind == "text" and get_method(self.config["method"]).spine != "pairs":
             ensure_models(self.world, self.spine, self._say_of_base_policy)

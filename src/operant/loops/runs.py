@@ -174,7 +174,8 @@ def train(
     config |= {"keep": max(2, keep), "track": list(track)}
     check_trackers(track)
     if out is None:
-        name = f"{method}-{world.task.partition(':')[2]}".replace("/", "-")
+        name = world.task.partition(":")[2]
+        name = f"{method}-{Path(name).name if name.startswith('/') else name.replace('/', '-')}"
         out = Path("runs") / f"{name}-{datetime.now():%m%d-%H%M%S-%f}"
     directory = RunDirectory.create(out, config | machine(), keep)
     Runner(directory, config, world, spine, listener).run(resume=False)

@@ -30,7 +30,7 @@ def fit_observations(where: str, name: str, array: np.ndarray, environment: str,
     rows, shape = len(array), array.shape[1:]
     if isinstance(space, spaces.Box):
         if shape != space.shape and shape != (math.prod(space.shape),) and (shape or space.shape != (1,)):
-            raise BadInput(f"{where}: {name} has {_numbers(shape)} a row; {environment} has {space.shape and _numbers(space.shape) or 'one number'}: {space}")
+            raise BadInput(f"{where}: {name} has {_numbers(shape)} a row; {environment} has {_numbers(space.shape)}, {space}")
         return array.reshape(rows, math.prod(shape))
     count, start = int(space.n), int(space.start)
     if shape not in ((), (1,)):
@@ -61,7 +61,7 @@ def fit_actions(where: str, array: np.ndarray, environment: str, space: gymnasiu
     """
     rows, shape, whole = len(array), array.shape[1:], array.dtype.kind == "i"
     low, high = array.min(), array.max()
-    said = f"{where}: its actions are {'integers' if whole else 'floats'}, {_numbers(shape)} a row, from {low:g} to {high:g}; {environment} takes {space}"
+    said = f"{where}: actions are {'integers' if whole else 'floats'}, {_numbers(shape)} a row, from {low:g} to {high:g}; {environment} takes {space}"
     if isinstance(space, spaces.Discrete):
         start, last = int(space.start), int(space.start + space.n - 1)
         if not whole or shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,11 @@ class DataWorld:
         self.environment_id, self._reward = found.environment, found.reward
         self.observation_space, self.action_space = self.environment.observation_space, self.environment.action_space
         self.observation_size = self.environment.observation_size
-        data, place, space = self.dataset, (self.environment_id, self.observation_space), self.action_space
-        self._action = fit_actions(self.task, data.action, self.environment_id, space)
-        self._observation, self._next_observation = (
-            fit_observations(self.task, name, getattr(data, name), *place) for name in ("observation", "next_observation")
-        )
+        where = Path(self.task).name if ":/" in self.task else self.task  # a file's name is enough, its folders hide the rest of the line
+        data, place = self.dataset, (self.environment_id, self.observation_space)
+        self._action = fit_actions(where, data.action, self.environment_id, self.action_space)
+        self._observation = fit_observations(where, "observation", data.observation, *place)
+        self._next_observation = fit_observations(where, "next_observation", data.next_observation, *place)
         self.notes = notes(data, *place)
 
     def fingerprint(self) -> str:

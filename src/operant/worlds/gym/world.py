@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ class GymWorld:
     stacked = True
     score = "return"
     step_unit = "environment steps"
+    notes: Sequence[str] = ()
 
     def __init__(self, environment: str | Callable[[], gymnasium.Env]):
         name = environment if isinstance(environment, str) else callable_name(environment)

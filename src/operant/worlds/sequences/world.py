@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ class SequenceWorld:
 
     kind = "sequences"
     step_unit = "iterations"
+    notes: Sequence[str] = ()
 
     def __init__(self, problem: SequenceProblem, name: str, *, transformer: bool = False):
         self.problem, self.transformer = problem, transformer

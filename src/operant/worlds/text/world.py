@@ -80,6 +80,10 @@ class TextWorld:
         return TEXT_TASKS[name]()
 
     @property
+    def notes(self) -> Sequence[str]:
+        return getattr(self.problems, "notes", ())
+
+    @property
     def base_split(self) -> str:
         """The held-out set that tells how able a base policy is."""
         return getattr(self.problems, "base_split", self.problems.splits[0])

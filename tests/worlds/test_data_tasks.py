@@ -1,0 +1,280 @@
+"""Offline tasks by name: their data, the environment that they are from, and runs on files as a person has them."""
+
+import json
+import pickle
+
+import gymnasium
+import h5py
+import numpy as np
+import ogbench.relabel_utils
+import pytest
+from gymnasium import spaces
+
+import operant
+from operant.core.errors import BadInput
+from operant.core.random import Streams
+from operant.worlds import make_world
+from operant.worlds.data.collect import TASKS, collect, make_dataset
+from operant.worlds.data.formats import load, save_npz
+from operant.worlds.data.tasks import Registered, load_task
+
+MEDIUM = "pointmaze-medium-navigate-v0"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPERANT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def navigated():
+    return collect(MEDIUM, steps=6500, seed=0)
+
+
+# OGBench
+
+
+def test_single_task_rewards_equal_ogbench(cache, navigated):
+    save_npz(navigated, cache / "data" / f"{MEDIUM}-seed0-6500.npz")
+    reached = 0
+    for task in range(1, 6):
+        found = load_task(f"ogbench:pointmaze-medium-navigate-singletask-task{task}-v0")
+        data = found.dataset
+        env = gymnasium.make(f"pointmaze-medium-singletask-task{task}-v0")
+        theirs = {"qpos": navigated.observation}
+        ogbench.relabel_utils.relabel_dataset("pointmaze-medium-v0", env, theirs)
+        np.testing.assert_array_equal(data.reward, theirs["rewards"])
+        np.testing.assert_array_equal(data.terminated, theirs["masks"] == 0)
+        np.testing.assert_array_equal(data.truncated, navigated.truncated)
+        assert data.metadata["reward"] == found.reward == "singletask" and found.score == "success"
+        assert found.environment == f"pointmaze-medium-singletask-task{task}-v0"
+        data.validate()
+        reached += data.terminated.sum()
+    assert reached > 50
+    default = load_task("pointmaze-medium-navigate-singletask-v0")
+    assert default.dataset.metadata["goal"] == [20.0, 20.0] and default.environment == "pointmaze-medium-singletask-v0"
+
+
+@pytest.mark.parametrize("task", range(1, 6))
+def test_the_oracle_reaches_each_goal_in_the_evaluation_environment(cache, task):
+    make_dataset(MEDIUM, steps=10, seed=0)
+    found = load_task(f"ogbench:pointmaze-medium-navigate-singletask-task{task}-v0")
+    env = pickle.loads(pickle.dumps(found.world.environment))()
+    maze = env.unwrapped
+    env.reset(seed=0)
+    total, ended = 0.0, False
+    while not ended:
+        direction = maze.get_oracle_subgoal(maze.get_xy(), maze.cur_goal_xy)[0] - maze.get_xy()
+        _, reward, terminated, truncated, info = env.step(direction / (np.linalg.norm(direction) + 1e-6))
+        total, ended = total + reward, terminated or truncated
+    assert terminated and info["success"] == 1.0 and reward == 0.0 and -200 < total < -60
+
+
+def test_goal_conditioned_task_has_no_reward(cache):
+    make_dataset(MEDIUM, steps=10, seed=0)
+    found = load_task(f"ogbench:{MEDIUM}")
+    assert not found.dataset.reward.any() and found.reward == "none"
+    observation, reset_info = found.world.environment().reset(seed=0)
+    assert observation.shape == reset_info["goal"].shape == (2,)
+
+
+def test_the_longest_data_are_taken_unless_others_are_named(cache):
+    for steps, seed in ((20, 0), (30, 2), (30, 1)):
+        make_dataset(MEDIUM, steps=steps, seed=seed)
+    chosen = [load_task(MEDIUM, **which).dataset.metadata for which in ({}, {"seed": 2}, {"steps": 20})]
+    assert [(said["steps"], said["seed"]) for said in chosen] == [(30, 1), (30, 2), (20, 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ogbench:pointmaze-large-navigate-singletask-task2-v0", "operant data make ogbench:pointmaze-large-navigate-v0 --steps 100000 --seed 0"),
+        ("ogbench:pointmaze-medium-navigate-singletask-task6-v0", "did you mean pointmaze-medium-navigate-singletask-task"),
+        ("ogbench:cube-single-play-v0", "--task data:~/.ogbench/data/cube-single-play-v0.npz --environment cube-single-v0"),
+        ("ogbench:antmaze-medium-stitch-v0", "https://rail.eecs.berkeley.edu/datasets/ogbench/antmaze-medium-stitch-v0.npz"),
+        (
+            "ogbench:cube-double-noisy-singletask-task2-v0",
+            "ogbench.make_env_and_datasets('cube-double-noisy-singletask-task2-v0')[1])\", then --task data:cube-double-noisy-singletask-task2-v0.npz "
+            "--environment cube-double-singletask-task2-v0",
+        ),
+        ("dta:x.npz", "unknown scheme of an offline task 'dta': did you mean data"),
+    ],
+)
+def test_names_without_data_say_what_leads_to_them(cache, name, said):
+    with pytest.raises(BadInput) as caught:
+        load_task(name)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_every_environment_that_a_hint_names_is_one_of_ogbench(cache):
+    published = ("antmaze-giant-navigate", "humanoidmaze-large-stitch", "antsoccer-arena-navigate", "cube-triple-play", "scene-noisy", "puzzle-4x5-play")
+    for name in published + ("visual-antmaze-medium-explore", "powderworld-easy-play"):
+        with pytest.raises(BadInput) as caught:
+            load_task(f"ogbench:{name}-v0")
+        assert str(caught.value).rpartition("--environment ")[2] in gymnasium.registry and f"{name}-v0" not in TASKS
+
+
+def test_an_ogbench_task_brings_its_own_environment(cache):
+    with pytest.raises(BadInput, match="brings its environment"):
+        load_task(f"ogbench:{MEDIUM}", environment="CartPole-v1")
+
+
+# the environment of a file
+
+
+def cartpole(rows=40, **changes):
+    """Rows of CartPole in D4RL's names, whose recordings are cut every ten steps."""
+    generator = np.random.default_rng(0)
+    cut = np.zeros(rows, dtype=bool)
+    cut[9::10] = True
+    arrays = {
+        "observations": generator.uniform(-0.1, 0.1, (rows, 4)).astype(np.float32),
+        "actions": generator.integers(0, 2, rows),
+        "rewards": np.ones(rows, dtype=np.float32),
+        "terminals": np.zeros(rows, dtype=bool),
+        "timeouts": cut,
+    }
+    return {key: value for key, value in (arrays | changes).items() if value is not None}
+
+
+def write(path, arrays):
+    """An npz or HDF5 file."""
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+        return path
+    with h5py.File(path, "w") as file:
+        for key, array in arrays.items():
+            file[key] = array
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".hdf5"])
+@pytest.mark.parametrize(
+    ("said", "given", "environment", "max_steps"),
+    [
+        ({}, "CartPole-v1", "CartPole-v1", 500),
+        ({"environment": "CartPole-v0"}, None, "CartPole-v0", 200),
+        ({"environment": "Acrobot-v1"}, "CartPole-v1", "CartPole-v1", 500),
+        ({"metadata": json.dumps({"environment": "CartPole-v1", "environment_kwargs": {"max_episode_steps": 20}})}, None, "CartPole-v1", 20),
+        ({"metadata": json.dumps({"environment": "CartPole-v0", "environment_kwargs": {"max_episode_steps": 20}})}, "CartPole-v1", "CartPole-v1", 500),
+        ({"environment": "CartPole-v1", "environment_kwargs": '{"max_episode_steps": 20}'}, None, "CartPole-v1", 20),
+    ],
+)
+def test_a_file_names_its_environment_or_is_told_it(tmp_path, suffix, said, given, environment, max_steps):
+    world = make_world(f"data:{write(tmp_path / f'x{suffix}', cartpole() | said)}", **({"environment": given} if given else {}))
+    assert world.environment_id == environment and world.score == "return"
+    evaluation = world.evaluate(Balancing(), 1, episodes=1)
+    assert evaluation.details["length"].item() == max_steps  # balanced to the end
+
+
+class Balancing:
+    """A linear controller that holds CartPole upright for ever."""
+
+    def act(self, observation):
+        return (observation @ observation.new_tensor([0.1, 0.5, 3.0, 1.0]) > 0).long().numpy()
+
+
+def test_hdf5_attributes_name_the_environment(tmp_path):
+    path = write(tmp_path / "x.hdf5", cartpole())
+    with h5py.File(path, "a") as file:
+        file.attrs["environment"] = "CartPole-v1"
+    assert make_world(f"data:{path}").environment_id == "CartPole-v1"
+
+
+@pytest.mark.parametrize(
+    ("said", "options", "message"),
+    [
+        ({}, {}, "names no environment to evaluate in: give its Gymnasium id, --environment ID"),
+        ({"environment": "os:system-v0"}, {}, "would import a module that the file chose: if you trust it, give --environment os:system-v0"),
+        ({"environment": "CartPol-v1"}, {}, "names its environment 'CartPol-v1': unknown Gymnasium environment 'CartPol-v1': did you mean CartPole-v"),
+        ({}, {"environment": "CartPol-v1"}, "unknown Gymnasium environment 'CartPol-v1'"),
+        ({}, {"environmnt": "CartPole-v1"}, "has no option 'environmnt': did you mean environment?"),
+        ({"environment": np.zeros(2)}, {}, "environment must be one Gymnasium id, text"),
+        ({"environment": "CartPole-v1", "environment_kwargs": '{"wheels": 3}'}, {}, "or give one that is here, --environment ID"),
+        ({"metadata": "[1]"}, {}, "metadata is not a JSON object"),
+        ({"metadata": "[" * 100_000}, {}, "metadata is not JSON"),
+    ],
+)
+def test_an_environment_that_cannot_be_had(tmp_path, said, options, message):
+    path = write(tmp_path / "x.npz", cartpole() | said)
+    with pytest.raises(BadInput) as caught:
+        make_world(f"data:{path}", **options)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_data_by_path_of_the_collector(tmp_path):
+    path = make_dataset(MEDIUM, steps=10, seed=0, out=tmp_path / "x.npz")
+    found = load_task(f"data:{path}")
+    assert (found.environment, found.score, found.dataset.size) == ("pointmaze-medium-v0", "success", 10)
+    assert load(path).content_hash() == found.dataset.content_hash()
+
+
+class Keyed(gymnasium.Env):
+    """Observations of a Dict space whose keys are not in the order of the alphabet."""
+
+    from collections import OrderedDict as _Ordered
+
+    observation_space = spaces.Dict(_Ordered(position=spaces.Box(-9, 9, (2,), np.float32), goal=spaces.Box(-9, 9, (1,), np.float32)))
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return {"position": np.array([1, 2], np.float32), "goal": np.array([3], np.float32)}, {}
+
+    def step(self, action):
+        return *self.reset()[:1], 0.0, True, False, {}
+
+
+def test_dict_observations_of_the_environment_lie_as_data_sets_keep_them(monkeypatch):
+    monkeypatch.setitem(gymnasium.registry, "Keyed-v0", gymnasium.envs.registration.EnvSpec("Keyed-v0", entry_point=Keyed))
+    env = pickle.loads(pickle.dumps(Registered("Keyed-v0")))()
+    assert env.observation_space.shape == (3,) and env.reset(seed=0)[0].tolist() == [3, 1, 2]
+
+
+# runs
+
+
+def test_methods_that_learn_values_need_rewards_before_a_run_begins(tmp_path):
+    path = write(tmp_path / "x.npz", cartpole(rewards=None, observations=np.zeros((40, 3), np.float32), actions=np.zeros((40, 1), np.float32)))
+    with pytest.raises(BadInput, match="has no rewards .no key 'rewards'; or clone its actions with bc"):
+        operant.train("iql", f"data:{path}", environment="Pendulum-v1", steps=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_on_a_d4rl_file_goes_on_from_another_directory(tmp_path, monkeypatch):
+    """A file as D4RL writes it, without an environment: it trains once that is given, says what was left out, and is found from elsewhere."""
+    generator = np.random.default_rng(0)
+    path = write(tmp_path / "d4rl.hdf5", cartpole(observations=generator.normal(size=(40, 3)), actions=generator.uniform(-2, 2, (40, 1)).astype(np.float32)))
+    with h5py.File(path, "a") as file:
+        file["infos/qpos"], file["metadata/algorithm"] = np.zeros((40, 9)), b"SAC"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    updates = []
+    run = operant.train("bc", "data:d4rl.hdf5", environment="Pendulum-v1", steps=2, episodes=1, listener=updates.append)
+    assert run.path.name.startswith("bc-d4rl.hdf5-")
+    assert any("4 rows at the end of a recording are left out" in update.message and "36 transitions" in update.message for update in updates)
+    assert (run.config["task"], run.config["options"]) == (f"data:{path}", {"environment": "Pendulum-v1"})
+    (run.path / "result.json").unlink()
+    last, path = run.policy(np.zeros(3)), run.path.absolute()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = operant.resume(path)
+    assert again.result["steps"] == 2 and again.policy(np.zeros(3)) == last and operant.load(path).evaluate(episodes=1)["score"]["name"] == "return"
+
+
+@pytest.mark.parametrize("start", [0, 5])
+def test_discrete_actions_are_in_the_units_of_the_environment_in_a_file_and_from_0_in_a_store(tmp_path, monkeypatch, start):
+    class Counted(gymnasium.Env):
+        observation_space, action_space = spaces.Discrete(3, start=2), spaces.Discrete(3, start=start)
+
+        def reset(self, *, seed=None, options=None):
+            return 2, {}
+
+        def step(self, action):
+            return 3, float(action == start + 1), True, False, {}
+
+    monkeypatch.setitem(gymnasium.registry, "Counted-v0", gymnasium.envs.registration.EnvSpec("Counted-v0", entry_point=Counted))
+    path = write(tmp_path / "x.npz", cartpole(observations=np.full(40, 2), actions=np.full((40, 1), start + 1), environment="Counted-v0"))
+    run = operant.train("bc", f"data:{path}", steps=200, episodes=2, learning_rate=1e-2, out=tmp_path / "run")
+    batch, action, _ = run.world.demonstrations(4, Streams([0])).draw()
+    assert action.unique().tolist() == [1] and batch["observation"].unique(dim=2).tolist() == [[[[1, 0, 0]]] * 4]
+    assert run.result["score"]["iqm"] == 1  # it does what the data do, in the environment
