@@ -68,7 +68,8 @@ def load_task(name: str, *, environment: str | None = None, steps: int | None = 
         return _ogbench_task(rest, steps, seed)
     if steps is not None or seed is not None:
         raise BadInput(f"{name}: steps and seed choose among generated data sets (ogbench:NAME); a {scheme} task is one data set")
-    if scheme == "data" or (scheme == "minari" and rest not in minari_names() and Path(rest).expanduser().exists()):
+    placed = rest.startswith(("/", ".", "~")) or (rest not in minari_names() and Path(rest).exists())
+    if scheme == "data" or (scheme == "minari" and placed):
         path = Path(rest).expanduser().absolute()
         return _with_environment(f"{scheme}:{path}", load(path), environment)
     if scheme == "minari":
