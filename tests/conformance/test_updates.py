@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from operant.core.checkpoint import first_difference
 from operant.core.errors import RunFailed
-from operant.core.records import Status
+from operant.core.status import Status
 from operant.loops.pairs import Pairs
 from operant.loops.policy_gradient import RATIO_TOLERANCE, PolicyGradientLearner, _RowCutter, _StepCutter
 from operant.loops.value_learning import Step, ValueLearner

@@ -7,8 +7,9 @@ import torch
 
 from operant import ops
 from operant.core.errors import BadInput
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
 from operant.core.registry import configure, get_method
+from operant.core.status import Status
 from operant.loops.focus import MostVaryingRows, TopTokens
 from operant.loops.shape import OverlongPenalty
 from operant.loops.terms import ClippedImportance, ClippedRatio, ClippedSequenceRatio

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
 from operant.core.registry import configure, get_method
+from operant.core.status import Status
 from operant.loops.shape import KLInReward
 from operant.methods.rlvr.canon import InterWeight, restarted_cosine
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from operant.core.random import Streams
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
+from operant.core.status import Status
 from operant.loops.credit import TokenGAE
 from operant.methods.rlvr.spo import TreeAdvantage, UncertainTokens, chain_advantage, deciding_edges
 from operant.methods.rlvr.t_ppo import WindowCredit

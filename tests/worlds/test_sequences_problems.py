@@ -8,7 +8,7 @@ import torch
 
 from operant.core.errors import BadInput
 from operant.core.random import Streams
-from operant.core.records import Status
+from operant.core.status import Status
 from operant.nets.tabular import TabularPolicy, draw, prefix_count, prefix_index
 from operant.worlds.sequences.problems import PROBLEMS, SequenceProblem, enumerate_sequences, make_problem
 from operant.worlds.sequences.source import SequenceGroups, SequenceSource, evaluate

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from operant.core.errors import BadInput
-from operant.core.records import Status
+from operant.core.status import Status
 from operant.worlds.text.builtin_verifiers import VERIFIERS, NoisyVerifier, NumericAnswer, make_verifier, read_number
 from operant.worlds.text.tasks import Problem
 from operant.worlds.text.verifiers import ExactAnswer, VerifierPool, scorer
@@ -154,9 +154,9 @@ DOUBLE = "def double(x):\n    return 2 * x"
     ("completion", "status", "value"),
     [
         (FORGE, Status.OK, 0.0),
-        (STEAL + DOUBLE, Status.OK, 1.0),
-        (ORPHAN + DOUBLE, Status.CRASHED, math.nan),
-        ("import os\nos.kill(os.getppid(), 9)", Status.CRASHED, math.nan),
+        (STEAL + DOUBLE, Status.OK, 0.0),  # it took what the judge said to it
+        (ORPHAN + DOUBLE, Status.OK, 1.0),  # right, and its orphan ends with it
+        ("import os\nos.kill(os.getppid(), 9)", Status.OK, 0.0),
     ],
 )
 def test_an_attack_by_code_reaches_no_other_answer(pools, completion: str, status: Status, value: float):

@@ -10,7 +10,7 @@ from text_helpers import slow
 
 from operant.core.errors import BadInput
 from operant.core.random import Streams
-from operant.core.records import Status
+from operant.core.status import Status
 from operant.nets.language import TokenPolicy
 from operant.worlds.plans import Groups
 from operant.worlds.text.models import make_model, make_tokenizer

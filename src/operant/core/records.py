@@ -8,20 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 
 import numpy as np
 import torch
 from torch import Tensor
 
-
-class Status(IntEnum):
-    """How the scoring of one row ended. Only `OK` carries a reward; the others are left out of groups and losses, and counted."""
-
-    OK = 0
-    TIMEOUT = 1
-    CRASHED = 2
-    MALFORMED = 3  # the verifier's own answer could not be read
+from operant.core.status import Status as Status
 
 
 @dataclass

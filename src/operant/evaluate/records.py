@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operant.core.errors import BadInput, nearest
-from operant.core.records import Status
+from operant.core.status import Status
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Steps and values of one seed, each `[points]`, steps rising."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from operant.core.errors import BadInput
 from operant.core.files import given_path, write_file
-from operant.core.records import Status
+from operant.core.status import Status
 from operant.evaluate import plots
 from operant.evaluate.collapse import change_text, collapse_rows, run_collapse
 from operant.evaluate.compare import Comparison, Row, compare

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
+from operant.core.status import Status
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from operant import ops
 from operant.core.errors import RunFailed
 from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
+from operant.core.status import Status
 from operant.loops.credit import Grouping
 from operant.loops.fill import Fill
 from operant.loops.learner import check_finite, suggest_micro_batch

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.errors import BadInput
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
+from operant.core.status import Status
 
 
 @dataclass(frozen=True)

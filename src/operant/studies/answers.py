@@ -14,8 +14,8 @@ from torch import Tensor
 from operant import ops
 from operant.core.errors import BadInput
 from operant.core.random import Streams, derive_seed
-from operant.core.records import Status
 from operant.core.registry import Count, Range
+from operant.core.status import Status
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.runs import Run, load, train
 from operant.nets.language import TokenPolicy, generation_to_inputs

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from operant.core.errors import RunFailed
 from operant.core.random import Streams, derive_seed
-from operant.core.records import Status
 from operant.core.registry import Count, Positive, Range
+from operant.core.status import Status
 from operant.evaluate.plots import pass_at_k_curves
 from operant.evaluate.statistics import Interval, mean, pass_at_k, stratified_bootstrap
 from operant.loops.base_policy import ensure_teacher

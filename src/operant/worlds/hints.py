@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
+from operant.core.status import Status
 from operant.worlds.plans import Problems, Prompt, Request, Requests, check_positive
 
 

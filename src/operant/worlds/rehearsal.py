@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from operant.core.errors import BadInput
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
+from operant.core.status import Status
 from operant.worlds.plans import Groups, Problems, Request, Requests
 
 

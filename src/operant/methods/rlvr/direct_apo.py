@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from operant import ops
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
 from operant.core.registry import Count, Positive, Range, method
+from operant.core.status import Status
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.row_terms import row_log_ratio
 from operant.loops.terms import Batch

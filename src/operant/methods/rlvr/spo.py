@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
 from operant.core.registry import Count, Positive, Range, Widths, method
+from operant.core.status import Status
 from operant.loops.credit import Grouping, scored
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio

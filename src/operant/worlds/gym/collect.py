@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from operant.core.random import Streams, derive_seed
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
+from operant.core.status import Status
 from operant.nets.actors import Actor
 from operant.nets.normalize import RunningNormalizer
 from operant.worlds.gym.environments import Environments

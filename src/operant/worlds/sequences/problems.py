@@ -17,7 +17,8 @@ from torch import Tensor
 
 from operant.core.errors import BadInput, unknown
 from operant.core.random import derive_seed
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
+from operant.core.status import Status
 from operant.nets.tabular import prefix_index
 
 MAX_VOCABULARY = 6

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from operant.core.errors import BadInput
 from operant.core.random import Streams
-from operant.core.records import Evaluation, Rollout, Status
+from operant.core.records import Evaluation, Rollout
+from operant.core.status import Status
 from operant.nets.tabular import draw
 from operant.worlds.plans import Generation, Plan, Prompt, Request, Rows, run_plan
 from operant.worlds.sequences import exact

@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from operant.core.errors import BadInput, unknown
+from operant.worlds.text.python_tests import python_tests
 from operant.worlds.text.verifiers import ExactAnswer, Verifier
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ LONGEST_NUMBER = 64  # characters
 LONGEST_READ = 100_000  # characters of a completion that are searched for a number or for code
 
 _NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?:\s?/\s?\d+)?\s?%?")
-_CODE = re.compile(r"```(?:python|py)?[^\S\n]*\n(.*?)```", re.DOTALL)
 
 
 def read_number(text: str) -> Fraction | None:
@@ -91,68 +91,6 @@ def math_verify(problem: Problem, completion: str) -> float:
 
     wanted = library.parse(problem.answer if "$" in problem.answer or "\\boxed" in problem.answer else f"${problem.answer}$", parsing_timeout=None)
     return float(library.verify(wanted, library.parse(completion, parsing_timeout=None), timeout_seconds=None))
-
-
-def python_tests(problem: Problem, completion: str) -> float:
-    """1.0 where the completion's code passes every test of metadata "tests".
-
-    Tests are lines of Python that raise where something is wrong (`assert f(2) == 4`), or pairs [input, output] of a program that reads standard input. The
-    code is the last block between three backticks, or the whole completion. It runs in a process of its own that holds none of the worker's pipes and says that
-    all passed by a word: leaving early says nothing. Code and tests share that process, so code that is made to deceive the tests themselves (an object that
-    equals everything) can.
-    """
-    import os
-    import secrets
-
-    tests = problem.metadata.get("tests")
-    if not isinstance(tests, list) or not tests:
-        raise ValueError('the problem has no list of "tests" in its metadata')
-    blocks = _CODE.findall(completion[-LONGEST_READ:])
-    code = blocks[-1] if blocks else completion[-LONGEST_READ:]
-    read, write = os.pipe()
-    word = secrets.token_bytes(16)
-    child = os.fork()
-    if child == 0:
-        try:
-            os.dup2(write, 3)
-            os.closerange(4, os.sysconf("SC_OPEN_MAX"))
-            _run_tests(code, tests)
-            os.write(3, word)
-        finally:
-            os._exit(0)
-    os.close(write)
-    os.waitpid(child, 0)
-    os.set_blocking(read, False)  # a process that the code left running may hold the other end
-    try:
-        said = os.read(read, 64)
-    except BlockingIOError:
-        said = b""
-    os.close(read)
-    return float(said == word)
-
-
-def _run_tests(code: str, tests: list[Any]) -> None:
-    """Run the code and its tests here; whatever is wrong raises."""
-    import contextlib
-    import io
-    import sys
-
-    program = compile(code, "<answer>", "exec")
-    pairs = [test for test in tests if not isinstance(test, str)]
-    if len(pairs) < len(tests):
-        names: dict[str, Any] = {"__name__": "answer"}
-        with contextlib.redirect_stdout(io.StringIO()):
-            exec(program, names)
-            for test in tests:
-                if isinstance(test, str):
-                    exec(compile(test, "<test>", "exec"), names)
-    for given, wanted in pairs:
-        printed = io.StringIO()
-        sys.stdin = io.StringIO(given)
-        with contextlib.redirect_stdout(printed):
-            exec(program, {"__name__": "__main__"})
-        if printed.getvalue().split() != str(wanted).split():
-            raise AssertionError(given)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerBase
 from operant import ops
 from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams, derive_seed
-from operant.core.records import Rollout, Status
+from operant.core.records import Rollout
+from operant.core.status import Status
 from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.worlds.plans import Generation, Plan, Prompt, Request, run_plan
 from operant.worlds.text.engine import generate

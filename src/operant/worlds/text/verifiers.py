@@ -13,9 +13,10 @@ import json
 import math
 import os
 import secrets
+import select
 import selectors
 import shutil
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,14 +27,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from operant.core.errors import BadInput, RunFailed
-from operant.core.records import Status
+from operant.core.status import Status
 
 if TYPE_CHECKING:
     from operant.worlds.text.tasks import Problem
 
-_REPLY_LIMIT = 65536
-_START_LIMIT = 60.0
+_REPLY_LIMIT = 65536  # bytes
+_START_LIMIT = 60.0  # seconds
+_END_LIMIT = 5.0  # seconds
 _START_TRIES = 3
+_JUDGE = b"J"  # what the template takes for "fork a judge"
+_ROOT = Path(__file__).parents[3]  # the folder that holds this package
 
 
 class Verifier(Protocol):
@@ -107,28 +111,30 @@ class InProcess:
 
 
 class VerifierPool:
-    """Child processes that score completions, each with limits; one that breaks a limit is killed with all that it started, and replaced.
+    """Child processes that score completions, each with limits; whatever a completion did, the next one meets a process that it never touched.
 
-    The verifier is imported by name in each child ("module:function", or a function or object that can be found that way) before the limits are set. It sees
-    the problem as an object with `prompt`, `answer` and `metadata`.
+    The verifier is imported by name once a worker ("module:function", or a function or object that can be found that way); every judge is forked from there.
+    A judge sees problems as objects with `prompt`, `answer` and `metadata`. It is replaced after any status but OK. A verifier that runs answers
+    (`python-tests`) runs them in processes beside the judge, each forked from the same clean place, with the same limits and nothing else in memory.
 
-    Limits: wall-clock time a completion; memory of a process, on top of what the loaded verifier takes; bytes printed a completion, and the size of files;
-    processes; no network; no privileges; no signals to other programs; reading of nothing but the interpreter's library, the verifier's file and the import
-    path (of which a folder that is or holds the user's home is shut once the verifier is loaded); writing in nothing but a folder of the worker's own
-    (`tempfile` and the working directory point there), which is deleted with the worker. A pool made by root runs each worker under a user id of its own.
+    Limits, of the judge and of what runs an answer: wall-clock time a completion; memory of a process, on top of what the loaded verifier takes; bytes printed
+    a completion, and the size of files; processes; no network; no privileges; no environment; nothing of other processes (signals, memory, limits); no shared
+    memory; reading of nothing but the interpreter's library, and for a verifier of one's own its file and the import path (but for the working directory and a
+    folder that is or holds the user's home, which are shut once the verifier is loaded); writing in nothing but an empty folder (`tempfile`, HOME and the
+    working directory point there), which is gone with the process. A pool made by root runs each of its processes under a user id that belongs to nobody.
 
     Args:
         verifier: "module:name", or a function or object that its module holds under its own name.
-        workers: child processes.
+        workers: judges at a time.
         time_limit: seconds a completion.
         memory_limit: bytes.
-        output_limit: bytes printed a completion, and of a file.
-        process_limit: processes and threads that a worker may have at a time.
+        output_limit: bytes printed a completion, and of a file; all files together have sixteen times as much.
+        process_limit: processes and threads that a completion may have at a time.
 
     Attributes:
-        unenforced: the limits that this platform cannot enforce, by name ("network", "reading", "writing", "signals", "processes", "memory", "privileges", …).
-            Processes are killed with their worker even where their number is not limited.
-        restarts: workers that were started in the place of others.
+        unenforced: the limits that this platform cannot enforce, by name ("network", "reading", "writing", "scratch", "signals", "system calls", "processes",
+            "memory", "privileges", …). Processes are killed with their judge even where their number is not limited.
+        restarts: judges that were started in the place of others.
 
     Raises:
         BadInput: the verifier cannot be loaded in a child process.
@@ -153,13 +159,8 @@ class VerifierPool:
         module, name, file = _address(verifier)
         self.name = f"{module}:{name}"
         self.time_limit, self.output_limit = time_limit, output_limit
-        self._start = {
-            "module": module,
-            "name": name,
-            "file": file,
-            "path": [str(Path(entry or ".").absolute()) for entry in sys.path],
-            "limits": {"memory": memory_limit, "output": output_limit, "processes": process_limit},
-        }
+        self._start = {"module": module, "name": name, "file": file, **_folders(module, file)}
+        self._start["limits"] = {"memory": memory_limit, "output": output_limit, "scratch": 16 * output_limit, "processes": process_limit}
         self._count = workers
         self._workers: list[_Worker | None] = [None] * workers
         self.restarts = 0
@@ -172,7 +173,7 @@ class VerifierPool:
         self.unenforced = first.missing
 
     def score(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-        """Score completions; the verdicts in the order of the items. A failure is a status; the next item gets a fresh worker.
+        """Score completions; the verdicts in the order of the items. A failure is a status; the next item gets a fresh judge.
 
         Raises:
             RunFailed: a worker could not be started three times in a row.
@@ -186,22 +187,21 @@ class VerifierPool:
                 index = next(queue, None)
                 if index is None:
                     return
-                worker = self._workers[place]
-                if worker is None or not worker.alive():
-                    worker = self._replace(place)
+                worker = self._ready(place)
                 problem, completion = items[index]
                 worker.begin({"problem": asdict(problem), "completion": completion})
                 for pipe in worker.pipes:
                     selector.register(pipe, selectors.EVENT_READ, place)
+                selector.register(worker.requests, selectors.EVENT_WRITE, place)
                 busy[place] = (index, time.monotonic() + self.time_limit)
 
-            def end(place: int, verdict: Verdict, *, kill: bool) -> None:
+            def end(place: int, verdict: Verdict) -> None:
                 worker = self._workers[place]
-                for pipe in worker.pipes:
-                    selector.unregister(pipe)
-                if kill:
-                    worker.kill()
-                    self._workers[place] = None
+                for pipe in (*worker.pipes, worker.requests):
+                    with contextlib.suppress(KeyError):  # what was written, or closed by the other side, has left
+                        selector.unregister(pipe)
+                if verdict.status != Status.OK:
+                    worker.let_go()
                 verdicts[busy.pop(place)[0]] = verdict
                 give(place)
 
@@ -210,33 +210,40 @@ class VerifierPool:
                     give(place)
                 while busy:
                     wait = min(deadline for _, deadline in busy.values()) - time.monotonic()
-                    for place in {key.data for key, _ in selector.select(max(0.0, wait))}:
-                        if (outcome := self._workers[place].read(self.output_limit)) is not None:
-                            verdict, kill = outcome
-                            end(place, verdict, kill=kill)
+                    ready = selector.select(max(0.0, wait))
+                    for key, events in ready:
+                        if events & selectors.EVENT_WRITE and self._workers[key.data].write():
+                            selector.unregister(key.fd)
+                    for place in {key.data for key, events in ready if events & selectors.EVENT_READ}:
+                        if (verdict := self._workers[place].read(self.output_limit)) is not None:
+                            end(place, verdict)
                     now = time.monotonic()
                     for place in [place for place, (_, deadline) in busy.items() if deadline <= now]:
-                        end(place, Verdict(math.nan, Status.TIMEOUT, f"no answer after {self.time_limit:g} s"), kill=True)
+                        end(place, Verdict(math.nan, Status.TIMEOUT, f"no answer after {self.time_limit:g} s"))
             except BaseException:
                 self.close()  # an answer that was not waited for would stand before the next one
                 raise
         return verdicts
 
-    def _replace(self, place: int) -> _Worker:
-        if (old := self._workers[place]) is not None:
-            old.kill()
-        self.restarts += place in self._started
-        self._started.add(place)
-        attempt = 1
-        while True:
+    def _ready(self, place: int) -> _Worker:
+        """The worker of a place, with a judge that waits for a problem."""
+        for attempt in range(1, _START_TRIES + 1):
+            worker = self._workers[place]
             try:
-                self._workers[place] = worker = _Worker(self._start)
+                if worker is None:
+                    self.restarts += place in self._started
+                    self._started.add(place)
+                    self._workers[place] = worker = _Worker(self._start)
+                elif not worker.has_judge():
+                    self.restarts += 1
+                    worker.new_judge()
                 return worker
             except RunFailed as error:
+                if worker is not None:
+                    worker.kill()
                 self._workers[place] = None
                 if attempt == _START_TRIES:
                     raise RunFailed(f"verifier {self.name!r}: its process could not be started {attempt} times in a row: {error}") from error
-                attempt += 1
 
     def close(self) -> None:
         """Kill all workers. The pool can be used again and starts new ones."""
@@ -254,72 +261,92 @@ class VerifierPool:
 
 
 class _Worker:
-    """One child process and its pipes."""
+    """One template process (`worker`), and the judge that it has forked."""
 
     def __init__(self, start: dict):
         self._scratch = tempfile.mkdtemp(prefix="operant-verifier-")
-        replies_read, replies_write = os.pipe()
-        alive_read, self._alive = os.pipe()
-        script = Path(__file__).with_name("worker.py")
+        self._template, inside = socket.socketpair()
+        script = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from operant.worlds.text.worker import main; main()"
         self.process = subprocess.Popen(
-            [sys.executable, "-I", str(script), str(replies_write), str(alive_read)],
+            [sys.executable, "-I", "-B", "-X", "utf8", "-c", script, str(inside.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(replies_write, alive_read),
+            pass_fds=(inside.fileno(),),
             start_new_session=True,
             cwd="/",
+            env=_environment(self._scratch),
         )
-        os.close(replies_write)
-        os.close(alive_read)
-        self._replies, self._output = replies_read, self.process.stdout.fileno()
-        self.pipes = (self._replies, self._output)
-        for pipe in self.pipes:
-            os.set_blocking(pipe, False)
-        self._send(json.dumps(start | {"scratch": self._scratch}))
-        answer = self._first_reply()
-        if "error" in answer:
+        inside.close()
+        self._judge = False
+        try:
+            # What is written here fits: the template reads it before anything of a person's runs.
+            with contextlib.suppress(BrokenPipeError), self.process.stdin:
+                self.process.stdin.write(json.dumps(start | {"scratch": self._scratch}).encode() + b"\n")
+            answer = _first_line(self._template.fileno(), self.process.stdout.fileno())
+            if "error" in answer:
+                raise RunFailed(answer["error"])
+            self.new_judge()
+        except BaseException:
             self.kill()
+            raise
+
+    def new_judge(self) -> None:
+        """Have the template fork a judge."""
+        requests, self.requests = os.pipe()
+        self._replies, replies = os.pipe()
+        self._output, output = os.pipe()
+        leash, self._leash = os.pipe()
+        self._ending, ending = os.pipe()
+        self.pipes = (self._replies, self._output)
+        self._judge, self._outgoing = True, memoryview(b"")
+        for pipe in (*self.pipes, self.requests):
+            os.set_blocking(pipe, False)
+        given = [leash, ending, requests, replies, output]
+        try:
+            socket.send_fds(self._template, [_JUDGE], given)
+        except OSError as error:
+            raise RunFailed(f"its process {self._ended()}") from error
+        finally:
+            for pipe in given:
+                os.close(pipe)
+        answer = _first_line(self._replies, self._output)
+        if "error" in answer:
             raise RunFailed(answer["error"])
         self.missing: list[str] = answer["missing"]
 
-    def _first_reply(self) -> dict:
-        received, printed, deadline = b"", b"", time.monotonic() + _START_LIMIT
-        with selectors.DefaultSelector() as selector:
-            for pipe in self.pipes:
-                selector.register(pipe, selectors.EVENT_READ)
-            while not received.endswith(b"\n"):
-                ready = selector.select(max(0.0, deadline - time.monotonic()))
-                if not ready:
-                    return {"error": f"it did not start within {_START_LIMIT:g} s"}
-                for key, _ in ready:
-                    chunk = os.read(key.fd, 65536)
-                    if key.fd == self._output:
-                        printed = (printed + chunk)[-2000:]
-                        if not chunk:
-                            selector.unregister(key.fd)
-                    else:
-                        received += chunk
-                        if not chunk:
-                            last = printed.decode(errors="replace").strip().splitlines()[-1:]
-                            return {"error": f"its process ended while starting {' '.join(last)}".strip()}
-        return json.loads(received)
+    def has_judge(self) -> bool:
+        return self._judge and not select.select([self._ending], [], [], 0)[0]
 
-    def _send(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # a dead process shows on its pipes
-            self.process.stdin.write(line.encode() + b"\n")
-            self.process.stdin.flush()
-
-    def alive(self) -> bool:
-        return self.process.poll() is None
+    def let_go(self) -> None:
+        """End the judge and all that it started; when this returns, nothing of it is left (or its guard hangs, and the worker is killed)."""
+        if not self._judge:
+            return
+        self._judge = False
+        os.close(self._leash)
+        if not select.select([self._ending], [], [], _END_LIMIT)[0]:
+            self.process.kill()
+        for pipe in (*self.pipes, self.requests, self._ending):
+            os.close(pipe)
 
     def begin(self, item: dict) -> None:
+        """Take a problem and a completion; `write` sends them."""
         self._received, self._printed = b"", 0
         self._word = secrets.token_hex(8)  # an answer without it comes from somebody else, or belongs to another item
-        self._send(json.dumps(item | {"word": self._word}))
+        self._outgoing = memoryview(json.dumps(item | {"word": self._word}).encode() + b"\n")
 
-    def read(self, output_limit: int) -> tuple[Verdict, bool] | None:
-        """What came; a verdict and whether to kill the worker, or None while there is none."""
+    def write(self) -> bool:
+        """Send what the pipe takes; whether all is sent."""
+        try:
+            self._outgoing = self._outgoing[os.write(self.requests, self._outgoing) :]
+        except BlockingIOError:
+            return False
+        except BrokenPipeError:  # a dead judge shows on its pipes
+            return True
+        return not self._outgoing
+
+    def read(self, output_limit: int) -> Verdict | None:
+        """What came; None while there is no verdict."""
         ended = False
         for pipe in self.pipes:
             with contextlib.suppress(BlockingIOError):
@@ -330,90 +357,107 @@ class _Worker:
                 else:
                     self._received += chunk
         if self._printed > output_limit:
-            return self._failed(Status.CRASHED, f"printed more than {output_limit} bytes"), True
+            return _failed(Status.CRASHED, f"printed more than {output_limit} bytes")
         if len(self._received) > _REPLY_LIMIT:
-            return self._failed(Status.MALFORMED, f"an answer of more than {_REPLY_LIMIT} bytes"), True
+            return _failed(Status.MALFORMED, f"an answer of more than {_REPLY_LIMIT} bytes")
         if self._received.endswith(b"\n"):
             return self._verdict()
-        return (self._failed(Status.CRASHED, self._ending()), True) if ended else None
+        return _failed(Status.CRASHED, f"its process {self._ended()}") if ended else None
 
-    def _verdict(self) -> tuple[Verdict, bool]:
+    def _verdict(self) -> Verdict:
         try:
             answer = json.loads(self._received)
             if answer["word"] != self._word:
-                return self._failed(Status.MALFORMED, "an answer that is not the verifier's"), True
+                return _failed(Status.MALFORMED, "an answer that is not the verifier's")
             if answer["children"]:
-                return self._failed(Status.CRASHED, "left processes running behind it"), True
+                return _failed(Status.CRASHED, "left processes running behind it")
             if "error" in answer:
-                return self._failed(Status.CRASHED, str(answer["error"])), answer["error"].startswith("MemoryError")
+                return _failed(Status.CRASHED, str(answer["error"])[:500])
             if "malformed" in answer:
-                return self._failed(Status.MALFORMED, f"the verifier returned {answer['malformed']}"), False
+                return _failed(Status.MALFORMED, f"the verifier returned {str(answer['malformed'])[:200]}")
             value = float(answer["value"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return self._failed(Status.MALFORMED, f"unreadable answer {self._received[:80]!r}"), True
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            return _failed(Status.MALFORMED, f"unreadable answer {self._received[:80]!r}")
         if not math.isfinite(value):
-            return self._failed(Status.MALFORMED, f"the verifier returned {value}"), True
-        return Verdict(value, Status.OK, ""), False
+            return _failed(Status.MALFORMED, f"the verifier returned {value}")
+        return Verdict(value, Status.OK, "")
 
-    @staticmethod
-    def _failed(status: Status, message: str) -> Verdict:
-        return Verdict(math.nan, status, message)
-
-    def _ending(self) -> str:
-        try:
-            code = self.process.wait(timeout=1.0)
-        except subprocess.TimeoutExpired:
+    def _ended(self) -> str:
+        """How the judge ended, as its guard says."""
+        if not select.select([self._ending], [], [], 1.0)[0]:
             return "closed its pipe"
-        return f"its process exited with code {code}" if code >= 0 else f"its process was killed by signal {-code}"
+        return os.read(self._ending, 256).decode(errors="replace") or "was killed"
 
     def kill(self) -> None:
-        """Kill the process and everything it started, in whatever group or session."""
-        pid = self.process.pid
-        if self.process.poll() is None:
-            # Stopped, it starts nothing new and its orphans still come to it; so the family is found whole, however fast it grew.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-            before: dict[int, bool] = {}
-            for _ in range(1000):
-                family = _descendants(pid)
-                # Listing takes time: one may start another and end meanwhile. It leaves a dead entry, so all are gone when two looks find the same dead.
-                if family == before and not any(family.values()):
-                    break
-                before = family
-                for blow in (signal.SIGSTOP, signal.SIGKILL):
-                    for member, living in family.items():
-                        if living:
-                            with contextlib.suppress(ProcessLookupError, PermissionError):
-                                os.kill(member, blow)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
+        """End the template with everything below it."""
+        self.let_go()
+        self._template.close()  # which tells the template to end
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_END_LIMIT)
         self.process.kill()
         self.process.wait()
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
         self.process.stdout.close()
-        os.close(self._replies)
-        os.close(self._alive)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def _descendants(pid: int) -> dict[int, bool]:
-    """Processes below `pid`, and whether each is still living, by the parents that /proc names (none where there is no /proc)."""
-    found: dict[int, tuple[int, bool]] = {}
-    for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                state, parent = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[:2]
-                found[int(entry)] = (int(parent), state not in "ZX")
-    children: dict[int, list[int]] = {}
-    for child, (parent, _) in found.items():
-        children.setdefault(parent, []).append(child)
-    below, waiting = [], [pid]
-    while waiting:
-        more = children.get(waiting.pop(), [])
-        below += more
-        waiting += more
-    return {member: found[member][1] for member in below}
+def _failed(status: Status, message: str) -> Verdict:
+    return Verdict(math.nan, status, message)
+
+
+def _first_line(answers: int, output: int) -> dict:
+    """The first line that a process writes to one pipe, read with a limit; what it prints on the other tells why there is none."""
+    received, printed, deadline = b"", b"", time.monotonic() + _START_LIMIT
+    with selectors.DefaultSelector() as selector:
+        selector.register(answers, selectors.EVENT_READ)
+        selector.register(output, selectors.EVENT_READ)
+        while not received.endswith(b"\n"):
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return {"error": f"it did not start within {_START_LIMIT:g} s"}
+            for key, _ in ready:
+                chunk = os.read(key.fd, 65536)
+                if key.fd == answers:
+                    received += chunk
+                    if not chunk:
+                        last = printed.decode(errors="replace").strip().splitlines()[-1:]
+                        return {"error": f"its process ended while starting {' '.join(last)}".strip()}
+                    if len(received) > _REPLY_LIMIT:
+                        return {"error": f"it began with more than {_REPLY_LIMIT} bytes"}
+                else:
+                    printed = (printed + chunk)[-2000:]
+                    if not chunk:
+                        selector.unregister(key.fd)
+    return json.loads(received)
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    """All that a child sees of the environment: no keys of the trainer's, and what an interpreter needs to start."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return kept | threads | {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": scratch, "TMPDIR": scratch}
+
+
+def _folders(module: str, file: str | None) -> dict[str, list[str]]:
+    """Where a verifier is imported from, what it may read afterwards, and what the answers may read that it runs."""
+    here = os.getcwd()
+    path = [os.path.abspath(entry or here) for entry in sys.path]
+    python = {os.path.realpath(place) for place in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
+    library = [
+        entry
+        for entry in path
+        if {"site-packages", "dist-packages"} & set(Path(entry).parts) or any(Path(os.path.realpath(entry)).is_relative_to(place) for place in python)
+    ]
+    library = [*dict.fromkeys([*library, *sorted(python), os.path.dirname(os.__file__)])]
+    if module.partition(".")[0] == "operant":
+        return {"path": [str(_ROOT), *library], "readable": library, "library": library}
+    readable = [entry for entry in path if os.path.realpath(entry) != os.path.realpath(here) and not _holds_home(entry)]
+    return {"path": [*path, here], "readable": [*readable, *library] + ([file] if file else []), "library": library}
+
+
+def _holds_home(path: str) -> bool:
+    """Whether a folder is the user's home or holds it, so that reading it would open everything that the user keeps."""
+    home = os.path.realpath(os.path.expanduser("~"))
+    return os.path.commonpath((home, os.path.realpath(path))) == os.path.realpath(path)
 
 
 def _address(verifier: object) -> tuple[str, str, str | None]:

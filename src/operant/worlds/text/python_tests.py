@@ -1,0 +1,231 @@
+"""The verifier `python-tests`: code that passes tests, or programs that print what is expected. The standard library alone is imported.
+
+The answer runs in processes of its own (`running`), and what is expected never goes there. Tests run here, in the judge: where one calls a function of the
+answer's, the arguments are sent over, and what comes back is plain data that is compared here.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import builtins
+import collections
+import importlib
+import inspect
+import math
+import re
+import socket
+import sys
+import types
+import unittest
+from typing import TYPE_CHECKING, Any
+
+from operant.worlds.text import running
+
+if TYPE_CHECKING:
+    from operant.worlds.text.tasks import Problem
+
+LONGEST_READ = 100_000  # characters of a completion that are searched for code
+MOST_PRINTED = 2**20  # bytes of a program's output
+
+# Names that a test means Python's own by, also where an answer defines or imports them: what compares is nothing that an answer may bring.
+_HELPERS = {"isclose": math.isclose, "fabs": math.fabs} | {name: getattr(collections, name) for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
+_PYTHONS = {**vars(builtins), **_HELPERS}
+_MODULES = {"np": "numpy", "pd": "pandas"} | {name: name for name in (*sys.stdlib_module_names, "numpy", "pandas")}
+_CODE = re.compile(r"```(?:python|py)?[^\S\n]*\n(.*?)```", re.DOTALL)
+
+
+class BadTests(ValueError):
+    """The row's tests cannot run, whatever the answer is."""
+
+
+def read_code(completion: str) -> str:
+    """The last block between three backticks, or all of it."""
+    blocks = _CODE.findall(completion)
+    return blocks[-1] if blocks else completion
+
+
+def python_tests(problem: Problem, completion: str, door: socket.socket) -> float:
+    """1.0 where the completion's code passes every test of metadata "tests", else 0.0.
+
+    Tests are Python source (`assert f(2) == 4`, functions `test_…`, or a function `check(candidate)`, which is called with what metadata "entry_point" names),
+    or pairs [input, output] of a program that reads standard input.
+
+    Args:
+        door: where processes that run answers are asked for.
+
+    Raises:
+        BadTests: the tests cannot run.
+    """
+    tests = problem.metadata.get("tests")
+    pairs, sources = _sorted(tests)
+    written = Written(sources, problem.metadata.get("entry_point")) if sources else None
+    code = read_code(completion[-LONGEST_READ:])
+    try:
+        compile(code, "<answer>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return 0.0
+    if written is not None and not written.passed_by(code, door):
+        return 0.0
+    for given, wanted in pairs:
+        printed, good = running.run_program(door, code, given, MOST_PRINTED)
+        if not good or printed.decode(errors="replace").split() != wanted.split():
+            return 0.0
+    return 1.0
+
+
+python_tests.runs_answers = True
+
+
+def _sorted(tests: Any) -> tuple[list[tuple[str, str]], list[str]]:
+    """The pairs and the sources among the tests of a row."""
+    if not isinstance(tests, list) or not tests:
+        raise BadTests('the problem has no list of "tests" in its metadata')
+    pairs, sources = [], []
+    for place, test in enumerate(tests):
+        if isinstance(test, str):
+            sources.append(test)
+            continue
+        if not isinstance(test, list | tuple) or len(test) != 2:
+            raise BadTests(f"test {place} is {str(test)[:60]!r}; a test is Python source, or a pair [input, output]")
+        given, wanted = test
+        if isinstance(wanted, int) and not isinstance(wanted, bool):
+            wanted = str(wanted)
+        if not isinstance(given, str) or not isinstance(wanted, str):
+            raise BadTests(f"test {place}: input and output of a pair are texts, not {type(given).__name__} and {type(wanted).__name__}")
+        pairs.append((given, wanted))
+    return pairs, sources
+
+
+class Written:
+    """Tests that are Python source, read but not run.
+
+    Raises:
+        BadTests: they are no Python, or never call anything.
+    """
+
+    def __init__(self, sources: list[str], entry_point: Any):
+        self._parts, self._entry = [], entry_point if isinstance(entry_point, str) else None
+        used, made, called = set(), set(), set()
+        for place, source in enumerate(sources):
+            try:
+                tree = ast.parse(source)
+                self._parts.append(compile(tree, f"<test {place}>", "exec", dont_inherit=True))
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                raise BadTests(f"test {place} is no Python: {type(error).__name__}: {error}") from None
+            for node in tree.body:
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Compare):
+                    raise BadTests(f"test {place} compares and asserts nothing: {ast.unparse(node)[:60]!r}; write assert")
+            if all(_is_text(node) or isinstance(node, ast.Pass) for node in tree.body):
+                raise BadTests(f"test {place} is empty")
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Name):
+                    (used if isinstance(node.ctx, ast.Load) else made).add(node.id)
+                elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    made.add(node.name)
+                elif isinstance(node, ast.arg):
+                    made.add(node.arg)
+                elif isinstance(node, ast.Import | ast.ImportFrom):
+                    made |= {(name.asname or name.name).partition(".")[0] for name in node.names}
+                elif isinstance(node, ast.ExceptHandler) and node.name:
+                    made.add(node.name)
+            called |= {node.id for part in tree.body if not isinstance(part, _DEFINITIONS) for node in ast.walk(part) if isinstance(node, ast.Name)}
+            lonely = [node for node in tree.body if isinstance(node, ast.Assert) and not any(isinstance(part, ast.Name) for part in ast.walk(node.test))]
+            if lonely:
+                raise BadTests(f"test {place} asserts of nothing: {ast.unparse(lonely[0])[:60]!r}")
+        self._called = called  # names that are used where the tests are read, outside of functions
+        self._wanted = used - made  # names that the answer, or Python, must have
+        self._checks = "check" in made and "check" not in called
+        if self._checks and self._entry is None:
+            raise BadTests('the tests define check(…) and do not call it, and metadata "entry_point" names no function')
+        if not self._checks and not self._wanted:
+            raise BadTests("the tests use nothing of the answer's")
+
+    def passed_by(self, code: str, door: socket.socket) -> bool:
+        """Whether an answer passes."""
+        try:
+            module = running.Module(door, code)
+        except MemoryError:
+            raise
+        except Exception:
+            return False  # it does not load, or says what is no message
+        try:
+            return self._passed(module)
+        finally:
+            module.close()
+
+    def _passed(self, module: running.Module) -> bool:
+        names = self._names(module.names)
+        space = types.ModuleType("tests")
+        space.__dict__.update(names)
+        sys.modules["tests"] = space
+        try:
+            for part in self._parts:
+                exec(part, space.__dict__)
+            self._call_functions(space.__dict__, module)
+        except (BadTests, MemoryError):
+            raise
+        except running.CannotHandOver as error:
+            raise BadTests(str(error)) from None
+        except ImportError as error:
+            if getattr(error, "of_answer", False):
+                return False
+            raise BadTests(f"the tests import what is not there: {error}") from None
+        except Exception:
+            return False
+        except SystemExit:
+            raise BadTests("the tests end by themselves, with SystemExit") from None
+        touched = [names[name] for name in self._wanted & names.keys() if name in module.names]
+        if not module.calls and not any(not isinstance(value, running.Handle | type) for value in touched):
+            raise BadTests("the tests never call the answer")
+        return True
+
+    def _names(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What the tests see of an answer: its names, but for those that Python has itself. Only where the tests use none but such, they mean the answer's."""
+        mine = {name: value for name, value in found.items() if not isinstance(value, running.ModuleName)}
+        own = {name: value for name, value in mine.items() if name not in _PYTHONS or name == self._entry}
+        if not self._wanted & own.keys() and not self._checks:
+            own |= {name: mine[name] for name in self._wanted & mine.keys()}
+        for name in self._wanted - own.keys():
+            if name in _HELPERS and name in found:
+                own[name] = _HELPERS[name]
+            elif isinstance(found.get(name), running.ModuleName) and name in _MODULES:
+                try:
+                    own[name] = importlib.import_module(_MODULES[name])
+                except ImportError:
+                    continue
+        return own
+
+    def _call_functions(self, space: dict[str, Any], module: running.Module) -> None:
+        """Call `check`, and the functions and classes of tests that nothing has called yet."""
+        if self._checks:
+            if self._entry not in module.names:
+                raise NameError(self._entry)
+            space["check"](module.names[self._entry])
+        for name, value in list(space.items()):
+            if name in self._called or isinstance(value, running.Handle):
+                continue
+            if isinstance(value, types.FunctionType) and name.startswith("test"):
+                _call(value)
+            elif isinstance(value, type) and value.__module__ == "tests" and issubclass(value, unittest.TestCase):
+                for method in unittest.TestLoader().getTestCaseNames(value):
+                    value(method).debug()
+            elif isinstance(value, type) and value.__module__ == "tests" and name.startswith("Test"):
+                for method in [method for method in vars(value) if method.startswith("test")]:
+                    _call(getattr(value(), method))
+
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _call(test: Any) -> None:
+    needed = [part.name for part in inspect.signature(test).parameters.values() if part.default is part.empty and part.kind is part.POSITIONAL_OR_KEYWORD]
+    if needed:
+        raise BadTests(f"{test.__name__} needs {', '.join(needed)}, which only pytest could give it")
+    outcome = test()
+    if inspect.iscoroutine(outcome):
+        asyncio.run(outcome)
