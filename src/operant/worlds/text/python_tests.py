@@ -13,7 +13,6 @@ import collections
 import importlib
 import inspect
 import math
-import re
 import socket
 import sys
 import types
@@ -25,24 +24,16 @@ from operant.worlds.text import running
 if TYPE_CHECKING:
     from operant.worlds.text.tasks import Problem
 
-LONGEST_READ = 100_000  # characters of a completion that are searched for code
 MOST_PRINTED = 2**20  # bytes of a program's output
 
 # Names that a test means Python's own by, also where an answer defines or imports them: what compares is nothing that an answer may bring.
 _HELPERS = {"isclose": math.isclose, "fabs": math.fabs} | {name: getattr(collections, name) for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
 _PYTHONS = {**vars(builtins), **_HELPERS}
 _MODULES = {"np": "numpy", "pd": "pandas"} | {name: name for name in (*sys.stdlib_module_names, "numpy", "pandas")}
-_CODE = re.compile(r"```(?:python|py)?[^\S\n]*\n(.*?)```", re.DOTALL)
 
 
 class BadTests(ValueError):
     """The row's tests cannot run, whatever the answer is."""
-
-
-def read_code(completion: str) -> str:
-    """The last block between three backticks, or all of it."""
-    blocks = _CODE.findall(completion)
-    return blocks[-1] if blocks else completion
 
 
 def python_tests(problem: Problem, completion: str, door: socket.socket) -> float:
@@ -60,7 +51,7 @@ def python_tests(problem: Problem, completion: str, door: socket.socket) -> floa
     tests = problem.metadata.get("tests")
     pairs, sources = _sorted(tests)
     written = Written(sources, problem.metadata.get("entry_point")) if sources else None
-    code = read_code(completion[-LONGEST_READ:])
+    code = read_code(completion)
     try:
         compile(code, "<answer>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
