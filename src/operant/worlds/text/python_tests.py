@@ -20,6 +20,7 @@ import unittest
 from typing import TYPE_CHECKING, Any
 
 from operant.worlds.text import running
+from operant.worlds.text.fences import read_code
 
 if TYPE_CHECKING:
     from operant.worlds.text.tasks import Problem
