@@ -100,6 +100,13 @@ def test_a_healthy_run_shows_no_sign():
     assert ("distinct answers", "3.0 → 1.5 of 4") in collapse_rows(found)
 
 
+def test_a_reward_that_rises_alone_is_told():
+    said = report(training(reward=(0.01, 0.95), **HEALTHY))["diagnoses"]
+    assert len(said) == 1 and said[0].startswith("the training reward rose from 0.01 to 0.95, pass@1 stayed at")
+    assert ("reward in training", "0.01 → 0.95") in collapse_rows(report(training(reward=(0.01, 0.95))))
+    assert report(training(reward=(0.5, 0.55), **HEALTHY))["diagnoses"] == []
+
+
 @pytest.mark.parametrize(
     ("metrics", "after", "said"),
     [

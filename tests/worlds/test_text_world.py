@@ -368,6 +368,30 @@ def test_options_belong_to_tasks_that_have_them(folders):
         assert not any(names & {item.name for item in dataclasses.fields(options)} for options in world_options().values()), key
 
 
+class Always:
+    """Every answer is right."""
+
+    trusted = True
+
+    def score(self, problem, completion) -> float:
+        return 1.0
+
+
+def test_what_scores_training_scores_evaluation():
+    """A verifier that was chosen judges held-out answers too, unless another one is named."""
+    from operant.worlds.text.builtin_verifiers import NumericAnswer
+
+    def scored(**options) -> object:
+        return make_world(TASK, **options).evaluator
+
+    assert scored() is None and isinstance(scored(verifier="numeric"), NumericAnswer)
+    assert scored(verifier="numeric", evaluate_with="task") is None
+    assert isinstance(scored(evaluate_with="numeric"), NumericAnswer)
+    assert scored(verifier="noisy:0.1,0.3") == make_world(TASK).problems.verifier
+    always = make_world(TASK, verifier=Always())
+    assert always.evaluate(always.policy(None, Streams([0])), 1, episodes=2).values.mean() == 1.0
+
+
 def test_a_verifier_that_is_a_python_object_is_not_resumed(folders, tmp_path):
     run = operant.train("grpo", TASK, model=folders["llama"], verifier=by_length, steps=1, episodes=2, out=tmp_path / "run", **SMALL)
     assert "verifier" not in run.config["options"] and "verifier is a Python object" in run.config["not_resumable"]

@@ -13,6 +13,7 @@ from operant.evaluate.statistics import mean, pass_at_k, stratified_bootstrap
 
 # What counts as out of bounds. Shares are 0 to 1, "of its start" is the mean of the last fifth of training over that of the first.
 PASS_LOST = 0.02  # below the base policy's, where chance does not explain it
+REWARD_ALONE, PASS_STILL = 0.1, 0.02  # a rise of the training reward beside which pass@1 does not rise
 ENTROPY_LOST, ENTROPY_GONE, ENTROPY_RISEN = 0.3, 0.1, 2.0  # of its start; risen by NOISE nats at least
 NOISE = 0.2
 ALIKE = 0.5  # groups of equal rewards
@@ -194,6 +195,11 @@ def _of_variety(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"pass@1 is {-first['change']:.2f} below the base policy's: training made it worse")
         if (reward := report.get("reward")) is not None and reward["end"] > reward["start"]:
             lines[-1] += f", while the reward rose from {reward['start']:.2f} to {reward['end']:.2f}: it rewards something else"
+    elif first is not None and first["change"] < PASS_STILL and (reward := report.get("reward")) and reward["end"] - reward["start"] >= REWARD_ALONE:
+        lines.append(
+            f"the training reward rose from {reward['start']:.2f} to {reward['end']:.2f}, pass@1 stayed at {first['policy']:.2f}: "
+            "held-out answers are scored by another rule than training, or what was learned does not carry over to them"
+        )
     return lines
 
 
@@ -245,6 +251,7 @@ def collapse_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         if name in report:
             rows.append((title, f"{text(report[name]['start'])} → {text(report[name]['end'])}{unit}"))
 
+    course("reward", "reward in training", "{:.3g}".format)
     course("entropy", "entropy", "{:.3g}".format, f" nats a {report['entropy_of']}")
     course("distinct", "distinct answers", "{:.1f}".format, f" of {report['samples']}" if "samples" in report else "")
     course("groups_alike", "groups of equal rewards", _percent)

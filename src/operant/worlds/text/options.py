@@ -15,7 +15,8 @@ class TextOptions:
     lora_rank: Annotated[int, Range(0)] = 0  # rank of a low-rank adapter, which is then all that is trained; 0 trains every weight
     dtype: Literal["float32", "bfloat16"] = "float32"  # of computation; what is trained stays in float32
     gradient_checkpointing: bool = False  # keep each layer's input alone and compute the rest again: less memory, a third more time
-    verifier: Any = None  # what rewards answers in training, by name or module:function; none for the task's own
+    verifier: Any = None  # what scores answers, in training and evaluation, by name or module:function; none for the task's own
+    evaluate_with: Any = None  # another verifier for evaluations; "task" for the task's own, none for --verifier (without the errors that "noisy" adds)
     chat: bool | None = None  # prompts go through the tokenizer's chat template; none: where a given model has one
     max_new_tokens: Annotated[int | None, Range(1)] = None  # tokens of the longest answer, in training and evaluation; none for the longest of the task's own
     teacher: str | None = None  # folder or hub id of the teacher, for methods that follow one; none for one made from scratch

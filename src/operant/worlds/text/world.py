@@ -16,7 +16,7 @@ from operant.core.random import Streams, derive_seed
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.nets.language import TokenCritic, TokenPolicy
-from operant.worlds.text.builtin_verifiers import make_verifier
+from operant.worlds.text.builtin_verifiers import NoisyVerifier, make_verifier
 from operant.worlds.text.options import TextOptions
 from operant.worlds.text.tasks import TEXT_TASKS, TextTask
 
@@ -35,9 +35,9 @@ class TextWorld:
 
     Args:
         name: a key of `TEXT_TASKS`.
-        options: fields of `TextOptions`, values or text. `verifier` is what rewards completions in training instead of the task's own (evaluation keeps that):
-            a callable `(problem, completion) → float`, or "module:function". Unless it says that it is `trusted`, it runs in child processes with limits, and
-            must be importable there.
+        options: fields of `TextOptions`, values or text. `verifier` is what scores completions instead of the task's own, in training and, where
+            `evaluate_with` names no other, in evaluation: a callable `(problem, completion) → float`, or "module:function". Unless it says that it is
+            `trusted`, it runs in child processes with limits, and must be importable there.
 
     Attributes:
         base: folder of the policy that training starts from where no model was given, in the Hugging Face format; None for fresh weights.
@@ -57,6 +57,7 @@ class TextWorld:
         self.options: TextOptions = read_settings(TextOptions, options, self.task, "option")
         self.problems = self.find_task(name)
         self.verifier = make_verifier(self.options.verifier, self.problems.verifier)
+        self.evaluator = self._evaluator()
         try:
             from operant.worlds.text.models import load_tokenizer, make_tokenizer
         except ImportError as error:
@@ -78,6 +79,13 @@ class TextWorld:
         if name not in TEXT_TASKS:
             raise unknown("text task", name, TEXT_TASKS)
         return TEXT_TASKS[name]()
+
+    def _evaluator(self) -> Any:
+        """What scores completions in evaluations; None for the task's own verifier."""
+        chosen = self.options.evaluate_with
+        if chosen is None:
+            return self.verifier.base if isinstance(self.verifier, NoisyVerifier) else self.verifier
+        return None if chosen == "task" else make_verifier(chosen, self.problems.verifier)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -108,7 +116,7 @@ class TextWorld:
         from operant.worlds.text.models import make_tokenizer
 
         twin = copy.copy(self)
-        twin.options, twin.verifier, twin.chat, twin.base, twin._clean = TextOptions(), None, False, None, clean
+        twin.options, twin.verifier, twin.evaluator, twin.chat, twin.base, twin._clean = TextOptions(), None, None, False, None, clean
         twin.tokenizer, twin.longest = make_tokenizer(self.problems.alphabet), self.problems.longest_completion + 1
         return twin
 
@@ -263,7 +271,7 @@ class TextWorld:
             samples=samples,
             max_new_tokens=self.longest,
             seed=derive_seed(seed, "evaluation", split),
-            verifier=self.problems.verifier,
+            verifier=self.problems.verifier if self.evaluator is None else self.evaluator,
             answer=self.problems.answer,
             chat=self.chat,
         )
