@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json
 from operant.cli.progress import waiting
-from operant.core.errors import BadInput, unknown
+from operant.core.errors import BadInput
 from operant.core.files import given_path, write_file
 
 if TYPE_CHECKING:
@@ -173,19 +173,17 @@ def _evidence_arguments(parser: Parser) -> None:
 def _evidence(args: Namespace) -> int:
     from operant import evidence
 
-    claims = evidence.claims()
     if args.list == bool(args.keys):
-        raise BadInput(f"operant evidence takes either keys or --list; for example: operant evidence {next(iter(claims), 'ppo')}")
+        raise BadInput("operant evidence takes either keys or --list; for example: operant evidence ppo")
     if args.list:
+        claims = evidence.claims()
         verdicts = {key: (evidence.recorded(key) or {}).get("verdict", "untested") for key in claims}
         if args.json:
             write_json([{"key": key, "claim": claim.claim, "verdict": verdicts[key]} for key, claim in claims.items()])
         elif claims:
             write(table([(key, verdicts[key], claim.claim) for key, claim in claims.items()], ("key", "recorded", "claim")))
         return 0
-    for key in args.keys:
-        if key not in claims:
-            raise unknown("claim", key, claims)
+    claims = {key: evidence.get_claim(key) for key in args.keys}
     for key in args.keys:
         with waiting(f"checking {key}: {claims[key].claim}"):
             found = evidence.run(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NoReturn
@@ -49,8 +49,11 @@ class Parser(argparse.ArgumentParser):
         option = next((item.partition("=")[0] for item in extra if item.startswith("-")), None)
         if option is None:
             raise BadInput(f"unexpected argument {extra[0]!r}; for example: {self.examples[0]}")
-        options = [name for action in self._actions for name in action.option_strings]
-        raise BadInput(f"unknown option {option!r} of {self.prog}: {nearest(option, options)}")
+        self.reject_option(option, [name for action in self._actions for name in action.option_strings])
+
+    def reject_option(self, option: str, known: Iterable[str]) -> NoReturn:
+        """Complain of an option that is none of `known`."""
+        raise BadInput(f"unknown option {option!r} of {self.prog}: {nearest(option, known, f'{self.prog} --help lists them')}")
 
 
 @dataclass(frozen=True)

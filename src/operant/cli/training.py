@@ -64,13 +64,37 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
         parser = command.parser()
         parser.epilog += "\n\nEach method has options of its own: operant train METHOD --help"
         return parser.read(words)  # the help, or what is missing
+    key = words.pop(place)
+    _check_names(key, words)
     from operant.core.registry import get_method
 
-    entry = get_method(words.pop(place))
+    entry = get_method(key)
     args = method_parser(entry).read(words)
     args.method = entry.key
     args.hyperparameters = read_fields(args, [*_fields(entry).values(), *(item for items in task_options(entry.worlds).values() for item in items)])
     return args
+
+
+def _check_names(key: str, words: list[str]) -> None:
+    """Look at the names of options and of the task's scheme before PyTorch is imported: a slip is answered at once."""
+    from operant.core.index import declared, declared_fields, declared_worlds
+    from operant.worlds import check_scheme
+
+    module = declared("methods", "method").get(key)
+    if module is None:
+        return  # unknown, or of another package
+    parser = Parser(f"operant train {key}", "", ("",))
+    _train_options(parser)
+    for items in task_options(declared_worlds(module, key)).values():
+        add_fields(parser, "", items)
+    known = [name for action in parser._actions for name in action.option_strings] + [option(name) for name in declared_fields(module, "method", key)]
+    for word in words:
+        if word.startswith("--") and (name := word.partition("=")[0]) not in known:
+            parser.reject_option(name, known)
+    task = next((after for word, after in zip(words, words[1:], strict=False) if word == "--task"), None)
+    task = next((word.partition("=")[2] for word in words if word.startswith("--task=")), task)
+    if task is not None:
+        check_scheme(task)
 
 
 _DEST = "hyperparameter "  # before a field's name in the namespace, where it can be no other option's

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -29,15 +29,53 @@ class Interrupted(KeyboardInterrupt):
     those does not swallow it. The command line exits with 130."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """End of an error message that names the nearest known values, or all of them when none is near."""
+def close_names(name: str, known: Iterable[str], most: int = 2) -> list[str]:
+    """The known names that somebody may have meant: a name that it abbreviates (by a beginning, a word of it, or its initials), else one of few typing errors.
+
+    A slip is one letter that is missing, added, changed or exchanged with its neighbour; a third of the letters may be slips, one at least.
+    """
+    word, known = name.lower().strip("-"), sorted(known)
+    if not word:
+        return []
+    plain = {item: item.lower().strip("-") for item in known}
+    parts = {item: re.split(r"[-_ :/.+]", text) for item, text in plain.items()}
+    for means in (
+        lambda item: plain[item] == word,
+        lambda item: plain[item].startswith(word) and len(word) > 1 and re.match(r"[-_ :/.+\d]|v\d", plain[item][len(word) :]) is not None,
+        lambda item: len(word) > 1 and "".join(part[:1] for part in parts[item]) == word,
+        lambda item: len(word) > 2 and word in parts[item][1:],
+    ):
+        if found := [item for item in known if means(item)]:
+            return found[:most]
+    slips = {item: _slips(word, text) for item, text in plain.items()}
+    allowed = max(1, len(word) // 3)
+    near = sorted((item for item in known if slips[item] <= allowed), key=lambda item: (slips[item], item))
+    if near:
+        return near[:most]
+    return [item for item in known if len(word) > 2 and plain[item].startswith(word)][:most]
+
+
+def _slips(a: str, b: str) -> int:
+    """The distance of two words in single edits and exchanges of neighbours (Damerau's, each letter moved once)."""
+    rows = [list(range(len(b) + 1))]
+    for i, x in enumerate(a, 1):
+        rows.append([i])
+        for j, y in enumerate(b, 1):
+            cost = min(rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, rows[i - 2][j - 2] + 1)
+            rows[i].append(cost)
+    return rows[-1][-1]
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """End of an error message that names the nearest known values; `otherwise`, or the first of them all, when none is near."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-    if close:
+    if close := close_names(name, known):
         return f"did you mean {' or '.join(close)}?"
-    return f"known: {', '.join(known[:20])}{' …' if len(known) > 20 else ''}"
+    return otherwise or f"known: {', '.join(known[:20])}{' …' if len(known) > 20 else ''}"
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> BadInput:
+def unknown(what: str, name: str, known: Iterable[str], otherwise: str | None = None) -> BadInput:
     """The error for a name that is not in a registry."""
-    return BadInput(f"unknown {what} {name!r}: {nearest(name, known)}")
+    return BadInput(f"unknown {what} {name!r}: {nearest(name, known, otherwise)}")

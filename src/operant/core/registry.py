@@ -10,7 +10,6 @@ import dataclasses
 import importlib
 import inspect
 import math
-import pkgutil
 import re
 import typing
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any
 
 from operant.core.errors import BadInput, nearest, unknown
+from operant.core.index import declared
 
 ENTRY_POINTS = "operant.methods"
 
@@ -128,25 +128,38 @@ def method(
 
 def methods() -> dict[str, Method]:
     """All methods by key: the library's own and those of installed packages."""
-    global _loaded
-    if not _loaded:
-        _loaded = True
-        package = importlib.import_module("operant.methods")
-        for module in pkgutil.walk_packages(package.__path__, "operant.methods."):
-            importlib.import_module(module.name)
-        for point in entry_points(group=ENTRY_POINTS):
-            try:
-                point.load()
-            except Exception as error:
-                raise BadInput(f"entry point {point.name!r} of {ENTRY_POINTS} ({point.value}) cannot be loaded: {type(error).__name__}: {error}") from error
+    for module in declared("methods", "method").values():
+        importlib.import_module(module)
+    _load_entry_points()
     return dict(sorted(_methods.items()))
 
 
+def _load_entry_points() -> None:
+    global _loaded
+    if _loaded:
+        return
+    _loaded = True
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()
+        except Exception as error:
+            raise BadInput(f"entry point {point.name!r} of {ENTRY_POINTS} ({point.value}) cannot be loaded: {type(error).__name__}: {error}") from error
+
+
 def get_method(key: str) -> Method:
-    known = methods()
-    if key not in known:
-        raise unknown("method", key, known)
-    return known[key]
+    """The method of a key; of the library's own, its file alone is imported.
+
+    Raises:
+        BadInput: no method of that key.
+    """
+    own = declared("methods", "method")
+    if key not in _methods and key in own:
+        importlib.import_module(own[key])
+    if key not in _methods:
+        _load_entry_points()
+    if key not in _methods:
+        raise unknown("method", key, own.keys() | _methods.keys(), "`operant methods` lists what there is")
+    return _methods[key]
 
 
 def hyperparameters(cls: type) -> list[Hyperparameter]:

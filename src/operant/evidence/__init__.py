@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import pkgutil
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 from operant.core.errors import RunFailed, unknown
 from operant.core.files import write_atomic
+from operant.core.index import declared
 
 VERDICTS = ("reproduced", "partly", "not reproduced")
 RESULTS = Path(__file__).parent / "results"
@@ -69,9 +69,18 @@ def claim(key: str, text: str):
 
 def claims() -> dict[str, Claim]:
     """All claims by method key."""
-    for module in pkgutil.walk_packages(__path__, "operant.evidence."):
-        importlib.import_module(module.name)
+    for module in declared("evidence", "claim").values():
+        importlib.import_module(module)
     return dict(sorted(_claims.items()))
+
+
+def get_claim(key: str) -> Claim:
+    """The claim of a method. Raises `BadInput` where there is none."""
+    known = declared("evidence", "claim")
+    if key not in known:
+        raise unknown("claim", key, known)
+    importlib.import_module(known[key])
+    return _claims[key]
 
 
 def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
@@ -80,17 +89,15 @@ def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
     Raises:
         BadInput: no claim of that key.
     """
-    known = claims()
-    if key not in known:
-        raise unknown("claim", key, known)
+    entry = get_claim(key)
     from operant.core.run import machine
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix=f"operant-evidence-{key}-") as folder:
-        finding = known[key].check(Path(folder))
+        finding = entry.check(Path(folder))
     result = {
         "key": key,
-        "claim": known[key].claim,
+        "claim": entry.claim,
         "verdict": finding.verdict,
         "figures": finding.figures,
         "seeds": finding.seeds,

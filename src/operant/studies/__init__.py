@@ -11,7 +11,6 @@ import importlib
 import inspect
 import json
 import math
-import pkgutil
 import time
 import typing
 from collections.abc import Callable, Mapping
@@ -22,8 +21,8 @@ from typing import Any
 
 from operant.core.errors import BadInput, unknown
 from operant.core.files import write_atomic
+from operant.core.index import declared
 from operant.core.registry import read_settings
-from operant.core.run import machine
 
 Say = Callable[[str], None]
 
@@ -99,16 +98,18 @@ def study(key: str, *, paper: str, summary: str):
 
 def studies() -> dict[str, Study]:
     """All studies by key."""
-    for module in pkgutil.walk_packages(__path__, "operant.studies."):
-        importlib.import_module(module.name)
+    for module in declared("studies", "study").values():
+        importlib.import_module(module)
     return dict(sorted(_studies.items()))
 
 
 def get_study(key: str) -> Study:
-    known = studies()
+    """The study of a key. Raises `BadInput` where there is none."""
+    known = declared("studies", "study")
     if key not in known:
         raise unknown("study", key, known)
-    return known[key]
+    importlib.import_module(known[key])
+    return _studies[key]
 
 
 def run(key: str, *, out: str | Path | None = None, say: Say = lambda line: None, **options: Any) -> tuple[StudyResult, dict[str, Any]]:
@@ -126,6 +127,8 @@ def run(key: str, *, out: str | Path | None = None, say: Say = lambda line: None
         BadInput: no study of that key, options it cannot take, or a folder that holds something.
     """
     entry = get_study(key)
+    from operant.core.run import machine  # and with it PyTorch
+
     settings = read_settings(entry.options, options, f"study {key}", "option")
     folder = Path("runs") / f"study-{key}-{datetime.now():%m%d-%H%M%S-%f}" if out is None else Path(out)
     try:

@@ -44,6 +44,8 @@ SCHEMES = {
     "sequences": Scheme("operant.worlds.sequences.world", "SequenceWorld", "sequences:target"),
 }
 
+OPTIONS = {"data": ("operant.worlds.data.options", "DataOptions"), "text": ("operant.worlds.text.options", "TextOptions")}  # of each kind of world
+
 
 def make_world(task: Any, **options: Any) -> Any:
     """The world of a task: `scheme:name`, a bare known name, a callable that makes a Gymnasium environment, or a world that is ready.
@@ -68,8 +70,18 @@ def make_world(task: Any, **options: Any) -> Any:
     return world.from_name(name, **options)
 
 
+def check_scheme(task: str) -> None:
+    """Raise `BadInput` where a task's scheme is unknown, or nothing stands behind it. Imports nothing."""
+    scheme, colon, name = task.partition(":")
+    if colon and scheme not in SCHEMES:
+        raise unknown("kind of task", scheme, SCHEMES)
+    if colon and not name:
+        raise BadInput(f"task {task!r} has no name; for example {SCHEMES[scheme].example}")
+
+
 def _find(task: str) -> tuple[Scheme, str]:
     """The scheme and the name of a task that is named."""
+    check_scheme(task)
     scheme, colon, name = task.partition(":")
     if not colon:
         known = task_names()
@@ -77,17 +89,12 @@ def _find(task: str) -> tuple[Scheme, str]:
         if len(matches) != 1:
             raise unknown("task", task, {*known, *(full.partition(":")[2] for full in known)})
         scheme, _, name = matches[0].partition(":")
-    if scheme not in SCHEMES:
-        raise unknown("kind of task", scheme, SCHEMES)
-    if not name:
-        raise BadInput(f"task {task!r} has no name; for example {SCHEMES[scheme].example}")
     return SCHEMES[scheme], name
 
 
 def world_options() -> dict[str, type]:
-    """The options of every kind of world that has some: a frozen dataclass each, by the kind."""
-    worlds = [scheme.load() for scheme in SCHEMES.values()]
-    return {world.kind: world.option_type for world in worlds if hasattr(world, "option_type")}
+    """The options of every kind of world that has some: a frozen dataclass each, by the kind. Their modules are free of heavy imports."""
+    return {kind: getattr(import_module(module), name) for kind, (module, name) in OPTIONS.items()}
 
 
 def task_names() -> dict[str, str]:

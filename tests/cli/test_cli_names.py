@@ -1,0 +1,70 @@
+"""Names are answered at once: from the text of the modules, without PyTorch, and with what the person is likely to have meant."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from operant.core.errors import nearest
+from operant.core.index import declared, declared_fields, declared_worlds
+from operant.core.registry import hyperparameters, methods
+from operant.evidence import claims
+from operant.studies import studies
+
+OWN = {key: entry for key, entry in methods().items() if entry.build.__module__.startswith("operant.")}
+
+
+def test_the_index_says_what_importing_everything_says():
+    assert declared("methods", "method") == {key: entry.build.__module__ for key, entry in OWN.items()}
+    assert declared("studies", "study") == {key: entry.conduct.__module__ for key, entry in studies().items()}
+    assert declared("evidence", "claim") == {key: entry.check.__module__ for key, entry in claims().items()}
+    for key, entry in OWN.items():
+        module = entry.build.__module__
+        assert sorted(declared_fields(module, "method", key)) == sorted(item.name for item in hyperparameters(entry.hyperparameters)), key
+        assert declared_worlds(module, key) == entry.worlds
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "trian ppo",
+        "train nope --task gym:CartPole-v1",
+        "train ppo --task gmy:CartPole-v1",
+        "train ppo --task gym:CartPole-v1 --lr 3",
+        "show nope",
+        "study nope",
+        "evidence nope",
+    ],
+)
+def test_a_wrong_name_is_answered_without_pytorch(command, environment, words: str):
+    program = "import sys; from operant.cli.main import main; code = main(sys.argv[1:]); print(code, 'torch' in sys.modules, 'gymnasium' in sys.modules)"
+    found = subprocess.run([command[0], "-c", program, *words.split()], env=environment, capture_output=True, text=True)
+    assert found.stdout.splitlines()[-1] == f"{0 if words == '--help' else 2} False False", found.stderr
+
+
+METHODS = ("bc", "d3s", "grpo", "iql", "ppo", "ppo-text", "reinforce++", "sac-v2", "t-ppo")
+
+
+@pytest.mark.parametrize(
+    ("typed", "known", "meant"),
+    [
+        ("--lr", ("--lam", "--learning-rate", "--task"), "--learning-rate"),
+        ("--bs", ("--batch-size", "--beta"), "--batch-size"),
+        ("--lambda", ("--gae-lambda", "--gamma"), "--gae-lambda"),
+        ("sac", METHODS, "sac-v2"),
+        ("PPO", METHODS, "ppo"),
+        ("reinforce", METHODS, "reinforce++"),
+        ("cartpole", ("CartPole-v1", "Ant-v5"), "CartPole-v1"),
+        ("trian", ("train", "resume"), "train"),
+        ("grop", METHODS, "grpo"),
+    ],
+)
+def test_what_was_meant(typed: str, known: tuple[str, ...], meant: str):
+    assert nearest(typed, known) == f"did you mean {meant}?"
+
+
+@pytest.mark.parametrize("typed", ["td3", "dqn", "nope", "a2c", ""])
+def test_a_name_that_is_near_to_nothing_suggests_nothing(typed: str):
+    assert nearest(typed, METHODS, "`operant methods` lists what there is") == "`operant methods` lists what there is"
