@@ -476,7 +476,7 @@ def _from_episodes(where: str, episodes: dict[str, dict[str, np.ndarray]], metad
 def _read_spaces(where: str, dataset: Dataset, metadata: dict) -> None:
     """Take the bounds of actions and the environment from Minari's metadata."""
     described = {}
-    for key in ("action_space", "env_spec"):
+    for key in ("action_space", "env_spec", "eval_env_spec"):
         try:
             described[key] = dict(json.loads(metadata.get(key) or "{}"))
         except (ValueError, TypeError, RecursionError) as error:
@@ -491,7 +491,7 @@ def _read_spaces(where: str, dataset: Dataset, metadata: dict) -> None:
                 dataset.metadata |= {"action_low": low.tolist(), "action_high": high.tolist()}
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{where}: the metadata's action_space is not that of a {space['type']} ({_line(error)})") from error
-    spec = described["env_spec"]
+    spec = described["eval_env_spec"] or described["env_spec"]  # Minari's recommendation for evaluation, where it has one
     if "id" in spec:
         kwargs = dict(spec.get("kwargs") or {})
         if spec.get("max_episode_steps") is not None:
