@@ -8,11 +8,13 @@ import h5py
 import numpy as np
 import ogbench.relabel_utils
 import pytest
+import torch
 from gymnasium import spaces
 
 import operant
 from operant.core.errors import BadInput
 from operant.core.random import Streams
+from operant.nets.actors import ActorNet
 from operant.worlds import make_world
 from operant.worlds.data.collect import TASKS, collect, make_dataset
 from operant.worlds.data.formats import load, save_npz
@@ -231,6 +233,44 @@ def test_dict_observations_of_the_environment_lie_as_data_sets_keep_them(monkeyp
     assert env.observation_space.shape == (3,) and env.reset(seed=0)[0].tolist() == [3, 1, 2]
 
 
+def test_a_minari_file_by_id_by_folder_and_by_file(tmp_path, monkeypatch):
+    """What minari 0.5.4 wrote of two episodes of CliffWalking, whose observations are states that are counted."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "toy" / "cliff-v0" / "data"
+    folder.mkdir(parents=True)
+    spec = {"id": "CliffWalking-v1", "entry_point": "gymnasium.envs.toy_text.cliffwalking:CliffWalkingEnv", "max_episode_steps": 30, "kwargs": {}}
+    said = {
+        "data_format": "hdf5",
+        "observation_space": json.dumps({"type": "Discrete", "dtype": "int64", "start": 0, "n": 48}),
+        "action_space": json.dumps({"type": "Discrete", "dtype": "int64", "start": 0, "n": 4}),
+        "env_spec": json.dumps(spec),
+    }
+    (folder / "metadata.json").write_text(json.dumps(said))
+    with h5py.File(folder / "main_data.hdf5", "w") as file:
+        for index in range(2):
+            episode = {"observations": np.array([36, 24, 25]), "actions": np.array([0, 1]), "rewards": np.array([-1.0, -1.0])}
+            episode |= {"terminations": np.zeros(2, bool), "truncations": np.array([False, True])}
+            for key, array in episode.items():
+                file[f"episode_{index}/{key}"] = array
+    monkeypatch.chdir(tmp_path)
+    for name, task in (
+        ("minari:toy/cliff-v0", "minari:toy/cliff-v0"),
+        ("minari:cache/toy/cliff-v0", f"minari:{folder.parent}"),
+        (f"minari:{folder}/main_data.hdf5", f"minari:{folder}/main_data.hdf5"),
+        ("data:cache/toy/cliff-v0", f"data:{folder.parent}"),
+    ):
+        world = make_world(name)
+        assert (world.task, world.environment_id, world.observation_size, world.dataset.size) == (task, "CliffWalking-v1", 48, 4)
+        assert world.environment.environment.kwargs == {"max_episode_steps": 30}
+    said["eval_env_spec"] = json.dumps({"id": "Acrobot-v1"})  # Minari's recommendation for evaluation
+    (folder / "metadata.json").write_text(json.dumps(said))
+    with pytest.raises(BadInput, match="observation has one number a row; Acrobot-v1 has 6 numbers"):
+        make_world("minari:toy/cliff-v0")
+    for name, message in (("minari:toy/clif-v0", "did you mean toy/cliff-v0"), ("minari:./absent", "cannot read")):
+        with pytest.raises(BadInput, match=message):
+            make_world(name)
+
+
 # runs
 
 
@@ -275,6 +315,18 @@ def test_discrete_actions_are_in_the_units_of_the_environment_in_a_file_and_from
     monkeypatch.setitem(gymnasium.registry, "Counted-v0", gymnasium.envs.registration.EnvSpec("Counted-v0", entry_point=Counted))
     path = write(tmp_path / "x.npz", cartpole(observations=np.full(40, 2), actions=np.full((40, 1), start + 1), environment="Counted-v0"))
     run = operant.train("bc", f"data:{path}", steps=200, episodes=2, learning_rate=1e-2, out=tmp_path / "run")
-    batch, action, _ = run.world.demonstrations(4, Streams([0])).draw()
+    batch, action, _ = run.world.demonstrations(run.load_policy(), 4, Streams([0])).draw()
     assert action.unique().tolist() == [1] and batch["observation"].unique(dim=2).tolist() == [[[[1, 0, 0]]] * 4]
     assert run.result["score"]["iqm"] == 1  # it does what the data do, in the environment
+
+
+def test_a_store_holds_actions_in_the_units_of_the_policy(tmp_path):
+    """Through tanh a policy acts in (-1, 1); the file, and what is given to the environment, are in Pendulum's ±2."""
+    torques = np.float32([[-2], [-1], [0], [2]])
+    arrays = cartpole(4, observations=np.zeros((4, 3)), actions=torques, timeouts=None, next_observations=np.zeros((4, 3)), environment="Pendulum-v1")
+    world = make_world(f"data:{write(tmp_path / 'x.npz', arrays)}")
+    for squash, expected in ((False, torques), (True, torques / 2)):
+        actor = world.policy(ActorNet(hidden=(2,), squash=squash), Streams([0]))
+        action = world.transitions(actor, torch.device("cpu")).gather(torch.arange(4).unsqueeze(0)).action[0]
+        assert action.tolist() == expected.tolist()
+        assert actor.distribution.to_environment(action).tolist() == torques.tolist()

@@ -294,7 +294,7 @@ def test_prompts_go_through_the_chat_template_of_a_given_model(folders, tmp_path
     rollout = world.source(Groups(1, 2), Streams([0])).sample(world.policy(None, Streams([0])), 0)
     prompt = world.tokenizer.decode(rollout.inputs["tokens"][0, 0, : rollout.inputs["prompt_length"][0, 0]])
     assert world.chat and prompt[0] == "+" and prompt.endswith("=;")
-    inputs, _, _ = world.demonstrations(1, Streams([0])).draw()
+    inputs, _, _ = world.demonstrations(None, 1, Streams([0])).draw()
     assert world.tokenizer.decode(inputs["tokens"][0, 0, : inputs["prompt_length"][0, 0]]).endswith("=;")
     assert not make_world(TASK, model=str(folder), chat=False).chat and not make_world(TASK, model=str(folders["llama"])).chat
     with pytest.raises(BadInput, match="no chat template"):

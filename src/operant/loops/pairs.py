@@ -57,7 +57,7 @@ class PairsLearner:
         self.policy = world.policy(method.policy, self.streams).to(device)
         self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
         self.optimizer = Adam([self.flat], learning_rate=method.learning_rate)
-        self.demonstrations = world.demonstrations(method.batch_size, self.streams)
+        self.demonstrations = world.demonstrations(self.policy, method.batch_size, self.streams)
         self.needs = needs_of(method.terms)
 
     def iterate(self) -> dict[str, Tensor]:

@@ -113,7 +113,7 @@ class ValueLearner:
             self.resume = self.collector.resume
             self._owed = 0.0
         else:
-            self.transitions = world.transitions(device)
+            self.transitions = world.transitions(self.actor, device)
             self.resume = "bitwise"
 
     def _critic(self, name: str, net: CriticNet) -> Critic:

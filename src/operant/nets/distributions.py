@@ -33,6 +33,7 @@ class Distribution(Protocol):
     def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor: ...
     def entropy(self, parameters: Tensor) -> Tensor: ...
     def to_environment(self, action: Tensor) -> np.ndarray: ...
+    def from_environment(self, action: Tensor) -> Tensor: ...
 
 
 class Categorical:
@@ -60,6 +61,9 @@ class Categorical:
 
     def to_environment(self, action: Tensor) -> np.ndarray:
         return action.numpy()
+
+    def from_environment(self, action: Tensor) -> Tensor:
+        return action
 
 
 class _Continuous:
@@ -99,6 +103,9 @@ class Gaussian(_Continuous):
     def to_environment(self, action: Tensor) -> np.ndarray:
         return action.numpy()
 
+    def from_environment(self, action: Tensor) -> Tensor:
+        return action
+
 
 class SquashedGaussian(_Continuous):
     """Normals through tanh onto (−1, 1), stretched onto the space's bounds by `to_environment`. Log-probabilities are of the action in (−1, 1)."""
@@ -128,6 +135,11 @@ class SquashedGaussian(_Continuous):
 
     def to_environment(self, action: Tensor) -> np.ndarray:
         return action.numpy() * self.scale + self.center
+
+    def from_environment(self, action: Tensor) -> Tensor:
+        """Actions in (−1, 1) that `to_environment` stretches to these; 0 where the space is a single point."""
+        scale, center = (torch.as_tensor(value, dtype=action.dtype, device=action.device) for value in (self.scale, self.center))
+        return torch.where(scale > 0, (action - center) / scale, 0.0)
 
 
 def distribution_for(space: gymnasium.Space, continuous: type[Gaussian] | type[SquashedGaussian] = Gaussian) -> Categorical | Gaussian | SquashedGaussian:

@@ -2,8 +2,8 @@
 
 A world has `kind` ("gym", "data", "text", "sequences"), `task` (its whole name; files by their absolute path), `stacked` (whether seeds share one
 learner), `notes` (what a person is told of it before training, a line each) and builds, for a loop, what that loop asks for:
-`policy(net, streams)`, `source(plan, streams, workers)`, `replay(plan, actor, streams, total_steps)`, `transitions(device)`, `demonstrations(batch_size,
-streams)`, and `evaluate(policy, seeds, …)`. A world that cannot give one of these says so in one line.
+`policy(net, streams)`, `source(plan, streams, workers)`, `replay(plan, actor, streams, total_steps)`, `transitions(actor, device)`, `demonstrations(policy,
+batch_size, streams)`, and `evaluate(policy, seeds, …)`. A world that cannot give one of these says so in one line.
 """
 
 from __future__ import annotations

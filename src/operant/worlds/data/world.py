@@ -55,7 +55,7 @@ class DataWorld:
         self._action = fit_actions(where, data.action, self.environment_id, self.action_space)
         self._observation = fit_observations(where, "observation", data.observation, *place)
         self._next_observation = fit_observations(where, "next_observation", data.next_observation, *place)
-        self.notes = notes(data, *place)
+        self.notes = [f"{where}: {line}" for line in notes(data, *place)]
 
     def fingerprint(self) -> str:
         return f"{self.task} {self.dataset.content_hash()} {self.environment_id}"
@@ -77,20 +77,21 @@ class DataWorld:
         hint = f"it is goal-conditioned; take its single task: {task}" if self.task.startswith("ogbench:") else "no key 'rewards'; or clone its actions with bc"
         raise BadInput(f"{self.task} has no rewards ({hint})")
 
-    def transitions(self, device: torch.device) -> Transitions:
-        """All transitions in one store that every seed shares, as policies take them."""
+    def transitions(self, actor: Any, device: torch.device) -> Transitions:
+        """All transitions in one store that every seed shares: observations and actions as the actor takes and gives them."""
         self.check_rewards()
-        return self._store(device)
+        return self._store(actor, device)
 
-    def _store(self, device: torch.device) -> Transitions:
-        data, action = self.dataset, self._action
-        store = Transitions(1, data.size, self.observation_size, 0 if action.ndim == 1 else action.shape[1], device)
-        columns = (self._observation, action, data.reward, self._next_observation, data.terminated, data.truncated)
-        store.add(*(torch.from_numpy(array).unsqueeze(0) for array in columns))
+    def _store(self, actor: Any, device: torch.device) -> Transitions:
+        data, distribution = self.dataset, actor.distribution
+        store = Transitions(1, data.size, self.observation_size, 0 if distribution.discrete else distribution.action_size, device)
+        action = distribution.from_environment(torch.from_numpy(self._action)).unsqueeze(0)
+        observation, following, reward = (torch.from_numpy(array).unsqueeze(0) for array in (self._observation, self._next_observation, data.reward))
+        store.add(observation, action, reward, following, *(torch.from_numpy(flag).unsqueeze(0) for flag in (data.terminated, data.truncated)))
         return store
 
-    def demonstrations(self, batch_size: int, streams: Streams) -> Demonstrations:
-        return Demonstrations(self._store(streams.device), batch_size, streams)
+    def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Demonstrations:
+        return Demonstrations(self._store(policy, streams.device), batch_size, streams)
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Success (the episode ended at its goal) or undiscounted return of the policies' modes on fresh episodes."""

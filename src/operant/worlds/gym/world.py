@@ -72,10 +72,10 @@ class GymWorld:
     def replay(self, plan: Online, actor: Actor, streams: Streams, total_steps: int) -> ReplayCollector:
         return ReplayCollector(self.make, self.observation_size, plan, actor, streams, total_steps)
 
-    def transitions(self, device: torch.device):
+    def transitions(self, actor: Any, device: torch.device):
         raise BadInput(f"{self.task} is no data set: an offline method needs one (ogbench:, data:, minari:)")
 
-    def demonstrations(self, batch_size: int, streams: Streams):
+    def demonstrations(self, policy: Any, batch_size: int, streams: Streams):
         raise BadInput(f"{self.task} has no demonstrations: a supervised method needs a data set (ogbench:, data:, minari:)")
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:

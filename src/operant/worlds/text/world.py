@@ -88,8 +88,9 @@ class TextWorld:
         return None if chosen == "task" else make_verifier(chosen, self.problems.verifier)
 
     @property
-    def notes(self) -> Sequence[str]:
-        return getattr(self.problems, "notes", ())
+    def notes(self) -> list[str]:
+        """What a person should know before a run, a line each: what was dropped from the problems."""
+        return [f"{self.task}: {line}" for line in getattr(self.problems, "notes", ())]
 
     @property
     def base_split(self) -> str:
@@ -227,10 +228,10 @@ class TextWorld:
         verifier = self.problems.verifier if self.verifier is None else self.verifier
         return TextSource(self.problems, self.tokenizer, plan, streams, verifier, limit=self.longest, chat=self.chat)
 
-    def demonstrations(self, batch_size: int, streams: Streams) -> Traces:
+    def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Traces:
         return Traces(self, batch_size, streams)
 
-    def transitions(self, device: torch.device):
+    def transitions(self, actor: Any, device: torch.device):
         raise BadInput(f"{self.task} is no data set of transitions: an offline method needs one (ogbench:, data:, minari:)")
 
     def decoded_policy(self, policy: TokenPolicy, decode: str, samples: int) -> TokenPolicy:
