@@ -1,0 +1,600 @@
+"""How a number is read, in a reference and in a completion alike. Imports the standard library alone.
+
+One grammar for both sides. A number is a sign, digits (grouped by commas, dots, apostrophes, underscores or any spaces, in threes or as in India), decimals, an
+exponent, a power, a power of ten behind a multiplication sign, a fraction or a mixed number, a share in per cent or per mille (a hundredth, a thousandth), a
+word such as "million", with marks of currency before or behind it and a unit behind it; in plain text, Unicode or LaTeX. Where two conventions disagree about
+one comma or dot, `1,234` and `1.234.567` are grouped, `1.234` and `3,14` are decimals.
+
+What resembles a number and cannot be read as one raises `NotOneNumber`: lists (`1,2,3`), ranges, dates, times, versions (`3.5.1`), sums and products,
+inequalities, `5 ± 1`, multiples of π, of roots and of unknowns (`3x`), identifiers (`GPT-4`), numbers of more than `MOST_DIGITS` digits. It is never read as
+another number. Numbers in words are none.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+
+LONGEST_READ = 100_000  # characters of a completion that are searched, from its end
+MOST_DIGITS = 400  # of a number as written, and as meant by its exponent or power
+LARGEST_EXPONENT = 308
+
+
+class NotOneNumber(ValueError):
+    """A text looks like a number and is not one number; the message quotes it."""
+
+
+def read_number(text: str) -> Fraction:
+    """The one number that a text is: alone, in a `\\boxed{}`, behind `####`, or behind the equals sign of `x = 5`; of `1/3 ≈ 0.33`, 1/3.
+
+    Raises:
+        NotOneNumber: it holds none, or more than one.
+    """
+    boxed = _boxed(text)
+    value = _single(text.rpartition("####")[2] if boxed is None else boxed)
+    if value is None:
+        raise NotOneNumber(f"{text[:80]!r} is no number")
+    return value
+
+
+def last_number(completion: str) -> Fraction | None:
+    """The number that a completion gives: the one in its last `\\boxed{}` where there is one, else the last one in it; None where there is none.
+
+    Args:
+        completion: of which the last `LONGEST_READ` characters are read.
+
+    Raises:
+        NotOneNumber: the box holds more than one number or is never closed, or what comes last only looks like a number.
+    """
+    text = completion[-LONGEST_READ:]
+    boxed = _boxed(text)
+    if boxed is not None:
+        return _single(boxed)
+    lines = text.splitlines()
+    while lines:
+        line = lines.pop()
+        if not _MAY_HOLD.search(line):
+            continue
+        # What stands above matters to a number as far as that something does: a dash then marks the item of a list.
+        reader = _Reader(f"-\n{line}" if any(map(str.strip, lines)) else line, strict=False)
+        if reader.items:
+            return reader.last()
+    return None
+
+
+@dataclass
+class _Token:
+    kind: str  # "number", "word" or "mark"
+    text: str
+    space: bool  # stands behind white space
+    line: bool  # is the first of its line
+    currency: bool = False  # stands behind a mark of currency
+
+
+@dataclass
+class _Item:
+    start: int  # tokens, from the first to the one behind the last
+    end: int
+    value: Fraction | None  # None: looks like a number, and is not one
+    text: str
+
+
+# --- one spelling for each thing -----------------------------------------------------------------------------------------------------------------------------
+
+_FRACTION, _OVERLINE, _EXPRESSION = "\x01", "\x02", "\x03"  # \frac, \overline, and what is worth a number and is not read here
+_COMMANDS = (
+    dict.fromkeys(("frac", "dfrac", "tfrac", "cfrac"), _FRACTION)
+    | dict.fromkeys(("times", "cdot", "ast", "star", "bullet"), "×")
+    | dict.fromkeys(("pm", "mp"), "±")
+    | dict.fromkeys(("le", "leq", "leqslant", "ge", "geq", "geqslant", "lt", "gt", "ne", "neq", "ll", "gg"), "<")
+    | dict.fromkeys(("approx", "sim", "simeq", "cong", "doteq", "thickapprox"), "≈")
+    | dict.fromkeys(("to", "rightarrow", "Rightarrow", "longrightarrow", "Longrightarrow", "implies", "mapsto", "iff", "therefore", "because"), "→")
+    | dict.fromkeys(("circ", "degree"), "°")
+    | dict.fromkeys(("dots", "ldots", "cdots"), "...")
+    | dict.fromkeys(
+        ("sqrt", "ln", "log", "lg", "exp", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sum", "prod", "int", "lim")
+        + ("binom", "dbinom", "tbinom", "max", "min", "gcd", "lcm", "bmod", "pmod", "mod", "det", "lfloor", "lceil"),
+        _EXPRESSION,
+    )
+    | dict.fromkeys(("pi", "infty", "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota"), _EXPRESSION)
+    | dict.fromkeys(("kappa", "lambda", "nu", "xi", "rho", "sigma", "tau", "phi", "varphi", "chi", "psi", "omega"), _EXPRESSION)
+    | dict.fromkeys(("enspace", "enskip", "thinspace", "medspace", "thickspace", "space", "nobreakspace"), " ")
+    | dict.fromkeys(("left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "displaystyle", "textstyle", "limits", "boxed", "fbox", "boldsymbol"), "")
+    | dict.fromkeys(("text", "textbf", "textit", "textrm", "textsf", "texttt", "textnormal", "mbox", "hbox", "mathrm", "mathbf", "mathit"), "")
+    | dict.fromkeys(("mathsf", "mathtt", "mathbb", "mathcal", "operatorname", "emph", "underline", "bm", "bf", "rm", "it", "cal", "prime"), "")
+    | {"quad": ";", "qquad": ";", "overline": _OVERLINE, "div": "÷", "percent": "%", "mu": "µ", "Omega": "Ω"}
+    | {"textdollar": "$", "dollar": "$", "euro": "€", "pounds": "£", "yen": "¥"}
+    | {"%": "%", "$": "$", "{": "[", "}": "]", "!": "", "\\": "\n", "/": ""}
+    | dict.fromkeys(",;:> ()[]", " ")
+)
+_COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
+_NOT_SHOWN = re.compile(r"\\(?:tag|label|ref|eqref|cite|hspace|vspace|phantom)\*?\s?\{[^{}]{0,200}\}")
+_TEXT = re.compile(r"\\(?:text[a-z]{0,6}|mbox|hbox|math[a-z]{2,4}|operatorname)\s?\{([^{}]{0,200})\}")
+_ARGUMENT = r"\s?(?:\{([^{}]{0,400})\}|(\d))"
+_FRACTIONS = re.compile(_FRACTION + _ARGUMENT + _ARGUMENT)
+_REPEATING = re.compile(r"(\d{1,100})\.(\d{0,100})" + _OVERLINE + r"\s?\{(\d{1,100})\}")
+_EXPONENT = re.compile(r"\^\s?[{(]([^{}()]{0,40})[)}]")
+_DIGITS = r"(?:[1-9]\d{0,2}(?: \d{3}(?!\d))+(?:[.,]\d+)?|\d+(?:[.,'_]\d+)*|(?<!\w)\.\d+)"
+_PLAIN = re.compile(rf"\s*([-−+]?)\s*({_DIGITS})\s*")
+_UNIT = re.compile(r"\s*[^\W\d_]+(?:\^?-?\d)?(?:[\s×][^\W\d_]+(?:\^?-?\d)?)*\s*")
+
+_SAME = str.maketrans(
+    dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2043\ufe58\ufe63\uff0d", "-")
+    | dict.fromkeys("·⋅∙∗✕✖⨯", "×")
+    | dict.fromkeys("≃∼≅≐", "≈")
+    | dict.fromkeys("⇒⟹⟶↦∴", "→")
+    | dict.fromkeys("≤≥≠≪≫⩽⩾∓", "<")
+    | dict.fromkeys("√∛∜π∞∑∏∫", _EXPRESSION)
+    | dict.fromkeys("’‘ʼ′", "'")
+    | dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\u202a\u202b\u202c\u202d\u202e\u00ad", None)
+    | {"٫": ".", "٬": ",", "٪": "%", "∕": "/", "∶": ":", "\u2028": "\n", "\u2029": "\n", "₋": "-"}
+)
+_RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+", strict=True))
+_RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]{1,40}")
+_LOWERED_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]{1,40}")
+_VULGAR = re.compile("[¼-¾⅐-⅞↉]")
+_CURRENCY = "$€£¥₹₽₩₺₫₪฿₦₱¤"
+_CURRENCY_WORD = re.compile(
+    r"(?<![^\W_])(?:(?:US|CA|AU|NZ|HK|SG|NT|MX|[ACRSN])(?=\$)|(?:USD|EUR|GBP|JPY|CHF|CNY|RMB|INR|AUD|CAD|NZD|SEK|NOK|DKK|Rs\.?|Fr\.)\s?(?=[-−+]?\.?\d))"
+)
+_TAG = re.compile(r"</?[A-Za-z!][^<>]{0,200}>")
+_ARROW = re.compile(r"(?<![-=])[-=]{1,8}>")
+_BULLET = re.compile(r"^[ \t]*(?:[*+•>][ \t]+)+", re.MULTILINE)
+_STARS_POWER = re.compile(r"(?<=\d)\*\*(?=[-+(]?\d)|(?<=\d) \*\* (?=[-+(]?\d)")
+_EMPHASIS = re.compile(r"(?<![\w*)])\*([^\s*](?:[^*\n]{0,60}[^\s*])?)\*(?![\w*(])")
+_DOTS = re.compile(r"(\d?)\.{2,}(-?\d)?")
+
+
+def _plain_text(text: str) -> str:
+    """The text in the few characters that the grammar knows."""
+    if not text.isascii():
+        text = _VULGAR.sub(lambda found: _apart(found, unicodedata.normalize("NFKC", found[0])), text)
+        text = _RAISED_RUN.sub(lambda found: "^" + "".join(_RAISED[each] for each in found[0]), text)
+        text = _LOWERED_RUN.sub(lambda found: "_" + unicodedata.normalize("NFKC", found[0]), text)
+        text = unicodedata.normalize("NFKC", text.translate(_SAME)).translate(_SAME)
+        text = "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in text)
+    if "\\" in text:
+        text = _TEXT.sub(r"\1", _TEXT.sub(r"\1", _NOT_SHOWN.sub(" ", text)))
+        text = _COMMAND.sub(lambda found: _COMMANDS.get(found[1], f" {found[1]} "), text)
+    if "~" in text:
+        text = re.sub(r"(?<=\d)~(?=\d)", " ", text)
+    if "{" in text:
+        text = re.sub(r"\{\s?([,. ]?)\s?\}", r"\1", text)
+        text = _REPEATING.sub(_repeating, text)
+    text = _EXPONENT.sub(_exponent, text).replace("^°", "°")
+    if _FRACTION in text:
+        for _ in range(2):
+            text = _FRACTIONS.sub(_fraction, text)
+        text = text.replace(_FRACTION, _EXPRESSION)
+    text = re.sub(rf"[{{}}{_OVERLINE}]", "", text)
+    if "<" in text or ">" in text:
+        text = _ARROW.sub("→", _TAG.sub(" ", text))
+    if "*" in text or "•" in text or ">" in text or "+" in text:
+        text = _STARS_POWER.sub("^", text)
+        text = _EXPONENT.sub(_exponent, text)
+        text = re.sub(r"\*\*+", "", _BULLET.sub("", text))
+        text = _EMPHASIS.sub(r"\1", text).replace("*", "×")
+    text = _DOTS.sub(lambda found: f"{found[1]}÷{found[2]}" if found[1] and found[2] else f"{found[1]} {found[2] or ''}", text)
+    return _CURRENCY_WORD.sub(lambda found: "" if found.string[found.end() : found.end() + 1] == "$" else "¤", text)
+
+
+def _apart(found: re.Match, text: str) -> str:
+    """The text, behind a space where a digit stands before it, so that 1½ does not become 11/2."""
+    return f" {text}" if found.string[found.start() - 1 : found.start()].isdecimal() else text
+
+
+def _exponent(found: re.Match) -> str:
+    inside = found[1].strip()
+    if re.fullmatch(r"[-−+]?\s?\d+", inside):
+        return "^" + inside.replace(" ", "").replace("−", "-")
+    if inside in ("°", "'", "''", "st", "nd", "rd", "th"):
+        return inside if inside == "°" else ""
+    return f"^{_EXPRESSION}"
+
+
+def _fraction(found: re.Match) -> str:
+    above, below = found[1] or found[2] or "", found[3] or found[4] or ""
+    over, under = _PLAIN.fullmatch(above), _PLAIN.fullmatch(below)
+    if over and under:
+        return _apart(found, f"{over[1]}{over[2]}⁄{under[1]}{under[2]} ")
+    if _UNIT.fullmatch(above) and _UNIT.fullmatch(below):
+        return f" {above.strip()}/{below.strip()} "
+    return _EXPRESSION
+
+
+def _repeating(found: re.Match) -> str:
+    whole, fixed, again = found.groups()
+    nines = 10 ** len(fixed) * (10 ** len(again) - 1)
+    return f"{int(whole + fixed + again) - int(whole + fixed)}⁄{nines}"
+
+
+def _boxed(text: str) -> str | None:
+    """What the last box that is not empty holds; None where there is no box."""
+    end = len(text)
+    while (start := max(text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end))) >= 0:
+        place = text.index("x", start) + 1 + 2 * text.startswith("\\boxed", start)
+        while place < len(text) and text[place].isspace():
+            place += 1
+        if text[place : place + 1] != "{":
+            inside = re.match(r"[-−+]?[\d.,]*", text[place : place + 100])[0]
+        else:
+            depth, stop = 0, None
+            for found in re.finditer(r"\\.|[{}]", text[place:], re.DOTALL):
+                depth += {"{": 1, "}": -1}.get(found[0], 0)
+                if depth == 0:
+                    stop = place + found.start()
+                    break
+            inside = text[place + 1 : stop]
+            if stop is None and any(each.isdigit() for each in inside):
+                raise NotOneNumber(f"{text[start : start + 80]!r} is never closed")
+        if inside.strip():
+            return inside
+        end = start
+    return None
+
+
+_MAY_HOLD = re.compile(f"\\\\[A-Za-z]|[{_EXPRESSION}\\d¼-¾⅐-⅞↉⁰¹²³⁴-⁹√∛∜π∞∑∏∫①-⓿]")
+
+# --- the grammar ---------------------------------------------------------------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(
+    rf"(?P<space>\s+)|(?P<number>{_DIGITS}(?:[eE][-+−]?\d+(?![^\W_]))?)|(?P<word>[^\W\d_]+)|(?P<mark>.)",
+    re.DOTALL,
+)
+_PERCENT = {"percent": 100, "pct": 100, "percentage": 100, "permille": 1000}
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7, "tenth": -1, "hundredth": -2, "thousandth": -3}
+_SCALES |= {"millionth": -6, "billionth": -9}
+_ATTACHED_SCALES = {"k": 3, "K": 3, "M": 6, "m": 6, "B": 9, "T": 12, "mn": 6, "bn": 9, "tn": 12}  # behind money; k behind any number
+_UNKNOWNS = frozenset("xyznijpqruwe") | frozenset("αβγδεζηθικλνξρστφχψω")
+_FUNCTIONS = frozenset(("log", "ln", "sin", "cos", "tan", "sqrt", "exp"))
+_MONTHS = frozenset("January February March April May June July August September October November December".split())
+_MONTHS |= frozenset("Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec".split())
+_LARGER_UNITS = frozenset("h hr hrs hour hours day days week weeks year years month months min minute minutes".split())
+_LARGER_UNITS |= frozenset("ft foot feet yard yards lb lbs pound pounds dollar dollars".split())
+_OPERATORS = frozenset("-−+±÷×/:")
+_SIGNS = frozenset("-−+")
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:([,' _])\d{3})(?:\1\d{3})*(?:\.\d+)?|[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?|[1-9]\d{0,2}(?:[' _]\d{3})+,\d+")
+_DOTTED = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+,\d+|[1-9]\d{0,2}(?:\.\d{3}){2,}|\d+,\d+")
+
+
+def _read_digits(text: str) -> Fraction | None:
+    """What the digits of one token say; None where they are not one number."""
+    if len(text) > 2 * MOST_DIGITS:
+        return None
+    mantissa, _, exponent = text.replace("−", "-").replace("E", "e").partition("e")
+    if _GROUPED.fullmatch(mantissa):
+        comma_decimal = "," in mantissa and any(each in mantissa for each in "' _")
+        mantissa = re.sub("[' _]", "", mantissa) if comma_decimal else re.sub("[,' _]", "", mantissa)
+        mantissa = mantissa.replace(",", ".")
+    elif _DOTTED.fullmatch(mantissa):
+        mantissa = mantissa.replace(".", "").replace(",", ".")
+    if not re.fullmatch(r"\d+(?:\.\d+)?|\.\d+", mantissa) or len(mantissa) > MOST_DIGITS:
+        return None
+    if exponent and (len(exponent) > 5 or abs(int(exponent)) > LARGEST_EXPONENT):
+        return None
+    return Fraction(mantissa) * Fraction(10) ** int(exponent or 0)
+
+
+def _tokens(text: str) -> list[_Token]:
+    tokens: list[_Token] = []
+    space, line, currency = False, True, False
+    for found in _TOKEN.finditer(text):
+        kind, content = found.lastgroup, found[0]
+        if kind == "space":
+            if not currency:  # the space behind a mark of currency parts nothing
+                space, line = True, line or "\n" in content
+        elif content in _CURRENCY:
+            if tokens and not (space or line or currency) and (tokens[-1].kind != "mark" or tokens[-1].text in ")]%°!"):
+                tokens[-1].currency, space = True, True
+            else:
+                currency = True
+        else:
+            tokens.append(_Token(kind, content, space, line, currency))
+            space = line = currency = False
+    return tokens
+
+
+class _Reader:
+    """The tokens of a text, and what at each place is a number or resembles one."""
+
+    def __init__(self, text: str, *, strict: bool):
+        self.tokens = _tokens(_plain_text(text))
+        self.strict = strict
+        self.items: list[_Item] = []
+        place = 0
+        while place < len(self.tokens):
+            place = self._item(place)
+
+    def at(self, place: int) -> _Token | None:
+        return self.tokens[place] if 0 <= place < len(self.tokens) else None
+
+    def is_number(self, place: int, *, signed: bool = False) -> bool:
+        """Whether a number stands there, on the line of what precedes it."""
+        token = self.at(place)
+        if token is None or token.line:
+            return False
+        return token.kind == "number" or (signed and token.text in _SIGNS and self.is_number(place + 1) and not self.at(place + 1).space)
+
+    def said(self, start: int, end: int) -> str:
+        return "".join(" " * token.space + token.text.replace(_EXPRESSION, "…") for token in self.tokens[start:end]).strip()
+
+    def _item(self, place: int) -> int:
+        """Take in what begins at a token; the token behind it."""
+        token = self.tokens[place]
+        if token.text == _EXPRESSION:
+            self.items.append(_Item(place, place + 1, None, self.said(place, place + 6)))
+            return place + 1
+        if token.kind != "number":
+            return place + 1
+        before = self.at(place - 1)
+        if before is not None and not token.line and self._belongs_to_a_name(place):
+            return place + 1
+        value, end = self._sum(place)
+        sign = self._sign(place)
+        if value is not None:
+            value = None if sign is None or (self.strict and self._follows(end, "!")) else sign * value
+        start = place - (before is not None and before.text in _SIGNS)
+        self.items.append(_Item(start, end, value, self.said(start, end)))
+        return end
+
+    def _follows(self, place: int, text: str) -> bool:
+        token = self.at(place)
+        return token is not None and token.text == text and not token.space
+
+    def _belongs_to_a_name(self, place: int) -> bool:
+        """Whether a number is part of a name (`H2O`), or an exponent or index of one (`cm^2`, `x_1`)."""
+        token, before, second = self.tokens[place], self.tokens[place - 1], self.at(place - 2)
+        if before.kind == "word" and not token.space:
+            return True
+        if before.text in _SIGNS and second is not None and second.text == "^":
+            return True
+        if before.text == "^":
+            return True
+        return before.text == "_" and not (token.space or before.space) and second is not None and (second.kind == "word" or second.text in ")]")
+
+    def last(self) -> Fraction:
+        """The last number; of `1/3 ≈ 0.33`, the exact one.
+
+        Raises:
+            NotOneNumber: what comes last only resembles a number, or is one of several between brackets.
+        """
+        item = self.items[-1]
+        exact = self.items[-2] if len(self.items) > 1 else item
+        if exact.value is not None and item.start - exact.end == 1 and self.tokens[exact.end].text == "≈":
+            item = exact
+        if item.value is None or self._ends_a_tuple():
+            raise NotOneNumber(f"{item.text[:80]!r} is not one number")
+        return item.value
+
+    def _ends_a_tuple(self) -> bool:
+        closing = self.at(self.items[-1].end)
+        if closing is None or closing.text not in (")", "]"):
+            return False
+        place = len(self.items) - 1
+        while place and self.items[place].start - self.items[place - 1].end == 1 and self.tokens[self.items[place - 1].end].text in (",", ";"):
+            place -= 1
+        opening = self.at(self.items[place].start - 1)
+        return place < len(self.items) - 1 and opening is not None and opening.text in ("(", "[")
+
+    # What stands before a number ------------------------------------------------------------------------------------------------------------------------------
+
+    def _sign(self, place: int) -> int | None:
+        """1 or -1; None where what stands before the number makes it part of something else."""
+        token, before = self.tokens[place], self.at(place - 1)
+        if before is None or token.line:
+            return 1
+        sign = 1
+        if before.text in _SIGNS:
+            second = self.at(place - 2)
+            if not self._is_sign(token, before, second):
+                return None
+            sign = 1 if before.text == "+" else -1
+            token, before, place = before, second, place - 1
+            if before is None or token.line:
+                return sign
+        return None if self._spoils(token, before, place) else sign
+
+    @staticmethod
+    def _is_sign(token: _Token, mark: _Token, second: _Token | None) -> bool:
+        """Whether a plus or minus belongs to the number behind it, and is neither an operator, a hyphen, a dash nor the mark of a list's item."""
+        if second is None:
+            return True
+        if not mark.space and not mark.line and (second.kind != "mark" or second.text in _OPERATORS or second.text in f")]%°!|^{_EXPRESSION}"):
+            return False
+        if not token.space:
+            return True
+        if mark.line:
+            return mark.text == "−"
+        return mark.text == "−" or (second.kind == "mark" and second.text not in ")]%°!.,;?\"'")
+
+    def _spoils(self, token: _Token, before: _Token, place: int) -> bool:
+        """Whether the token before a number (and its sign) makes it no number of its own."""
+        second = self.at(place - 2)
+        attached = not token.space
+        if before.text in ("<", ">", "±", "÷", "×", "/", "^", _EXPRESSION) or before.text in _SIGNS:
+            return True
+        if before.text == "(":
+            return attached and second is not None and not before.space and not before.line and (second.kind != "mark" or second.text in ")]")
+        if before.text in (")", "]", "'", "|") and attached:
+            return before.text != "|" or (place < len(self.tokens) and self.tokens[place].text in _SIGNS)
+        if before.kind == "word":
+            if before.text in _FUNCTIONS or before.text in _MONTHS:
+                return True
+            return self._ends_a_larger_unit(place - 1)
+        if before.text == "," and second is not None:
+            return self._ends_a_date(place - 2)
+        return before.kind == "number" and self._ends_a_date(place - 1)
+
+    def _ends_a_larger_unit(self, place: int) -> bool:
+        """Whether a word is the unit of a number and what follows counts smaller ones (`2 hours 30 minutes`, `1 and 1/2`)."""
+        if self.tokens[place].text == "and" and place:
+            place -= 1
+        token, before = self.tokens[place], self.at(place - 1)
+        if token.kind == "number":
+            return self._fraction_follows(place + 2)
+        return token.text.lower() in _LARGER_UNITS and before is not None and before.kind == "number" and not token.line
+
+    def _fraction_follows(self, place: int) -> bool:
+        slash = self.at(place + 1)
+        return slash is not None and slash.text in "/⁄" and self.is_number(place + 2)
+
+    def _ends_a_date(self, place: int) -> bool:
+        """Whether a day behind the name of a month ends here (`March 5`, `March 5th`)."""
+        if self.tokens[place].text in ("st", "nd", "rd", "th"):
+            place -= 1
+        month = self.at(place - 1)
+        return self.tokens[place].kind == "number" and month is not None and month.text in _MONTHS
+
+    # A number and what stands behind it -----------------------------------------------------------------------------------------------------------------------
+
+    def _sum(self, place: int) -> tuple[Fraction | None, int]:
+        """The number that begins at a token, and the token behind it. What operators join is taken in whole and is None."""
+        value, end = self._product(place)
+        while (operator := self.at(end)) is not None and not operator.line and self._joins(end):
+            following = end + 1 + (not self.is_number(end + 1))
+            _, end = self._product(following)
+            value = None
+        if operator is not None and not operator.line and operator.text == _EXPRESSION:
+            value = None
+        if self._follows(end, "(") and self.is_number(end + 1, signed=True):
+            value = None
+        return value, end
+
+    def _joins(self, place: int) -> bool:
+        """Whether an operator joins the number before it with the one behind it."""
+        operator = self.tokens[place]
+        if operator.text not in _OPERATORS and operator.text not in "xX⁄^_'":
+            return False
+        if not self.is_number(place + 1, signed=True):
+            return False
+        if operator.text == ":":
+            return operator.space == self.tokens[place + 1].space
+        return operator.text not in "'_" or not (operator.space or self.tokens[place + 1].space)
+
+    def _product(self, place: int) -> tuple[Fraction | None, int]:
+        """A number with the power of ten that multiplies it, and what share or scale and which unit it is of."""
+        value, end = self._quotient(place)
+        times = self.at(end)
+        if times is not None and not times.line and times.text in "×xX" and self.is_number(end + 1) and self.tokens[end + 1].text == "10":
+            if self._follows(end + 2, "^"):
+                power, end = self._power(end + 1)
+                value = None if value is None or power is None else value * power
+        while (word := self.at(end)) is not None and not word.line:
+            name = word.text.lower()
+            if word.text in ("%", "‰"):
+                share, taken = 1000 if word.text == "‰" else 100, 1
+            elif name == "per" and (second := self.at(end + 1)) is not None and second.text.lower() in ("cent", "mille", "mil"):
+                share, taken = 100 if second.text.lower() == "cent" else 1000, 2
+            elif name in _PERCENT:
+                share, taken = _PERCENT[name], 1
+            elif (scale := _SCALES.get(name, _SCALES.get(name.removesuffix("s")))) is not None:
+                share, taken = Fraction(10) ** -scale, 1
+            else:
+                break
+            value, end = None if value is None else value / share, end + taken
+        return self._unit(value, place, end)
+
+    def _unit(self, value: Fraction | None, place: int, end: int) -> tuple[Fraction | None, int]:
+        unit = self.at(end)
+        if unit is None or unit.line:
+            return value, end
+        if unit.text == "°":
+            return value, end + 1
+        if unit.kind != "word":
+            return value, end
+        if unit.text in "xX" and self.is_number(end + 1):
+            return value, end
+        if unit.space:
+            unknown = unit.text in ("x", "y", "z") or unit.text in _MONTHS
+            return (None if unknown else value), end + unknown
+        if unit.text in _UNKNOWNS:
+            return None, end + 1
+        money = self.tokens[place].currency
+        if unit.text in _ATTACHED_SCALES and (money or unit.text == "k"):
+            return (None if value is None else value * Fraction(10) ** _ATTACHED_SCALES[unit.text]), end + 1
+        if unit.text == "K":
+            return None, end + 1  # kelvins or thousands
+        if self.is_number(end + 1) and not self.tokens[end + 1].space:  # cm2
+            power = self.tokens[end + 1]
+            behind = self.at(end + 2)
+            named = unit.text not in "dD" and power.text in ("2", "3") and (behind is None or behind.space or behind.line or behind.kind == "mark")
+            return (value if named else None), end + 2
+        return value, end + 1
+
+    def _quotient(self, place: int) -> tuple[Fraction | None, int]:
+        """A whole, broken or mixed number."""
+        value, end = self._power(place)
+        plain = end == place + 1
+        if plain and self.is_number(end) and self._fraction_follows(end):
+            if self.tokens[end + 1].text == "⁄" or not (self.tokens[end + 1].space or self.tokens[end + 2].space):
+                share, stop = self._fraction(end)
+                proper = value is not None and share is not None and value.denominator == 1 and 0 < share < 1 and self.tokens[place].text.isdecimal()
+                return (value + share if proper else None), stop
+        if self._fraction_follows(place) if plain else self._follows_slash(end):
+            divisor, stop = self._power(end + 1)
+            if " " in self.tokens[place].text or value is None or not divisor:
+                return None, stop
+            return value / divisor, stop
+        signed = self.at(end)
+        if plain and signed is not None and signed.text == "⁄" and self.is_number(end + 1, signed=True):
+            divisor, stop = self._power(end + 2)
+            return (-value / divisor if value is not None and divisor and self.tokens[end + 1].text != "+" else None), stop
+        return value, end
+
+    def _follows_slash(self, place: int) -> bool:
+        slash = self.at(place)
+        return slash is not None and not slash.line and slash.text == "/" and self.is_number(place + 1)
+
+    def _fraction(self, place: int) -> tuple[Fraction | None, int]:
+        above, below = _read_digits(self.tokens[place].text), _read_digits(self.tokens[place + 2].text)
+        return (above / below if above is not None and below else None), place + 3
+
+    def _power(self, place: int) -> tuple[Fraction | None, int]:
+        """The digits of one token, raised to a whole power where one stands behind them."""
+        value, end = _read_digits(self.tokens[place].text), place + 1
+        if not (self._follows(end, "^") or (self.at(end) is not None and self.at(end).text == "^" and not self.at(end).line)):
+            return value, end
+        sign, end = 1, end + 1
+        if (mark := self.at(end)) is not None and mark.text in _SIGNS:
+            sign, end = (1 if mark.text == "+" else -1), end + 1
+        exponent = self.at(end)
+        if exponent is None or exponent.line or not exponent.text.isdecimal() or len(exponent.text) > 4 or value is None:
+            return None, end + (exponent is not None)
+        power = sign * int(exponent.text)
+        digits = max(len(str(value.numerator)), len(str(value.denominator)))
+        if value in (0, 1):
+            return (value if power >= 0 or value else None), end + 1
+        ten = value == 10 and abs(power) <= LARGEST_EXPONENT
+        return (value**power if ten or digits * abs(power) <= MOST_DIGITS else None), end + 1
+
+
+def _single(text: str) -> Fraction | None:
+    """The one number of a text that is all there is to read; None where there is none.
+
+    Raises:
+        NotOneNumber: there are more, or what is there only looks like one.
+    """
+    reader = _Reader(text, strict=True)
+    items, tokens = reader.items, reader.tokens
+    if not items:
+        return None
+    depth, relations = 0, []
+    for place, token in enumerate(tokens):
+        depth += (token.text in ("(", "[")) - (token.text in (")", "]"))
+        apart = token.text in (",", ";", "or", "and") and depth == 0
+        if apart and items[0].start < place < items[-1].start:
+            raise NotOneNumber(f"{text.strip()[:80]!r} is more than one number")
+        if token.text in ("=", "→"):
+            relations.append(place)
+    for relation in reversed(relations):
+        if behind := [item for item in items if item.start > relation]:
+            items = behind
+            break
+    about = next((place for place, token in enumerate(tokens) if token.text == "≈" and place > items[0].start), None)
+    if about is not None and items[0].start < about:  # what is about a root is a number still
+        items = [item for item in items if item.start < about and item.value is not None] or [item for item in items if item.start > about]
+    if len(items) > 1 or items[0].value is None:
+        raise NotOneNumber(f"{text.strip()[:80]!r} is not one number")
+    return items[0].value
