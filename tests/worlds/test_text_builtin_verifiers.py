@@ -7,20 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
 from operant.core.status import Status
-from operant.worlds.text.builtin_verifiers import VERIFIERS, NoisyVerifier, NumericAnswer, make_verifier, read_number
+from operant.worlds.text.builtin_verifiers import VERIFIERS, NoisyVerifier, NumericAnswer, make_verifier
 from operant.worlds.text.tasks import Problem
 from operant.worlds.text.verifiers import ExactAnswer, VerifierPool, scorer
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("42", 42), ("-1,234.5", -1234.5), ("3/4", 0.75), ("50%", 0.5), (" 7 ", 7), ("1e3", 1000), ("1/0", None), ("x", None), ("9" * 100, None), ("1e999", None)],
-)
-def test_numbers_as_people_write_them(text: str, value):
-    found = read_number(text)
-    assert found is None if value is None else math.isclose(float(found), value)
 
 
 @pytest.mark.parametrize(
@@ -35,10 +26,22 @@ def test_numbers_as_people_write_them(text: str, value):
         ("-3", "x = -3", 1.0),
         ("5", "no number", 0.0),
         ("0", "0.0000000001", 1.0),
-        ("3", "1,2,3", 1.0),
+        ("3", "1, 2, 3", 1.0),
         ("1234567", "$1,234,567", 1.0),
         ("42", "9" * 64 + "42", 0.0),
-        ("42", "9" * 64 + ",42", 1.0),
+        ("9500", r"\boxed{\$9{,}500}", 1.0),
+        ("500", r"\boxed{\$9{,}500}", 0.0),
+        (r"\$9{,}500", "9500", 1.0),
+        ("US$5", "It is $5.", 1.0),
+        ("0", r"\boxed{10\,000}", 0.0),
+        ("-5", "The answer is \u22125.", 1.0),
+        ("5", "The answer is \u22125.", 0.0),
+        ("50%", "50 percent", 1.0),
+        ("50", "50%", 0.0),
+        ("6", "6 \u00d7 10^6", 0.0),
+        ("2", "12 cm^2", 0.0),
+        ("12", "12 cm^2", 1.0),
+        ("5", r"\boxed{x}, and not 5", 0.0),
         ("0.25", "25 %", 1.0),
         ("42", "1" + ",111" * 30 + ",042", 0.0),
     ],
@@ -53,9 +56,48 @@ def test_numeric_takes_a_tolerance_and_needs_a_number_to_compare():
     assert verdict.status == Status.CRASHED and "no number" in verdict.message
 
 
+@pytest.mark.parametrize(
+    ("answer", "completion"),
+    [("3", "1,2,3"), ("5", "3-5"), ("1", "3.5.1"), ("30", "at 5:30"), ("2", r"2\pi"), ("3", "3x"), ("5", "x > 5"), ("5", r"\boxed{3, 5}"), ("4", "GPT-4")]
+    + [("3.5.1", "3.5.1"), ("3-5", "3-5"), ("2024-01-05", "2024-01-05"), (r"\$30 and \$40", "40"), ("1/0", "0"), ("1e999", "1e999")],
+)
+def test_what_is_not_one_number_is_a_status(answer: str, completion: str):
+    verdict = scorer(make_verifier("numeric")).score([(Problem("?", answer), completion)])[0]
+    assert verdict.status == Status.CRASHED and "number" in verdict.message
+
+
+@pytest.mark.parametrize("answer", ["42\n", " 42", "\t42 ", "42\r\n"])
+@pytest.mark.parametrize("name", ["exact", "numeric", "regex", "math-verify"])
+def test_spaces_around_an_answer_are_no_part_of_it(pools, name: str, answer: str):
+    if name == "math-verify":
+        pytest.importorskip("math_verify")
+    scoring = pools(name) if name in ("regex", "math-verify") else scorer(make_verifier(name))
+    for completion in ("42", answer, "\n42\n"):
+        assert scoring.score([(Problem("?", answer), completion)])[0].value == 1.0
+
+
+def test_exact_knows_one_letter_in_two_spellings_and_a_marker_without_its_spaces():
+    assert ExactAnswer().score(Problem("?", "caf\u00e9"), "cafe\u0301") == 1.0
+    assert ExactAnswer("#### ").score(Problem("?", "42"), "so\n####42") == 1.0
+    assert ExactAnswer(", ").score(Problem("?", "1,000"), "which is, 1,000") == 1.0
+    assert [ExactAnswer("#### ", alone=alone).score(Problem("?", "42"), "42") for alone in (False, True)] == [0.0, 1.0]
+
+
+class Leaves:
+    trusted = True
+
+    def score(self, problem: Problem, completion: str) -> float:
+        raise SystemExit(0)
+
+
+def test_a_verifier_that_leaves_does_not_end_a_run_as_if_it_were_done():
+    with pytest.raises(RunFailed, match="SystemExit: 0"):
+        scorer(Leaves()).score([(Problem("?", ""), "x")])
+
+
 def test_a_very_long_answer_does_not_stop_the_trainer():
-    for text in ("1" * 200_000, "1," * 100_000, "-" * 200_000, "1e" * 100_000, "1" + ",111" * 50_000 + "1", "1/" * 100_000):
-        NumericAnswer().score(Problem("?", "1"), text)
+    items = [(Problem("?", "1"), text) for text in ("1" * 200_000, "1," * 100_000, "-" * 200_000, "1e" * 100_000, "1" + ",111" * 50_000 + "1", "1/" * 100_000)]
+    assert [verdict.status for verdict in scorer(NumericAnswer()).score(items)].count(Status.CRASHED) == 5
 
 
 def test_names_and_settings():
@@ -185,6 +227,94 @@ def test_the_others(pools, name: str, problem: Problem, right: str, wrong: str):
         pytest.importorskip("math_verify")
     found = pools(name).score([(problem, right), (problem, wrong)])
     assert [(verdict.status, verdict.value) for verdict in found] == [(Status.OK, 1.0), (Status.OK, 0.0)], [verdict.message for verdict in found]
+
+
+@pytest.mark.parametrize(
+    ("completion", "score"),
+    [
+        ('{"a": 1}', 1.0),
+        ('  {"a": 1}\n', 1.0),
+        ('\ufeff{"a": 1}', 1.0),
+        ('```json\n{"a": 1}\n```', 1.0),
+        ('```JSON\r\n{"a": 1}\r\n```', 1.0),
+        ('~~~\n{"a": 1}\n~~~\n', 1.0),
+        ('{"a": 1.0}', 1.0),
+        ('{"a": 1} and so', 0.0),
+        ('Here: {"a": 1}', 0.0),
+        ('Here:\n```json\n{"a": 1}\n```', 0.0),
+        ('```json\n{"a": 1}\n```\n```json\n{"a": 1}\n```', 0.0),
+        ('```python\n{"a": 1}\n```', 0.0),
+        ('{"a": 1, "a": 1}', 0.0),
+        ('{"a": 1, "b": NaN}', 0.0),
+        ('{"a": 1, "b": [-Infinity]}', 0.0),
+        ("{'a': 1}", 0.0),
+        ('{"a": 1,}', 0.0),
+        ('{"a": true}', 0.0),
+        ('{"a": 1}\n{"a": 1}', 0.0),
+        ("", 0.0),
+    ],
+)
+def test_json_is_json(pools, completion: str, score: float):
+    pytest.importorskip("jsonschema")
+    problem = Problem("?", "-", {"schema": {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}})
+    assert pools("json-schema").score([(problem, completion)])[0] == (score, Status.OK, "")
+
+
+@pytest.mark.parametrize(
+    "schema", ["42", "not json", '{"type": "foo"}', '{"name": "Ann", "age": 3}', '["type"]', '{"required": "a"}', '{"a": NaN}', '{"minimum": "1"}']
+)
+def test_a_schema_that_is_none_is_a_status(pools, schema: str):
+    pytest.importorskip("jsonschema")
+    for completion in ("3", "no json"):
+        verdict = pools("json-schema").score([(Problem("?", schema), completion)])[0]
+        assert verdict.status == Status.CRASHED and "schema" in verdict.message
+
+
+@pytest.mark.parametrize("pattern", ["(", "[a", "*", "(?P<n>", "\\"])
+def test_a_pattern_that_is_none_is_a_status(pools, pattern: str):
+    assert pools("regex").score([(Problem("?", pattern), "x")])[0].status == Status.CRASHED
+
+
+@pytest.mark.parametrize(
+    ("pattern", "completion", "score"), [("a\\ ", "a ", 1.0), ("a\\ ", "a", 0.0), ("yes|no", "yes, no", 0.0), ("a.b", "a\nb", 1.0), ("(?i)yes", "Yes", 1.0)]
+)
+def test_a_pattern_is_matched_in_whole(pools, pattern: str, completion: str, score: float):
+    assert pools("regex").score([(Problem("?", pattern), completion)])[0].value == score
+
+
+@pytest.mark.parametrize(
+    ("answer", "completion", "score"),
+    [
+        (r"\$18.90", r"\$18.90", 1.0),
+        (r"\$18.90", r"\boxed{18.90}", 1.0),
+        (r"\$32,348", r"\boxed{\$32,348}", 1.0),
+        (r"\$32,348", r"\boxed{348}", 0.0),
+        ("US$5", "US$5", 1.0),
+        ("US$5", r"\boxed{5}", 1.0),
+        ("US$5", "no number", 0.0),
+        ("10000", r"so it is $\boxed{10\,000}$", 1.0),
+        ("0", r"so it is $\boxed{10\,000}$", 0.0),
+        ("10", "6 \u00d7 10^6", 0.0),
+        ("6000000", "It is 6 \u00d7 10^6.", 1.0),
+        ("-5", "The answer is \u22125.", 1.0),
+        ("4", r"$\sqrt{16}$", 1.0),
+        ("50", r"$50\%$", 1.0),
+        (r"2\pi", r"$\boxed{2 \cdot \pi}$", 1.0),
+        ("x^2 + 1", "$1 + x^2$", 1.0),
+        (r"\$30 and \$40", r"\$30 and \$40", 1.0),
+        (r"\$30 and \$40", r"\boxed{18.90}", 0.0),
+    ],
+)
+def test_mathematics(pools, answer: str, completion: str, score: float):
+    pytest.importorskip("math_verify")
+    assert pools("math-verify").score([(Problem("?", answer), completion)])[0] == (score, Status.OK, "")
+
+
+@pytest.mark.parametrize("answer", [r"\frac{a}{b", r"\boxed{", "$$"])
+def test_mathematics_that_cannot_be_read_is_a_status(pools, answer: str):
+    pytest.importorskip("math_verify")
+    verdict = pools("math-verify").score([(Problem("?", answer), "$5$")])[0]
+    assert verdict.status == Status.CRASHED and "cannot read" in verdict.message
 
 
 def test_a_pattern_that_never_ends_is_a_timeout():

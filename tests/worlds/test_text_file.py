@@ -73,6 +73,16 @@ def test_solutions_are_what_is_learned_and_say_where_the_answer_stands(write):
     assert task.longest_completion == len("99 and one more\n#### 100")
 
 
+@pytest.mark.parametrize("answer", ["42\n", " 42", "42\r\n"])
+@pytest.mark.parametrize("solution", [None, "so\n#### 42"])
+def test_spaces_around_an_answer_are_no_part_of_it(write, answer: str, solution: str | None):
+    worked = {} if solution is None else {"solution": solution}
+    task = FileTask(write([{"prompt": "p0", "answer": "42", "split": "train"} | worked, {"prompt": "p1", "answer": answer, "split": "test"} | worked]))
+    for completion in ("42", answer, solution or answer):
+        assert task.verifier.score(task.test[0], completion) == 1.0
+        assert task.answer(completion) == "42"
+
+
 def test_the_marker_is_no_part_of_what_happens_to_stand_before(write):
     task = FileTask(write(rows(40, solution=lambda n: f"1{n}7;{n + 1}")))
     assert task.marker == ";"

@@ -7,45 +7,30 @@ Those that parse or run what a model wrote with more than a bounded search are f
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from operant.core.errors import BadInput, unknown
+from operant.worlds.text.fences import read_blocks
+from operant.worlds.text.numbers import NotOneNumber, last_number, read_number
 from operant.worlds.text.python_tests import python_tests
 from operant.worlds.text.verifiers import ExactAnswer, Verifier
 
 if TYPE_CHECKING:
     from operant.worlds.text.tasks import Problem
 
-LONGEST_NUMBER = 64  # characters
-LONGEST_READ = 100_000  # characters of a completion that are searched for a number or for code
-
-_NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?:\s?/\s?\d+)?\s?%?")
-
-
-def read_number(text: str) -> Fraction | None:
-    """A number as people write it: thousands' commas, sign, decimals, exponent up to 308, a fraction a/b, per cent. None where it is none."""
-    text = text.strip().replace(",", "").replace(" ", "")
-    percent = text.endswith("%")
-    text = text.removesuffix("%")
-    above, slash, below = text.partition("/")
-    try:
-        exponent = re.search(r"[eE]([-+]?\d+)", above)
-        if len(text) > LONGEST_NUMBER or (exponent and abs(int(exponent[1])) > 308):
-            return None
-        value = Fraction(above) / (Fraction(below) if slash else 1)
-    except (ValueError, ZeroDivisionError):
-        return None
-    return value / 100 if percent else value
-
 
 @dataclass(frozen=True)
 class NumericAnswer:
-    """1.0 where the last number in the completion is the problem's answer, else 0.0.
+    """1.0 where the number that the completion gives (`numbers.last_number`) is the problem's answer (`numbers.read_number`), else 0.0.
+
+    A completion without any number gets 0.0. Raises `NotOneNumber` where the answer is not one number, or the completion's only looks like one.
 
     Args:
         tolerance: largest distance, as a share of the answer's size (of 1 for answers below 1).
@@ -55,42 +40,126 @@ class NumericAnswer:
     trusted = True
 
     def score(self, problem: Problem, completion: str) -> float:
-        wanted = read_number(problem.answer)
-        if wanted is None:
-            raise ValueError(f"the problem's answer {problem.answer!r} is no number")
-        found = _NUMBER.findall(completion[-LONGEST_READ:])
-        given = read_number(found[-1]) if found else None
-        if given is None:
-            return 0.0
-        return float(abs(given - wanted) <= Fraction(self.tolerance) * max(abs(wanted), 1))
+        wanted, given = _wanted_number(problem), last_number(completion)
+        return float(given is not None and _near(given, wanted, self.tolerance))
+
+
+def _wanted_number(problem: Problem) -> Fraction:
+    try:
+        return read_number(problem.answer)
+    except NotOneNumber as error:
+        raise NotOneNumber(f"the problem's answer: {error}") from None
+
+
+def _near(given: Fraction, wanted: Fraction, tolerance: float) -> bool:
+    return abs(given - wanted) <= Fraction(tolerance) * max(abs(wanted), 1)
 
 
 def regex(problem: Problem, completion: str) -> float:
-    """1.0 where the whole completion, spaces around it aside, matches the problem's answer as a regular expression."""
-    return float(re.fullmatch(problem.answer, completion.strip(), re.DOTALL) is not None)
+    """1.0 where the whole completion matches the problem's answer as a regular expression, spaces around either aside.
+
+    Raises `re.error` where the answer is no regular expression.
+    """
+    patterns = [re.compile(problem.answer, re.DOTALL)]
+    if not problem.answer.rstrip().endswith("\\"):  # the space behind a backslash belongs to the pattern
+        patterns.append(re.compile(problem.answer.strip(), re.DOTALL))
+    return float(any(pattern.fullmatch(text) for pattern in patterns for text in dict.fromkeys((completion.strip(), completion))))
 
 
 def json_schema(problem: Problem, completion: str) -> float:
-    """1.0 where the completion is JSON that its schema accepts: metadata "schema", or the answer as a schema."""
-    import json
+    """1.0 where the completion is JSON that its schema accepts: metadata "schema", or the answer as a schema.
 
+    The completion is JSON by RFC 8259 from its first to its last character, or one fenced block that is: no text beside it, no NaN or Infinity, no name twice
+    in an object. Raises `ValueError` where the schema is no JSON, or no JSON schema, and `RecursionError` where JSON is nested too deeply to be read.
+    """
     import jsonschema
 
     schema = problem.metadata.get("schema")
-    schema = json.loads(problem.answer) if schema is None else schema
+    schema = problem.answer if schema is None else schema
+    if isinstance(schema, str):
+        try:
+            schema = _json(schema)
+        except ValueError as error:
+            raise ValueError(f"the problem's schema is no JSON: {error}") from None
+    if not isinstance(schema, bool | dict):
+        raise ValueError(f"the problem's schema is no JSON schema: {str(schema)[:80]}")
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    if isinstance(schema, dict) and schema and not any(name.startswith("$") or name in kind.VALIDATORS for name in schema):
+        raise ValueError(f"the problem's schema is no JSON schema: {', '.join(map(repr, schema))[:80]} is no keyword, so that it would accept everything")
     try:
-        value = json.loads(completion)
-    except (ValueError, RecursionError):
+        kind.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise ValueError(f"the problem's schema is no JSON schema: {error.message[:200]}") from None
+    try:
+        value = _json(_unfenced(completion))
+    except ValueError:
         return 0.0
-    return float(jsonschema.validators.validator_for(schema)(schema).is_valid(value))
+    return float(kind(schema).is_valid(value))
+
+
+def _json(text: str) -> Any:
+    """A JSON text; ValueError where it is none, holds NaN or Infinity, or names a member of an object twice."""
+
+    def once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(members)) < len(members):
+            raise ValueError("an object names a member twice")
+        return found
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    return json.loads(text.strip().removeprefix("\ufeff"), object_pairs_hook=once, parse_constant=refuse)
+
+
+def _unfenced(text: str) -> str:
+    """What the one fenced block holds that a text consists of; a text that is anything else as it is."""
+    stripped = text.strip().replace("\r\n", "\n")
+    if not stripped.startswith(("```", "~~~")) or not stripped.endswith(stripped[:3]):
+        return text
+    blocks = read_blocks(stripped)
+    whole = len(blocks) == 1 and blocks[0].closed and blocks[0].language in ("", "json", "jsonc", "json5")
+    return blocks[0].code if whole and stripped.count("\n") >= blocks[0].code.count("\n") + 1 else text
 
 
 def math_verify(problem: Problem, completion: str) -> float:
-    """1.0 where the last expression of the completion equals the answer as mathematics, by the library math-verify."""
+    """1.0 where the completion's expression equals the answer as mathematics, by the library math-verify.
+
+    Where the answer is one number, it and the completion are read by the grammar of `numeric` first: the library reads some spellings as other numbers. Raises
+    `ValueError` where the answer is nothing that the library can read, or can find equal to itself.
+    """
     import math_verify as library
 
-    wanted = library.parse(problem.answer if "$" in problem.answer or "\\boxed" in problem.answer else f"${problem.answer}$", parsing_timeout=None)
-    return float(library.verify(wanted, library.parse(completion, parsing_timeout=None), timeout_seconds=None))
+    try:
+        number = read_number(problem.answer)
+    except NotOneNumber:
+        number = None
+    if number is not None:
+        try:
+            # Prose between formulas is left to the library, which knows where answers stand.
+            given = read_number(completion) if re.search(r"\$|\\[(\[]", completion) else last_number(completion)
+        except NotOneNumber:
+            given = None
+        if given is not None and (_near(given, number, 1e-6) or "%" not in problem.answer + completion):
+            return float(_near(given, number, 1e-6))
+    wanted = _parsed_answer(problem.answer, number)
+    if completion.strip() == problem.answer.strip():
+        return 1.0
+    return float(library.verify(list(wanted), library.parse(completion, parsing_timeout=None), timeout_seconds=None))
+
+
+@lru_cache(maxsize=1024)
+def _parsed_answer(answer: str, number: Fraction | None) -> tuple[Any, ...]:
+    """What math-verify reads an answer as."""
+    import math_verify as library
+
+    if number is not None:
+        text = f"${number.numerator}$" if number.denominator == 1 else rf"$\frac{{{number.numerator}}}{{{number.denominator}}}$"
+    else:
+        text = answer if re.search(r"(?<!\\)\$|\\boxed|\\[(\[]", answer) else f"${answer}$"
+    parsed = library.parse(text, parsing_timeout=None)
+    if all(isinstance(each, str) for each in parsed) or not library.verify(parsed, parsed, timeout_seconds=None):
+        raise ValueError(f"math-verify cannot read the problem's answer {answer[:80]!r}")
+    return tuple(parsed)
 
 
 @dataclass(frozen=True)
@@ -118,9 +187,9 @@ class NoisyVerifier:
 
 VERIFIERS: dict[str, str] = {
     "exact": "the answer itself; exact:marker=; reads what stands behind the last such mark",
-    "numeric": "the last number of the completion; numeric:tolerance=1e-3 for another share of the answer than 1e-6",
+    "numeric": "the number in the last \\boxed{}, else the last number of the completion; numeric:tolerance=1e-3 for another share of the answer than 1e-6",
     "regex": "the whole completion matches the answer as a regular expression (child process)",
-    "json-schema": 'JSON that the schema accepts: the column "schema", or the answer (child process; extra: verifiers)',
+    "json-schema": 'JSON, alone or in one fenced block, that the schema accepts: the column "schema", or the answer (child process; extra: verifiers)',
     "math-verify": "equal as mathematics, by the library math-verify (child process; extra: verifiers)",
     "python-tests": 'the completion\'s code passes the tests of the column "tests" (child process)',
     "noisy": "the task's own verifier with errors: noisy:0.1,0.3 passes a tenth of the wrong and fails three tenths of the right answers",

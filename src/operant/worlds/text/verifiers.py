@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,18 +66,34 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class ExactAnswer:
-    """1.0 where the text behind the last `marker` (all of it where `marker` is empty) is the problem's answer, spaces around it aside; else 0.0."""
+    """1.0 where the text behind the last `marker` (all of it where `marker` is empty) is the problem's answer, else 0.0.
+
+    Args:
+        marker: what stands before an answer.
+        alone: a completion without marker is right too where it is the answer and nothing else.
+
+    Spaces around answer and text are no part of them, nor is which of two Unicode spellings a letter has, or a line's end. A marker that stands nowhere as it
+    is may stand without the spaces around it.
+    """
 
     marker: str = ""
+    alone: bool = False
     trusted = True
 
     def score(self, problem: Problem, completion: str) -> float:
-        given = completion
-        if self.marker:
-            _, found, given = completion.rpartition(self.marker)
-            if not found:
-                return 0.0
-        return float(given.strip() == problem.answer)
+        given = self.given(completion)
+        return float(given is not None and given == _one_spelling(problem.answer))
+
+    def given(self, completion: str) -> str | None:
+        """The answer that a completion gives, in one spelling; None where no marker is there."""
+        for marker in (self.marker, self.marker.strip()):
+            if marker and marker in completion:
+                return _one_spelling(completion.rpartition(marker)[2])
+        return _one_spelling(completion) if self.alone or not self.marker else None
+
+
+def _one_spelling(text: str) -> str:
+    return unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip()
 
 
 def scorer(verifier: Verifier | Callable[[Problem, str], float] | str | Scorer, **limits) -> Scorer:
@@ -105,6 +122,8 @@ class InProcess:
             return Verdict(math.nan, Status.MALFORMED, f"the verifier returned {value!r}")
         except Exception as error:
             return Verdict(math.nan, Status.CRASHED, f"{type(error).__name__}: {error}")
+        except SystemExit as error:  # a run whose verifier leaves has not come to its end
+            raise RunFailed(f"the verifier left the process (SystemExit: {error.code}) on the completion {completion[:80]!r}") from error
 
     def close(self) -> None:
         pass

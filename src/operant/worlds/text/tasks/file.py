@@ -26,8 +26,9 @@ class FileTask:
     A row may also have "solution", a worked answer, which a policy trained from scratch learns to write (else the answer alone), and "split", "train" or
     "test"; a row without one is a test row where the hash of its prompt falls in a tenth. All columns but prompt and answer are the problem's metadata.
 
-    Where all solutions end in the same text and the answer behind it (such as `#### 42`), a completion is right whose text behind the last such marker is the
-    answer; without one, the whole completion has to be the answer. Another verifier can take that place in training.
+    Where the last lines of all solutions end in the same text and the answer behind it (such as `#### 42`), a completion is right whose text behind the last
+    such marker is the answer, or that is the answer and nothing else; without one, the whole completion has to be the answer. Another verifier can take that
+    place in training.
 
     Args:
         path: of the file, in UTF-8.
@@ -65,7 +66,7 @@ class FileTask:
             self.notes.append(
                 "the solutions do not end in the answer behind a common marker: only a completion that is the answer alone is right; see --verifier"
             )
-        self.verifier = ExactAnswer(self.marker or "")
+        self.verifier = ExactAnswer(self.marker or "", alone=True)
         self.alphabet = "".join(sorted({character for problem in every for character in problem.prompt + problem.answer + self._worked(problem)}))
         self.longest_prompt = max(len(problem.prompt) for problem in every)
         self.worked = any("solution" in problem.metadata for problem in every)
@@ -103,10 +104,7 @@ class FileTask:
         return self.test[:count]
 
     def answer(self, completion: str) -> str:
-        if not self.marker:
-            return completion.strip()
-        _, found, given = completion.rpartition(self.marker)
-        return given.strip() if found else ""
+        return self.verifier.given(completion) or ""
 
     def reasoning(self, completion: str) -> str:
         return completion.rpartition(self.marker)[0] + self.marker if self.marker else ""
@@ -169,6 +167,7 @@ def _common_marker(problems: list[Problem]) -> str | None:
         return None
     before = [solution.rstrip().removesuffix(problem.answer.strip()) for problem, solution in worked]
     marker = os.path.commonprefix([text[::-1] for text in before])[::-1].lstrip("0123456789")  # digits would belong to what happens to stand before
+    marker = marker.rpartition("\n")[2] or marker
     verifier = ExactAnswer(marker)
     return marker if marker and all(verifier.score(problem, solution) for problem, solution in worked) else None
 
