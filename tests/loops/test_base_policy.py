@@ -11,7 +11,7 @@ from operant.loops.base_policy import TEACHER, WarmUp, ensure_base_policy, ensur
 from operant.worlds import make_world
 from operant.worlds.text.world import TextWorld
 
-SHORT = {"check_every": 1, "most_updates": 4, "batch_size": 4}
+SHORT = {"check_every": 1, "most_updates": 4, "patience": 4, "batch_size": 4}
 
 
 @pytest.fixture
@@ -34,9 +34,36 @@ def test_a_base_policy_is_kept_within_its_range(scores):
     assert made(world.base)["pass@1"] == 0.3 and made(world.base)["updates"] == 3
 
 
+def test_a_plateau_is_left_by_another_seed_and_a_lower_rate(scores):
+    said, world = [], make_world("text:arithmetic")
+    scores += [0.1, 0.12, 0.14, 0.12, 0.3]  # what does not rise by 0.05 does not count as rising
+    ensure_base_policy(world, said.append, WarmUp(**SHORT | {"most_updates": 100, "patience": 3}))
+    assert said[4] == "base policy: pass@1 stands at 0.12; starting again with seed 1 and learning rate 0.0005"
+    assert [line.partition(",")[0] for line in said if "updates" in line] == [f"base policy: {count} updates" for count in (1, 2, 3, 4, 1)]
+    assert made(world.base)["history"] == [[0, 1, 0.1], [0, 2, 0.12], [0, 3, 0.14], [0, 4, 0.12], [1, 1, 0.3]]
+    assert made(world.base)["restarts"] == 1 and made(world.base)["updates"] == 1
+    other = make_world("text:arithmetic")
+    scores[:] = [0.3]
+    ensure_base_policy(other, said.append, WarmUp(**SHORT | {"seed": 1, "learning_rate": 0.0005}))
+    assert weights(world.base) == weights(other.base)
+
+
+def weights(folder):
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_a_stride_past_the_range_is_taken_back_and_made_shorter(scores):
+    world = make_world("text:arithmetic")
+    scores += [0.1, 0.6, 0.2, 0.6, 0.4]
+    ensure_base_policy(world, lambda message: None, WarmUp(**SHORT | {"most_updates": 100, "patience": 100, "check_every": 10}))
+    assert made(world.base)["history"] == [[0, 10, 0.1], [0, 20, 0.6], [0, 12, 0.2], [0, 14, 0.6], [0, 13, 0.4]]
+
+
 def test_one_that_never_gets_there_is_refused(scores):
     scores += [0.1]
-    with pytest.raises(RunFailed, match=r"base policy of text:arithmetic stood at pass@1 0.10 after 4 updates; 0.25 was wanted: give a model as --model"):
+    with pytest.raises(
+        RunFailed, match=r"base policy of text:arithmetic stood at pass@1 0.10 after 4 updates, the last of 4 tries; 0.25 was wanted: give a model as --model"
+    ):
         ensure_base_policy(make_world("text:arithmetic"), lambda message: None, WarmUp(**SHORT))
 
 

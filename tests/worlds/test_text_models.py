@@ -44,6 +44,14 @@ def test_weights_come_from_the_seed_and_nothing_else_moves(architecture):
     assert 400_000 < first.num_parameters() < 500_000 and not first.training
 
 
+@pytest.mark.parametrize("width", [32, 96])
+def test_weights_are_as_large_as_the_width_asks(width):
+    model = make_model("llama", 16, seed=3, width=width)
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2:
+            assert weight.std().item() == pytest.approx(width**-0.5, rel=0.1), name
+
+
 def test_bad_sizes():
     with pytest.raises(BadInput, match="did you mean llama"):
         make_model("lama", 16, 0)
