@@ -2,12 +2,13 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import tarfile
 
 import pytest
 
 from operant import bench
-from operant.bench import harness
+from operant.bench import base_policies, harness
 from operant.bench.peers import ogbench_source
 from operant.core.errors import BadInput, RunFailed
 
@@ -118,10 +119,13 @@ def test_bad_input(register, tmp_path):
     assert not (tmp_path / "turns").exists()
 
 
+def comparisons():
+    return [entry for entry in map(bench.find, bench.names()) if isinstance(entry, bench.Comparison)]
+
+
 def test_every_bench_is_whole():
-    assert set(bench.names()) >= {"ppo-cartpole", "ppo-halfcheetah", "sac-halfcheetah", "grpo-step", "generate", "iql-update"}
-    for name in bench.names():
-        entry = bench.comparison(name)
+    assert set(bench.names()) >= {"ppo-cartpole", "ppo-halfcheetah", "sac-halfcheetah", "grpo-step", "generate", "iql-update", "base-policies", "teachers"}
+    for entry in comparisons():
         assert entry.ours and all(c.target for c in entry.ours)
         labels = [c.label for c in (entry.peer, *entry.ours, *(c.peer for c in entry.ours if c.peer))]
         assert len(set(labels)) == len(labels)
@@ -132,11 +136,30 @@ def test_our_hyperparameters_exist():
     from operant.core.registry import configure
 
     own = {"--task", "--seeds", "--steps", "--seed", "--threads", "--every", "--episodes", "--out"}
-    for name in bench.names():
-        for c in bench.comparison(name).ours:
+    for entry in comparisons():
+        for c in entry.ours:
             if c.arguments[:3] == ("-m", "operant", "train"):
                 options = dict(zip(c.arguments[4:], c.arguments[5:], strict=False))
                 configure(c.arguments[3], {k[2:]: v for k, v in options.items() if k.startswith("--") and k not in own and k != "--json"})
+
+
+def test_recipes_are_measured_seed_by_seed_on_each_kernel(monkeypatch, register):
+    """What a child prints is made up here; that it starts with each kernel's variables and an empty cache is not."""
+    asked = []
+
+    def start(arguments, name, threads=None, variables=None):
+        asked.append((arguments[arguments.index("--task") + 1], variables.get("ATEN_CPU_CAPABILITY"), os.listdir(variables["OPERANT_CACHE"])))
+        good = {"seed": 0, "pass@1": 0.4, "updates": 250, "restarts": 1, "seconds": 20.0, "failed": None}
+        bad = {"seed": 1, "pass@1": None, "updates": None, "restarts": None, "seconds": 90.0, "failed": "it stood at pass@1 0.10"}
+        return f"a warning\n{json.dumps(good)}\n{json.dumps(good | {'updates': 750, 'pass@1': 0.3})}\n{json.dumps(bad)}\n"
+
+    monkeypatch.setattr(base_policies, "start", start)
+    harness.bench("toy")(lambda: base_policies.Recipe("base policy", ("sort", "cued")))
+    result = bench.run("toy", repeats=3)
+    assert asked == [("text:sort", None, []), ("text:sort", "avx2", []), ("text:cued", None, []), ("text:cued", "avx2", [])]
+    lines = bench.table(json.loads(json.dumps(result))).splitlines()
+    assert lines[3].split("  ")[0] == "sort" and "AVX2" in lines[4] and "cued" in lines[5]
+    assert "2 of 3" in lines[3] and "0.30 to 0.40" in lines[3] and "500 / 750" in lines[3] and "20 / 20" in lines[3] and lines[3].endswith("2")
 
 
 def archive(path, name="ogbench-1.2.2/impls/agents/gciql.py"):
@@ -167,7 +190,7 @@ def test_a_source_archive_is_checked_before_it_is_unpacked(tmp_path):
 
 def test_a_peer_runs():
     pytest.importorskip("stable_baselines3", reason="the bench extra is not installed")
-    sb3 = bench.comparison("ppo-cartpole").peer
+    sb3 = bench.find("ppo-cartpole").peer
     small = list(sb3.arguments)
     small[small.index("--steps") + 1] = "2048"
     figures = harness._measure(bench.Contestant(sb3.label, tuple(small), threads=1), "ppo-cartpole")
@@ -176,7 +199,7 @@ def test_a_peer_runs():
 
 @pytest.mark.parametrize(("name", "work", "parts"), [("grpo-step", "--steps", {"sample", "score", "replay", "update"}), ("generate", "--batches", set())])
 def test_our_language_sides_run(name, work, parts):
-    side = bench.comparison(name).ours[0]
+    side = bench.find(name).ours[0]
     small = list(side.arguments)
     small[small.index(work) + 1], small[small.index("--tokens") + 1] = "1", "8"
     measured = harness._measure(dataclasses.replace(side, arguments=tuple(small)), name)

@@ -1,6 +1,7 @@
 """Side by side with peers: `operant bench NAME`."""
 
-from operant.bench import benches as _benches  # noqa: F401 - registers the benches
-from operant.bench.harness import Comparison, Contestant, bench, comparison, names, run, table
+from operant.bench import base_policies as _base_policies  # noqa: F401 - registers two benches
+from operant.bench import benches as _benches  # noqa: F401 - registers the others
+from operant.bench.harness import Bench, Comparison, Contestant, bench, find, names, run, table
 
-__all__ = ["Comparison", "Contestant", "bench", "comparison", "names", "run", "table"]
+__all__ = ["Bench", "Comparison", "Contestant", "bench", "find", "names", "run", "table"]

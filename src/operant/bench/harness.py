@@ -20,11 +20,29 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from operant.core.errors import BadInput, RunFailed, unknown
 
 PACKAGES = ("operant", "torch", "numpy", "gymnasium", "mujoco", "transformers", "stable-baselines3", "trl", "jax", "flax", "distrax", "optax", "ogbench")
+
+
+class Bench(Protocol):
+    """What `operant bench NAME` measures.
+
+    Attributes:
+        about: one line: what is measured, at which sizes.
+        unit: what is counted ("environment steps", "updates").
+    """
+
+    about: str
+    unit: str
+
+    def measure(self, name: str, repeats: int, report: Callable[[str], None]) -> dict:
+        """Its figures, by name; `report` is told a line after each part."""
+
+    def lines(self, result: dict) -> list[str]:
+        """The result of `run` for a person."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A bench.
+    """A bench of our runs beside a peer's.
 
     Attributes:
         about: one line: what is compared, at which sizes.
@@ -68,14 +86,68 @@ class Comparison:
     ours: tuple[Contestant, ...]
     prepare: tuple[tuple[str, ...], ...] = ()
 
+    def measure(self, name: str, repeats: int, report: Callable[[str], None]) -> dict:
+        """Every contestant `repeats` times, in turn, the order rotating.
 
-_benches: dict[str, Callable[[], Comparison]] = {}
+        Returns:
+            {"basis", "ours": {label: figures}, "peer": figures, "ratio": {label: ours / peer}, "target": {label: ratio}, "reached": {label: bool}}, and where a
+            contestant has a peer of its own "peers": {label: that peer's figures}.
+
+            The figures of a contestant: {"label", "command", "work" (units, of all seeds), "process_seconds", "training_seconds", "processor_seconds" (time
+            that cores worked, which a busy machine stretches least), "score" (each one a repeat; score None where it has none), "per_second",
+            "training_per_second" (medians)}, and where it says them "memory_mib" (each one a repeat) and "parts" ({name: seconds of a unit, the median}).
+        """
+        peers = [self.peer, *(c.peer for c in self.ours if c.peer is not None)]
+        contestants = (*peers, *self.ours)
+        missing = sorted({module for c in contestants for module in c.requires if find_spec(module) is None})
+        if missing:
+            raise BadInput(f"bench {name} needs {', '.join(missing)}: pip install 'operant[bench]'")
+        for command in self.prepare:
+            report(f"preparing: {' '.join(command)}")
+            start(command, name)
+        measured: dict[str, list[dict]] = {c.label: [] for c in contestants}
+        for repeat in range(repeats):
+            shift = repeat % len(contestants)
+            for contestant in contestants[shift:] + contestants[:shift]:
+                one = _measure(contestant, name)
+                measured[contestant.label].append(one)
+                report(f"{contestant.label}: {_rate(one, self.basis):,.1f} {self.unit}/s ({one['process']:.1f} s, run {repeat + 1} of {repeats})")
+        peer = _figures(self.peer, measured[self.peer.label])
+        ours = {c.label: _figures(c, measured[c.label]) for c in self.ours}
+        own = {c.label: _figures(c.peer, measured[c.peer.label]) for c in self.ours if c.peer is not None}
+        key = "per_second" if self.basis == "process" else "training_per_second"
+        ratio = {label: figures[key] / own.get(label, peer)[key] for label, figures in ours.items()}
+        target = {c.label: c.target for c in self.ours}
+        return {
+            "basis": self.basis,
+            "ours": ours,
+            "peer": peer,
+            **({"peers": own} if own else {}),
+            "ratio": ratio,
+            "target": target,
+            "reached": {label: target[label] is None or ratio[label] >= target[label] for label in ratio},
+        }
+
+    def lines(self, result: dict) -> list[str]:
+        rows = [("", f"{self.unit}/s, process", "training alone", "ratio", "target")]
+        everyone = [result["peer"], *result.get("peers", {}).values(), *result["ours"].values()]
+        for figures in everyone:
+            label = figures["label"]
+            ratio = f"{result['ratio'][label]:.2f}" if label in result["ratio"] else "1"
+            target = result["target"].get(label)
+            rows.append((label, f"{figures['per_second']:,.1f}", f"{figures['training_per_second']:,.1f}", ratio, "" if target is None else f"{target:g}"))
+        said = [f"{figures['label']}: {_details(figures)}" for figures in everyone if _details(figures)]
+        basis = f"medians of {result['repeats']} runs; the ratio is of the {'whole process' if self.basis == 'process' else 'training alone'}"
+        return [basis, "", *aligned(rows), *([""] if said else []), *said]
+
+
+_benches: dict[str, Callable[[], Bench]] = {}
 
 
 def bench(name: str):
-    """Register a function that returns a `Comparison` under `name`."""
+    """Register a function that returns a `Bench` under `name`."""
 
-    def register(make: Callable[[], Comparison]) -> Callable[[], Comparison]:
+    def register(make: Callable[[], Bench]) -> Callable[[], Bench]:
         _benches[name] = make
         return make
 
@@ -87,7 +159,7 @@ def names() -> list[str]:
     return sorted(_benches)
 
 
-def comparison(name: str) -> Comparison:
+def find(name: str) -> Bench:
     """The bench called `name`. Raises `BadInput` for an unknown name."""
     if name not in _benches:
         raise unknown("bench", name, _benches)
@@ -95,7 +167,7 @@ def comparison(name: str) -> Comparison:
 
 
 def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line: None) -> dict:
-    """Run a bench: every contestant `repeats` times, in turn, the order rotating.
+    """Run a bench.
 
     Args:
         name: one of `names()`.
@@ -103,79 +175,31 @@ def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line
         report: is told a line after each run.
 
     Returns:
-        {"bench", "about", "unit", "basis", "repeats", "ours": {label: figures}, "peer": figures, "ratio": {label: ours / peer}, "target": {label: ratio},
-        "reached": {label: bool}, "machine", "versions"}, and where a contestant has a peer of its own "peers": {label: that peer's figures}.
-
-        The figures of a contestant: {"label", "command", "work" (units, of all seeds), "process_seconds", "training_seconds", "processor_seconds" (time that
-        cores worked, which a busy machine stretches least), "score" (each one a repeat; score None where it has none), "per_second", "training_per_second"
-        (medians)}, and where it says them "memory_mib" (each one a repeat) and "parts" ({name: seconds of a unit, the median}).
+        {"bench", "about", "unit", "repeats", "machine", "versions"} and what the bench measured: see `measure` of its class.
 
     Raises:
         BadInput: unknown bench, repeats below 1, or a peer that is not installed.
         RunFailed: a contestant failed, or its last line is not the object described above.
     """
-    entry = comparison(name)
+    entry = find(name)
     if repeats < 1:
         raise BadInput(f"repeats = {repeats}: a bench needs at least 1")
-    peers = [entry.peer, *(c.peer for c in entry.ours if c.peer is not None)]
-    contestants = (*peers, *entry.ours)
-    missing = sorted({module for c in contestants for module in c.requires if find_spec(module) is None})
-    if missing:
-        raise BadInput(f"bench {name} needs {', '.join(missing)}: pip install 'operant[bench]'")
     machine = describe_machine()
-    for command in entry.prepare:
-        report(f"preparing: {' '.join(command)}")
-        _start(command, name)
-    measured: dict[str, list[dict]] = {c.label: [] for c in contestants}
-    for repeat in range(repeats):
-        shift = repeat % len(contestants)
-        for contestant in contestants[shift:] + contestants[:shift]:
-            one = _measure(contestant, name)
-            measured[contestant.label].append(one)
-            report(f"{contestant.label}: {_rate(one, entry.basis):,.1f} {entry.unit}/s ({one['process']:.1f} s, run {repeat + 1} of {repeats})")
-    peer = _figures(entry.peer, measured[entry.peer.label])
-    ours = {c.label: _figures(c, measured[c.label]) for c in entry.ours}
-    own = {c.label: _figures(c.peer, measured[c.peer.label]) for c in entry.ours if c.peer is not None}
-    key = "per_second" if entry.basis == "process" else "training_per_second"
-    ratio = {label: figures[key] / own.get(label, peer)[key] for label, figures in ours.items()}
-    target = {c.label: c.target for c in entry.ours}
-    return {
-        "bench": name,
-        "about": entry.about,
-        "unit": entry.unit,
-        "basis": entry.basis,
-        "repeats": repeats,
-        "ours": ours,
-        "peer": peer,
-        **({"peers": own} if own else {}),
-        "ratio": ratio,
-        "target": target,
-        "reached": {label: target[label] is None or ratio[label] >= target[label] for label in ratio},
-        "machine": machine,
-        "versions": _versions(),
-    }
+    found = entry.measure(name, repeats, report)
+    return {"bench": name, "about": entry.about, "unit": entry.unit, "repeats": repeats, **found, "machine": machine, "versions": _versions()}
 
 
 def table(result: dict) -> str:
     """The result of `run` as lines of text for a person."""
-    rows = [("", f"{result['unit']}/s, process", "training alone", "ratio", "target")]
-    everyone = [result["peer"], *result.get("peers", {}).values(), *result["ours"].values()]
-    for figures in everyone:
-        label = figures["label"]
-        ratio = f"{result['ratio'][label]:.2f}" if label in result["ratio"] else "1"
-        target = result["target"].get(label)
-        rows.append((label, f"{figures['per_second']:,.1f}", f"{figures['training_per_second']:,.1f}", ratio, "" if target is None else f"{target:g}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        result["about"],
-        f"medians of {result['repeats']} runs; the ratio is of the {'whole process' if result['basis'] == 'process' else 'training alone'}",
-        "",
-    ]
-    lines += ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
-    said = [f"{figures['label']}: {_details(figures)}" for figures in everyone if _details(figures)]
     machine = result["machine"]
-    lines += ["", *said, *([""] if said else []), f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f} before the first run"]
-    return "\n".join(lines)
+    said = f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f} before the first run"
+    return "\n".join([result["about"], *find(result["bench"]).lines(result), "", said])
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of cells under each other, the first column to the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
 
 
 def _details(figures: dict) -> str:
@@ -213,10 +237,10 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _start(arguments: tuple[str, ...], name: str, threads: int | None = None) -> str:
-    """Run one process to its end; its standard output."""
+def start(arguments: tuple[str, ...], name: str, threads: int | None = None, variables: dict[str, str] | None = None) -> str:
+    """Run one process of the bench `name` to its end, with further environment variables; its standard output."""
     # All sides are compared on the processor; the tokenizer's own threads would fight with torch's.
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "TOKENIZERS_PARALLELISM": "false"}
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "TOKENIZERS_PARALLELISM": "false"} | (variables or {})
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False)
@@ -230,7 +254,7 @@ def _measure(contestant: Contestant, name: str) -> dict:
     with tempfile.TemporaryDirectory(prefix="operant-bench-") as directory:
         arguments = tuple(argument.replace("{out}", str(Path(directory) / "run")) for argument in contestant.arguments)
         begin, before = time.perf_counter(), os.times()
-        output = _start(arguments, name, contestant.threads)
+        output = start(arguments, name, contestant.threads)
         process, after = time.perf_counter() - begin, os.times()
     try:
         line = json.loads(output.strip().splitlines()[-1])

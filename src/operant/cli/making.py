@@ -24,7 +24,7 @@ def _bench(args: Namespace) -> int:
     if args.list == (args.name is not None):
         raise BadInput(f"operant bench takes either a name or --list; names: {', '.join(bench.names())}")
     if args.list:
-        benches = {name: bench.comparison(name) for name in bench.names()}
+        benches = {name: bench.find(name) for name in bench.names()}
         if args.json:
             write_json([{"bench": name, "about": entry.about, "unit": entry.unit} for name, entry in benches.items()])
         else:
