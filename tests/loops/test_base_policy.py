@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from operant.core.errors import RunFailed
+from operant.loops import base_policy
 from operant.loops.base_policy import TEACHER, WarmUp, ensure_base_policy, ensure_teacher
+from operant.loops.pairs import PairsLearner
 from operant.worlds import make_world
 from operant.worlds.text.world import TextWorld
 
@@ -34,8 +37,9 @@ def test_a_base_policy_is_kept_within_its_range(scores):
     assert made(world.base)["pass@1"] == 0.3 and made(world.base)["updates"] == 3
 
 
-def test_a_plateau_is_left_by_another_seed_and_a_lower_rate(scores):
+def test_a_plateau_is_left_by_another_seed_and_a_lower_rate(scores, monkeypatch):
     said, world = [], make_world("text:arithmetic")
+    monkeypatch.setattr(base_policy, "FALL", 0.5)  # more than the loss of four updates falls
     scores += [0.1, 0.12, 0.14, 0.12, 0.3]  # what does not rise by 0.05 does not count as rising
     ensure_base_policy(world, said.append, WarmUp(**SHORT | {"most_updates": 100, "patience": 3}))
     assert said[4] == "base policy: pass@1 stands at 0.12; starting again with seed 1 and learning rate 0.0005"
@@ -46,6 +50,15 @@ def test_a_plateau_is_left_by_another_seed_and_a_lower_rate(scores):
     scores[:] = [0.3]
     ensure_base_policy(other, said.append, WarmUp(**SHORT | {"seed": 1, "learning_rate": 0.0005}))
     assert weights(world.base) == weights(other.base)
+
+
+def test_a_falling_loss_is_no_plateau(scores, monkeypatch):
+    losses = iter([3.0, 2.9, 2.8, 2.7, 2.6, 2.5, 2.5])
+    monkeypatch.setattr(PairsLearner, "update", lambda self, *_: torch.tensor([[next(losses)]]))
+    scores += [0.0, 0.01, 0.02, 0.01, 0.0, 0.02, 0.26]
+    world = make_world("text:arithmetic")
+    ensure_base_policy(world, lambda message: None, WarmUp(**SHORT | {"most_updates": 100, "patience": 3}))
+    assert made(world.base)["restarts"] == 0 and made(world.base)["updates"] == 7
 
 
 def weights(folder):

@@ -32,7 +32,8 @@ class WarmUp:
             gain.
         enough: pass@1 that is accepted of a try that ends below `low`; None for none.
         check_every: updates between two looks at pass@1.
-        patience: updates in which the best pass@1 must rise by `RISE`; a try that does not stands on a plateau, and ends.
+        patience: updates in which the best pass@1 must rise by `RISE` or the least loss fall by `FALL`; a try of which neither does stands on a plateau, and
+            ends.
         most_updates: of a try.
         tries: the next one has the next seed and half the learning rate.
         version: of all that is not a field: how weights are drawn, and the loop.
@@ -48,14 +49,15 @@ class WarmUp:
     enough: float | None = None
     check_every: int = 50
     patience: int = 500
-    most_updates: int = 1_500
+    most_updates: int = 4_000
     tries: int = 4
     version: int = 2
     clean: bool = False
 
 
 RISE = 0.05  # of pass@1 measured on 256 answers: two standard errors
-TEACHER = WarmUp(low=0.9, high=1.0, enough=0.4, most_updates=4_000, clean=True)
+FALL = 0.05  # share of the loss
+TEACHER = WarmUp(low=0.9, high=1.0, enough=0.4, clean=True)
 
 
 def ensure_base_policy(world, say: Callable[[str], None], recipe: WarmUp = WarmUp()) -> None:
@@ -142,8 +144,8 @@ class _Try:
 
     def __iter__(self) -> Iterator[tuple[int, float, float]]:
         recipe, learner = self.recipe, self.learner
-        best, risen = 0.0, 0  # the pass@1 that counts as reached, and when it was
-        while learner.step < recipe.most_updates and learner.step - risen < recipe.patience:
+        best, least, moved = 0.0, float("inf"), 0  # the pass@1 and the loss that count as reached, and when the last of them was
+        while learner.step < recipe.most_updates and learner.step - moved < recipe.patience:
             before = copy.deepcopy(learner.state_dict())
             loss = learner.iterate()["loss/negative_log_likelihood"].item()
             score = float(self.world.count_correct(learner.policy, self.world.base_split, 64, 4, recipe.seed).mean() / 4)
@@ -156,5 +158,5 @@ class _Try:
                     return
                 learner.load_state_dict(before)
                 learner.method = replace(learner.method, updates_per_iteration=max(1, stride // 5))
-            elif score >= best + RISE:
-                best, risen = score, learner.step
+            elif score >= best + RISE or loss <= least * (1 - FALL):
+                best, least, moved = max(best, score), min(least, loss), learner.step
