@@ -9,7 +9,11 @@ from typing import Any
 import torch
 
 from operant.core.errors import BadInput
+from operant.core.random import Streams
 from operant.core.registry import Method, configure, get_method, methods
+from operant.loops.fixed import FixedPolicy
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.value_learning import ValueLearning
 from operant.worlds import make_world, world_options
 
 DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
@@ -90,9 +94,15 @@ def plan(
             raise BadInput(f"{method} follows a teacher, which can be made only where the policy is made from scratch: give one as --teacher")
     elif world.kind == "data" and entry.spine == "value learning":
         world.check_rewards()
+    if world.kind == "gym" and isinstance(spine, PolicyGradient):
+        world.check_source(spine.sample, seeds, spine.workers)
+    if world.kind == "gym" and isinstance(spine, ValueLearning) and spine.online is not None:
+        world.check_replay(spine.online, seeds, total)
+    if world.stacked and not isinstance(spine, FixedPolicy):
+        world.policy(spine.policy, Streams([seed]))
     if not isinstance(task, str):
         config["task_callable"] = True
-    elif options:
+    if options:
         config["options"] = {name: value for name, value in world.options.given().items() if _plain(value)}
         if dropped := set(world.options.given()) - set(config["options"]):
             config["not_resumable"] = f"{min(dropped)} is a Python object: give it as module:function"

@@ -45,7 +45,7 @@ class PolicyGradient:
         unit: "group" keeps the rows of a group together in minibatches and micro-batches, for terms that couple them.
         reduce: how steps are weighted, a kind of `ops.step_weights`.
         reduce_length: the constant divisor of "sequence-sum".
-        normalize_advantage: mean 0 and deviation 1 over the chosen steps of a rollout.
+        normalize_advantage: mean 0 and deviation 1 over the chosen steps of a rollout, or of each minibatch; None leaves them as credit gave them.
         epochs, minibatches: passes over a rollout, and optimiser steps in each.
         micro_batch: rows that go through the model at once where a unit is a row; 0 for all. Never changes the loss.
         learning_rate: Adam's; `anneal` lowers it linearly to 0 at the end of training.
@@ -63,7 +63,7 @@ class PolicyGradient:
     unit: Literal["row", "group"] = "row"
     reduce: Literal["token-mean", "sequence-mean", "sequence-sum"] = "token-mean"
     reduce_length: int | None = None
-    normalize_advantage: bool = False
+    normalize_advantage: Literal["rollout", "minibatch"] | None = None
     epochs: int = 1
     minibatches: int = 1
     micro_batch: int = 0
@@ -242,7 +242,7 @@ class PolicyGradientLearner:
         if "value" in self.needs:
             self._provide(rollout, (), {"value"})
             extras.setdefault("return", advantage + extras["value"])
-        if method.normalize_advantage:
+        if method.normalize_advantage == "rollout":
             advantage = ops.normalize(advantage, rollout.mask, dim=(-2, -1))
         extras["advantage"] = advantage
 
@@ -424,6 +424,9 @@ class PolicyGradientLearner:
         """
         method = self.method
         mask = batch["mask"]
+        if method.normalize_advantage == "minibatch":
+            flat = ops.normalize(batch["advantage"].flatten(1), None if whole else mask.flatten(1), dim=-1)
+            batch = batch | {"advantage": flat.view_as(mask)}
         weights = {None: self._equal_weights(mask) if whole else self._weights(mask)} | {over: self._weights(batch[over]) for over in self._overs}
         self.flat.zero_grad()
         values, log_ratios, parts = [], [], []

@@ -75,7 +75,8 @@ class Runner:
         self.score: tuple[str, float] | None = None
         self._stop: int | None = None  # the signal that asked for an end
         self._at_once = False  # a second one did
-        self._told_of_restarts = False
+        self._due = False  # an evaluation of the learner as it stands
+        self._told_of_restarts = self._told_of_truncation = False
 
     def run(self, *, resume: bool) -> None:
         with self.directory.locked(), self._signals():
@@ -130,7 +131,7 @@ class Runner:
             self._say("prepare", 0, message=f"{line}; going on from {where.name}")
         run = state["run"]
         self.member, self.finished, self.base, self.best, self.seconds = run["member"], run["finished"], run["base"], run["best"], run["seconds"]
-        self.messages = run.get("messages", {})
+        self.messages, self._due = run.get("messages", {}), run.get("due", False)
         self.directory.truncate(run["offsets"])
         return state["learner"]
 
@@ -153,6 +154,8 @@ class Runner:
                 self.seconds["member"] = 0.0
             if self.unit != "steps" and hasattr(learner, "limit"):
                 learner.limit = (self.unit, self.amount)
+            if self._due:
+                self._look(learner, seeds)
             while not self._done(learner):
                 before, started = self._spent(learner), time.perf_counter()
                 metrics = learner.iterate()
@@ -163,18 +166,27 @@ class Runner:
                 self._log(learner, seeds, metrics)
                 self._say_of_restarts(learner)
                 done = self._done(learner)
+                if done:
+                    self._describe(learner, seeds)
                 if done or self._spent(learner) // every > before // every:
-                    evaluation = self._evaluate(learner)
-                    self._keep_policies(learner, seeds, evaluation)
-                    if done:
-                        self._finish_member(learner, evaluation)
-                    self._checkpoint(learner)
+                    self._due = True
+                    self._checkpoint(learner)  # before the evaluation, which may be long, or fail in an environment
+                    if self._stop is None or done:
+                        self._look(learner, seeds)
                 elif self._stop is not None:
                     self._checkpoint(learner)
                 if self._stop is not None and not (done and self.member + 1 == len(self.members)):
                     raise Interrupted(f"stopped at {self._standing(learner)}, state saved; go on with: operant resume {self.directory.path}")
         finally:
             learner.close()
+
+    def _look(self, learner: Learner, seeds: list[int]) -> None:
+        """The evaluation that is due, and the policies that it is of."""
+        evaluation = self._evaluate(learner)
+        self._keep_policies(learner, seeds, evaluation)
+        if self._done(learner):
+            self._finish_member(learner, evaluation)
+        self._due = False
 
     def _say_of_restarts(self, learner: Learner) -> None:
         """Tell once a run that verifier processes died and were replaced."""
@@ -184,6 +196,16 @@ class Runner:
         self._told_of_restarts = True
         status, message = next(iter(found["messages"].items()), ("ended", "its process ended"))
         self._say("train", self._spent(learner), message=f"a verifier's process was started anew ({status}: {message}); counts stand in the run's report")
+
+    def _say_of_truncation(self, learner: Learner, evaluation: Evaluation) -> None:
+        """Tell once a run that evaluation episodes had no end."""
+        truncated = evaluation.details.get("truncated")
+        if truncated is None or self._told_of_truncation or not truncated.any():
+            return
+        self._told_of_truncation = True
+        steps = int(evaluation.details["length"].max())
+        found = f"{truncated.sum()} of {truncated.size} evaluation episodes were still going on after {steps:,} steps and were truncated there"
+        self._say("train", self._spent(learner), message=f"{found}; they count as they stand (--max-evaluation-steps sets another limit)")
 
     def _standing(self, learner: Learner) -> str:
         """How far a learner is, in words."""
@@ -239,6 +261,8 @@ class Runner:
             row |= {name: float(details[name][place].mean()) for name in ("longer", "distinct", "entropy") if name in details}
             if "samples" in details:
                 row["samples"] = int(details["samples"])
+            if "truncated" in details:
+                row["truncated"] = int(details["truncated"][place].sum())
             rows.append(row)
         self.directory.append("evaluations.jsonl", rows)
         for tracker in self.trackers:
@@ -247,6 +271,7 @@ class Runner:
             self.base += [{"value": row["value"], "pass_at_k": row.get("pass_at_k")} for row in rows]
         self.score = (evaluation.score, float(evaluation.values.mean()))
         self._say("train", self._spent(learner))
+        self._say_of_truncation(learner, evaluation)
         return evaluation
 
     def _keep_policies(self, learner: Learner, seeds: list[int], evaluation: Evaluation) -> None:
@@ -268,7 +293,12 @@ class Runner:
                 found["spent"] = {name: learner.spent[name] for name in ("samples", "tokens")} | {"seconds": round(self.seconds["member"], 3)}
             if (passed := pass_at(evaluation, place)) is not None:
                 found["pass_at_k"] = passed
+            if "truncated" in evaluation.details:
+                found["truncated"] = int(evaluation.details["truncated"][place].sum())
             self.finished.append(found)
+
+    def _describe(self, learner: Learner, seeds: list[int]) -> None:
+        """Keep completions of the last rollout, and what verifiers said."""
         describe = getattr(getattr(learner, "source", None), "describe", None)
         if describe is not None and learner.rollout is not None:
             told = learner.rollout.take(_telling_rows(learner.rollout))
@@ -305,6 +335,7 @@ class Runner:
             "finished": self.finished,
             "base": self.base,
             "messages": self.messages,
+            "due": self._due,
             "best": self.best,
             "seconds": dict(self.seconds),
             "offsets": self.directory.offsets(),
@@ -325,6 +356,8 @@ class Runner:
         if self.world.kind in ("text", "sequences") and "spent" in self.finished[0]:
             names = ("samples", "tokens", "seconds")
             result["spent"] = {name: round(float(np.mean([found["spent"][name] for found in self.finished])), 3) for name in names}  # a seed
+        if truncated := sum(found.get("truncated", 0) for found in self.finished):
+            result["truncated_episodes"] = truncated
         if self.base:
             result["base"] = score_object(self.finished[0]["score"], np.array([[found["value"]] for found in self.base]))
         if "pass_at_k" in self.finished[0]:

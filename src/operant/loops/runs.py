@@ -63,17 +63,17 @@ class Run:
         return self._policies[which, seed]
 
     def policy(self, observation, *, seed: int | None = None) -> np.ndarray:
-        """The action of the trained policy's mode at one observation `[D]` or several `[N, D]`.
+        """The trained policy's mode at one observation, or at several with an axis in front, as the environment gives and takes them.
+
+        Returns:
+            an element of the environment's action space (a NumPy integer where it is Discrete), or an array of as many.
 
         Raises:
-            BadInput: on a text or sequence task, where the policy is a model over tokens (`load_policy` gives it).
+            BadInput: no observation of this environment; or a text or sequence task, whose policy is a model over tokens (`load_policy` gives it).
         """
         if self.world.kind not in ("gym", "data"):
             raise BadInput(f"{self.config['task']} has no observations to act on: its policy is a model over tokens, {self.path}/policies/last")
-        array = np.asarray(observation, dtype=np.float32)
-        batch = torch.from_numpy(np.atleast_2d(array)).unsqueeze(0)
-        action = self.load_policy(seed).act(batch)[0]
-        return action[0] if array.ndim == 1 else action
+        return self.world.act(self.load_policy(seed), observation)
 
     def evaluate(self, *, episodes: int | None = None, seed: int = 0, which: str = "last") -> dict[str, Any]:
         """Score every seed's policy on fresh episodes or problems: `{"score": …, "episodes"}` as in a run's result."""
@@ -135,7 +135,8 @@ def train(
 
     Args:
         method: a key of `operant methods`.
-        task: `scheme:name`, a callable that makes a Gymnasium environment, or a world (such as `TextWorld("arithmetic", verifier=my_reward)`).
+        task: `scheme:name`, a Gymnasium environment (which is copied) or a callable that makes one, or a world (such as
+            `TextWorld("arithmetic", verifier=my_reward)`).
         seeds: how many; they are `seed, seed + 1, …`.
         steps: a seed, in the task's unit (environment steps, updates, iterations); rounded down to whole iterations of the method, one at least.
         samples, tokens, seconds: another budget in the place of steps, a seed: answers or tokens that are drawn in training (text and sequences), or seconds of
@@ -197,17 +198,17 @@ def resume(path: str | Path, *, task: Any = None, listener: Listener | None = No
     """Go on with a run that was stopped, from its newest whole checkpoint; a finished run is returned as it is.
 
     Args:
-        task: the environment's callable again, for a run whose task was one.
+        task: the environment, or what makes it, again, for a run whose task was a Python object.
     """
     directory = RunDirectory.open(path)
     config = directory.config
     if directory.result is not None:
-        return Run(directory, None if task is None else make_world(task))
+        return Run(directory, None if task is None else make_world(task, **config.get("options", {})))
     if config.get("not_resumable"):
         raise BadInput(f"{path} cannot be resumed: {config['not_resumable']}")
     if config.get("task_callable") and task is None:
         raise BadInput(f"{path} trained on a Python callable ({config['task']}): give it again, operant.resume(path, task=…)")
-    world = make_world(config["task"], **config.get("options", {})) if task is None else make_world(task)
+    world = make_world(config["task"] if task is None else task, **config.get("options", {}))
     if world.fingerprint() != config["fingerprint"]:
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
     spine = spine_of(config)

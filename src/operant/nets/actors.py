@@ -50,8 +50,8 @@ class Actor(nn.Module):
         if self.free_log_std:
             self.log_std = nn.Parameter(torch.zeros(seeds, 1, distribution.action_size))
         if self.tanh_mean:
-            self.register_buffer("mean_center", torch.from_numpy((distribution.high + distribution.low) / 2).float(), persistent=False)
-            self.register_buffer("mean_scale", torch.from_numpy((distribution.high - distribution.low) / 2).float(), persistent=False)
+            for name, value in zip(("mean_center", "mean_scale"), distribution.middle_and_half(), strict=True):
+                self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.normalizer = normalizer
 
     @property

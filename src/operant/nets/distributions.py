@@ -28,6 +28,7 @@ class Distribution(Protocol):
     discrete: bool
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor: ...
+    def uniform(self, streams: Streams, name: str, *shape: int) -> Tensor: ...
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor: ...
     def mode(self, parameters: Tensor) -> Tensor: ...
     def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor: ...
@@ -46,6 +47,9 @@ class Categorical:
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
         return streams.uniform(name, *shape, self.size).clamp_(1e-20).log_().neg_().log_().neg_()
+
+    def uniform(self, streams: Streams, name: str, *shape: int) -> Tensor:
+        return streams.integers(name, self.size, *shape)
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         return (parameters + noise).argmax(-1)
@@ -70,13 +74,19 @@ class _Continuous:
     discrete = False
 
     def __init__(self, space: gymnasium.spaces.Box):
-        self.shape = space.shape
+        self.space, self.shape = space, space.shape
         self.action_size = int(np.prod(space.shape))
         self.size = 2 * self.action_size
         self.low, self.high = space.low.reshape(-1), space.high.reshape(-1)
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
         return streams.normal(name, *shape, self.action_size)
+
+    def middle_and_half(self) -> tuple[np.ndarray, np.ndarray]:
+        """Middle and half the width of the action space, `[A]` each, for actions that tanh keeps within it. Raises `BadInput` where it has no bounds."""
+        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):
+            raise BadInput(f"actions of this method are kept within the bounds of the action space by tanh, and {self.space} has infinite ones")
+        return self.high / 2 + self.low / 2, self.high / 2 - self.low / 2
 
     def split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """(mean, log_std), each `[…, A]`."""
@@ -85,6 +95,12 @@ class _Continuous:
 
 class Gaussian(_Continuous):
     """Independent normals in the space's own units; the parameters are mean and log standard deviation. The environment clips."""
+
+    def uniform(self, streams: Streams, name: str, *shape: int) -> Tensor:
+        """Over the range of the action space (see `drawn_range`)."""
+        low, high = (torch.as_tensor(bound, dtype=torch.float32, device=streams.device) for bound in drawn_range(self.low, self.high))
+        share = streams.uniform(name, *shape, self.action_size)
+        return low * (1 - share) + high * share
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         mean, log_std = self.split(parameters)
@@ -112,9 +128,10 @@ class SquashedGaussian(_Continuous):
 
     def __init__(self, space: gymnasium.spaces.Box):
         super().__init__(space)
-        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):
-            raise BadInput(f"a squashed Gaussian needs finite action bounds; the action space is {space}")
-        self.center, self.scale = (self.high + self.low) / 2, (self.high - self.low) / 2
+        self.center, self.scale = self.middle_and_half()
+
+    def uniform(self, streams: Streams, name: str, *shape: int) -> Tensor:
+        return streams.uniform(name, *shape, self.action_size) * 2 - 1
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         mean, log_std = self.split(parameters)
@@ -140,6 +157,13 @@ class SquashedGaussian(_Continuous):
         """Actions in (−1, 1) that `to_environment` stretches to these; 0 where the space is a single point."""
         scale, center = (torch.as_tensor(value, dtype=action.dtype, device=action.device) for value in (self.scale, self.center))
         return torch.where(scale > 0, (action - center) / scale, 0.0)
+
+
+def drawn_range(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The range that uniformly random actions are drawn from: the bounds; 2 units from the one that there is, [-1, 1] where there is none."""
+    low, high = low.astype(np.float64), high.astype(np.float64)
+    above, below = np.isfinite(low), np.isfinite(high)
+    return np.where(above, low, np.where(below, high - 2, -1)), np.where(below, high, np.where(above, low + 2, 1))
 
 
 def distribution_for(space: gymnasium.Space, continuous: type[Gaussian] | type[SquashedGaussian] = Gaussian) -> Categorical | Gaussian | SquashedGaussian:

@@ -8,6 +8,7 @@ batch_size, streams)`, and `evaluate(policy, seeds, …)`. A world that cannot g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -44,11 +45,15 @@ SCHEMES = {
     "sequences": Scheme("operant.worlds.sequences.world", "SequenceWorld", "sequences:target"),
 }
 
-OPTIONS = {"data": ("operant.worlds.data.options", "DataOptions"), "text": ("operant.worlds.text.options", "TextOptions")}  # of each kind of world
+OPTIONS = {  # of each kind of world
+    "gym": ("operant.worlds.gym.options", "GymOptions"),
+    "data": ("operant.worlds.data.options", "DataOptions"),
+    "text": ("operant.worlds.text.options", "TextOptions"),
+}
 
 
 def make_world(task: Any, **options: Any) -> Any:
-    """The world of a task: `scheme:name`, a bare known name, a callable that makes a Gymnasium environment, or a world that is ready.
+    """The world of a task: `scheme:name`, a bare known name, an environment or a callable that makes one, or a world that is ready.
 
     Args:
         options: of the kind of task (fields of its world's `option_type`), values or text; a text task's model, for example.
@@ -56,13 +61,14 @@ def make_world(task: Any, **options: Any) -> Any:
     Raises:
         BadInput: unknown scheme, name or option (with the nearest), or data that cannot be read.
     """
-    ready = hasattr(task, "kind") and hasattr(task, "evaluate")
-    if options and (ready or callable(task)):
-        raise BadInput(f"{next(iter(options))} is an option of tasks that are named; {getattr(task, 'task', task)} is a Python object and is made with its own")
-    if ready:
+    if hasattr(task, "kind") and hasattr(task, "evaluate"):
+        if options:
+            raise BadInput(f"{next(iter(options))} is an option of tasks that are named; {task.task} is a world, and is made with its own")
         return task
-    if callable(task):
-        return SCHEMES["gym"].load()(task)
+    if isinstance(task, Mapping):
+        raise BadInput("a dict of arrays is no task: save it with numpy.savez('data.npz', **arrays) and train on data:data.npz")
+    if not isinstance(task, str):
+        return SCHEMES["gym"].load()(task, **options)
     scheme, name = _find(task)
     world = scheme.load()
     if options and not hasattr(world, "option_type"):

@@ -1,15 +1,14 @@
 """PPO: many epochs of minibatch updates on fresh experience, kept near the policy that acted by clipping the likelihood ratio.
 
 Paper: Schulman et al. 2017, arXiv:1707.06347; the objective is eq. 9 with the clipped surrogate of eq. 7, the advantage is GAE (arXiv:1506.02438, eq. 16).
-Departures from the paper and from the authors' code: advantages are normalised over the rollout rather than over each minibatch, so that the loss does not
-depend on how a
-batch is cut; the value loss is not clipped; one learning rate, constant unless `anneal`. Adam's epsilon is 1e-5, as in the authors' code. Time limits
-bootstrap.
+Departures from the paper and from the authors' code: the value loss is not clipped; one learning rate, constant unless `anneal`. As in the authors' code,
+advantages are normalised over each minibatch, and Adam's epsilon is 1e-5. Time limits bootstrap.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from operant.core.registry import Count, NonNegative, Positive, Share, Widths, method
 from operant.loops.credit import GAE
@@ -32,6 +31,7 @@ class PPO:
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
     value_coefficient: NonNegative = 0.5  # weight of the squared value error
     entropy_coefficient: NonNegative = 0.0  # weight of the entropy bonus
+    normalize_advantage: Literal["minibatch", "rollout"] = "minibatch"  # which steps' advantages are shifted and scaled together to mean 0 and deviation 1
     max_grad_norm: Positive = 0.5  # L2, over all parameters of a seed
     hidden: Widths = (64, 64)  # widths of the two towers
     normalize_observation: bool = False  # running mean and deviation of observations
@@ -39,8 +39,10 @@ class PPO:
     workers: Count = 1  # processes that step the environments
 
     def __post_init__(self):
-        if self.environments * self.rollout_length < self.minibatches:
-            raise ValueError(f"{self.minibatches} minibatches need as many steps; environments × rollout_length is {self.environments * self.rollout_length}")
+        steps = self.environments * self.rollout_length
+        if steps < self.minibatches * (2 if self.normalize_advantage == "minibatch" else 1):  # of one step alone the normalised advantage is 0
+            least = "two steps each" if self.normalize_advantage == "minibatch" else "as many steps"
+            raise ValueError(f"{self.minibatches} minibatches need {least}; environments × rollout_length is {steps}")
 
 
 @method("ppo", family="online", paper="arXiv:1707.06347", worlds=("gym",))
@@ -50,7 +52,7 @@ def ppo(h: PPO) -> PolicyGradient:
         sample=Steps(h.environments, h.rollout_length, h.normalize_reward, h.gamma),
         credit=GAE(h.gamma, h.lam),
         terms=[ClippedRatio(h.clip, h.clip), SquaredValueError(h.value_coefficient), *([EntropyBonus(h.entropy_coefficient)] if h.entropy_coefficient else [])],
-        normalize_advantage=True,
+        normalize_advantage=h.normalize_advantage,
         epochs=h.epochs,
         minibatches=h.minibatches,
         learning_rate=h.learning_rate,

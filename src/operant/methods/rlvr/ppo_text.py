@@ -46,7 +46,7 @@ def ppo_text(h: PPOText) -> PolicyGradient:
         shape=[KLInReward(h.beta)] if h.beta else [],
         credit=TokenGAE(h.gamma, h.lam),
         terms=[ClippedRatio(h.clip, h.clip), SquaredValueError(h.value_coefficient)],
-        normalize_advantage=True,
+        normalize_advantage="rollout",
         epochs=h.epochs,
         minibatches=h.minibatches,
         micro_batch=h.micro_batch,

@@ -55,7 +55,7 @@ def reinforce_plus_plus(h: ReinforcePlusPlus) -> PolicyGradient:
         sample=Groups(h.prompts, h.group_size),
         shape=[KLInReward(h.beta, "k1")] if kl_in_reward else [],
         credit=Grouped(partial(ops.group_normalized_advantage, normalize_std=False)) if h.group_baseline else return_to_go,
-        normalize_advantage=True,
+        normalize_advantage="rollout",
         terms=[ClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k2")] if kl_in_loss else [])],
         reduce="token-mean",
         epochs=h.epochs,

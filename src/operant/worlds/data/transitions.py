@@ -44,10 +44,19 @@ class Transitions:
         self.stores = stores
         self.capacity = capacity
         self.discrete = action_size == 0
-        self._sizes = [observation_size, action_size or 1, 1, observation_size, 1, 1]
+        self._sizes = self._columns(observation_size, action_size)
         self.rows = torch.zeros(stores, capacity, sum(self._sizes), device=device)
         self.size = 0
         self._next = 0
+
+    @staticmethod
+    def _columns(observation_size: int, action_size: int) -> list[int]:
+        return [observation_size, action_size or 1, 1, observation_size, 1, 1]
+
+    @classmethod
+    def row_bytes(cls, observation_size: int, action_size: int) -> int:
+        """Memory of one transition."""
+        return 4 * sum(cls._columns(observation_size, action_size))
 
     def add(self, observation: Tensor, action: Tensor, reward: Tensor, next_observation: Tensor, terminated: Tensor, truncated: Tensor) -> None:
         """Append n transitions a store: tensors `[S, n, …]`."""

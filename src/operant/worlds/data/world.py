@@ -95,8 +95,14 @@ class DataWorld:
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Success (the episode ended at its goal) or undiscounted return of the policies' modes on fresh episodes."""
-        total, length, terminated = run_episodes(self.environment.make, policy.act, seeds, episodes, seed)
-        return Evaluation(self.score, terminated.astype(np.float64) if self.score == "success" else total, {"length": length, "return": total})
+        limit = self.environment.options.max_evaluation_steps
+        played = run_episodes(self.environment.make, policy.act, seeds, episodes, seed, limit)
+        values = played.terminated.astype(np.float64) if self.score == "success" else played.total
+        return Evaluation(self.score, values, {"length": played.length, "return": played.total, "truncated": played.truncated})
+
+    def act(self, policy: Any, observation: Any) -> np.ndarray | np.integer:
+        """The policy's mode at one observation or several, as `GymWorld.act`."""
+        return self.environment.act(policy, observation)
 
     def random_policy(self) -> Any:
         return self.environment.random_policy()

@@ -8,6 +8,7 @@ automatic resets are used only where a vector environment already has them.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -15,10 +16,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from ctypes.util import find_library
 from functools import cache
+from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import PassiveEnvChecker
@@ -26,37 +27,32 @@ from gymnasium.wrappers import PassiveEnvChecker
 from operant.core.errors import BadInput, OperantError, unknown
 from operant.core.random import derive_seed
 from operant.worlds.gym import snapshot
-from operant.worlds.gym.check import Reader, one_line, place, raised, supported, time_limit
+from operant.worlds.gym.check import CODE, Reader, closed, place, raised, time_limit
 from operant.worlds.gym.environments import Environments, Step
 from operant.worlds.gym.native import NATIVE
+from operant.worlds.gym.objects import Rows
+from operant.worlds.gym.spaces import Actions, one_line, supported
+
+# Beginnings of ids whose packages are not part of Gymnasium.
+PACKAGES = {
+    "ALE/": "ale-py",
+    "MiniGrid-": "minigrid",
+    "BabyAI-": "minigrid",
+    **dict.fromkeys(("Fetch", "Hand", "Adroit", "FrankaKitchen-", "PointMaze_", "AntMaze_"), "gymnasium-robotics"),
+}
 
 
-class _Actions:
-    """Turns the policy's actions into what the environment takes: counted from the space's start, or clipped to its bounds in its own type and shape."""
-
-    def __init__(self, name: str, space: spaces.Space, rows: int):
-        self._name, self._rows = name, rows
-        self._discrete = isinstance(space, spaces.Discrete)
-        if self._discrete:
-            self._count, self._start = int(space.n), space.start
-        else:
-            self._low, self._high, self._type, self._shape = space.low.reshape(-1), space.high.reshape(-1), space.dtype, (rows, *space.shape)
-
-    def __call__(self, action: np.ndarray) -> np.ndarray:
-        """`[R]` integers or `[R, *shape]` floats. Raises `BadInput` for a wrong shape, an integer out of range, or a number that is not finite."""
-        action = np.asarray(action)
-        if self._discrete:
-            if action.shape != (self._rows,) or action.dtype.kind not in "iu":
-                raise BadInput(f"environment {self._name!r}: actions of shape {action.shape} and type {action.dtype}; expected ({self._rows},) integers")
-            # Seen as unsigned, a negative number is larger than any count: one comparison for both ends.
-            if np.count_nonzero(action.astype(np.int64, copy=False).view(np.uint64) >= self._count):
-                raise BadInput(f"environment {self._name!r}: actions {one_line(action.tolist())} are not all from 0 to {self._count - 1}")
-            return action + self._start
-        if action.shape != (self._rows, self._low.size):
-            raise BadInput(f"environment {self._name!r}: actions of shape {action.shape}; expected ({self._rows}, {self._low.size})")
-        if not np.isfinite(action).all():
-            raise BadInput(f"environment {self._name!r}, row {int(np.argwhere(~np.isfinite(action))[0, 0])}: the action has a NaN or an infinite number")
-        return np.minimum(np.maximum(action, self._low), self._high).astype(self._type, copy=False).reshape(self._shape)
+def _making(make: Callable[[], Any], name: str, where: str, seconds: float = 60.0) -> Any:
+    """What `make` makes. Raises `BadInput` for a missing package, `RunFailed` where it raised or took too long."""
+    try:
+        with time_limit(seconds, f"{where}: making the environment"):
+            return make()
+    except OperantError:
+        raise
+    except (ImportError, DependencyNotInstalled) as error:
+        raise _missing(name, error) from error
+    except CODE as error:
+        raise raised(where, "making the environment", error) from error
 
 
 class GymnasiumEnvironments:
@@ -85,21 +81,17 @@ class GymnasiumEnvironments:
         self.envs: list[gymnasium.Env] = []
         try:
             for row in range(self.rows):
-                self.envs.append(self._made(make, row))
-            first = self.envs[0]
-            self.observation_space, self.action_space = first.observation_space, first.action_space
-            supported(name, "observation", self.observation_space)
-            supported(name, "action", self.action_space)
+                self.envs.append(self._made(make.of_row(row) if isinstance(make, Rows) else make, row))
+            self.observation_space, self.action_space = _spaces(name, self.envs[0])
             for row, env in enumerate(self.envs):
-                if env.observation_space != self.observation_space or env.action_space != self.action_space:
+                if (env.observation_space, env.action_space) != (self.observation_space, self.action_space):
                     raise BadInput(f"{place(name, row)}: its spaces differ from those of row 0; all rows share one observation and one action space")
         except BaseException:
-            for env in self.envs:
-                env.close()
+            self.close()
             raise
         self.resume = "bitwise" if all(map(snapshot.resumable, self.envs)) else "episode-boundary"
         self._reader = Reader(name, self.observation_space)
-        self._actions = _Actions(name, self.action_space, self.rows)
+        self._actions = Actions(name, self.action_space)
         self._true = np.ones(self.rows, bool)
         self.observation = np.zeros((self.rows, self._reader.size), np.float32)
 
@@ -115,7 +107,7 @@ class GymnasiumEnvironments:
 
     def step(self, action: np.ndarray) -> Step:
         """Act in every row; rows whose episode ended restart at once. `action`: `[R]` integers, or `[R, A]` floats that are clipped to the bounds."""
-        actions, reader, steps = self._actions(action), self._reader, self._steps
+        actions, reader, steps = self._actions.to_environment(action, self.rows), self._reader, self._steps
         next_observation = np.empty_like(self.observation)
         reward = np.empty(self.rows, np.float32)
         terminated = np.zeros(self.rows, bool)
@@ -123,8 +115,10 @@ class GymnasiumEnvironments:
         ended = []
         for row, env in enumerate(self.envs):
             try:
-                result = env.step(actions[row])
-            except Exception as error:
+                result = env.step(self._actions.of_row(actions, row))
+            except OperantError:
+                raise
+            except CODE as error:
                 raise raised(place(self.name, row, steps), "step", error) from error
             seen, gain, over, cut, _ = reader.step_result(result, row, steps)
             reader.observation(seen, next_observation, row, steps)
@@ -177,27 +171,17 @@ class GymnasiumEnvironments:
         for row, (env, saved) in enumerate(zip(self.envs, state["environments"], strict=True)):
             try:
                 snapshot.restore(env, saved)
-            except Exception as error:
+            except CODE as error:
                 raise raised(place(self.name, row, self._steps), "restoring its state", error) from error
 
     def close(self) -> None:
         """Close every environment."""
-        for env in self.envs:
-            env.close()
+        for row, env in enumerate(self.envs):
+            closed(env, place(self.name, row))
 
     def _made(self, make: Callable[[], gymnasium.Env], row: int) -> gymnasium.Env:
         where = place(self.name, row)
-        try:
-            with time_limit(self._start_seconds, f"{where}: making the environment"):
-                env = make()
-        except OperantError:
-            raise
-        except ImportError as error:
-            raise _missing(self.name, error) from error
-        except DependencyNotInstalled as error:
-            raise _missing(self.name, error) from error
-        except Exception as error:
-            raise raised(where, "making the environment", error) from error
+        env = _making(make, self.name, where, self._start_seconds)
         if not isinstance(env, gymnasium.Env):
             raise BadInput(f"{where}: making it gave a {type(env).__module__}.{type(env).__name__}; expected a gymnasium.Env")
         return _without_checker(env)
@@ -210,7 +194,7 @@ class GymnasiumEnvironments:
                 result = self.envs[row].reset() if seed is None else self.envs[row].reset(seed=seed)
         except OperantError:
             raise
-        except Exception as error:
+        except CODE as error:
             raise raised(where, "reset", error) from error
         self._reader.observation(self._reader.reset_result(result, row, self._steps), observation, row, self._steps)
 
@@ -247,12 +231,10 @@ class VectorEnvironments:
         except ValueError:
             modes = ", ".join(f"AutoresetMode.{mode.name}" for mode in AutoresetMode)
             raise BadInput(f"environment {name!r}: its metadata['autoreset_mode'] is missing or unknown; set it to one of {modes}") from None
-        self.observation_space, self.action_space = vector_env.single_observation_space, vector_env.single_action_space
-        supported(name, "observation", self.observation_space)
-        supported(name, "action", self.action_space)
+        self.observation_space, self.action_space = _spaces(name, vector_env, "single_")
         self._start_seconds = start_seconds
         self._reader = Reader(name, self.observation_space)
-        self._actions = _Actions(name, self.action_space, self.rows)
+        self._actions = Actions(name, self.action_space)
         self._steps = 0
         self._started = False
         self._ended = np.zeros(self.rows, bool)
@@ -266,10 +248,10 @@ class VectorEnvironments:
         """Act in every row. `action`: `[R]` integers, or `[R, A]` floats that are clipped to the bounds."""
         where, reader, steps = place(self.name, step=self._steps), self._reader, self._steps
         try:
-            result = self.vector_env.step(self._actions(action))
+            result = self.vector_env.step(self._actions.to_environment(action, self.rows))
         except OperantError:
             raise
-        except Exception as error:
+        except CODE as error:
             raise raised(where, "step", error) from error
         seen, gains, over, cut, info = reader.step_result(result, None, steps)
         for what, value in (("rewards", gains), ("terminations", over), ("truncations", cut)):
@@ -312,7 +294,7 @@ class VectorEnvironments:
 
     def close(self) -> None:
         """Close the vector environment."""
-        self.vector_env.close()
+        closed(self.vector_env, place(self.name))
 
     def _seed(self, seeds: list[int]) -> list[int] | int:
         if isinstance(self.vector_env.unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
@@ -326,7 +308,7 @@ class VectorEnvironments:
                 result = self.vector_env.reset(**arguments)
         except OperantError:
             raise
-        except Exception as error:
+        except CODE as error:
             raise raised(where, "reset", error) from error
         self._started = True
         self._ended = np.zeros(self.rows, bool)
@@ -360,12 +342,15 @@ def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequenc
     kwargs = env_kwargs or {}
     if isinstance(env, str) and env in NATIVE and not kwargs:
         return NATIVE[env](row_seeds)
+    if isinstance(env, Rows):
+        return GymnasiumEnvironments(env, row_seeds, env.__qualname__)
     make, name = _maker(env, kwargs)
     if not isinstance(env, str):
-        made = make()
+        made = _making(make, name, place(name))
         if isinstance(made, gymnasium.vector.VectorEnv):
-            made.close()
-            return VectorEnvironments(_called(env, name, kwargs | {"num_envs": len(row_seeds)}), row_seeds, name)
+            closed(made, place(name))
+            vector_env = _making(lambda: _called(env, name, kwargs | {"num_envs": len(row_seeds)}), name, place(name))
+            return VectorEnvironments(vector_env, row_seeds, name)
     return GymnasiumEnvironments(make, row_seeds, name)
 
 
@@ -406,7 +391,7 @@ def render_episode(
             observation = environments.reset()
             try:
                 frames = [drawn.render()]
-            except Exception:  # noqa: BLE001 - each drawing library fails in its own way
+            except CODE:  # each drawing library fails in its own way
                 return []
             for t in range(1, max_steps + 1):
                 step = environments.step(act(observation))
@@ -429,9 +414,30 @@ def _registered(env_id: str) -> str:
             importlib.import_module(module)
         except ImportError as error:
             raise _missing(env_id, error) from error
-    if name not in gymnasium.registry:
-        raise unknown("Gymnasium environment", name, gymnasium.registry)
-    return name
+        except CODE as error:
+            raise BadInput(f"environment {env_id!r}: importing {module} raised {type(error).__name__}: {one_line(error)}") from error
+    if name in gymnasium.registry:
+        return name
+    package = next((package for beginning, package in PACKAGES.items() if not module and name.startswith(beginning)), None)
+    if package is not None:
+        if importlib.util.find_spec(package.replace("-", "_")) is not None:
+            return _registered(f"{package.replace('-', '_')}:{name}")
+        raise BadInput(f"environment {name!r} is of a package that is not installed: pip install {package}")
+    if "/" in name:
+        raise BadInput(f"unknown Gymnasium environment {name!r}: name the module that registers {name.partition('/')[0]}/…, gym:MODULE:{name}")
+    raise unknown("Gymnasium environment", name, gymnasium.registry)
+
+
+def _spaces(name: str, env: gymnasium.Env | VectorEnv, prefix: str = "") -> tuple[gymnasium.Space, gymnasium.Space]:
+    """(observation space, action space) of a row. Raises `BadInput` where one is missing or not supported."""
+    found = []
+    for what in ("observation", "action"):
+        space = getattr(env, f"{prefix}{what}_space", None)
+        if not isinstance(space, gymnasium.Space):
+            raise BadInput(f"environment {name!r}: its {prefix}{what}_space is {one_line(space, 60)}, no gymnasium.Space")
+        supported(name, what, space)
+        found.append(space)
+    return tuple(found)
 
 
 def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict) -> tuple[Callable[[], gymnasium.Env], str]:
@@ -479,7 +485,7 @@ def _hear(message: str) -> None:
 def callable_name(env: Callable) -> str:
     """How a callable is called in messages."""
     inner = getattr(env, "func", env)  # of a functools.partial
-    return getattr(inner, "__qualname__", type(inner).__qualname__)
+    return getattr(env, "__qualname__", None) or getattr(inner, "__qualname__", type(inner).__qualname__)
 
 
 def _called(make: Callable[..., gymnasium.Env], name: str, kwargs: dict) -> gymnasium.Env:

@@ -9,6 +9,7 @@ import math
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,16 +17,12 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from operant.core.errors import BadInput, RunFailed
+from operant.core.errors import RunFailed
+from operant.worlds.gym.spaces import Observations, one_line
 
+CODE = (Exception, SystemExit)  # what foreign code may raise: an environment that exits does not end the run as if all were well
 STEP_RULE = "step returns (observation, reward, terminated, truncated, info)"
 RESET_RULE = "reset returns (observation, info)"
-
-
-def one_line(value: object, limit: int = 200) -> str:
-    """Text of a value or an exception on one line, shortened to `limit` characters."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def place(name: str, row: int | None = None, step: int | None = None) -> str:
@@ -33,26 +30,21 @@ def place(name: str, row: int | None = None, step: int | None = None) -> str:
     return f"environment {name!r}" + ("" if row is None else f", row {row}") + ("" if step is None else f", after {step} steps")
 
 
+class BrokenRule(RunFailed):
+    """An environment broke the Gymnasium API."""
+
+
 def raised(where: str, doing: str, error: BaseException) -> RunFailed:
     """The error for an exception of the environment's own."""
     return RunFailed(f"{where}: {doing} raised {type(error).__name__}: {one_line(error)}")
 
 
-def supported(name: str, what: str, space: gymnasium.Space) -> None:
-    """Raise `BadInput` unless rows with this space can be carried as arrays.
-
-    Args:
-        name: the environment.
-        what: "observation" or "action".
-        space: Box of real numbers (actions: of floats) or Discrete.
-    """
-    if isinstance(space, spaces.Discrete):
-        return
-    kinds, words = ("f", "a Box of floats") if what == "action" else ("fiub", "Box")
-    if isinstance(space, spaces.Box) and space.dtype.kind in kinds:
-        return
-    hint = "; gymnasium.wrappers.FlattenObservation makes a Box of it" if what == "observation" and not isinstance(space, spaces.Box) else ""
-    raise BadInput(f"environment {name!r}: {what} space {one_line(space)} is not supported; supported are {words} and Discrete{hint}")
+def closed(env: gymnasium.Env | gymnasium.vector.VectorEnv, where: str) -> None:
+    """Close an environment; what it raises is told, and spoils nothing that is done."""
+    try:
+        env.close()
+    except CODE as error:
+        warnings.warn(str(raised(where, "close", error)), RuntimeWarning, stacklevel=2)
 
 
 class _Late(BaseException):
@@ -96,6 +88,9 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(before - (time.monotonic() - started), 1e-3), interval)
 
 
+_told: set[str] = set()  # environments of which it was said that observations leave their space
+
+
 class Reader:
     """Reads what the rows of one environment return into float32 arrays, and says which rule a wrong value breaks.
 
@@ -109,45 +104,41 @@ class Reader:
 
     def __init__(self, name: str, space: spaces.Box | spaces.Discrete):
         self.name = name
-        self._discrete = isinstance(space, spaces.Discrete)
-        self.size = int(space.n) if self._discrete else math.prod(space.shape)
-        self._start = int(space.start) if self._discrete else 0
-        self._shape = space.shape
-        self._flat = len(space.shape) == 1
-        self._kinds = "fiub" if space.dtype.kind == "f" else "iub"
-        self._declared = space.dtype
-        self._accepted: np.dtype | None = None  # the type seen last, so that the usual step compares two pointers
+        self._observations = Observations(name, space)
+        self.size = self._observations.size
+        self._bounds = None
+        if isinstance(space, spaces.Box) and name not in _told and (np.isfinite(space.low).any() or np.isfinite(space.high).any()):
+            self._bounds = space.low.reshape(-1).astype(np.float32), space.high.reshape(-1).astype(np.float32)
 
-    def broken(self, row: int | None, step: int, what: str) -> RunFailed:
+    def broken(self, row: int | None, step: int, what: str) -> BrokenRule:
         """The error for a broken rule."""
-        return RunFailed(f"{place(self.name, row, step)}: breaks the Gymnasium API: {what}")
+        return BrokenRule(f"{place(self.name, row, step)}: breaks the Gymnasium API: {what}")
 
     def observation(self, value: object, into: np.ndarray, row: int, step: int) -> None:
         """Write one row's observation into `into[row]` (`[R, D]` float32). Raises `RunFailed` for a wrong shape or type."""
-        if self._discrete:
-            array = np.asarray(value)
-            index = int(array) - self._start if array.shape == () and array.dtype.kind in "iu" else -1
-            if not 0 <= index < self.size:
-                known = f"an integer from {self._start} to {self._start + self.size - 1}"
-                raise self.broken(row, step, f"observation {one_line(value, 60)} is not {known}, as its Discrete observation space says")
-            into[row] = 0.0
-            into[row, index] = 1.0
-            return
-        array = value if type(value) is np.ndarray else np.asarray(value)
-        if array.shape != self._shape:
-            raise self.broken(row, step, f"observation has shape {array.shape}; its observation space says {self._shape}")
-        if array.dtype is not self._accepted:
-            if array.dtype.kind not in self._kinds:
-                raise self.broken(row, step, f"observation has type {array.dtype}; its observation space says {self._declared}")
-            self._accepted = array.dtype
-        into[row] = array if self._flat else array.reshape(-1)
+        try:
+            self._observations.write(value, into[row])
+        except ValueError as error:
+            raise self.broken(row, step, f"observation {error}") from None
 
     def finite(self, observation: np.ndarray, step: int) -> None:
-        """Raise `RunFailed` where an observation `[R, D]` has a NaN or an infinite number."""
+        """Raise `RunFailed` where an observation `[R, D]` has a NaN or an infinite number; tell once where one is outside its space."""
+        if self._bounds is not None:
+            self._within(observation, step)
         fine = np.isfinite(observation)
         if not fine.all():
             row, column = np.argwhere(~fine)[0].tolist()
             raise self.broken(row, step, f"observation element {column} is {observation[row, column]}; every element is a finite number")
+
+    def _within(self, observation: np.ndarray, step: int) -> None:
+        low, high = self._bounds
+        outside = (observation < low) | (observation > high)
+        if outside.any():
+            self._bounds = None
+            _told.add(self.name)
+            row, column = np.argwhere(outside)[0].tolist()
+            found = f"observation element {column} is {observation[row, column]:g}, outside [{low[column]:g}, {high[column]:g}]"
+            warnings.warn(f"{place(self.name, row, step)}: {found}, as its observation space says; told once", RuntimeWarning, stacklevel=2)
 
     def reset_result(self, result: object, row: int | None, step: int) -> object:
         """The observation out of what `reset` returned."""

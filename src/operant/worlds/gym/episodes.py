@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from operant.core.errors import RunFailed
 from operant.core.random import derive_seed
 from operant.worlds.gym.environments import Environments
 
-LONGEST_EPISODE = 100_000
+
+@dataclass(frozen=True)
+class Episodes:
+    """What episodes gave, each `[S, E]`.
+
+    Attributes:
+        total: sum of rewards, undiscounted.
+        length: steps.
+        terminated: bool, it ended by itself.
+        truncated: bool, it was still going on when the steps that it is given were used up.
+    """
+
+    total: np.ndarray
+    length: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
 
 
 def run_episodes(
-    make: Callable[[list[int]], Environments], act: Callable[[torch.Tensor], np.ndarray], seeds: int, episodes: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    make: Callable[[list[int]], Environments], act: Callable[[torch.Tensor], np.ndarray], seeds: int, episodes: int, seed: int, max_steps: int
+) -> Episodes:
     """One episode in each of `seeds × episodes` fresh rows; episode e starts alike for every policy.
 
     Args:
         make: environments from row seeds.
         act: raw observations `[S, E, D]` to actions `[S, E]` or `[S, E, A]` in the environment's units.
-
-    Returns:
-        (return, length, terminated), each `[S, E]`.
-
-    Raises:
-        RunFailed: an episode that has no end.
+        max_steps: an episode that has made so many steps is cut.
     """
     environments = make([derive_seed(seed, "evaluation", episode) for _ in range(seeds) for episode in range(episodes)])
     try:
@@ -35,7 +45,7 @@ def run_episodes(
         total, length = np.zeros(rows), np.zeros(rows, dtype=np.int64)
         terminated, running = np.zeros(rows, dtype=bool), np.ones(rows, dtype=bool)
         observation = environments.reset()
-        while running.any():
+        for _ in range(max_steps):
             action = act(torch.from_numpy(observation).view(seeds, episodes, -1))
             step = environments.step(action.reshape(rows, *action.shape[2:]))
             total += np.where(running, step.reward, 0.0)
@@ -43,8 +53,8 @@ def run_episodes(
             terminated |= running & step.terminated
             running &= ~(step.terminated | step.truncated)
             observation = step.observation
-            if length.max() >= LONGEST_EPISODE:
-                raise RunFailed(f"an evaluation episode did not end within {LONGEST_EPISODE} steps; wrap the environment in a TimeLimit")
-        return tuple(array.reshape(seeds, episodes) for array in (total, length, terminated))
+            if not running.any():
+                break
+        return Episodes(*(array.reshape(seeds, episodes) for array in (total, length, terminated, running)))
     finally:
         environments.close()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from gymnasium import spaces
 
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.nets.actors import Actor
 from operant.worlds.data.transitions import Transitions
 from operant.worlds.gym.collect import MakeEnvironments, row_seeds
+from operant.worlds.gym.spaces import width
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,24 @@ class Online:
     capacity: int = 1_000_000
 
 
+def check_memory(plan: Online, observation_size: int, action_space: spaces.Space, seeds: int, total_steps: int) -> None:
+    """Raise `BadInput` where this machine's memory cannot hold the replay of all seeds."""
+    action_size = 1 if isinstance(action_space, spaces.Discrete) else width(action_space)
+    each = seeds * Transitions.row_bytes(observation_size, action_size)
+    kept = replay_capacity(plan, total_steps)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if kept * each > memory:
+        raise BadInput(
+            f"replay of {kept:,} transitions for {seeds} seeds takes {kept * each / 2**30:,.0f} GiB (observations of {observation_size:,} numbers), and this "
+            f"machine has {memory / 2**30:,.0f}: at most --capacity {max(1, memory // 2 // each)}"
+        )
+
+
+def replay_capacity(plan: Online, total_steps: int) -> int:
+    """Transitions kept a seed: no more than a run can give."""
+    return min(plan.capacity, total_steps + plan.environments)
+
+
 class ReplayCollector:
     """Steps every row once a call and appends the transitions to replay."""
 
@@ -42,7 +63,7 @@ class ReplayCollector:
         self._environments = make(row_seeds(streams.seeds, plan.environments, "environment"))
         self.resume = self._environments.resume
         action_size = 0 if distribution.discrete else distribution.action_size
-        self.replay = Transitions(seeds, min(plan.capacity, total_steps + plan.environments), observation_size, action_size, streams.device)
+        self.replay = Transitions(seeds, replay_capacity(plan, total_steps), observation_size, action_size, streams.device)
         self._observation: np.ndarray | None = None
         self._return = np.zeros((seeds, plan.environments))
         self._length = np.zeros((seeds, plan.environments), dtype=np.int64)
@@ -57,10 +78,7 @@ class ReplayCollector:
         distribution = actor.distribution
         seen = torch.from_numpy(self._observation).view(seeds, rows, -1)
         if explore:
-            if distribution.discrete:
-                action = self.streams.integers("explore", distribution.size, rows).cpu()
-            else:
-                action = self.streams.uniform("explore", rows, distribution.action_size).cpu() * 2 - 1
+            action = distribution.uniform(self.streams, "explore", rows).cpu()
         else:
             noise = distribution.noise(self.streams, "action", rows)
             action = distribution.sample(actor(actor.normalized(seen.to(noise.device))), noise).cpu()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import pickle
 import signal
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -17,21 +19,39 @@ from torch import Tensor
 
 from operant.core.errors import BadInput, OperantError, RunFailed
 from operant.nets.actors import Actor
+from operant.worlds.gym.check import CODE, one_line
 from operant.worlds.gym.collect import Chunk, fill
+
+
+def check_workers(make: Callable, seeds: int, rows: int, workers: int) -> None:
+    """Raise `BadInput` where S seeds × N rows cannot be split over so many processes, or `make` cannot be sent to another one."""
+    if workers > max(seeds, rows):
+        raise BadInput(f"workers={workers}: {seeds} seeds × {rows} environments can be split over at most {max(seeds, rows)}")
+    try:
+        sent = pickle.dumps(make)
+    except Exception as error:  # noqa: BLE001 - whatever an object's own pickling raises
+        raise BadInput(f"workers={workers}: what makes the environment cannot be sent to another process ({one_line(error, 80)}); {_AT_TOP}") from None
+    if b"__main__" in sent and getattr(sys.modules["__main__"], "__file__", None) is None:
+        raise BadInput(f"workers={workers}: other processes cannot import what was typed in; {_AT_TOP}")
+
+
+_AT_TOP = "give a function at the top level of a module, or workers=1"
 
 
 class WorkerEnvironments:
     """Environments of S seeds × N rows, split over processes.
 
     Args:
-        make: environments from row seeds; it must be picklable.
+        make: environments from row seeds.
         row_seeds: seed-major, `S × N`.
-        workers: processes, at most S × N.
+        workers: processes.
+
+    Raises:
+        BadInput: see `check_workers`.
     """
 
     def __init__(self, make: Callable, seeds: int, rows: int, row_seeds: list[int], workers: int):
-        if workers > max(seeds, rows):
-            raise BadInput(f"workers={workers}: {seeds} seeds × {rows} environments can be split over at most {max(seeds, rows)}")
+        check_workers(make, seeds, rows, workers)
         self._seeds, self._rows = seeds, rows
         by_seed = seeds >= workers
         edges = np.linspace(0, seeds if by_seed else rows, workers + 1).astype(int)
@@ -163,8 +183,8 @@ def _work(pipe, make: Callable, row_seeds: list[int]) -> None:
         pass  # the trainer is gone
     except OperantError as error:
         pipe.send(("error", (type(error).__name__, str(error))))
-    except Exception as error:
-        pipe.send(("error", ("RunFailed", f"an environment worker failed: {type(error).__name__}: {error}")))
+    except CODE as error:
+        pipe.send(("error", ("RunFailed", f"an environment worker failed: {type(error).__name__}: {one_line(error)}")))
     finally:
         if environments is not None:
             environments.close()

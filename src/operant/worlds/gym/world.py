@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,42 +13,84 @@ import torch
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation
+from operant.core.registry import read_settings
 from operant.nets.actors import Actor
+from operant.nets.distributions import drawn_range
 from operant.worlds.gym.adapter import callable_name, make_environments, render_episode
+from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
 from operant.worlds.gym.episodes import run_episodes
 from operant.worlds.gym.native import NATIVE
-from operant.worlds.gym.replay import Online, ReplayCollector
+from operant.worlds.gym.objects import maker_of
+from operant.worlds.gym.options import GymOptions
+from operant.worlds.gym.replay import Online, ReplayCollector, check_memory
+from operant.worlds.gym.spaces import Actions, Observations
+from operant.worlds.gym.workers import check_workers
 
 MUJOCO = ("Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Walker2d-v5")
+WIDE = 10_000  # numbers in an observation from which a person is told
 
 
 class GymWorld:
-    """One environment id, or a callable that makes one environment.
+    """One environment id, or what makes environments.
 
     Args:
-        environment: a registered id, or a zero-argument callable that returns a `gymnasium.Env` (picklable where workers are wanted).
+        environment: a registered id (`module:id` imports the module first), a callable that makes one `gymnasium.Env` or, given `num_envs`, a
+            `gymnasium.vector.VectorEnv`, or an environment object, which is copied (see `operant.worlds.gym.objects`).
+        options: fields of `GymOptions`, values or text.
+
+    Raises:
+        BadInput: an unknown id, a missing package, an unsupported space, or a first step that breaks the Gymnasium API.
+        RunFailed: the environment raised, or took too long to start.
     """
 
     kind = "gym"
+    option_type = GymOptions
     stacked = True
     score = "return"
     step_unit = "environment steps"
-    notes: Sequence[str] = ()
 
-    def __init__(self, environment: str | Callable[[], gymnasium.Env]):
-        name = environment if isinstance(environment, str) else callable_name(environment)
-        self.environment = environment
+    def __init__(self, environment: Any, **options: Any):
+        self.environment = environment if isinstance(environment, str) else maker_of(environment)
+        name = environment if isinstance(environment, str) else callable_name(self.environment)
         self.task = f"gym:{name}"
-        self.make = partial(make_environments, environment)
+        self.options: GymOptions = read_settings(GymOptions, options, self.task, "option")
+        self.make = partial(make_environments, self.environment)
         probe = self.make([0])
-        self.observation_space, self.action_space = probe.observation_space, probe.action_space
-        self.observation_size = probe.reset().shape[-1]
-        probe.close()
+        try:
+            self.observation_space, self.action_space = probe.observation_space, probe.action_space
+            self.observation_size = probe.reset().shape[-1]
+            self._observations, self._actions = Observations(self.task, self.observation_space), Actions(self.task, self.action_space)
+            probe.step(self.random_policy().act(torch.zeros(1, probe.rows))[0])
+        except BrokenRule as error:
+            raise BadInput(str(error)) from error
+        finally:
+            probe.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know before a run, a line each."""
+        shape, size = self.observation_space.shape, self.observation_size
+        if len(shape) < 3 and size < WIDE:
+            return []
+        what = f"observations of shape {shape}" if len(shape) > 1 else f"{size:,} numbers an observation"
+        scaled = "" if self.observation_space.dtype.kind == "f" else ", not scaled"
+        return [f"{what} go into a multilayer perceptron as {size:,} inputs{scaled}: no network here sees pictures"]
+
+    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+        """Raise `BadInput` where `source` would."""
+        if not isinstance(plan, Steps):
+            raise BadInput(f"{self.task} is sampled step by step; this method's plan is {type(plan).__name__}")
+        if workers > 1:
+            check_workers(self.make, seeds, plan.environments, workers)
+
+    def check_replay(self, plan: Online, seeds: int, total_steps: int) -> None:
+        """Raise `BadInput` where memory cannot hold what `replay` keeps."""
+        check_memory(plan, self.observation_size, self.action_space, seeds, total_steps)
 
     @classmethod
-    def from_name(cls, name: str) -> GymWorld:
-        return cls(name)
+    def from_name(cls, name: str, **options: Any) -> GymWorld:
+        return cls(name, **options)
 
     @staticmethod
     def names() -> dict[str, str]:
@@ -65,8 +107,7 @@ class GymWorld:
         return net.build(self.observation_size, self.action_space, streams)
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Collector:
-        if not isinstance(plan, Steps):
-            raise BadInput(f"{self.task} is sampled step by step; this method's plan is {type(plan).__name__}")
+        self.check_source(plan, len(streams.seeds), workers)
         return Collector(self.make, self.observation_size, plan, streams, workers=workers)
 
     def replay(self, plan: Online, actor: Actor, streams: Streams, total_steps: int) -> ReplayCollector:
@@ -80,8 +121,21 @@ class GymWorld:
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Undiscounted returns of the policies' modes on fresh episodes."""
-        total, length, _ = run_episodes(self.make, policy.act, seeds, episodes, seed)
-        return Evaluation(self.score, total, {"length": length})
+        played = run_episodes(self.make, policy.act, seeds, episodes, seed, self.options.max_evaluation_steps)
+        return Evaluation(self.score, played.total, {"length": played.length, "truncated": played.truncated})
+
+    def act(self, policy: Any, observation: Any) -> np.ndarray | np.integer:
+        """The policy's mode at one observation, or at several with an axis in front, both as the environment has them.
+
+        Returns:
+            an element of the action space, or an array of as many. A Discrete one is a NumPy integer.
+
+        Raises:
+            BadInput: no observation of this environment.
+        """
+        seen, one = self._observations.rows(observation)
+        actions = self._actions.to_environment(policy.act(torch.from_numpy(seen).unsqueeze(0))[0], len(seen))
+        return self._actions.of_row(actions, 0) if one else actions
 
     def random_policy(self) -> Any:
         """A policy of uniformly random actions, the baseline of every table."""
@@ -103,5 +157,5 @@ class RandomPolicy:
         shape = observation.shape[:2]
         if isinstance(self.space, gymnasium.spaces.Discrete):
             return self._draws.integers(self.space.n, size=shape)
-        low, high = (np.where(np.isfinite(bound), bound, sign).reshape(-1) for bound, sign in ((self.space.low, -1.0), (self.space.high, 1.0)))
+        low, high = drawn_range(self.space.low.reshape(-1), self.space.high.reshape(-1))
         return self._draws.uniform(low, high, size=(*shape, low.size)).astype(np.float32)

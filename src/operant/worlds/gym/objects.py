@@ -1,0 +1,91 @@
+"""Environment objects as tasks: `gym.make(…)` or a vector environment in the place of what makes one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gymnasium
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+
+from operant.core.errors import BadInput
+from operant.worlds.gym.spaces import one_line
+
+ADVICE = "give a function that makes one"
+
+
+class Copies:
+    """Makes copies of one environment, as it is now."""
+
+    def __init__(self, env: gymnasium.Env, name: str):
+        self.env, self.__qualname__ = env, name
+
+    def __call__(self, **kwargs: Any) -> gymnasium.Env:
+        # What was made to draw draws; what was not cannot be told to, as with a function that takes no such argument.
+        if set(kwargs) - {"render_mode"} or kwargs.get("render_mode", self.env.render_mode) != self.env.render_mode:
+            raise TypeError(f"an environment object takes no unexpected keyword argument {next(iter(kwargs))!r}")
+        return copy.deepcopy(self.env)
+
+
+class Rows:
+    """Makes the environments of a vector environment's rows: row i of any number by its function i, and again from the first."""
+
+    def __init__(self, functions: list[Callable[[], gymnasium.Env]], name: str):
+        self.functions, self.__qualname__ = functions, name
+
+    def of_row(self, row: int) -> Callable[..., gymnasium.Env]:
+        return self.functions[row % len(self.functions)]
+
+    def __call__(self, **kwargs: Any) -> gymnasium.Env:
+        return self.functions[0](**kwargs)
+
+
+def maker_of(task: Any) -> Callable[..., Any]:
+    """What makes the environments of a task that is no name: the callable itself, copies of an environment, the rows of a vector environment.
+
+    An environment that cannot be copied is made again by its id and arguments (`env.spec`).
+
+    Raises:
+        BadInput: it can neither be copied nor made again, or is no environment at all.
+    """
+    if isinstance(task, VectorEnv):
+        return _vector_maker(task)
+    if isinstance(task, gymnasium.Env):
+        return _maker(task)
+    if callable(task):
+        return task
+    raise BadInput(f"a {type(task).__name__} is no environment: {ADVICE}")
+
+
+def _maker(env: gymnasium.Env) -> Callable[..., gymnasium.Env]:
+    spec = env.spec
+    name = spec.id if spec is not None else type(env.unwrapped).__qualname__
+    try:
+        copy.deepcopy(env).close()
+        return Copies(env, name)
+    except Exception as error:  # noqa: BLE001 - an environment's own code, or a window or a process that it holds
+        reason = f"{type(error).__name__}: {one_line(error, 100)}"
+    try:
+        gymnasium.make(spec).close()
+    except Exception:  # noqa: BLE001 - no spec, or a wrapper that is not in it
+        raise BadInput(f"environment {name!r} can neither be copied ({reason}) nor made again by its spec: {ADVICE}") from None
+    return named(partial(gymnasium.make, spec), name)
+
+
+def _vector_maker(env: VectorEnv) -> Callable[..., Any]:
+    name = env.spec.id if env.spec is not None else type(env.unwrapped).__qualname__
+    if type(env) in (SyncVectorEnv, AsyncVectorEnv):
+        return Rows(list(env.env_fns), name)
+    if env is env.unwrapped and env.spec is not None:
+        mode = env.spec.kwargs.get("vectorization_mode", "vector_entry_point")
+        arguments = {key: value for key, value in env.spec.kwargs.items() if key not in ("num_envs", "vectorization_mode")}
+        return named(partial(gymnasium.make_vec, env.spec.id, vectorization_mode=mode, **arguments), name)
+    raise BadInput(f"the vector environment {name!r} cannot be made again with other numbers of rows: {ADVICE}, given num_envs")
+
+
+def named(make: partial, name: str) -> partial:
+    """A partial that messages call by a name."""
+    make.__qualname__ = name
+    return make

@@ -1,0 +1,229 @@
+"""Environment objects, vector environments and things that are no environment as tasks."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
+
+import operant
+from operant.core.errors import BadInput, RunFailed
+from operant.worlds import make_world
+
+PPO = {"steps": 16, "environments": 2, "rollout_length": 8, "minibatches": 1, "epochs": 1, "hidden": (4,), "episodes": 2}
+
+
+class Walk(gymnasium.Env):
+    """Its goal is an attribute that a person may set; the observation tells it."""
+
+    observation_space = spaces.Box(-10, 10, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, goal=1.0):
+        self.goal = goal
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.float32([self.goal]), {}
+
+    def step(self, action):
+        return np.float32([self.goal]), 0.0, True, False, {}
+
+
+class Uncopied(Walk):
+    """Holds something that cannot be copied."""
+
+    def __init__(self, goal=1.0):
+        super().__init__(goal)
+        self.lines = (line for line in ())
+
+
+def starts(world, rows):
+    environments = world.make(list(range(rows)))
+    try:
+        return environments.reset()[:, 0].tolist()
+    finally:
+        environments.close()
+
+
+def test_an_environment_is_copied_as_it_is():
+    env = Walk()
+    env.goal = 3.0
+    world = make_world(env)
+    assert world.task == "gym:Walk"
+    assert starts(world, 3) == [3.0, 3.0, 3.0]
+    env.goal = 5.0
+    assert starts(make_world(env), 1) == [5.0]
+    assert env.reset()[0] == 5.0  # it is still the person's own
+
+
+def test_a_made_environment_trains_and_resumes(tmp_path):
+    env = gymnasium.make("CartPole-v1", sutton_barto_reward=True)
+    run = operant.train("ppo", env, out=tmp_path / "run", **PPO)
+    assert run.config["task"] == "gym:CartPole-v1"
+    assert run.result["score"]["iqm"] == -1.0  # as that reward says
+    assert run.policy(env.reset(seed=0)[0]) in (0, 1)
+    assert operant.resume(tmp_path / "run", task=env).result == run.result
+    with pytest.raises(BadInput, match=r"trained on a Python callable.*task="):
+        operant.load(tmp_path / "run").policy(np.zeros(4))
+
+
+def test_an_environment_that_cannot_be_copied_is_made_again():
+    gymnasium.register("OperantUncopied-v0", Uncopied)
+    try:
+        world = make_world(gymnasium.make("OperantUncopied-v0", goal=4.0))
+        assert starts(world, 2) == [4.0, 4.0]
+        assert world.task == "gym:OperantUncopied-v0"
+    finally:
+        del gymnasium.registry["OperantUncopied-v0"]
+    with pytest.raises(BadInput, match=r"'Uncopied' can neither be copied \(TypeError: .*\) nor made again by its spec: give a function that makes one"):
+        make_world(Uncopied())
+
+
+def test_rows_of_a_vector_environment():
+    vector = SyncVectorEnv([lambda: Walk(1.0), lambda: Walk(2.0), lambda: Walk(3.0)])
+    world = make_world(vector)
+    assert starts(world, 5) == starts(world, 5) == [1.0, 2.0, 3.0, 1.0, 2.0]
+    batched = make_world(gymnasium.make_vec("CartPole-v1", 3, vectorization_mode="vector_entry_point"))
+    assert batched.task == "gym:CartPole-v1"
+    assert len(starts(batched, 4)) == 4
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_vector_environment_trains(tmp_path):
+    run = operant.train("ppo", gymnasium.make_vec("Pendulum-v1", 2), out=tmp_path / "run", max_evaluation_steps=7, **PPO)
+    assert run.config["options"] == {"max_evaluation_steps": 7}
+    assert run.policy(np.zeros((3, 3), np.float32)).shape == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"observation": np.zeros((3, 2))}, r"a dict of arrays is no task: save it with numpy.savez"),
+        ([1, 2], "a list is no environment"),
+        (None, "a NoneType is no environment"),
+        ("gym:ALE/Pong-v5", "'ALE/Pong-v5' is of a package that is not installed: pip install ale-py"),
+        ("gym:MiniGrid-Empty-5x5-v0", "pip install minigrid"),
+        ("gym:FetchReach-v4", "pip install gymnasium-robotics"),
+        ("gym:acme/Thing-v0", "name the module that registers acme/…, gym:MODULE:acme/Thing-v0"),
+    ],
+)
+def test_what_is_no_environment(task, message):
+    with pytest.raises(BadInput, match=message):
+        make_world(task)
+
+
+@pytest.mark.parametrize("code", ["raise RuntimeError('no licence')", "raise SystemExit(0)", "def broken(:", "import sys; sys.exit()"])
+def test_a_module_that_raises_on_import(code, tmp_path, monkeypatch):
+    name = f"bad_{abs(hash(code))}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadInput, match=f"importing {name} raised (RuntimeError: no licence|SystemExit|SyntaxError)"):
+        make_world(f"gym:{name}:Thing-v0")
+
+
+class Leaving(Walk):
+    """Exits at a chosen moment."""
+
+    def __init__(self, when="step"):
+        super().__init__()
+        self.when, self.count = when, 0
+        if when == "make":
+            raise SystemExit(0)
+
+    def reset(self, *, seed=None, options=None):
+        if self.when == "reset":
+            raise SystemExit(0)
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self.count += 1
+        if self.when == "step" and self.count == 3:
+            raise SystemExit(0)
+        return np.float32([0.0]), 0.0, False, self.count == 5, {}
+
+    def close(self):
+        if self.when == "close":
+            raise SystemExit(0)
+
+
+@pytest.mark.parametrize("when", ["make", "reset", "step"])
+def test_an_environment_that_exits_fails_the_run(when, tmp_path):
+    with pytest.raises(RunFailed, match="raised SystemExit: 0"):
+        operant.train("ppo", lambda: Leaving(when), out=tmp_path / "run", **PPO)
+
+
+def test_what_closing_raises_is_told_and_spoils_nothing(tmp_path):
+    with pytest.warns(RuntimeWarning, match="close raised SystemExit: 0"):
+        assert operant.train("ppo", lambda: Leaving("close"), out=tmp_path / "run", **PPO).result is not None
+
+
+class Wrong(Walk):
+    def __init__(self, where):
+        super().__init__()
+        self.where = where
+
+    def reset(self, *, seed=None, options=None):
+        return (np.zeros(3, np.float32) if self.where == "reset" else np.zeros(1, np.float32)), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), 0.0, False, *(() if self.where == "step" else (False,)), {}
+
+
+@pytest.mark.parametrize(("where", "message"), [("reset", r"observation has shape \(3,\)"), ("step", "got 4 values")])
+def test_a_first_step_that_breaks_the_api_is_told_before_a_run_exists(where, message, tmp_path):
+    with pytest.raises(BadInput, match=message):
+        operant.train("ppo", lambda: Wrong(where), out=tmp_path / "run", **PPO)
+    assert not (tmp_path / "run").exists()
+
+
+class Spaceless(gymnasium.Env):
+    pass
+
+
+class Empty(Walk):
+    observation_space = spaces.Box(-1, 1, (0,), np.float32)
+
+
+@pytest.mark.parametrize(("make", "message"), [(Spaceless, "its observation_space is None, no gymnasium.Space"), (Empty, r"Box\(.*\) has no elements")])
+def test_spaces_are_checked_before_a_run_exists(make, message, tmp_path):
+    with pytest.raises(BadInput, match=message):
+        operant.train("ppo", make, out=tmp_path / "run", **PPO)
+    assert not (tmp_path / "run").exists()
+
+
+def test_observations_outside_their_space_are_told_once():
+    class Far(Walk):
+        def reset(self, *, seed=None, options=None):
+            return np.float32([12.0]), {}
+
+    with pytest.warns(RuntimeWarning, match=r"'.*Far', row 0, after 0 steps: observation element 0 is 12, outside \[-10, 10\]") as told:
+        world = make_world(Far)
+        starts(world, 3)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_workers_need_a_function_that_other_processes_can_import(seeds, tmp_path):
+    with pytest.raises(BadInput, match=r"workers=2: what makes the environment cannot be sent to another process \(.*\); give a function at the top level"):
+        operant.train("ppo", lambda: Walk(), out=tmp_path / "run", workers=2, seeds=seeds, **PPO)
+    with pytest.raises(BadInput, match="can be split over at most 2"):
+        operant.train("ppo", Walk, out=tmp_path / "run", workers=3, seeds=seeds, **PPO)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_replay_that_memory_cannot_hold_is_refused(tmp_path):
+    class Large(Walk):
+        observation_space = spaces.Box(0, 1, (300, 300, 3), np.float32)
+        action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros((300, 300, 3), np.float32), {}
+
+        def step(self, action):
+            return np.zeros((300, 300, 3), np.float32), 0.0, True, False, {}
+
+    assert make_world(Large).notes == ["observations of shape (300, 300, 3) go into a multilayer perceptron as 270,000 inputs: no network here sees pictures"]
+    with pytest.raises(BadInput, match=r"replay of 1,000,000 transitions for 2 seeds takes [\d,]+ GiB .* and this machine has \d+: at most --capacity \d+"):
+        operant.train("sac-v2", Large, steps=10**7, seeds=2, out=tmp_path / "run", hidden=(2,))
+    assert not (tmp_path / "run").exists()
