@@ -425,7 +425,10 @@ def _registered(env_id: str) -> str:
         raise BadInput(f"environment {name!r} is of a package that is not installed: pip install {package}")
     if "/" in name:
         raise BadInput(f"unknown Gymnasium environment {name!r}: name the module that registers {name.partition('/')[0]}/…, gym:MODULE:{name}")
-    raise unknown("Gymnasium environment", name, gymnasium.registry)
+    newest: dict[tuple[str | None, str], gymnasium.envs.registration.EnvSpec] = {}
+    for spec in gymnasium.registry.values():
+        newest[spec.namespace, spec.name] = max(newest.get((spec.namespace, spec.name), spec), spec, key=lambda spec: spec.version or 0)
+    raise unknown("Gymnasium environment", name, [spec.id for spec in newest.values()])
 
 
 def _spaces(name: str, env: gymnasium.Env | VectorEnv, prefix: str = "") -> tuple[gymnasium.Space, gymnasium.Space]:
