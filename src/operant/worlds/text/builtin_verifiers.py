@@ -196,6 +196,8 @@ VERIFIERS: dict[str, str] = {
 }
 _IN_CHILDREN: dict[str, Callable] = {"regex": regex, "json-schema": json_schema, "math-verify": math_verify, "python-tests": python_tests}
 
+ANSWER_IS_A_RULE = (regex, json_schema, python_tests)  # the problem's answer says what is right, and is no right completion itself
+
 
 def make_verifier(spec: Any, base: Any = None) -> Any:
     """The verifier that a name stands for, such as `numeric:tolerance=1e-3`; what is no name (a callable, "module:function") is given back.

@@ -72,6 +72,7 @@ class TextWorld:
         self.base: Path | None = None
         self.taught: Path | None = None
         self._clean = False
+        self._reference_notes: list[str] = []
 
     @staticmethod
     def find_task(name: str) -> TextTask:
@@ -89,8 +90,8 @@ class TextWorld:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know before a run, a line each: what was dropped from the problems."""
-        return [f"{self.task}: {line}" for line in getattr(self.problems, "notes", ())]
+        """What a person should know before a run, a line each: what was dropped from the problems, and which of their own answers `check` saw rejected."""
+        return [f"{self.task}: {line}" for line in (*getattr(self.problems, "notes", ()), *self._reference_notes)]
 
     @property
     def base_split(self) -> str:
@@ -122,15 +123,15 @@ class TextWorld:
         return twin
 
     def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None) -> None:
-        """Look for what would stop a run later, in the first training problems of the first seed and in the test problems.
+        """Look for what would stop a run later, in the first training problems of the first seed and in the test problems, and score the rows' own answers.
 
         Args:
             plan: the sampling plan, None where nothing is sampled in training.
             episodes: problems of an evaluation.
 
         Raises:
-            BadInput: the tokenizer cannot write the task's characters, the model lacks tokens of it, a prompt and its answer do not fit the model, or the
-                teacher reads other tokens.
+            BadInput: the tokenizer cannot write the task's characters, the model lacks tokens of it, a prompt and its answer do not fit the model, the
+                teacher reads other tokens, or a verifier rejects the rows' own answers (`references.check_references`).
         """
         from operant.worlds.text.models import load_config, load_tokenizer, unwritable
         from operant.worlds.text.source import prompt_tokens, training_problem
@@ -160,6 +161,23 @@ class TextWorld:
                     f"do not fit the model's {positions} positions; "
                     + (f"answers of up to {positions - length} would" if length < positions else "take a model of longer context or shorter problems")
                 )
+
+        self._reference_notes = self._score_references()
+
+    def _score_references(self) -> list[str]:
+        """What came of scoring each row's own answer by the verifiers of training and of evaluation."""
+        references = getattr(self.problems, "references", None)
+        if not references:
+            return []
+        from operant.worlds.text.references import check_references
+
+        chosen = self.verifier.base if isinstance(self.verifier, NoisyVerifier) else self.verifier
+        used = [(chosen, self.options.verifier)] + [(self.evaluator, self.options.evaluate_with)] * (self.evaluator is not chosen)
+        notes: dict[str, None] = {}
+        for verifier, spec in used:
+            scoring, name = (self.problems.verifier, "of the task") if verifier is None else (verifier, spec if isinstance(spec, str) else repr(spec))
+            notes |= dict.fromkeys(check_references(references, scoring, task=self.task, name=name))
+        return list(notes)
 
     @property
     def _positions(self) -> int:

@@ -24,12 +24,27 @@ class Problem:
     metadata: dict = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A problem with the completions that its own row gives, one of which has to be right: the worked solution where there is one, else the answer, first.
+
+    Attributes:
+        place: where the row stands, in words ("line 3").
+        solved: the row has a worked solution.
+    """
+
+    place: str
+    problem: Problem
+    completions: tuple[str, ...]
+    solved: bool
+
+
 class TextTask(Protocol):
     """A source of problems.
 
-    A task may also have `process`, a verifier that gives 1.0 where every written step is right; `confidence(completion) → float | None`, what a completion
-    states of its own rightness, 0 to 1, None where that cannot be read; and `base_split`, the held-out set that tells how able a base policy is (else the
-    first of `splits`).
+    A task may also have `references`, a list of `Reference` for what others wrote, which are scored before a run; `process`, a verifier that gives 1.0 where
+    every written step is right; `confidence(completion) → float | None`, what a completion states of its own rightness, 0 to 1, None where that cannot be
+    read; and `base_split`, the held-out set that tells how able a base policy is (else the first of `splits`).
 
     Attributes:
         alphabet: every character of its prompts and traces, for a character tokenizer.

@@ -13,7 +13,7 @@ import numpy as np
 
 from operant.core.errors import BadInput
 from operant.core.random import derive_seed
-from operant.worlds.text.tasks.base import Problem, in_held_out_tenth
+from operant.worlds.text.tasks.base import Problem, Reference, in_held_out_tenth
 from operant.worlds.text.verifiers import ExactAnswer
 
 SPLITS = ("train", "test")
@@ -54,10 +54,12 @@ class FileTask:
         except UnicodeDecodeError as error:
             raise BadInput(f"{self.path} is not text in UTF-8 (byte {error.start}); save it as UTF-8") from error
         self._hash = hashlib.sha256(content).hexdigest()
-        rows = self._distinct([self._row(line, number) for number, line in enumerate(lines, start=1) if line.strip()])
+        rows = self._distinct({number: self._row(line, number) for number, line in enumerate(lines, start=1) if line.strip()})
         parts: dict[str, list[Problem]] = {split: [] for split in SPLITS}
-        for row in rows:
+        self._lines: dict[int, int] = {}  # by the identity of a problem
+        for number, row in rows.items():
             problem = Problem(row["prompt"], row["answer"], {name: value for name, value in row.items() if name not in ("prompt", "answer")})
+            self._lines[id(problem)] = number
             parts[row.get("split") or ("test" if in_held_out_tenth(row["prompt"]) else "train")].append(problem)
         self.train, self.test = self._apart(parts["train"], parts["test"])
         every = self.train + self.test
@@ -103,6 +105,15 @@ class FileTask:
             raise BadInput(f"{self.path}: {count} test rows; 1 to {len(self.test)} can be had")
         return self.test[:count]
 
+    @property
+    def references(self) -> list[Reference]:
+        """Every row that is trained or tested on: its solution, its answer, and the answer behind the marker."""
+        found = []
+        for problem in sorted(self.train + self.test, key=lambda problem: self._lines[id(problem)]):
+            texts = (self._worked(problem), problem.answer, f"{self.marker or ''}{problem.answer.strip()}")
+            found.append(Reference(f"line {self._lines[id(problem)]}", problem, tuple(dict.fromkeys(texts)), "solution" in problem.metadata))
+        return found
+
     def answer(self, completion: str) -> str:
         return self.verifier.given(completion) or ""
 
@@ -134,14 +145,17 @@ class FileTask:
             raise BadInput(f"{where}: 'split' is {row['split']!r}; 'train' or 'test'")
         return row
 
-    def _distinct(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Each row once."""
+    def _distinct(self, rows: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        """Each row once, by its line."""
         if not rows:
             raise BadInput(f"{self.path} has no rows; each line is one object with 'prompt' and 'answer'")
-        distinct = list({json.dumps(row, sort_keys=True): row for row in rows}.values())
+        first: dict[str, int] = {}
+        for number, row in rows.items():
+            first.setdefault(json.dumps(row, sort_keys=True), number)
+        distinct = {number: rows[number] for number in first.values()}
         if dropped := len(rows) - len(distinct):
             self.notes.append(f"{dropped} of {len(rows)} rows stand there more than once; each was taken once")
-        if len({row["prompt"] for row in distinct}) == 1:
+        if len({row["prompt"] for row in distinct.values()}) == 1:
             raise BadInput(f"{self.path}: every row has the same prompt; at least two are needed, one of them to test on")
         return distinct
 
