@@ -12,10 +12,11 @@ from argparse import Namespace
 from datetime import datetime
 from pathlib import Path
 
+from operant.cli.comparing import parse_compare
 from operant.cli.output import note, write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.progress import training, waiting
-from operant.cli.training import add_budget, add_fields, budget, option, read_fields, task_options
+from operant.cli.training import option, run_options
 from operant.core.errors import BadInput, RunFailed
 from operant.core.files import given_path, write_file
 
@@ -26,11 +27,7 @@ def _compare_arguments(parser: Parser) -> None:
     parser.add_argument("runs", nargs="*", metavar="DIR", help="run directories; the first method of a task is what the others are measured against")
     parser.add_argument("--methods", metavar="A,B", help="train these methods first, in this order, and compare them")
     parser.add_argument("--task", metavar="TASK", help="with --methods: what they are trained on")
-    parser.add_argument("--seeds", type=whole(1), metavar="N", help="with --methods: seeds of each (default 1)")
-    add_budget(parser)
-    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="with --methods: runs that train side by side, a process each (default 1)")
-    for kind, items in task_options().items():
-        add_fields(parser, f"with --methods: options of {kind} tasks", items)
+    parser.add_argument("--jobs", type=whole(1), metavar="N", help="with --methods: runs that train side by side, a process each (default 1)")
     parser.add_argument("--out", metavar="PATH", help="a .html, .json or .txt file for the comparison; with --methods: a directory for runs and report.html")
     add_json(parser)
 
@@ -41,8 +38,7 @@ def _compare(args: Namespace) -> int:
     from operant.evaluate.report import write_report
 
     if args.methods is None:
-        given = [name for name in ("task", "seeds", *budget(args)) if getattr(args, name) is not None]
-        if given:
+        if given := [name for name in ("task", "jobs") if getattr(args, name) is not None]:
             raise BadInput(f"--{given[0]} goes with --methods; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
         if not args.runs:
             raise BadInput("operant compare needs run directories, or --methods and --task; for example: operant compare runs/a runs/b")
@@ -71,20 +67,20 @@ def _train_all(args: Namespace) -> list[Path]:
     """Train each method of `--methods` in a directory of its own, after everything has been checked for all of them."""
     from operant.loops.planning import plan
     from operant.loops.runs import load, resume, train
+    from operant.loops.track import check_trackers
 
-    keys = [key.strip() for key in args.methods.split(",") if key.strip()]
+    members: dict[str, dict[str, str]] = args.members
     if args.runs:
         raise BadInput(f"{args.runs[0]}: give run directories or --methods, not both")
     if args.task is None:
         raise BadInput("--methods needs --task; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
-    if len(set(keys)) < len(keys) or not keys:
-        raise BadInput(f"--methods {args.methods}: name each method once, as in --methods ppo,random")
-    seeds = args.seeds or 1
-    options = read_fields(args, [item for items in task_options().values() for item in items])
-    configs = {key: plan(key, args.task, seeds=seeds, hyperparameters=options, **budget(args))[0] for key in keys}
+    given = run_options(args)
+    check_trackers(tuple(given.get("track", ())))
+    planned = {name: value for name, value in given.items() if name not in ("keep", "track")}
+    configs = {key: plan(key, args.task, hyperparameters=options, **planned)[0] for key, options in members.items()}
     folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     waiting = []
-    for key in keys:
+    for key in members:
         if (folder / key / "run.json").exists():
             found = load(folder / key)
             wanted = json.loads(json.dumps(configs[key]))
@@ -97,23 +93,23 @@ def _train_all(args: Namespace) -> list[Path]:
                 note(f"{key}: finished before, in {folder / key}")
                 continue
         waiting.append(key)
-    if args.jobs == 1:
+    if args.jobs in (None, 1):
         for key in waiting:
             with training(f"{key} on {args.task}") as listener:
                 if (folder / key / "run.json").exists():
                     resume(folder / key, listener=listener)
                 else:
-                    train(key, args.task, seeds=seeds, **budget(args), out=folder / key, listener=listener, **options)
+                    train(key, args.task, out=folder / key, listener=listener, **given, **members[key])
     elif waiting:
-        _side_by_side(args, waiting, folder, seeds, options)
-    return [folder / key for key in keys]
+        _side_by_side(args, waiting, folder)
+    return [folder / key for key in members]
 
 
-def _side_by_side(args: Namespace, keys: list[str], folder: Path, seeds: int, options: dict[str, str]) -> None:
+def _side_by_side(args: Namespace, keys: list[str], folder: Path) -> None:
     """Train in processes, `--jobs` of them at a time, each with its log beside its run. What they share, the base policy, is made first."""
     from operant.loops.runs import prepare
 
-    prepare(args.task, note, **options)
+    prepare(args.task, note, **args.options)
     going: dict[str, tuple[subprocess.Popen, Path]] = {}
     left = list(keys)
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,10 +118,11 @@ def _side_by_side(args: Namespace, keys: list[str], folder: Path, seeds: int, op
             while left and len(going) < args.jobs:
                 key = left.pop(0)
                 log = folder / f"{key}.log"
-                words = ["resume", str(folder / key)] if (folder / key / "run.json").exists() else ["train", key, "--task", args.task, "--seeds", str(seeds)]
+                words = ["resume", str(folder / key)] if (folder / key / "run.json").exists() else ["train", key, "--task", args.task]
                 if words[0] == "train":
-                    words += [f"{option(name)}={value}" for name, value in options.items()]
-                    words += [f"--{name}={value}" for name, value in budget(args).items() if value is not None] + ["--out", str(folder / key)]
+                    given = {name: value for name, value in run_options(args).items() if name != "track"} | args.members[key]
+                    words += [f"{option(name)}={value}" for name, value in given.items()] + [f"--track={name}" for name in args.track or ()]
+                    words += ["--out", str(folder / key)]
                 with log.open("w") as file:
                     going[key] = subprocess.Popen([sys.executable, "-m", "operant", *words], stdout=file, stderr=subprocess.STDOUT), log
                 note(f"{key}: training, log in {log}")
@@ -237,9 +234,11 @@ COMMANDS = (
             "operant compare runs/a runs/b --out comparison.html",
             "operant compare --methods ppo,random --task gym:CartPole-v1 --seeds 8 --steps 100000 --out runs/ppo-or-random",
             "operant compare --methods grpo,rloo,dapo --task text:countdown --seeds 5 --samples 20000 --jobs 2 --out runs/which",
+            "operant compare --methods grpo,rloo --task file:problems.jsonl --model ./my-model --verifier numeric --group-size 8 --rloo.learning-rate 1e-4",
         ),
         _compare_arguments,
         _compare,
+        parse_compare,
     ),
     Command(
         "report",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import typing
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any
 
@@ -27,32 +27,41 @@ def _train_arguments(parser: Parser) -> None:
 
 def _train_options(parser: Parser) -> None:
     parser.add_argument("--task", required=True, metavar="TASK", help="scheme:name, or a bare known name: see `operant tasks`")
-    parser.add_argument("--seeds", type=whole(1), default=1, metavar="N", help="how many seeds are trained (default 1)")
-    parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="the first seed; the others follow it (default 0)")
-    add_budget(parser)
+    add_run_options(parser)
     parser.add_argument("--out", metavar="DIR", help="the run directory (default: a new one under runs/)")
-    parser.add_argument("--device", type=one_of("auto", "cpu", "cuda"), default="auto", metavar="auto|cpu|cuda", help="where networks are (default auto)")
-    parser.add_argument("--threads", type=whole(1), metavar="N", help="threads of PyTorch (default: 1, or every core where seeds are stacked)")
-    parser.add_argument(
-        "--every", type=whole(1), metavar="N", help="steps, or what the budget counts, between two evaluations and checkpoints (default: a tenth)"
-    )
-    parser.add_argument("--keep", type=whole(2), default=2, metavar="N", help="how many of the newest checkpoints stay (default 2, the least)")
-    parser.add_argument("--episodes", type=whole(1), metavar="N", help="episodes, or problems, of an evaluation (default: the task's)")
-    parser.add_argument("--track", action="append", default=[], metavar="NAME", help="log to tensorboard or wandb as well; may be given twice")
     add_json(parser)
 
 
-def add_budget(parser: Parser) -> None:
-    """The options of which one says how long each seed trains."""
-    parser.add_argument("--steps", type=whole(1), metavar="N", help="steps a seed, in the task's unit (default: the task's)")
-    parser.add_argument("--samples", type=whole(1), metavar="N", help="instead of --steps: answers that a seed draws in training (text, sequences)")
-    parser.add_argument("--tokens", type=whole(1), metavar="N", help="instead of --steps: tokens that a seed draws in training (text, sequences)")
-    parser.add_argument("--seconds", type=whole(1), metavar="N", help="instead of --steps: seconds that a seed trains")
+RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track")
 
 
-def budget(args: Namespace) -> dict[str, int | None]:
-    """The budget that was given, as `operant.train` takes it."""
-    return {name: getattr(args, name) for name in ("steps", "samples", "tokens", "seconds")}
+def add_run_options(parser: Parser, when: str = "") -> None:
+    """The options of a training that no method and no task owns: `RUN_OPTIONS`.
+
+    Args:
+        when: begins each help.
+    """
+
+    def add(name: str, kind: Callable[[str], Any], metavar: str, words: str) -> None:
+        parser.add_argument(name, type=kind, metavar=metavar, help=when + words)
+
+    add("--seeds", whole(1), "N", "how many seeds are trained (default 1)")
+    add("--seed", whole(0), "S", "the first seed; the others follow it (default 0)")
+    add("--steps", whole(1), "N", "steps a seed, in the task's unit (default: the task's)")
+    add("--samples", whole(1), "N", "instead of --steps: answers that a seed draws in training (text, sequences)")
+    add("--tokens", whole(1), "N", "instead of --steps: tokens that a seed draws in training (text, sequences)")
+    add("--seconds", whole(1), "N", "instead of --steps: seconds that a seed trains")
+    add("--device", one_of("auto", "cpu", "cuda"), "auto|cpu|cuda", "where networks are (default auto)")
+    add("--threads", whole(1), "N", "threads of PyTorch (default 1: more help with many stacked seeds where nothing else runs)")
+    add("--every", whole(1), "N", "steps, or what the budget counts, between two evaluations and checkpoints (default: a tenth)")
+    add("--keep", whole(2), "N", "how many of the newest checkpoints stay (default 2, the least)")
+    add("--episodes", whole(1), "N", "episodes, or problems, of an evaluation (default: the task's)")
+    parser.add_argument("--track", action="append", metavar="NAME", help=f"{when}log to tensorboard or wandb as well; may be given twice")
+
+
+def run_options(args: Namespace) -> dict[str, Any]:
+    """What was given of them, as `operant.train` takes it."""
+    return {name: value for name in RUN_OPTIONS if (value := getattr(args, name)) is not None}
 
 
 def _parse_train(command: Command, argv: list[str]) -> Namespace:
@@ -71,7 +80,7 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
     entry = get_method(key)
     args = method_parser(entry).read(words)
     args.method = entry.key
-    args.hyperparameters = read_fields(args, [*_fields(entry).values(), *(item for items in task_options(entry.worlds).values() for item in items)])
+    args.hyperparameters = read_fields(args, [*fields_of(entry).values(), *(item for items in task_options(entry.worlds).values() for item in items)])
     return args
 
 
@@ -100,13 +109,14 @@ def _check_names(key: str, words: list[str]) -> None:
 _DEST = "hyperparameter "  # before a field's name in the namespace, where it can be no other option's
 
 
-def _fields(entry: Method) -> dict[str, Any]:
+def fields_of(entry: Method) -> dict[str, Hyperparameter]:
+    """A method's hyper-parameters by name."""
     from operant.core.registry import hyperparameters
 
     return {item.name: item for item in hyperparameters(entry.hyperparameters)}
 
 
-def task_options(worlds: Sequence[str] | None = None) -> dict[str, list[Hyperparameter]]:
+def task_options(worlds: Collection[str] | None = None) -> dict[str, list[Hyperparameter]]:
     """The options of kinds of tasks, of all or of some, by the kind."""
     from operant.core.registry import hyperparameters
     from operant.worlds import world_options
@@ -114,21 +124,25 @@ def task_options(worlds: Sequence[str] | None = None) -> dict[str, list[Hyperpar
     return {kind: hyperparameters(options) for kind, options in world_options().items() if worlds is None or kind in worlds}
 
 
-def add_fields(parser: Parser, title: str, items: Iterable[Hyperparameter]) -> None:
-    """An option for each field of a dataclass, in a group of its own."""
+def add_fields(parser: Parser, title: str, items: Iterable[Hyperparameter], owner: str = "") -> None:
+    """An option for each field of a dataclass, in a group of its own.
+
+    Args:
+        owner: the method that they are of, where that stands in their names: `--OWNER.NAME`.
+    """
     group = parser.add_argument_group(title)
     for item in items:
         words = f"{item.help} ({type_name(item.type)}, default {default_text(item.default)})".strip().replace("%", "%%")
         flag = {"nargs": "?", "const": "true"} if bool in (item.type, *typing.get_args(item.type)) else {}
-        group.add_argument(option(item.name), dest=_DEST + item.name, metavar=type_name(item.type).upper(), help=words, **flag)
+        group.add_argument(option(item.name, owner), dest=_DEST + option(item.name, owner), metavar=type_name(item.type).upper(), help=words, **flag)
 
 
-def read_fields(args: Namespace, items: Iterable[Hyperparameter]) -> dict[str, str]:
+def read_fields(args: Namespace, items: Iterable[Hyperparameter], owner: str = "") -> dict[str, str]:
     """What was given of such options, as it was typed."""
-    given = {item: text for item in items if (text := getattr(args, _DEST + item.name)) is not None}
+    given = {item: text for item in items if (text := getattr(args, _DEST + option(item.name, owner))) is not None}
     for item, text in given.items():
         if "nan" in re.split(r"[\s,()\[\]]+", text.lower()):
-            raise BadInput(f"{option(item.name)} {text} is not a number; the default is {default_text(item.default)}")
+            raise BadInput(f"{option(item.name, owner)} {text} is not a number; the default is {default_text(item.default)}")
     return {item.name: text for item, text in given.items()}
 
 
@@ -136,7 +150,7 @@ def method_parser(entry: Method) -> Parser:
     """The parser of `operant train METHOD`, with the method's hyper-parameters as options."""
     example = example_task(entry)
     examples = [f"operant train {entry.key} --task {example}", f"operant train {entry.key} --task {example} --seeds 8 --seed 100 --out runs/mine --json"]
-    fields = _fields(entry)
+    fields = fields_of(entry)
     if fields:
         item = next((item for item in fields.values() if item.name == "learning_rate"), next(iter(fields.values())))
         examples.append(f"operant train {entry.key} --task {example} {option(item.name)} {default_text(item.default)}")
@@ -149,9 +163,9 @@ def method_parser(entry: Method) -> Parser:
     return parser
 
 
-def option(name: str) -> str:
-    """A hyper-parameter's option on the command line."""
-    return f"--{name.replace('_', '-')}"
+def option(name: str, owner: str = "") -> str:
+    """A hyper-parameter's option on the command line, of one method among several where an owner is named."""
+    return f"--{owner}{'.' * bool(owner)}{name.replace('_', '-')}"
 
 
 def example_task(entry: Method) -> str:
@@ -187,17 +201,9 @@ def _train(args: Namespace) -> int:
         run = train(
             args.method,
             args.task,
-            seeds=args.seeds,
-            seed=args.seed,
-            **budget(args),
             out=args.out,
-            device=args.device,
-            threads=args.threads,
-            every=args.every,
-            keep=args.keep,
-            episodes=args.episodes,
-            track=tuple(args.track),
             listener=listener,
+            **run_options(args),
             **args.hyperparameters,
         )
     return _tell(run, args.json)

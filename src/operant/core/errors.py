@@ -35,6 +35,9 @@ def close_names(name: str, known: Iterable[str], most: int = 2) -> list[str]:
     A slip is one letter that is missing, added, changed or exchanged with its neighbour; a third of the letters may be slips, one at least.
     """
     word, known = name.lower().strip("-"), sorted(known)
+    owner, dot, last = name.rpartition(".")
+    if dot and (of_owner := {item.removeprefix(owner + "."): item for item in known if item.startswith(owner + ".")}):
+        return [of_owner[item] for item in close_names(last, of_owner, most)]
     if not word:
         return []
     plain = {item: item.lower().strip("-") for item in known}
