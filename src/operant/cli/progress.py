@@ -25,7 +25,7 @@ def on_terminal() -> bool:
 
 
 class Pace:
-    """Steps a second, and how long the rest will take, from the first step that was seen."""
+    """How long the rest will take, from the first step that was seen."""
 
     def __init__(self):
         self.first: tuple[int, float] | None = None
@@ -52,9 +52,9 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def speed_text(speed: float | None, unit: str = "steps") -> str:
-    """`12,345 steps/s`, a dash while it is not known."""
-    return f"– {unit}/s" if not speed else f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.2g} {unit}/s"
+def speed_text(speed: float | None) -> str:
+    """`12,345 steps/s`, of all seeds and training alone, as everywhere; a dash while it is not known."""
+    return "– steps/s" if not speed else f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s"
 
 
 class Lines:
@@ -79,7 +79,7 @@ class Lines:
             share = 100 * update.step / max(update.total, 1)
             left = self.pace.left(update.step, update.total)
             unit = "step" if update.unit == "steps" else update.unit
-            note(f"{unit} {update.step:,} of {update.total:,} ({share:.0f} %), {speed_text(self.pace.speed, update.unit)} a seed{score}, {left} left")
+            note(f"{unit} {update.step:,} of {update.total:,} ({share:.0f} %), {speed_text(update.speed)}{score}, {left} left")
 
 
 class Live:
@@ -111,7 +111,7 @@ class Live:
         if update.phase == self.phase and now - self.drawn < DRAW_EVERY and update.step < update.total:
             return
         self.drawn, self.phase = now, update.phase
-        words = f"{update.step:,} of {update.total:,}   {speed_text(self.pace.speed, update.unit)} a seed   {self.pace.left(update.step, update.total)} left"
+        words = f"{update.step:,} of {update.total:,}   {speed_text(update.speed)}   {self.pace.left(update.step, update.total)} left"
         self.progress.update(self.bar, description=f"{self.title}: {update.phase}", completed=update.step, total=update.total, words=words)
         score = f"{update.score[0]} {update.score[1]:.4g}   " if update.score else ""
         self.metrics.plain = score + self.names

@@ -37,7 +37,7 @@ class Row:
         improvement: how likely a seed of this method beats one of the task's first method; None for the first method.
         steps: steps a seed.
         seconds: wall time of all the runs together; None where none is known.
-        steps_per_second: all seeds' steps by wall time.
+        steps_per_second: steps of all seeds a second of training alone, as in a run's result; None for what does not train.
         base: the same score of the policy before training, None where it was not evaluated; tables show it for text.
         spent: samples and tokens that a seed drew in training, by name; empty where that was not counted.
         pass_at_k: text: for each k (trained, base), IQM over the seeds of the mean over the problems.
@@ -282,7 +282,8 @@ def _row(task: str, method: str, runs: Sequence[Run], first: np.ndarray | None) 
     per_seed = np.concatenate([run.final_scores() for run in runs])
     seconds = [_seconds(run) for run in runs]
     total = float(sum(each for each in seconds if each is not None)) if all(each is not None for each in seconds) else None
-    steps = sum(_reached(run) * run.seeds for run in runs)
+    training = sum(max((row["seconds"] for row in run.metrics if "seconds" in row), default=0.0) for run in runs)
+    trained = training > 0 and all(run.result is None or run.result.get("steps_per_second") != 0 for run in runs)
     return Row(
         task=task,
         method=method,
@@ -293,7 +294,7 @@ def _row(task: str, method: str, runs: Sequence[Run], first: np.ndarray | None) 
         improvement=None if first is None else probability_of_improvement(per_seed, first),
         steps=max(_reached(run) for run in runs),
         seconds=total,
-        steps_per_second=steps / total if total else None,
+        steps_per_second=sum(_reached(run) * run.seeds for run in runs) / training if trained else None,
         base=_base(runs),
         spent=_spent(runs),
         pass_at_k=_pass_at_k(runs),

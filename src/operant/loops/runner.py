@@ -43,6 +43,7 @@ class Update:
         step, total: what is done of the budget, and all of it: steps a seed, or what the budget counts, over the seeds that train one after the other.
         metrics: `[S]` values by name.
         score: the newest mean score over seeds, and its name.
+        speed: steps of all seeds a second of training alone, as in a run's result; None before the first.
     """
 
     phase: str
@@ -52,6 +53,7 @@ class Update:
     score: tuple[str, float] | None
     message: str = ""
     unit: str = "steps"
+    speed: float | None = None
 
 
 Listener = Callable[[Update], None]
@@ -73,6 +75,7 @@ class Runner:
         self.unit, self.amount = config["budget"]["unit"], config["budget"]["amount"]
         self.messages: dict[str, str] = {}  # of each kind of a verifier's failure, the first one
         self.score: tuple[str, float] | None = None
+        self._steps = 0  # of all seeds
         self._stop: int | None = None  # the signal that asked for an end
         self._at_once = False  # a second one did
         self._due = False  # an evaluation of the learner as it stands
@@ -139,6 +142,7 @@ class Runner:
         seeds, config = self.members[self.member], self.config
         learner: Learner = self.spine.learner(self.world, seeds, config["steps"], torch.device(config["device"]))
         learner.failures = self.directory.path / "failures"
+        self._round(learner)
         if self.member == 0 and hasattr(learner, "source") and hasattr(learner.source, "notes"):
             for line in learner.source.notes():
                 self._say("prepare", 0, message=line)
@@ -161,6 +165,7 @@ class Runner:
                 metrics = learner.iterate()
                 self._obey()
                 elapsed = time.perf_counter() - started
+                self._steps = sum(found["step"] for found in self.finished) + learner.step * len(seeds)
                 self.seconds["training"] += elapsed
                 self.seconds["member"] += elapsed
                 self._log(learner, seeds, metrics)
@@ -227,8 +232,16 @@ class Runner:
             return False
         if self.unit != "steps":
             return self._spent(learner) >= self.amount
-        ahead = getattr(getattr(learner, "source", None), "steps_per_sample", 1)
-        return learner.step + ahead > self.amount
+        return learner.step + _stride(learner) > self.amount
+
+    def _round(self, learner: Learner) -> None:
+        """Count a budget of steps in whole iterations, one at least, as it is spent."""
+        if self.unit != "steps":
+            return
+        stride, asked = _stride(learner), self.amount
+        self.amount = max(1, asked // stride) * stride
+        if asked < stride and self.member == 0:
+            self._say("prepare", 0, message=f"{asked:,} steps are less than one iteration of {self.config['method']}: {stride:,} are done")
 
     def _manifest(self, learner: Learner) -> None:
         write_atomic(self.directory.path / "run.json", json.dumps(self.directory.config | {"resume": learner.resume}, indent=1))
@@ -352,7 +365,7 @@ class Runner:
         result["score"] = score_object(self.finished[0]["score"], values)
         result["seconds"] = round(self.seconds["total"], 3)
         trained = self.seconds["training"] > 1e-3  # a fixed policy does not train: it has no speed
-        result["steps_per_second"] = round(steps * config["seeds"] / self.seconds["training"], 3) if trained else 0.0
+        result["steps_per_second"] = round(sum(found["step"] for found in self.finished) / self.seconds["training"], 3) if trained else 0.0
         if self.world.kind in ("text", "sequences") and "spent" in self.finished[0]:
             names = ("samples", "tokens", "seconds")
             result["spent"] = {name: round(float(np.mean([found["spent"][name] for found in self.finished])), 3) for name in names}  # a seed
@@ -371,7 +384,8 @@ class Runner:
 
     def _say(self, phase: str, spent: float, metrics: dict[str, list[float]] | None = None, message: str = "") -> None:
         done, total = round(self.member * self.amount + spent), round(self.amount * len(self.members))
-        self.listener(Update(phase, min(done, total), total, metrics or {}, self.score, message, self.unit))
+        speed = self._steps / self.seconds["training"] if self._steps and self.seconds["training"] > 1e-3 else None
+        self.listener(Update(phase, min(done, total), total, metrics or {}, self.score, message, self.unit, speed))
 
     def _obey(self) -> None:
         """End the run if a second signal came: whoever was at work then may have caught the exception, and what it did since is not to be kept."""
@@ -399,6 +413,11 @@ class Runner:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+def _stride(learner: Learner) -> int:
+    """Steps of one iteration, which are done whole."""
+    return getattr(getattr(learner, "source", None), "steps_per_sample", 1)
 
 
 def _telling_rows(rollout: Rollout, groups: int = 4) -> torch.Tensor:
