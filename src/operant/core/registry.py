@@ -46,6 +46,7 @@ class Range:
         return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
 
 
+LARGEST = 10**9  # of whole numbers; no training counts so far
 Count = Annotated[int, Range(1)]
 Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
@@ -212,6 +213,8 @@ def _within(value: Any, bounds: Range | None, where: str) -> Any:
     for item in value if isinstance(value, tuple) else (value,):
         if isinstance(item, float) and not math.isfinite(item):
             raise BadInput(f"{where} = {item}: it must be a finite number")
+        if isinstance(item, int) and abs(item) > LARGEST:
+            raise BadInput(f"{where} = {item}: it must be at most {LARGEST:,}")
         if bounds is not None and item is not None and not callable(item) and not bounds.holds(item):
             raise BadInput(f"{where} = {item}: it must be {bounds}")
     return value

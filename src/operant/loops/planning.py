@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from collections.abc import Collection
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from operant.worlds import make_world, world_options
 
 DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
 MOST_STEPS = 10**9  # of a run that is limited by time
+MOST_SEEDS = 10_000
 
 
 def plan(
@@ -39,6 +41,8 @@ def plan(
     """Check everything that can be checked before a run exists; (config, world, spine)."""
     entry = get_method(method)
     _positive("seeds", seeds)
+    if seeds > MOST_SEEDS:
+        raise BadInput(f"--seeds {seeds}: at most {MOST_SEEDS:,} train in one run")
     if seed < 0:
         raise BadInput(f"--seed {seed}: a seed is 0 or more")
     limits = {"steps": steps, "samples": samples, "tokens": tokens, "seconds": seconds}
@@ -57,6 +61,7 @@ def plan(
     if world.kind not in entry.worlds:
         fitting = [key for key, other in methods().items() if world.kind in other.worlds]
         raise BadInput(f"{method} trains on tasks of kind {', '.join(entry.worlds)}; {world.task} is of kind {world.kind}: take {_fitting(method, fitting)}")
+    h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
     spine = entry.build(h)
     space = getattr(world, "action_space", None)
     if space is not None and (kind := "discrete" if hasattr(space, "n") else "continuous") not in entry.actions:
@@ -80,6 +85,7 @@ def plan(
         "steps": total,
         "step_unit": world.step_unit,
         "hyperparameters": asdict(h),
+        "notes": notes,
         "device": _device(device, world).type,
         "threads": threads or 1,
         "budget": {"unit": unit, "amount": amount},
@@ -112,6 +118,19 @@ def plan(
         config["hyperparameters"] = {name: value if _plain(value) else repr(value) for name, value in config["hyperparameters"].items()}
         config["not_resumable"] = f"a hyper-parameter is a Python object ({error})"
     return config, world, spine
+
+
+def _fit_learning_rates(h: Any, given: Collection[str], scale: float) -> tuple[Any, list[str]]:
+    """Hyper-parameters whose default learning rates are scaled to the size of what is trained, and a line for each; those that were given stay."""
+    names = [item.name for item in fields(h) if item.name.rpartition("learning_rate")[1:] == ("learning_rate", "") and item.name not in given]
+    if scale == 1 or not names:
+        return h, []
+    rates = {name: float(f"{getattr(h, name) * scale:.2g}") for name in names}
+    notes = [
+        f"{name} is {rate:g}, {scale:.2g} of the default {getattr(h, name):g}, which is for models of 1M parameters; --{name.replace('_', '-')} sets another"
+        for name, rate in rates.items()
+    ]
+    return replace(h, **rates), notes
 
 
 def _fitting(method: str, fitting: list[str]) -> str:

@@ -101,7 +101,7 @@ class Runner:
         keep_freed_memory()
         torch.set_num_threads(self.config["threads"])
         self._say("prepare", 0)
-        for line in self.world.notes:
+        for line in (*self.world.notes, *self.config.get("notes", ())):
             self._say("prepare", 0, message=line)
         if self.world.kind == "text" and get_method(self.config["method"]).spine != "pairs":
             ensure_models(self.world, self.spine, self._say_of_base_policy)

@@ -1,7 +1,8 @@
 """Where experience comes from: `make_world("scheme:name")` gives the world of a task.
 
 A world has `kind` ("gym", "data", "text", "sequences"), `task` (its whole name; files by their absolute path), `stacked` (whether seeds share one
-learner), `notes` (what a person is told of it before training, a line each) and builds, for a loop, what that loop asks for:
+learner), `notes` (what a person is told of it before training, a line each), `learning_rate_scale` (what default learning rates are multiplied by) and builds,
+for a loop, what that loop asks for:
 `policy(net, streams)`, `source(plan, streams, workers)`, `replay(plan, actor, streams, total_steps)`, `transitions(actor, device)`, `demonstrations(policy,
 batch_size, streams)`, and `evaluate(policy, seeds, …)`. A world that cannot give one of these says so in one line.
 """

@@ -41,6 +41,7 @@ class DataWorld:
     kind = "data"
     stacked = True
     step_unit = "updates"
+    learning_rate_scale = 1.0
     option_type = DataOptions
 
     def __init__(self, task: str, **options: Any):

@@ -49,6 +49,7 @@ class GymWorld:
     stacked = True
     score = "return"
     step_unit = "environment steps"
+    learning_rate_scale = 1.0
 
     def __init__(self, environment: Any, **options: Any):
         self.environment = environment if isinstance(environment, str) else maker_of(environment)

@@ -32,6 +32,7 @@ class SequenceWorld:
     kind = "sequences"
     step_unit = "iterations"
     notes: Sequence[str] = ()
+    learning_rate_scale = 1.0
 
     def __init__(self, problem: SequenceProblem, name: str, *, transformer: bool = False):
         self.problem, self.transformer = problem, transformer

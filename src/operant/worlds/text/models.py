@@ -7,6 +7,7 @@ the gradient. Both replace `forward` of the object and leave its class, its weig
 from __future__ import annotations
 
 import copy
+from functools import cache
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -162,6 +163,17 @@ def load_config(path_or_hub_id: str | Path) -> PreTrainedConfig:
     try:
         return AutoConfig.from_pretrained(path_or_hub_id, trust_remote_code=False).get_text_config()
     except _UNREADABLE as error:
+        raise _unreadable("language model", path_or_hub_id, error) from error
+
+
+@cache
+def count_parameters(path_or_hub_id: str | Path) -> int:
+    """How many parameters a model has, from its config alone: no weight is read and no memory taken."""
+    config = load_config(path_or_hub_id)
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False).num_parameters()
+    except (*_UNREADABLE, TypeError, ZeroDivisionError) as error:
         raise _unreadable("language model", path_or_hub_id, error) from error
 
 

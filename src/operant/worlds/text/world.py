@@ -81,6 +81,20 @@ class TextWorld:
             raise unknown("text task", name, TEXT_TASKS)
         return TEXT_TASKS[name]()
 
+    @property
+    def learning_rate_scale(self) -> float:
+        """What default learning rates, which are for a million parameters, are multiplied by for the given model of N: (1M / N)^½, at most 1.
+
+        Adam's best rate falls with the width of a network (arXiv:2203.03466), and parameters grow with the square of it. An adapter takes ten times as much, as
+        was found to suit LoRA (Schulman et al., "LoRA Without Regret", 2025).
+        """
+        if self.options.model is None:
+            return 1.0
+        from operant.worlds.text.models import count_parameters
+
+        rate = (1e6 / count_parameters(self.options.model)) ** 0.5
+        return min(1.0, 10 * rate if self.options.lora_rank else rate)
+
     def _evaluator(self) -> Any:
         """What scores completions in evaluations; None for the task's own verifier."""
         chosen = self.options.evaluate_with
