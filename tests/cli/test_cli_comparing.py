@@ -17,7 +17,7 @@ WORDS = ("compare", "--methods", "grpo,rloo,sft", "--task", "text:arithmetic")
         ((), {"grpo": {}, "rloo": {}, "sft": {}}),
         (("--learning-rate", "1e-4"), dict.fromkeys(("grpo", "rloo", "sft"), {"learning_rate": "1e-4"})),
         (("--group-size", "8"), {"grpo": {"group_size": "8"}, "rloo": {"group_size": "8"}, "sft": {}}),
-        (("--learning-rate", "1e-4", "--rloo.learning-rate=1e-5"), {"grpo": {"learning_rate": "1e-4"}, "rloo": {"learning_rate": "1e-5"}, "sft": {"learning_rate": "1e-4"}}),
+        (("--learning-rate=2", "--rloo.learning-rate=3"), {"grpo": {"learning_rate": "2"}, "rloo": {"learning_rate": "3"}, "sft": {"learning_rate": "2"}}),
         (("--model", "./m", "--max-new-tokens", "9", "--sft.batch_size", "2"), {"grpo": {}, "rloo": {}, "sft": {"batch_size": "2"}}),
     ],
 )  # fmt: skip
