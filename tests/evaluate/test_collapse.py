@@ -89,6 +89,20 @@ def test_failures_are_counted_from_shares_and_samples():
     assert found["diagnoses"] == ["2.5 % of answers (25) could not be scored, timeout: no answer after 5 s"]
 
 
+def test_that_no_answer_could_be_scored_is_said_in_words():
+    rows = training(4, **{"score/crashed": 0.75, "score/timeout": 0.25})
+    found = collapse_report(rows, [evaluation(), evaluation(step=4, unscored=8)], messages={"crashed": "ValueError: no"})
+    assert found["unscored_in_evaluation"] == {"count": 8, "share": 1.0}
+    assert found["diagnoses"][-2:] == [
+        "none of the 400 answers could be scored: 100 TIMEOUT; 300 CRASHED: ValueError: no",
+        "none of the answers of the last evaluation (8) could be scored: they count as wrong",
+    ]
+    assert ("not scored in evaluation", "8 answers (100 %)") in collapse_rows(found)
+    found = report(unscored=2)
+    assert found["diagnoses"] == ["25 % of the answers of the last evaluation (2) could not be scored: they count as wrong"]
+    assert "unscored_in_evaluation" not in report()
+
+
 HEALTHY = {"groups_alike": 0.2, "ess": 0.9, "ratio/q01": 0.8, "ratio/q50": 1.0, "ratio/q99": 1.3, "kl_behaviour": 0.01, "ended": 1.0}
 
 

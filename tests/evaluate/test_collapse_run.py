@@ -28,6 +28,25 @@ class FailsOnEvenAnswers:
         return float(completion.endswith(problem.answer))
 
 
+class Fails:
+    trusted = True
+
+    def score(self, problem, completion):
+        raise ValueError("no answer is read")
+
+
+def test_a_run_whose_answers_cannot_be_scored_says_so(use_small_cache, tmp_path: Path):
+    told = []
+    world = TextWorld("arithmetic", verifier=Fails())
+    run = operant.train(
+        "grpo", world, steps=2, threads=1, episodes=4, prompts=4, group_size=2, out=tmp_path / "run", listener=lambda update: told.append(update.message)
+    )
+    assert "none of the 64 answers of an evaluation could be scored: crashed, ValueError: no answer is read" in told
+    assert run.result["collapse"]["diagnoses"][0] == "none of the 16 answers could be scored: 16 CRASHED: ValueError: no answer is read"
+    assert [row["unscored"] for row in load_run(run.path).evaluations] == [64, *[64] * (len(load_run(run.path).evaluations) - 1)]
+    assert "none of the 16 answers could be scored" in " ".join(result_text(run.result, 0).split())
+
+
 @pytest.fixture
 def run(use_small_cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> operant.Run:
     monkeypatch.setattr(TextSource, "report", lambda self: {"messages": {"crashed": "ZeroDivisionError: halved <twice>"}}, raising=False)

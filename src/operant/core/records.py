@@ -133,7 +133,8 @@ class Evaluation:
     Attributes:
         score: name of the score: "return", "success" or "pass@1".
         values: `[S, E]` float64, one a seed and an episode (or problem).
-        details: further arrays and numbers by name; text adds "correct" `[S, P]` and "samples" (n), from which pass@k is computed.
+        details: further arrays and numbers by name; text adds "correct" `[S, P]` and "samples" (n), from which pass@k is computed, and
+            where answers could not be scored "unscored" `[S, P]` and "fault" `[S]`, the first message.
     """
 
     score: str

@@ -58,7 +58,8 @@ def collapse_report(
           of groups whose rewards are equal), "length", "length/right" and "length/wrong" (tokens), "ended" (share of answers that ended by themselves).
         - "ratio/q01", "ratio/q50", "ratio/q99" (quantiles of the ratio at an iteration's last update), "ess" (its effective sample size, share of the steps),
           "kl_behaviour" (nats a token, from the policy that sampled), "clip_fraction": of the last fifth.
-        - "verifier": for each status {"count", "share", "message"} of the answers that could not be scored.
+        - "verifier": for each status {"count", "share", "message"} of the answers of training that could not be scored; "unscored_in_evaluation", {"count",
+          "share"} of those of the newest evaluation, where there are some.
         - "entropy_of", "samples" (a problem at evaluation), "diagnoses": a line for each figure out of bounds; empty where there is no sign of collapse.
     """
     base, policy = _newest(evaluations, base=True), _newest(evaluations, base=False)
@@ -82,6 +83,9 @@ def collapse_report(
         if (value := _window(courses, name, first=False)) is not None:
             report[name] = value
     report["verifier"] = _failures(courses, messages or {})
+    if "samples" in report and (unscored := sum(policy[seed].get("unscored", 0) for seed in seeds)):
+        total = sum(len(policy[seed]["values"]) * policy[seed]["samples"] for seed in seeds)
+        report["unscored_in_evaluation"] = {"count": unscored, "share": unscored / total}
     report["diagnoses"] = _diagnoses(report)
     return report
 
@@ -217,11 +221,29 @@ def _of_samples(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"answers shrank to {_percent(length)} of their length ({report['length']['start']:.0f} tokens before, {report['length']['end']:.0f} now)")
     if "ended" in report and (cut := 1 - report["ended"]["end"]) >= CUT and report["ended"]["end"] < report["ended"]["start"]:
         lines.append(f"{_percent(cut)} of answers were cut at the limit in the last fifth, {_percent(1 - report['ended']['start'])} in the first")
-    for status, failure in report["verifier"].items():
-        if failure["share"] >= UNSCORED:
-            said = f": {failure['message']}" if "message" in failure else ""
-            lines.append(f"{_percent(failure['share'])} of answers ({failure['count']:,}) could not be scored, {status}{said}")
+    failures = report["verifier"]
+    if sum(failure["share"] for failure in failures.values()) > 1 - 1e-6:
+        lines.append(none_scored(failures))
+    else:
+        for status, failure in failures.items():
+            if failure["share"] >= UNSCORED:
+                said = f": {failure['message']}" if "message" in failure else ""
+                lines.append(f"{_percent(failure['share'])} of answers ({failure['count']:,}) could not be scored, {status}{said}")
+    if (evaluation := report.get("unscored_in_evaluation")) is not None and evaluation["share"] >= UNSCORED:
+        share = "none" if evaluation["share"] == 1 else f"{_percent(evaluation['share'])}"
+        said = "could be scored" if evaluation["share"] == 1 else "could not be scored"
+        lines.append(f"{share} of the answers of the last evaluation ({evaluation['count']:,}) {said}: they count as wrong")
     return lines
+
+
+def none_scored(failures: Mapping[str, Mapping[str, Any]]) -> str:
+    """That no answer could be scored, and why: `none of the 512 answers could be scored: 512 CRASHED: ValueError: …`.
+
+    Args:
+        failures: for each status {"count"}, and "message" where there is one.
+    """
+    each = [f"{failure['count']:,} {status.upper()}" + (f": {failure['message']}" if failure.get("message") else "") for status, failure in failures.items()]
+    return f"none of the {sum(failure['count'] for failure in failures.values()):,} answers could be scored: {'; '.join(each)}"
 
 
 def _of_updates(report: Mapping[str, Any]) -> list[str]:
@@ -268,4 +290,7 @@ def collapse_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     for status, failure in report["verifier"].items():
         said = f": {failure['message']}" if "message" in failure else ""
         rows.append((f"verifier {status}", f"{failure['count']:,} answers ({_percent(failure['share'])}){said}"))
+    if "unscored_in_evaluation" in report:
+        failure = report["unscored_in_evaluation"]
+        rows.append(("not scored in evaluation", f"{failure['count']:,} answers ({_percent(failure['share'])})"))
     return rows

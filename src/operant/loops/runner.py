@@ -22,7 +22,7 @@ from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
 from operant.core.registry import get_method
 from operant.core.run import RunDirectory
-from operant.evaluate.collapse import run_collapse
+from operant.evaluate.collapse import none_scored, run_collapse
 from operant.evaluate.records import load_run
 from operant.loops.base_policy import ensure_models
 from operant.loops.fixed import FixedLearner
@@ -79,7 +79,7 @@ class Runner:
         self._stop: int | None = None  # the signal that asked for an end
         self._at_once = False  # a second one did
         self._due = False  # an evaluation of the learner as it stands
-        self._told_of_restarts = self._told_of_truncation = False
+        self._told_of_restarts = self._told_of_truncation = self._told_of_unscored = False
 
     def run(self, *, resume: bool) -> None:
         with self.directory.locked(), self._signals():
@@ -170,6 +170,7 @@ class Runner:
                 self.seconds["member"] += elapsed
                 self._log(learner, seeds, metrics)
                 self._say_of_restarts(learner)
+                self._say_of_unscored(learner)
                 done = self._done(learner)
                 if done:
                     self._describe(learner, seeds)
@@ -201,6 +202,23 @@ class Runner:
         self._told_of_restarts = True
         status, message = next(iter(found["messages"].items()), ("ended", "its process ended"))
         self._say("train", self._spent(learner), message=f"a verifier's process was started anew ({status}: {message}); counts stand in the run's report")
+
+    def _say_of_unscored(self, learner: Learner, evaluation: Evaluation | None = None) -> None:
+        """Tell once a run that no answer could be scored, in training or in an evaluation."""
+        if evaluation is not None:
+            details = evaluation.details
+            count = details["correct"].size * int(details["samples"]) if "unscored" in details else 0
+            if not count or details["unscored"].sum() < count:
+                return
+            found = f"none of the {count:,} answers of an evaluation could be scored: {details['fault'][0]}"
+        else:
+            report = getattr(getattr(learner, "source", None), "report", None)
+            if report is None or not (statuses := report().get("statuses")) or statuses.get("ok"):
+                return
+            found = none_scored({status: {"count": count, "message": report()["messages"].get(status)} for status, count in statuses.items()})
+        if not self._told_of_unscored:
+            self._told_of_unscored = True
+            self._say("train", self._spent(learner), message=found)
 
     def _say_of_truncation(self, learner: Learner, evaluation: Evaluation) -> None:
         """Tell once a run that evaluation episodes had no end."""
@@ -276,6 +294,8 @@ class Runner:
                 row["samples"] = int(details["samples"])
             if "truncated" in details:
                 row["truncated"] = int(details["truncated"][place].sum())
+            if "unscored" in details:
+                row["unscored"] = int(details["unscored"][place].sum())
             rows.append(row)
         self.directory.append("evaluations.jsonl", rows)
         for tracker in self.trackers:
@@ -285,6 +305,7 @@ class Runner:
         self.score = (evaluation.score, float(evaluation.values.mean()))
         self._say("train", self._spent(learner))
         self._say_of_truncation(learner, evaluation)
+        self._say_of_unscored(learner, evaluation)
         return evaluation
 
     def _keep_policies(self, learner: Learner, seeds: list[int], evaluation: Evaluation) -> None:

@@ -359,12 +359,16 @@ class Answers:
         distinct: how many different answers they gave, `[P]` int64; completions without an answer give none.
         majority: whether the answer that was given most often (of equal ones the first) is right, `[P]` bool; False where no completion has an answer.
         entropy: of the next token, mean over the tokens drawn for a problem, nats, `[P]` float64.
+        unscored: how many could not be scored, which count as not right, `[P]` int64.
+        fault: what went wrong with the first of them, in words; empty where none did.
     """
 
     correct: np.ndarray
     distinct: np.ndarray
     majority: np.ndarray
     entropy: np.ndarray
+    unscored: np.ndarray
+    fault: str
 
 
 def evaluate_policy(
@@ -394,7 +398,7 @@ def evaluate_policy(
     generator = torch.Generator().manual_seed(derive_seed(seed, "text/evaluation"))
     judge = scorer(verifier)
     at_once = max(1, EVALUATION_ROWS // samples)
-    correct, distinct, majority, entropy = [], [], [], []
+    correct, distinct, majority, entropy, unscored, fault = [], [], [], [], [], ""
     try:
         for start in range(0, len(problems), at_once):
             part = problems[start : start + at_once]
@@ -409,6 +413,10 @@ def evaluate_policy(
             texts = completion_texts(tokenizer, generation.tokens, generation.mask)
             verdicts: list[Verdict] = judge.score([(part[index], text) for index, text in zip(generation.request.tolist(), texts, strict=True)])
             right = np.array([verdict.status == Status.OK and verdict.value > 0.5 for verdict in verdicts])
+            failed = [verdict for verdict in verdicts if verdict.status != Status.OK]
+            if failed and not fault:
+                fault = f"{failed[0].status.name.lower()}, {failed[0].message}"
+            unscored.append(np.array([verdict.status != Status.OK for verdict in verdicts]).reshape(len(part), samples).sum(1))
             correct.append(right.reshape(len(part), samples).sum(1))
             given = [answer(text) for text in texts]
             distinct.append([len(set(given[place : place + samples]) - {""}) for place in range(0, len(given), samples)])
@@ -418,9 +426,8 @@ def evaluate_policy(
     finally:
         if judge is not verifier:
             judge.close()
-    return Answers(
-        np.concatenate(correct).astype(np.int64), np.concatenate(distinct).astype(np.int64), np.concatenate(majority).astype(bool), np.concatenate(entropy)
-    )
+    right, different, failures = (np.concatenate(part).astype(np.int64) for part in (correct, distinct, unscored))
+    return Answers(right, different, np.concatenate(majority).astype(bool), np.concatenate(entropy), failures, fault)
 
 
 def _majority(given: list[str], right: np.ndarray) -> bool:

@@ -285,6 +285,8 @@ class TextWorld:
             "distinct": answers.distinct[None],
             "entropy": answers.entropy[None],
         }
+        if answers.fault:
+            details |= {"unscored": answers.unscored[None], "fault": np.array([answers.fault])}
         if "length" in self.problems.splits:
             longer = self.count_correct(policy, "length", max(1, episodes // 2), SAMPLES // 4, seed)
             details["longer"] = np.array([longer.mean() / (SAMPLES // 4)])
