@@ -13,7 +13,7 @@ import pytest
 
 from operant.cli.main import COMMANDS, parse
 from operant.core import registry
-from operant.loops import runner
+from operant.loops import planning
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,14 +32,14 @@ def commands(text: str) -> list[str]:
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_cache: Path) -> Path:
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, use_small_cache: Path) -> Path:
     """An empty directory to run in, where every run without `steps` is short, and a registry that forgets what the examples add."""
     from operant.worlds.text.tasks import TEXT_TASKS
 
     registry.methods()
     before = set(sys.modules)
     monkeypatch.setattr(registry, "_methods", dict(registry._methods))
-    monkeypatch.setattr(runner, "DEFAULT_STEPS", TINY)
+    monkeypatch.setattr(planning, "DEFAULT_STEPS", TINY)
     tasks = dict(TEXT_TASKS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
