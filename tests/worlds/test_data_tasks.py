@@ -330,3 +330,10 @@ def test_a_store_holds_actions_in_the_units_of_the_policy(tmp_path):
         action = world.transitions(actor, torch.device("cpu")).gather(torch.arange(4).unsqueeze(0)).action[0]
         assert action.tolist() == expected.tolist()
         assert actor.distribution.to_environment(action).tolist() == torques.tolist()
+
+
+def test_evaluation_of_data_is_cut_where_a_person_says(tmp_path):
+    world = make_world(f"data:{write(tmp_path / 'x.npz', cartpole())}", environment="CartPole-v1", max_evaluation_steps="30")
+    evaluation = world.evaluate(Balancing(), 1, episodes=2)
+    assert evaluation.details["length"].tolist() == [[30, 30]] and evaluation.details["truncated"].all()
+    assert world.options.given() == {"environment": "CartPole-v1", "max_evaluation_steps": 30}

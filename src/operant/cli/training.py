@@ -117,11 +117,16 @@ def fields_of(entry: Method) -> dict[str, Hyperparameter]:
 
 
 def task_options(worlds: Collection[str] | None = None) -> dict[str, list[Hyperparameter]]:
-    """The options of kinds of tasks, of all or of some, by the kind."""
+    """The options of kinds of tasks, of all or of some, by the kind; one that several kinds share stands with the first."""
     from operant.core.registry import hyperparameters
     from operant.worlds import world_options
 
-    return {kind: hyperparameters(options) for kind, options in world_options().items() if worlds is None or kind in worlds}
+    found: dict[str, list[Hyperparameter]] = {}
+    for kind, options in world_options().items():
+        if worlds is None or kind in worlds:
+            before = {item.name for items in found.values() for item in items}
+            found[kind] = [item for item in hyperparameters(options) if item.name not in before]
+    return found
 
 
 def add_fields(parser: Parser, title: str, items: Iterable[Hyperparameter], owner: str = "") -> None:

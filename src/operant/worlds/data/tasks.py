@@ -17,7 +17,7 @@ from operant.core.errors import BadInput, RunFailed, unknown
 from operant.worlds.data.collect import PROTOCOLS, collected_name, data_directory, make_environment
 from operant.worlds.data.dataset import Dataset
 from operant.worlds.data.formats import load, load_minari, minari_names
-from operant.worlds.gym.adapter import hear_mujoco_once
+from operant.worlds.gym.adapter import hear_mujoco_once, registered
 from operant.worlds.gym.native import NATIVE
 from operant.worlds.gym.world import GymWorld
 
@@ -117,7 +117,7 @@ class Registered:
     """Makes an environment of Gymnasium's registry whose observations are as data sets hold them: those of a Dict or Tuple space side by side, by their keys.
 
     Attributes:
-        id: as it is registered.
+        id: as it is registered, or `module:id`.
         kwargs: of the environment's constructor.
     """
 
@@ -128,9 +128,10 @@ class Registered:
         object.__setattr__(self, "__qualname__", self.id)  # what messages call a callable
 
     def __call__(self, **kwargs: Any) -> gymnasium.Env:
-        if "mujoco" in str(gymnasium.registry[self.id].entry_point):
+        name = registered(self.id)
+        if "mujoco" in str(gymnasium.registry[name].entry_point):
             hear_mujoco_once()
-        env = gymnasium.make(self.id, **{"disable_env_checker": True} | dict(self.kwargs) | kwargs)
+        env = gymnasium.make(name, **{"disable_env_checker": True} | dict(self.kwargs) | kwargs)
         if not isinstance(env.observation_space, spaces.Dict | spaces.Tuple):
             return env
         ordered = _by_key(env.observation_space)
@@ -171,10 +172,10 @@ def _with_environment(name: str, dataset: Dataset, given: str | None) -> Offline
 
 
 def _make(environment: str, kwargs: dict) -> str | Callable[..., gymnasium.Env]:
-    """What a `GymWorld` is made of: OGBench's environments are made in their own way, known ids as data sets hold them, and the rest is looked for by id."""
+    """What a `GymWorld` is made of: OGBench's environments are made in their own way, native ones by their id, all others as data sets hold them."""
     if _OGBENCH.fullmatch(environment):
         return partial(make_environment, environment, **kwargs)
-    spec = gymnasium.registry.get(environment)
-    if spec is not None and kwargs.get("max_episode_steps") == spec.max_episode_steps:
+    spec = gymnasium.registry[registered(environment)]
+    if kwargs.get("max_episode_steps") == spec.max_episode_steps:
         kwargs = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # Minari writes it always
-    return environment if spec is None or (environment in NATIVE and not kwargs) else Registered(environment, kwargs)
+    return environment if environment in NATIVE and not kwargs else Registered(environment, kwargs)

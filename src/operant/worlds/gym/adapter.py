@@ -368,7 +368,7 @@ def render_episode(
     Raises:
         BadInput, RunFailed: as `make_environments`. A picture that cannot be drawn at the start (no display, no pygame) is no error: drawing is a convenience.
     """
-    if not _can_draw_mujoco() and (callable(env) or "mujoco" in str(gymnasium.registry[_registered(env)].entry_point)):
+    if not _can_draw_mujoco() and (callable(env) or "mujoco" in str(gymnasium.registry[registered(env)].entry_point)):
         return []
     # pygame draws into memory here: without these SDL looks for a display and complains when there is none.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
@@ -406,8 +406,8 @@ def render_episode(
             environments.close()
 
 
-def _registered(env_id: str) -> str:
-    """The id without its module, which is imported. Raises `BadInput` for an unknown one."""
+def registered(env_id: str) -> str:
+    """The id without its module, which is imported, as a known package is that registers it. Raises `BadInput` for an unknown one."""
     module, _, name = env_id.rpartition(":")
     if module:
         try:
@@ -421,7 +421,7 @@ def _registered(env_id: str) -> str:
     package = next((package for beginning, package in PACKAGES.items() if not module and name.startswith(beginning)), None)
     if package is not None:
         if importlib.util.find_spec(package.replace("-", "_")) is not None:
-            return _registered(f"{package.replace('-', '_')}:{name}")
+            return registered(f"{package.replace('-', '_')}:{name}")
         raise BadInput(f"environment {name!r} is of a package that is not installed: pip install {package}")
     if "/" in name:
         raise BadInput(f"unknown Gymnasium environment {name!r}: name the module that registers {name.partition('/')[0]}/…, gym:MODULE:{name}")
@@ -446,7 +446,7 @@ def _spaces(name: str, env: gymnasium.Env | VectorEnv, prefix: str = "") -> tupl
 def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict) -> tuple[Callable[[], gymnasium.Env], str]:
     """What makes one environment, and how it is called."""
     if isinstance(env, str):
-        name = _registered(env)
+        name = registered(env)
         if "mujoco" in str(gymnasium.registry[name].entry_point):
             hear_mujoco_once()
         # Every step is checked here, so Gymnasium's checker would only do it a second time.
