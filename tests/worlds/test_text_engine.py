@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from text_helpers import END, KINDS, PAD, REQUESTS, SIZES, V, draw, make, slow
-from transformers import MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import MambaConfig, MambaForCausalLM, Phi3Config, Phi3ForCausalLM
 
 from operant.core.errors import BadInput
 from operant.worlds.plans import Request
@@ -197,10 +197,12 @@ def test_results_can_be_trained_on_and_the_mode_is_put_back():
 def test_models_and_arguments_that_do_not_fit():
     model = make("llama")
     mamba = MambaForCausalLM(MambaConfig(vocab_size=V, hidden_size=16, num_hidden_layers=1, state_size=4))
-    window = MistralForCausalLM(MistralConfig(**SIZES, num_key_value_heads=1, sliding_window=8))
+    scaled = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "original_max_position_embeddings": 12}
+    config = Phi3Config(**SIZES, num_key_value_heads=2, pad_token_id=PAD, original_max_position_embeddings=12, rope_parameters=scaled)
+    longrope = Phi3ForCausalLM(config)
     for call, words in (
-        (lambda: draw(mamba), "cache"),
-        (lambda: draw(window), "full causal attention"),
+        (lambda: draw(mamba), "has layers of linear_attention"),
+        (lambda: draw(longrope), "do not fit the model's 12 positions: beyond its original length LongRoPE"),
         (lambda: draw(model, []), "no requests"),
         (lambda: draw(model, [Request(())]), "at least 1"),
         (lambda: draw(model, [Request((4,), n=0)]), "at least 1"),

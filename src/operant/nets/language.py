@@ -108,7 +108,9 @@ class TokenPolicy(nn.Module):
         finally:
             handle.remove()
         hidden = getattr(self.model.base_model(input_ids=probe, use_cache=False), "last_hidden_state", None)
-        return hidden is not None and len(given) == 1 and torch.equal(logits, made[0]) and torch.allclose(hidden, given[0], rtol=1e-4, atol=1e-5)
+        if hidden is None or len(given) != 1:
+            return False
+        return torch.equal(logits, made[0]) and torch.allclose(hidden.float(), given[0].float(), rtol=1e-4, atol=1e-5)
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = (), statistics: Statistics | None = None) -> dict[str, Tensor]:
         """Log-probabilities of completions, with gradients, by one causal forward pass.

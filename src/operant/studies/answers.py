@@ -122,6 +122,7 @@ def answers(
         BadInput: `sound` on a task without such a check.
     """
     from operant.worlds.text.engine import generate
+    from operant.worlds.text.models import end_tokens
     from operant.worlds.text.source import completion_texts, prompt_tokens
     from operant.worlds.text.verifiers import scorer
 
@@ -133,6 +134,7 @@ def answers(
     judges = [scorer(check) for check in checks]
     generator = torch.Generator().manual_seed(derive_seed(seed, "study/answers"))
     right, texts, written, entropy, tokens, likelihood = [], [], [], 0.0, 0, []
+    ends = end_tokens(policy.model, world.tokenizer)
     try:
         at_once = max(1, ROWS // samples)
         for start in range(0, len(problems), at_once):
@@ -145,10 +147,10 @@ def answers(
                     temperature=temperature,
                     top_p=top_p,
                     generator=generator,
-                    eos_token_id=world.tokenizer.eos_token_id,
+                    eos_token_id=ends,
                     pad_token_id=world.tokenizer.pad_token_id,
                 )
-                drawn = completion_texts(world.tokenizer, generation.tokens, generation.mask)
+                drawn = completion_texts(world.tokenizer, generation.tokens, generation.mask, ends)
                 items = [(part[place], text) for place, text in zip(generation.request.tolist(), drawn, strict=True)]
                 verdicts = [judge.score(items) for judge in judges]
                 right += [all(found.status == Status.OK and found.value > 0.5 for found in pair) for pair in zip(*verdicts, strict=True)]

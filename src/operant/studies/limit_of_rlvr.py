@@ -173,21 +173,23 @@ class RightAnswers:
 
     def __init__(self, world: TextWorld, teacher: TokenPolicy, count: int, seed: int):
         from operant.worlds.text.engine import generate
+        from operant.worlds.text.models import end_tokens
         from operant.worlds.text.source import completion_texts, prompt_tokens, training_problem
         from operant.worlds.text.verifiers import scorer
 
         problems = [training_problem(world.problems, seed, place) for place in range(count)]
+        ends = end_tokens(teacher.model, world.tokenizer)
         generation = generate(
             teacher.model,
             [Request(prompt_tokens(world.tokenizer, problem, chat=world.chat)) for problem in problems],
             max_new_tokens=world.longest,
             generator=torch.Generator().manual_seed(derive_seed(seed, "study/teacher")),
-            eos_token_id=world.tokenizer.eos_token_id,
+            eos_token_id=ends,
             pad_token_id=world.tokenizer.pad_token_id,
         )
         judge = scorer(world.problems.verifier)
         try:
-            verdicts = judge.score(list(zip(problems, completion_texts(world.tokenizer, generation.tokens, generation.mask), strict=True)))
+            verdicts = judge.score(list(zip(problems, completion_texts(world.tokenizer, generation.tokens, generation.mask, ends), strict=True)))
         finally:
             judge.close()
         self.rows = [place for place, found in enumerate(verdicts) if found.status == Status.OK and found.value > 0.5]

@@ -1,14 +1,16 @@
 """Generation: each prompt is run once and its cache serves all of its completions; finished rows are dropped; log-probabilities are recorded as drawn.
 
-The cache is allocated once for the longest completion and written in place. Prompts are padded at the left, so that all rows write the same column of it.
+The cache is allocated once for the longest completion and written in place. Prompts are padded at the left, so that all rows write the same column of it; a
+model is told where by the mask `[R, L]` that Hugging Face's own generation gives, from which it makes windows, biases by distance and the like itself.
 Small models of the Llama and Qwen2 families, where the cost is the number of calls and not the arithmetic, are decoded by a written-out step over joined
 weights (`_JoinedStep`); every other Hugging Face causal language model by its own forward pass (`_ModelStep`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
+from inspect import signature
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,7 @@ from operant.core.errors import BadInput
 from operant.nets import packed
 from operant.nets.kernels import FastLinear, linear, round_rows
 from operant.worlds.plans import Generation, Request
+from operant.worlds.text.models import longest_row, other_layers, why_no_longer
 
 LOOK_EVERY = 4  # tokens between two looks at which rows have finished (the only reads by the host, but for the check of an adaptive temperature)
 DROP_AT = 0.75  # rows are compacted when at most this share of them is still going
@@ -154,7 +157,7 @@ def generate(
     """Draw completions.
 
     Args:
-        model: a Hugging Face causal language model with full attention in every layer. It is run in evaluation mode.
+        model: a Hugging Face causal language model whose layers keep keys and values, windowed or not. It is run in evaluation mode.
         requests: what to complete; equal prefixes are run once. A request's own `max_new_tokens` is at most the call's.
         max_new_tokens: limit of a completion, with its end token.
         temperature: of the softmax, above 0. A number is the policy's own; a function adapts what is drawn, step by step, and the policy's stays 1.
@@ -218,15 +221,13 @@ def _check(
         raise BadInput(f"generate: top_p={top_p} lies outside (0, 1]; nearest: {1.0 if top_p > 1 else 0.01}")
     if greedy and (callable(temperature) or top_k is not None or top_p < 1):
         raise BadInput("generate: greedy=True draws nothing; an adaptive temperature, top_k and top_p are for drawing")
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = longest_row(model.config)
     longest, new = max((len(request.prefix) + limit, limit) for request, limit in zip(requests, limits, strict=True))
     if positions is not None and longest > positions:
-        raise BadInput(f"generate: {longest} tokens (prompt and {new} new) do not fit the model's {positions} positions; lower max_new_tokens")
-    kinds = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention"}
-    window = getattr(model.config, "sliding_window", None) if getattr(model.config, "use_sliding_window", True) else None
-    if kinds or (window is not None and window < longest) or getattr(model.config, "is_encoder_decoder", False):
-        what = ", ".join(sorted(kinds)) or ("an encoder" if getattr(model.config, "is_encoder_decoder", False) else f"a window of {window} tokens")
-        raise BadInput(f"generate: {type(model).__name__} has {what}; the engine's cache holds full causal attention layers only")
+        why = why_no_longer(model.config)
+        raise BadInput(f"generate: {longest} tokens (prompt and {new} new) do not fit the model's {positions} positions{why}; lower max_new_tokens")
+    if kinds := other_layers(model.config):
+        raise BadInput(f"generate: {type(model).__name__} has layers of {kinds}, and the engine's cache holds keys and values of attention alone")
     return limits
 
 
@@ -285,8 +286,8 @@ class _RowLayer(CacheLayerMixin):
 class _RowCache(Cache):
     """The cache of all layers; rows are prompts first, then completions."""
 
-    def __init__(self, layers: int):
-        super().__init__(layers=[_RowLayer() for _ in range(layers)])
+    def __init__(self) -> None:
+        super().__init__(layer_class_to_replicate=_RowLayer)
 
     def expand(self, index: Tensor, capacity: int) -> None:
         """Rows become `index` of the present rows, with room for `capacity` tokens."""
@@ -309,25 +310,26 @@ class _RowCache(Cache):
 
 def _prefill(model: PreTrainedModel, ids: Tensor, padding: Tensor) -> tuple[_RowCache, Tensor]:
     """Run the prompts `[P, L]` (padded at the left); the cache and the logits `[P, V]` of the first new token."""
-    cache = _RowCache(model.config.num_hidden_layers)
+    cache = _RowCache()
     columns = torch.arange(ids.shape[1], device=ids.device)
-    mask = None
-    if padding.any():
-        seen = (columns <= columns.unsqueeze(1)) & (columns >= padding.view(-1, 1, 1))
-        mask = _additive(seen.unsqueeze(1), model.dtype)
-    positions = (columns - padding.unsqueeze(1)).clamp(min=0)
+    places = _places(model, columns >= padding.unsqueeze(1), (columns - padding.unsqueeze(1)).clamp(min=0)) if padding.any() else {}
     try:
-        output = model(input_ids=ids, attention_mask=mask, position_ids=positions, cache=cache, use_cache=True, logits_to_keep=1)
-    except (TypeError, ValueError, AttributeError) as error:
+        output = model(input_ids=ids, cache=cache, use_cache=True, **places, **({"logits_to_keep": 1} if "logits_to_keep" in _takes(model) else {}))
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise BadInput(f"generate: {type(model).__name__} does not take the engine's cache: {reason}") from error
-    if any(layer.length != ids.shape[1] for layer in cache.layers):
+    if not cache.layers or any(layer.length != ids.shape[1] for layer in cache.layers):
         raise BadInput(f"generate: {type(model).__name__} does not keep keys and values of every layer in the cache it is given; the engine cannot run it")
     return cache, output.logits[:, -1]
 
 
-def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)
+def _takes(model: PreTrainedModel) -> Collection[str]:
+    return signature(type(model).forward).parameters
+
+
+def _places(model: PreTrainedModel, seen: Tensor, position: Tensor) -> dict[str, Tensor]:
+    """What tells a model where tokens stand: which of all so far are a row's own `[R, L]`, and the place of each that is run in its row `[R, l]`."""
+    return {"attention_mask": seen.long(), **({"position_ids": position} if "position_ids" in _takes(model) else {})}
 
 
 class _ModelStep:
@@ -335,24 +337,21 @@ class _ModelStep:
 
     def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor):
         self.model, self.cache = model, cache
+        self.padded = bool(padding.any())
         self.position = cache.get_seq_length() - padding.unsqueeze(1)
         # Rows that have reached their limit run on until they are dropped; what comes of them is cut.
-        self.last = (getattr(model.config, "max_position_embeddings", None) or torch.iinfo(torch.int64).max) - 1
-        self.mask = None
-        if padding.any():
-            columns = torch.arange(cache.layers[0].keys.shape[2], device=padding.device)
-            self.mask = _additive((columns >= padding.unsqueeze(1))[:, None, None], model.dtype)
+        self.last = (longest_row(model.config) or torch.iinfo(torch.int64).max) - 1
+        self.seen = torch.arange(cache.layers[0].keys.shape[2], device=padding.device) >= padding.unsqueeze(1)
 
     def __call__(self, token: Tensor) -> Tensor:
-        mask = None if self.mask is None else self.mask[..., : self.cache.get_seq_length() + 1]
-        output = self.model(input_ids=token.unsqueeze(1), attention_mask=mask, position_ids=self.position, cache=self.cache, use_cache=True)
+        places = _places(self.model, self.seen[:, : self.cache.get_seq_length() + 1], self.position) if self.padded else {}
+        output = self.model(input_ids=token.unsqueeze(1), cache=self.cache, use_cache=True, **places)
         self.position = (self.position + 1).clamp(max=self.last)
         return output.logits[:, -1]
 
     def keep(self, index: Tensor) -> None:
         self.cache.keep(index)
-        self.position = self.position[index]
-        self.mask = None if self.mask is None else self.mask[index]
+        self.position, self.seen = self.position[index], self.seen[index]
 
 
 def _can_join(model: PreTrainedModel) -> bool:
@@ -385,7 +384,8 @@ class _JoinedStep:
         self.padding, self.masked = padding, bool(padding.any())
         self.mask = None
         if self.masked:
-            self.mask = _additive(places >= padding.unsqueeze(1), torch.float32)[:, None].repeat_interleave(self.key_heads, 0)
+            seen = places >= padding.unsqueeze(1)
+            self.mask = torch.zeros_like(seen, dtype=torch.float32).masked_fill_(~seen, -torch.inf)[:, None].repeat_interleave(self.key_heads, 0)
 
     def _join(self, layer: nn.Module) -> list[tuple[Tensor, Tensor | None]]:
         attention, mlp = layer.self_attn, layer.mlp

@@ -12,40 +12,91 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
+from peft.tuners.lora.layer import ParamWrapper
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
-from operant.core.errors import RunFailed
+from operant.core.errors import BadInput, RunFailed
 from operant.nets.language import Statistics, TokenCritic, TokenPolicy
 from operant.worlds.text.models import save_weights
 
 NAME = "default"  # of the one adapter
+_LINEAR = (nn.Linear, Conv1D)
 
 
 def add_adapter(model: PreTrainedModel, rank: int, seed: int) -> None:
     """Put an adapter beside every linear layer but the output layer, in place. B is 0, so that the model is still the same function; α is twice the rank.
 
-    The adapter is kept in float32 and is all that is trained.
+    The adapter is kept in float32 and is all that is trained. Of mixtures of experts, PEFT adapts the experts of some families too and leaves those of others
+    as they are; a router that is more than a linear layer is never adapted.
 
     Args:
         rank: of B A, at least 1.
         seed: of A's weights; the global generators are left as they were.
+
+    Raises:
+        BadInput: a rank above the width of every layer, or a model that PEFT cannot adapt, or whose adapter cannot be merged again.
     """
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM", fan_in_fan_out=_transposed(model))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        inject_adapter_in_model(config, model, adapter_name=NAME)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("lora_" in name)
+    name, before = type(model).__name__, set(model.state_dict())
+    routers = _routers(model)
+    most = max((min(module.weight.shape) for path, module in model.named_modules() if isinstance(module, _LINEAR) and path not in routers), default=0)
+    if rank > most:
+        raise BadInput(f"lora_rank={rank}: {f'the widest layer of {name} has rank {most}; nearest: {most}' if most else f'{name} has no linear layers'}")
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        exclude_modules=routers or None,
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            inject_adapter_in_model(config, model, adapter_name=NAME)
+    except Exception as error:  # PEFT raises what it likes
+        raise BadInput(f"lora_rank={rank}: PEFT cannot adapt {name}: {str(error).strip().partition(chr(10))[0]}; train it whole") from error
+    if {_plain_name(key) for key in model.state_dict() if "lora_" not in key} != before or not _deltas(model).keys() <= before:
+        raise BadInput(f"lora_rank={rank}: the adapter that PEFT gives {name} cannot be merged into its weights; train it whole")
+    for key, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in key)
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     model.eval()
 
 
-def _transposed(model: PreTrainedModel) -> bool:
-    """Whether the layers hold their weights transposed, as GPT-2's do."""
-    return any(type(module).__name__ == "Conv1D" for module in model.modules())
+@torch.no_grad()
+def _routers(model: PreTrainedModel) -> list[str]:
+    """The linear layers that give more than a product, by name: PEFT would add to what they give."""
+    subclasses = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear) and type(module) is not nn.Linear]
+    found: list[str] = []
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output, path=path: None if isinstance(output, Tensor) else found.append(path))
+        for path, module in subclasses
+    ]
+    try:
+        if hooks:
+            model(input_ids=torch.zeros(1, 2, dtype=torch.int64, device=model.device), use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _plain_name(name: str) -> str:
+    """What a weight beside an adapter is called without it."""
+    return name.replace(".base_layer.", ".").replace(".base_layer.", ".")  # experts stand within two
+
+
+def _deltas(model: nn.Module) -> dict[str, LoraLayer]:
+    """The layer that adapts each weight, by the weight's plain name."""
+    return {
+        _plain_name(f"{name}.{layer.parameter_name if isinstance(layer, ParamWrapper) else 'weight'}"): layer
+        for name, layer in _layers(model).items()
+    }
 
 
 class LoraPolicy(TokenPolicy):
@@ -136,17 +187,14 @@ def save_lora(path: Path, policy: LoraPolicy, tokenizer: PreTrainedTokenizerBase
         base: the folder or hub id that the adapter belongs to, for whoever loads it.
     """
     model = policy.model
-    layers = _layers(model)
+    deltas = _deltas(model)
     merged, adapter = {}, {}
     for name, value in model.state_dict().items():
         if "lora_" in name:
             adapter["base_model.model." + name.replace(f".{NAME}", "")] = value.detach().cpu().contiguous().clone()
             continue
-        owner = name.rpartition(".base_layer.")[0]
-        weight = value.detach().float()
-        if owner and name.endswith(".weight"):
-            weight = weight + layers[owner].get_delta_weight(NAME).detach().float()
-        merged[name.replace(".base_layer.", ".")] = weight
+        weight, plain = value.detach().float(), _plain_name(name)
+        merged[plain] = weight + deltas[plain].get_delta_weight(NAME).detach().float() if plain in deltas else weight
     save_weights(path, model, merged)
     tokenizer.save_pretrained(path)
     folder = path / "adapter"

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -111,11 +110,10 @@ def make_model(
         return model_class(config).eval()
 
 
-_UNREADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
-
-
 def _unreadable(what: str, path_or_hub_id: str | Path, error: Exception) -> BadInput:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = str(error).strip().partition("\n")[0]
+    if not isinstance(error, OSError | ValueError) or not reason:
+        reason = f"{type(error).__name__}{': ' * bool(reason)}{reason}"
     return BadInput(f"{what} {str(path_or_hub_id)!r} cannot be loaded: {reason}")
 
 
@@ -132,7 +130,7 @@ def load_model(path_or_hub_id: str | Path, dtype: torch.dtype = torch.float32) -
         model, found = AutoModelForCausalLM.from_pretrained(
             path_or_hub_id, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    except _UNREADABLE as error:
+    except Exception as error:  # whatever a folder holds, and transformers raises what it likes
         raise _unreadable("language model", path_or_hub_id, error) from error
     if missing := sorted(found["missing_keys"]):
         raise BadInput(
@@ -149,7 +147,7 @@ def load_tokenizer(path_or_hub_id: str | Path) -> PreTrainedTokenizerBase:
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(path_or_hub_id, trust_remote_code=False)
-    except _UNREADABLE as error:
+    except Exception as error:
         raise _unreadable("tokenizer", path_or_hub_id, error) from error
     if tokenizer.eos_token_id is None:
         raise BadInput(f"tokenizer {str(path_or_hub_id)!r} has no end token, so no answer would end: name one as eos_token in its tokenizer_config.json")
@@ -162,7 +160,7 @@ def load_config(path_or_hub_id: str | Path) -> PreTrainedConfig:
     """The config of a model's text part, without its weights."""
     try:
         return AutoConfig.from_pretrained(path_or_hub_id, trust_remote_code=False).get_text_config()
-    except _UNREADABLE as error:
+    except Exception as error:
         raise _unreadable("language model", path_or_hub_id, error) from error
 
 
@@ -173,8 +171,50 @@ def count_parameters(path_or_hub_id: str | Path) -> int:
     try:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False).num_parameters()
-    except (*_UNREADABLE, TypeError, ZeroDivisionError) as error:
+    except Exception as error:
         raise _unreadable("language model", path_or_hub_id, error) from error
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The tokens that end an answer: the tokenizer's end token, then those of the model's generation config, such as the end of a turn in a chat.
+
+    A token of the ordinary vocabulary ends nothing: configs that were made without a thought of the tokenizer name such ones.
+    """
+    named = model.generation_config.eos_token_id if model.generation_config is not None else None
+    named = [] if named is None else [named] if isinstance(named, int) else list(named)
+    return tuple(dict.fromkeys([tokenizer.eos_token_id, *(token for token in named if token in tokenizer.added_tokens_decoder)]))
+
+
+ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}  # kinds of layers that keep keys and values
+_LENGTHS = ("max_position_embeddings", "max_seq_len")  # what configs call the longest sequence
+
+
+def longest_row(config: PreTrainedConfig) -> int | None:
+    """Tokens that a row of a model can have at most, prompt and answer together; None where nothing bounds them.
+
+    LongRoPE takes other frequencies, for all rows of a batch and all tokens of a row, once one of them goes beyond the original length: there a row would
+    depend on its batch mates, and an answer that goes past it on itself. Such a model is used up to the original length.
+    """
+    lengths = [value for name in _LENGTHS if (value := getattr(config, name, None)) is not None and value > 0]
+    return min(lengths + _original_lengths(config, lengths), default=None)
+
+
+def why_no_longer(config: PreTrainedConfig) -> str:
+    """What bounds a model's rows beside the number of its positions, as the end of a message; empty where nothing does."""
+    return ": beyond its original length LongRoPE changes all rows beside a long one" if _original_lengths(config, []) else ""
+
+
+def _original_lengths(config: PreTrainedConfig, otherwise: list[int]) -> list[int]:
+    scaling = getattr(config, "rope_parameters", None) or {}
+    kinds = scaling.values() if all(isinstance(value, dict) for value in scaling.values()) else [scaling]  # of all layers, or by their kind
+    scaled = [kind for kind in kinds if kind.get("rope_type") == "longrope"]
+    own = getattr(config, "original_max_position_embeddings", None)
+    return [length for kind in scaled if (length := kind.get("original_max_position_embeddings") or own or min(otherwise, default=0))]
+
+
+def other_layers(config: PreTrainedConfig) -> str:
+    """The kinds of a model's layers that keep something else than keys and values, in words; empty where there are none."""
+    return ", ".join(sorted({str(kind) for kind in getattr(config, "layer_types", None) or ()} - ATTENTION))
 
 
 def unwritable(tokenizer: PreTrainedTokenizerBase, characters: str) -> list[str]:
@@ -217,16 +257,17 @@ class BFloat16Linear(nn.Linear):
 
 
 def compute_in_bfloat16(model: PreTrainedModel) -> None:
-    """Make a model compute in bfloat16, in place: its trunk under autocast, and every linear layer by itself (the output layer is called without the trunk)."""
+    """Make a model compute in bfloat16, in place: itself and its trunk under autocast, and every linear layer by itself (the output layer is called alone)."""
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = BFloat16Linear
-    model.base_model.forward = MethodType(_forward_in_bfloat16, model.base_model)
+    for whole in (model, model.base_model):
+        whole.forward = MethodType(_forward_in_bfloat16, whole)
 
 
-def _forward_in_bfloat16(trunk: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    with torch.autocast(trunk.device.type, torch.bfloat16):
-        return type(trunk).forward(trunk, *args, **kwargs)
+def _forward_in_bfloat16(whole: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    with torch.autocast(whole.device.type, torch.bfloat16):
+        return type(whole).forward(whole, *args, **kwargs)
 
 
 def recompute_layers(model: PreTrainedModel) -> None:

@@ -21,6 +21,7 @@ from operant.core.status import Status
 from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.worlds.plans import Generation, Plan, Prompt, Request, run_plan
 from operant.worlds.text.engine import generate
+from operant.worlds.text.models import end_tokens
 from operant.worlds.text.tasks import Problem, TextTask
 from operant.worlds.text.verifiers import Scorer, Verdict, Verifier, scorer
 
@@ -69,7 +70,7 @@ class TextSource:
         self.policy: TokenPolicy | None = None
         self.progress = 0.0
         self.limit = limit or task.longest_completion + 1
-        self.end = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+        self.end: tuple[int, ...] = (tokenizer.eos_token_id,)
         self._cursor = 0
         self.problem = lru_cache(maxsize=8 * plan.prompts)(self._problem)
         self.prompt = lru_cache(maxsize=8 * plan.prompts)(self._prompt)
@@ -85,7 +86,7 @@ class TextSource:
     def _solution(self, index: int) -> tuple[int, ...]:
         rng = np.random.default_rng(derive_seed(self._seed, "text/solution", index))
         text = self.task.trace(self.problem(index), rng, corrupt=0.0)
-        return (*self.tokenizer.encode(text, add_special_tokens=False), *self.end)
+        return (*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id)
 
     def draw(self, count: int) -> list[Prompt]:
         """The next `count` problems."""
@@ -101,7 +102,7 @@ class TextSource:
         temperature = self.plan.temperature
         if not callable(temperature) and policy.temperature != temperature:
             raise BadInput(f"the plan samples at temperature {temperature}, the policy is trained at {policy.temperature}; they must be the same")
-        self.policy = policy
+        self.policy, self.end = policy, end_tokens(policy.model, self.tokenizer)
         rows = run_plan(self.plan, self, self._generate, self._measure_given, pad=self.tokenizer.pad_token_id)
         present = rows.present
         last = torch.arange(present.shape[1], device=present.device) == present.sum(1, keepdim=True) - 1
@@ -128,7 +129,7 @@ class TextSource:
             max_new_tokens=self.limit,
             temperature=self.plan.temperature,
             generator=self._generator,
-            eos_token_id=self.tokenizer.eos_token_id,
+            eos_token_id=self.end,
             pad_token_id=self.tokenizer.pad_token_id,
         )
 
@@ -332,22 +333,48 @@ def training_problem(task: TextTask, seed: int, index: int) -> Problem:
     return task.problem(np.random.default_rng(derive_seed(seed, "text/problem", index)))
 
 
-def completion_texts(tokenizer: PreTrainedTokenizerBase, tokens: Tensor, mask: Tensor) -> list[str]:
-    """The text of each row of `tokens [R, T]` where `mask [R, T]`, without special tokens."""
+def problems_of_a_run(task: TextTask, seed: int, tests: int, drawn: int) -> list[tuple[str, Problem]]:
+    """The problems that a run may meet, with their names: all rows of a file, else the first `tests` test problems and the first `drawn` of training."""
+    if references := getattr(task, "references", ()):
+        return [(reference.place, reference.problem) for reference in references]
+    return [
+        *((f"test problem {place}", problem) for place, problem in enumerate(task.held_out(task.splits[0], tests))),
+        *((f"training problem {place} of seed {seed}", training_problem(task, seed, place)) for place in range(drawn)),
+    ]
+
+
+def completion_texts(tokenizer: PreTrainedTokenizerBase, tokens: Tensor, mask: Tensor, ends: Collection[int] = ()) -> list[str]:
+    """The text of each row of `tokens [R, T]` where `mask [R, T]`, without special tokens and without one of `ends` that closes it."""
     lengths = mask.sum(1).tolist()
-    return tokenizer.batch_decode([row[:length] for row, length in zip(tokens.tolist(), lengths, strict=True)], skip_special_tokens=True)
+    rows = [row[:length] for row, length in zip(tokens.tolist(), lengths, strict=True)]
+    return tokenizer.batch_decode([row[:-1] if row and row[-1] in ends else row for row in rows], skip_special_tokens=True)
+
+
+def tokenize_prompts(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], *, chat: bool = False) -> list[tuple[int, ...]]:
+    """The tokens of problems' prompts: as they stand, or as a user's message in the tokenizer's chat template, up to where the answer begins.
+
+    What a tokenizer puts behind every text, such as its end token, is left out: an answer goes on from the prompt.
+    """
+    if chat:
+        messages = [[{"role": "user", "content": problem.prompt}] for problem in problems]
+        return [tuple(tokens) for tokens in tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)]
+    encoded = tokenizer([problem.prompt for problem in problems], return_special_tokens_mask=True)
+    found = []
+    for tokens, added in zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True):
+        end = len(tokens)
+        while end > 0 and added[end - 1]:
+            end -= 1
+        found.append(tuple(tokens[:end]))
+    return found
 
 
 def prompt_tokens(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool = False) -> tuple[int, ...]:
-    """The tokens of a problem's prompt: as it stands, or as a user's message in the tokenizer's chat template, up to where the answer begins."""
-    if not chat:
-        return tuple(tokenizer.encode(problem.prompt))
-    message = [{"role": "user", "content": problem.prompt}]
-    return tuple(tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False))
+    """`tokenize_prompts` of one problem."""
+    return tokenize_prompts(tokenizer, [problem], chat=chat)[0]
 
 
 def _requests(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], n: int, chat: bool) -> list[Request]:
-    return [Request(prompt_tokens(tokenizer, problem, chat=chat), n) for problem in problems]
+    return [Request(prompt, n) for prompt in tokenize_prompts(tokenizer, problems, chat=chat)]
 
 
 @dataclass(frozen=True)
@@ -397,6 +424,7 @@ def evaluate_policy(
         raise BadInput(f"evaluation: {len(problems)} problems and samples={samples}; both are at least 1")
     generator = torch.Generator().manual_seed(derive_seed(seed, "text/evaluation"))
     judge = scorer(verifier)
+    ends = end_tokens(policy.model, tokenizer)
     at_once = max(1, EVALUATION_ROWS // samples)
     correct, distinct, majority, entropy, unscored, fault = [], [], [], [], [], ""
     try:
@@ -407,10 +435,10 @@ def evaluate_policy(
                 _requests(tokenizer, part, samples, chat),
                 max_new_tokens=max_new_tokens,
                 generator=generator,
-                eos_token_id=tokenizer.eos_token_id,
+                eos_token_id=ends,
                 pad_token_id=tokenizer.pad_token_id,
             )
-            texts = completion_texts(tokenizer, generation.tokens, generation.mask)
+            texts = completion_texts(tokenizer, generation.tokens, generation.mask, ends)
             verdicts: list[Verdict] = judge.score([(part[index], text) for index, text in zip(generation.request.tolist(), texts, strict=True)])
             right = np.array([verdict.status == Status.OK and verdict.value > 0.5 for verdict in verdicts])
             failed = [verdict for verdict in verdicts if verdict.status != Status.OK]

@@ -19,13 +19,15 @@ from operant.nets.language import TokenCritic, TokenPolicy
 from operant.worlds.text.builtin_verifiers import NoisyVerifier, make_verifier
 from operant.worlds.text.options import TextOptions
 from operant.worlds.text.tasks import TEXT_TASKS, TextTask
+from operant.worlds.text.tasks.base import Problem
 
 if TYPE_CHECKING:
     from operant.worlds.text.source import Answers
 
 SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k
 EPISODES = 128  # problems of an evaluation
-LOOKED_AT = 256  # training problems whose lengths are looked at before a run
+LOOKED_AT = 256  # training problems of a task that draws them whose lengths are looked at before a run
+AT_ONCE = 4096  # prompts that are tokenized together
 # Largest |log ratio| before the first update in bfloat16, where a batch's shape moves log-probabilities: by up to 0.25 in 768 tokens of an 8-layer model.
 BFLOAT16_RATIO_TOLERANCE = 1.0
 
@@ -137,7 +139,8 @@ class TextWorld:
         return twin
 
     def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None) -> None:
-        """Look for what would stop a run later, in the first training problems of the first seed and in the test problems, and score the rows' own answers.
+        """Look for what would stop a run later: in all problems of a file, else in the first ones; in the rows' own answers, which are scored; and in the models
+        that were given, which are loaded.
 
         Args:
             plan: the sampling plan, None where nothing is sampled in training.
@@ -145,38 +148,70 @@ class TextWorld:
 
         Raises:
             BadInput: the tokenizer cannot write the task's characters, the model lacks tokens of it, a prompt and its answer do not fit the model, the
-                teacher reads other tokens, or a verifier rejects the rows' own answers (`references.check_references`).
+                teacher reads other tokens, a verifier rejects the rows' own answers (`references.check_references`), or a model cannot be trained here
+                (`probe.probe`).
         """
-        from operant.worlds.text.models import load_config, load_tokenizer, unwritable
-        from operant.worlds.text.source import prompt_tokens, training_problem
+        from operant.worlds.text.models import load_config, load_tokenizer, longest_row, other_layers, unwritable, why_no_longer
+        from operant.worlds.text.probe import probe
 
         options, tokenizer = self.options, self.tokenizer
-        positions = self._positions
+        positions, why = self._positions, ""
         if options.model is not None:
             if missing := unwritable(tokenizer, self.problems.alphabet):
                 shown = " ".join(map(repr, missing[:10])) + " …" * (len(missing) > 10)
                 raise BadInput(f"{self.task}: the tokenizer of {options.model} cannot write {shown}, which the problems hold; take another model")
             config = load_config(options.model)
+            if kinds := other_layers(config):
+                raise BadInput(f"model {options.model} has layers of {kinds}: only models whose layers all are attention can be trained here")
             if (tokens := 1 + max(tokenizer.get_vocab().values())) > config.vocab_size:
                 raise BadInput(f"model {options.model} has {config.vocab_size} tokens and its tokenizer {tokens}: they do not belong together")
-            positions = getattr(config, "max_position_embeddings", None)
+            positions, why = longest_row(config), why_no_longer(config)
         if options.teacher is not None and load_tokenizer(options.teacher).get_vocab() != tokenizer.get_vocab():
             raise BadInput(f"{self.task}: the teacher {options.teacher} reads other tokens than the policy; take one with the same tokenizer")
         if options.model is not None and plan is not None and options.max_new_tokens is None and not getattr(self.problems, "worked", True):
             raise BadInput(f"{self.task} holds no worked solutions, so nothing says how long an answer may be: give --max-new-tokens, for example 256")
-        count = EPISODES if episodes is None else episodes
-        tests = [(f"test problem {place}", problem) for place, problem in enumerate(self.problems.held_out(self.problems.splits[0], count))]
-        drawn = ((f"training problem {place} of seed {seeds[0]}", training_problem(self.problems, seeds[0], place)) for place in range(LOOKED_AT))
-        for name, problem in (*tests, *drawn):
-            length = len(prompt_tokens(tokenizer, problem, chat=self.chat))
-            if positions is not None and length + self.longest > positions:
-                raise BadInput(
-                    f"{self.task}: {name} has {length} prompt tokens, which with an answer of up to {self.longest} "
-                    f"do not fit the model's {positions} positions; "
-                    + (f"answers of up to {positions - length} would" if length < positions else "take a model of longer context or shorter problems")
-                )
-
+        self._check_lengths(seeds[0], EPISODES if episodes is None else episodes, positions, why)
         self._reference_notes = self._score_references()
+        computed = getattr(torch, options.dtype)
+        if options.model is not None:
+            probe(self.policy(None, Streams([seeds[0]])), computed)
+        if options.teacher is not None:
+            probe(self.teacher(), computed)
+
+    def _check_lengths(self, seed: int, tests: int, positions: int | None, why: str) -> None:
+        """Raise for the first prompt that cannot be made, or that leaves no room for the longest answer."""
+        from operant.worlds.text.source import problems_of_a_run, tokenize_prompts
+
+        def lengths(problems: Sequence[Problem]) -> list[int]:
+            try:
+                return [len(tokens) for tokens in tokenize_prompts(self.tokenizer, problems, chat=self.chat)]
+            except Exception as error:  # templates and tokenizers raise what they like
+                if len(problems) > 1:
+                    return [length for problem in problems for length in lengths([problem])]
+                what = "the chat template" if self.chat else "the tokenizer"
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                raise BadInput(
+                    f"{self.task}: {what} of {options.model} cannot write the prompt {problems[0].prompt[:40]!r}: {reason}"
+                    + "; --chat false leaves the template out" * self.chat
+                ) from error
+
+        options, limit = self.options, self.longest
+        named = problems_of_a_run(self.problems, seed, tests, LOOKED_AT)
+        beside = lengths([named[0][1]])[0]  # more than what a template puts around a prompt
+        if positions is None:
+            return
+        # A character is at most four tokens, its bytes: most rows of most files are far from the limit, and need not be tokenized to know it.
+        near = [(name, problem) for name, problem in named if 4 * len(problem.prompt) + beside > positions - limit]
+        found = [length for start in range(0, len(near), AT_ONCE) for length in lengths([problem for _, problem in near[start : start + AT_ONCE]])]
+        longer = [(name, length) for (name, _), length in zip(near, found, strict=True) if length + limit > positions]
+        if not longer:
+            return
+        (name, length), most = longer[0], max(found)
+        raise BadInput(
+            f"{self.task}: {name} has {length:,} prompt tokens, which with an answer of up to {limit:,} do not fit the model's {positions:,} positions{why}"
+            + (f", nor do {len(longer) - 1:,} other prompts" if len(longer) > 1 else "")
+            + (f"; answers of up to {positions - most:,} would" if most < positions else "; take a model of longer context or leave long problems out")
+        )
 
     def _score_references(self) -> list[str]:
         """What came of scoring each row's own answer by the verifiers of training and of evaluation."""
