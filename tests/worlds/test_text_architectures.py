@@ -193,7 +193,7 @@ def test_in_bfloat16(name, lora_rank, task, tmp_path):
     world.save_policy(learner.policy, tmp_path / "policy")
     rollout = learner.source.sample(learner.policy, 1)
     truth = alone(AutoModelForCausalLM.from_pretrained(tmp_path / "policy").eval(), rollout)
-    assert ((rollout.log_prob[0] - truth) * rollout.mask[0]).abs().max() < 0.5
+    assert (rollout.log_prob[0] - truth)[rollout.mask[0]].abs().mean() < 0.1  # the mean: rounding sends a token to another expert now and then
 
 
 @pytest.mark.parametrize("name", REFUSED)
