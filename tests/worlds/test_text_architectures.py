@@ -16,7 +16,7 @@ from operant.core.registry import configure, get_method
 from operant.worlds import make_world
 from operant.worlds.text.models import make_tokenizer
 
-pytestmark = [pytest.mark.filterwarnings("error::FutureWarning"), pytest.mark.filterwarnings("error::DeprecationWarning")]
+pytestmark = [pytest.mark.filterwarnings(line) for line in ("error::FutureWarning", "error::DeprecationWarning", "ignore::RuntimeWarning:peft")]
 
 IDS = {"vocab_size": 32, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
 OLD = IDS | {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
@@ -156,14 +156,14 @@ def alone(model, rollout):
 def learner_of(task, folder, **options):
     world = make_world(task, model=folder, verifier=by_length, **ANSWER, **options)
     spine = get_method("grpo").build(configure("grpo", HYPER))
-    world.check(spine.sample, [0], 2)
-    return world, spine.learner(world, [0], 2, torch.device("cpu"))
+    return world, spine, spine.learner(world, [0], 2, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_trained_as_a_plain_forward_pass_says_and_saved_with_its_adapter(name, task, tmp_path):
     folder = folder_of(*TRAINED[name], tmp_path / "model")
-    world, learner = learner_of(task, folder, lora_rank=2)
+    world, spine, learner = learner_of(task, folder, lora_rank=2)
+    world.check(spine.sample, [0], 2)
     rollout = learner.source.sample(learner.policy, 0)
     assert len(set(rollout.inputs["prompt_length"][0].tolist())) > 1
     truth = alone(AutoModelForCausalLM.from_pretrained(folder).eval(), rollout)
@@ -173,7 +173,7 @@ def test_trained_as_a_plain_forward_pass_says_and_saved_with_its_adapter(name, t
     learner.iterate()
     moved = learner.policy.replay(rollout.inputs, rollout.action)["log_prob"][0].detach()
     assert (moved - replayed).abs().max() > 1e-3
-    _, other = learner_of(task, folder, lora_rank=2)
+    *_, other = learner_of(task, folder, lora_rank=2)
     other.load_state_dict(learner.state_dict())
     assert torch.equal(other.policy.replay(rollout.inputs, rollout.action)["log_prob"][0], moved)
     world.save_policy(learner.policy, tmp_path / "policy")
@@ -184,11 +184,12 @@ def test_trained_as_a_plain_forward_pass_says_and_saved_with_its_adapter(name, t
     assert ((alone(beside, rollout) - moved) * rollout.mask[0]).abs().max() < 2e-4
 
 
-@pytest.mark.parametrize("name", ["bert, a decoder", "bloom", "falcon, ALiBi", "mixtral", "deepseek_v3", "gemma2, windows", "gpt2"])
+@pytest.mark.parametrize("name", ["bert, a decoder", "bloom", "mixtral", "gemma2, windows"])
 @pytest.mark.parametrize("lora_rank", [0, 2])
 def test_in_bfloat16(name, lora_rank, task, tmp_path):
     folder = folder_of(*TRAINED[name], tmp_path / "model")
-    world, learner = learner_of(task, folder, lora_rank=lora_rank, dtype="bfloat16")
+    world, spine, learner = learner_of(task, folder, lora_rank=lora_rank, dtype="bfloat16")
+    world.check(spine.sample, [0], 2)
     learner.iterate()
     world.save_policy(learner.policy, tmp_path / "policy")
     rollout = learner.source.sample(learner.policy, 1)
@@ -196,8 +197,7 @@ def test_in_bfloat16(name, lora_rank, task, tmp_path):
     assert (rollout.log_prob[0] - truth)[rollout.mask[0]].abs().mean() < 0.1  # the mean: rounding sends a token to another expert now and then
 
 
-@pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("lora_rank", [0, 2])
+@pytest.mark.parametrize(("name", "lora_rank"), [*((name, 0) for name in REFUSED), ("mamba", 2), ("rwkv", 2)])
 def test_refused_in_one_line_before_anything_is_written(name, lora_rank, task, tmp_path):
     family, values, words = REFUSED[name]
     folder = folder_of(family, values, tmp_path / "model")
