@@ -139,8 +139,8 @@ class TextWorld:
         return twin
 
     def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None) -> None:
-        """Look for what would stop a run later: in all problems of a file, else in the first ones; in the rows' own answers, which are scored; and in the models
-        that were given, which are loaded.
+        """Look for what would stop a run later: in all problems of a file, else in the first ones; in the rows' own answers, which are scored; and in the
+        models that were given, which are loaded.
 
         Args:
             plan: the sampling plan, None where nothing is sampled in training.
