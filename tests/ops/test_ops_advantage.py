@@ -95,6 +95,54 @@ def test_group_of_equal_scores_gets_exactly_zero():
     assert torch.equal(ops.group_normalized_advantage(score, normalize_std=False), torch.zeros(1, 7))
 
 
+def equal_up_to_rounding(shape: tuple[int, ...], level: float = 0.3) -> torch.Tensor:
+    """Scores that are one number, as sums of parts in another order give it: a few units in the last place apart."""
+    return level + level * 1e-7 * torch.randint(-2, 3, shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("level", [0.3, -7.0, 1e4, 1.0])
+def test_scores_that_are_equal_up_to_rounding_get_exactly_zero(level):
+    score, mask = equal_up_to_rounding((4, 6), level), torch.ones(4, 6, dtype=torch.bool)
+    assert score.unique().numel() > 1
+    for advantage in (
+        ops.group_normalized_advantage(score),
+        ops.group_normalized_advantage(score, normalize_std=False),
+        ops.normalize(score, dim=(-2, -1)),
+        ops.normalize(score, mask, dim=-1),
+        ops.leave_one_out(score),
+        ops.batch_scaled_advantage(score),
+        ops.group_mean_advantage(score),
+        ops.token_weighted_advantage(score, mask, torch.arange(1, 25).view(4, 6)),
+        ops.median_split_advantage(score, mask, torch.arange(24.0).view(4, 6), 0.3),
+        ops.virtual_max_advantage(score, max_reward=level),
+    ):
+        assert torch.equal(advantage, torch.zeros(4, 6))
+    if level == 0.3:
+        assert torch.equal(ops.beta_normalized_advantage(score), torch.zeros(4, 6))
+        assert [x.item() for x in ops.beta_parameters(score[:, 0])] == [1.0, 1.0]
+
+
+def test_a_difference_of_zero_up_to_rounding_is_none_and_a_small_signal_is_one():
+    # 0.1 + 0.2 - 0.3 in float32, beside scores of 0.
+    score = torch.tensor([[0.1, 0.0, 0.0, 0.0]]) + torch.tensor([[0.2, 0.0, 0.0, 0.0]]) - torch.tensor([[0.3, 0.0, 0.0, 0.0]])
+    score[0, 1] = 3e-8
+    assert torch.equal(ops.group_normalized_advantage(score), torch.zeros(1, 4))
+    small = ops.group_normalized_advantage(torch.tensor([[1e-3, 0.0, 1e-3, 0.0]]))
+    torch.testing.assert_close(small, torch.tensor([[1.0, -1.0, 1.0, -1.0]]) * math.sqrt(3) / 2, rtol=2e-3, atol=0)
+
+
+def test_the_deviation_has_a_floor():
+    x = torch.tensor([0.0, 0.0, 2e-5, 2e-5])  # a deviation of 1e-5 is divided by 1e-4
+    torch.testing.assert_close(ops.normalize(x, dim=0), torch.tensor([-0.1, -0.1, 0.1, 0.1]))
+    torch.testing.assert_close(ops.normalize(x * 100, dim=0), torch.tensor([-1.0, -1.0, 1.0, 1.0]))
+
+
+def test_centring_keeps_the_gradient_where_all_are_equal():
+    x = torch.zeros(1, 3, requires_grad=True)
+    ops.centre(x)[0, 0].backward()
+    torch.testing.assert_close(x.grad, torch.tensor([[2 / 3, -1 / 3, -1 / 3]]))
+
+
 def test_normalize():
     g = torch.Generator().manual_seed(2)
     x = 5 + 3 * torch.randn(3, 4, 50, generator=g, dtype=torch.float64)

@@ -95,6 +95,16 @@ def test_the_standardised_loss_begins_as_a_policy_gradient_of_the_advantage():
     torch.testing.assert_close(rho.grad, -2 / 0.5 * advantage, rtol=1e-10, atol=1e-12)
 
 
+def test_the_standardised_loss_takes_no_step_on_the_rounding_of_log_ratios():
+    rho = (3e-5 * torch.randn(4, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).clamp(-4e-5, 4e-5).requires_grad_()
+    ops.standardized_log_ratio_loss(rho, torch.zeros(4, 8, dtype=torch.float64)).sum().backward()
+    assert rho.grad.abs().max() < 1e-9
+    advantage = ops.group_normalized_advantage(labels(4, 8))
+    rho.grad = None
+    ops.standardized_log_ratio_loss(rho, advantage).sum().backward()
+    torch.testing.assert_close(rho.grad, -2 / 1e-3 * advantage, rtol=1e-9, atol=1e-9)
+
+
 def test_log_ratio_regression_by_hand():
     assert ops.log_ratio_regression_loss(torch.tensor([1.0, 0.0]), torch.tensor([0.5, -1.0]), beta=0.25).tolist() == [1.0, 16.0]
 

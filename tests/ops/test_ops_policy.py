@@ -33,9 +33,21 @@ def test_ratio_and_clip_fraction():
     log_prob = torch.tensor([0.0, math.log(0.7), math.log(1.25), math.log(1.35)], requires_grad=True)
     old = torch.zeros(4)
     torch.testing.assert_close(ops.policy_ratio(log_prob, old), torch.tensor([1.0, 0.7, 1.25, 1.35]))
-    outside = ops.ratio_clip_fraction(log_prob, old, clip_low=0.2, clip_high=0.3)
-    assert outside.tolist() == [0.0, 1.0, 0.0, 1.0]
-    assert not outside.requires_grad
+    up, down = torch.ones(4), -torch.ones(4)
+    clipped = ops.ratio_clip_fraction(log_prob, old, up, clip_low=0.2, clip_high=0.3)
+    assert clipped.tolist() == [0.0, 0.0, 0.0, 1.0] and not clipped.requires_grad
+    assert ops.ratio_clip_fraction(log_prob, old, down, clip_low=0.2, clip_high=0.3).tolist() == [0.0, 1.0, 0.0, 0.0]
+    assert ops.ratio_clip_fraction(log_prob, old, down, clip_low=0.2, clip_high=0.3, max_ratio=1.3).tolist() == [0.0, 1.0, 0.0, 1.0]
+    assert ops.ratio_clip_fraction(log_prob, old, torch.zeros(4), clip_low=0.2, clip_high=0.3).tolist() == [0.0] * 4
+
+
+def test_what_counts_as_clipped_is_what_has_no_gradient():
+    g = torch.Generator().manual_seed(0)
+    log_prob, old, advantage = (torch.randn(400, generator=g, dtype=torch.float64) for _ in range(3))
+    log_prob.requires_grad_()
+    bounds = {"clip_low": 0.2, "clip_high": 0.28, "max_ratio": 3.0}
+    ops.dual_clipped_ratio_loss(log_prob, old, advantage, **bounds).sum().backward()
+    assert torch.equal(ops.ratio_clip_fraction(log_prob, old, advantage, **bounds) == 1, log_prob.grad == 0)
 
 
 def test_advantage_weight():

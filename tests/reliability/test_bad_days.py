@@ -304,7 +304,7 @@ def test_a_loss_that_overflows_stops_the_run_with_its_batch(tmp_path: Path):
         operant.train("ppo", wheels("huge", 230), out=tmp_path / "run", **SMALL_PPO)
     found = re.fullmatch(
         r"the loss is not finite: term 'value' was inf at step 250, update 1 of the iteration, seed 0; its batch is in (\S+); "
-        r"the last checkpoint is from before it",
+        r"the last checkpoint is from before it; try a lower --learning-rate, or smaller rewards",
         str(told.value),
     )
     assert found, told.value
@@ -352,7 +352,7 @@ def test_a_term_that_turns_nan_is_named_with_its_step_and_seed(tmp_path: Path, m
 
 
 def test_finite_losses_pass():
-    check_finite(None, ["a"], torch.zeros(2, 1, 3), None)
+    check_finite(None, ["a"], torch.zeros(2, 1, 3), torch.zeros(2, 3), None)
 
 
 # --------------------------------------------------------------------------------------------------------------------------------------- verifiers

@@ -47,13 +47,18 @@ class FlatParameters:
     def zero_grad(self) -> None:
         self.grad.zero_()
 
-    def clip_grad_norm(self, max_norm: float) -> Tensor:
-        """Scale each seed's gradient to at most `max_norm` (L2, over all parameters); the norms before, `[S]`."""
+    def grad_norm(self) -> Tensor:
+        """The norm of each seed's gradient (L2, over all parameters), `[S]`."""
         if self.seeds == 1:
-            norm = self.grad.norm()
-            self.grad.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
-            return norm[None]
-        norms = torch.stack([torch.linalg.vector_norm(p.grad.flatten(1), dim=1) for p in self.parameters]).square().sum(0).sqrt()
+            return self.grad.norm()[None]
+        return torch.stack([torch.linalg.vector_norm(p.grad.flatten(1), dim=1) for p in self.parameters]).square().sum(0).sqrt()
+
+    def clip_grad_norm(self, max_norm: float) -> Tensor:
+        """Scale each seed's gradient to at most `max_norm`; the norms before, `[S]`."""
+        norms = self.grad_norm()
+        if self.seeds == 1:
+            self.grad.mul_((max_norm / (norms[0] + 1e-6)).clamp(max=1.0))
+            return norms
         scale = (max_norm / (norms + 1e-6)).clamp(max=1.0)
         for p in self.parameters:
             p.grad.mul_(scale.view(-1, *[1] * (p.ndim - 1)))
@@ -83,8 +88,14 @@ class Adam:
         self._squares = [torch.zeros_like(grad) for grad in self._grads]
         self._steps = [torch.zeros((), dtype=torch.float32, device=grad.device) for grad in self._grads]
 
-    def step(self) -> None:
-        torch._foreach_add_(self._steps, 1)
+    def step(self, norms: Tensor) -> None:
+        """One update, unless a gradient is not finite: then parameters and moments stay as they are. No host read happens here.
+
+        Args:
+            norms: of the gradients, any shape.
+        """
+        skip = (~torch.isfinite(norms).all()).float()
+        torch._foreach_add_(self._steps, 1 - skip)
         update = torch._fused_adamw_ if self.weight_decay else torch._fused_adam_
         update(
             self._data,
@@ -100,6 +111,7 @@ class Adam:
             eps=self.eps,
             amsgrad=False,
             maximize=False,
+            found_inf=skip,
         )
 
     def reset(self) -> None:

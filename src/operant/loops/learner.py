@@ -42,20 +42,27 @@ class Learner(Protocol):
     def close(self) -> None: ...
 
 
-def check_finite(learner: Learner, names: list[str], values: Tensor, batch_of) -> None:
-    """Stop at the first update whose loss is not finite, with its step, term and seed; its batch is saved.
+def check_finite(learner: Learner, names: list[str], values: Tensor, norms: Tensor, batch_of) -> None:
+    """Stop at the first update whose loss or gradient is not finite, with its step, term and seed; its batch is saved.
+
+    The optimiser has not made that step (`Adam.step`), so the weights are those from before it.
 
     Args:
         values: `[K, terms, S]`, the terms of the last K updates, on the CPU.
+        norms: `[K, S]`, the norms of their gradients, on the CPU.
         batch_of: from an update's index to its tensors.
 
     Raises:
-        RunFailed: when a value is NaN or infinite.
+        RunFailed: when a value or a norm is NaN or infinite.
     """
-    bad = ~torch.isfinite(values)
+    bad = ~torch.isfinite(torch.cat([values, norms.unsqueeze(1)], 1))
     if not bad.any():
         return
     update, term, seed = (int(index) for index in bad.nonzero()[0])
+    if term < len(names):
+        what = f"the loss is not finite: term {names[term]!r} was {values[update, term, seed].item()}"
+    else:
+        what = f"the gradient is not finite: its norm was {norms[update, seed].item()}"
     where = ""
     if learner.failures is not None:
         learner.failures.mkdir(parents=True, exist_ok=True)
@@ -63,8 +70,8 @@ def check_finite(learner: Learner, names: list[str], values: Tensor, batch_of) -
         save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in batch_of(update).items()}, path)
         where = f"; its batch is in {path}"
     raise RunFailed(
-        f"the loss is not finite: term {names[term]!r} was {values[update, term, seed].item()} at step {learner.step}, update {update + 1} of the iteration, "
-        f"seed {learner.seeds[seed]}{where}; the last checkpoint is from before it"
+        f"{what} at step {learner.step}, update {update + 1} of the iteration, seed {learner.seeds[seed]}{where}; "
+        "the last checkpoint is from before it; try a lower --learning-rate, or smaller rewards"
     )
 
 

@@ -62,31 +62,32 @@ class PairsLearner:
 
     def iterate(self) -> dict[str, Tensor]:
         method = self.method
-        values, batches = [], []
+        values, norms, batches = [], [], []
         for _ in range(min(method.updates_per_iteration, self.total_steps - self.step)):
             inputs, action, mask = self.demonstrations.draw()
             if method.warmup_steps:
                 self.optimizer.learning_rate = method.learning_rate * min(1.0, (self.step + 1) / method.warmup_steps)
-            values.append(self.update(inputs, action, mask))
+            losses, norm = self.update(inputs, action, mask)
+            values.append(losses)
+            norms.append(norm)
             self.step += 1
             batches.append({f"inputs.{name}": x for name, x in inputs.items()} | {"action": action, "mask": mask})
         stacked = torch.stack(values).cpu()
         names = [part_name(term) for term in method.terms]
-        check_finite(self, names, stacked, batches.__getitem__)
+        check_finite(self, names, stacked, torch.stack(norms).cpu(), batches.__getitem__)
         return {f"loss/{name}": stacked[:, place].mean(0) for place, name in enumerate(names)}
 
-    def update(self, inputs: dict[str, Tensor], action: Tensor, mask: Tensor) -> Tensor:
-        """One optimiser step on one batch; each term's loss `[terms, S]`. No host read happens here."""
+    def update(self, inputs: dict[str, Tensor], action: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """One optimiser step on one batch; each term's loss `[terms, S]` and the gradient's norm `[S]`. No host read happens here."""
         method = self.method
         weights = ops.step_weights(mask, method.reduce)
         self.flat.zero_grad()
         batch = {"mask": mask, **self.policy.replay(inputs, action, self.needs)}
         losses = torch.stack([(weights * loss).flatten(1).sum(1) for loss in step_losses(method.terms, batch)])
         losses.sum().backward()
-        if method.max_grad_norm is not None:
-            self.flat.clip_grad_norm(method.max_grad_norm)
-        self.optimizer.step()
-        return losses.detach()
+        norms = self.flat.grad_norm() if method.max_grad_norm is None else self.flat.clip_grad_norm(method.max_grad_norm)
+        self.optimizer.step(norms)
+        return losses.detach(), norms
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -43,7 +43,8 @@ class PolicyGradient:
         policy: how the policy network is built; None where the world brings the policy (a language model). `TokenCritic` gives it a value function.
         reference: how the policy behind "reference_log_prob" comes about, where something needs it.
         unit: "group" keeps the rows of a group together in minibatches and micro-batches, for terms that couple them.
-        reduce: how steps are weighted, a kind of `ops.step_weights`.
+        reduce: how steps are weighted, a kind of `ops.step_weights`. The default is GRPO's: the mean over a row's steps, then over rows; with "token-mean"
+            every step counts alike, and long answers weigh more (DAPO). Where a row is one step, as in environments, the two are the same.
         reduce_length: the constant divisor of "sequence-sum".
         normalize_advantage: mean 0 and deviation 1 over the chosen steps of a rollout, or of each minibatch; None leaves them as credit gave them.
         epochs, minibatches: passes over a rollout, and optimiser steps in each.
@@ -61,7 +62,7 @@ class PolicyGradient:
     focus: Sequence[Callable[[Rollout], Tensor]] = ()
     reference: Reference = Reference()
     unit: Literal["row", "group"] = "row"
-    reduce: Literal["token-mean", "sequence-mean", "sequence-sum"] = "token-mean"
+    reduce: Literal["token-mean", "sequence-mean", "sequence-sum"] = "sequence-mean"
     reduce_length: int | None = None
     normalize_advantage: Literal["rollout", "minibatch"] | None = None
     epochs: int = 1
@@ -377,8 +378,9 @@ class PolicyGradientLearner:
             norms.append(seen.pop("gradient_norm"))
             diagnostics = seen
         values = torch.stack(terms).cpu()
+        gradient_norms = torch.stack(norms).cpu()
         names = [part_name(term) for term in method.terms]
-        check_finite(self, names, values, lambda update: cut(indices[update]))
+        check_finite(self, names, values, gradient_norms, lambda update: cut(indices[update]))
         worst = first_log_ratio.abs().max().item()
         if not worst <= getattr(self.policy, "ratio_tolerance", RATIO_TOLERANCE):
             raise RunFailed(
@@ -386,7 +388,7 @@ class PolicyGradientLearner:
                 "the policy that is trained is not the one that acted"
             )
         metrics = {f"loss/{name}": values[:, place].mean(0) for place, name in enumerate(names)}
-        metrics["gradient_norm"] = torch.stack(norms).mean(0).cpu()
+        metrics["gradient_norm"] = gradient_norms.mean(0)
         if "log_ratio" in diagnostics:
             metrics |= _ratio_metrics(diagnostics.pop("log_ratio").cpu())
         return metrics | {name: value.cpu() for name, value in diagnostics.items()}
@@ -450,7 +452,7 @@ class PolicyGradientLearner:
                 parts.append(self._diagnose(micro, weight[None]))
         seen = {name: torch.cat([p[name] for p in parts], 1) if name == "log_ratio" else sum(p[name] for p in parts) for name in parts[0]} if parts else {}
         seen["gradient_norm"] = self.flat.clip_grad_norm(method.max_grad_norm)
-        self.optimizer.step()
+        self.optimizer.step(seen["gradient_norm"])
         return values[0] if len(values) == 1 else torch.stack(values).sum(0), torch.stack(log_ratios).max() if first else None, seen
 
     def _replay_micro(self, inputs: dict[str, Tensor], action: Tensor) -> dict[str, Tensor]:
@@ -473,10 +475,10 @@ class PolicyGradientLearner:
     def _diagnose(self, micro: dict[str, Tensor], weight: Tensor) -> dict[str, Tensor]:
         """Weighted means over a minibatch: what tells whether updates are too large."""
         new, old = micro["log_prob"], micro["old_log_prob"]
-        clip = next((term for term in self.method.terms if hasattr(term, "low")), None)
+        clips = [term.clipped for term in self.method.terms if hasattr(term, "clipped")]
         per_step = {"kl_behaviour": ops.kl_k3(old, new), "ratio": ops.policy_ratio(new, old)}
-        if clip is not None:
-            per_step["clip_fraction"] = ops.ratio_clip_fraction(new, old, clip_low=clip.low, clip_high=clip.high)
+        if clips:
+            per_step["clip_fraction"] = torch.stack([clipped(micro) for clipped in clips]).amax(0)
         if "entropy" in self._replayed:
             per_step["loss_entropy"] = micro["entropy"]
         found = {name: torch.linalg.vecdot(weight, value.flatten(1)) for name, value in per_step.items()}

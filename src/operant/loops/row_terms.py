@@ -1,15 +1,38 @@
-"""Terms that give one number a row and couple the rows of a group. With `unit="group"` and `reduce="sequence-mean"` the loss is their mean over rows."""
+"""Terms that give one number a row, the same at each of its steps: with `reduce="sequence-mean"` the loss is their mean over rows.
+
+Those that couple the rows of a group need `unit="group"` too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from operant import ops
 from operant.loops.terms import Batch
+
+
+@dataclass(frozen=True)
+class ClippedAnswerRatio:
+    """The clipped surrogate with one ratio an answer, π(y|x) / π_old(y|x), as TRL's RLOO has it: all of an answer's tokens are one action."""
+
+    low: float = 0.2
+    high: float = 0.2
+    name: ClassVar[str] = "policy"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, batch: Batch) -> Tensor:
+        log_ratio, advantage = row_log_ratio(batch).unsqueeze(-1), ops.row_mean(batch["advantage"], batch["mask"])
+        loss = ops.clipped_ratio_loss(log_ratio, log_ratio.new_zeros(()), advantage, clip_low=self.low, clip_high=self.high)
+        return loss.expand(batch["mask"].shape)
+
+    def clipped(self, batch: Batch) -> Tensor:
+        log_ratio, advantage = row_log_ratio(batch).unsqueeze(-1), ops.row_mean(batch["advantage"], batch["mask"])
+        clipped = ops.ratio_clip_fraction(log_ratio, log_ratio.new_zeros(()), advantage, clip_low=self.low, clip_high=self.high)
+        return clipped.expand(batch["mask"].shape)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,15 @@ from operant import ops
 from operant.core.errors import BadInput
 from operant.core.records import Rollout
 from operant.core.status import Status
+from operant.loops.terms import LOG_RATIO_ROUNDING
 
 
 @dataclass(frozen=True)
 class KLInReward:
     """`reward − coefficient · KL estimate` at every chosen step, the estimate being of the policy that acted against the reference (RLHF's token penalty).
 
-    With k1, returns of these rewards give the gradient of the whole sequence's reverse KL; k2 and k3 in a reward are another penalty.
+    With k1, returns of these rewards give the gradient of the whole sequence's reverse KL; k2 and k3 in a reward are another penalty. A log-ratio within the
+    rounding of two passes (1e-4 nats) costs nothing.
     """
 
     coefficient: float = 0.001
@@ -27,7 +29,9 @@ class KLInReward:
 
     def __call__(self, rollout: Rollout) -> Tensor:
         estimate = {"k1": ops.kl_k1, "k2": ops.kl_k2, "k3": ops.kl_k3}[self.estimator]
-        penalty = estimate(rollout.log_prob, rollout.extras["reference_log_prob"])
+        reference = rollout.extras["reference_log_prob"]
+        apart = (rollout.log_prob - reference).abs() > LOG_RATIO_ROUNDING  # before the first update the two are one policy
+        penalty = estimate(rollout.log_prob, reference).masked_fill(~apart, 0.0)
         return rollout.reward - self.coefficient * penalty.masked_fill(~rollout.mask, 0.0)
 
 

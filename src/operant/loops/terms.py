@@ -5,7 +5,8 @@ nothing more. It never normalises: the reducer owns every denominator. `batch` h
 group `[S, n]` (rows of tokens), progress (a float, 0 to 1), iteration (from 0), and what was asked for: entropy, value (with old_value and return), logits,
 reference_log_prob, teacher_log_prob, score `[S, n]` (a row's reward), the statistics (see `loops.parts`), and any extra of the rollout by its name.
 
-A term with an attribute `over` is weighted by that mask, an extra `[S, N, T]` of the rollout, in the place of the steps that the policy chose.
+A term with an attribute `over` is weighted by that mask, an extra `[S, N, T]` of the rollout, in the place of the steps that the policy chose. One that clips
+says where, by `clipped(batch) → [S, …]`, 1 or 0 a step: the steps whose gradient the clip took away, or bounded. The loop logs their share as "clip_fraction".
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from operant.core.errors import RunFailed
 from operant.loops.parts import part_name
 
 Batch = dict[str, Tensor]
+
+LOG_RATIO_ROUNDING = 1e-4  # nats; log-probabilities of one policy differ by as much between two passes in float32, and nothing is learned from that
 
 
 class Term(Protocol):
@@ -58,6 +61,9 @@ class ClippedRatio:
     def __call__(self, batch: Batch) -> Tensor:
         return ops.clipped_ratio_loss(batch["log_prob"], batch["old_log_prob"], batch["advantage"], clip_low=self.low, clip_high=self.high)
 
+    def clipped(self, batch: Batch) -> Tensor:
+        return ops.ratio_clip_fraction(batch["log_prob"], batch["old_log_prob"], batch["advantage"], clip_low=self.low, clip_high=self.high)
+
 
 @dataclass(frozen=True)
 class ClippedSequenceRatio:
@@ -72,6 +78,10 @@ class ClippedSequenceRatio:
         log_ratio = ops.sequence_log_ratio(batch["log_prob"], batch["old_log_prob"], batch["mask"])
         return ops.clipped_ratio_loss(log_ratio, log_ratio.new_zeros(()), batch["advantage"], clip_low=self.clip_low, clip_high=self.clip_high)
 
+    def clipped(self, batch: Batch) -> Tensor:
+        log_ratio = ops.sequence_log_ratio(batch["log_prob"], batch["old_log_prob"], batch["mask"])
+        return ops.ratio_clip_fraction(log_ratio, log_ratio.new_zeros(()), batch["advantage"], clip_low=self.clip_low, clip_high=self.clip_high)
+
 
 @dataclass(frozen=True)
 class ClippedImportance:
@@ -84,6 +94,11 @@ class ClippedImportance:
 
     def __call__(self, batch: Batch) -> Tensor:
         return ops.clipped_importance_loss(batch["log_prob"], batch["old_log_prob"], batch["advantage"], clip_low=self.low, clip_high=self.high)
+
+    def clipped(self, batch: Batch) -> Tensor:
+        ratio = ops.policy_ratio(batch["log_prob"].detach(), batch["old_log_prob"])
+        bounded = (ratio < 1 - self.low) | (ratio > 1 + self.high)  # a weight is bounded whatever the sign of what it weighs
+        return (bounded & (batch["advantage"] != 0)).to(ratio.dtype)
 
 
 @dataclass(frozen=True)
@@ -128,16 +143,28 @@ class KLToReference:
     Args:
         estimator: "k1", "k2" or "k3". On policy and token by token, the gradient of k1 in a loss is zero in the mean; that of k2 is the reverse KL's with the
             distribution of prefixes held fixed, not the whole sequence's; that of k3 is the forward KL's in the same sense.
+        importance_weight: multiply the estimate by the ratio to the policy that acted, with its gradient (DeepSeek-V3.2, arXiv:2512.02556). Its mean is then
+            that of fresh answers after several updates too, and the gradient of k1 and of k3 is the reverse KL's, with prefixes held fixed. At a ratio of 1 the
+            gradient of k3 is (log π − log reference) · ∇log π with it, and (1 − reference / π) · ∇log π without.
     """
 
     coefficient: float = 0.04
     estimator: Literal["k1", "k2", "k3"] = "k3"
+    importance_weight: bool = False
     name: ClassVar[str] = "kl"
     needs: ClassVar[frozenset[str]] = frozenset({"reference_log_prob"})
 
     def __call__(self, batch: Batch) -> Tensor:
         estimate = {"k1": ops.kl_k1, "k2": ops.kl_k2, "k3": ops.kl_k3}[self.estimator]
-        return self.coefficient * estimate(batch["log_prob"], batch["reference_log_prob"])
+        loss = self.coefficient * estimate(batch["log_prob"], batch["reference_log_prob"])
+        return loss * ops.policy_ratio(batch["log_prob"], batch["old_log_prob"]) if self.importance_weight else loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLWeighting:
+    """What hyper-parameters with a KL to the reference in the loss have beside its coefficient."""
+
+    kl_importance_weight: bool = False  # multiply the KL by the ratio, as TRL does (its use_bias_correction_kl)
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ class ValueLearner:
 
     def iterate(self) -> dict[str, Tensor]:
         method = self.method
-        values, indices, names = [], [], []
+        values, norms, indices, names = [], [], [], []
         if self.collector is not None:
             self.collector.episodes = [[] for _ in self.seeds]
         remaining = min(method.updates_per_iteration, self.total_steps - self.step)
@@ -148,13 +148,14 @@ class ValueLearner:
                 self.step += 1
                 remaining -= 1
             for _ in range(updates):
-                names, losses, index = self.update()
+                names, losses, norm, index = self.update()
                 values.append(losses)
+                norms.append(norm)
                 indices.append(index)
         metrics = {}
         if values:
             stacked = torch.stack(values).cpu()
-            check_finite(self, names, stacked, lambda update: self.transitions.gather(indices[update]).tensors())
+            check_finite(self, names, stacked, torch.stack(norms).cpu(), lambda update: self.transitions.gather(indices[update]).tensors())
             metrics = {f"loss/{name}": stacked[:, place].mean(0) for place, name in enumerate(names)}
         metrics |= {name: value.detach().squeeze(-1).cpu().clone() for name, value in self.scalars.items()}
         if self.collector is not None:
@@ -169,8 +170,12 @@ class ValueLearner:
             batch = relabel(batch)
         return batch
 
-    def update(self) -> tuple[list[str], Tensor, Tensor]:
-        """One gradient step of everything: one summed loss, one backward pass, one optimiser step. No host read happens here."""
+    def update(self) -> tuple[list[str], Tensor, Tensor, Tensor]:
+        """One gradient step of everything: one summed loss, one backward pass, one optimiser step. No host read happens here.
+
+        Returns:
+            (names of the terms, their losses `[terms, S]`, the gradient's norm `[S]`, the drawn transitions).
+        """
         batch = self.draw()
         step = Step(self, batch)
         with torch.no_grad():
@@ -180,10 +185,11 @@ class ValueLearner:
         losses = self.method.critic_loss(step, target) | self.method.extract(step)
         means = torch.stack([loss.mean(-1) for loss in losses.values()])  # [terms, S]
         means.sum().backward()
-        self.optimizer.step()
+        norms = torch.stack([flat.grad_norm() for flat in (self._actor_flat, self._critic_flat)]).norm(dim=0)
+        self.optimizer.step(norms)
         with torch.no_grad():
             self._target_flat.data.lerp_(self._critic_flat.data, self.method.tracking)
-        return list(losses), means.detach(), batch.index
+        return list(losses), means.detach(), norms, batch.index
 
     def state_dict(self) -> dict[str, Any]:
         state = {

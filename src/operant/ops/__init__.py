@@ -1,6 +1,6 @@
 """Pure tensor functions, one equation each. They import torch alone and take any leading axes; time, where there is one, is the last axis."""
 
-from operant.ops.advantage import gae, group_normalized_advantage, normalize
+from operant.ops.advantage import centre, gae, group_normalized_advantage, normalize
 from operant.ops.distribution import (
     categorical_log_prob,
     gaussian_entropy,
@@ -68,6 +68,7 @@ __all__ = [
     "calibrated_reward",
     "categorical_kl",
     "categorical_log_prob",
+    "centre",
     "class_balanced_weight",
     "clipped_importance_loss",
     "clipped_ratio_loss",

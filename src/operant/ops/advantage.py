@@ -35,11 +35,39 @@ def gae(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, t
     return torch.stack(out[::-1], dim=-1)
 
 
+ROUNDING = 1e-6  # of the largest magnitude: a few units in the last place of float32, as sums of equal rewards in another order differ by
+
+
+def centre(x: Tensor, mask: Tensor | None = None, *, dim: int | tuple[int, ...] = -1) -> Tensor:
+    """Elements less their mean, and exactly 0 where all are equal up to rounding: what is left of equal scores is no signal, and dividing makes it one.
+
+    Equal means that they lie within a millionth of the largest magnitude of each other, or within 1e-7.
+
+    Args:
+        x: any shape. Where it has a gradient, so has the result, also where it is 0.
+        mask: the shape of `x`, bool; elements that are False get 0 and are left out of the mean (they may be NaN). None: all.
+        dim: axis or axes that share one mean.
+
+    Returns:
+        The shape of `x`.
+    """
+    if mask is None:
+        centred, largest = x - x.mean(dim, keepdim=True), x.detach().abs().amax(dim, keepdim=True)
+    else:
+        mask = mask.bool()
+        x = x.masked_fill(~mask, 0.0)
+        centred = (x - x.sum(dim, keepdim=True) / mask.sum(dim, keepdim=True).clamp(min=1)).masked_fill(~mask, 0.0)
+        largest = x.detach().abs().amax(dim, keepdim=True)
+    value = centred.detach()
+    alike = value.amax(dim, keepdim=True) - value.amin(dim, keepdim=True) <= ROUNDING * largest + 1e-7
+    return torch.where(alike, centred - value, centred)
+
+
 def group_normalized_advantage(score: Tensor, mask: Tensor | None = None, *, normalize_std: bool = True, eps: float = 1e-6) -> Tensor:
     """Group-relative advantage (GRPO, arXiv:2402.03300, section 4.1.2): (score - group mean) / (group standard deviation + eps).
 
-    The paper writes std without a divisor; this is the sample standard deviation (K - 1), as in TRL's trainer. Without `normalize_std` it is the centred score
-    of Dr. GRPO (arXiv:2503.20783). A group whose scores are all equal gets exactly 0, however large the rounding error of its mean.
+    The paper writes std without a divisor; this is the sample standard deviation (K - 1), as in TRL's trainer, and eps is verl's (TRL has 1e-4). Without
+    `normalize_std` it is the centred score of Dr. GRPO (arXiv:2503.20783). A group whose scores are all equal, up to rounding, gets exactly 0 (`centre`).
 
     Args:
         score: `[..., K]`, one a member of the group.
@@ -51,35 +79,30 @@ def group_normalized_advantage(score: Tensor, mask: Tensor | None = None, *, nor
         `[..., K]`.
     """
     mask = torch.ones_like(score, dtype=torch.bool) if mask is None else mask.bool()
-    score = score.masked_fill(~mask, 0.0)
-    count = mask.sum(-1, keepdim=True)
-    centred = (score - score.sum(-1, keepdim=True) / count.clamp(min=1)).masked_fill(~mask, 0.0)
-    highest = score.masked_fill(~mask, -torch.inf).amax(-1, keepdim=True)
-    lowest = score.masked_fill(~mask, torch.inf).amin(-1, keepdim=True)
-    centred = centred.masked_fill(highest <= lowest, 0.0)
+    centred = centre(score, mask)
     if not normalize_std:
         return centred
+    count = mask.sum(-1, keepdim=True)
     std = (centred.square().sum(-1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
     return centred / (std + eps)
 
 
-def normalize(x: Tensor, mask: Tensor | None = None, *, dim: int | tuple[int, ...], eps: float = 1e-8) -> Tensor:
-    """Shift and scale to mean 0 and (population) standard deviation 1 over the axes `dim`: (x - mean) / (std + eps).
+def normalize(x: Tensor, mask: Tensor | None = None, *, dim: int | tuple[int, ...], floor: float = 1e-4) -> Tensor:
+    """Shift to mean 0 and scale to (population) standard deviation 1 over the axes `dim`: (x - mean) / max(std, floor).
+
+    The floor is that of OpenRLHF's REINFORCE++ (it bounds the variance at 1e-8; verl adds as much to it): a batch without signal is not blown up to one.
 
     Args:
         x: any shape.
         mask: the shape of `x`, bool; elements that are False get 0 and are left out of both statistics. None: all.
         dim: axis or axes that share one mean and one standard deviation.
-        eps: added to the standard deviation, in units of x.
+        floor: smallest divisor, in units of x.
 
     Returns:
-        The shape of `x`. Where nothing varies, 0 up to rounding divided by eps.
+        The shape of `x`; exactly 0 where all are equal up to rounding (`centre`).
     """
+    centred = centre(x, mask, dim=dim)
     if mask is None:
-        centred = x - x.mean(dim, keepdim=True)
-        return centred / (centred.square().mean(dim, keepdim=True).sqrt() + eps)
-    mask = mask.bool()
+        return centred / centred.square().mean(dim, keepdim=True).sqrt().clamp(min=floor)
     count = mask.sum(dim, keepdim=True).clamp(min=1)
-    x = x.masked_fill(~mask, 0.0)
-    centred = (x - x.sum(dim, keepdim=True) / count).masked_fill(~mask, 0.0)
-    return centred / ((centred.square().sum(dim, keepdim=True) / count).sqrt() + eps)
+    return centred / (centred.square().sum(dim, keepdim=True) / count).sqrt().clamp(min=floor)

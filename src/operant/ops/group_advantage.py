@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from operant.ops.advantage import group_normalized_advantage
+from operant.ops.advantage import centre, group_normalized_advantage
 
 
 def batch_scaled_advantage(score: Tensor, mask: Tensor | None = None, *, eps: float = 1e-6) -> Tensor:
@@ -26,9 +26,9 @@ def batch_scaled_advantage(score: Tensor, mask: Tensor | None = None, *, eps: fl
         `[..., G, K]`; exactly 0 in groups whose scores are all equal.
     """
     members = _members(score, mask)
-    batch = group_normalized_advantage(score.flatten(-2), members.flatten(-2), normalize_std=False)
+    batch = centre(score.flatten(-2), members.flatten(-2))
     std = (batch.square().sum(-1, keepdim=True) / (members.flatten(-2).sum(-1, keepdim=True) - 1).clamp(min=1)).sqrt().unsqueeze(-1)
-    return group_normalized_advantage(score, mask, normalize_std=False) / (std + eps)
+    return centre(score, members) / (std + eps)
 
 
 def virtual_max_advantage(score: Tensor, mask: Tensor | None = None, *, max_reward: float = 1.0, eps: float = 1e-6) -> Tensor:
@@ -69,7 +69,7 @@ def beta_parameters(rate: Tensor, mask: Tensor | None = None) -> tuple[Tensor, T
     members = _members(rate, mask)
     count = members.sum(-1, keepdim=True)
     mean = rate.masked_fill(~members, 0.0).sum(-1, keepdim=True) / count.clamp(min=1)
-    centred = group_normalized_advantage(rate, members, normalize_std=False)
+    centred = centre(rate, members)
     variance = centred.square().sum(-1, keepdim=True) / (count - 1).clamp(min=1)
     size = torch.where(variance > 0, mean * (1 - mean) / variance - 1, 0.0)
     return (1 + size * mean / 3).clamp(min=1), (1 + size * (1 - mean) / 3).clamp(min=1)
@@ -106,7 +106,7 @@ def beta_normalized_advantage(score: Tensor, mask: Tensor | None = None, *, para
     log_normalizer = alpha.lgamma() + beta.lgamma() - (alpha + beta).lgamma()
     log_density = torch.xlogy(alpha - 1, rate) + torch.special.xlog1py(beta - 1, -rate) - log_normalizer
     weight = (-log_density).exp().clamp(max=max_weight)
-    return group_normalized_advantage(score, members, normalize_std=False) * weight.unsqueeze(-1)
+    return centre(score, members) * weight.unsqueeze(-1)
 
 
 def median_split_advantage(score: Tensor, mask: Tensor | None, metric: Tensor, inter_weight: Tensor | float, *, high_factor: float = 1.0) -> Tensor:
@@ -123,10 +123,12 @@ def median_split_advantage(score: Tensor, mask: Tensor | None, metric: Tensor, i
         high_factor: multiplies the high half's scores in the inter-group comparison; below 1 it favours the low half.
 
     Returns:
-        `[..., K]`; 0 for a member that is alone in its group.
+        `[..., K]`; 0 for a member that is alone in its group, and with a high_factor of 1 where all scores are equal up to rounding.
     """
     members = _members(score, mask)
     score = score.masked_fill(~members, 0.0)
+    centred = centre(score, members)  # differences of centred scores are those of the scores, and 0 where all are equal
+    level = (score - centred).masked_fill(~members, 0.0)
     order = metric.masked_fill(~members, torch.inf).argsort(dim=-1, stable=True)
     rank = torch.empty_like(order).scatter_(-1, order, torch.arange(order.shape[-1], device=order.device).expand_as(order))
     count = members.sum(-1, keepdim=True)
@@ -134,10 +136,11 @@ def median_split_advantage(score: Tensor, mask: Tensor | None, metric: Tensor, i
     high = members & ~low
 
     def mean(half: Tensor) -> Tensor:
-        return (score * half).sum(-1, keepdim=True) / half.sum(-1, keepdim=True).clamp(min=1)
+        return (centred * half).sum(-1, keepdim=True) / half.sum(-1, keepdim=True).clamp(min=1)
 
-    inter = torch.where(high, high_factor * score - mean(low), score - high_factor * mean(high))
-    intra = score - torch.where(high, mean(high), mean(low))
+    favour = (1 - high_factor) * level
+    inter = torch.where(high, high_factor * centred - mean(low) - favour, centred - high_factor * mean(high) + favour)
+    intra = centred - torch.where(high, mean(high), mean(low))
     return (inter_weight * inter + (1 - inter_weight) * intra).masked_fill(~members | (count < 2), 0.0)
 
 

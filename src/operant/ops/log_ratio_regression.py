@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from operant.ops.advantage import centre
+
 
 def leave_one_out(x: Tensor, mask: Tensor | None = None) -> Tensor:
     """Each member of a group less the mean of the others: x_i - mean over j != i of x_j (RLOO, arXiv:2402.14740, section 2.3). Differentiable in every member.
@@ -15,11 +17,11 @@ def leave_one_out(x: Tensor, mask: Tensor | None = None) -> Tensor:
         mask: `[..., K]` bool; members that are False get 0 and enter no mean (they may be NaN). None: all.
 
     Returns:
-        `[..., K]`; 0 for a member without another.
+        `[..., K]`; 0 for a member without another, and exactly 0 where all are equal up to rounding (`centre`).
     """
     mask = torch.ones_like(x, dtype=torch.bool) if mask is None else mask.bool()
-    centred, count = _centred(x, mask)
-    return centred * (count / (count - 1).clamp(min=1))
+    count = mask.sum(-1, keepdim=True, dtype=x.dtype)
+    return centre(x, mask) * (count / (count - 1).clamp(min=1))
 
 
 def class_balanced_weight(label: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -67,7 +69,8 @@ def standardized_log_ratio_loss(log_ratio: Tensor, advantage: Tensor, mask: Tens
 
     It is 0 for pi = pi_old exp(A / beta) / Z with any beta up to 1 / std_floor: standardising takes out Z and beta. The standard deviation is the sample's
     (K - 1), as in `group_normalized_advantage`, and has gradient where it is above the floor. Below it, as before the first update where every rho is 0, the
-    divisor is the floor: then the loss is the plain regression of rho on A * std_floor.
+    divisor is the floor: then the loss is the plain regression of rho on A * std_floor. Log-ratios that lie within a tenth of the floor of each other count as
+    equal: they differ by the rounding of two passes, which the floor's square would blow up to a step.
 
     Args:
         log_ratio: rho `[..., K]`, of whole answers, nats, with gradient.
@@ -79,8 +82,11 @@ def standardized_log_ratio_loss(log_ratio: Tensor, advantage: Tensor, mask: Tens
         `[..., K]`, a loss a member.
     """
     mask = torch.ones_like(log_ratio, dtype=torch.bool) if mask is None else mask.bool()
-    centred, count = _centred(log_ratio, mask)
-    variance = centred.square().sum(-1, keepdim=True) / (count - 1).clamp(min=1)
+    centred = centre(log_ratio, mask)
+    value = centred.detach()
+    alike = value.amax(-1, keepdim=True) - value.amin(-1, keepdim=True) <= std_floor / 10
+    centred = torch.where(alike, centred - value, centred)
+    variance = centred.square().sum(-1, keepdim=True) / (mask.sum(-1, keepdim=True) - 1).clamp(min=1)
     return (advantage.masked_fill(~mask, 0.0) - centred / variance.clamp(min=std_floor**2).sqrt()).square()
 
 
@@ -149,10 +155,3 @@ def token_outcome_weights(logit: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """
     lean = 2 * running_mean(logit.detach(), mask).sigmoid() - 1
     return lean.clamp(min=0), (-lean).clamp(min=0)
-
-
-def _centred(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(members less the mean of their group, 0 where masked; members that count `[..., 1]`)."""
-    count = mask.sum(-1, keepdim=True, dtype=x.dtype)
-    x = x.masked_fill(~mask, 0.0)
-    return (x - x.sum(-1, keepdim=True) / count.clamp(min=1)).masked_fill(~mask, 0.0), count

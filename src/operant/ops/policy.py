@@ -76,14 +76,20 @@ def clipped_importance_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: T
     return -weight * advantage * log_prob
 
 
-def ratio_clip_fraction(log_prob: Tensor, old_log_prob: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
-    """Whether each step's ratio lies outside [1 - clip_low, 1 + clip_high]: 1.0 or 0.0 a step, whose weighted mean is the clip fraction.
+def ratio_clip_fraction(
+    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, *, clip_low: float | Tensor, clip_high: float | Tensor, max_ratio: float = math.inf
+) -> Tensor:
+    """Whether the clip takes each step's gradient away: 1.0 or 0.0 a step, whose weighted mean is the clip fraction.
+
+    It does where the advantage is positive and the ratio above 1 + clip_high, and where the advantage is negative and the ratio below 1 - clip_low, or above
+    `max_ratio`. A ratio that has left the bounds against its advantage is not clipped.
 
     Args:
-        as `clipped_ratio_loss`. The result has no gradient.
+        as `dual_clipped_ratio_loss`; by default there is no `max_ratio`. The result has no gradient.
     """
     ratio = policy_ratio(log_prob.detach(), old_log_prob)
-    return ((ratio < 1 - clip_low) | (ratio > 1 + clip_high)).to(log_prob.dtype)
+    clipped = ((advantage > 0) & (ratio > 1 + clip_high)) | ((advantage < 0) & ((ratio < 1 - clip_low) | (ratio > max_ratio)))
+    return clipped.to(log_prob.dtype)
 
 
 def advantage_weight(advantage: Tensor, *, beta: float, max_weight: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from operant.ops.advantage import gae
+from operant.ops.advantage import ROUNDING, gae
 
 
 def extended_gae(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, unfinished: Tensor, *, gamma: float, lam: float) -> Tensor:
@@ -60,7 +60,7 @@ def segment_advantage(value: Tensor, start: Tensor, mask: Tensor, score: Tensor)
         score: `[...]` of the whole answer.
 
     Returns:
-        `[..., T]`, 0 where the mask is False.
+        `[..., T]`, 0 where the mask is False, and where the two values are equal up to rounding.
     """
     steps = torch.arange(value.shape[-1], device=value.device).expand(value.shape)
     end = value.shape[-1]
@@ -68,7 +68,9 @@ def segment_advantage(value: Tensor, start: Tensor, mask: Tensor, score: Tensor)
     following = torch.where(start, steps, end)[..., 1:]
     following = torch.cat([following, torch.full_like(steps[..., :1], end)], -1).flip(-1).cummin(-1).values.flip(-1)
     known = torch.cat([value.masked_fill(~start, 0.0), score.unsqueeze(-1)], -1)
-    return (known.gather(-1, following) - known.gather(-1, own)).masked_fill(~mask, 0.0)
+    before, after = known.gather(-1, own), known.gather(-1, following)
+    alike = (after - before).abs() <= ROUNDING * torch.maximum(before.abs(), after.abs())
+    return (after - before).masked_fill(~mask | alike, 0.0)
 
 
 def tree_values(score: Tensor, parent: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

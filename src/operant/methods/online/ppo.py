@@ -53,6 +53,7 @@ def ppo(h: PPO) -> PolicyGradient:
         credit=GAE(h.gamma, h.lam),
         terms=[ClippedRatio(h.clip, h.clip), SquaredValueError(h.value_coefficient), *([EntropyBonus(h.entropy_coefficient)] if h.entropy_coefficient else [])],
         normalize_advantage=h.normalize_advantage,
+        reduce="token-mean",
         epochs=h.epochs,
         minibatches=h.minibatches,
         learning_rate=h.learning_rate,

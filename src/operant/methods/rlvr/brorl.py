@@ -16,14 +16,14 @@ from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, mixed_groups
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.reference import Reference
-from operant.loops.terms import ClippedRatio, KLToReference
+from operant.loops.terms import ClippedRatio, KLToReference, KLWeighting
 from operant.worlds.plans import Groups
 
 USUAL_GROUP = 16  # the group that `learning_rate` is for
 
 
 @dataclass(frozen=True)
-class BroRL:
+class BroRL(KLWeighting):
     prompts: Count = 2  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 128  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's for groups of 16; for models under 1M parameters (billions take about 1e-6)
@@ -46,7 +46,7 @@ def brorl(h: BroRL) -> PolicyGradient:
         sample=Groups(h.prompts, h.group_size, h.temperature),
         fill=Fill(mixed_groups, h.rounds),
         credit=Grouped(ops.group_normalized_advantage),
-        terms=[ClippedRatio(h.clip_low, h.clip_high), *([KLToReference(h.beta, "k3")] if h.beta else [])],
+        terms=[ClippedRatio(h.clip_low, h.clip_high), *([KLToReference(h.beta, "k3", h.kl_importance_weight)] if h.beta else [])],
         reference=Reference("reset", every=h.reset_every) if h.reset_every else Reference(),
         reduce="token-mean",
         epochs=h.epochs,

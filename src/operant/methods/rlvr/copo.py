@@ -23,12 +23,12 @@ from operant.core.records import Rollout
 from operant.core.registry import Count, NonNegative, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
-from operant.loops.terms import Batch, ClippedRatio, KLToReference
+from operant.loops.terms import Batch, ClippedRatio, KLToReference, KLWeighting
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class COPO:
+class COPO(KLWeighting):
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
@@ -83,13 +83,16 @@ class GlobalClippedRatio:
     def __call__(self, batch: Batch) -> Tensor:
         return ops.clipped_ratio_loss(batch["log_prob"], batch["old_log_prob"], batch["global_advantage"], clip_low=self.low, clip_high=self.high)
 
+    def clipped(self, batch: Batch) -> Tensor:
+        return ops.ratio_clip_fraction(batch["log_prob"], batch["old_log_prob"], batch["global_advantage"], clip_low=self.low, clip_high=self.high)
+
 
 @method("copo", family="rlvr", paper="arXiv:2508.04138", worlds=("text", "sequences"))
 def copo(h: COPO) -> PolicyGradient:
     return PolicyGradient(
         sample=Groups(h.prompts, h.group_size),
         credit=ConsistencyBlend(h.gamma, h.rho),
-        terms=[ClippedRatio(h.clip, h.clip), GlobalClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k3")] if h.beta else [])],
+        terms=[ClippedRatio(h.clip, h.clip), GlobalClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k3", h.kl_importance_weight)] if h.beta else [])],
         reduce="sequence-mean",
         epochs=h.epochs,
         minibatches=h.minibatches,

@@ -16,12 +16,12 @@ from operant import ops
 from operant.core.registry import Count, NonNegative, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
-from operant.loops.terms import ClippedRatio, KLToReference
+from operant.loops.terms import ClippedRatio, KLToReference, KLWeighting
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class DrGRPO:
+class DrGRPO(KLWeighting):
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
@@ -39,7 +39,7 @@ def dr_grpo(h: DrGRPO) -> PolicyGradient:
     return PolicyGradient(
         sample=Groups(h.prompts, h.group_size),
         credit=Grouped(partial(ops.group_normalized_advantage, normalize_std=False)),
-        terms=[ClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k3")] if h.beta else [])],
+        terms=[ClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k3", h.kl_importance_weight)] if h.beta else [])],
         reduce="sequence-sum",
         reduce_length=h.reduce_length,
         epochs=h.epochs,

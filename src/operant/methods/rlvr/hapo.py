@@ -103,8 +103,16 @@ class HeterogeneousRatio:
     needs: ClassVar[frozenset[str]] = frozenset({"entropy_signal"})
 
     def __call__(self, batch: Batch) -> Tensor:
-        log_prob, old_log_prob, signal = batch["log_prob"], batch["old_log_prob"], batch["entropy_signal"]
+        low, high, advantage = self._by_signal(batch)
+        return ops.dual_clipped_ratio_loss(batch["log_prob"], batch["old_log_prob"], advantage, clip_low=low, clip_high=high, max_ratio=self.max_ratio)
+
+    def clipped(self, batch: Batch) -> Tensor:
+        low, high, advantage = self._by_signal(batch)
+        return ops.ratio_clip_fraction(batch["log_prob"], batch["old_log_prob"], advantage, clip_low=low, clip_high=high, max_ratio=self.max_ratio)
+
+    def _by_signal(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """(clip_low, clip_high, advantage) of each step."""
+        signal = batch["entropy_signal"]
         low, high = ops.entropy_scaled_clip(signal, clip_low=self.clip_low, clip_high=self.clip_high)
-        ratio = ops.policy_ratio(log_prob.detach(), old_log_prob)
-        advantage = ops.redistributed_advantage(batch["advantage"], signal, ratio, clip_low=low, clip_high=high)
-        return ops.dual_clipped_ratio_loss(log_prob, old_log_prob, advantage, clip_low=low, clip_high=high, max_ratio=self.max_ratio)
+        ratio = ops.policy_ratio(batch["log_prob"].detach(), batch["old_log_prob"])
+        return low, high, ops.redistributed_advantage(batch["advantage"], signal, ratio, clip_low=low, clip_high=high)

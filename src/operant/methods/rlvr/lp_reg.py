@@ -95,9 +95,14 @@ class ProtectedRatio(ClippedRatio):
         return {"proxy_log_prob": partial(ops.min_p_log_prob, kappa=self.kappa)}
 
     def __call__(self, batch: Batch) -> Tensor:
-        log_prob, proxy = batch["log_prob"], batch["proxy_log_prob"]
-        kept = batch["rare"] & (log_prob.detach() < proxy)
+        log_prob, proxy, kept = batch["log_prob"], batch["proxy_log_prob"], self._kept(batch)
         # Elsewhere the divergence is that of the policy from itself: 0, as is its gradient.
         divergence = ops.kl_k3(log_prob, torch.where(kept, proxy, log_prob.detach()))
         surrogate = -ops.policy_ratio(log_prob, batch["old_log_prob"]) * batch["advantage"]
         return torch.where(kept, surrogate + self.coefficient * divergence, super().__call__(batch))
+
+    def clipped(self, batch: Batch) -> Tensor:
+        return super().clipped(batch).masked_fill(self._kept(batch), 0.0)
+
+    def _kept(self, batch: Batch) -> Tensor:
+        return batch["rare"] & (batch["log_prob"].detach() < batch["proxy_log_prob"])

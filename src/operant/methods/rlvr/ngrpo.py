@@ -4,6 +4,9 @@ Paper: Nan et al. 2025, arXiv:2509.18851. The imagined answer has the highest re
 group of K then gets −1/√(K + 1) each, an all-right one 0.
 Settled on: sample standard deviations, as in the authors' code (population ones would give −1/√K); four optimiser steps a batch, as there: with a single one
 the ratio is 1 and the clip does nothing. The paper's groups have 8 answers; no KL, no entropy bonus.
+Departs from the authors' scripts in two things. They take the mean over all tokens of a batch; here it is over each answer's tokens and then over answers, as
+in GRPO. They drop groups that are all right and sample until the batch is full; here such groups stay in the batch with an advantage of 0, so that no answer is
+drawn for nothing, and the others' share of the mean is smaller.
 """
 
 from __future__ import annotations

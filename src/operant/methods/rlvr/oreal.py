@@ -24,13 +24,13 @@ from operant.core.records import Rollout
 from operant.core.registry import Count, NonNegative, Positive, Range, method
 from operant.loops.credit import Grouped, Grouping, scored
 from operant.loops.policy_gradient import PolicyGradient
-from operant.loops.terms import Batch, KLToReference
+from operant.loops.terms import Batch, KLToReference, KLWeighting
 from operant.nets.language import TokenCritic
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class OREAL:
+class OREAL(KLWeighting):
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt, of which two are learned from
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
@@ -54,10 +54,11 @@ def oreal(h: OREAL) -> PolicyGradient:
         terms=[
             Cloning(h.positive, h.token_reward, h.critic_iterations),
             WrongAnswers(h.negative, h.token_reward, h.critic_iterations),
-            *([KLToReference(h.beta, "k3")] if h.beta else []),
+            *([KLToReference(h.beta, "k3", h.kl_importance_weight)] if h.beta else []),
             *([TokenReward()] if h.token_reward else []),
         ],
         policy=TokenCritic("model") if h.token_reward else None,
+        reduce="token-mean",
         epochs=h.epochs,
         minibatches=h.minibatches,
         micro_batch=h.micro_batch,

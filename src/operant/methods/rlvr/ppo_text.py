@@ -47,6 +47,7 @@ def ppo_text(h: PPOText) -> PolicyGradient:
         credit=TokenGAE(h.gamma, h.lam),
         terms=[ClippedRatio(h.clip, h.clip), SquaredValueError(h.value_coefficient)],
         normalize_advantage="rollout",
+        reduce="token-mean",
         epochs=h.epochs,
         minibatches=h.minibatches,
         micro_batch=h.micro_batch,

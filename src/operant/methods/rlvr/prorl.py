@@ -18,12 +18,12 @@ from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, mixed_groups
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.reference import Reference
-from operant.loops.terms import ClippedRatio, KLToReference
+from operant.loops.terms import ClippedRatio, KLToReference, KLWeighting
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class ProRL:
+class ProRL(KLWeighting):
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
@@ -47,7 +47,7 @@ def prorl(h: ProRL) -> PolicyGradient:
         sample=Groups(h.prompts, h.group_size, h.temperature),
         fill=Fill(mixed_groups, h.rounds),
         credit=Grouped(ops.group_normalized_advantage),
-        terms=[ClippedRatio(h.clip_low, h.clip_high), *([KLToReference(h.beta, "k3")] if h.beta else [])],
+        terms=[ClippedRatio(h.clip_low, h.clip_high), *([KLToReference(h.beta, "k3", h.kl_importance_weight)] if h.beta else [])],
         reference=Reference("reset", every=h.reset_every, patience=h.patience) if resets else Reference(),
         reduce="token-mean",
         epochs=h.epochs,

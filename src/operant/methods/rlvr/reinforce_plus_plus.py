@@ -23,12 +23,12 @@ from operant.core.registry import Count, NonNegative, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.shape import KLInReward
-from operant.loops.terms import ClippedRatio, KLToReference
+from operant.loops.terms import ClippedRatio, KLToReference, KLWeighting
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class ReinforcePlusPlus:
+class ReinforcePlusPlus(KLWeighting):
     prompts: Count = 16  # prompts an iteration
     group_size: Count = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
@@ -56,7 +56,7 @@ def reinforce_plus_plus(h: ReinforcePlusPlus) -> PolicyGradient:
         shape=[KLInReward(h.beta, "k1")] if kl_in_reward else [],
         credit=Grouped(partial(ops.group_normalized_advantage, normalize_std=False)) if h.group_baseline else return_to_go,
         normalize_advantage="rollout",
-        terms=[ClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k2")] if kl_in_loss else [])],
+        terms=[ClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k2", h.kl_importance_weight)] if kl_in_loss else [])],
         reduce="token-mean",
         epochs=h.epochs,
         minibatches=h.minibatches,

@@ -1,9 +1,9 @@
 """RLOO: REINFORCE on whole answers, whose baseline is the mean reward of the prompt's other answers. A baseline.
 
 Paper: Ahmadian et al. 2024, arXiv:2402.14740; the estimator is Kool et al. 2019. An answer is one action: its log-probability is the sum over its tokens, so
-the loss sums over tokens and averages over answers. The KL to the base policy is part of the answer's reward (k1, summed over its tokens).
-Settled on: the ratio is clipped as in TRL, which changes nothing in the one update a batch that the paper makes; beta is 0 by default, which keeps no
-reference.
+the loss averages over answers. The KL to the base policy is part of the answer's reward (k1, summed over its tokens).
+Settled on: the answer's ratio is clipped, π(y|x) / π_old(y|x), as in TRL, which changes nothing in the one update a batch that the paper makes; beta is 0 by
+default, which keeps no reference (TRL has 0.05).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from operant import ops
 from operant.core.registry import Count, NonNegative, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.row_terms import ClippedAnswerRatio
 from operant.loops.shape import KLInReward
-from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import Groups
 
 
@@ -28,7 +28,7 @@ class RLOO:
     epochs: Count = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
-    clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
+    clip: Positive = 0.2  # the answer's ratio's distance from 1 beyond which it is cut
     beta: NonNegative = 0.0  # weight of the KL to the base policy, in the reward
     max_grad_norm: Positive = 1.0  # L2
 
@@ -39,9 +39,8 @@ def rloo(h: RLOO) -> PolicyGradient:
         sample=Groups(h.prompts, h.group_size),
         shape=[KLInReward(h.beta, "k1")] if h.beta else [],
         credit=Grouped(ops.leave_one_out),
-        terms=[ClippedRatio(h.clip, h.clip)],
-        reduce="sequence-sum",
-        reduce_length=1,
+        terms=[ClippedAnswerRatio(h.clip, h.clip)],
+        reduce="sequence-mean",
         epochs=h.epochs,
         minibatches=h.minibatches,
         micro_batch=h.micro_batch,

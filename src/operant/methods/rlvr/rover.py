@@ -22,7 +22,7 @@ from operant import ops
 from operant.core.registry import Count, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
-from operant.loops.terms import Batch
+from operant.loops.terms import LOG_RATIO_ROUNDING, Batch
 from operant.worlds.plans import Groups
 
 
@@ -44,6 +44,7 @@ def rover(h: ROVER) -> PolicyGradient:
         sample=Groups(h.prompts, h.group_size),
         credit=Grouped(partial(ops.group_normalized_advantage, normalize_std=False)),
         terms=[UniformPolicyValue(h.rho)],
+        reduce="token-mean",
         epochs=h.epochs,
         minibatches=h.minibatches,
         micro_batch=h.micro_batch,
@@ -69,4 +70,5 @@ class UniformPolicyValue:
 
     def __call__(self, batch: Batch) -> Tensor:
         target = ops.uniform_policy_target(batch["advantage"], batch["mean_log_prob"], batch["old_mean_log_prob"], batch["mask"], temperature=self.rho)
-        return (self.rho * (batch["log_prob"] - batch["old_log_prob"]) - target).square()
+        error = self.rho * (batch["log_prob"] - batch["old_log_prob"]) - target
+        return error.masked_fill(error.detach().abs() <= LOG_RATIO_ROUNDING * self.rho, 0.0).square()

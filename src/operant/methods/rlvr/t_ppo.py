@@ -66,6 +66,7 @@ def t_ppo(h: TPPO) -> PolicyGradient:
         sample=Windows(h.prompts, h.group_size, h.window),
         credit=WindowCredit(1.0, h.lam),
         terms=[ClippedRatio(h.clip, h.clip), FinishedValueError(h.value_coefficient)],
+        reduce="token-mean",
         epochs=h.epochs,
         minibatches=h.minibatches,
         micro_batch=h.micro_batch,
