@@ -81,17 +81,18 @@ def test_pass_at_k_stands_beside_the_base(make_text_run) -> None:
 def test_dict_text_and_html_say_the_same(make_run, make_text_run) -> None:
     comparison = compared(make_run("r", method="random", final=(20.0, 24.0)), make_run("p", final=(480.0, 500.0)), make_text_run("g"))
     found = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
-    assert found["rows"][1]["score"] == {"name": "return", "iqm": 490.0, "low": 480.0, "high": 500.0, "per_seed": [480.0, 500.0]}
-    assert found["rows"][1]["improvement"] == {"point": 1.0, "low": 1.0, "high": 1.0}
+    assert found["rows"][1]["score"] == {"name": "return", "iqm": 490.0, "low": 480.0, "high": 500.0, "level": "range of 2 seeds", "per_seed": [480.0, 500.0]}
+    assert found["rows"][1]["improvement"] == {"point": 1.0, "low": pytest.approx(0.1206, abs=1e-4), "high": 1.0, "level": "95 %"}
     assert found["rows"][2]["pass_at_k"]["4"]["base"]["point"] == pytest.approx(0.6)
     text, html = comparison.to_text(), comparison.to_html()
-    for cell in ("490.0 [480.0, 500.0]", "1.00 [1.00, 1.00]", "0.750 [0.700, 0.800]"):
+    for cell in ("490.0 [480.0, 500.0] (range)", "1.00 [0.12, 1.00]", "0.750 [0.62", "P(beats first) [95 %]"):
         assert cell in text
         assert cell in html
-    assert "0.85 [0.80, 0.90]" in text and "0.850 [0.800, 0.900]" in html
+    assert "0.85 [0.73, 0.97]" in text and "0.850 [0.72" in html
+    assert "IQM [range of 2 seeds]  " in text and "IQM [95 %]" in text and "IQM [range of 2 seeds; 95 %]" in html
     assert "gym:CartPole-v1: return" in text
     assert max(map(len, text.splitlines())) <= 120
-    assert "0.90 [0.85, 0.95]" in text and "before training" in text
+    assert "0.90 [0.78, 1.00]" in text and "before training" in text
 
 
 def test_narrow_text_wraps_and_loses_no_digit(make_run) -> None:
@@ -118,6 +119,7 @@ def test_html_is_escaped(make_run) -> None:
         (Interval(-3021.4, -3100.0, -2950.6, 5, 0.95), "-3021 [-3100, -2951]"),
         (Interval(0.62, None, None, 1, 0.95), "0.620 (1 seed)"),
         (Interval(12.345, 11.0, 13.0, 5, 0.95), "12.35 [11.00, 13.00]"),
+        (Interval(12.345, 11.0, 13.0, 2, None), "12.35 [11.00, 13.00] (range)"),
         (None, "–"),
     ],
 )

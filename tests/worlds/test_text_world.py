@@ -97,8 +97,10 @@ def test_a_run_keeps_its_options(folders, tmp_path, way):
     run = operant.train("grpo", TASK, steps=1, episodes=2, out=tmp_path / "run", **SMALL, **given)
     assert run.config["options"] == {"model": str(folders["qwen3"].resolve()), **WAYS[way], "verifier": "text_rewards:by_length", "max_new_tokens": 8}
     opened = operant.load(tmp_path / "run")
-    assert opened.world.options == run.world.options == dataclasses.replace(
-        TextOptions(**WAYS[way]), model=str(folders["qwen3"]), verifier=given["verifier"], max_new_tokens=8
+    assert (
+        opened.world.options
+        == run.world.options
+        == dataclasses.replace(TextOptions(**WAYS[way]), model=str(folders["qwen3"]), verifier=given["verifier"], max_new_tokens=8)
     )
     assert opened.world.longest == run.world.longest
     assert opened.evaluate(episodes=2)["score"] == run.evaluate(episodes=2)["score"]

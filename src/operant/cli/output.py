@@ -123,8 +123,10 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str] | None = None, righ
 
 
 def score_text(score: dict[str, Any]) -> str:
-    """The IQM of a result's score object and its interval: `487.3 [475.1, 500.0]`."""
+    """The IQM of a result's score object and its interval: `487.3 [475.1, 500.0]`; `487.3 [475.1, 500.0] (range)` of two seeds."""
     from operant.evaluate.compare import format_interval
     from operant.evaluate.statistics import Interval
 
-    return format_interval(Interval(score["iqm"], score["low"], score["high"], len(score["per_seed"]), 0.95))
+    seeds = len(score["per_seed"])
+    interval = Interval(score["iqm"], score["low"], score["high"], seeds, None if seeds == 2 else 0.95)
+    return format_interval(interval)

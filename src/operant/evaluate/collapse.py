@@ -52,8 +52,8 @@ def collapse_report(
     Returns:
         JSON values, without what the rows do not tell; None where the task has no answers, or no policy was evaluated before training or since.
 
-        - "pass_at_k": for each k {"base", "policy", "change", "low", "high"}, the means over seeds, and the 95 % interval of the change: a bootstrap over
-          what "interval_over" says, the seeds, or of one seed its problems (the same for both policies). The ends are null where neither can be.
+        - "pass_at_k": for each k {"base", "policy", "change", "low", "high"}, the means over seeds, and the 95 % interval of the change, over
+          what "interval_over" says: the seeds (of two, the range), or of one seed its problems (the same for both policies). Null where neither can be.
         - {"start", "end"} of "entropy" (nats a token or sequence), "distinct" (different answers among a problem's samples), "reward", "groups_alike" (share
           of groups whose rewards are equal), "length", "length/right" and "length/wrong" (tokens), "ended" (share of answers that ended by themselves).
         - "ratio/q01", "ratio/q50", "ratio/q99" (quantiles of the ratio at an iteration's last update), "ess" (its effective sample size, share of the steps),
@@ -125,9 +125,9 @@ def _pass_at_k(pairs: list[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict
         values = np.array([[row["pass_at_k"][k] for row in pair] for pair in pairs])
         change = values[:, 1] - values[:, 0]
         units = change if len(pairs) > 1 else _changes_of_problems(*pairs[0], int(k))
-        interval = stratified_bootstrap(units, mean)
-        low, high = interval.low, interval.high
-        found[k] = {"base": float(values[:, 0].mean()), "policy": float(values[:, 1].mean()), "change": float(change.mean()), "low": low, "high": high}
+        interval = stratified_bootstrap(units, mean, bounds=(-1.0, 1.0))
+        ends = {"low": interval.low, "high": interval.high}
+        found[k] = {"base": float(values[:, 0].mean()), "policy": float(values[:, 1].mean()), "change": float(change.mean())} | ends
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from operant.core.errors import BadInput
 from operant.evaluate.records import Run
-from operant.evaluate.statistics import Interval, iqm, probability_of_improvement, stratified_bootstrap
+from operant.evaluate.statistics import Interval, iqm, probability_of_improvement, score_bounds, stratified_bootstrap
 
 Column = tuple[str, bool, Callable[[Any], str]]
 """A column of a table: its title, whether it holds numbers, and the cell of an entry."""
@@ -33,7 +33,7 @@ class Row:
         runs: the runs behind the row; their seeds are pooled.
         score: name of the score.
         per_seed: final score of each seed, `[seeds]`.
-        interval: interquartile mean over the seeds and its bootstrap interval.
+        interval: interquartile mean over the seeds and its interval (`stratified_bootstrap`).
         improvement: how likely a seed of this method beats one of the task's first method; None for the first method.
         steps: steps a seed.
         seconds: wall time of all the runs together; None where none is known.
@@ -80,7 +80,10 @@ class Comparison:
         return [row for row in self.rows if row.task == task]
 
     def to_dict(self) -> dict[str, Any]:
-        """The comparison as JSON values. An interval is {"point" (for scores "iqm"), "low", "high"}, its ends null where there is one seed."""
+        """The comparison as JSON values.
+
+        An interval is {"point" (for scores "iqm"), "low", "high", "level"}; its ends are null where there is one seed, and "level" says what they are.
+        """
         return {"rows": [_row_dict(row) for row in self.rows], "warnings": list(self.warnings)}
 
     def to_text(self, width: int = 120) -> str:
@@ -159,7 +162,10 @@ def _html_table(name: str, columns: Sequence[Column], entries: Sequence[Any], ta
 
 
 def format_interval(interval: Interval | None, digits: int | None = None) -> str:
-    """`487.3 [475.1, 500.0]`, digits by the size of the point unless given; `0.620 (1 seed)` where there is no interval, and a dash for None."""
+    """`487.3 [475.1, 500.0]`, digits by the size of the point unless given; `0.620 (1 seed)` where there is no interval.
+
+    The range of two seeds is `0.62 [0.50, 0.74] (range)`; None is a dash.
+    """
     if interval is None:
         return "–"
     size = abs(interval.point)
@@ -167,7 +173,14 @@ def format_interval(interval: Interval | None, digits: int | None = None) -> str
         digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
     if interval.low is None or interval.high is None:
         return f"{interval.point:.{digits}f} (1 seed)"
-    return f"{interval.point:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    ends = f"{interval.point:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    return ends if interval.confidence is not None else f"{ends} (range)"
+
+
+def levels(intervals: Iterable[Interval | None]) -> str:
+    """What the ends of intervals are, for the title above them: "95 %", or "95 %; range of 2 seeds" where they differ; "1 seed" where none has ends."""
+    found = [interval for interval in intervals if interval is not None]
+    return "; ".join(dict.fromkeys(interval.level for interval in found if interval.low is not None)) or "1 seed"
 
 
 def _format_count(value: float | None) -> str:
@@ -176,18 +189,17 @@ def _format_count(value: float | None) -> str:
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
     """The columns of the table of scores; those that say nothing of these rows are left out."""
-    confidence = f"{100 * rows[0].interval.confidence:g} %"
     columns: list[Column] = [
         ("task", False, lambda row: row.task),
         ("method", False, lambda row: row.method),
         ("seeds", True, lambda row: str(len(row.per_seed))),
         ("score", False, lambda row: row.score),
-        (f"IQM [{confidence}]", True, lambda row: format_interval(row.interval)),
+        (f"IQM [{levels(row.interval for row in rows)}]", True, lambda row: format_interval(row.interval)),
     ]
     if any(row.pass_at_k for row in rows):
         columns.append(("before training", True, lambda row: format_interval(row.base)))
     if any(row.improvement for row in rows):
-        columns.append(("P(beats first)", True, lambda row: format_interval(row.improvement, digits=2)))
+        columns.append((f"P(beats first) [{levels(row.improvement for row in rows)}]", True, lambda row: format_interval(row.improvement, digits=2)))
     if any(row.spent for row in rows):
         for name in ("samples", "tokens"):
             columns.append((name, True, lambda row, name=name: _format_count(row.spent.get(name))))
@@ -200,10 +212,10 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
 
 def _row_dict(row: Row) -> dict[str, Any]:
     def score(interval: Interval) -> dict[str, Any]:
-        return {"iqm": interval.point, "low": interval.low, "high": interval.high}
+        return {"iqm": interval.point, "low": interval.low, "high": interval.high, "level": interval.level}
 
     def plain(interval: Interval | None) -> dict[str, Any] | None:
-        return None if interval is None else {"point": interval.point, "low": interval.low, "high": interval.high}
+        return None if interval is None else {"point": interval.point, "low": interval.low, "high": interval.high, "level": interval.level}
 
     return {
         "task": row.task,
@@ -245,7 +257,7 @@ def _pass_at_k(runs: Sequence[Run]) -> dict[int, tuple[Interval, Interval | None
     def intervals(base: bool) -> dict[int, Interval]:
         seeds = [{int(k): value for k, value in row.get("pass_at_k", {}).items()} for run in runs for row in run.newest_evaluations(base=base)]
         shared = set.intersection(*map(set, seeds)) if seeds else set()
-        return {k: stratified_bootstrap([each[k] for each in seeds]) for k in sorted(shared)}
+        return {k: stratified_bootstrap([each[k] for each in seeds], bounds=score_bounds("pass@1")) for k in sorted(shared)}
 
     trained, base = intervals(base=False), intervals(base=True)
     return {k: (interval, base.get(k)) for k, interval in trained.items()}
@@ -262,7 +274,7 @@ def _spent(runs: Sequence[Run]) -> dict[str, float]:
 
 def _base(runs: Sequence[Run]) -> Interval | None:
     values = [row["value"] for run in runs for row in run.newest_evaluations(base=True)]
-    return stratified_bootstrap(values, iqm) if values else None
+    return stratified_bootstrap(values, iqm, bounds=score_bounds(runs[0].score)) if values else None
 
 
 def _seconds(run: Run) -> float | None:
@@ -290,7 +302,7 @@ def _row(task: str, method: str, runs: Sequence[Run], first: np.ndarray | None) 
         runs=tuple(runs),
         score=runs[0].score,
         per_seed=per_seed,
-        interval=stratified_bootstrap(per_seed, iqm),
+        interval=stratified_bootstrap(per_seed, iqm, bounds=score_bounds(runs[0].score)),
         improvement=None if first is None else probability_of_improvement(per_seed, first),
         steps=max(_reached(run) for run in runs),
         seconds=total,

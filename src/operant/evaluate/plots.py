@@ -22,7 +22,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLoc
 
 from operant.core.errors import BadInput
 from operant.evaluate.records import Curve
-from operant.evaluate.statistics import Band, Interval, performance_profile, sample_efficiency_curve
+from operant.evaluate.statistics import UNBOUNDED, Band, Bounds, Interval, performance_profile, sample_efficiency_curve
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -127,14 +127,21 @@ def shared_grid(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def learning_curves(
-    groups: Mapping[str, Sequence[Curve]], *, ylabel: str, xlabel: str = "steps", confidence: float = 0.95, repetitions: int = 2000, seed: int = 0
+    groups: Mapping[str, Sequence[Curve]],
+    *,
+    ylabel: str,
+    xlabel: str = "steps",
+    confidence: float = 0.95,
+    repetitions: int = 2000,
+    seed: int = 0,
+    bounds: Bounds = UNBOUNDED,
 ) -> str:
-    """Interquartile mean over the seeds against steps, with pointwise bootstrap bands; a group of one seed has a line and no band.
+    """Interquartile mean over the seeds against steps, with pointwise bands (of two seeds their range); a group of one seed has a line and no band.
 
     Args:
         groups: for each label one (steps `[points]`, values `[points]`) a seed. A label without curves is not drawn, and keeps its colour for other figures.
         ylabel: the score or metric, with its unit.
-        confidence, repetitions, seed: of the bootstrap.
+        confidence, repetitions, seed, bounds: of the bands (`sample_efficiency_curve`).
 
     Returns:
         SVG text. BadInput where no label has a curve.
@@ -145,7 +152,7 @@ def learning_curves(
     def draw(axes: Axes) -> None:
         for label, (number, curves) in drawn.items():
             steps, values = shared_grid(curves)
-            band = sample_efficiency_curve(values[:, None, :], confidence=confidence, repetitions=repetitions, seed=seed)
+            band = sample_efficiency_curve(values[:, None, :], confidence=confidence, repetitions=repetitions, seed=seed, bounds=bounds)
             _band(axes, steps, band, label, number)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -154,8 +161,8 @@ def learning_curves(
     return _draw(draw, label=f"{ylabel} against {xlabel}: {', '.join(drawn)}", height=2.9, legend=[_wrap(name, LEGEND_WIDTH) for name in drawn])
 
 
-def performance_profiles(groups: Mapping[str, np.ndarray], *, xlabel: str, confidence: float = 0.95, repetitions: int = 2000, seed: int = 0) -> str:
-    """Share of runs above each score, a curve a label, with pointwise bootstrap bands: a curve that lies higher everywhere is better everywhere.
+def performance_profiles(groups: Mapping[str, np.ndarray], *, xlabel: str, confidence: float = 0.95) -> str:
+    """Share of runs above each score, a curve a label, with pointwise bands: a curve that lies higher everywhere is better everywhere.
 
     Args:
         groups: for each label scores `[runs, tasks]` or `[runs]`, all in the same units.
@@ -172,7 +179,7 @@ def performance_profiles(groups: Mapping[str, np.ndarray], *, xlabel: str, confi
 
     def draw(axes: Axes) -> None:
         for number, (label, table) in enumerate(tables.items()):
-            _band(axes, thresholds, performance_profile(table, thresholds, confidence=confidence, repetitions=repetitions, seed=seed), label, number)
+            _band(axes, thresholds, performance_profile(table, thresholds, confidence=confidence), label, number)
         axes.set(xlabel=f"{xlabel} threshold", ylabel="share of runs above", ylim=(-0.03, 1.03))
 
     return _draw(draw, label=f"share of runs above each {xlabel}: {', '.join(groups)}", height=2.9, legend=[_wrap(name, LEGEND_WIDTH) for name in groups])

@@ -20,6 +20,7 @@ from operant.evaluate.collapse import change_text, collapse_rows, run_collapse
 from operant.evaluate.compare import Comparison, Row, compare
 from operant.evaluate.page import SCRIPT, STYLE
 from operant.evaluate.records import Curve, Run
+from operant.evaluate.statistics import score_bounds
 
 MAX_TOKENS = 150_000  # tokens of one run's completions in the file, about 6 MB; beyond it, steps between the first and the last are left out
 KINDS = (("advantage", "advantage"), ("entropy", "entropy"), ("ratio", "ratio"), ("kl", "KL"), ("log_prob", "log-probability"))
@@ -85,10 +86,11 @@ def _summary(comparison: Comparison) -> str:
 
 
 def _note(comparison: Comparison) -> str:
-    confidence = f"{100 * comparison.rows[0].interval.confidence:g} %"
-    text = f"IQM: interquartile mean over the seeds, with its {confidence} percentile interval from 2000 stratified bootstrap resamples."
+    text = "IQM: interquartile mean over the seeds, with its t interval, whose standard error is that of 2000 bootstrap resamples."
     if any(row.improvement for row in comparison.rows):
-        text += " P(beats first): how likely a seed of this method scores above a seed of the task's first method, ties one half."
+        text += " P(beats first): how likely a seed of this method scores above a seed of the task's first method, ties one half; a score interval."
+    if any(row.interval.runs == 2 for row in comparison.rows):
+        text += " Two seeds have their range, which covers the truth about every second time."
     if any(row.interval.low is None for row in comparison.rows):
         text += " One seed has no interval."
     if any(row.pass_at_k for row in comparison.rows):
@@ -101,6 +103,13 @@ def _curves(rows: Sequence[Row], read: Any) -> dict[str, list[Curve]]:
     return {row.method: [curve for run in row.runs for curve in read(run)] for row in rows}
 
 
+def _band_of(curves: dict[str, list[Curve]]) -> str:
+    """What the bands of curves are, for their caption; nothing where each method has one seed."""
+    counts = {len(of_method) for of_method in curves.values()}
+    kinds = ["its pointwise 95 % band"] * any(count > 2 for count in counts) + ["the range of two seeds"] * (2 in counts)
+    return " and " + ", or ".join(kinds) if kinds else ""
+
+
 def _figure(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
@@ -111,7 +120,8 @@ def _task_section(comparison: Comparison, task: str) -> str:
     figures = []
     curves = _curves(rows, lambda run: run.score_curves())
     if any(len(steps) > 1 for of_method in curves.values() for steps, _ in of_method):
-        figures.append(_figure(plots.learning_curves(curves, ylabel=score), f"Evaluation {score} over training: IQM of the seeds and its pointwise 95 % band."))
+        caption = f"Evaluation {score} over training: IQM of the seeds{_band_of(curves)}."
+        figures.append(_figure(plots.learning_curves(curves, ylabel=score, bounds=score_bounds(score)), caption))
     if len(rows) > 1:
         profiles = plots.performance_profiles({row.method: row.per_seed for row in rows}, xlabel=score)
         figures.append(_figure(profiles, f"Performance profile: share of seeds whose final {score} is above the threshold."))
@@ -134,14 +144,15 @@ def _sides(row: Row) -> tuple[dict[int, Any], dict[int, Any] | None]:
 
 def _metrics(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for run in row.runs for name in run.metric_names()))
-    figures = ""
+    figures, every = "", {}
     for name in names:
         curves = _curves(rows, lambda run, name=name: run.metric_curves(name))
         if any(len(steps) > 1 for of_method in curves.values() for steps, _ in of_method):
+            every |= curves
             figures += f"<figure>{plots.learning_curves(curves, ylabel=name, repetitions=500)}</figure>"
     if not figures:
         return ""
-    caption = "<p class=quiet>IQM of the seeds and its pointwise 95 % band.</p>"
+    caption = f"<p class=quiet>IQM of the seeds{_band_of(every)}.</p>"
     return f'<details class=metrics><summary>Training metrics</summary>{caption}<div class="plots small">{figures}</div></details>'
 
 
@@ -183,8 +194,8 @@ def _collapse_section(comparison: Comparison) -> str:
             )
     if not parts:
         return ""
-    note = "Arrows go from before training to after it, or from the first fifth of training to the last. Changes of pass@k have a 95 % bootstrap interval"
-    note += " over the seeds, or over the problems where there is one seed."
+    note = "Arrows go from before training to after it, or from the first fifth of training to the last. Changes of pass@k have a 95 % interval"
+    note += " over the seeds (of two, their range), or over the problems where there is one seed."
     return f"<section id=collapse><h2>Collapse report</h2><p class=quiet>{escape(note)}</p>{parts}</section>"
 
 

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from operant.core.records import Evaluation
-from operant.evaluate.statistics import iqm, pass_at_k, stratified_bootstrap
+from operant.evaluate.statistics import iqm, pass_at_k, score_bounds, stratified_bootstrap
 
 PASS_AT = (1, 2, 4, 8, 16, 32, 64)
 
 
 def score_object(name: str, values: np.ndarray) -> dict[str, Any]:
-    """The score object of a result: IQM over seeds and its bootstrap interval."""
-    interval = stratified_bootstrap(values, iqm)
-    return {"name": name, "iqm": interval.point, "low": interval.low, "high": interval.high, "per_seed": values[:, 0].tolist()}
+    """The score object of a result: IQM over seeds, its interval and what that is ("level")."""
+    interval = stratified_bootstrap(values, iqm, bounds=score_bounds(name))
+    return {"name": name, "iqm": interval.point, "low": interval.low, "high": interval.high, "level": interval.level, "per_seed": values[:, 0].tolist()}
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from operant.core.random import Streams, derive_seed
 from operant.core.registry import Count, Positive, Range
 from operant.core.status import Status
 from operant.evaluate.plots import pass_at_k_curves
-from operant.evaluate.statistics import Interval, mean, pass_at_k, stratified_bootstrap
+from operant.evaluate.statistics import Interval, mean, pass_at_k, score_bounds, stratified_bootstrap
 from operant.loops.base_policy import ensure_teacher
 from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
@@ -115,8 +115,8 @@ def _tables(figures: dict[str, Any], curves: dict[str, dict[int, Interval]], las
 
 
 def passes(right: np.ndarray, k: int) -> Interval:
-    """pass@k over problems with its bootstrap interval, from `right [P, n]`."""
-    return stratified_bootstrap(pass_at_k(right.shape[1], right.sum(1), k), mean)
+    """pass@k over problems with its interval, from `right [P, n]`."""
+    return stratified_bootstrap(pass_at_k(right.shape[1], right.sum(1), k), mean, bounds=score_bounds("pass@1"))
 
 
 def crossover(base: np.ndarray, trained: np.ndarray, samples: int) -> int | None:

@@ -20,7 +20,7 @@ import torch
 from operant import ops
 from operant.core.records import Rollout
 from operant.core.registry import Count, Positive, Range
-from operant.evaluate.statistics import iqm, stratified_bootstrap
+from operant.evaluate.statistics import iqm, score_bounds, stratified_bootstrap
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
@@ -69,11 +69,13 @@ def lite_ppo(options: TricksOptions, folder: Path, say: Say) -> StudyResult:
             spreads.append(float(np.std(norms) / np.mean(norms)) if np.mean(norms) > 0 else 0.0)
         say(f"{name}: pass@1 {np.mean(scores):.3f}")
         figures["variants"][name] = {"pass@1": scores, "entropy": entropies, "norm_variation": spreads}
-        interval = stratified_bootstrap(scores, iqm)
-        span = f" [{interval.low:.3f}, {interval.high:.3f}]" if options.seeds > 1 else ""
+        interval = stratified_bootstrap(scores, iqm, bounds=score_bounds("pass@1"))
+        span = f" [{interval.low:.3f}, {interval.high:.3f}]" if interval.low is not None else ""
         rows.append((name, f"{interval.point:.3f}{span}", f"{np.mean(entropies):.3f}", f"{np.mean(spreads):.2f}"))
     title = f"{world.task}: {options.steps} iterations of {options.prompts} x {options.group_size} answers; pass@1 before {figures['base']:.3f}"
-    return StudyResult(figures, (Table(title, ("variant", "pass@1", "entropy at the end", "variation of the gradient's norm"), tuple(rows)),))
+    return StudyResult(
+        figures, (Table(title, ("variant", f"pass@1 [{interval.level}]", "entropy at the end", "variation of the gradient's norm"), tuple(rows)),)
+    )
 
 
 def variants(options: TricksOptions, longest: int) -> dict[str, PolicyGradient]:

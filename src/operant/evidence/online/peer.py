@@ -44,4 +44,11 @@ def sb3_ppo_scores(environment: str, *, steps: int, seeds: int) -> dict[str, Any
         ]
         scores += [json.loads(process.communicate()[0].strip().splitlines()[-1]) for process in started]
     interval = stratified_bootstrap(np.array(scores)[:, None], iqm)
-    return {"name": f"stable-baselines3 {__version__}", "iqm": interval.point, "low": interval.low, "high": interval.high, "per_seed": scores}
+    return {
+        "name": f"stable-baselines3 {__version__}",
+        "iqm": interval.point,
+        "low": interval.low,
+        "high": interval.high,
+        "level": interval.level,
+        "per_seed": scores,
+    }
