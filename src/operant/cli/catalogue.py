@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json
-from operant.cli.progress import waiting
 from operant.core.errors import BadInput
 from operant.core.files import given_path, write_file
+from operant.loops.progress import waiting
 
 if TYPE_CHECKING:
     from operant.core.registry import Method

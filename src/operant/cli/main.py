@@ -12,9 +12,10 @@ import traceback
 from argparse import Namespace
 
 from operant.cli import catalogue, making, results, studying, training
-from operant.cli.output import ReaderGone, note, write, write_json
+from operant.cli.output import ReaderGone, write, write_json
 from operant.cli.parser import Command
 from operant.core.errors import BadInput, Interrupted, OperantError, unknown
+from operant.core.terminal import note
 
 COMMANDS: dict[str, Command] = {command.name: command for room in (training, results, catalogue, studying, making) for command in room.COMMANDS}
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 
-from operant.cli.output import note, table, write, write_json
+from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
-from operant.cli.progress import counting
 from operant.core.errors import BadInput
+from operant.core.terminal import note
+from operant.loops.progress import counting
 
 
 def _bench_arguments(parser: Parser) -> None:

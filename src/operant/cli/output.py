@@ -8,25 +8,16 @@ from __future__ import annotations
 import errno
 import json
 import math
-import os
-import re
 import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from operant.core.terminal import discard, printable
+
 
 class ReaderGone(Exception):
     """Nobody reads standard output any more."""
-
-
-# What a terminal or an editor obeys rather than shows: control characters but tab and line feed, marks that turn the direction of writing, half characters.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """Text that came from a file, a model or an environment as a person may read it: what a terminal would obey stands there as JSON writes it, `\\u001b`."""
-    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def write(text: str) -> None:
@@ -38,47 +29,6 @@ def write(text: str) -> None:
             raise
         discard(1)
         raise ReaderGone from None
-
-
-def note(text: str) -> None:
-    """Print a line on standard error, `printable`; where nobody reads it, go on in silence."""
-    try:
-        print(printable(text), file=sys.stderr, flush=True)
-    except OSError:  # a pipe or a terminal that closed
-        discard(2)
-
-
-class Screen:
-    """Standard error as a file for live displays, which go on in silence where the terminal closed."""
-
-    def __init__(self):
-        self._file = sys.stderr
-
-    def write(self, text: str) -> int:
-        try:
-            return self._file.write(text)
-        except OSError:
-            discard(2)
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._file.flush()
-        except OSError:
-            discard(2)
-
-    def isatty(self) -> bool:
-        return self._file.isatty()
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-
-def discard(descriptor: int) -> None:
-    """Send what is still buffered for a closed pipe nowhere, so that the interpreter's last flush does not complain."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, descriptor)
-    os.close(null)
 
 
 def write_json(value: Any) -> None:

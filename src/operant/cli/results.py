@@ -13,12 +13,13 @@ from datetime import datetime
 from pathlib import Path
 
 from operant.cli.comparing import parse_compare
-from operant.cli.output import note, write, write_json
+from operant.cli.output import write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
-from operant.cli.progress import training, waiting
 from operant.cli.training import option, run_options
 from operant.core.errors import BadInput, RunFailed
 from operant.core.files import given_path, write_file
+from operant.core.terminal import note
+from operant.loops.progress import training, waiting
 
 FORMATS = (".html", ".json", ".txt")
 

@@ -6,9 +6,10 @@ import typing
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from operant.cli.output import note, table, write, write_json
+from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, normalize
 from operant.cli.training import default_text, option, type_name
+from operant.core.terminal import note
 
 if TYPE_CHECKING:
     from operant.studies import Study

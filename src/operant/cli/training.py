@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Iterable
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any
 
-from operant.cli.output import note, score_text, table, write, write_json
+from operant.cli.output import score_text, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, normalize, one_of, whole
-from operant.cli.progress import speed_text, training, waiting
 from operant.core.errors import BadInput
+from operant.core.terminal import note
+from operant.loops.progress import speed_text, training, waiting
 
 if TYPE_CHECKING:
     from operant.core.registry import Hyperparameter, Method

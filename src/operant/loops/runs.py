@@ -16,6 +16,7 @@ from operant.core.run import RunDirectory, machine
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.planning import plan, spine_of
 from operant.loops.policy_files import load_policy
+from operant.loops.progress import showing
 from operant.loops.results import episodes_argument, stack_evaluations, summary
 from operant.loops.runner import Listener, Runner
 from operant.loops.track import check_trackers
@@ -128,6 +129,7 @@ def train(
     keep: int = 2,
     episodes: int | None = None,
     track: tuple[str, ...] = (),
+    progress: bool = True,
     listener: Listener | None = None,
     **hyperparameters: Any,
 ) -> Run:
@@ -148,7 +150,8 @@ def train(
         keep: how many checkpoints stay (at least 2).
         episodes: evaluation episodes (or problems) a seed.
         track: extra trackers, "tensorboard" or "wandb".
-        listener: hears of progress.
+        progress: show progress on standard error, as the command line does: a live display on a terminal, a line now and then elsewhere.
+        listener: a callable of each `Update` (phase, step, total, metrics, score, message, speed), which hears of progress instead.
         hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
             of `worlds.text.options.TextOptions`); values or text.
 
@@ -179,7 +182,8 @@ def train(
         name = f"{method}-{Path(name).name if name.startswith('/') else name.replace('/', '-')}"
         out = Path("runs") / f"{name}-{datetime.now():%m%d-%H%M%S-%f}"
     directory = RunDirectory.create(out, config | machine(), keep)
-    Runner(directory, config, world, spine, listener).run(resume=False)
+    with showing(f"{method} on {world.task}", progress, listener) as hears:
+        Runner(directory, config, world, spine, hears).run(resume=False)
     return Run(directory, world)
 
 
@@ -194,11 +198,12 @@ def prepare(task: Any, say: Callable[[str], None], **options: Any) -> None:
         ensure_base_policy(world, say)
 
 
-def resume(path: str | Path, *, task: Any = None, listener: Listener | None = None) -> Run:
+def resume(path: str | Path, *, task: Any = None, progress: bool = True, listener: Listener | None = None) -> Run:
     """Go on with a run that was stopped, from its newest whole checkpoint; a finished run is returned as it is.
 
     Args:
         task: the environment, or what makes it, again, for a run whose task was a Python object.
+        progress, listener: as of `train`.
     """
     directory = RunDirectory.open(path)
     config = directory.config
@@ -212,7 +217,8 @@ def resume(path: str | Path, *, task: Any = None, listener: Listener | None = No
     if world.fingerprint() != config["fingerprint"]:
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
     spine = spine_of(config)
-    Runner(directory, config, world, spine, listener).run(resume=True)
+    with showing(f"{config['method']} on {world.task}", progress, listener) as hears:
+        Runner(directory, config, world, spine, hears).run(resume=True)
     return Run(directory, world)
 
 

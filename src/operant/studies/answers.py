@@ -77,7 +77,7 @@ def compared(options: TrainedAndBase, folder: Path, say: Say) -> tuple[TextWorld
         check_text(task)
         say(f"training {options.method} on {task}: {options.steps} iterations")
         model = {} if options.model is None else {"model": options.model}
-        trained = train(options.method, task, seed=options.seed, steps=options.steps, every=options.steps, out=folder / "trained", **model)
+        trained = train(options.method, task, seed=options.seed, steps=options.steps, every=options.steps, progress=False, out=folder / "trained", **model)
     check_text(trained.config["task"])
     world = trained.world
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

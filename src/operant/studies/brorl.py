@@ -60,8 +60,8 @@ def brorl(options: BroRLOptions, folder: Path, say: Say) -> StudyResult:
         for group in options.groups:
             say(f"training on {options.task} with {group} answers a prompt")
             chosen = {} if options.model is None else {"model": options.model}
-            sizes = {"prompts": options.batch // group, "group_size": group}
-            run = train("brorl", options.task, seeds=options.seeds, steps=options.steps, every=options.steps, out=folder / f"group-{group}", **sizes, **chosen)
+            chosen |= {"prompts": options.batch // group, "group_size": group, "steps": options.steps, "every": options.steps}
+            run = train("brorl", options.task, seeds=options.seeds, out=folder / f"group-{group}", progress=False, **chosen)
             passed = run.result["pass_at_k"]["policy"]
             figures["training"][group] = {"score": run.result["score"], "pass_at_k": passed, "base": run.result["base"]}
             rows.append((str(group), f"{run.result['base']['iqm']:.3f}", f"{passed['1']:.3f}", f"{passed[max(passed, key=int)]:.3f}"))

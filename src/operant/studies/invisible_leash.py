@@ -110,7 +110,7 @@ def exact_figures(options: LeashOptions, folder: Path, say: Say) -> dict[str, An
     """The same from the probabilities of an enumerable problem."""
     if options.run is None:
         say(f"training {options.method} on {options.task}: {options.steps} iterations")
-        run = train(options.method, options.task, seed=options.seed, steps=options.steps, every=options.steps, out=folder / "trained")
+        run = train(options.method, options.task, seed=options.seed, steps=options.steps, every=options.steps, progress=False, out=folder / "trained")
     else:
         run = load(options.run)
     world = make_world(run.config["task"])

@@ -9,7 +9,7 @@ from operant.loops.runs import train
 from operant.worlds.data.collect import make_dataset
 
 DATA, TASK = "pointmaze-medium-mixed-v0", "ogbench:pointmaze-medium-mixed-singletask-task2-v0"
-COMMON = {"seeds": 5, "steps": 30_000, "every": 30_000, "episodes": 20, "learning_rate": 1e-3}
+COMMON = {"seeds": 5, "steps": 30_000, "every": 30_000, "episodes": 20, "learning_rate": 1e-3, "progress": False}
 
 
 @claim(

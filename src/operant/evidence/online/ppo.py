@@ -19,12 +19,13 @@ ZOO = {"rollout_length": 32, "minibatches": 1, "epochs": 20, "gamma": 0.98, "lam
     "the 95 % interval over 8 seeds overlaps or lies above Stable-Baselines3's over 5 seeds",
 )
 def check(folder: Path) -> Finding:
-    cartpole = train("ppo", "gym:CartPole-v1", seeds=8, steps=100_000, out=folder / "cartpole", episodes=20, **ZOO).result
+    cartpole = train("ppo", "gym:CartPole-v1", seeds=8, steps=100_000, out=folder / "cartpole", episodes=20, progress=False, **ZOO).result
     cheetah = train(
         "ppo",
         "gym:HalfCheetah-v5",
         seeds=8,
         steps=300_000,
+        progress=False,
         out=folder / "cheetah",
         environments=1,
         rollout_length=2048,

@@ -19,7 +19,7 @@ from operant.loops.runs import train
     "tabular soft policy iteration never lowers the soft Q (tolerance 1e-8)",
 )
 def check(folder: Path) -> Finding:
-    run = train("sac-v2", "gym:Pendulum-v1", seeds=10, steps=15_000, out=folder / "pendulum")
+    run = train("sac-v2", "gym:Pendulum-v1", seeds=10, steps=15_000, progress=False, out=folder / "pendulum")
     score = run.result["score"]
     solved = sum(value >= -200 for value in score["per_seed"])
     entropy_gap = measured_entropy_gap(run)

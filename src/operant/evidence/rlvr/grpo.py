@@ -14,7 +14,7 @@ from operant.loops.runs import train
     "the lower end of the 95 % interval over 5 seeds; pass@k is reported beside it",
 )
 def check(folder: Path) -> Finding:
-    result = train("grpo", "text:arithmetic", seeds=5, steps=100, every=100, out=folder / "grpo").result
+    result = train("grpo", "text:arithmetic", seeds=5, steps=100, every=100, progress=False, out=folder / "grpo").result
     gain = result["score"]["low"] - result["base"]["iqm"]
     figures = {"score": result["score"], "base": result["base"], "pass_at_k": result["pass_at_k"], "gain_low": gain, "threshold": 0.2}
     return Finding(verdict([gain >= 0.2]), figures, seeds=5)

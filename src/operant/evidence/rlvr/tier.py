@@ -129,7 +129,7 @@ def _one(method: str, task: str, seed: int, steps: int, options: dict[str, Any],
         shutil.rmtree(folder)
     temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
-    train(method, task, seed=seed, steps=steps, every=steps, episodes=PROBLEMS, out=temporary, **options, **_sized(method, hyper))
+    train(method, task, seed=seed, steps=steps, every=steps, episodes=PROBLEMS, out=temporary, progress=False, **options, **_sized(method, hyper))
     try:
         os.rename(temporary, folder)
     except OSError:  # another process made the same run first

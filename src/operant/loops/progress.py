@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from operant.cli.output import Screen, note, printable
+from operant.core.terminal import Screen, note, printable
 
 if TYPE_CHECKING:
     from operant.loops.runner import Listener, Update
@@ -115,6 +115,16 @@ class Live:
         self.progress.update(self.bar, description=f"{self.title}: {update.phase}", completed=update.step, total=update.total, words=words)
         score = f"{update.score[0]} {update.score[1]:.4g}   " if update.score else ""
         self.metrics.plain = score + self.names
+
+
+@contextmanager
+def showing(title: str, progress: bool, listener: Listener | None) -> Iterator[Listener | None]:
+    """The listener of a training: the one that was given, else a display where progress is wanted."""
+    if listener is not None or not progress:
+        yield listener
+        return
+    with training(title) as display:
+        yield display
 
 
 @contextmanager
