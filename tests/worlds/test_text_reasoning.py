@@ -83,6 +83,15 @@ def test_countdown_expressions_have_the_value_that_python_gives():
         assert again.value == problem.metadata["target"] and again.text == task.answer(text)
 
 
+def test_countdown_reads_spaces_and_other_marks():
+    task, problem = Countdown(), Problem("", "", {"numbers": [2, 3, 8], "target": 4})
+    for text in ("8/2*1", "8 - 2 * 3"):
+        assert task.verifier.score(problem, f";{text}") == 0.0
+    problem = Problem("", "", {"numbers": [2, 3, 8], "target": 2})
+    for text in ("8-2*3", " 8 - 2 * 3 \n", "8\u00a0\u2212\u00a02 \u00d7 3", "8\u2013(2\u00b73)"):
+        assert task.verifier.score(problem, f"steps;{text}") == 1.0 and task.answer(f";{text}") == "8-2*3"
+
+
 def test_countdown_finds_several_solutions():
     task, rng = Countdown(), np.random.default_rng(1)
     problem = Problem("", "", {"numbers": [1, 2, 3], "target": 6})

@@ -40,6 +40,18 @@ PACKAGE = {
         class Few(Doubles):
             range = 100
 
+        class Spaced(Doubles):
+            def __getitem__(self, index):
+                found = super().__getitem__(index)
+                return found | {"answer": f" {found['answer']}\\n"}
+
+            def score_answer(self, answer, entry):
+                return 1.0 if answer == entry["answer"] else 0.0
+
+        class Picky(Doubles):
+            def score_answer(self, answer, entry):
+                return 0.0
+
         class Open(Doubles):
             def __getitem__(self, index):
                 return super().__getitem__(index) | {"answer": None}
@@ -48,20 +60,20 @@ PACKAGE = {
             def __init__(self, seed, size):
                 raise AssertionError("Must specify at least one dataset")
 
-        DATASETS = {"doubles": Doubles, "few": Few, "open": Open, "composite": Nothing}
+        DATASETS = {"doubles": Doubles, "few": Few, "spaced": Spaced, "picky": Picky, "open": Open, "composite": Nothing}
     """,
 }
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    folder = tmp_path / "reasoning_gym"
-    folder.mkdir()
+    folder = tmp_path / "site-packages" / "reasoning_gym"  # where child processes look for what is installed
+    folder.mkdir(parents=True)
     for name, text in PACKAGE.items():
         (folder / name).write_text(textwrap.dedent(text))
     for name in [name for name in sys.modules if name.partition(".")[0] == "reasoning_gym"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(folder.parent)
     yield
     for name in [name for name in sys.modules if name.partition(".")[0] == "reasoning_gym"]:
         del sys.modules[name]
@@ -88,6 +100,21 @@ def test_the_dataset_scores_in_a_child_process(package):
         verdicts = pool.score([(problem, problem.answer), (problem, f" {problem.answer}\n"), (problem, "7")])
     assert [verdict.value for verdict in verdicts] == [1.0, 1.0, 0.01], [verdict.message for verdict in verdicts]
     assert world.task == "reasoning-gym:doubles" and "doubles" in world.fingerprint()
+
+
+def test_spaces_around_a_dataset_s_answer_are_no_part_of_it(package):
+    world = make_world("reasoning-gym:spaced")
+    problem = world.problems.held_out("test", 1)[0]
+    with VerifierPool(world.problems.verifier) as pool:
+        verdicts = pool.score([(problem, text) for text in (problem.answer, problem.answer.strip(), f"{problem.answer}\n ", "7")])
+    assert [verdict.value for verdict in verdicts] == [1.0, 1.0, 1.0, 0.0], [verdict.message for verdict in verdicts]
+    world.check(None, [0], 4)
+
+
+def test_a_dataset_that_rejects_its_own_answers_is_refused(package):
+    with pytest.raises(BadInput, match="rejects the own answer of 32 of 32 rows: test problem 0: reward 0"):
+        make_world("reasoning-gym:picky").check(None, [0], 4)
+    make_world("reasoning-gym:open").check(None, [0], 4)
 
 
 @pytest.mark.parametrize(

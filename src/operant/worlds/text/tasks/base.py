@@ -154,4 +154,4 @@ def worked(completion: str) -> tuple[list[str], str]:
     steps, semicolon, answer = completion.strip().partition(";")
     if len(completion) > LONGEST_READ or not semicolon:
         return [], ""
-    return steps.split(","), answer
+    return [step.strip() for step in steps.split(",")], answer.strip()

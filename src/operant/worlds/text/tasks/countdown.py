@@ -14,6 +14,7 @@ import numpy as np
 from operant.worlds.text.tasks.base import LONGEST_READ, Generated, Problem, worked
 
 MOST = 99  # of every number that a problem or its solution has
+MARKS = str.maketrans("×·∗⋅÷∕−–", "****//--")
 STEP = re.compile(r"([0-9]{1,4})([-+*/])([0-9]{1,4})=([0-9]{1,6})")
 
 
@@ -31,14 +32,14 @@ class NotAnExpression(ValueError):
 
 
 def parse(text: str) -> tuple[Node, list[int]]:
-    """The expression of `text` and the numbers in it, in order: natural numbers, + - * /, parentheses; no signs.
+    """The expression of `text` and the numbers in it, in order: natural numbers, + - * / (also as × · ÷ −), parentheses; no signs; spaces anywhere.
 
     Raises:
         NotAnExpression: the text is anything else, or longer than a quarter of `LONGEST_READ`, which bounds how deep parentheses are nested.
     """
     if len(text) > LONGEST_READ // 4:
         raise NotAnExpression
-    tokens = re.findall(r"[0-9]+|[^0-9 ]", text)
+    tokens = re.findall(r"[0-9]+|[^0-9\s]", text.translate(MARKS))
     numbers: list[int] = []
     place = 0
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from operant.core.errors import BadInput, unknown
-from operant.worlds.text.tasks.base import Problem
+from operant.worlds.text.tasks.base import Problem, Reference
 
 TRAIN_SEED, TRAIN_SIZE = 0, 10_000  # some datasets are made whole at once
 TEST_SEED, TEST_SIZE = 1_000_000_000, 256  # entry i of a dataset is made from seed + i, so these are far apart
 TRIES = 100
+REFERENCES = 32  # problems whose answers are scored before a run
 SAMPLE = 200  # entries that lengths and characters are measured on
 
 
@@ -74,6 +75,12 @@ class ReasoningGym:
         if not 1 <= count <= TEST_SIZE:
             raise BadInput(f"reasoning-gym:{self.name}: {count} test problems; 1 to {TEST_SIZE} can be had")
         return list(self._test_prompts.values())[:count]
+
+    @property
+    def references(self) -> list[Reference]:
+        """The first test problems that have an answer."""
+        problems = list(self._test_prompts.values())[:REFERENCES]
+        return [Reference(f"test problem {place}", problem, (problem.answer,), False) for place, problem in enumerate(problems) if problem.answer]
 
     def answer(self, completion: str) -> str:
         return completion.strip()
