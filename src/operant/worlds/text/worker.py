@@ -137,11 +137,17 @@ class Template:
                 os._exit(1)
         for pipe in rest:
             os.close(pipe)
-        ended = b"was let go"
-        ready, _, _ = select.select([leash, woken], [], [])
-        if leash not in ready:
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            ended = f"exited with code {status}".encode() if status >= 0 else f"was killed by signal {-status}".encode()
+        ended = b""
+        while not ended:
+            ready, _, _ = select.select([leash, woken], [], [])
+            if leash in ready:
+                ended = b"was let go"
+                break
+            os.read(woken, 4096)
+            found, status = os.waitpid(child, os.WNOHANG)
+            if found:  # a child that only stops wakes this one too
+                code = os.waitstatus_to_exitcode(status)
+                ended = f"exited with code {code}".encode() if code >= 0 else f"was killed by signal {-code}".encode()
         if tables or listing is not None:
             confinement.kill_all(listing)
         else:
