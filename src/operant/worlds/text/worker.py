@@ -16,6 +16,7 @@ import itertools
 import json
 import math
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -210,13 +211,23 @@ def judge(score, pipes: list[int], missing: list[str]) -> None:
 
 
 def empty(folder: str) -> None:
-    """Remove what a folder holds."""
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(folder):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                os.unlink(entry.path)
+    """Remove what a folder holds, however deep and locked: each folder's folders are moved to the top before it goes."""
+    waiting, moved = [folder], 0
+    while waiting:
+        place = waiting.pop()
+        with contextlib.suppress(OSError):
+            os.chmod(place, 0o700)
+            for entry in list(os.scandir(place)):
+                if entry.is_dir(follow_symlinks=False):
+                    above = os.path.join(folder, f"{secrets.token_hex(8)}-{moved}")
+                    moved += 1
+                    os.chmod(entry.path, 0o700)
+                    os.rename(entry.path, above)
+                    waiting.append(above)
+                else:
+                    os.unlink(entry.path)
+            if place != folder:
+                os.rmdir(place)
 
 
 def main() -> None:
