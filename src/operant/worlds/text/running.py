@@ -326,7 +326,7 @@ def _ask(verb: str, handle: Any, *operands: Any) -> Any:
 
 
 def _typed(kind: type, verb: str, handle: Handle, *operands: Any) -> Any:
-    if object.__getattribute__(handle, "_mixed"):
+    if verb in ("bool", "len") and object.__getattribute__(handle, "_mixed"):
         raise TypeError("an object that was made from what is expected says nothing of itself")
     value = _ask(verb, handle, *operands)
     if type(value) is not kind:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class TextSource:
         plan: which completions.
         streams: the run's random streams; stream "text/tokens" draws the tokens, "text/plan" what plans draw.
         verifier: what scores; the task's own where None. An untrusted one runs in child processes (`scorer`).
+        verifier_workers: answers that these score at a time.
         chat: prompts go through the tokenizer's chat template.
     """
 
@@ -56,11 +57,13 @@ class TextSource:
         *,
         limit: int | None = None,
         chat: bool = False,
+        verifier_workers: int = 1,
     ):
         if len(streams.seeds) != 1:
             raise BadInput(f"a language policy is trained one seed at a time; {len(streams.seeds)} seeds were given to one source")
         self.task, self.tokenizer, self.plan, self.chat = task, tokenizer, plan, chat
-        self._scorer = scorer(task.verifier if verifier is None else verifier)
+        self._judge = partial(scorer, workers=verifier_workers)
+        self._scorer = self._judge(task.verifier if verifier is None else verifier)
         self._checks: dict[str, Scorer] = {}
         self._statuses: Counter[str] = Counter()
         self._messages: dict[str, str] = {}
@@ -215,8 +218,9 @@ class TextSource:
             found["answer"] = torch.tensor([[number[answer] for answer in answers]], device=device)
         for name, check in (("sound", getattr(self.task, "process", None)), ("clean_score", self.task.verifier)):
             if name in names and check is not None:
-                judge = self._checks.setdefault(name, scorer(check))
-                verdicts = judge.score(list(zip(problems, texts, strict=True)))
+                if name not in self._checks:
+                    self._checks[name] = self._judge(check)
+                verdicts = self._checks[name].score(list(zip(problems, texts, strict=True)))
                 if failed := next((verdict for verdict in verdicts if verdict.status != Status.OK), None):
                     raise RunFailed(f"the task's check for {name!r} failed: {failed.status.name.lower()}: {failed.message}")
                 found[name] = torch.tensor([[verdict.value for verdict in verdicts]], device=device)
@@ -407,6 +411,7 @@ def evaluate_policy(
     max_new_tokens: int,
     seed: int,
     verifier: Verifier | Scorer | str,
+    verifier_workers: int = 1,
     answer: Callable[[str], str] = str.strip,
     chat: bool = False,
 ) -> Answers:
@@ -417,13 +422,14 @@ def evaluate_policy(
     Args:
         seed: of the draws; the same seed and policy give the same counts.
         verifier: what scores; a scorer given here is left open.
+        verifier_workers: answers that are scored at a time, where the verifier runs in child processes.
         answer: the canonical answer of a completion, empty where it has none.
         chat: prompts go through the tokenizer's chat template.
     """
     if samples < 1 or not problems:
         raise BadInput(f"evaluation: {len(problems)} problems and samples={samples}; both are at least 1")
     generator = torch.Generator().manual_seed(derive_seed(seed, "text/evaluation"))
-    judge = scorer(verifier)
+    judge = scorer(verifier, workers=verifier_workers)
     ends = end_tokens(policy.model, tokenizer)
     at_once = max(1, EVALUATION_ROWS // samples)
     correct, distinct, majority, entropy, unscored, fault = [], [], [], [], [], ""

@@ -416,7 +416,8 @@ class _Worker:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        with contextlib.suppress(RecursionError):  # where the template was killed before it had emptied what an answer left
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def _failed(status: Status, message: str) -> Verdict:

@@ -18,7 +18,6 @@ import math
 import os
 import secrets
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -117,14 +116,15 @@ class Template:
         for door in self.doors:
             door.close()
         leash, ending, *rest = pipes
-        scratch = os.path.join(self.start["scratch"], "judge" if kind == JUDGE else "answer")
         tables = self.home is not None
+        scratch = os.path.join(self.start["scratch"], ("judge" if kind == JUDGE else "answer") if tables else secrets.token_hex(8))
         woken, waker = os.pipe()
         os.set_blocking(waker, False)
         signal.set_wakeup_fd(waker)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         listing = None
         if not tables:
+            os.mkdir(scratch, 0o700)
             confinement.take_orphans()
             with contextlib.suppress(OSError):
                 listing = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
@@ -154,9 +154,11 @@ class Template:
         else:
             with contextlib.suppress(OSError):
                 os.killpg(child, signal.SIGKILL)
+        os.write(ending, ended)
+        os.close(ending)
         if not tables:
             empty(scratch)
-        os.write(ending, ended)
+            os.rmdir(scratch)
         os._exit(0)
 
     def become(self, kind: bytes, pipes: list[int], scratch: str) -> None:
@@ -257,5 +259,7 @@ def main() -> None:
         return
     trainer.sendall(b"{}\n")
     template.serve()
-    shutil.rmtree(start["scratch"], ignore_errors=True)  # the trainer may have been killed
+    with contextlib.suppress(OSError):  # the trainer may have been killed
+        empty(start["scratch"])
+        os.rmdir(start["scratch"])
 

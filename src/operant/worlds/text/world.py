@@ -293,7 +293,8 @@ class TextWorld:
         if not hasattr(plan, "requests"):
             raise BadInput(f"{self.task} is sampled by a plan of completions; this method's plan is {type(plan).__name__}")
         verifier = self.problems.verifier if self.verifier is None else self.verifier
-        return TextSource(self.problems, self.tokenizer, plan, streams, verifier, limit=self.longest, chat=self.chat)
+        settings = {"limit": self.longest, "chat": self.chat, "verifier_workers": self.options.verifier_workers}
+        return TextSource(self.problems, self.tokenizer, plan, streams, verifier, **settings)
 
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Traces:
         return Traces(self, batch_size, streams)
@@ -342,6 +343,7 @@ class TextWorld:
             max_new_tokens=self.longest,
             seed=derive_seed(seed, "evaluation", split),
             verifier=self.problems.verifier if self.evaluator is None else self.evaluator,
+            verifier_workers=self.options.verifier_workers,
             answer=self.problems.answer,
             chat=self.chat,
         )
