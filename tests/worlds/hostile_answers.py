@@ -391,11 +391,11 @@ def run(select: str = "") -> dict:
     failures, queues, stray, count = [], _queues(), _stray(), 0
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     os.environ["SECRET_KEY"] = "SECRET"
-    with VerifierPool("operant.worlds.text.python_tests:python_tests", time_limit=1.0) as pool, subprocess.Popen(["sleep", "600"]) as outsider:
+    with VerifierPool("operant.worlds.text.python_tests:python_tests", time_limit=2.0) as pool, subprocess.Popen(["sleep", "600"]) as outsider:
         try:
             template = pool._workers[0].process.pid
             pool.score([(Problem("", "", CALLS), RIGHT)])
-            quiet = len(below(template))
+            quiet, folders = len(below(template)), len(os.listdir(pool._workers[0]._scratch))
             for name, code, metadata in all_hostile():
                 if not name.startswith(select):
                     continue
@@ -412,9 +412,9 @@ def run(select: str = "") -> dict:
                 if pool._workers[0].process.pid != template:
                     failures.append(f"{name}: the template was lost")
                     template = pool._workers[0].process.pid
-                for _ in range(500):  # the last of a process ends after it has said so
-                    files = (_stray() - stray) | {str(path) for path in Path(pool._workers[0]._scratch).rglob("*") if path.is_file()}
-                    if len(below(template)) == quiet and not files:
+                for _ in range(1000):  # the last of a process ends after it has said so
+                    files = (_stray() - stray) | set(os.listdir(Path(pool._workers[0]._scratch, "answer")))
+                    if len(below(template)) == quiet and len(os.listdir(pool._workers[0]._scratch)) <= folders and not files:
                         break
                     time.sleep(0.01)
                 else:

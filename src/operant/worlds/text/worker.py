@@ -154,7 +154,8 @@ class Template:
         else:
             with contextlib.suppress(OSError):
                 os.killpg(child, signal.SIGKILL)
-        os.write(ending, ended)
+        with contextlib.suppress(OSError):  # nobody may be left to hear it
+            os.write(ending, ended)
         os.close(ending)
         if not tables:
             empty(scratch)
