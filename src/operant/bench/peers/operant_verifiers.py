@@ -1,5 +1,5 @@
-"""One verifier scoring the same answers again and again. Prints {"start", "memory_mib", "per_second", "processor_ms"}: seconds until it was ready, the most that
-one of its processes had in memory then, answers a second, and the processor's time an answer (of all processes)."""
+"""One verifier scoring the same answers again and again. Prints {"start", "memory_mib", "per_second", "processor_ms"}: seconds until it was ready, the most
+that one of its processes had in memory then, answers a second, and the processor's time an answer (of all processes)."""
 
 from __future__ import annotations
 
