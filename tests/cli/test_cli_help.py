@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from operant.cli.main import COMMANDS, overview, parse
-from operant.cli.training import method_parser, type_name
+from operant.cli.training import example_task, method_parser, type_name
 from operant.core.registry import hyperparameters, methods
 
 
@@ -82,3 +82,14 @@ def test_whole_numbers_may_be_written_as_people_write_them():
 def test_every_method_has_options_that_do_not_clash_with_those_of_train():
     for entry in methods().values():
         method_parser(entry)
+
+
+@pytest.mark.parametrize("key", methods())
+def test_the_example_of_a_method_is_a_task_that_it_takes(key: str):
+    from operant.worlds import make_world
+
+    entry = methods()[key]
+    task = example_task(entry)
+    if task.startswith("gym:"):
+        kind = "discrete" if hasattr(make_world(task).action_space, "n") else "continuous"
+        assert kind in entry.actions

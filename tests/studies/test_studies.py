@@ -108,3 +108,8 @@ def test_the_optimum_keeps_the_support():
     with torch.no_grad():
         policy.logits[:, :, 0, 2] = -1000.0
     assert tilted_optimum_distance(problem, policy, kl_weight=0.5, steps=400, learning_rate=0.05) < 0.01
+
+
+def test_a_study_that_needs_a_teacher_says_how_to_go_without_one(tmp_path):
+    with pytest.raises(BadInput, match="--distill false"):
+        studies.run("limit-of-rlvr", model="some-model", out=tmp_path / "study")

@@ -178,6 +178,8 @@ def example_task(entry: Method) -> str:
     """A task that a method can train on."""
     from operant.worlds import SCHEMES
 
+    if entry.worlds[0] == "gym" and "discrete" not in entry.actions:
+        return "gym:Pendulum-v1"
     return SCHEMES[{"data": "ogbench"}.get(entry.worlds[0], entry.worlds[0])].example
 
 
@@ -242,7 +244,8 @@ def result_text(result: dict[str, Any], first_seed: int) -> str:
     if "collapse" in result:
         lines = result["collapse"]["diagnoses"] or ["no sign of collapse"]
         rows += [*collapse_rows(result["collapse"]), *(("" if place else "diagnosis", line) for place, line in enumerate(lines))]
-    rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds"))
+    if result["steps_per_second"]:  # what does not train has none
+        rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds"))
     rows.append(("run", result["run"]))
     rows.append(("next", f"operant report {result['run']} --out report.html"))
     rows.append(("", f"operant evaluate {result['run']}"))

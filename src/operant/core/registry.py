@@ -48,6 +48,7 @@ class Range:
 
 LARGEST = 10**9  # of whole numbers; no training counts so far
 Count = Annotated[int, Range(1)]
+Passes = Annotated[int, Range(1, 10_000)]  # over one batch
 Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operant.core.errors import RunFailed
+from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams, derive_seed
 from operant.core.registry import Count, Positive, Range
 from operant.core.status import Status
@@ -27,6 +27,7 @@ from operant.evaluate.plots import pass_at_k_curves
 from operant.evaluate.statistics import Interval, mean, pass_at_k, score_bounds, stratified_bootstrap
 from operant.loops.base_policy import ensure_teacher
 from operant.loops.pairs import Pairs
+from operant.loops.runs import load
 from operant.loops.terms import NegativeLogLikelihood
 from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.studies import Say, StudyResult, Table, study
@@ -52,6 +53,9 @@ class LimitOptions(TrainedAndBase):
     "limit-of-rlvr", paper="arXiv:2504.13837", summary="pass@k of base, trained and distilled policy up to large k: where the base catches up, and what is new"
 )
 def limit_of_rlvr(options: LimitOptions, folder: Path, say: Say) -> StudyResult:
+    model = options.model if options.run is None else load(options.run).config.get("options", {}).get("model")
+    if options.distill and options.teacher is None and model is not None:
+        raise BadInput(f"nothing teaches the policy that is distilled from {model}: give --teacher, a folder or hub id, or leave it out with --distill false")
     world, base, trained, run = compared(options, folder, say)
     policies = {"base": base, "trained": trained}
     if options.distill:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from operant.core.registry import Count, NonNegative, Positive, Share, Widths, method
+from operant.core.registry import Count, NonNegative, Passes, Positive, Share, Widths, method
 from operant.loops.credit import GAE
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio, EntropyBonus, SquaredValueError
@@ -22,7 +22,7 @@ from operant.worlds.gym.collect import Steps
 class PPO:
     environments: Count = 8  # copies of the environment a seed
     rollout_length: Count = 128  # steps of each copy between updates
-    epochs: Count = 4  # passes over each rollout
+    epochs: Passes = 4  # passes over each rollout
     minibatches: Count = 4  # optimiser steps in each pass
     learning_rate: Positive = 3e-4  # Adam's
     anneal: bool = False  # lower the learning rate linearly to 0 at the last step

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Positive, Range, Share, method
+from operant.core.registry import Count, NonNegative, Passes, Positive, Range, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, mixed_groups
 from operant.loops.policy_gradient import PolicyGradient
@@ -28,7 +28,7 @@ class BroRL(KLWeighting):
     group_size: Annotated[int, Range(2)] = 128  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's for groups of 16; for models under 1M parameters (billions take about 1e-6)
     scaling: Share = 0.5  # power of group_size / 16 that multiplies the learning rate
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     temperature: Positive = 1.2  # of sampling and learning; evaluation is at 1

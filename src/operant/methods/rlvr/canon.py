@@ -20,7 +20,7 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, Positive, Range, Share, method
+from operant.core.registry import Count, Passes, Positive, Range, Share, method
 from operant.loops.credit import Grouped, scored
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio
@@ -38,7 +38,7 @@ class CANON:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt; even for equal halves
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     metric: Literal["entropy", "length"] = "entropy"  # what groups are split by

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Positive, Range, method
+from operant.core.registry import Count, Passes, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedImportance
@@ -23,7 +23,7 @@ class CISPO:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     clip_low: Positive = 1.0  # how far the importance weight may fall below 1; 1 sets no bound

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Positive, Range, Share, method
+from operant.core.registry import Count, Passes, Positive, Range, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, mixed_groups
 from operant.loops.policy_gradient import PolicyGradient
@@ -31,7 +31,7 @@ class CURE:
     explore: Share = 2 / 3  # share of training that the first stage takes
     rounds: Count = 4  # most times that an iteration samples for groups of unequal rewards
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     clip_low: Positive = 0.2  # how far the ratio may fall below 1

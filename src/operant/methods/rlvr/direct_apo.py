@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, Positive, Range, method
+from operant.core.registry import Count, Passes, Positive, Range, method
 from operant.core.status import Status
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.row_terms import row_log_ratio
@@ -36,7 +36,7 @@ class DirectAPO:
     completions: Count = 3  # Monte Carlo completions a next step
     step_tokens: Count = 2  # tokens of a step
     learning_rate: Positive = 1e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 2  # passes over each round's steps
+    epochs: Passes = 2  # passes over each round's steps
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # rows that go through the model at once, 0 for all; never changes the loss
     beta: Positive = 0.5  # divides advantages; the larger, the closer to the reference

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Positive, Range, method
+from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.outside import RehearsalDivergence, own_answers
 from operant.loops.policy_gradient import PolicyGradient
@@ -27,7 +27,7 @@ class DPHRL:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     pool: Count = 256  # prompts that the starting policy is tried on before training

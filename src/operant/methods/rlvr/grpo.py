@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Positive, Range, method
+from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio, KLToReference, KLWeighting
@@ -24,7 +24,7 @@ class GRPO(KLWeighting):
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut

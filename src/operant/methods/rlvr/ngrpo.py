@@ -16,7 +16,7 @@ from functools import partial
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Positive, Range, method
+from operant.core.registry import Count, Passes, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio
@@ -28,7 +28,7 @@ class NGRPO:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 4  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     max_reward: float = 1.0  # reward of the imagined best answer

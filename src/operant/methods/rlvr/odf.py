@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Positive, Range, Share, method
+from operant.core.registry import Count, Passes, Positive, Range, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.fill import AccuracyWindow, Fill
 from operant.loops.policy_gradient import PolicyGradient
@@ -26,7 +26,7 @@ class ODF:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     accuracy_low: Share = 0.25  # groups with a smaller share of right answers are not kept

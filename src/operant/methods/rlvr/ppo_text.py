@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from operant.core.registry import Count, NonNegative, Positive, Range, Share, method
+from operant.core.registry import Count, NonNegative, Passes, Positive, Range, Share, method
 from operant.loops.credit import TokenGAE
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.shape import KLInReward
@@ -26,7 +26,7 @@ class PPOText:
     prompts: Count = 16  # prompts an iteration
     group_size: Count = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 4  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     critic: Literal["model", "head"] = "model"  # a copy of the model with one output, or one more output of the policy

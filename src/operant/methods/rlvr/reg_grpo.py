@@ -17,7 +17,7 @@ from functools import partial
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Positive, Range, Share, method
+from operant.core.registry import Count, Passes, Positive, Range, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.row_terms import GroupedLogRatio
@@ -29,7 +29,7 @@ class RegGRPO:
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
     learning_rate: Positive = 2e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 4  # optimiser steps in each pass, of whole groups
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, in whole groups, 0 for all; never changes the loss
     std_floor: Positive = 1e-3  # least divisor of log-ratios, nats

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from operant.core.records import Rollout
-from operant.core.registry import Count, Positive, Range, method
+from operant.core.registry import Count, Passes, Positive, Range, method
 from operant.loops.credit import scored
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import WeightedLogLikelihood
@@ -27,7 +27,7 @@ class RFT:
     prompts: Count = 16  # prompts an iteration
     group_size: Count = 16  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     distinct: bool = False  # of equal answers to a prompt, learn from one

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, Positive, Range, Widths, method
+from operant.core.registry import Count, Passes, Positive, Range, Widths, method
 from operant.core.status import Status
 from operant.loops.credit import Grouping, scored
 from operant.loops.policy_gradient import PolicyGradient
@@ -40,7 +40,7 @@ class SPO:
     normalize_std: bool = False  # divide the advantages of siblings by their standard deviation; tree
     threshold: Annotated[float, Range(0, 1, open_low=True)] = 0.9  # tokens of a smaller probability are uncertain: they cut, and they learn
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut

@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar
 from torch import Tensor
 
 from operant.core.records import Rollout
-from operant.core.registry import Count, NonNegative, Positive, Range, Share, method
+from operant.core.registry import Count, NonNegative, Passes, Positive, Range, Share, method
 from operant.loops.credit import TokenGAE, scored
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio, SquaredValueError
@@ -32,7 +32,7 @@ class TPPO:
     group_size: Count = 16  # answers a problem
     window: Count = 16  # most new tokens of an answer in an iteration
     learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Count = 1  # passes over each batch of answers
+    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 4  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     lam: Share = 0.95  # lambda of the policy's GAE; the critic's is 1
