@@ -76,10 +76,11 @@ def claims() -> dict[str, Claim]:
 
 def get_claim(key: str) -> Claim:
     """The claim of a method. Raises `BadInput` where there is none."""
-    known = declared("evidence", "claim")
-    if key not in known:
-        raise unknown("claim", key, known)
-    importlib.import_module(known[key])
+    own = declared("evidence", "claim")
+    if key not in _claims and key in own:
+        importlib.import_module(own[key])
+    if key not in _claims:
+        raise unknown("claim", key, own.keys() | _claims.keys())
     return _claims[key]
 
 

@@ -105,10 +105,11 @@ def studies() -> dict[str, Study]:
 
 def get_study(key: str) -> Study:
     """The study of a key. Raises `BadInput` where there is none."""
-    known = declared("studies", "study")
-    if key not in known:
-        raise unknown("study", key, known)
-    importlib.import_module(known[key])
+    own = declared("studies", "study")
+    if key not in _studies and key in own:
+        importlib.import_module(own[key])
+    if key not in _studies:
+        raise unknown("study", key, own.keys() | _studies.keys())
     return _studies[key]
 
 
