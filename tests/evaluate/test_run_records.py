@@ -72,35 +72,35 @@ def test_damaged_files_are_named_with_their_place(make_run) -> None:
     (path / "run.json").write_text(manifest[:40])
     assert "run.json is half-written" in refusal(path)
     (path / "run.json").write_text("[1]")
-    assert "must hold one JSON object" in refusal(path)
+    assert "run.json: must be an object" in refusal(path)
     (path / "run.json").write_text(manifest.replace('"seeds": 3', '"seeds": 0'))
-    assert "seeds must be at least 1" in refusal(path)
+    assert "run.json: seeds must be at least 1" in refusal(path)
     (path / "run.json").write_text(manifest.replace('"method": "ppo"', '"method": null'))
     assert "method must be text" in refusal(path)
     (path / "run.json").write_text(manifest)
 
     (path / "result.json").write_text('{"score": {"name": "return", "per_seed": []}}')
-    assert "result.json: score must hold name and per_seed" in refusal(path)
+    assert "result.json: has no run" in refusal(path)
     (path / "result.json").unlink()
 
     rows = (path / "metrics.jsonl").read_text().splitlines()
     (path / "metrics.jsonl").write_text("\n".join([rows[0], rows[1][:12], rows[2]]) + "\n")
-    assert "metrics.jsonl line 2 is damaged" in refusal(path)
+    assert "metrics.jsonl line 2 is half-written or damaged" in refusal(path)
     (path / "metrics.jsonl").write_text('{"seed": 0}\n')
-    assert "line 1 is no row of this file: it has no step" in refusal(path)
+    assert "line 1: has no step" in refusal(path)
     (path / "metrics.jsonl").write_text('{"step": "x", "seed": 0}\n')
     assert "step must be an integer" in refusal(path)
     (path / "metrics.jsonl").unlink()
 
     for row, said in [
-        ({"value": "high"}, "value a number"),
-        ({"pass_at_k": {"one": 1.0}}, "pass_at_k must give a number for each k"),
+        ({"value": "high"}, "value must be a number"),
+        ({"pass_at_k": {"one": 1.0}}, "pass_at_k must be an object whose names are numbers"),
     ]:
         (path / "evaluations.jsonl").write_text(json.dumps({"step": 0, "seed": 0, "score": "return", "value": 1.0} | row) + "\n")
         assert said in refusal(path)
     (path / "evaluations.jsonl").unlink()
 
-    for row, said in [({"tokens": [{"log_prob": 0.0}]}, "objects with a text"), ({"prompt": 3}, "prompt must be text"), ({"status": 9}, "timeout")]:
+    for row, said in [({"tokens": [{"log_prob": 0.0}]}, "tokens [0] has no text"), ({"prompt": 3}, "prompt must be text"), ({"status": 9}, "timeout")]:
         (path / "completions.jsonl").write_text(json.dumps({"step": 0, "seed": 0, "group": 0, "prompt": "", "tokens": []} | row) + "\n")
         assert said in refusal(path)
     (path / "completions.jsonl").unlink()

@@ -136,8 +136,8 @@ def read_bytes(path: Path) -> bytes:
                 raise BadInput(f"{path} is no plain file")
             check_size(path, found.st_size)
             return file.read()
-    except FileNotFoundError:
-        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(str(path)) from error
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
 

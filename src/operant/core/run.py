@@ -15,9 +15,11 @@ from typing import Any, BinaryIO
 
 import torch
 
+from operant.core import schema
 from operant.core.checkpoint import Checkpoints
-from operant.core.errors import BadInput, RunFailed
-from operant.core.files import disk_fault, given_path, open_in_place, remove, write_atomic
+from operant.core.errors import BadInput, RunFailed, nearest
+from operant.core.files import check_inside, disk_fault, given_path, open_in_place, read_json, remove, write_atomic
+from operant.core.schema import require
 
 LOGS = ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
 OWN = (*LOGS, "result.json", "checkpoints", "policies", "videos", "failures", "tensorboard")  # what a run makes beside run.json and lock
@@ -110,20 +112,28 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
-        """A run that exists. Raises `BadInput` where there is none."""
-        path = Path(path)
-        try:
-            config = json.loads((path / "run.json").read_text())
-        except FileNotFoundError:
-            near = sorted(str(run.parent) for run in path.parent.glob("*/run.json"))[:5] if path.parent.is_dir() else []
-            raise BadInput(f"{path} is no run (it has no run.json){'; runs beside it: ' + ', '.join(near) if near else ''}") from None
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{path}/run.json cannot be read: {error}") from error
-        return cls(path, config.get("keep", 2))
+        """A run that exists. Raises `BadInput` where there is none, where it holds what is not its own, or where what it says cannot be."""
+        run = cls(given_path(path, "the run directory"))
+        run.checkpoints = Checkpoints(run.path / "checkpoints", run.config.get("keep", 2))
+        check_inside(run.path)
+        return run
 
     @property
     def config(self) -> dict[str, Any]:
-        return json.loads((self.path / "run.json").read_text())
+        """What run.json says."""
+        path = self.path
+        try:
+            return require(read_json(path / "run.json"), schema.RUN, path / "run.json")
+        except FileNotFoundError:
+            pass
+        try:
+            if path.is_dir():
+                inside = sorted(str(run.parent) for run in path.glob("*/run.json"))[:5]
+                raise BadInput(f"{path} is no run: it has no run.json" + (f"; it holds the runs {', '.join(inside)}" if inside else ""))
+            siblings = [run.parent.name for run in path.parent.glob("*/run.json")]
+        except OSError as error:
+            raise BadInput(f"cannot read {path}: {error.strerror}") from error
+        raise BadInput(f"no run at {path}: {nearest(path.name, siblings) if siblings else 'give the directory that `operant train` named'}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -200,6 +210,9 @@ class RunDirectory:
     def result(self) -> dict[str, Any] | None:
         """What the finished run reported, None while it is not finished."""
         try:
-            return json.loads((self.path / "result.json").read_text())
+            found = require(read_json(self.path / "result.json"), schema.RESULT, self.path / "result.json")
         except FileNotFoundError:
             return None
+        if len(found["score"]["per_seed"]) != self.config["seeds"]:
+            raise BadInput(f"{self.path / 'result.json'}: {len(found['score']['per_seed'])} scores of {self.config['seeds']} seeds: it is of another run")
+        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -321,8 +322,8 @@ def _warnings(task: str, rows: Sequence[Row]) -> list[str]:
             for run in row.runs
             if run.result is None
         ]
-        seeds = [seed for run in row.runs for seed in range(run.seed, run.seed + run.seeds)]
-        again = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        seeds = Counter(seed for run in row.runs for seed in range(run.seed, run.seed + run.seeds))
+        again = sorted(seed for seed, count in seeds.items() if count > 1)
         if again:
             warnings.append(f"runs of {row.method} on {task} share seed {', '.join(map(str, again))}: they are not independent, and the interval is too narrow")
     given = {json.dumps(run.manifest.get("budget")) for row in rows for run in row.runs}
