@@ -15,7 +15,7 @@ from pathlib import Path
 from operant.cli.comparing import parse_compare
 from operant.cli.output import write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
-from operant.cli.training import option, run_options
+from operant.cli.training import add_trust, option, run_options
 from operant.core.errors import BadInput, RunFailed
 from operant.core.files import given_path, write_file
 from operant.core.terminal import note
@@ -98,7 +98,7 @@ def _train_all(args: Namespace) -> list[Path]:
         for key in waiting:
             with training(f"{key} on {args.task}") as listener:
                 if (folder / key / "run.json").exists():
-                    resume(folder / key, listener=listener)
+                    resume(folder / key, trust=True, listener=listener)  # what it names was just named
                 else:
                     train(key, args.task, out=folder / key, listener=listener, **given, **members[key])
     elif waiting:
@@ -119,7 +119,8 @@ def _side_by_side(args: Namespace, keys: list[str], folder: Path) -> None:
             while left and len(going) < args.jobs:
                 key = left.pop(0)
                 log = folder / f"{key}.log"
-                words = ["resume", str(folder / key)] if (folder / key / "run.json").exists() else ["train", key, "--task", args.task]
+                begun = (folder / key / "run.json").exists()
+                words = ["resume", str(folder / key), "--trust"] if begun else ["train", key, "--task", args.task]
                 if words[0] == "train":
                     given = {name: value for name, value in run_options(args).items() if name != "track"} | args.members[key]
                     words += [f"{option(name)}={value}" for name, value in given.items()] + [f"--track={name}" for name in args.track or ()]
@@ -146,6 +147,7 @@ def _side_by_side(args: Namespace, keys: list[str], folder: Path) -> None:
 def _report_arguments(parser: Parser) -> None:
     parser.add_argument("runs", nargs="+", metavar="DIR", help="run directories, compared where there are several")
     parser.add_argument("--out", required=True, metavar="FILE", help="the HTML file to write; it needs nothing beside it")
+    add_trust(parser)
     add_json(parser)
 
 
@@ -155,7 +157,7 @@ def _report(args: Namespace) -> int:
 
     runs = [load_run(path) for path in args.runs]
     with waiting("making the report"):
-        drawn = [_draw(path) for path in args.runs]
+        drawn = [_draw(path, args.trust) for path in args.runs]
     out = write_report([load_run(path) for path in args.runs] if any(drawn) else runs, args.out)
     if args.json:
         write_json({"report": str(out), "runs": args.runs})
@@ -164,12 +166,12 @@ def _report(args: Namespace) -> int:
     return 0
 
 
-def _draw(path: str) -> bool:
+def _draw(path: str, trust: bool) -> bool:
     """Whether the run has a new video. A run that has no policy yet, or whose environment cannot be made here, is reported without one."""
     from operant.core.errors import OperantError
     from operant.loops.runs import load
 
-    run = load(path)
+    run = load(path, trust=trust)
     if run.result is None or any((run.path / "videos").glob("*.gif")):
         return False
     try:

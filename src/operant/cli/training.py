@@ -254,6 +254,7 @@ def result_text(result: dict[str, Any], first_seed: int) -> str:
 
 def _resume_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="DIR", help="the run directory")
+    add_trust(parser)
     add_json(parser)
 
 
@@ -265,21 +266,27 @@ def _resume(args: Namespace) -> int:
     if directory.result is not None:
         note(f"{args.run} is finished: nothing is left to train")
     with training(f"{directory.config['method']} on {directory.config['task']}") as listener:
-        run = resume(args.run, listener=listener)
+        run = resume(args.run, trust=args.trust, listener=listener)
     return _tell(run, args.json)
+
+
+def add_trust(parser: Parser) -> None:
+    """The option without which no code is imported that a run names."""
+    parser.add_argument("--trust", action="store_true", help="import the modules that the run names (of its environment or verifier): they may do anything")
 
 
 def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="DIR", help="the run directory")
     parser.add_argument("--episodes", type=whole(1), metavar="N", help="fresh episodes, or problems, a seed (default: the task's)")
     parser.add_argument("--policy", type=one_of("last", "best"), default="last", metavar="last|best", help="which of the kept policies (default last)")
+    add_trust(parser)
     add_json(parser)
 
 
 def _evaluate(args: Namespace) -> int:
     from operant.loops.runs import load
 
-    run = load(args.run)
+    run = load(args.run, trust=args.trust)
     config = run.config
     with waiting(f"evaluating {config['seeds']} seed{'s' * (config['seeds'] > 1)} of {config['method']} on {config['task']}"):
         found = run.evaluate(episodes=args.episodes, which=args.policy) | {"policy": args.policy}

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -33,20 +35,27 @@ def disk_fault(error: OSError | SafetensorError) -> str | None:
     return None
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a small text file so that a reader sees the old one or the new one, whole; nothing is left beside it where that fails. A link is replaced."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` when it is whole: a reader sees the old one or the new one. Nothing is left where that fails; a link is
+    replaced, not followed."""
     temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a small text file, `replacing` what was there."""
+    with replacing(path) as file:
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def write_file(path: Path, text: str) -> None:

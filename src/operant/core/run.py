@@ -70,6 +70,7 @@ class RunDirectory:
             BadInput: where a run is already or is being made, or where nothing can be written.
         """
         path = given_path(path, "--out")
+        require(json.loads(json.dumps(config)), schema.RUN, "a run like this could not be read again")
         run = cls(path, keep)
         try:
             if path.exists() and not path.is_dir():
@@ -199,7 +200,7 @@ class RunDirectory:
 
     def sweep(self) -> None:
         """Remove what a killed writer left under a temporary name. Only for who holds the lock."""
-        for pattern in ("checkpoints/.writing-*", "checkpoints/.last-*", "policies/*/.seed-*", "videos/.*.gif", ".*.json", ".*.json.*", ".*.jsonl.*"):
+        for pattern in ("checkpoints/.writing-*", "checkpoints/.last-*", "policies/*/.seed-*", "videos/.*", ".*.json", ".*.json.*", ".*.jsonl.*"):
             for path in self.path.glob(pattern):
                 remove(path)
 

@@ -7,17 +7,17 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from operant.core.cache import cache_directory
 from operant.core.errors import RunFailed
-from operant.core.files import write_atomic
+from operant.core.files import disk_fault, remove, write_atomic
 from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
 
@@ -115,15 +115,22 @@ def _make(world, recipe: WarmUp, folder, content: dict, say: Callable[[str], Non
             f"{other}, a folder or hub id"
         )
     temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
-    temporary.mkdir(parents=True, exist_ok=True)
-    world.save_policy(attempt.learner.policy, temporary)
     made = {"pass@1": score, "updates": step, "restarts": place, "seconds": round(time.process_time() - began, 1), "history": history}
-    write_atomic(temporary / "base.json", json.dumps(content | made, indent=1))
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True, exist_ok=True)
+        world.save_policy(attempt.learner.policy, temporary)
+        write_atomic(temporary / "base.json", json.dumps(content | made, indent=1))
+    except (OSError, SafetensorError) as error:
+        fault = disk_fault(error) or error
+        raise RunFailed(f"the {what} of {world.task} could not be written to {folder}: {fault}; make room, or set OPERANT_CACHE to another place") from error
+    finally:
+        if not (temporary / "base.json").exists():
+            remove(temporary)
+    remove(folder)
     try:
         os.rename(temporary, folder)
     except OSError:  # another process made the same one first: the content is the same
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
 
 
 class _Try:

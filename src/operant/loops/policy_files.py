@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from operant.core.errors import BadInput
+from operant.core.files import check_size, remove
 from operant.core.random import Streams
 from operant.loops.fixed import FixedPolicy
 from operant.loops.planning import spine_of
@@ -22,14 +22,18 @@ def save_policy(world, policy, place: int, folder: Path) -> None:
     if not isinstance(policy, torch.nn.Module):
         return
     temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    if world.stacked:
-        save_file({name: value[place : place + 1].contiguous().clone() for name, value in policy.state_dict().items()}, temporary / "policy.safetensors")
-    else:
-        world.save_policy(policy, temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.rename(temporary, folder)
+    remove(temporary)
+    try:
+        temporary.mkdir(parents=True)
+        if world.stacked:
+            save_file({name: value[place : place + 1].contiguous().clone() for name, value in policy.state_dict().items()}, temporary / "policy.safetensors")
+        else:
+            world.save_policy(policy, temporary)
+        remove(folder)
+        os.rename(temporary, folder)
+    except BaseException:
+        remove(temporary)
+        raise
 
 
 def load_policy(world, config: dict, folder: Path, seed: int) -> Any:
@@ -38,11 +42,15 @@ def load_policy(world, config: dict, folder: Path, seed: int) -> Any:
         return spine.policy(world, [seed]) if spine.load is None else spine.load(world, folder)
     if not world.stacked:
         return world.load_policy(folder)
-    policy = world.policy(spine.policy, Streams([seed]))
+    file = folder / "policy.safetensors"
     try:
-        policy.load_state_dict(load_file(folder / "policy.safetensors"))
+        check_size(file, file.stat().st_size)
+        policy = world.policy(spine.policy, Streams([seed]))
+        policy.load_state_dict(load_file(file))
     except FileNotFoundError:
         raise BadInput(f"no policy in {folder}: the run has not been evaluated yet; go on with `operant resume {folder.parent.parent.parent}`") from None
+    except OSError as error:
+        raise BadInput(f"cannot read {file}: {error.strerror or error}") from error
     except (RuntimeError, SafetensorError) as error:
-        raise BadInput(f"{folder}/policy.safetensors does not fit {config['method']} on {config['task']}: {error}".splitlines()[0]) from error
+        raise BadInput(f"{file} does not fit {config['method']} on {config['task']}: {error}".splitlines()[0]) from error
     return policy

@@ -6,8 +6,9 @@ import json
 import signal
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ import torch
 from safetensors import SafetensorError
 
 from operant import ops
-from operant.core.errors import BadInput, Interrupted, RunFailed
+from operant.core import schema
+from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed
 from operant.core.files import disk_fault, write_atomic
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
 from operant.core.registry import get_method
 from operant.core.run import RunDirectory
+from operant.core.schema import require
 from operant.evaluate.collapse import none_scored, run_collapse
 from operant.evaluate.records import load_run
 from operant.loops.base_policy import ensure_models
@@ -30,6 +33,7 @@ from operant.loops.learner import Learner
 from operant.loops.policy_files import save_policy
 from operant.loops.results import episodes_argument, pass_at, score_object
 from operant.loops.track import make_trackers
+from operant.loops.trust import resume_command
 
 LOGITS = 2**24  # most of one policy that stand in memory at once where completions are described
 
@@ -80,6 +84,11 @@ class Runner:
         self._at_once = False  # a second one did
         self._due = False  # an evaluation of the learner as it stands
         self._told_of_restarts = self._told_of_truncation = self._told_of_unscored = False
+        self._from: Path | None = None  # the checkpoint that the run went on from
+
+    @property
+    def _command(self) -> str:
+        return resume_command(self.directory.path, self.config)
 
     def run(self, *, resume: bool) -> None:
         with self.directory.locked(), self._signals():
@@ -94,7 +103,7 @@ class Runner:
                     raise
                 self.directory.sweep()
                 path = self.directory.path
-                raise RunFailed(f"{path} could not be written: {fault}; its checkpoints are untouched, go on with: operant resume {path}") from error
+                raise RunFailed(f"{path} could not be written: {fault}; its checkpoints are untouched, go on with: {self._command}") from error
 
     def _work(self, resume: bool) -> None:
         self.trackers = make_trackers(self.config["track"], self.directory.path)
@@ -118,7 +127,7 @@ class Runner:
     def _say_of_base_policy(self, message: str) -> None:
         self._say("prepare", 0, message=message)
         if self._stop is not None:  # it may take minutes, and nothing of the run itself has begun
-            raise Interrupted(f"stopped while the base policy was made, which begins again with: operant resume {self.directory.path}")
+            raise Interrupted(f"stopped while the base policy was made, which begins again with: {self._command}")
 
     def _restore(self) -> dict | None:
         self.directory.sweep()
@@ -132,11 +141,24 @@ class Runner:
             return None
         for line in damaged:
             self._say("prepare", 0, message=f"{line}; going on from {where.name}")
-        run = state["run"]
+        run = require(state, schema.STATE, f"checkpoint {where}")["run"]
+        if run["member"] >= len(self.members):
+            raise BadInput(f"checkpoint {where}: member must be below {len(self.members)}, found {run['member']}")
+        self._from = where
         self.member, self.finished, self.base, self.best, self.seconds = run["member"], run["finished"], run["base"], run["best"], run["seconds"]
         self.messages, self._due = run.get("messages", {}), run.get("due", False)
         self.directory.truncate(run["offsets"])
         return state["learner"]
+
+    @contextmanager
+    def _fitting(self):
+        """Say in one line where a checkpoint's state is not one of this run's learner: when it is read, or when the first iteration uses it."""
+        try:
+            yield
+        except (OperantError, OSError):
+            raise
+        except Exception as error:
+            raise BadInput(f"checkpoint {self._from} does not fit this run: {type(error).__name__}: {error}") from error
 
     def _train_member(self, state: dict | None) -> None:
         seeds, config = self.members[self.member], self.config
@@ -148,21 +170,23 @@ class Runner:
                 self._say("prepare", 0, message=line)
         try:
             if state is not None:
-                learner.load_state_dict(state)
+                with self._fitting():
+                    learner.load_state_dict(state)
             else:
                 self._manifest(learner)
                 if self.world.kind in ("text", "sequences"):
                     self._evaluate(learner, base=True)
-            every = config["every"]
-            if state is None:
                 self.seconds["member"] = 0.0
+            every = config["every"]
             if self.unit != "steps" and hasattr(learner, "limit"):
                 learner.limit = (self.unit, self.amount)
             if self._due:
                 self._look(learner, seeds)
             while not self._done(learner):
                 before, started = self._spent(learner), time.perf_counter()
-                metrics = learner.iterate()
+                with self._fitting() if state is not None else nullcontext():
+                    metrics = learner.iterate()
+                state = None
                 self._obey()
                 elapsed = time.perf_counter() - started
                 self._steps = sum(found["step"] for found in self.finished) + learner.step * len(seeds)
@@ -182,7 +206,7 @@ class Runner:
                 elif self._stop is not None:
                     self._checkpoint(learner)
                 if self._stop is not None and not (done and self.member + 1 == len(self.members)):
-                    raise Interrupted(f"stopped at {self._standing(learner)}, state saved; go on with: operant resume {self.directory.path}")
+                    raise Interrupted(f"stopped at {self._standing(learner)}, state saved; go on with: {self._command}")
         finally:
             learner.close()
 
@@ -411,7 +435,7 @@ class Runner:
     def _obey(self) -> None:
         """End the run if a second signal came: whoever was at work then may have caught the exception, and what it did since is not to be kept."""
         if self._at_once:
-            raise Interrupted(f"stopped at once; go on from the last checkpoint with: operant resume {self.directory.path}")
+            raise Interrupted(f"stopped at once; go on from the last checkpoint with: {self._command}")
 
     @contextmanager
     def _signals(self):

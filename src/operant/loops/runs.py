@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from operant.core.errors import BadInput
+from operant.core import schema
+from operant.core.errors import BadInput, RunFailed
+from operant.core.files import disk_fault, replacing
 from operant.core.run import RunDirectory, machine
+from operant.core.schema import require
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.planning import plan, spine_of
 from operant.loops.policy_files import load_policy
@@ -20,14 +22,16 @@ from operant.loops.progress import showing
 from operant.loops.results import episodes_argument, stack_evaluations, summary
 from operant.loops.runner import Listener, Runner
 from operant.loops.track import check_trackers
+from operant.loops.trust import require_trust
 from operant.worlds import make_world
 
 
 class Run:
     """A run on disk: what `operant.train` returns and `operant.load` opens."""
 
-    def __init__(self, directory: RunDirectory, world: Any = None):
+    def __init__(self, directory: RunDirectory, world: Any = None, trust: bool = False):
         self.directory = directory
+        self._trust = trust
         self._policies: dict[tuple[str, int], Any] = {}
         self._world = world
 
@@ -49,6 +53,7 @@ class Run:
         if self._world is None:
             if self.config.get("task_callable"):
                 raise BadInput(f"{self.path} trained on a Python callable ({self.config['task']}): open it with operant.resume(path, task=…)")
+            require_trust(self.path, self.config, self._trust)
             self._world = make_world(self.config["task"], **self.config.get("options", {}))
         return self._world
 
@@ -87,7 +92,8 @@ class Run:
         return {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1]} | summary(evaluation)
 
     def draw_video(self) -> Path | None:
-        """One episode of the first seed's policy as an animation in `videos/`; None where the environment cannot draw."""
+        """One episode of the first seed's policy as an animation in `videos/`; None where the environment cannot draw. Raises `RunFailed` where the run
+        cannot be written to."""
         config = self.config
         target = self.path / "videos" / f"seed-{config['seed']}.gif"
         if target.exists():
@@ -105,10 +111,12 @@ class Run:
         from PIL import Image
 
         pictures = [Image.fromarray(frame).resize((300, round(300 * frame.shape[0] / frame.shape[1]))) for frame in frames]
-        target.parent.mkdir(exist_ok=True)
-        temporary = target.with_name(f".{target.name}")
-        pictures[0].save(temporary, format="GIF", save_all=True, append_images=pictures[1:], duration=80, loop=0)
-        os.replace(temporary, target)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            with replacing(target) as file:
+                pictures[0].save(file, format="GIF", save_all=True, append_images=pictures[1:], duration=80, loop=0)
+        except OSError as error:
+            raise RunFailed(f"{target} could not be written: {disk_fault(error) or error}") from error
         return target
 
 
@@ -198,21 +206,27 @@ def prepare(task: Any, say: Callable[[str], None], **options: Any) -> None:
         ensure_base_policy(world, say)
 
 
-def resume(path: str | Path, *, task: Any = None, progress: bool = True, listener: Listener | None = None) -> Run:
+def resume(path: str | Path, *, task: Any = None, trust: bool = False, progress: bool = True, listener: Listener | None = None) -> Run:
     """Go on with a run that was stopped, from its newest whole checkpoint; a finished run is returned as it is.
 
     Args:
         task: the environment, or what makes it, again, for a run whose task was a Python object.
+        trust: import the modules that the run names, of an environment or a verifier.
         progress, listener: as of `train`.
+
+    Raises:
+        BadInput: no run that could go on, or one that names code without `trust`.
     """
     directory = RunDirectory.open(path)
     config = directory.config
     if directory.result is not None:
-        return Run(directory, None if task is None else make_world(task, **config.get("options", {})))
+        return Run(directory, None if task is None else make_world(task, **config.get("options", {})), trust)
+    require(config, schema.RUN_TO_GO_ON, directory.path / "run.json")
     if config.get("not_resumable"):
         raise BadInput(f"{path} cannot be resumed: {config['not_resumable']}")
     if config.get("task_callable") and task is None:
         raise BadInput(f"{path} trained on a Python callable ({config['task']}): give it again, operant.resume(path, task=…)")
+    require_trust(directory.path, config if task is None else config | {"task": ""}, trust)
     world = make_world(config["task"] if task is None else task, **config.get("options", {}))
     if world.fingerprint() != config["fingerprint"]:
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
@@ -222,6 +236,10 @@ def resume(path: str | Path, *, task: Any = None, progress: bool = True, listene
     return Run(directory, world)
 
 
-def load(path: str | Path) -> Run:
-    """Open a run directory. Raises `BadInput` where it is none."""
-    return Run(RunDirectory.open(path))
+def load(path: str | Path, *, trust: bool = False) -> Run:
+    """Open a run directory. Nothing in it is executed, and code that it names is imported, when its policy or its task is first needed, only with `trust`.
+
+    Raises:
+        BadInput: where it is no run.
+    """
+    return Run(RunDirectory.open(path), trust=trust)

@@ -59,6 +59,7 @@ class TrainedAndBase:
     steps: Count = 60  # iterations of that training
     seed: Annotated[int, Range(0)] = 0  # of training and of the draws
     problems: Count = 64  # held-out problems
+    trust: bool = False  # import the modules that the runs name (of an environment or verifier): they may do anything
 
 
 def compared(options: TrainedAndBase, folder: Path, say: Say) -> tuple[TextWorld, TokenPolicy, TokenPolicy, Run]:
@@ -68,7 +69,7 @@ def compared(options: TrainedAndBase, folder: Path, say: Say) -> tuple[TextWorld
         BadInput: the run is of another task or not of text, or something cannot be loaded.
     """
     if options.run is not None:
-        trained = load(options.run)
+        trained = load(options.run, trust=options.trust)
         if options.model is not None or (options.task is not None and make_world(options.task).task != trained.config["task"]):
             given = "a model" if options.model is not None else options.task
             raise BadInput(f"--run {options.run} is of {trained.config['task']} and brings its model, and {given} was given too; leave one out")
@@ -78,14 +79,14 @@ def compared(options: TrainedAndBase, folder: Path, say: Say) -> tuple[TextWorld
         say(f"training {options.method} on {task}: {options.steps} iterations")
         model = {} if options.model is None else {"model": options.model}
         trained = train(options.method, task, seed=options.seed, steps=options.steps, every=options.steps, progress=False, out=folder / "trained", **model)
-    check_text(trained.config["task"])
     world = trained.world
+    check_text(trained.config["task"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if options.base is None:
         ensure_base_policy(world, say)
         before = world.policy(None, Streams([trained.config["seed"]]))
     elif (Path(options.base) / "run.json").exists():
-        before = load(options.base).load_policy()
+        before = load(options.base, trust=options.trust).load_policy()
     else:
         before = world.load_policy(Path(options.base))
     return world, before.to(device), trained.load_policy().to(device), trained

@@ -112,9 +112,9 @@ def exact_figures(options: LeashOptions, folder: Path, say: Say) -> dict[str, An
         say(f"training {options.method} on {options.task}: {options.steps} iterations")
         run = train(options.method, options.task, seed=options.seed, steps=options.steps, every=options.steps, progress=False, out=folder / "trained")
     else:
-        run = load(options.run)
+        run = load(options.run, trust=options.trust)
     world = make_world(run.config["task"])
-    base = world.policy(None, Streams([run.config["seed"]])) if options.base is None else load(options.base).load_policy()
+    base = world.policy(None, Streams([run.config["seed"]])) if options.base is None else load(options.base, trust=options.trust).load_policy()
     with torch.no_grad():
         log_prob = {name: exact.sequence_log_probs(policy, world.problem)[0] for name, policy in (("base", base), ("trained", run.load_policy()))}
     before, after = (log_prob[name].exp().flatten() for name in ("base", "trained"))

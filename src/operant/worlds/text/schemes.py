@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from operant.worlds.text.tasks import TextTask
 from operant.worlds.text.world import TextWorld
 
 
 class FileTextWorld(TextWorld):
-    """Problems of a JSON Lines file (`worlds.text.tasks.file.FileTask`)."""
+    """Problems of a JSON Lines file (`worlds.text.tasks.file.FileTask`). The task's name has the absolute path, so that a run goes on from anywhere."""
 
     scheme = "file"
+
+    def __init__(self, name: str, **options: Any):
+        super().__init__(str(Path(name).expanduser().absolute()), **options)
 
     @staticmethod
     def find_task(name: str) -> TextTask:
