@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
 SMALL = {"threads": 1, "episodes": 1}
 RUNS = {
     "gym": ("ppo", "gym:CartPole-v1", {"steps": 96, "every": 32, "hidden": (4,), "environments": 2, "rollout_length": 16, "seeds": 2}),
-    "data": ("iql", MAZE, {"steps": 30, "every": 10, "hidden": (4,), "batch_size": 8}),
+    "data": ("iql", MAZE, {"steps": 200, "every": 100, "hidden": (4,), "batch_size": 8}),
     "sequences": ("grpo", "sequences:target", {"steps": 3, "every": 1, "prompts": 2, "group_size": 4}),
     "text": ("grpo", "text:arithmetic", {"steps": 2, "every": 1, "prompts": 1, "group_size": 2, "max_new_tokens": 4}),
 }
+CHANGES = {"gym": 150, "data": 60, "sequences": 110, "text": 40}
 COMMANDS = {
     "compare": lambda run, out: ("compare", run),
     "report": lambda run, out: ("report", run, "--out", out / "report.html"),
@@ -220,28 +222,76 @@ def answered(capsys: pytest.CaptureFixture[str], file: str, change: Change, pair
             shutil.rmtree(target)
 
 
-def test_explore(runs, tmp_path, capsys):
-    import time
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "kept").write_text('{"kept": true}\n')
-    rng = random.Random(int(os.environ.get("SEED", 0)))
-    kinds = os.environ.get("KINDS", "gym").split(",")
-    most = int(os.environ.get("MOST", 200))
-    log = open(os.environ["LOG"], "a")
-    for kind in kinds:
-        changes = list(all_changes(runs[kind][0]))
-        picked = rng.sample(changes, min(most, len(changes)))
-        spent = {}
-        for file, what, change in picked:
-            t = time.time()
-            try:
-                for line in answered(capsys, file, change, runs[kind], tmp_path):
-                    print(kind, file, what, line, file=log, flush=True)
-            except FileNotFoundError as e:
-                print("NF", file, what, e, file=log, flush=True)
-            spent[file.split("/")[0]] = spent.get(file.split("/")[0], 0) + time.time() - t
-            if time.time() - t > 3: print("SLOW", kind, file, what, time.time() - t, file=log, flush=True)
-            if (tmp_path / "outside" / "kept").read_text() != '{"kept": true}\n' or len(list((tmp_path / "outside").iterdir())) != 1:
-                print("OUTSIDE CHANGED", kind, file, what, file=log, flush=True)
-                shutil.rmtree(tmp_path / "outside"); (tmp_path / "outside").mkdir(); (tmp_path / "outside" / "kept").write_text('{"kept": true}\n')
-        print(kind, len(changes), len(picked), spent, file=log, flush=True)
+OUTSIDE = '{"kept": true}\n'
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_every_mutilated_run_is_answered_in_words(kind: str, runs, use_small_cache, tmp_path: Path, capsys):
+    """Some hundred changes, the same ones every time, out of thousands."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text(OUTSIDE)
+    changes = list(all_changes(runs[kind][0]))
+    wrong = []
+    for file, what, change in random.Random(f"mutilated {kind}").sample(changes, CHANGES[kind]):
+        wrong += [f"{file}, {what}: {line}" for line in answered(capsys, file, change, runs[kind], tmp_path)]
+        if [path.name for path in outside.iterdir()] != ["kept"] or (outside / "kept").read_text() != OUTSIDE:
+            pytest.fail(f"{file}, {what}: a file outside the run was changed")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_offsets_name_logs_alone(runs, use_small_cache, tmp_path: Path, capsys):
+    """A checkpoint's lengths of logs cut no other file."""
+    run = Path(shutil.copytree(runs["gym"][1], tmp_path / "run", symlinks=True))
+    kept = tmp_path / "kept"
+    kept.write_text("kept")
+    for folder in run.glob("checkpoints/step-*"):
+        state = json.loads((folder / "state.json").read_text())
+        state["run"]["offsets"] |= {str(kept): 0, "../kept": 0, "run.json": 0}
+        (folder / "state.json").write_text(json.dumps(state))
+        seal(folder)
+    assert main(["resume", str(run)]) == 0
+    assert kept.read_text() == "kept" and json.loads((run / "run.json").read_text())["method"] == "ppo"
+    assert main(["diff", str(runs["gym"][0]), str(run)]) == 0
+
+
+def test_a_log_with_a_second_name_is_not_written(runs, use_small_cache, tmp_path: Path, capsys):
+    run = Path(shutil.copytree(runs["gym"][1], tmp_path / "run", symlinks=True))
+    kept = tmp_path / "kept"
+    kept.write_bytes((run / "metrics.jsonl").read_bytes())
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").hardlink_to(kept)
+    before = kept.read_bytes()
+    assert main(["resume", str(run)]) in (1, 2)
+    assert "hard link" in capsys.readouterr().err.splitlines()[-1]
+    assert kept.read_bytes() == before
+
+
+MODULE = """
+import gymnasium, os, pathlib
+pathlib.Path(os.environ["SPRUNG"]).touch()
+gymnasium.register("Sent-v0", "gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=20)
+def verdict(problem, completion):
+    return 1.0
+"""
+
+
+@pytest.mark.parametrize("kind, named", [("gym", {"task": "gym:sent_module:Sent-v0"}), ("text", {"options": {"verifier": "sent_module:verdict"}})])
+@pytest.mark.parametrize("command", ["report", "evaluate", "resume"])
+def test_code_that_a_run_names_waits_for_trust(kind: str, named: dict, command: str, runs, use_small_cache, tmp_path: Path, capsys, monkeypatch):
+    (tmp_path / "sent_module.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("SPRUNG", str(tmp_path / "sprung"))
+    sys.modules.pop("sent_module", None)
+    run = Path(shutil.copytree(runs[kind][command == "resume"], tmp_path / "run", symlinks=True))
+    shutil.rmtree(run / "videos", ignore_errors=True)
+    (run / "run.json").write_text(json.dumps(json.loads((run / "run.json").read_text()) | named))
+    words = [str(word) for word in COMMANDS[command](run, tmp_path)]
+    code = main(words)
+    said = capsys.readouterr().err
+    assert "the module sent_module" in said and "--trust" in said and not (tmp_path / "sprung").exists()
+    assert code == (0 if command == "report" else 2)  # a report does without the video
+    if kind == "gym":
+        assert main([*words, "--trust"]) == (2 if command == "resume" else 0)  # its fingerprint says that it is another task
+        assert (tmp_path / "sprung").exists()

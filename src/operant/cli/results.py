@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from argparse import Namespace
 from datetime import datetime
 from pathlib import Path
 
+from operant.cli.children import Children
 from operant.cli.comparing import parse_compare
 from operant.cli.output import write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
@@ -107,16 +105,18 @@ def _train_all(args: Namespace) -> list[Path]:
 
 
 def _side_by_side(args: Namespace, keys: list[str], folder: Path) -> None:
-    """Train in processes, `--jobs` of them at a time, each with its log beside its run. What they share, the base policy, is made first."""
+    """Train in processes, `--jobs` of them at a time, each with its log beside its run. What they share, the base policy, is made first.
+
+    A signal that ends this process ends them, their state saved; they end too where it is killed.
+    """
     from operant.loops.runs import prepare
 
     prepare(args.task, note, **args.options)
-    going: dict[str, tuple[subprocess.Popen, Path]] = {}
     left = list(keys)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        while left or going:
-            while left and len(going) < args.jobs:
+    with Children(f"interrupted, each run's state saved; the same command goes on, with --out {folder}") as going:
+        while left or going.of:
+            while left and len(going.of) < args.jobs:
                 key = left.pop(0)
                 log = folder / f"{key}.log"
                 begun = (folder / key / "run.json").exists()
@@ -125,23 +125,15 @@ def _side_by_side(args: Namespace, keys: list[str], folder: Path) -> None:
                     given = {name: value for name, value in run_options(args).items() if name != "track"} | args.members[key]
                     words += [f"{option(name)}={value}" for name, value in given.items()] + [f"--track={name}" for name in args.track or ()]
                     words += ["--out", str(folder / key)]
-                with log.open("w") as file:
-                    going[key] = subprocess.Popen([sys.executable, "-m", "operant", *words], stdout=file, stderr=subprocess.STDOUT), log
+                going.start(key, words, log)
                 note(f"{key}: training, log in {log}")
-            for key, (process, log) in list(going.items()):
-                if process.poll() is None:
-                    continue
-                del going[key]
-                if process.returncode:
-                    last = (log.read_text().strip().splitlines() or ["it said nothing"])[-1]
-                    raise RunFailed(f"{key} ended with code {process.returncode}: {last}; the log is {log}")
+            for key, code in going.ended():
+                if code:
+                    log = folder / f"{key}.log"
+                    last = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+                    raise RunFailed(f"{key} ended with code {code}: {last}; the log is {log}")
                 note(f"{key}: done")
             time.sleep(0.2)
-    finally:
-        for process, _ in going.values():
-            process.send_signal(signal.SIGINT)
-        for process, _ in going.values():
-            process.wait()
 
 
 def _report_arguments(parser: Parser) -> None:

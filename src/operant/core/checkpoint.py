@@ -122,8 +122,7 @@ class Checkpoints:
     def save(self, step: int, state: Any) -> Path:
         """Write the state of `step`, make `last` name it, and drop the ones that are too old."""
         target = self.directory / f"step-{step:012d}"
-        if target.exists():
-            shutil.rmtree(target)
+        remove(target)
         self.directory.mkdir(parents=True, exist_ok=True)
         save_state(target, state, step=step)
         link, last = self.directory / f".last-{os.getpid()}", self.directory / "last"

@@ -235,6 +235,8 @@ def _read(value: Any, kind: Any, where: str) -> Any:
             raise BadInput(f"{where} = {value!r}: {nearest(str(value), map(str, arguments))}")
         return value
     if origin is tuple:
+        if not isinstance(value, str | list | tuple):
+            raise BadInput(f"{where} = {value!r} is not a list")
         items = re.split(r"[,\s]+", value.strip("()[] ")) if isinstance(value, str) else list(value)
         return tuple(_read(item, arguments[0], where) for item in items)
     if callable(value) and kind is not bool:

@@ -120,6 +120,9 @@ class Runner:
             self._train_member(state)
             state = None
             self.member += 1
+        seeds = self.config["seeds"]
+        if len(self.finished) != seeds or (self.base and len(self.base) != seeds) or any("pass_at_k" in found for found in self.finished) > bool(self.base):
+            raise BadInput(f"checkpoint {self._from} does not fit this run: it is done, and has {len(self.finished)} scores of {seeds} seeds")
         self.directory.write_result(self._result())
         for tracker in self.trackers:
             tracker.close()

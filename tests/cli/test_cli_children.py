@@ -1,0 +1,43 @@
+"""`compare --jobs`: its trainings end with it, whatever ends it, and lose nothing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+WORDS = ("--task", "sequences:target", "--steps", "2000000", "--jobs", "2")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
+def test_the_trainings_of_a_comparison_end_with_it(number: signal.Signals, process_environment, tmp_path: Path):
+    out = tmp_path / "out"
+    words = [sys.executable, "-m", "operant", "compare", "--methods", "grpo", *WORDS, "--out", str(out)]
+    process = subprocess.Popen(words, env=process_environment, stderr=subprocess.PIPE, text=True)
+    run = out / "grpo"
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.jsonl").exists():
+        assert process.poll() is None and time.monotonic() < deadline, [path.read_text() for path in out.glob("*.log")]
+        time.sleep(0.02)
+    child = int((run / "lock").read_text().split()[1])
+    process.send_signal(number)
+    code = process.wait(60)
+    while alive(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert (run / "checkpoints" / "last" / "manifest.json").exists()  # the first signal saves
+    assert "state saved; go on with: operant resume" in (out / "grpo.log").read_text()
+    if number != signal.SIGKILL:
+        assert code == 130
+        assert process.stderr.read().splitlines()[-1].startswith("operant: error: interrupted, each run's state saved; the same command goes on")
