@@ -124,13 +124,15 @@ _ASKED = {
     "device": one_of("cpu", "cuda"),
     "threads": integer(1, MOST_THREADS),
     "budget": record({"unit": one_of("steps", "samples", "tokens", "seconds"), "amount": number(0)}),
-    "every": number(0),
+    "every": number(1),
+    "episodes": maybe(_AMOUNT),
     "fingerprint": text,
     "track": sequence(text),
 }
 _TOLD = {
     "keep": integer(2),
-    "episodes": maybe(_AMOUNT),
+    "notes": sequence(text),
+    "imports": sequence(text),
     "options": mapping(anything),
     "task_callable": flag,
     "not_resumable": text,
@@ -207,7 +209,7 @@ COMPLETION = record(
 
 STATE = record(
     {
-        "learner": mapping(anything),
+        "learner": record({}, {"step": _COUNT, "spent": _SPENT}),
         "run": record(
             {
                 "member": _COUNT,
@@ -217,7 +219,7 @@ STATE = record(
                 "seconds": record({"total": number(0), "training": number(0), "member": number(0)}),
                 "offsets": mapping(_COUNT),
             },
-            {"messages": mapping(text)},
+            {"messages": mapping(text), "due": flag},
         ),
     }
 )

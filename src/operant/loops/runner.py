@@ -184,7 +184,8 @@ class Runner:
             if self.unit != "steps" and hasattr(learner, "limit"):
                 learner.limit = (self.unit, self.amount)
             if self._due:
-                self._look(learner, seeds)
+                with self._fitting():
+                    self._look(learner, seeds)
             while not self._done(learner):
                 before, started = self._spent(learner), time.perf_counter()
                 with self._fitting() if state is not None else nullcontext():
