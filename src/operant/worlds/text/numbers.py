@@ -141,7 +141,7 @@ _CURRENCY_WORD = re.compile(
 )
 _TAG = re.compile(r"</?[A-Za-z!][^<>]{0,200}>")
 _ARROW = re.compile(r"(?<![-=])[-=]{1,8}>")
-_BULLET = re.compile(r"^[ \t]*(?:[*+•>][ \t]+)+", re.MULTILINE)
+_BULLET = re.compile(r"^[ \t]*(?:[*+•][ \t]+)+", re.MULTILINE)
 _STARS_POWER = re.compile(r"(?<=\d)\*\*(?=[-+(]?\d)|(?<=\d) \*\* (?=[-+(]?\d)")
 _EMPHASIS = re.compile(r"(?<![\w*)])\*([^\s*](?:[^*\n]{0,60}[^\s*])?)\*(?![\w*(])")
 _DOTS = re.compile(r"(\d?)\.{2,}(-?\d)?")
@@ -155,7 +155,8 @@ def _plain_text(text: str) -> str:
         text = _LOWERED_RUN.sub(lambda found: "_" + unicodedata.normalize("NFKC", found[0]), text)
         text = unicodedata.normalize("NFKC", text.translate(_SAME)).translate(_SAME)
         text = "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in text)
-    if "\\" in text:
+    latex = "\\" in text
+    if latex:
         text = _TEXT.sub(r"\1", _TEXT.sub(r"\1", _NOT_SHOWN.sub(" ", text)))
         text = _COMMAND.sub(lambda found: _COMMANDS.get(found[1], f" {found[1]} "), text)
     if "~" in text:
@@ -168,10 +169,14 @@ def _plain_text(text: str) -> str:
         for _ in range(2):
             text = _FRACTIONS.sub(_fraction, text)
         text = text.replace(_FRACTION, _EXPRESSION)
-    text = re.sub(rf"[{{}}{_OVERLINE}]", "", text)
+    text = text.replace(_OVERLINE, "")
+    if latex:
+        text = re.sub("[{}]", "", text)
+    elif "{" in text:  # a set
+        text = re.sub(r"_\{([^{}]{0,40})\}", r"_\1", text).replace("{", "[").replace("}", "]")
     if "<" in text or ">" in text:
-        text = _ARROW.sub("→", _TAG.sub(" ", text))
-    if "*" in text or "•" in text or ">" in text or "+" in text:
+        text = re.sub("[<>!]=", "<", _ARROW.sub("→", _TAG.sub(" ", text)))
+    if "*" in text or "•" in text or "+" in text:
         text = _STARS_POWER.sub("^", text)
         text = _EXPONENT.sub(_exponent, text)
         text = re.sub(r"\*\*+", "", _BULLET.sub("", text))
@@ -182,7 +187,8 @@ def _plain_text(text: str) -> str:
 
 def _apart(found: re.Match, text: str) -> str:
     """The text, behind a space where a digit stands before it, so that 1½ does not become 11/2."""
-    return f" {text}" if found.string[found.start() - 1 : found.start()].isdecimal() else text
+    before = found.string[found.start() - 1 : found.start()]
+    return f" {text}" if before.isdecimal() or before == "." else text
 
 
 def _exponent(found: re.Match) -> str:
@@ -213,11 +219,13 @@ def _repeating(found: re.Match) -> str:
 def _boxed(text: str) -> str | None:
     """What the last box that is not empty holds; None where there is no box."""
     end = len(text)
-    while (start := max(text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end))) >= 0:
-        place = text.index("x", start) + 1 + 2 * text.startswith("\\boxed", start)
+    while (start := max(text.rfind("boxed", 0, end), text.rfind("\\fbox", 0, end))) >= 0:
+        place = start + 5
         while place < len(text) and text[place].isspace():
             place += 1
-        if text[place : place + 1] != "{":
+        if text[place : place + 1] != "{" and text[start - 1 : start] != "\\":
+            inside = ""  # the word
+        elif text[place : place + 1] != "{":
             inside = re.match(r"[-−+]?[\d.,]*", text[place : place + 100])[0]
         else:
             depth, stop = 0, None
@@ -253,6 +261,7 @@ _MONTHS = frozenset("January February March April May June July August September
 _MONTHS |= frozenset("Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec".split())
 _LARGER_UNITS = frozenset("h hr hrs hour hours day days week weeks year years month months min minute minutes".split())
 _LARGER_UNITS |= frozenset("ft foot feet yard yards lb lbs pound pounds dollar dollars".split())
+_ABBREVIATED = frozenset(("ft", "lb", "lbs", "hr", "hrs", "yd"))
 _OPERATORS = frozenset("-−+±÷×/:")
 _SIGNS = frozenset("-−+")
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:([,' _])\d{3})(?:\1\d{3})*(?:\.\d+)?|[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?|[1-9]\d{0,2}(?:[' _]\d{3})+,\d+")
@@ -334,10 +343,16 @@ class _Reader:
         value, end = self._sum(place)
         sign = self._sign(place)
         if value is not None:
-            value = None if sign is None or (self.strict and self._follows(end, "!")) else sign * value
+            factorial = self._follows(end, "!") and (self.strict or self.tokens[end].currency)  # in $5!$, the mark behind it
+            listed = "," in token.text and _GROUPED.fullmatch(token.text) is None and self._in_brackets(place, end)
+            value = None if sign is None or factorial or listed else sign * value
         start = place - (before is not None and before.text in _SIGNS)
         self.items.append(_Item(start, end, value, self.said(start, end)))
         return end
+
+    def _in_brackets(self, start: int, end: int) -> bool:
+        before, behind = self.at(start - 1), self.at(end)
+        return before is not None and behind is not None and before.text in ("(", "[") and behind.text in (")", "]")
 
     def _follows(self, place: int, text: str) -> bool:
         token = self.at(place)
@@ -415,14 +430,20 @@ class _Reader:
         attached = not token.space
         if before.text in ("<", ">", "±", "÷", "×", "/", "^", _EXPRESSION) or before.text in _SIGNS:
             return True
+        if before.text in ("%", "‰"):
+            return attached
         if before.text == "(":
             return attached and second is not None and not before.space and not before.line and (second.kind != "mark" or second.text in ")]")
-        if before.text in (")", "]", "'", "|") and attached:
+        if before.text == "'":  # 5'3
+            return attached and second is not None and second.kind == "number" and not before.space
+        if before.text in (")", "]", "|") and attached:
             return before.text != "|" or (place < len(self.tokens) and self.tokens[place].text in _SIGNS)
         if before.kind == "word":
-            if before.text in _FUNCTIONS or before.text in _MONTHS:
+            if before.text in _FUNCTIONS or before.text in _MONTHS or (second is not None and self._ends_a_range(place - 1)):
                 return True
             return self._ends_a_larger_unit(place - 1)
+        if before.text == "." and second is not None and second.text in _ABBREVIATED:
+            return self._ends_a_larger_unit(place - 2)
         if before.text == "," and second is not None:
             return self._ends_a_date(place - 2)
         return before.kind == "number" and self._ends_a_date(place - 1)
@@ -435,6 +456,14 @@ class _Reader:
         if token.kind == "number":
             return self._fraction_follows(place + 2)
         return token.text.lower() in _LARGER_UNITS and before is not None and before.kind == "number" and not token.line
+
+    def _ends_a_range(self, place: int) -> bool:
+        """Whether a word joins two numbers (`3 to 5`, `7 out of 10`, `between 3 and 5`)."""
+        word, before, second = self.tokens[place].text, self.tokens[place - 1], self.at(place - 2)
+        if word == "of":
+            return before.text == "out" and second is not None and second.kind == "number"
+        between = second is not None and second.text.lower() == "between"
+        return before.kind == "number" and (word == "to" or (word == "and" and between))
 
     def _fraction_follows(self, place: int) -> bool:
         slash = self.at(place + 1)
@@ -469,6 +498,8 @@ class _Reader:
             return False
         if not self.is_number(place + 1, signed=True):
             return False
+        if operator.text in "^_" and self.tokens[place - 1].kind == "word":
+            return False  # 5m^2
         if operator.text == ":":
             return operator.space == self.tokens[place + 1].space
         return operator.text not in "'_" or not (operator.space or self.tokens[place + 1].space)
@@ -514,8 +545,10 @@ class _Reader:
         money = self.tokens[place].currency
         if unit.text in _ATTACHED_SCALES and (money or unit.text == "k"):
             return (None if value is None else value * Fraction(10) ** _ATTACHED_SCALES[unit.text]), end + 1
-        if unit.text == "K":
-            return None, end + 1  # kelvins or thousands
+        if unit.text in _ATTACHED_SCALES and unit.text != "m":  # kelvins or thousands, molar or millions
+            return None, end + 1
+        if self.tokens[place].text == "0" and unit.text[0] in "xXbBoO":  # 0xff
+            return None, end + 1
         if self.is_number(end + 1) and not self.tokens[end + 1].space:  # cm2
             power = self.tokens[end + 1]
             behind = self.at(end + 2)
