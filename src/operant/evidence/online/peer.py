@@ -9,46 +9,56 @@ from typing import Any
 
 import numpy as np
 
-from operant.core.errors import BadInput
-from operant.evaluate.statistics import iqm, stratified_bootstrap
+from operant.core.errors import BadInput, RunFailed
+from operant.loops.results import score_object
 
 SCRIPT = """
 import json, sys
-import gymnasium, torch
-from stable_baselines3 import PPO
+import stable_baselines3, torch
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.monitor import Monitor
 torch.set_num_threads(1)
-environment, steps, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-model = PPO("MlpPolicy", environment, device="cpu", seed=seed).learn(steps)
-returns, _ = evaluate_policy(model, Monitor(gymnasium.make(environment)), n_eval_episodes=10, return_episode_rewards=True)
-print(json.dumps(sum(returns) / len(returns)))
+given = json.loads(sys.argv[1])
+environments = make_vec_env(given["environment"], n_envs=given["environments"], seed=given["seed"])
+model = getattr(stable_baselines3, given["algorithm"])("MlpPolicy", environments, device="cpu", seed=given["seed"], **given["settings"]).learn(given["steps"])
+fresh = make_vec_env(given["environment"], seed=10**6)
+print(json.dumps([evaluate_policy(model, fresh, 10, deterministic=mode)[0] for mode in (True, False)]))
 """
 
 
-def sb3_ppo_scores(environment: str, *, steps: int, seeds: int) -> dict[str, Any]:
-    """Mean deterministic return of Stable-Baselines3's PPO with its defaults, a seed, with the IQM and its interval; two seeds at a time, one thread each.
+def sb3_scores(
+    algorithm: str, environment: str, *, steps: int, seeds: int, environments: int = 1, settings: dict[str, Any] | None = None, at_once: int = 2
+) -> dict[str, Any]:
+    """Mean return over 10 fresh episodes of each seed's final policy, by its mode ("per_seed") and with sampled actions ("sampled").
+
+    Args:
+        algorithm: "PPO" or "SAC".
+        environments: copies a seed.
+        settings: arguments of the algorithm's constructor; its own defaults otherwise.
+        at_once: processes side by side, of one thread each.
+
+    Returns:
+        with the IQM over seeds of the first and its interval.
 
     Raises:
         BadInput: Stable-Baselines3 is not installed.
+        RunFailed: it failed.
     """
     try:
         from stable_baselines3 import __version__
     except ImportError as error:
         raise BadInput("this claim is relative to Stable-Baselines3: pip install 'operant[bench]'") from error
-    scores = []
-    for first in range(0, seeds, 2):
+    given = {"algorithm": algorithm, "environment": environment, "steps": steps, "environments": environments, "settings": settings or {}}
+    scores: list[list[float]] = []
+    for first in range(0, seeds, at_once):
         started = [
-            subprocess.Popen([sys.executable, "-c", SCRIPT, environment, str(steps), str(seed)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            for seed in range(first, min(first + 2, seeds))
+            subprocess.Popen([sys.executable, "-c", SCRIPT, json.dumps(given | {"seed": seed})], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for seed in range(first, min(first + at_once, seeds))
         ]
-        scores += [json.loads(process.communicate()[0].strip().splitlines()[-1]) for process in started]
-    interval = stratified_bootstrap(np.array(scores)[:, None], iqm)
-    return {
-        "name": f"stable-baselines3 {__version__}",
-        "iqm": interval.point,
-        "low": interval.low,
-        "high": interval.high,
-        "level": interval.level,
-        "per_seed": scores,
-    }
+        for process in started:
+            out, errors = process.communicate()
+            if process.returncode:
+                raise RunFailed(f"Stable-Baselines3's {algorithm} on {environment} failed: {(errors.strip().splitlines() or ['no message'])[-1]}")
+            scores.append(json.loads(out.strip().splitlines()[-1]))
+    mode, sampled = map(list, zip(*scores, strict=True))
+    return score_object("return", np.array(mode)[:, None]) | {"name": f"stable-baselines3 {__version__}", "sampled": sampled}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from operant.evidence import Finding, claim, verdict
+from operant.evidence.online.peer import sb3_scores
 from operant.loops.runs import train
 
 CARTPOLE = 475.0
@@ -33,9 +34,7 @@ def check(folder: Path) -> Finding:
         epochs=10,
         every=300_000,
     ).result
-    from operant.evidence.online.peer import sb3_ppo_scores
-
-    peer = sb3_ppo_scores("HalfCheetah-v5", steps=300_000, seeds=5)
+    peer = sb3_scores("PPO", "HalfCheetah-v5", steps=300_000, seeds=5)
     passed = [cartpole["score"]["iqm"] >= CARTPOLE, cheetah["score"]["high"] >= peer["low"]]
     figures = {
         "CartPole-v1": cartpole["score"] | {"steps": cartpole["steps"], "threshold": CARTPOLE},

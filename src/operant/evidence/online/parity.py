@@ -1,0 +1,108 @@
+"""Score parity: PPO and SAC beside Stable-Baselines3's at equal settings, and what advantages of PPO are normalised over.
+
+Written before it was run. PPO: 8 environments × 128 steps, minibatches of 256, 4 epochs, everything else at the defaults that both share; SAC: the peer's
+defaults, 100 random steps first. Seeds 0 to 19 (SAC 0 to 9) on each side; the final policy on 10 fresh episodes, by its mode, and with sampled actions beside.
+Test: two-sided Mann-Whitney on the seeds' mean returns by mode, Holm's correction over the five tasks, level 0.05.
+Hypothesis of the rule: with advantages normalised over the whole rollout more seeds' modes are stuck (Acrobot) than with each minibatch by itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from operant.core.random import Streams
+from operant.evidence import Finding, claim, verdict
+from operant.evidence.online.peer import sb3_scores
+from operant.loops.runs import Run, train
+from operant.worlds.gym.episodes import run_episodes
+
+PPO_TASKS = {"Acrobot-v1": 100_000, "CartPole-v1": 50_000, "LunarLander-v3": 200_000, "Hopper-v5": 100_000}
+PPO_SEEDS = 20
+PPO_PEER = {"n_steps": 128, "batch_size": 256, "n_epochs": 4}
+SAC_TASKS = {"Pendulum-v1": 8_000}
+SAC_SEEDS = 10
+LEVEL = 0.05
+PERMUTATIONS = 20_000
+
+
+@claim(
+    "parity",
+    "At equal settings and steps no task on which this library's return by mode is below Stable-Baselines3's (Mann-Whitney, two-sided, level 0.05 with Holm's "
+    "correction): PPO, 20 seeds, on Acrobot-v1, CartPole-v1, LunarLander-v3 and Hopper-v5; SAC, 10 seeds, on Pendulum-v1",
+)
+def check(folder: Path) -> Finding:
+    figures: dict[str, Any] = {}
+    for task, steps in PPO_TASKS.items():
+        rules = {
+            rule: scores(train("ppo", f"gym:{task}", seeds=PPO_SEEDS, steps=steps, every=steps, out=folder / task / rule, normalize_advantage=rule))
+            for rule in ("minibatch", "rollout")
+        }
+        peer = sb3_scores("PPO", task, steps=steps, seeds=PPO_SEEDS, environments=8, settings=PPO_PEER)
+        figures[f"PPO, {task}"] = compared(rules["minibatch"], peer) | {
+            "normalised over the rollout": rules["rollout"],
+            "p of the rules": rank_test(rules["minibatch"]["per_seed"], rules["rollout"]["per_seed"]),
+        }
+    for task, steps in SAC_TASKS.items():
+        ours = scores(train("sac-v2", f"gym:{task}", seeds=SAC_SEEDS, steps=steps, every=steps, out=folder / task / "sac", learning_starts=100))
+        figures[f"SAC, {task}"] = compared(ours, sb3_scores("SAC", task, steps=steps, seeds=SAC_SEEDS))
+    corrected = holm([found["p"] for found in figures.values()])
+    for found, p in zip(figures.values(), corrected, strict=True):
+        found["p corrected"] = p
+    passed = [found["p corrected"] >= LEVEL or found["operant"]["iqm"] > found["peer"]["iqm"] for found in figures.values()]
+    return Finding(verdict(passed), figures, seeds=PPO_SEEDS)
+
+
+def compared(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, Any]:
+    """Both sides, and how probable so large a difference is where there is none, by mode and with sampled actions."""
+    return {
+        "operant": ours,
+        "peer": peer,
+        "p": rank_test(ours["per_seed"], peer["per_seed"]),
+        "p with sampled actions": rank_test(ours["sampled"], peer["sampled"]),
+    }
+
+
+def scores(run: Run) -> dict[str, Any]:
+    """The score object of a run, with each seed's mean return with sampled actions beside."""
+    sampled = []
+    for index, seed in enumerate(range(run.config["seed"], run.config["seed"] + run.config["seeds"])):
+        policy, streams = run.load_policy(seed), Streams([seed])
+
+        def act(observation: torch.Tensor, policy=policy, streams=streams) -> np.ndarray:
+            distribution = policy.distribution
+            with torch.inference_mode():
+                noise = distribution.noise(streams, "evaluation", observation.shape[1])
+                return distribution.to_environment(distribution.sample(policy(policy.normalized(observation)), noise))
+
+        played = run_episodes(run.world.make, act, 1, 10, index, run.world.options.max_evaluation_steps)
+        sampled.append(float(played.total.mean()))
+    return run.result["score"] | {"steps": run.result["steps"], "sampled": sampled}
+
+
+def rank_test(x: list[float], y: list[float]) -> float:
+    """p of the two-sided Mann-Whitney test (ties share their mean rank): over all ways to split the values where they are few, else over random ones."""
+    values = np.concatenate([x, y]).round(9)
+    ranks = np.array([(values < value).sum() + ((values == value).sum() + 1) / 2 for value in values])
+    middle = len(x) * (len(values) + 1) / 2
+    found = abs(ranks[: len(x)].sum() - middle)
+    if math.comb(len(values), len(x)) <= PERMUTATIONS:
+        sums = np.array([ranks[list(chosen)].sum() for chosen in itertools.combinations(range(len(values)), len(x))])
+    else:
+        generator = np.random.default_rng(0)
+        sums = np.array([found + middle, *(generator.permutation(ranks)[: len(x)].sum() for _ in range(PERMUTATIONS))])
+    return float((np.abs(sums - middle) >= found - 1e-9).mean())
+
+
+def holm(p: list[float]) -> list[float]:
+    """Holm's correction of several p values, in their order."""
+    order, corrected, so_far = sorted(range(len(p)), key=p.__getitem__), [0.0] * len(p), 0.0
+    for place, index in enumerate(order):
+        so_far = max(so_far, min(1.0, p[index] * (len(p) - place)))
+        corrected[index] = so_far
+    return corrected
