@@ -1,5 +1,7 @@
 """Environment objects, vector environments and things that are no environment as tasks."""
 
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
 import operant
+from operant.cli.main import main
 from operant.core.errors import BadInput, RunFailed
 from operant.worlds import make_world
 
@@ -227,3 +230,14 @@ def test_a_replay_that_memory_cannot_hold_is_refused(tmp_path):
     with pytest.raises(BadInput, match=r"replay of 1,000,000 transitions for 2 seeds takes [\d,]+ GiB .* and this machine has \d+: at most --capacity \d+"):
         operant.train("sac-v2", Large, steps=10**7, seeds=2, out=tmp_path / "run", hidden=(2,))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_says_that_an_environment_exits(tmp_path, monkeypatch, capsys):
+    (tmp_path / "operant_leaving.py").write_text(
+        "import gymnasium\nfrom test_gym_objects import Leaving\ngymnasium.register('OperantLeaving-v0', Leaving)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    code = main(["train", "ppo", "--task", "gym:operant_leaving:OperantLeaving-v0", "--steps", "100", "--out", str(tmp_path / "run")])
+    assert code == 1
+    assert "step raised SystemExit: 0" in capsys.readouterr().err

@@ -9,12 +9,15 @@ import os
 import sys
 import tempfile
 import traceback
+import warnings
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from operant.cli import catalogue, making, results, studying, training
 from operant.cli.output import ReaderGone, write, write_json
 from operant.cli.parser import Command
-from operant.core.errors import BadInput, Interrupted, OperantError, unknown
+from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, unknown
 from operant.core.terminal import note
 
 COMMANDS: dict[str, Command] = {command.name: command for room in (training, results, catalogue, studying, making) for command in room.COMMANDS}
@@ -47,7 +50,26 @@ def _run(words: list[str]) -> int:
         write(f"operant {operant.__version__}")
         return 0
     command, args = parse(words)
-    return command.run(args)
+    try:
+        with _own_warnings():
+            return command.run(args)
+    except SystemExit as end:  # of code that a person brought: it ends the run, not as if all were well
+        raise RunFailed(f"something that the command ran asked Python to exit (SystemExit: {end.code})") from end
+
+
+@contextmanager
+def _own_warnings() -> Iterator[None]:
+    """Operant's own warnings are one line, without a place in its code."""
+    usual, home = warnings.formatwarning, os.path.dirname(os.path.dirname(__file__))
+
+    def told(message, category, filename, lineno, line=None):
+        return f"warning: {message}\n" if filename.startswith(home) else usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = told
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def parse(words: list[str]) -> tuple[Command, Namespace]:
