@@ -1,4 +1,4 @@
-"""`operant bench` and `operant data make`."""
+"""`operant bench`, `operant data make` and `operant model import`."""
 
 from __future__ import annotations
 
@@ -61,6 +61,27 @@ def _data(args: Namespace) -> int:
     return 0
 
 
+def _import_arguments(parser: Parser) -> None:
+    parser.add_argument("file", metavar="PATH.gguf", help="the model's file")
+    parser.add_argument("--out", metavar="DIR", required=True, help="the folder to write, in the Hugging Face format; it must not exist")
+    parser.add_argument("--chat-template", metavar="FILE", help="a Jinja template that takes the place of the file's own")
+    add_json(parser)
+
+
+def _import(args: Namespace) -> int:
+    try:
+        from operant.worlds.text.gguf import import_gguf
+    except ImportError as error:
+        raise BadInput("a language model needs transformers: pip install 'operant[gguf]'") from error
+    note(f"reading {args.file}")
+    path = import_gguf(args.file, args.out, args.chat_template)
+    if args.json:
+        write_json({"model": str(path), "from": args.file})
+    else:
+        write(f"the model is in {path}\nnext: operant train grpo --task file:PROBLEMS.jsonl --model {path} --lora-rank 16 --max-new-tokens 64")
+    return 0
+
+
 COMMANDS = (
     Command(
         "bench",
@@ -75,5 +96,12 @@ COMMANDS = (
         ("operant data make ogbench:pointmaze-medium-navigate-v0 --steps 100000 --seed 0",),
         _data_arguments,
         _data,
+    ),
+    Command(
+        "model import",
+        "Turn a GGUF file (llama.cpp's) into a folder that --model takes.",
+        ("operant model import SmolLM2-135M-Instruct.Q4_1.gguf --out models/smollm2",),
+        _import_arguments,
+        _import,
     ),
 )
