@@ -95,7 +95,7 @@ class Adam:
             norms: of the gradients, any shape.
         """
         skip = (~torch.isfinite(norms).all()).float()
-        torch._foreach_add_(self._steps, 1 - skip)
+        torch._foreach_add_(self._steps, [1 - skip] * len(self._steps))  # a list: one tensor would be read by the host
         update = torch._fused_adamw_ if self.weight_decay else torch._fused_adam_
         update(
             self._data,
