@@ -185,6 +185,36 @@ def test_an_interrupted_batch_leaves_no_answer_behind(monkeypatch):
         assert pool.restarts == 0
 
 
+def test_a_stopped_judge_does_not_stop_the_trainer():
+    with VerifierPool(bad.length, time_limit=0.5) as pool:
+        for member in below(pool._workers[0].process.pid):
+            os.kill(member, signal.SIGSTOP)  # the judge, its guard and the template: nobody reads
+        begin = time.monotonic()
+        stuck = pool.score([(PROBLEM, "x" * 3_000_000)])[0]
+        assert stuck.status == Status.TIMEOUT and time.monotonic() - begin < 30
+        assert pool.score([(PROBLEM, "xx")])[0].value == 2.0
+
+
+def test_a_judge_is_replaced_after_any_status_but_ok():
+    lower = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); resource.setrlimit(resource.RLIMIT_AS, (2**22, 2**22)); 1 / 0"
+    with VerifierPool(bad.lower_limits) as pool:
+        for _ in range(2):
+            assert pool.score([(PROBLEM, lower)])[0].status == Status.CRASHED
+            assert pool.score([(PROBLEM, "import json; open('here', 'w').write('x'); bytearray(2**24)")])[0].value == 1.0
+        assert pool.restarts == 2
+
+
+def test_nothing_of_the_environment_and_of_the_working_directory_is_open(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", "SECRET")
+    assert once(bad.environment).value == 0.0
+    look = "import os\n\ndef look(problem, completion):\n    return float(len(os.listdir(completion)))\n\n"
+    (tmp_path / "of_my_own.py").write_text(look + "def one(problem, completion):\n    return 1.0\n")
+    monkeypatch.chdir(tmp_path)
+    assert once("of_my_own:one").value == 1.0  # found where Python would find it
+    shut = once("of_my_own:look", str(tmp_path))
+    assert shut.status == Status.CRASHED and "PermissionError" in shut.message
+
+
 @root
 def test_root_is_given_up():
     with VerifierPool(bad.who) as pool:

@@ -198,6 +198,16 @@ def whole(problem, completion):
     return bad[completion](problem, completion) if completion in bad else length(problem, completion)
 
 
+def environment(problem, completion):
+    return float(any("SECRET" in key or "SECRET" in value for key, value in os.environ.items()))
+
+
+def lower_limits(problem, completion):
+    """Exec what a completion says, as a person's own verifier might."""
+    exec(completion)
+    return 1.0
+
+
 class Object:
     def score(self, problem, completion):
         print("said", file=sys.stderr)
