@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup test demo lint bench-setup
+.PHONY: setup test test-kernels demo lint bench-setup
 setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
@@ -15,6 +15,10 @@ setup: .venv/.done
 
 test: setup lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+
+# The tests that train once more, on matrix kernels that round differently.
+test-kernels: setup
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 $(BIN)/python -m pytest -n 2 -m "trains and not slow"
 
 lint: setup
 	$(BIN)/ruff check src tests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from battery import Case, OneStep, is_policy_gradient, learning, parametrize
 
+from operant.core.random import Streams
 from operant.loops.parts import needs_of
 from operant.worlds import make_world
 from operant.worlds.data.dataset import Dataset
@@ -28,15 +30,27 @@ WIDE = {"token_reward": False, "accuracy_low": 0.01, "accuracy_high": 0.99}  # a
 FAST = {"learning_rate": 1e-2, "minibatches": 2, "epochs": 4, "entropy_coefficient": 0.0}
 
 
+pytestmark = pytest.mark.trains
+SEEDS = (0, 1, 2)
+
+
 def scored(learner, episodes: int = 32) -> float:
-    return float(learner.world.evaluate(learner.policy, len(learner.seeds), episodes=episodes).values.mean())
+    """The score of the seed in the middle."""
+    return float(np.median(learner.world.evaluate(learner.policy, len(learner.seeds), episodes=episodes).values.reshape(len(learner.seeds), -1).mean(1)))
+
+
+def most(reaches: Callable[[int], bool]) -> bool:
+    """Whether two of three seeds get there: how one processor rounds then neither makes a method fail nor lets it pass."""
+    first, second, third = SEEDS
+    found = [reaches(first), reaches(second)]
+    return all(found) or (any(found) and reaches(third))
 
 
 @parametrize(learning, lambda case: case.kind == "gym")
 def test_learns_what_to_do_on_each_side(case: Case):
     discrete = case.task == "gym:CartPole-v1"
     world = GymWorld(partial(OneStep, discrete=discrete))
-    learner = case.learner(spine=case.spine(**FAST, rollout_length=64, batch_size=64, learning_starts=128, updates_per_step=1.0), world=world)
+    learner = case.learner(spine=case.spine(**FAST, rollout_length=64, batch_size=64, learning_starts=128, updates_per_step=1.0), seeds=SEEDS, world=world)
     while learner.step < (4_096 if is_policy_gradient(case) else 768):
         learner.iterate()
     # half of the answers are right by chance, and −0.25 is what action 0 gets everywhere
@@ -62,7 +76,7 @@ def straying(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @parametrize(learning, lambda case: case.kind == "data")
 def test_learns_the_best_action_of_the_data(case: Case, straying: str):
-    learner = case.learner(spine=case.spine(learning_rate=1e-2, batch_size=128), world=make_world(straying))
+    learner = case.learner(seeds=SEEDS, spine=case.spine(learning_rate=1e-2, batch_size=128), world=make_world(straying))
     before = scored(learner)
     assert before < -0.1
     while learner.step < 300:
@@ -72,7 +86,7 @@ def test_learns_the_best_action_of_the_data(case: Case, straying: str):
 
 @parametrize(learning, is_policy_gradient, lambda case: case.kind == "sequences")
 def test_finds_the_right_sequence(case: Case):
-    learner = case.learner(spine=case.spine(learning_rate=0.1, prompts=4, group_size=32, **WIDE))
+    learner = case.learner(seeds=SEEDS, spine=case.spine(learning_rate=0.1, prompts=4, group_size=32, **WIDE))
     assert scored(learner) == pytest.approx(1 / 27)
     for _ in range(60):
         learner.iterate()
@@ -103,15 +117,26 @@ def rewarded_by_the_verifier(case: Case) -> bool:
 def test_learns_to_write_what_is_rewarded(case: Case):
     world = case.world()
     world.problems = SevenTask()
-    learner = case.learner(spine=case.spine(learning_rate=1e-2, prompts=8, group_size=8, micro_batch=0, **WIDE), world=world)
-    rewards = [learner.iterate()["reward"] for _ in range(25)]
-    assert torch.stack(rewards[:2]).mean() < 0.3
-    assert torch.stack(rewards[-3:]).mean() > 0.6
+    before = float(world.evaluate(world.policy(None, Streams([0])), 1, episodes=32).values.mean())
+    assert before < 0.3
+
+    def reaches(seed: int) -> bool:
+        learner = case.learner((seed,), spine=case.spine(learning_rate=1e-2, prompts=8, group_size=8, micro_batch=0, **WIDE), world=world)
+        for _ in range(22):
+            learner.iterate()
+        return bool(torch.stack([learner.iterate()["reward"] for _ in range(3)]).mean() > 0.6)
+
+    assert most(reaches)
 
 
 @parametrize(learning, lambda case: case.kind == "text" and not is_policy_gradient(case))
 def test_lowers_the_loss(case: Case, tmp_path: Path):
     world = make_world("text:arithmetic")  # fresh weights
-    learner = case.learner(spine=case.spine(learning_rate=1e-2, batch_size=32), world=world)
-    losses = [learner.iterate()["loss/negative_log_likelihood"].item() for _ in range(5)]
-    assert losses[-1] < 0.75 * losses[0] and losses[0] > 2
+
+    def reaches(seed: int) -> bool:
+        learner = case.learner((seed,), spine=case.spine(learning_rate=1e-2, batch_size=32), world=world)
+        losses = [learner.iterate()["loss/negative_log_likelihood"].item() for _ in range(5)]
+        assert losses[0] > 2
+        return losses[-1] < 0.75 * losses[0]
+
+    assert most(reaches)

@@ -88,6 +88,7 @@ def methods_page(entries: list[Method]) -> str:
         "intervals over the seeds, which are too narrow (at five seeds they cover 90 %). No threshold was changed when the interval was.",
         "",
         "Status: `reproduced`, `partly` or `not reproduced` is the verdict on the method's claim, `baseline` claims nothing, `untested` has no evidence yet.",
+        *_of_base_policies(own),
     ]
     for family in sorted({entry.family for entry in own}):
         lines += ["", f"## {family}", "", "| Key | Method | Paper | Loop | Worlds | Status | Claim and figures |", "|---|---|---|---|---|---|---|"]
@@ -97,6 +98,20 @@ def methods_page(entries: list[Method]) -> str:
     lines += ["", "## Studies", "", "What `operant study KEY` does.", "", "| Key | Study | Paper | Status | Claim and figures |", "|---|---|---|---|---|"]
     lines += [_page_row(f"`{entry.key}`", entry.summary, _paper_link(entry.paper), status(entry), _measured(entry.key)) for entry in studies().values()]
     return "\n".join(lines) + "\n"
+
+
+def _of_base_policies(entries: list[Method]) -> list[str]:
+    """Which recipe made the base policies that the records of these methods and of the studies started from: a paragraph, or nothing."""
+    from operant import evidence
+    from operant.loops.base_policy import WarmUp
+    from operant.studies import studies
+
+    had: dict[int, list[str]] = {}
+    for key in sorted({entry.key for entry in entries} | set(studies())):
+        for version in {made["recipe"] for made in (evidence.recorded(key) or {}).get("base_policy", {}).values()}:
+            had.setdefault(version, []).append(f"`{key}`")
+    said = [f"recipe {version} for {', '.join(keys)}" for version, keys in sorted(had.items())]
+    return ["", f"Records on `text:` tasks began from base policies made by {'; '.join(said)}. Now they are made by recipe {WarmUp().version}."] if said else []
 
 
 def _page_row(*cells: str) -> str:

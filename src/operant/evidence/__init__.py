@@ -105,6 +105,7 @@ def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - started, 1),
         "command": f"operant evidence {key}",
         "commit": _commit(),
+        "base_policy": base_policies(known[key].claim),
     } | machine()
     if write is not None:
         try:
@@ -112,6 +113,18 @@ def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
         except OSError as error:
             raise RunFailed(f"the result of {key} ({result['verdict']}) could not be kept in {write}: {error.strerror}") from error
     return result
+
+
+def base_policies(claim: str) -> dict[str, Any]:
+    """The base policies that a claim's runs started from, by the text tasks that it names: {"text:…": {"recipe": version, "pass@1"}}; the check has made them.
+
+    In records of recipe 1, pass@1 is what was measured before training, on held-out problems as training runs are evaluated.
+    """
+    from operant.loops.base_policy import made_base_policy
+    from operant.worlds import make_world
+
+    found = {task: made_base_policy(make_world(task)) for task in sorted(set(re.findall(r"text:[a-z]+(?:-[a-z]+)*", claim)))}
+    return {task: made for task, made in found.items() if made is not None}
 
 
 def _commit() -> str | None:

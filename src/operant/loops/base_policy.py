@@ -86,11 +86,24 @@ def ensure_models(world, spine, say: Callable[[str], None]) -> None:
         ensure_teacher(world, say)
 
 
-def _kept(world, say: Callable[[str], None], recipe: WarmUp) -> Path:
-    """The folder in the cache of what a recipe makes of a task."""
+def made_base_policy(world) -> dict | None:
+    """What the cache knows of the task's base policy: {"recipe": its version, "pass@1": when it was made}; None where it has none."""
+    folder, _ = _place(world, WarmUp())
+    if not (folder / "base.json").exists():
+        return None
+    made = json.loads((folder / "base.json").read_text())
+    return {"recipe": made["recipe"]["version"], "pass@1": made["pass@1"]}
+
+
+def _place(world, recipe: WarmUp) -> tuple[Path, dict]:
+    """The folder in the cache of what a recipe makes of a task, and what its name is made of."""
     content = {"task": world.fingerprint(), "recipe": asdict(recipe)}
     name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_directory() / "base" / f"{re.sub('[^A-Za-z0-9]+', '-', world.task)[-60:]}-{name}"
+    return cache_directory() / "base" / f"{re.sub('[^A-Za-z0-9]+', '-', world.task)[-60:]}-{name}", content
+
+
+def _kept(world, say: Callable[[str], None], recipe: WarmUp) -> Path:
+    folder, content = _place(world, recipe)
     if not (folder / "base.json").exists():
         _make(world.from_scratch(clean=recipe.clean), recipe, folder, content, say)
     return folder

@@ -1,7 +1,7 @@
 """The language tier: small language models trained from scratch, five seeds, runs that claims share.
 
-A run is kept in the cache by what it was made of: method, task, hyper-parameters, budget, seed, world options, the version of the package and the text of the
-method's file. A claim that asks for a run that another one made gets it at once. What else changes in the code is not seen: empty the cache before recording.
+A run is kept in the cache by what it was made of: method, task, hyper-parameters, budget, seed, world options, the recipe of the base policy, the version of the
+package and the text of the method's file. A claim that asks for a run that another one made gets it at once. What else changes in the code is not seen: empty the cache before recording.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import inspect
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from operant.core.cache import cache_directory
 from operant.core.random import derive_seed
 from operant.core.registry import get_method, hyperparameters
 from operant.core.run import RunDirectory
+from operant.loops.base_policy import WarmUp
 from operant.loops.planning import plan
 from operant.loops.runs import Run, train
 from operant.worlds.plans import Request
@@ -118,6 +119,7 @@ def _one(method: str, task: str, seed: int, steps: int, options: dict[str, Any],
     config, _, _ = plan(method, task, seed=seed, steps=steps, hyperparameters=_sized(method, hyper) | options)
     content = {name: config[name] for name in ("method", "task", "seed", "steps", "hyperparameters", "fingerprint")} | {
         "options": options,
+        "base": asdict(WarmUp()),
         "code": _code(method),
     }
     name = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
