@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from operant.core.errors import RunFailed
+from operant.evidence import base_policies
 from operant.loops import base_policy
 from operant.loops.base_policy import TEACHER, WarmUp, ensure_base_policy, ensure_teacher
 from operant.loops.pairs import PairsLearner
@@ -92,3 +93,13 @@ def test_a_teacher_may_end_below_its_aim_but_not_far(scores, monkeypatch, ends, 
         with pytest.raises(RunFailed, match=r"teacher .* 0.4 was wanted: give one as --teacher"):
             ensure_teacher(world, lambda message: None)
         assert world.taught is None
+
+
+def test_evidence_says_which_base_policies_its_runs_had(monkeypatch, tmp_path):
+    monkeypatch.setenv("OPERANT_CACHE", str(tmp_path))
+    claimed = "text:arithmetic, 100 iterations: pass@1 at least 0.4; text:graph-path: more"
+    assert base_policies(claimed) == {}
+    folder, content = base_policy._place(make_world("text:graph-path"), WarmUp())
+    folder.mkdir(parents=True)
+    (folder / "base.json").write_text(json.dumps(content | {"pass@1": 0.31}))
+    assert base_policies(claimed) == {"text:graph-path": {"recipe": WarmUp().version, "pass@1": 0.31}}

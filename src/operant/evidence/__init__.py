@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import tempfile
 import time
@@ -105,7 +106,7 @@ def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - started, 1),
         "command": f"operant evidence {key}",
         "commit": _commit(),
-        "base_policy": base_policies(known[key].claim),
+        "base_policy": base_policies(entry.claim),
     } | machine()
     if write is not None:
         try:

@@ -1,7 +1,8 @@
 """The language tier: small language models trained from scratch, five seeds, runs that claims share.
 
-A run is kept in the cache by what it was made of: method, task, hyper-parameters, budget, seed, world options, the recipe of the base policy, the version of the
-package and the text of the method's file. A claim that asks for a run that another one made gets it at once. What else changes in the code is not seen: empty the cache before recording.
+A run is kept in the cache by what it was made of: method, task, hyper-parameters, budget, seed, world options, the recipe of the base policy, the version
+of the package and the text of the method's file. A claim that asks for a run that another one made gets it at once. What else changes in the code is not
+seen: empty the cache before recording.
 """
 
 from __future__ import annotations
