@@ -55,7 +55,12 @@ def test_a_plateau_is_left_by_another_seed_and_a_lower_rate(scores, monkeypatch)
 
 def test_a_falling_loss_is_no_plateau(scores, monkeypatch):
     losses = iter([3.0, 2.9, 2.8, 2.7, 2.6, 2.5, 2.5])
-    monkeypatch.setattr(PairsLearner, "update", lambda self, *_: torch.tensor([[next(losses)]]))
+
+    def iterate(learner: PairsLearner) -> dict:
+        learner.step += 1
+        return {"loss/negative_log_likelihood": torch.tensor(next(losses))}
+
+    monkeypatch.setattr(PairsLearner, "iterate", iterate)
     scores += [0.0, 0.01, 0.02, 0.01, 0.0, 0.02, 0.26]
     world = make_world("text:arithmetic")
     ensure_base_policy(world, lambda message: None, WarmUp(**SHORT | {"most_updates": 100, "patience": 3}))
