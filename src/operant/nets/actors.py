@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from operant.core.random import Streams
 from operant.nets.distributions import Categorical, Gaussian, SquashedGaussian, distribution_for
 from operant.nets.layers import MLP, Towers, orthogonal
+from operant.nets.lifted import LiftedTowers, PlainModule, lift
 from operant.nets.normalize import RunningNormalizer
 
 
@@ -138,24 +139,32 @@ class ActorCriticNet:
     Attributes:
         hidden: widths of both towers.
         normalize: running normalisation of observations.
+        module: a plain module in the place of the actor's tower: from observations to logits, or to the mean of a Gaussian.
     """
 
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
     normalize: bool = False
+    module: PlainModule | None = None
 
     def build(self, observation_size: int, space: gymnasium.Space, streams: Streams) -> ActorCritic:
         distribution = distribution_for(space)
-        towers = Towers(
-            observation_size,
-            self.hidden,
-            distribution.size if distribution.discrete else distribution.action_size,
-            streams.torch_generators("initialize/towers"),
-            activation=self.activation,
-            initialize=orthogonal(2**0.5),
-            actor_last=orthogonal(0.01),
-            critic_last=orthogonal(1.0),
-        )
+        outputs = distribution.size if distribution.discrete else distribution.action_size
+        generators, inner, value = streams.torch_generators("initialize/towers"), orthogonal(2**0.5), orthogonal(1.0)
+        if self.module is None:
+            towers = Towers(
+                observation_size,
+                self.hidden,
+                outputs,
+                generators,
+                activation=self.activation,
+                initialize=inner,
+                actor_last=orthogonal(0.01),
+                critic_last=value,
+            )
+        else:
+            critic = MLP([observation_size, *self.hidden, 1], generators, activation=self.activation, hidden=inner, last=value)
+            towers = LiftedTowers(lift(self.module, observation_size, outputs, streams), critic)
         seeds = len(streams.seeds)
         return ActorCritic(distribution, towers, seeds, log_std="free", normalizer=RunningNormalizer(seeds, observation_size) if self.normalize else None)
 
@@ -180,6 +189,8 @@ class ActorNet:
 
     Attributes:
         squash: a Gaussian through tanh onto the bounds of the action space; otherwise a Gaussian in the space's own units.
+        module: a plain module in the place of the network: from observations to logits, to a Gaussian's mean, or to mean and log standard deviation side by
+            side where `log_std` is "state".
     """
 
     hidden: tuple[int, ...] = (256, 256)
@@ -187,9 +198,13 @@ class ActorNet:
     log_std: str = "state"
     log_std_bounds: tuple[float, float] = (-20.0, 2.0)
     tanh_mean: bool = False
+    module: PlainModule | None = None
 
     def build(self, observation_size: int, space: gymnasium.Space, streams: Streams) -> Actor:
         distribution = distribution_for(space, SquashedGaussian if self.squash else Gaussian)
         outputs = distribution.size if distribution.discrete or self.log_std == "state" else distribution.action_size
-        net = MLP([observation_size, *self.hidden, outputs], streams.torch_generators("initialize/actor"))
+        if self.module is None:
+            net = MLP([observation_size, *self.hidden, outputs], streams.torch_generators("initialize/actor"))
+        else:
+            net = lift(self.module, observation_size, outputs, streams)
         return Actor(distribution, net, len(streams.seeds), log_std=self.log_std, log_std_bounds=self.log_std_bounds, tanh_mean=self.tanh_mean)
