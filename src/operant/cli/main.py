@@ -49,6 +49,10 @@ def _run(words: list[str]) -> int:
 
         write(f"operant {operant.__version__}")
         return 0
+    for file in files_to_import(words):
+        from operant.core.registry import import_file
+
+        import_file(file)
     command, args = parse(words)
     try:
         with _own_warnings():
@@ -70,6 +74,12 @@ def _own_warnings() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = usual
+
+
+def files_to_import(words: list[str]) -> list[str]:
+    """What `--import` names, which must be there before the words can be read: its methods have options."""
+    found = [after for word, after in zip(words, words[1:], strict=False) if word == "--import"]
+    return found + [word.partition("=")[2] for word in words if word.startswith("--import=")]
 
 
 def parse(words: list[str]) -> tuple[Command, Namespace]:

@@ -137,5 +137,6 @@ def one_of(*values: str) -> Callable[[str], str]:
 
 
 def add_json(parser: Parser) -> None:
-    """The option that every command has."""
+    """The options that every command has."""
+    parser.add_argument("--import", dest="imports", action="append", metavar="FILE.py", help="a file that registers methods, imported first")
     parser.add_argument("--json", action="store_true", help="the last line of standard output is the result as JSON")

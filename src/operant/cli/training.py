@@ -254,6 +254,8 @@ def result_text(result: dict[str, Any], first_seed: int) -> str:
 
 def _resume_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="DIR", help="the run directory")
+    parser.add_argument("--steps", type=whole(1), metavar="N", help="go on to so many steps a seed, more than the run was started with")
+    parser.add_argument("--seeds", type=whole(1), metavar="N", help="go on to so many seeds; the new ones follow the others and train after them")
     add_trust(parser)
     add_json(parser)
 
@@ -263,16 +265,16 @@ def _resume(args: Namespace) -> int:
     from operant.loops.runs import resume
 
     directory = RunDirectory.open(args.run)
-    if directory.result is not None:
+    if directory.result is not None and args.steps is None and args.seeds is None:
         note(f"{args.run} is finished: nothing is left to train")
     with training(f"{directory.config['method']} on {directory.config['task']}") as listener:
-        run = resume(args.run, trust=args.trust, listener=listener)
+        run = resume(args.run, steps=args.steps, seeds=args.seeds, trust=args.trust, listener=listener)
     return _tell(run, args.json)
 
 
 def add_trust(parser: Parser) -> None:
     """The option without which no code is imported that a run names."""
-    parser.add_argument("--trust", action="store_true", help="import the modules that the run names (of its environment or verifier): they may do anything")
+    parser.add_argument("--trust", action="store_true", help="import the code that the run names (of its environment, verifier or method): it may do anything")
 
 
 def _evaluate_arguments(parser: Parser) -> None:
@@ -319,7 +321,7 @@ COMMANDS = (
     Command(
         "resume",
         "Go on with a run that was stopped, from its newest whole checkpoint.",
-        ("operant resume runs/pendulum",),
+        ("operant resume runs/pendulum", "operant resume runs/pendulum --steps 30000", "operant resume runs/pendulum --seeds 8"),
         _resume_arguments,
         _resume,
     ),

@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import importlib.util
 import inspect
 import math
 import re
+import sys
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any
 
@@ -162,6 +165,46 @@ def get_method(key: str) -> Method:
     if key not in _methods:
         raise unknown("method", key, own.keys() | _methods.keys(), "`operant methods` lists what there is")
     return _methods[key]
+
+
+def registered(key: str) -> bool:
+    """Whether a method is there without importing anything but the library's own and installed packages'."""
+    return key in _methods or key in declared("methods", "method")
+
+
+def import_file(path: str | Path) -> None:
+    """Run a Python file for the methods that it registers, as a module of its own name; one that was run before is left.
+
+    Raises:
+        BadInput: no such file, another module of the name is there, or running it raised.
+    """
+    path = Path(path).expanduser().resolve()
+    if path.suffix != ".py" or not path.is_file():
+        raise BadInput(f"--import {path}: no Python file is there; give one that ends with .py")
+    known = sys.modules.get(path.stem)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return
+    found = None if known is not None else importlib.util.find_spec(path.stem)
+    if known is not None or (found is not None and found.origin != str(path)):
+        raise BadInput(f"--import {path}: another module is called {path.stem}; give the file another name")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    sys.modules[path.stem] = module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[path.stem]
+        if isinstance(error, BadInput) or not isinstance(error, Exception | SystemExit):
+            raise
+        raise BadInput(f"--import {path}: running it raised {type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+def own_file(entry: Method) -> str | None:
+    """The file that registers a method which neither the library nor an installed package brings; None where there is none to import again."""
+    module = entry.build.__module__
+    packages = {"operant", *(point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINTS))}
+    if module == "__main__" or module.partition(".")[0] in packages:
+        return None
+    return getattr(sys.modules.get(module), "__file__", None)
 
 
 def hyperparameters(cls: type) -> list[Hyperparameter]:

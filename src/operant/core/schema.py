@@ -16,7 +16,7 @@ from operant.core.status import Status
 Check = Callable[[Any], str]
 
 MOST = 2**63 - 1  # of a count: what NumPy and PyTorch can hold
-MOST_SEEDS = 100_000
+MOST_SEEDS = 10_000
 MOST_THREADS = 4_096
 
 
@@ -133,6 +133,8 @@ _TOLD = {
     "keep": integer(2),
     "notes": sequence(text),
     "imports": sequence(text),
+    "members": sequence(sequence(integer(0), 1), 1),
+    "policy_module": text,
     "options": mapping(anything),
     "task_callable": flag,
     "not_resumable": text,

@@ -11,15 +11,17 @@ import torch
 
 from operant.core.errors import BadInput
 from operant.core.random import Streams
-from operant.core.registry import Method, configure, get_method, methods
+from operant.core.registry import Method, configure, get_method, methods, own_file
+from operant.core.schema import MOST_SEEDS
 from operant.loops.fixed import FixedPolicy
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.value_learning import ValueLearning
+from operant.nets.actors import ActorCriticNet, ActorNet
+from operant.nets.lifted import PlainModule
 from operant.worlds import make_world, world_options
 
 DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
 MOST_STEPS = 10**9  # of a run that is limited by time
-MOST_SEEDS = 10_000
 
 
 def plan(
@@ -36,6 +38,7 @@ def plan(
     threads=None,
     every=None,
     episodes=None,
+    policy=None,
     hyperparameters=None,
 ):
     """Check everything that can be checked before a run exists; (config, world, spine)."""
@@ -62,7 +65,7 @@ def plan(
         fitting = [key for key, other in methods().items() if world.kind in other.worlds]
         raise BadInput(f"{method} trains on tasks of kind {', '.join(entry.worlds)}; {world.task} is of kind {world.kind}: take {_fitting(method, fitting)}")
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
-    spine = entry.build(h)
+    spine = with_module(entry.build(h), policy, method)
     space = getattr(world, "action_space", None)
     if space is not None and (kind := "discrete" if hasattr(space, "n") else "continuous") not in entry.actions:
         fitting = [key for key, other in methods().items() if world.kind in other.worlds and kind in other.actions]
@@ -106,6 +109,11 @@ def plan(
         world.check_replay(spine.online, seeds, total)
     if world.stacked and not isinstance(spine, FixedPolicy):
         world.policy(spine.policy, Streams([seed]))
+    if policy is not None:
+        world.policy(spine.policy, Streams([seed + index for index in range(seeds)]))
+        config["policy_module"] = type(policy).__name__ if isinstance(policy, torch.nn.Module) else getattr(policy, "__name__", "a callable")
+    if (file := own_file(entry)) is not None:
+        config["imports"] = [file]
     if not isinstance(task, str):
         config["task_callable"] = True
     if options:
@@ -157,9 +165,58 @@ def _plain(value: Any) -> bool:
     return True
 
 
-def spine_of(config: dict[str, Any]) -> Any:
-    """The configured loop of a run."""
-    return get_method(config["method"]).build(configure(config["method"], config["hyperparameters"]))
+def spine_of(config: dict[str, Any], policy: PlainModule | None = None) -> Any:
+    """The configured loop of a run.
+
+    Args:
+        policy: the plain module that it trained, where it did.
+
+    Raises:
+        BadInput: it trained one, and none was given.
+    """
+    if (name := config.get("policy_module")) is not None and policy is None:
+        raise BadInput(f"this run trained a Python module as its policy ({name}): give it again, as policy=… of operant.load or operant.resume")
+    return with_module(get_method(config["method"]).build(configure(config["method"], config["hyperparameters"])), policy, config["method"])
+
+
+def members_of(config: dict[str, Any], stacked: bool) -> list[list[int]]:
+    """The seeds that train together, in the order in which they train."""
+    seeds = [config["seed"] + index for index in range(config["seeds"])]
+    return config.get("members") or ([seeds] if stacked else [[seed] for seed in seeds])
+
+
+def grow(config: dict[str, Any], stacked: bool, steps: int | None, seeds: int | None) -> dict[str, Any]:
+    """The config of a run that goes on to more steps or seeds.
+
+    Raises:
+        BadInput: it has as many, its budget counts something else, or its seeds trained one after the other, and only the last one's state is kept.
+    """
+    members, budget = members_of(config, stacked), config["budget"]
+    if steps is not None:
+        if budget["unit"] != "steps":
+            raise BadInput(f"--steps {steps}: this run's budget is {budget['amount']:,} {budget['unit']}; start another with --steps")
+        if steps <= budget["amount"]:
+            raise BadInput(f"--steps {steps}: the run has {budget['amount']:,}; to go on give more")
+        if len(members) > 1:
+            raise BadInput(f"--steps {steps}: these seeds trained one after the other, and only the last one's state is kept; train them anew")
+    if seeds is not None and not config["seeds"] < seeds <= MOST_SEEDS:
+        raise BadInput(f"--seeds {seeds}: the run has {config['seeds']}; to go on give more, at most {MOST_SEEDS:,}")
+    if steps is not None and seeds is not None:
+        raise BadInput("--steps and --seeds: one at a time, first the steps of the seeds that are there")
+    if steps is not None:
+        return config | {"steps": steps, "budget": budget | {"amount": steps}}
+    first = config["seed"] + config["seeds"]
+    new = list(range(first, config["seed"] + seeds))
+    return config | {"seeds": seeds, "members": members + ([new] if stacked else [[seed] for seed in new])}
+
+
+def with_module(spine: Any, policy: PlainModule | None, method: str) -> Any:
+    """A spine whose policy's network is a plain module. Raises `BadInput` where its policy is no network over observations."""
+    if policy is None:
+        return spine
+    if not isinstance(net := getattr(spine, "policy", None), ActorNet | ActorCriticNet):
+        raise BadInput(f"{method} takes no module as policy, for it trains no network over observations; a language model is given as model=")
+    return replace(spine, policy=replace(net, module=policy))
 
 
 def _positive(name: str, value: int) -> None:

@@ -15,6 +15,7 @@ from operant.core.files import check_size, remove
 from operant.core.random import Streams
 from operant.loops.fixed import FixedPolicy
 from operant.loops.planning import spine_of
+from operant.nets.lifted import PlainModule
 
 
 def save_policy(world, policy, place: int, folder: Path) -> None:
@@ -36,8 +37,8 @@ def save_policy(world, policy, place: int, folder: Path) -> None:
         raise
 
 
-def load_policy(world, config: dict, folder: Path, seed: int) -> Any:
-    spine = spine_of(config)
+def load_policy(world, config: dict, folder: Path, seed: int, module: PlainModule | None = None) -> Any:
+    spine = spine_of(config, module)
     if isinstance(spine, FixedPolicy):
         return spine.policy(world, [seed]) if spine.load is None else spine.load(world, folder)
     if not world.stacked:

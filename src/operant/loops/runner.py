@@ -30,6 +30,7 @@ from operant.evaluate.records import load_run
 from operant.loops.base_policy import ensure_models
 from operant.loops.fixed import FixedLearner
 from operant.loops.learner import Learner
+from operant.loops.planning import members_of
 from operant.loops.policy_files import save_policy
 from operant.loops.results import episodes_argument, pass_at, score_object
 from operant.loops.track import make_trackers
@@ -69,8 +70,7 @@ class Runner:
     def __init__(self, directory: RunDirectory, config: dict, world, spine, listener: Listener | None):
         self.directory, self.config, self.world, self.spine = directory, config, world, spine
         self.listener = listener or (lambda update: None)
-        seeds = [config["seed"] + index for index in range(config["seeds"])]
-        self.members = [seeds] if world.stacked else [[seed] for seed in seeds]
+        self.members = members_of(config, world.stacked)
         self.member = 0
         self.finished: list[dict[str, Any]] = []  # of each finished member: its last evaluation, steps
         self.base: list[dict[str, Any]] = []
@@ -93,6 +93,7 @@ class Runner:
     def run(self, *, resume: bool) -> None:
         with self.directory.locked(), self._signals():
             try:
+                self._grow()
                 self._work(resume)
             except BadInput:  # told too late: nothing was trained that could be gone on with, and the corrected command needs the place
                 if not resume and not self.directory.checkpoints.all():
@@ -131,6 +132,12 @@ class Runner:
         self._say("prepare", 0, message=message)
         if self._stop is not None:  # it may take minutes, and nothing of the run itself has begun
             raise Interrupted(f"stopped while the base policy was made, which begins again with: {self._command}")
+
+    def _grow(self) -> None:
+        """Take note in the run that more steps or seeds are wanted than it was begun with."""
+        if any(self.config[name] != self.directory.config[name] for name in ("steps", "seeds")):
+            write_atomic(self.directory.path / "run.json", json.dumps(self.config, indent=1))
+            (self.directory.path / "result.json").unlink(missing_ok=True)
 
     def _restore(self) -> dict | None:
         self.directory.sweep()

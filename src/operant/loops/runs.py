@@ -16,22 +16,23 @@ from operant.core.files import disk_fault, replacing
 from operant.core.run import RunDirectory, machine
 from operant.core.schema import require
 from operant.loops.base_policy import ensure_base_policy
-from operant.loops.planning import plan, spine_of
+from operant.loops.planning import grow, plan, spine_of
 from operant.loops.policy_files import load_policy
 from operant.loops.progress import showing
 from operant.loops.results import episodes_argument, stack_evaluations, summary
 from operant.loops.runner import Listener, Runner
 from operant.loops.track import check_trackers
 from operant.loops.trust import require_trust
+from operant.nets.lifted import PlainModule
 from operant.worlds import make_world
 
 
 class Run:
     """A run on disk: what `operant.train` returns and `operant.load` opens."""
 
-    def __init__(self, directory: RunDirectory, world: Any = None, trust: bool = False):
+    def __init__(self, directory: RunDirectory, world: Any = None, trust: bool = False, policy: PlainModule | None = None):
         self.directory = directory
-        self._trust = trust
+        self._trust, self._module = trust, policy
         self._policies: dict[tuple[str, int], Any] = {}
         self._world = world
 
@@ -65,7 +66,7 @@ class Run:
         if seed not in seeds:
             raise BadInput(f"{self.path} has seeds {seeds[0]} to {seeds[-1]}, not {seed}")
         if (which, seed) not in self._policies:
-            self._policies[which, seed] = load_policy(self.world, config, self.path / "policies" / which / f"seed-{seed}", seed)
+            self._policies[which, seed] = load_policy(self.world, config, self.path / "policies" / which / f"seed-{seed}", seed, self._module)
         return self._policies[which, seed]
 
     def policy(self, observation, *, seed: int | None = None) -> np.ndarray:
@@ -137,6 +138,7 @@ def train(
     keep: int = 2,
     episodes: int | None = None,
     track: tuple[str, ...] = (),
+    policy: PlainModule | None = None,
     progress: bool = True,
     listener: Listener | None = None,
     **hyperparameters: Any,
@@ -158,6 +160,8 @@ def train(
         keep: how many checkpoints stay (at least 2).
         episodes: evaluation episodes (or problems) a seed.
         track: extra trackers, "tensorboard" or "wandb".
+        policy: a `torch.nn.Module` in the place of the method's own actor network, from observations `[N, D]` to action logits or to a Gaussian's mean (SAC:
+            mean and log standard deviation side by side), `[N, outputs]`; every seed starts from its weights. Or a callable that makes one for each seed.
         progress: show progress on standard error, as the command line does: a live display on a terminal, a line now and then elsewhere.
         listener: a callable of each `Update` (phase, step, total, metrics, score, message, speed), which hears of progress instead.
         hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
@@ -181,6 +185,7 @@ def train(
         threads=threads,
         every=every,
         episodes=episodes,
+        policy=policy,
         hyperparameters=hyperparameters,
     )
     config |= {"keep": max(2, keep), "track": list(track)}
@@ -192,7 +197,7 @@ def train(
     directory = RunDirectory.create(out, config | machine(), keep)
     with showing(f"{method} on {world.task}", progress, listener) as hears:
         Runner(directory, config, world, spine, hears).run(resume=False)
-    return Run(directory, world)
+    return Run(directory, world, True, policy)
 
 
 def prepare(task: Any, say: Callable[[str], None], **options: Any) -> None:
@@ -206,21 +211,35 @@ def prepare(task: Any, say: Callable[[str], None], **options: Any) -> None:
         ensure_base_policy(world, say)
 
 
-def resume(path: str | Path, *, task: Any = None, trust: bool = False, progress: bool = True, listener: Listener | None = None) -> Run:
-    """Go on with a run that was stopped, from its newest whole checkpoint; a finished run is returned as it is.
+def resume(
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    seeds: int | None = None,
+    task: Any = None,
+    policy: PlainModule | None = None,
+    trust: bool = False,
+    progress: bool = True,
+    listener: Listener | None = None,
+) -> Run:
+    """Go on with a run that was stopped, from its newest whole checkpoint; a finished run is returned as it is, or goes on to more steps or seeds.
 
     Args:
+        steps: train on to so many steps a seed, more than before. What changes along a run (annealing, schedules) goes on over the new length.
+        seeds: train so many seeds, more than before; the new ones follow the others, and train after them.
         task: the environment, or what makes it, again, for a run whose task was a Python object.
-        trust: import the modules that the run names, of an environment or a verifier.
+        policy: the plain module again, for a run that trained one.
+        trust: import what the run names: the modules of an environment or a verifier, the file of its method.
         progress, listener: as of `train`.
 
     Raises:
-        BadInput: no run that could go on, or one that names code without `trust`.
+        BadInput: no run that could go on, one that names code without `trust`, or fewer steps or seeds than it has.
     """
     directory = RunDirectory.open(path)
     config = directory.config
-    if directory.result is not None:
-        return Run(directory, None if task is None else make_world(task, **config.get("options", {})), trust)
+    grown = steps is not None or seeds is not None
+    if directory.result is not None and not grown:
+        return Run(directory, None if task is None else make_world(task, **config.get("options", {})), trust, policy)
     require(config, schema.RUN_TO_GO_ON, directory.path / "run.json")
     if config.get("not_resumable"):
         raise BadInput(f"{path} cannot be resumed: {config['not_resumable']}")
@@ -230,16 +249,20 @@ def resume(path: str | Path, *, task: Any = None, trust: bool = False, progress:
     world = make_world(config["task"] if task is None else task, **config.get("options", {}))
     if world.fingerprint() != config["fingerprint"]:
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
-    spine = spine_of(config)
+    spine = spine_of(config, policy)
+    config = grow(config, world.stacked, steps, seeds) if grown else config
     with showing(f"{config['method']} on {world.task}", progress, listener) as hears:
         Runner(directory, config, world, spine, hears).run(resume=True)
-    return Run(directory, world)
+    return Run(directory, world, True, policy)
 
 
-def load(path: str | Path, *, trust: bool = False) -> Run:
+def load(path: str | Path, *, trust: bool = False, policy: PlainModule | None = None) -> Run:
     """Open a run directory. Nothing in it is executed, and code that it names is imported, when its policy or its task is first needed, only with `trust`.
+
+    Args:
+        policy: the plain module again, for a run that trained one.
 
     Raises:
         BadInput: where it is no run.
     """
-    return Run(RunDirectory.open(path), trust=trust)
+    return Run(RunDirectory.open(path), trust=trust, policy=policy)

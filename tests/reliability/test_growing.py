@@ -1,0 +1,171 @@
+"""A run goes on to more steps or seeds, and brings its own code and modules back only when somebody says so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import operant
+from operant.cli.main import main
+from operant.cli.results import difference_of_runs
+from operant.core.errors import BadInput
+from operant.core.registry import import_file
+
+CARTPOLE = {"task": "gym:CartPole-v1", "episodes": 2, "environments": 2, "rollout_length": 32, "every": 128, "progress": False}
+TABLE = {"task": "sequences:target", "prompts": 2, "group_size": 4, "progress": False}
+
+
+@pytest.mark.parametrize(("method", "given"), [("ppo", CARTPOLE), ("grpo", TABLE)])
+def test_more_steps_give_the_bits_of_a_run_of_as_many(tmp_path, method, given):
+    unit = 128 if method == "ppo" else 2
+    whole = operant.train(method, seeds=2, steps=3 * unit, out=tmp_path / "whole", **given)
+    operant.train(method, seeds=2, steps=unit, out=tmp_path / "grown", **given)
+    grown = operant.resume(tmp_path / "grown", steps=3 * unit, progress=False)
+    assert difference_of_runs(whole.path, grown.path) is None
+    assert grown.result["score"] == whole.result["score"] and grown.result["steps"] == 3 * unit
+    with pytest.raises(BadInput, match="the run has"):
+        operant.resume(grown.path, steps=unit, progress=False)
+
+
+def test_replay_grows_with_the_steps(tmp_path):
+    given = {"task": "gym:Pendulum-v1", "episodes": 1, "learning_starts": 50, "hidden": (8, 8), "batch_size": 16, "every": 100, "progress": False}
+    whole = operant.train("sac-v2", steps=200, out=tmp_path / "whole", **given)
+    operant.train("sac-v2", steps=100, out=tmp_path / "grown", **given)
+    assert difference_of_runs(whole.path, operant.resume(tmp_path / "grown", steps=200, progress=False).path) is None
+
+
+def test_more_seeds_train_after_the_others(tmp_path):
+    alone = operant.train("ppo", seeds=2, seed=2, steps=128, out=tmp_path / "alone", **CARTPOLE)
+    operant.train("ppo", seeds=2, steps=128, out=tmp_path / "grown", **CARTPOLE)
+    before = operant.load(tmp_path / "grown").result["score"]["per_seed"]
+    assert main(["resume", str(tmp_path / "grown"), "--seeds", "4", "--json"]) == 0
+    grown = operant.load(tmp_path / "grown")
+    assert grown.result["seeds"] == 4 and grown.result["score"]["per_seed"] == [*before, *alone.result["score"]["per_seed"]]
+    assert grown.evaluate(episodes=2)["score"]["per_seed"][2:] == alone.evaluate(episodes=2)["score"]["per_seed"]
+    rows = [json.loads(line) for line in (grown.path / "evaluations.jsonl").read_text().splitlines()]
+    assert {row["seed"] for row in rows} == {0, 1, 2, 3} and len({(row["seed"], row["step"]) for row in rows}) == len(rows)
+    with pytest.raises(BadInput, match="one after the other"):
+        operant.resume(grown.path, steps=512, progress=False)
+
+
+METHOD = """
+from dataclasses import dataclass
+import operant
+from operant import ops
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import ClippedRatio
+from operant.worlds.plans import Groups
+
+
+@dataclass(frozen=True)
+class Mine:
+    group_size: int = 4  # answers a prompt
+
+
+@operant.method("of-a-file", family="mine", paper="none", worlds=("sequences",))
+def mine(h: Mine) -> PolicyGradient:
+    return PolicyGradient(sample=Groups(2, h.group_size), credit=Grouped(ops.group_normalized_advantage), terms=[ClippedRatio()], reduce="token-mean")
+"""
+
+
+def test_a_method_of_a_file_is_found_again(tmp_path, process_environment):
+    def run(*words) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, "-m", "operant", *map(str, words)], env=process_environment, capture_output=True, text=True, cwd=tmp_path)
+
+    (tmp_path / "of_a_file.py").write_text(METHOD)
+    words = ("train", "of-a-file", "--task", "sequences:target", "--steps", "2", "--group-size", "3", "--out", "run")
+    assert "unknown method 'of-a-file'" in run(*words).stderr
+    done = run(*words, "--import", "of_a_file.py")
+    assert done.returncode == 0, done.stderr
+    refused = run("evaluate", "run")
+    assert refused.returncode == 2 and "of_a_file.py for the method of-a-file" in refused.stderr and "--trust" in refused.stderr
+    for found in (run("evaluate", "run", "--trust"), run("evaluate", "run", "--import", "of_a_file.py"), run("resume", "run", "--steps", 4, "--trust")):
+        assert found.returncode == 0, found.stderr
+    assert "group-size" in run("train", "of-a-file", "--import", "of_a_file.py", "--help").stdout
+    (tmp_path / "json.py").write_text("")
+    with pytest.raises(BadInput, match="another module is called json"):
+        import_file(tmp_path / "json.py")
+    (tmp_path / "json.py").unlink()
+    (tmp_path / "bad.py").write_text("1 / 0")
+    for file, says in {"none.py": "no Python file is there", "run": "no Python file", "bad.py": "raised ZeroDivisionError"}.items():
+        answer = run("methods", "--import", file)
+        assert answer.returncode == 2 and says in answer.stderr and answer.stderr.count("\n") == 1
+
+
+class Net(nn.Module):
+    """A person's own network."""
+
+    def __init__(self, outputs: int = 2, width: int = 8):
+        super().__init__()
+        self.a, self.b = nn.Linear(4 if outputs == 2 else 3, width), nn.Linear(width, outputs)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x)))
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_plain_module_is_trained_kept_and_loaded(tmp_path, seeds):
+    net = Net()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    run = operant.train("ppo", policy=net, seeds=seeds, steps=128, out=tmp_path / "run", **CARTPOLE)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())  # the person's own is left as it was
+    opened = operant.load(run.path, policy=Net())
+    observation = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    for seed in range(seeds):
+        assert opened.policy(observation, seed=seed) == run.policy(observation, seed=seed)
+    assert opened.evaluate(episodes=2)["score"] == run.evaluate(episodes=2)["score"]
+    with pytest.raises(BadInput, match=r"Python module as its policy \(Net\)"):
+        operant.load(run.path).evaluate(episodes=1)
+    with pytest.raises(BadInput, match="Python module"):
+        operant.resume(run.path, steps=256, progress=False)
+    whole = operant.train("ppo", policy=net, seeds=seeds, steps=256, out=tmp_path / "whole", **CARTPOLE)
+    assert difference_of_runs(whole.path, operant.resume(run.path, policy=net, steps=256, progress=False).path) is None
+
+
+def test_a_module_with_a_seed_axis_computes_what_it_computes_alone():
+    from operant.core.random import Streams
+    from operant.nets.lifted import Lifted, lift
+
+    nets, x = [Net(), Net(), Net()], torch.randn(3, 5, 4)
+    assert torch.allclose(Lifted(nets)(x), torch.stack([net(row) for net, row in zip(nets, x, strict=True)]), atol=1e-6)
+    assert torch.allclose(Lifted(nets[:1])(x[:1].view(1, 1, 5, 4))[0, 0], nets[0](x[0]), atol=1e-6)
+    made = lift(Net, 4, 2, Streams([3, 4]))
+    alone = lift(Net, 4, 2, Streams([4]))
+    first, second = made.parameter_0
+    assert not torch.equal(first, second) and torch.equal(second, alone.parameter_0[0])
+
+
+@pytest.mark.parametrize(
+    ("method", "policy", "says"),
+    [
+        ("ppo", Net(5), r"must map observations \[N, 4\] to \[N, 2\]"),
+        ("ppo", nn.Sequential(nn.Linear(4, 2), nn.Dropout()), "holds Dropout"),
+        ("ppo", nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2)), "holds BatchNorm1d"),
+        ("ppo", nn.ReLU(), "no parameter"),
+        ("ppo", lambda: 3, "made int, no torch.nn.Module"),
+        ("random", Net(), "takes no module as policy"),
+    ],
+)
+def test_modules_that_do_not_fit_are_refused(tmp_path, method, policy, says):
+    with pytest.raises(BadInput, match=says):
+        operant.train(method, "gym:CartPole-v1", policy=policy, out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_sac_takes_mean_and_log_standard_deviation(tmp_path):
+    given = {"episodes": 1, "learning_starts": 50, "hidden": (8, 8), "batch_size": 16, "progress": False}
+    run = operant.train("sac-v2", "gym:Pendulum-v1", policy=_pendulum, steps=100, out=tmp_path / "run", **given)
+    assert run.world.action_space.contains(run.policy(np.zeros(3, np.float32)))
+
+
+def _pendulum() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
