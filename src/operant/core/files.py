@@ -62,7 +62,7 @@ def write_file(path: Path, text: str) -> None:
     """`write_atomic` to a path that a person gave, its directory being made where it is missing. Raises `BadInput` where that cannot be."""
     try:
         if path.is_dir():
-            raise BadInput(f"{path} is a directory: name the file")
+            raise BadInput(f"{path} is a directory: name the file, as in {path / 'report.html'}")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
     except OSError as error:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from operant.core.errors import BadInput
 from operant.core.files import given_path, write_file
 from operant.core.status import Status
 from operant.evaluate import plots
@@ -42,8 +41,6 @@ def write_report(runs: Sequence[Run], out: str | Path) -> Path:
         BadInput: what `compare` raises; where `out` is a directory or cannot be written.
     """
     out = given_path(out, "--out")
-    if out.is_dir():
-        raise BadInput(f"{out} is a directory: name the file, as in {out / 'report.html'}")
     write_file(out, report_html(runs))
     return out
 
