@@ -48,10 +48,10 @@ def test_a_second_signal_ends_the_run_whatever_its_environment_catches(place: in
         child.send(number)
         time.sleep(0.1)
     assert child.wait() == 130
-    assert "operant: error: stopped at once; go on from the last checkpoint with: operant resume" in child.said
+    assert f"operant: error: stopped at once; go on from the last checkpoint with: operant resume {run} --trust" in child.said
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] < 512
-    child = start("resume", run)
+    child = start("resume", run, "--trust")
     assert child.wait() == 0, child.said
     assert main(["diff", str(whole), str(run)]) == 0
     assert (run / "evaluations.jsonl").read_text() == (whole / "evaluations.jsonl").read_text()
@@ -107,7 +107,7 @@ def test_a_terminal_that_closes_saves_the_run(whole: Path, process_environment, 
     pid = int((run / "lock").read_text().split()[1])
     os.kill(pid, signal.SIGTERM)  # it waits in its environment: the second signal
     assert process.wait(60) == 130
-    assert start("resume", run).wait() == 0
+    assert start("resume", run, "--trust").wait() == 0
     assert main(["diff", str(whole), str(run)]) == 0
 
 
