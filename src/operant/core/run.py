@@ -18,7 +18,7 @@ import torch
 from operant.core import schema
 from operant.core.checkpoint import Checkpoints
 from operant.core.errors import BadInput, RunFailed, nearest
-from operant.core.files import check_inside, disk_fault, given_path, open_in_place, read_json, remove, write_atomic
+from operant.core.files import check_inside, given_path, open_in_place, read_json, remove, write_atomic
 from operant.core.schema import require
 
 LOGS = ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
@@ -85,7 +85,7 @@ class RunDirectory:
         except OSError as error:
             run.discard()
             run._release()
-            raise BadInput(f"cannot write a run to {path}: {disk_fault(error) or error.strerror}; choose another --out") from error
+            raise BadInput(f"cannot write a run to {path}: {error.strerror}; choose another --out") from error
         except BadInput:
             run._release()
             raise
