@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from operant.core.errors import RunFailed
 from operant.core.flat import Adam, FlatParameters, shared_view
 from operant.core.random import Streams
 from operant.loops.learner import check_finite
@@ -183,6 +184,10 @@ class ValueLearner:
         self._actor_flat.zero_grad()
         self._critic_flat.zero_grad()
         losses = self.method.critic_loss(step, target) | self.method.extract(step)
+        for name, loss in losses.items():
+            if loss.shape != batch.reward.shape:
+                wanted = list(batch.reward.shape)
+                raise RunFailed(f"loss {name!r} has shape {list(loss.shape)}; a method gives one number for each seed and transition, {wanted}, and reduces nothing")
         means = torch.stack([loss.mean(-1) for loss in losses.values()])  # [terms, S]
         means.sum().backward()
         norms = torch.stack([flat.grad_norm() for flat in (self._actor_flat, self._critic_flat)]).norm(dim=0)
