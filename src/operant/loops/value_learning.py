@@ -187,7 +187,7 @@ class ValueLearner:
         for name, loss in losses.items():
             if loss.shape != batch.reward.shape:
                 wanted = list(batch.reward.shape)
-                raise RunFailed(f"loss {name!r} has shape {list(loss.shape)}; a method gives one number for each seed and transition, {wanted}, and reduces nothing")
+                raise RunFailed(f"loss {name!r} has shape {list(loss.shape)}; a method gives one number a seed and transition, {wanted}, and reduces nothing")
         means = torch.stack([loss.mean(-1) for loss in losses.values()])  # [terms, S]
         means.sum().backward()
         norms = torch.stack([flat.grad_norm() for flat in (self._actor_flat, self._critic_flat)]).norm(dim=0)
