@@ -197,18 +197,18 @@ def test_a_run_directory_gives_its_report_and_the_page_shows_it(make_text_run):
     assert found["diagnoses"][-1].startswith("pass@1 is 0.08 below the base policy's")
     html = report_html([load_run(path)])
     assert f"<li>{found['diagnoses'][0].replace(chr(39), '&#x27;')}</li>" in html
-    assert "pass@16</th><td>0.900 → " in html
+    assert ">pass@16</a></th><td>0.900 → " in html
 
 
 def test_messages_of_a_result_are_escaped_and_damaged_ones_refused(make_text_run):
     path = make_text_run("g")
     rows = [json.loads(line) | {"samples": 100 * json.loads(line)["step"], "score/crashed": 0.5} for line in (path / "metrics.jsonl").read_text().splitlines()]
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    result = json.loads((path / "result.json").read_text())
-    (path / "result.json").write_text(json.dumps(result | {"collapse": {"verifier": {"crashed": {"message": "<b>no</b>"}}}}))
+    result, told = json.loads((path / "result.json").read_text()), {"pass_at_k": {}, "diagnoses": []}
+    (path / "result.json").write_text(json.dumps(result | {"collapse": told | {"verifier": {"crashed": {"count": 1, "share": 0.5, "message": "<b>no</b>"}}}}))
     html = report_html([load_run(path)])
     assert "crashed: &lt;b&gt;no&lt;/b&gt;" in html and "<b>no</b>" not in html
     for failures in ({"crashed": {"message": 3}}, {"crashed": 7}, []):
-        (path / "result.json").write_text(json.dumps(result | {"collapse": {"verifier": failures}}))
-        with pytest.raises(BadInput, match=r"result\.json: collapse must say"):
+        (path / "result.json").write_text(json.dumps(result | {"collapse": told | {"verifier": failures}}))
+        with pytest.raises(BadInput, match=r"result\.json: collapse"):
             load_run(path)

@@ -75,9 +75,9 @@ def choose(page, name: str, value: str) -> None:
 
 def test_the_table_shows_the_numbers(page) -> None:
     rows = [[cell.text for cell in row.find_elements("css selector", "td")] for row in find(page, "table.scores tbody tr")]
-    assert rows[0][:5] == ["gym:CartPole-v1", "random", "2", "return", "22.00 [20.00, 24.00]"]
-    assert rows[1][:5] == ["gym:CartPole-v1", "ppo", "2", "return", "490.0 [480.0, 500.0]"]
-    assert rows[2][4:6] == ["0.750 [0.700, 0.800]", "0.300 [0.300, 0.300]"]
+    assert rows[0][:5] == ["gym:CartPole-v1", "random", "2", "return", "22.00 [20.00, 24.00] (range)"]
+    assert rows[1][:5] == ["gym:CartPole-v1", "ppo", "2", "return", "490.0 [480.0, 500.0] (range)"]
+    assert rows[2][4:6] == ["0.750 [0.627, 0.873]", "0.300 [0.300, 0.300]"]
     assert [row.text.split(" [")[0] for row in find(page, "table.pass-at-k tbody tr")][1] == "text:arithmetic grpo 4 0.850"
 
 
@@ -85,7 +85,7 @@ def test_figures_and_videos_are_drawn(page) -> None:
     for figure in find(page, ".task > .plots svg"):
         assert figure.size["width"] > 250
         assert figure.size["height"] > 60
-    assert page.execute_script("const video = document.querySelector('.videos img'); return [video.complete, video.naturalWidth, video.naturalHeight]") == [
+    assert page.execute_script("const video = document.querySelector('.video img'); return [video.complete, video.naturalWidth, video.naturalHeight]") == [
         True,
         90,
         60,
@@ -146,7 +146,7 @@ def test_the_collapse_report_says_what_was_lost(page) -> None:
     assert find(page, "#collapse p")[1].text == "No sign of collapse."
     find(page, "#collapse summary")[0].click()
     cells = [cell.text for cell in find(page, "#collapse tr")]
-    assert cells[0].startswith("pass@1 0.300 → 0.750, change +0.450 [+0.4")
+    assert cells[0].startswith("pass@1 0.300 → 0.750, change +0.450 [+0.3")
 
 
 def test_groups_come_worst_or_best_first_and_steps_are_chosen(page) -> None:
@@ -154,12 +154,12 @@ def test_groups_come_worst_or_best_first_and_steps_are_chosen(page) -> None:
         return [head.text for head in find(page, ".group h4")]
 
     assert [head.split()[1] for head in heads()] == ["0", "1", "2"]
-    assert "mean reward 0.250 over 4" in heads()[0]
+    assert "mean reward 0.250 of 4 answers" in heads()[0]
     choose(page, "order", "best")
     assert [head.split()[1] for head in heads()] == ["2", "1", "0"]
     assert find(page, ".group")[2].find_elements("css selector", ".reward")[0].text == "reward 1.000"
     choose(page, "step", "50")
-    assert [reward.text for reward in find(page, ".group")[2].find_elements("css selector", ".reward")][-1] == "timeout"
+    assert [reward.text for reward in find(page, ".group")[2].find_elements("css selector", ".reward")][-1] == "no score: out of time"
 
 
 def test_the_keyboard_reaches_every_token(page) -> None:
@@ -209,3 +209,25 @@ def test_the_page_may_not_fetch(page) -> None:
     blocked = page.execute_async_script("const done = arguments[0]; fetch('data:text/plain,x').then(() => done(false), () => done(true))")
     assert blocked
     assert any("Content Security Policy" in entry["message"] for entry in page.get_log("browser"))
+
+
+def test_a_name_says_what_it_means_and_leads_to_its_entry(page) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    name = find(page, "table.scores th a.term")[1]
+    assert name.get_attribute("title").startswith("Interquartile mean")
+    name.send_keys(Keys.ENTER)
+    entry = find(page, "#glossary div:target")[0]
+    assert entry.text.startswith("IQM\nInterquartile mean")
+    assert entry.value_of_css_property("outline-style") == "solid"
+
+
+def test_labels_of_figures_are_readable_on_a_phone_and_a_desk(page) -> None:
+    def heights() -> list[float]:
+        scale = "((m) => Math.hypot(m.a, m.b))(text.getScreenCTM())"
+        height = f"(text) => {scale} * parseFloat(getComputedStyle(text).fontSize)"
+        return page.execute_script(f"return [...document.querySelectorAll('.task > .plots svg text')].map({height})")
+
+    assert 11 <= min(heights()) and max(heights()) <= 20
+    size_and_theme(page, 390, "light")
+    assert min(heights()) >= 11

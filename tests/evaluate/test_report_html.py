@@ -14,6 +14,7 @@ import pytest
 
 from operant.core.errors import BadInput
 from operant.evaluate import report as report_module
+from operant.evaluate.compare import compare
 from operant.evaluate.records import load_run
 from operant.evaluate.report import report_html, write_report
 
@@ -61,7 +62,7 @@ def test_it_holds_tables_figures_settings_and_every_completion(make_run, make_te
     page = Page(html)
     assert "490.0 [480.0, 500.0]" in html
     assert html.count("Performance profile") == 1  # two methods on CartPole, one on arithmetic
-    assert page.tags.count("svg") == 3 + 2 + 2 + 2  # curve, profile and bars; curve and pass@k; loss and entropy of both tasks
+    assert page.tags.count("svg") == 3 + 3 + 2 + 2  # curve, profile and final scores; curve, pass@k and final scores; loss and entropy of both tasks
     for setting in ("clip.low", "learning_rate", "test &lt;cpu&gt;", "2.13.0"):
         assert setting in html
     attributes, text = page.scripts[0]
@@ -134,3 +135,59 @@ def test_places_that_take_no_report_are_refused(make_run, tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot write "):
         write_report([run], tmp_path / "file" / "report.html")
+
+
+def entries(html: str) -> dict[str, str]:
+    """The glossary by name."""
+    return dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html[html.index("<section id=glossary>") :]))
+
+
+def test_every_name_leads_to_its_entry_and_the_glossary_has_no_other(make_run, make_text_run) -> None:
+    html = report_html([load_run(make_run("r", method="random", final=(20.0, 24.0))), load_run(make_run("p")), load_run(make_text_run("g"))])
+    links = set(re.findall(r'<a class=term href="#(term-\d+)" title="[^"]+">', html))
+    targets = re.findall(r'<div id="(term-\d+)"', html)
+    assert links == set(targets) and len(targets) == len(set(targets))
+    found = entries(html)
+    assert {"IQM", "95 %", "range of 2 seeds", "P(beats first)", "loss", "entropy", "pass@k", "advantage", "KL", "problem"} <= set(found)
+    assert found["loss"] == "A figure of the method itself: `operant show METHOD` describes it."
+    assert "1 seed" not in found and "ess" not in found
+    one = entries(report_html([load_run(make_run("one", final=(20.0,)))]))
+    assert {"1 seed", "IQM"} <= set(one) and not {"95 %", "range of 2 seeds", "P(beats first)", "pass@k"} & set(one)
+
+
+def test_captions_say_what_the_bands_are(make_run) -> None:
+    def caption(*runs: Path) -> str:
+        html = re.sub(r"<a [^>]*>|</a>", "", report_html([load_run(run) for run in runs]))
+        return re.search(r"<figcaption>return in evaluations over training. (.*?)</figcaption>", html)[1]
+
+    one, two, three = make_run("one", final=(20.0,)), make_run("two", final=(20.0, 24.0), method="a"), make_run("three", method="b")
+    assert caption(one) == "The curve of the one seed."
+    assert caption(two) == "Thick: IQM of the seeds; band: the range of 2 seeds; thin: each seed."
+    said = "band: its 95 % interval at each point, cut at the figure's edge"
+    assert caption(three) == f"Thick: IQM of the seeds; {said}; thin: each seed."
+    assert caption(three, two, one).endswith(f"{said}, or the range of 2 seeds; thin: each seed. A method with 1 seed has one line.")
+
+
+def test_a_fixed_policy_is_a_line_along_the_others_training(make_run) -> None:
+    path = make_run("r", method="random", final=(20.0, 24.0))
+    rows = [json.loads(line) for line in (path / "evaluations.jsonl").read_text().splitlines()]
+    (path / "evaluations.jsonl").write_text("".join(json.dumps(row | {"base": False}) + "\n" for row in rows[-2:]))
+    (path / "metrics.jsonl").write_text('{"step": 1000, "seed": 0, "seconds": 0.0}\n')
+    fixed, trained = load_run(path), load_run(make_run("p"))
+    assert fixed.fixed and not trained.fixed
+    rows = compare([trained, fixed]).rows
+    curves = report_module._score_curves(rows)["random"]
+    assert [(steps.tolist(), values.tolist()) for steps, values in curves] == [([0.0, 1000.0], [20.0, 20.0]), ([0.0, 1000.0], [24.0, 24.0])]
+    assert report_module._score_curves(compare([fixed]).rows) == {}
+    html = report_html([trained, fixed])
+    assert "fixed policy" in entries(html)
+    assert "<svg" in report_html([fixed])  # its seeds' scores
+
+
+def test_the_reward_of_training_stands_beside_the_score(make_text_run) -> None:
+    path = make_text_run("g")
+    rows = [json.loads(line) | {"reward": 0.5} for line in (path / "metrics.jsonl").read_text().splitlines()]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    html = report_html([load_run(path)])
+    figures, folded = html.split("<summary>Training metrics</summary>")
+    assert ">reward in training</text>" in figures and ">reward" not in folded.split("</details>")[0].replace(">reward in", "")

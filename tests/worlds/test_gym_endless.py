@@ -52,7 +52,7 @@ def test_an_endless_evaluation_is_told_in_log_result_and_progress(tmp_path):
     assert run.result["score"]["iqm"] == 25.0
     assert run.result["truncated_episodes"] == 6
     rows = [json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()]
-    assert [row["truncated"] for row in rows] == [3, 3, 3, 3]
+    assert [(row["base"], row["truncated"]) for row in rows] == [(True, 3)] * 2 + [(False, 3)] * 4
     (told,) = [line for line in heard if "truncated" in line]
     assert told.startswith("6 of 6 evaluation episodes were still going on after 25 steps and were truncated there")
     assert run.evaluate(episodes=2)["score"]["iqm"] == 25.0
@@ -64,14 +64,29 @@ def test_ended_episodes_are_not_told(tmp_path):
 
 
 def test_training_is_kept_before_an_evaluation_that_fails(tmp_path, monkeypatch):
-    """The environment fails within the first evaluation; what was trained is in a checkpoint, and the resumed run ends as one that never stopped."""
+    """The environment fails within the first evaluation after training began; what was trained is in a checkpoint, and the resumed run ends as one that never
+    stopped."""
     expected = operant.train("ppo", Endless, out=tmp_path / "whole", max_evaluation_steps=25, **PPO)
-    monkeypatch.setattr(Endless, "fails", 20)  # a training row makes 8 steps before the first evaluation
+
+    def listen(update):
+        if update.step == 16:
+            monkeypatch.setattr(Endless, "fails", 20)  # a training row makes 8 steps before this evaluation
+
     with pytest.raises(RunFailed, match="motor lost"):
-        operant.train("ppo", Endless, out=tmp_path / "run", max_evaluation_steps=25, **PPO)
+        operant.train("ppo", Endless, out=tmp_path / "run", max_evaluation_steps=25, listener=listen, **PPO)
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if not path.is_symlink()] == ["step-000000000016"]
     monkeypatch.setattr(Endless, "fails", None)
     run = operant.resume(tmp_path / "run", task=Endless)
     assert run.result["score"] == expected.result["score"]
     logs = [(path / "evaluations.jsonl").read_text() for path in (run.path, expected.path)]
-    assert logs[0] == logs[1] and len(logs[0].splitlines()) == 2
+    assert logs[0] == logs[1] and len(logs[0].splitlines()) == 3
+
+
+def test_what_learns_is_evaluated_before_training_and_a_fixed_policy_once(tmp_path):
+    run = operant.train("ppo", lambda: Endless(9), out=tmp_path / "run", **PPO)
+    rows = [json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["base"]) for row in rows] == [(0, True), (16, False), (32, False)]
+    assert "base" not in run.result
+    run = operant.train("random", lambda: Endless(9), out=tmp_path / "random", steps=32, episodes=3)
+    rows = [json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["base"]) for row in rows] == [(32, False)]

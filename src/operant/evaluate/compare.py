@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from operant.core.errors import BadInput
+from operant.evaluate.glossary import Glossary, explain
 from operant.evaluate.records import Run
 from operant.evaluate.statistics import Interval, iqm, probability_of_improvement, score_bounds, stratified_bootstrap
 
@@ -88,7 +89,7 @@ class Comparison:
         return {"rows": [_row_dict(row) for row in self.rows], "warnings": list(self.warnings)}
 
     def to_text(self, width: int = 120) -> str:
-        """The comparison as plain text: a table a task, of at most `width` columns, then pass@k and the warnings."""
+        """The comparison as plain text: a table a task with its pass@k, of at most `width` columns, then what their names mean, and the warnings."""
         out = io.StringIO()
         console = Console(file=out, width=width, color_system=None, force_terminal=False, highlight=False)
         for task in self.tasks:
@@ -105,17 +106,34 @@ class Comparison:
                 console.print()
                 console.print(_pass_at_k_table(rows))
             console.print()
+        for name in self._names():
+            console.print(Text(f"{name}: {explain(name)}"))
+        if self.warnings:
+            console.print()
         for warning in self.warnings:
             console.print(Text(f"warning: {warning}"), soft_wrap=True)
         return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines())
 
-    def to_html(self) -> str:
-        """The comparison as an HTML fragment: warnings, the table of scores, and the table of pass@k where there is one. The report gives it its style."""
+    def _names(self) -> list[str]:
+        """The names in the tables that do not explain themselves: statistics, levels of intervals, and what stands beside the scores."""
+        intervals = [row.interval for row in self.rows] + [row.improvement for row in self.rows if row.improvement]
+        names = ["IQM", *dict.fromkeys(interval.level for interval in intervals)]
+        names += ["P(beats first)"] * any(row.improvement for row in self.rows)
+        names += ["before training", "pass@k"] * any(row.pass_at_k for row in self.rows)
+        return names + ["samples", "tokens"] * any(row.spent for row in self.rows) + ["seconds", "steps/s"]
+
+    def to_html(self, glossary: Glossary | None = None) -> str:
+        """The comparison as an HTML fragment: warnings, the table of scores, and the table of pass@k where there is one. The report gives it its style.
+
+        Args:
+            glossary: takes the names that the tables show, which lead to its entries.
+        """
+        glossary = glossary or Glossary()
         columns = _columns(self.rows)
         html = "".join(f'<p class="warning">{escape(warning)}</p>' for warning in self.warnings)
-        return html + _html_table("scores", columns, self.rows, [row.task for row in self.rows]) + self._pass_at_k_html()
+        return html + _html_table("scores", columns, self.rows, [row.task for row in self.rows], glossary) + self._pass_at_k_html(glossary)
 
-    def _pass_at_k_html(self) -> str:
+    def _pass_at_k_html(self, glossary: Glossary) -> str:
         entries = [(row, k) for row in self.rows for k in sorted(row.pass_at_k)]
         if not entries:
             return ""
@@ -124,9 +142,9 @@ class Comparison:
             ("method", False, lambda entry: entry[0].method),
             ("k", True, lambda entry: str(entry[1])),
             ("pass@k", True, lambda entry: format_interval(entry[0].pass_at_k[entry[1]][0])),
-            ("pass@k before training", True, lambda entry: format_interval(entry[0].pass_at_k[entry[1]][1])),
+            ("before training", True, lambda entry: format_interval(entry[0].pass_at_k[entry[1]][1])),
         ]
-        return _html_table("pass-at-k", columns, entries, [row.task for row, _ in entries])
+        return _html_table("pass-at-k", columns, entries, [row.task for row, _ in entries], glossary)
 
 
 def _pass_at_k_table(rows: Sequence[Row]) -> Table:
@@ -148,9 +166,17 @@ def _pass_at_k_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _html_table(name: str, columns: Sequence[Column], entries: Sequence[Any], tasks: Sequence[str]) -> str:
+def _title_html(title: str, glossary: Glossary) -> str:
+    """A column's title, its names and levels linked: `IQM [95 %; range of 2 seeds]`."""
+    name, _, levels = title.removesuffix("]").partition(" [")
+    if name in ("task", "method", "score", "k"):
+        return escape(title)
+    return glossary.link(name) + (f" [{'; '.join(map(glossary.link, levels.split('; ')))}]" if levels else "")
+
+
+def _html_table(name: str, columns: Sequence[Column], entries: Sequence[Any], tasks: Sequence[str], glossary: Glossary) -> str:
     """A table whose cells carry their column's title, so that a narrow page can show each row as a card; a rule stands where the task changes."""
-    head = "".join(f'<th scope="col"{" class=number" if right else ""}>{escape(title)}</th>' for title, right, _ in columns)
+    head = "".join(f'<th scope="col"{" class=number" if right else ""}>{_title_html(title, glossary)}</th>' for title, right, _ in columns)
     body = ""
     for position, entry in enumerate(entries):
         first = position > 0 and tasks[position - 1] != tasks[position]

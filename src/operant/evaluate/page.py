@@ -17,7 +17,7 @@ STYLE = """
 [hidden] { display: none !important; }
 html { -webkit-text-size-adjust: 100%; }
 body {
-  margin: 0 auto; padding: 1.5rem clamp(0.9rem, 4vw, 2.5rem) 4rem; max-width: 78rem; background: var(--page); color: var(--ink);
+  margin: 0 auto; padding: 1.5rem clamp(0.9rem, 4vw, 2.5rem) 4rem; max-width: 74rem; background: var(--page); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif;
 }
 h1 { font-size: clamp(1.3rem, 4vw, 1.8rem); line-height: 1.2; margin: 0 0 0.3rem; overflow-wrap: anywhere; }
@@ -33,19 +33,28 @@ th { font-weight: 600; color: var(--quiet); font-size: 0.85rem; vertical-align: 
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
 tr.first > td { border-top: 2px solid var(--rule); }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 1.6rem; }
-.plots.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
-figure { margin: 0; max-width: 36rem; break-inside: avoid; }
+.plots { display: grid; gap: 1.4rem 2rem; align-items: start; }
+.plots.one { max-width: 40rem; }
+.plots.two { grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
+.plots.three { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); }
+figure { margin: 0; break-inside: avoid; min-width: 0; }
+figcaption { margin-top: 0.3rem; }
+figcaption a.term { white-space: nowrap; }
+a.term { color: inherit; text-decoration: underline dotted; text-underline-offset: 0.2em; }
+a.term:hover { color: var(--accent); }
+#glossary dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 0.7rem 2rem; margin: 0; }
+#glossary dt { font-weight: 600; overflow-wrap: anywhere; }
+#glossary dd { margin: 0; color: var(--quiet); font-size: 0.93rem; }
+#glossary div:target { background: var(--raised); outline: 2px solid var(--accent); outline-offset: 4px; border-radius: 3px; }
 svg.figure { display: block; width: 100%; height: auto; }
 .diagnoses { margin: 0.4rem 0; padding-left: 1.2rem; max-width: 70ch; }
-.videos { display: flex; flex-wrap: wrap; gap: 1rem; }
-.videos img { display: block; max-width: 100%; width: 20rem; border: 1px solid var(--rule); border-radius: 6px; }
+.video img { display: block; width: 100%; max-width: 26rem; border: 1px solid var(--rule); border-radius: 6px; }
 details { border: 1px solid var(--rule); border-radius: 6px; margin: 0.6rem 0; padding: 0 0.9rem; }
 details > summary { cursor: pointer; padding: 0.55rem 0; font-weight: 600; overflow-wrap: anywhere; }
 details[open] { padding-bottom: 0.8rem; }
 .settings { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 0 2rem; }
 .settings h4 { margin: 0.6rem 0 0; font-size: 0.9rem; color: var(--quiet); }
-.settings th { width: 45%; font-weight: 400; font-size: inherit; vertical-align: top; overflow-wrap: anywhere; }
+.settings th { width: 55%; font-weight: 400; font-size: inherit; vertical-align: top; overflow-wrap: anywhere; }
 .settings td, .settings th { padding: 0.2rem 0.4rem 0.2rem 0; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 3px; }
 .controls { display: flex; flex-wrap: wrap; gap: 0.6rem 1.4rem; align-items: center; margin: 0.7rem 0; font-size: 0.93rem; }
@@ -114,6 +123,7 @@ SCRIPT = """
     kl: { name: "KL, nats", low: null, high: "--kl" },
     log_prob: { name: "log-probability", low: "--surprise", high: null },
   };
+  const UNSCORED = { timeout: "no score: out of time", crashed: "no score: verifier failed", malformed: "no score: unreadable reply" };
   // What a figure's colour stands for, 0 for none: a ratio's logarithm, anything else itself.
   const size = (name, value) => value === null ? null : KINDS[name].size ? KINDS[name].size(Math.max(value, 1e-9)) : value;
   const rowOf = new WeakMap();
@@ -180,8 +190,7 @@ SCRIPT = """
     line.setAttribute("aria-label", "tokens; left and right arrow keys move between them");
     rowOf.set(line, row);
     line.append(...row.text.map((_, i) => tokenSpan(row, i)));
-    const said = row.status && row.status !== "ok" ? row.status : "";
-    box.append(make("div", "reward", said || `reward ${number(row.reward)}`), line);
+    box.append(make("div", "reward", UNSCORED[row.status] || `reward ${number(row.reward)}`), line);
     return box;
   };
 
@@ -214,12 +223,12 @@ SCRIPT = """
     list.replaceChildren(...all.slice(0, shown).map((rows) => {
       const box = make("section", "group"), head = make("h4");
       const many = new Set(run().rows.map((row) => row.seed)).size > 1;
-      head.append(make("span", "", `group ${rows[0].group}${many ? `, seed ${rows[0].seed}` : ""}`));
-      head.append(make("span", "quiet", `mean reward ${number(average(rows))} over ${rows.length}`));
+      head.append(make("span", "", `problem ${rows[0].group}${many ? `, seed ${rows[0].seed}` : ""}`));
+      head.append(make("span", "quiet", `mean reward ${number(average(rows))} of ${rows.length} ${rows.length > 1 ? "answers" : "answer"}`));
       box.append(head, make("div", "prompt", rows[0].prompt), ...ordered(rows, reward).map(completion));
       return box;
     }));
-    at("count").textContent = `${Math.min(shown, all.length)} of ${all.length} groups`;
+    at("count").textContent = `${Math.min(shown, all.length)} of ${all.length} problems`;
     more.hidden = shown >= all.length;
     paint();
   };

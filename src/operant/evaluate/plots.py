@@ -27,7 +27,8 @@ from operant.evaluate.statistics import UNBOUNDED, Band, Bounds, Interval, perfo
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK = "#0f1e2d"  # stands in for currentColor while matplotlib draws
-LEGEND_HALF, LEGEND_WIDTH, TICK_WIDTH = 24, 52, 22  # characters that fit a legend of two columns, of one, and the labels of bars
+WIDTH = 4.4  # inches of every figure: a phone shows them at 340 pixels or more, where a label is then at least 12 pixels high
+LEGEND_HALF, LEGEND_WIDTH, TICK_WIDTH = 17, 42, 18  # characters that fit a legend of two columns, of one, and the labels of bars
 MAX_POINTS = 120  # points of a drawn curve: more cannot be told apart at the width of a column
 
 _STYLE: dict[str, Any] = {
@@ -35,14 +36,14 @@ _STYLE: dict[str, Any] = {
     "svg.hashsalt": "operant",
     "text.parse_math": False,
     "font.family": "DejaVu Sans",
-    "font.size": 10,
+    "font.size": 11,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
-    "axes.titlesize": 10,
+    "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -51,10 +52,10 @@ _STYLE: dict[str, Any] = {
     "grid.linewidth": 0.7,
     "xtick.color": INK,
     "ytick.color": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 10.5,
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
 }
@@ -65,7 +66,7 @@ def _draw(draw: Callable[[Axes], None], *, label: str, height: float, legend: Se
     columns = 2 if max(map(len, legend), default=0) <= LEGEND_HALF else 1
     lines = 0 if len(legend) < 2 else -(-len(legend) // columns) if columns == 2 else sum(name.count("\n") + 1 for name in legend)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(4.8, height + 0.21 * lines), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height + 0.22 * lines), layout="constrained")
         figure.patch.set_alpha(0.0)
         axes = figure.add_subplot()
         axes.patch.set_alpha(0.0)
@@ -100,8 +101,12 @@ def _needs(groups: Sized, what: str) -> None:
         raise BadInput(f"{what}: there is nothing to draw")
 
 
-def _band(axes: Axes, x: np.ndarray, band: Band, label: str, number: int) -> None:
+def _band(axes: Axes, x: np.ndarray, band: Band, label: str, number: int, seeds: Sequence[Curve] = ()) -> None:
+    """A curve with its band, and behind both a thin line a seed."""
     colour, marker = _style(number)
+    for steps, values in seeds:
+        kept = np.linspace(0, len(steps) - 1, min(len(steps), MAX_POINTS)).round().astype(int)
+        axes.plot(steps[kept], values[kept], color=colour, linewidth=0.8, alpha=0.45)
     axes.plot(x, band.point, color=colour, marker=marker, markevery=max(1, len(x) // 8), label=_wrap(label, LEGEND_WIDTH))
     if band.low is not None and band.high is not None:
         axes.fill_between(x, band.low, band.high, color=colour, alpha=0.2, linewidth=0)
@@ -136,7 +141,9 @@ def learning_curves(
     seed: int = 0,
     bounds: Bounds = UNBOUNDED,
 ) -> str:
-    """Interquartile mean over the seeds against steps, with pointwise bands (of two seeds their range); a group of one seed has a line and no band.
+    """Interquartile mean over the seeds against steps, with pointwise bands (of two seeds their range) and a thin line a seed; one seed is one line, no band.
+
+    Bands are cut where they go far beyond all seeds.
 
     Args:
         groups: for each label one (steps `[points]`, values `[points]`) a seed. A label without curves is not drawn, and keeps its colour for other figures.
@@ -150,15 +157,20 @@ def learning_curves(
     _needs(drawn, f"learning curves of {ylabel}")
 
     def draw(axes: Axes) -> None:
+        points = np.concatenate([values for _, curves in drawn.values() for _, values in curves])
+        margin = 0.3 * np.ptp(points)
         for label, (number, curves) in drawn.items():
             steps, values = shared_grid(curves)
             band = sample_efficiency_curve(values[:, None, :], confidence=confidence, repetitions=repetitions, seed=seed, bounds=bounds)
-            _band(axes, steps, band, label, number)
+            _band(axes, steps, band, label, number, curves if len(curves) > 1 else ())
+        low, high = axes.get_ylim()
+        if margin:  # the wide bands of few seeds would press their curves flat
+            axes.set_ylim(max(low, points.min() - margin), min(high, points.max() + margin))
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.locator_params(axis="x", nbins=6)
+        axes.locator_params(axis="x", nbins=5)
 
-    return _draw(draw, label=f"{ylabel} against {xlabel}: {', '.join(drawn)}", height=2.9, legend=[_wrap(name, LEGEND_WIDTH) for name in drawn])
+    return _draw(draw, label=f"{ylabel} against {xlabel}: {', '.join(drawn)}", height=2.7, legend=[_wrap(name, LEGEND_WIDTH) for name in drawn])
 
 
 def performance_profiles(groups: Mapping[str, np.ndarray], *, xlabel: str, confidence: float = 0.95) -> str:
@@ -182,35 +194,40 @@ def performance_profiles(groups: Mapping[str, np.ndarray], *, xlabel: str, confi
             _band(axes, thresholds, performance_profile(table, thresholds, confidence=confidence), label, number)
         axes.set(xlabel=f"{xlabel} threshold", ylabel="share of runs above", ylim=(-0.03, 1.03))
 
-    return _draw(draw, label=f"share of runs above each {xlabel}: {', '.join(groups)}", height=2.9, legend=[_wrap(name, LEGEND_WIDTH) for name in groups])
+    return _draw(draw, label=f"share of runs above each {xlabel}: {', '.join(groups)}", height=2.7, legend=[_wrap(name, LEGEND_WIDTH) for name in groups])
 
 
-def interval_bars(groups: Mapping[str, Interval], *, xlabel: str) -> str:
-    """A row a label: the point, and a bar from the low to the high end of its interval; without an interval the point alone.
+def final_scores(groups: Mapping[str, tuple[Interval, np.ndarray]], *, xlabel: str) -> str:
+    """A row a label: the point on a bar from the low to the high end of its interval (without an interval the point alone), and below it a dot a seed.
+
+    Args:
+        groups: for each label the interval, and the scores of the seeds `[seeds]`.
 
     Returns:
         SVG text. BadInput for no groups.
     """
-    _needs(groups, f"intervals of {xlabel}")
+    _needs(groups, f"final scores of {xlabel}")
 
     def draw(axes: Axes) -> None:
-        for number, interval in enumerate(groups.values()):
+        for number, (interval, scores) in enumerate(groups.values()):
             colour, marker = _style(number)
             if interval.low is not None and interval.high is not None:
-                axes.barh(number, interval.high - interval.low, left=interval.low, height=0.5, color=colour, alpha=0.35, linewidth=0)
+                axes.barh(number, interval.high - interval.low, left=interval.low, height=0.36, color=colour, alpha=0.3, linewidth=0)
             axes.plot([interval.point], [number], color=colour, marker=marker, markersize=7, linestyle="none")
+            if len(scores) > 1:
+                axes.plot(scores, np.full(len(scores), number + 0.32), color=colour, marker="o", markersize=4, alpha=0.7, linestyle="none")
         axes.set_yticks(range(len(groups)), [_wrap(label, TICK_WIDTH) for label in groups])
         axes.use_sticky_edges = False  # bars otherwise stop the margin at their ends, and a point there would be cut
         axes.margins(x=0.08)
         axes.set(xlabel=xlabel, ylim=(len(groups) - 0.4, -0.6))
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
-        axes.locator_params(axis="x", nbins=6)
+        axes.locator_params(axis="x", nbins=5)
 
     return _draw(
         draw,
-        label=f"{xlabel} with intervals: {', '.join(groups)}",
-        height=0.9 + sum(max(0.42, 0.17 * len(textwrap.wrap(label, TICK_WIDTH))) for label in groups),
+        label=f"final {xlabel} of each seed, with intervals: {', '.join(groups)}",
+        height=0.9 + sum(max(0.6, 0.19 * len(textwrap.wrap(label, TICK_WIDTH))) for label in groups),
     )
 
 
@@ -246,4 +263,4 @@ def pass_at_k_curves(groups: Mapping[str, tuple[Mapping[int, Interval], Mapping[
         axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
 
-    return _draw(draw, label=f"pass@k against k: {', '.join(groups)}", height=2.9, legend=[name for _, name, _, _ in lines])
+    return _draw(draw, label=f"pass@k against k: {', '.join(groups)}", height=2.7, legend=[name for _, name, _, _ in lines])

@@ -85,6 +85,11 @@ class Run:
         score = self.score
         return _curves((row for row in self.evaluations if row["score"] == score), "value")
 
+    @property
+    def fixed(self) -> bool:
+        """Whether the policy does not train: it was evaluated, and no training metric was logged."""
+        return any(not row.get("base", False) for row in self.evaluations) and not self.metric_names()
+
     def metric_names(self) -> list[str]:
         """Names of the numbers that metrics.jsonl holds, in their order of appearance."""
         names: dict[str, None] = {}

@@ -16,12 +16,28 @@ from operant.core.files import given_path, write_file
 from operant.core.status import Status
 from operant.evaluate import plots
 from operant.evaluate.collapse import change_text, collapse_rows, run_collapse
-from operant.evaluate.compare import Comparison, Row, compare
+from operant.evaluate.compare import Comparison, Row, compare, levels
+from operant.evaluate.glossary import TERMS, Glossary, explain
 from operant.evaluate.page import SCRIPT, STYLE
 from operant.evaluate.records import Curve, Run
 from operant.evaluate.statistics import score_bounds
 
 MAX_TOKENS = 150_000  # tokens of one run's completions in the file, about 6 MB; beyond it, steps between the first and the last are left out
+SEEN_IN_TRAINING = ("episode/return", "reward")  # drawn beside what evaluations say; other metrics are folded away
+
+COLLAPSE = {
+    "reward in training": "reward",
+    "groups of equal rewards": "groups_alike",
+    "length of right answers": "length/right",
+    "length of wrong answers": "length/wrong",
+    "answers that ended": "ended",
+    "ratio at 1, 50, 99 %": "ratio",
+    "effective sample size": "ess",
+    "KL(behaviour ‖ trained)": "kl_behaviour",
+    "not scored in evaluation": "no score",
+} | {f"verifier {status.name.lower()}": f"score/{status.name.lower()}" for status in Status if status != Status.OK}
+"""The term that each figure of the collapse report is."""
+
 KINDS = (("advantage", "advantage"), ("entropy", "entropy"), ("ratio", "ratio"), ("kl", "KL"), ("log_prob", "log-probability"))
 
 
@@ -51,13 +67,15 @@ def report_html(runs: Sequence[Run]) -> str:
     title = _title(comparison)
     script = "sha256-" + base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{script}'; base-uri 'none'; form-action 'none'"
+    glossary = Glossary()
     sections = [
         f"<header><h1>{escape(title)}</h1><p class=quiet>{escape(_summary(comparison))}</p></header>",
-        f"<section id=results><h2>Results</h2>{comparison.to_html()}{_note(comparison)}</section>",
-        *(_task_section(comparison, task) for task in comparison.tasks),
-        _collapse_section(comparison),
-        _completions_section(comparison),
-        _runs_section(comparison),
+        f"<section id=results><h2>Results</h2>{comparison.to_html(glossary)}{_note(comparison, glossary)}</section>",
+        *(_task_section(comparison, task, glossary) for task in comparison.tasks),
+        _collapse_section(comparison, glossary),
+        _completions_section(comparison, glossary),
+        _runs_section(comparison, glossary),
+        glossary.section(),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -82,17 +100,10 @@ def _summary(comparison: Comparison) -> str:
     return f"Operant report: {runs} run{'s' * (runs > 1)}, {seeds} seed{'s' * (seeds > 1)}."
 
 
-def _note(comparison: Comparison) -> str:
-    text = "IQM: interquartile mean over the seeds, with its t interval, whose standard error is that of 2000 bootstrap resamples."
-    if any(row.improvement for row in comparison.rows):
-        text += " P(beats first): how likely a seed of this method scores above a seed of the task's first method, ties one half; a score interval."
-    if any(row.interval.runs == 2 for row in comparison.rows):
-        text += " Two seeds have their range, which covers the truth about every second time."
-    if any(row.interval.low is None for row in comparison.rows):
-        text += " One seed has no interval."
-    if any(row.pass_at_k for row in comparison.rows):
-        text += " pass@k: the unbiased estimate, mean over the problems, IQM over the seeds."
-    return f"<p class=quiet>{escape(text)}</p>"
+def _note(comparison: Comparison, glossary: Glossary) -> str:
+    """How to learn what names mean, and what scores and brackets without a column of their own are."""
+    names = [*dict.fromkeys(row.score for row in comparison.rows), *dict.fromkeys(row.interval.level for row in comparison.rows)]
+    return f"<p class=quiet>Underlined names are explained when pointed at, and at the page's end. Here: {_and([glossary.link(name) for name in names])}.</p>"
 
 
 def _curves(rows: Sequence[Row], read: Any) -> dict[str, list[Curve]]:
@@ -100,38 +111,76 @@ def _curves(rows: Sequence[Row], read: Any) -> dict[str, list[Curve]]:
     return {row.method: [curve for run in row.runs for curve in read(run)] for row in rows}
 
 
-def _band_of(curves: dict[str, list[Curve]]) -> str:
-    """What the bands of curves are, for their caption; nothing where each method has one seed."""
-    counts = {len(of_method) for of_method in curves.values()}
-    kinds = ["its pointwise 95 % band"] * any(count > 2 for count in counts) + ["the range of two seeds"] * (2 in counts)
-    return " and " + ", or ".join(kinds) if kinds else ""
+def _score_curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
+    """The evaluations of each method; the one evaluation of a policy that does not train stands for the whole of the others' training."""
+    trained = [curve for row in rows for run in row.runs if not run.fixed for curve in run.score_curves()]
+    if not any(len(steps) > 1 for steps, _ in trained):
+        return {}
+    ends = np.array([min(steps[0] for steps, _ in trained), max(steps[-1] for steps, _ in trained)])
+    return _curves(rows, lambda run: [(ends, values[[-1, -1]]) for _, values in run.score_curves()] if run.fixed else run.score_curves())
+
+
+def _kinds(curves: dict[str, list[Curve]], glossary: Glossary) -> str:
+    """What the lines and bands of a figure are, as HTML."""
+    counts = {len(of_method) for of_method in curves.values() if of_method}
+    if counts == {1}:
+        return "The curve of the one seed" + (" of each method." if len(curves) > 1 else ".")
+    bands = []
+    if any(count > 2 for count in counts):
+        bands.append(f"its {glossary.link('95 %')} interval at each point, cut at the figure's edge")
+    if 2 in counts:
+        bands.append(f"the {glossary.link('range of 2 seeds')}")
+    alone = f" A method with {glossary.link('1 seed')} has one line." if 1 in counts else ""
+    return f"Thick: {glossary.link('IQM')} of the seeds; band: {', or '.join(bands)}; thin: each seed.{alone}"
 
 
 def _figure(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+    """A figure above its caption, which is HTML."""
+    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
 
 
-def _task_section(comparison: Comparison, task: str) -> str:
+def _unit(rows: Sequence[Row]) -> str:
+    """What steps are on the axis of a task's figures."""
+    units = {run.manifest.get("step_unit") for row in rows for run in row.runs}
+    unit = units.pop() if len(units) == 1 else None
+    return unit if isinstance(unit, str) else "steps"
+
+
+def _task_section(comparison: Comparison, task: str, glossary: Glossary) -> str:
     rows = comparison.of_task(task)
-    score = rows[0].score
+    score, unit, link = rows[0].score, _unit(rows), glossary.link
     figures = []
-    curves = _curves(rows, lambda run: run.score_curves())
-    if any(len(steps) > 1 for of_method in curves.values() for steps, _ in of_method):
-        caption = f"Evaluation {score} over training: IQM of the seeds{_band_of(curves)}."
-        figures.append(_figure(plots.learning_curves(curves, ylabel=score, bounds=score_bounds(score)), caption))
+    if curves := _score_curves(rows):
+        caption = f"{link(score)} in evaluations over training. {_kinds(curves, glossary)}"
+        if fixed := [row.method for row in rows if all(run.fixed for run in row.runs)]:
+            caption += f" {escape(_and(fixed))}: {link('fixed policy')}."
+        figures.append(_figure(plots.learning_curves(curves, ylabel=score, xlabel=unit, bounds=score_bounds(score)), caption))
+    for name in SEEN_IN_TRAINING:
+        seen = _curves(rows, lambda run, name=name: run.metric_curves(name))
+        if _moves(seen):
+            caption = f"{link(name)}: {escape(explain(name))} {_kinds(seen, glossary)}"
+            figures.append(_figure(plots.learning_curves(seen, ylabel=f"{name} in training" if name == "reward" else name, xlabel=unit), caption))
+    if any(row.pass_at_k for row in rows):
+        caption = f"{link('pass@k')} of the trained policy (solid) and of the policy {link('before training')} (dashed), on the same problems."
+        figures.append(_figure(plots.pass_at_k_curves({row.method: _sides(row) for row in rows}), caption))
     if len(rows) > 1:
         profiles = plots.performance_profiles({row.method: row.per_seed for row in rows}, xlabel=score)
-        figures.append(_figure(profiles, f"Performance profile: share of seeds whose final {score} is above the threshold."))
-        figures.append(_figure(plots.interval_bars({row.method: row.interval for row in rows}, xlabel=score), f"Final {score}: IQM and its interval."))
-    if any(row.pass_at_k for row in rows):
-        figures.append(
-            _figure(
-                plots.pass_at_k_curves({row.method: _sides(row) for row in rows}),
-                "pass@k of the trained policy beside the policy before training, on the same problems.",
-            )
-        )
-    html = f'<section class=task><h2>{escape(task)}</h2><div class="plots">{"".join(figures)}</div>'
-    return html + _metrics(rows) + _videos(rows) + "</section>"
+        caption = f"{link('performance profile', 'Performance profile')}: share of seeds whose final {escape(score)} is above the threshold"
+        caption += f", with its {link('95 %')} interval." if any(len(row.per_seed) > 1 for row in rows) else "."
+        figures.append(_figure(profiles, caption))
+    if len(rows) > 1 or len(rows[0].per_seed) > 1 or not figures:
+        level = levels(row.interval for row in rows)
+        bars = "" if level == "1 seed" else f" on its interval ({'; '.join(map(link, level.split('; ')))}), and below it a dot for each seed"
+        bars = f"Final {link(score)}: {link('IQM')}{bars}." if bars else f"Final {link(score)} of {link('1 seed')}."
+        figures.append(_figure(plots.final_scores({row.method: (row.interval, row.per_seed) for row in rows}, xlabel=score), bars))
+    figures += _videos(rows)
+    many = "one" if len(figures) == 1 else "three" if len(figures) == 3 else "two"
+    return f'<section class=task><h2>{escape(task)}</h2><div class="plots {many}">{"".join(figures)}</div>{_metrics(rows, unit, glossary)}</section>'
+
+
+def _moves(curves: dict[str, list[Curve]]) -> bool:
+    """Whether some curve has more than a point."""
+    return any(len(steps) > 1 for of_method in curves.values() for steps, _ in of_method)
 
 
 def _sides(row: Row) -> tuple[dict[int, Any], dict[int, Any] | None]:
@@ -139,29 +188,32 @@ def _sides(row: Row) -> tuple[dict[int, Any], dict[int, Any] | None]:
     return {k: trained for k, (trained, _) in row.pass_at_k.items()}, base or None
 
 
-def _metrics(rows: Sequence[Row]) -> str:
+def _metrics(rows: Sequence[Row], unit: str, glossary: Glossary) -> str:
     names = list(dict.fromkeys(name for row in rows for run in row.runs for name in run.metric_names()))
     figures, every = "", {}
     for name in names:
         curves = _curves(rows, lambda run, name=name: run.metric_curves(name))
-        if any(len(steps) > 1 for of_method in curves.values() for steps, _ in of_method):
+        if name not in SEEN_IN_TRAINING and _moves(curves):
             every |= curves
-            figures += f"<figure>{plots.learning_curves(curves, ylabel=name, repetitions=500)}</figure>"
+            figures += _figure(plots.learning_curves(curves, ylabel=name, xlabel=unit, repetitions=500), glossary.link(name) + f": {escape(explain(name))}")
     if not figures:
         return ""
-    caption = f"<p class=quiet>IQM of the seeds{_band_of(every)}.</p>"
-    return f'<details class=metrics><summary>Training metrics</summary>{caption}<div class="plots small">{figures}</div></details>'
+    caption = f"<p class=quiet>{_kinds(every, glossary)}</p>"
+    return f'<details class=metrics><summary>Training metrics</summary>{caption}<div class="plots three">{figures}</div></details>'
 
 
-def _videos(rows: Sequence[Row]) -> str:
-    figures = ""
+def _videos(rows: Sequence[Row]) -> list[str]:
+    figures = []
     for row in rows:
         for run in row.runs:
             for video in run.videos:
                 name = f"{row.method}, {video.stem.replace('-', ' ')}"
                 data = base64.b64encode(video.read_bytes()).decode()
-                figures += f'<figure><img alt="{escape(name)} acting" src="data:image/gif;base64,{data}"><figcaption>{escape(name)}</figcaption></figure>'
-    return f"<h3>Videos</h3><div class=videos>{figures}</div>" if figures else ""
+                caption = f"Video of an episode: {escape(name)}."
+                figures.append(
+                    f'<figure class=video><img alt="{escape(name)} acting" src="data:image/gif;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+                )
+    return figures
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -171,7 +223,7 @@ def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def _collapse_section(comparison: Comparison) -> str:
+def _collapse_section(comparison: Comparison, glossary: Glossary) -> str:
     """What the collapse report says of each run on text or sequences: its diagnoses, and the figures behind them."""
     parts = ""
     for row in comparison.rows:
@@ -182,7 +234,7 @@ def _collapse_section(comparison: Comparison) -> str:
             figures = [
                 (f"pass@{k}", f"{entry['base']:.3f} → {entry['policy']:.3f}, change {change_text(entry)}") for k, entry in report["pass_at_k"].items()
             ] + collapse_rows(report)
-            table = "".join(f"<tr><th scope=row>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in figures)
+            table = "".join(f"<tr><th scope=row>{_figure_name(name, glossary)}</th><td>{escape(text)}</td></tr>" for name, text in figures)
             lines = "".join(f"<li>{escape(line)}</li>" for line in report["diagnoses"])
             said = f"<ul class=diagnoses>{lines}</ul>" if lines else "<p>No sign of collapse.</p>"
             parts += (
@@ -196,28 +248,40 @@ def _collapse_section(comparison: Comparison) -> str:
     return f"<section id=collapse><h2>Collapse report</h2><p class=quiet>{escape(note)}</p>{parts}</section>"
 
 
-def _settings(title: str, values: dict[str, Any]) -> str:
+def _figure_name(name: str, glossary: Glossary) -> str:
+    """The name of a collapse report's figure, linked to what it means."""
+    return glossary.link(name) if name in TERMS or name.startswith("pass@") else glossary.link(COLLAPSE[name], name) if name in COLLAPSE else escape(name)
+
+
+def _settings(title: str, values: dict[str, Any], glossary: Glossary | None = None) -> str:
+    """A table of names and values; with a glossary its names are linked where they are terms."""
     if not values:
         return ""
+
+    def shown(name: str) -> str:
+        term = name.partition(".")[0]
+        return glossary.link(term, name) if glossary is not None and term in TERMS else escape(name)
+
     rows = "".join(
-        f"<tr><th scope=row>{escape(name)}</th><td>{escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}</td></tr>"
+        f"<tr><th scope=row>{shown(name)}</th><td>{escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}</td></tr>"
         for name, value in _flat(values)
     )
     return f"<div><h4>{escape(title)}</h4><table>{rows}</table></div>"
 
 
-def _runs_section(comparison: Comparison) -> str:
+def _runs_section(comparison: Comparison, glossary: Glossary) -> str:
     parts = ""
     for row in comparison.rows:
         for run in row.runs:
             apart = {name: run.manifest[name] for name in ("hyperparameters", "versions", "hardware") if isinstance(run.manifest.get(name), dict)}
             rest = {name: value for name, value in run.manifest.items() if name not in apart}
             titles = {"hyperparameters": "Hyper-parameters", "versions": "Versions", "hardware": "Hardware"}
-            tables = "".join(_settings(titles[name], values) for name, values in apart.items()) + _settings("Run", rest)
+            tables = "".join(_settings(titles[name], values) for name, values in apart.items()) + _settings("Run", rest, glossary)
             parts += (
                 f"<details><summary>{escape(row.method)} on {escape(row.task)}: {escape(run.path.name)}</summary><div class=settings>{tables}</div></details>"
             )
-    return f"<section id=runs><h2>Hyper-parameters, versions and hardware</h2>{parts}</section>"
+    note = "<p class=quiet><code>operant show METHOD</code> says what each hyper-parameter of a method is.</p>"
+    return f"<section id=runs><h2>Hyper-parameters, versions and hardware</h2>{note}{parts}</section>"
 
 
 def _status(value: int | str) -> str:
@@ -251,7 +315,7 @@ def _completions(run: Run) -> tuple[list[dict[str, Any]], int]:
     return rows, len(steps)
 
 
-def _completions_section(comparison: Comparison) -> str:
+def _completions_section(comparison: Comparison, glossary: Glossary) -> str:
     data = []
     for row in comparison.rows:
         for run in row.runs:
@@ -260,17 +324,25 @@ def _completions_section(comparison: Comparison) -> str:
                 data.append({"name": f"{row.method} on {row.task}: {run.path.name}", "rows": rows, "logged": logged})
     if not data:
         return ""
+    unscored = ""
+    if any(row["status"] != "ok" for run in data for row in run["rows"]):
+        unscored = f"Answers with {glossary.link('no score')} say why. "
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    radios = "".join(f"<label><input type=radio name=colour value={name}{' checked' if name == 'advantage' else ''}>{label}</label>" for name, label in KINDS)
+    link = glossary.link
+    radios = "".join(
+        f'<label title="{escape(explain(label))}"><input type=radio name=colour value={name}{" checked" if name == "advantage" else ""}>{label}</label>'
+        for name, label in KINDS
+    )
+    kinds = _and([link(label) for _, label in KINDS])
     return f"""<section id=completions><h2>Completions</h2>
-<p class=quiet>Point at a token, or reach it with Tab and the arrow keys, for its figures. Greyed and dotted tokens are masked: nothing was
-learnt from them. The ratio is the trained policy's probability of a token over that of the policy that wrote it, KL how far the trained policy's next token is
-from that before training, in nats. <span id=logged></span></p>
+<p class=quiet>Answers of training, of the {link("problem", "problems")} with the worst and the best mean {link("reward")}: with what was learned from, not
+with held-out problems. Point at a token, or reach it with Tab and the arrow keys, for its {kinds}. Greyed and dotted tokens are outside the {link("mask")}.
+{unscored}<span id=logged></span></p>
 <noscript><p class=warning>The completions need JavaScript; everything else is above.</p></noscript>
 <div class=controls><label>run <select id=run></select></label><label>step <select id=step></select></label>
 <label>order <select id=order><option value=worst>worst first</option><option value=best>best first</option><option value=drawn>as drawn</option>
 </select></label>
 <fieldset><legend>colour</legend>{radios}</fieldset><span class=quiet id=count></span></div>
-<div class=scale id=scale></div><div id=groups></div><button id=more type=button hidden>More groups</button><div id=tip role=tooltip hidden></div>
+<div class=scale id=scale></div><div id=groups></div><button id=more type=button hidden>More problems</button><div id=tip role=tooltip hidden></div>
 <script type="application/json" id="completions-data">{text}</script>
 <script>{SCRIPT}</script></section>"""

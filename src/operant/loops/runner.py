@@ -184,7 +184,7 @@ class Runner:
                     learner.load_state_dict(state)
             else:
                 self._manifest(learner)
-                if self.world.kind in ("text", "sequences"):
+                if self.world.kind in ("text", "sequences") or not isinstance(learner, FixedLearner):  # a fixed policy's curve is its one evaluation
                     self._evaluate(learner, base=True)
                 self.seconds["member"] = 0.0
             every = config["every"]
@@ -427,9 +427,8 @@ class Runner:
             result["spent"] = {name: round(float(np.mean([found["spent"][name] for found in self.finished])), 3) for name in names}  # a seed
         if truncated := sum(found.get("truncated", 0) for found in self.finished):
             result["truncated_episodes"] = truncated
-        if self.base:
-            result["base"] = score_object(self.finished[0]["score"], np.array([[found["value"]] for found in self.base]))
         if "pass_at_k" in self.finished[0]:
+            result["base"] = score_object(self.finished[0]["score"], np.array([[found["value"]] for found in self.base]))
             result["pass_at_k"] = {
                 name: {k: float(np.mean([found["pass_at_k"][k] for found in group])) for k in group[0]["pass_at_k"]}
                 for name, group in (("policy", self.finished), ("base", self.base))

@@ -1,0 +1,105 @@
+"""The names of tables, figures and logs in words. The report links each name that it shows to its entry at the page's end, and lists no other."""
+
+from __future__ import annotations
+
+from html import escape
+
+TERMS = {
+    # scores and their intervals
+    "IQM": "Interquartile mean: the mean of the middle half of the seeds' scores; with fewer than 4 seeds it is their mean.",
+    "95 %": "An interval meant to hold the true value in 95 of 100 repetitions of the whole experiment: of scores a t interval, whose standard error is that "
+    "of bootstrap resamples of the seeds; of P(beats first) and of shares of seeds a score interval, as Wilson's.",
+    "range of 2 seeds": "The lower and the higher of two scores. It holds the true value about every second time: it is no 95 % interval.",
+    "1 seed": "One seed has no spread that could be measured, so there is no interval.",
+    "P(beats first)": "How likely a seed of this method scores above a seed of the task's first method, ties counting one half: 0.5 says nothing. It says how "
+    "often, not by how much.",
+    "seeds": "Independent repetitions: each has its own initial weights, episodes and draws. The seeds of several runs of one method are pooled.",
+    "return": "The sum of an episode's rewards, not discounted, mean over the evaluation's episodes, with the policy's most likely actions.",
+    "success": "The share of an evaluation's episodes that reached their goal, 0 to 1, with the policy's most likely actions.",
+    "pass@1": "The share of right answers among those drawn for held-out problems, 0 to 1.",
+    "pass@k": "The chance that at least one of k answers to a held-out problem is right, estimated without bias from those drawn, mean over the problems.",
+    "before training": "The same score of the policy that training began from, on the same problems or episodes.",
+    "performance profile": "For every threshold the share of seeds whose final score is above it. A curve that lies higher everywhere is better everywhere.",
+    "samples": "Answers that a seed drew in training.",
+    "tokens": "Tokens of the answers that a seed drew in training.",
+    "steps": "How long a seed trained, in the unit that the axes name: environment steps, updates, or iterations (one batch of answers and its updates).",
+    "seconds": "Wall time of the whole run, all seeds, with its evaluations.",
+    "steps/s": "Steps of all seeds a second of training alone; a policy that does not train has none.",
+    "fixed policy": "A policy that does not train: it was evaluated once, and its score is drawn along the whole of training.",
+    # training metrics
+    "reward": "The reward of the answers sampled for training, mean over the batch. It is what training raises; the score is measured on held-out problems.",
+    "episode/return": "The return of the episodes that ended while training, with the actions as explored; evaluation takes the most likely ones.",
+    "episode/length": "Steps of the episodes that ended while training.",
+    "length": "Tokens of an answer sampled for training, mean.",
+    "length/right": "Tokens of the answers with a reward above 0.5, mean.",
+    "length/wrong": "Tokens of the answers with a reward of at most 0.5, mean.",
+    "ended": "The share of answers that ended by themselves; the others were cut at the limit.",
+    "entropy": "How undecided the policy is: the entropy of its next token or of a whole sequence, in nats. 0 is certain.",
+    "distinct answers": "How many of a held-out problem's sampled answers differ, mean over the problems.",
+    "group": "The answers that were drawn for one prompt. Group-relative methods compare them with each other.",
+    "groups_alike": "The share of groups whose answers all have the same reward: group-relative methods learn nothing from them.",
+    "gradient_norm": "The length of the gradient before it is clipped, mean over the iteration's updates.",
+    "ratio": "The trained policy's probability of what was sampled, divided by that of the policy that sampled it. 1 is no change.",
+    "ratio/q01": "The ratio that 1 % of the tokens lie below, at the iteration's last update.",
+    "ratio/q50": "The median ratio of the tokens at the iteration's last update.",
+    "ratio/q99": "The ratio that 1 % of the tokens lie above, at the iteration's last update.",
+    "ess": "Effective sample size: the share of the tokens that the ratios leave in effect, (Σ ratio)² / (n Σ ratio²). 1 is all; low means that few decide.",
+    "kl_behaviour": "KL divergence from the policy that sampled to the policy at the iteration's last update, nats a step or token: how far updates went.",
+    "clip_fraction": "The share of steps or tokens whose gradient the clip took away or bounded, at the iteration's last update.",
+    "loss_entropy": "The policy's entropy in the loss, nats, mean over the last minibatch.",
+    "reference_reset": "1 where the reference policy was set to the trained one.",
+    "fill/rounds": "How many rounds of sampling it took to fill a batch.",
+    "fill/groups": "Groups that were accepted for the batch.",
+    "score/timeout": "The share of answers whose verifier ran out of time. They have no reward and are not learned from.",
+    "score/crashed": "The share of answers whose verifier failed or could not run them. They have no reward and are not learned from.",
+    "score/malformed": "The share of answers whose verifier gave a reply that could not be read. They have no reward and are not learned from.",
+    # completions
+    "advantage": "How much better than expected a token's answer did, as the method reckons it: above 0 it is made likelier, below 0 rarer.",
+    "KL": "How far the trained policy's next token is from that of the policy before training, KL divergence in nats. 0 is no change.",
+    "log-probability": "The natural logarithm of the probability with which the policy drew the token.",
+    "mask": "1 where the policy chose the token; nothing is learned from the others, which are greyed and dotted.",
+    "problem": "The number of a training problem. The answers below it are its group: all were drawn for the same prompt.",
+    "no score": "The verifier gave no reward: it ran out of time, failed, or its reply could not be read. Such answers are not learned from.",
+    # the run's own settings
+    "budget": "What the run may use, and in which unit: steps, samples, tokens or seconds, a seed.",
+    "every": "Steps (or units of the budget) between two evaluations.",
+    "episodes": "Episodes or problems of an evaluation; null is the task's own number.",
+    "resume": "bitwise: a stopped run goes on to the same bits. episode-boundary: environments start new episodes.",
+    "fingerprint": "What identifies the task: another environment or file of the same name is refused on resume.",
+    "keep": "How many checkpoints stay on disk.",
+    "track": "Where metrics are sent beside the run's own logs.",
+    "options": "Settings of the task, as they were given.",
+}
+"""A name as tables, figures and logs have it, and what it means."""
+
+
+def explain(name: str) -> str:
+    """What a name means; of a metric that a method made itself, where to look."""
+    if name in TERMS:
+        return TERMS[name]
+    if name.startswith("loss/"):
+        return f"The loss of the method's part {name.removeprefix('loss/')}, weighted as it is trained, mean over the iteration's updates."
+    if name.startswith("pass@"):
+        return TERMS["pass@k"]
+    return "A figure of the method itself: `operant show METHOD` describes it."
+
+
+class Glossary:
+    """The names that one page shows, each explained once at its end."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, str] = {}
+
+    def link(self, name: str, text: str | None = None) -> str:
+        """HTML of a name (shown as `text`) that says on hover what it means, and leads to its entry for a keyboard or a finger."""
+        number = list(self._shown).index(name) if name in self._shown else len(self._shown)
+        self._shown[name] = explain(name)
+        return f'<a class=term href="#term-{number}" title="{escape(self._shown[name])}">{escape(text or name)}</a>'
+
+    def section(self) -> str:
+        """The glossary of what was linked, by name."""
+        entries = "".join(
+            f'<div id="term-{number}"><dt>{escape(name)}</dt><dd>{escape(meaning)}</dd></div>'
+            for number, (name, meaning) in sorted(enumerate(self._shown.items()), key=lambda entry: entry[1][0].lower())
+        )
+        return f"<section id=glossary><h2>What the names mean</h2><dl>{entries}</dl></section>"
