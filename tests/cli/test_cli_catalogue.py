@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from operant.cli.catalogue import methods_page
-from operant.core.registry import methods
+from operant.cli.catalogue import TRY, fold_names, methods_page
+from operant.core.registry import get_method, methods
+from operant.worlds import SCHEMES
 
 STATUS = {"reproduced", "partly", "not reproduced", "baseline", "untested"}
 RECORDED = {
@@ -77,8 +80,30 @@ def test_tasks_are_listed(operant):
     tasks = {row["task"]: row["about"] for row in operant("tasks", "--json").json}
     assert {"gym:CartPole-v1", "gym:HalfCheetah-v5", "ogbench:pointmaze-medium-navigate-v0", "text:arithmetic", "sequences:target"} <= set(tasks)
     assert all(tasks.values())
-    words = operant("tasks").out.split()
-    assert all(task in words for task in tasks)
+    shown = operant("tasks").out
+    words = set(itertools.chain.from_iterable(expanded(word) for word in shown.split()))
+    transformer = {f"{word}-transformer" for word in words}
+    assert "each of the above with -transformer" in shown and set(tasks) <= words | transformer
+    assert len(shown.splitlines()) <= 32 and max(map(len, shown.splitlines())) <= 120
+
+
+def expanded(pattern: str) -> list[str]:
+    """What a shell makes of braces."""
+    parts = [part.split(",") for part in re.split(r"[{}]", pattern)]
+    return ["".join(choice) for choice in itertools.product(*parts)]
+
+
+def test_names_fold_only_where_every_combination_is_there():
+    grid = [f"maze-{size}-{kind}-v0" for size in ("small", "large") for kind in "abcde"]
+    assert fold_names(grid) == ["maze-{small,large}-{a,b,c,d,e}-v0"]
+    assert fold_names(grid[:-1]) == grid[:-1]
+    assert fold_names(grid[:8]) == grid[:8]
+
+
+def test_each_kind_of_task_has_a_method_that_trains_on_it():
+    for scheme in SCHEMES:
+        world = {"ogbench": "data", "minari": "data", "file": "text", "reasoning-gym": "text"}.get(scheme, scheme)
+        assert world in get_method(TRY[scheme].split()[0]).worlds
 
 
 def test_show_describes_a_method(operant, evidence):

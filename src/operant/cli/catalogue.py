@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import textwrap
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,18 @@ from operant.loops.progress import waiting
 if TYPE_CHECKING:
     from operant.core.registry import Method
     from operant.studies import Study
+
+TRY = {
+    "gym": "ppo",
+    "ogbench": "iql",
+    "data": "iql",
+    "minari": "iql",
+    "text": "grpo",
+    "file": "grpo --model DIR --verifier numeric",
+    "reasoning-gym": "grpo --model DIR",
+    "sequences": "grpo",
+}
+"""A method, and what else it takes, to try on each kind of task."""
 
 
 def status(entry: Method | Study) -> str:
@@ -144,12 +157,46 @@ def _tasks(args: Namespace) -> int:
     blocks: dict[tuple[str, str], list[str]] = {}
     for name, about in names.items():
         blocks.setdefault((name.partition(":")[0], about), []).append(name)
-    text = ""
-    for (_, about), members in blocks.items():
-        text += f"{about}\n{textwrap.fill('   '.join(members), 116, initial_indent='  ', subsequent_indent='  ', break_on_hyphens=False)}\n\n"
-    schemes = "\n".join(f"  {entry.example}" for entry in SCHEMES.values())
-    write(f"{text}Any registered Gymnasium id, any data file and any local Minari data set are tasks too; one of each kind:\n{schemes}")
+    lines = []
+    for (scheme, about), members in blocks.items():
+        twin = next((suffix for others in blocks.values() if (suffix := _suffix(others, members))), None)
+        shown = [f"each of the above with {twin}: {members[0]}"] if twin else fold_names(members)
+        lines.append(f"{scheme}: {about}")
+        lines += textwrap.wrap("   ".join(shown), 116, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+        example = SCHEMES[scheme].example
+        lines.append(f"  try: operant train {TRY[scheme]} --task {example if example in members else members[0]}")
+    listed = {scheme for scheme, _ in blocks}
+    lines.append("\nAlso tasks: any Gymnasium id that is registered (gym:ID), and")
+    lines += [f"  operant train {TRY[scheme]} --task {entry.example}" for scheme, entry in SCHEMES.items() if scheme not in listed]
+    write("\n".join(lines) + "\n\nevery name: operant tasks --json")
     return 0
+
+
+def _suffix(names: list[str], others: list[str]) -> str:
+    """What `others` append to each of `names`, empty where they are not the same names with one ending."""
+    ending = others[0].removeprefix(names[0])
+    return ending if ending != others[0] and others == [name + ending for name in names] else ""
+
+
+def fold_names(names: list[str], most: int = 8) -> list[str]:
+    """Names as they are, or where there are more than `most` as patterns for a shell, `maze-{small,large}-v0`.
+
+    Names of as many parts between hyphens make a pattern where they are all combinations of the parts that they have at each place.
+    """
+    if len(names) <= most:
+        return names
+    shapes: dict[int, list[list[str]]] = {}
+    for name in names:
+        parts = name.split("-")
+        shapes.setdefault(len(parts), []).append(parts)
+    folded = []
+    for rows in shapes.values():
+        places = [list(dict.fromkeys(parts)) for parts in zip(*rows, strict=True)]
+        if math.prod(map(len, places)) == len(rows):
+            folded.append("-".join(parts[0] if len(parts) == 1 else f"{{{','.join(parts)}}}" for parts in places))
+        else:
+            folded += ["-".join(parts) for parts in rows]
+    return folded
 
 
 def _show_arguments(parser: Parser) -> None:
