@@ -67,7 +67,12 @@ def ensure_base_policy(world, say: Callable[[str], None], recipe: WarmUp = WarmU
         RunFailed: pass@1 did not reach the range in any of the tries.
     """
     if world.options.model is None:
-        world.base = _kept(world, say, recipe)
+        world.base = _kept(world, say, fitted(world, recipe))
+
+
+def fitted(world, recipe: WarmUp = WarmUp()) -> WarmUp:
+    """The recipe of a task's base policy, with the range that the task asks for; a teacher's stays."""
+    return recipe if recipe.clean or world.base_range is None else replace(recipe, low=world.base_range[0], high=world.base_range[1])
 
 
 def ensure_teacher(world, say: Callable[[str], None]) -> None:
@@ -88,7 +93,7 @@ def ensure_models(world, spine, say: Callable[[str], None]) -> None:
 
 def made_base_policy(world) -> dict | None:
     """What the cache knows of the task's base policy: {"recipe": its version, "pass@1": when it was made}; None where it has none."""
-    folder, _ = _place(world, WarmUp())
+    folder, _ = _place(world, fitted(world))
     if not (folder / "base.json").exists():
         return None
     made = json.loads((folder / "base.json").read_text())

@@ -114,6 +114,11 @@ class TextWorld:
         """The held-out set that tells how able a base policy is."""
         return getattr(self.problems, "base_split", self.problems.splits[0])
 
+    @property
+    def base_range(self) -> tuple[float, float] | None:
+        """The pass@1 that a base policy is to have, where the task says so."""
+        return getattr(self.problems, "base_range", None)
+
     @classmethod
     def from_name(cls, name: str, **options: Any) -> TextWorld:
         return cls(name, **options)

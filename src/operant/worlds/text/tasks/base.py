@@ -44,7 +44,8 @@ class TextTask(Protocol):
 
     A task may also have `references`, a list of `Reference` for what others wrote, which are scored before a run; `process`, a verifier that gives 1.0 where
     every written step is right; `confidence(completion) → float | None`, what a completion states of its own rightness, 0 to 1, None where that cannot be
-    read; and `base_split`, the held-out set that tells how able a base policy is (else the first of `splits`).
+    read; and `base_split`, the held-out set that tells how able a base policy is (else the first of `splits`), with `base_range`, the pass@1 on it that a base
+    policy is to have (else what the recipe says).
 
     Attributes:
         alphabet: every character of its prompts and traces, for a character tokenizer.

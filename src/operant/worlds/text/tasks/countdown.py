@@ -189,6 +189,7 @@ class Countdown(Generated):
     numbers: int = 3
 
     name = "countdown"
+    base_range = (0.12, 0.5)  # nothing is right by chance, and a quarter of the problems takes ten times the examples of the other tasks
     alphabet = "0123456789+-*/()=,;:"
     splits = ("targets", "length")
     verifier = ReachesTarget()
