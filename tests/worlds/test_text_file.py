@@ -67,7 +67,7 @@ def test_solutions_are_what_is_learned_and_say_where_the_answer_stands(write):
     problem = task.train[0]
     assert task.marker == " and one more\n#### " or task.marker.endswith("#### ")
     assert task.solution(problem, np.random.default_rng(0)) == problem.metadata["solution"]
-    assert task.verifier.score(problem, problem.metadata["solution"]) == 1 and task.notes == []
+    assert task.verifier.score(problem, problem.metadata["solution"]) == 1 and not [line for line in task.notes if "held-out" not in line]
     assert task.answer(problem.metadata["solution"]) == problem.answer
     assert task.verifier.score(problem, task.reasoning(problem.metadata["solution"]) + problem.answer) == 1
     assert task.longest_completion == len("99 and one more\n#### 100")
@@ -90,7 +90,8 @@ def test_the_marker_is_no_part_of_what_happens_to_stand_before(write):
 
 def test_solutions_without_a_marker_are_noted(write):
     task = FileTask(write(rows(40, solution=lambda n: f"it is {n + 1}." if n % 2 else f"{n + 1}")))
-    assert len(task.notes) == 1 and "--verifier" in task.notes[0]
+    (line,) = [line for line in task.notes if "held-out" not in line]
+    assert "--verifier" in line
     assert task.verifier.score(task.train[0], task.train[0].answer) == 1
 
 
@@ -105,7 +106,17 @@ def test_what_is_dropped_is_noted(write):
     assert task.notes == [
         "6 of 47 rows stand there more than once; each was taken once",
         "1 training rows have the prompt of a test row and were left out",
+        'only 4 held-out problems: scores on them say little; mark more rows with "split": "test"',
     ]
+
+
+def test_rows_that_tests_score_need_no_answer_and_numbers_are_answers(write):
+    task = FileTask(write([{"prompt": f"{n}+1=", "answer": n + 1, "split": "test" if n < 4 else "train"} for n in range(8)]))
+    assert task.test[0].answer == "1" and task.verifier.score(task.test[0], "1") == 1
+    scored = [{"prompt": f"write f{n}", "tests": [f"assert f() == {n}"], "split": "test" if n < 2 else "train"} for n in range(4)]
+    assert FileTask(write(scored)).test[0].answer == ""
+    with pytest.raises(BadInput, match="the answer is empty"):
+        FileTask(write([{"prompt": "a", "answer": ""}, {"prompt": "b", "answer": "x"}]))
 
 
 def test_empty_lines_carriage_returns_and_a_mark_in_front_are_no_faults(tmp_path):
@@ -129,7 +140,7 @@ GOOD = json.dumps({"prompt": "1+1=", "answer": "2"})
         (f"{GOOD}\n\n[1, 2]", "line 3 is no object but a list"),
         ('{"prompt": "1+1="}', "line 1 has no 'answer'; it has 'prompt'"),
         ("{}", "line 1 has no 'prompt'; it has nothing"),
-        ('{"prompt": "1+1=", "answer": 2}', "line 1: 'answer' is a number; it must be a string"),
+        ('{"prompt": "1+1=", "answer": true}', "line 1: 'answer' is true or false; it must be a string"),
         ('{"prompt": ["1"], "answer": "2"}', "'prompt' is a list"),
         ('{"prompt": "1", "answer": "2", "solution": null}', "'solution' is null"),
         ('{"prompt": " ", "answer": "2"}', "line 1: the prompt is empty"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tempfile
 import traceback
@@ -131,6 +132,8 @@ def _interrupted(words: list[str]) -> str:
     if name in ("train", "compare"):
         out = next((after for word, after in zip(rest, rest[1:], strict=False) if word == "--out"), None)
         out = next((word.partition("=")[2] for word in rest if word.startswith("--out=")), out)
+        if name == "train" and not (out and os.path.exists(os.path.join(out, "run.json"))):
+            return f"interrupted before anything was kept; start again with: operant {shlex.join(words)}"
         return f"interrupted; go on from the newest checkpoint with: operant resume {out if out and name == 'train' else (out or 'runs') + '/DIR'}"
     return f"interrupted; nothing was kept, start again with: operant {' '.join(words)}"
 

@@ -221,12 +221,18 @@ def _tell(run: Run, as_json: bool) -> int:
     if as_json:
         write_json(run.result)
     else:
-        write(result_text(run.result, run.config["seed"]))
+        from operant.loops.trust import code_named
+
+        write(result_text(run.result, run.config["seed"], " --trust" * bool(code_named(run.config))))
     return 0
 
 
-def result_text(result: dict[str, Any], first_seed: int) -> str:
-    """A finished run's result for a person: the score, each seed, pass@k, the collapse report, and what to do next."""
+def result_text(result: dict[str, Any], first_seed: int, trusted: str = "") -> str:
+    """A finished run's result for a person: the score, each seed, pass@k, the collapse report, and what to do next.
+
+    Args:
+        trusted: what the next commands need where the run names code, ` --trust`.
+    """
     from operant.evaluate.collapse import change_text, collapse_rows
 
     seeds, score = result["seeds"], result["score"]
@@ -247,8 +253,8 @@ def result_text(result: dict[str, Any], first_seed: int) -> str:
     if result["steps_per_second"]:  # what does not train has none
         rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds"))
     rows.append(("run", result["run"]))
-    rows.append(("next", f"operant report {result['run']} --out report.html"))
-    rows.append(("", f"operant evaluate {result['run']}"))
+    rows.append(("next", f"operant report {result['run']} --out report.html{trusted}"))
+    rows.append(("", f"operant evaluate {result['run']}{trusted}"))
     return f"{title}\n\n{table(rows)}"
 
 

@@ -163,7 +163,7 @@ def get_method(key: str) -> Method:
     if key not in _methods:
         _load_entry_points()
     if key not in _methods:
-        raise unknown("method", key, own.keys() | _methods.keys(), "`operant methods` lists what there is")
+        raise unknown("method", key, own.keys() | _methods.keys(), "`operant methods` lists what there is, and --import FILE.py brings a method of your own")
     return _methods[key]
 
 

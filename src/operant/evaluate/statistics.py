@@ -188,9 +188,10 @@ def stratified_bootstrap(
     """A statistic with its t interval, whose standard error is a bootstrap's: point ± t √(n / (n − 1)) SE.
 
     Runs are resampled with replacement for each task by itself (Agarwal et al. 2021, section 4.1). The quantiles of the resamples, the usual interval, cover
-    too little where there are few runs (90 % at five, 75 % at three). This one has the t quantile with tasks · (n − 1) degrees of freedom in the place of the
-    normal one, and √(n / (n − 1)) makes up for the bootstrap's variance, whose divisor is n. Of the mean of one task it is Student's interval. Two runs of one
-    task have their range instead.
+    too little where there are few runs (90 % at five, 75 % at three). This one has the t quantile in the place of the normal one, with Welch's and
+    Satterthwaite's degrees of freedom, rounded down: tasks · (n − 1) where all tasks spread alike, n − 1 where one spreads most. √(n / (n − 1)) makes up for
+    the bootstrap's variance, whose divisor is n. Of the mean of one task it is Student's interval. Two runs of one task have their range instead, and so have
+    runs that all scored alike.
 
     Args:
         scores: `[runs, tasks]` or `[runs]`.
@@ -208,7 +209,8 @@ def stratified_bootstrap(
         raise BadInput(f"scores must be [runs, tasks], got shape {list(table.shape)}")
     band = sample_efficiency_curve(table[:, :, None], statistic, repetitions=repetitions, confidence=confidence, seed=seed, bounds=bounds)
     low, high = (None, None) if band.low is None or band.high is None else (float(band.low[0]), float(band.high[0]))
-    return Interval(float(band.point[0]), low, high, band.runs, band.confidence)
+    alike = band.runs > 2 and low == high  # says nothing of the spread that other seeds would have
+    return Interval(float(band.point[0]), low, high, band.runs, None if alike else band.confidence)
 
 
 def sample_efficiency_curve(
@@ -252,8 +254,16 @@ def sample_efficiency_curve(
         resampled = curves[:, drawn, np.arange(tasks)]  # [points, step, runs, tasks]
         samples[start : start + step] = np.asarray(statistic(resampled.reshape(-1, runs, tasks))).reshape(points, -1).T
     error = np.where(np.ptp(samples, axis=0) > 0, samples.std(axis=0), 0.0)
-    reach = t_quantile((1 + confidence) / 2, tasks * (runs - 1)) * math.sqrt(runs / (runs - 1)) * error
+    freedom = [_degrees_of_freedom(table) for table in curves]
+    reach = np.array([t_quantile((1 + confidence) / 2, each) for each in freedom]) * math.sqrt(runs / (runs - 1)) * error
     return Band(point, np.clip(point - reach, *bounds), np.clip(point + reach, *bounds), runs, confidence)
+
+
+def _degrees_of_freedom(table: NDArray[np.float64]) -> int:
+    """Of a mean over tasks whose spreads may differ (Satterthwaite 1946), from scores `[runs, tasks]`."""
+    runs, tasks = table.shape
+    spread = table.var(axis=0, ddof=1)
+    return int((runs - 1) * (spread.sum() ** 2 / np.square(spread).sum() if spread.any() else tasks) + 1e-9)
 
 
 def probability_of_improvement(x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95) -> Interval:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from operant import ops
 from operant.core import schema
 from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed
-from operant.core.files import disk_fault, write_atomic
+from operant.core.files import disk_fault, remove, write_atomic
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
@@ -138,6 +138,7 @@ class Runner:
         if any(self.config[name] != self.directory.config[name] for name in ("steps", "seeds")):
             write_atomic(self.directory.path / "run.json", json.dumps(self.config, indent=1))
             (self.directory.path / "result.json").unlink(missing_ok=True)
+            remove(self.directory.path / "videos")  # of policies that are trained on
 
     def _restore(self) -> dict | None:
         self.directory.sweep()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +37,9 @@ class Run:
         self._policies: dict[tuple[str, int], Any] = {}
         self._world = world
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
     @property
     def path(self) -> Path:
         return self.directory.path
@@ -53,7 +57,7 @@ class Run:
     def world(self):
         if self._world is None:
             if self.config.get("task_callable"):
-                raise BadInput(f"{self.path} trained on a Python callable ({self.config['task']}): open it with operant.resume(path, task=…)")
+                raise BadInput(f"{self.path} trained on a Python callable ({self.config['task']}): open it with operant.load(path, task=…)")
             require_trust(self.path, self.config, self._trust)
             self._world = make_world(self.config["task"], **self.config.get("options", {}))
         return self._world
@@ -82,8 +86,12 @@ class Run:
             raise BadInput(f"{self.config['task']} has no observations to act on: its policy is a model over tokens, {self.path}/policies/last")
         return self.world.act(self.load_policy(seed), observation)
 
-    def evaluate(self, *, episodes: int | None = None, seed: int = 0, which: str = "last") -> dict[str, Any]:
-        """Score every seed's policy on fresh episodes or problems: `{"score": …, "episodes"}` as in a run's result."""
+    def evaluate(self, *, episodes: int | None = None, seed: int = 1, which: str = "last") -> dict[str, Any]:
+        """Score every seed's policy on episodes that training's own evaluations, whose seed is 0, did not see (of text: on new answers to held-out problems).
+
+        Returns:
+            `{"score": …, "episodes"}` as in a run's result.
+        """
         config = self.config
         found = []
         for index in range(config["seeds"]):
@@ -192,7 +200,7 @@ def train(
     check_trackers(track)
     if out is None:
         name = world.task.partition(":")[2]
-        name = f"{method}-{Path(name).name if name.startswith('/') else name.replace('/', '-')}"
+        name = re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{method}-{Path(name).name if name.startswith('/') else name}").strip("-")
         out = Path("runs") / f"{name}-{datetime.now():%m%d-%H%M%S-%f}"
     directory = RunDirectory.create(out, config | machine(), keep)
     with showing(f"{method} on {world.task}", progress, listener) as hears:
@@ -256,13 +264,15 @@ def resume(
     return Run(directory, world, True, policy)
 
 
-def load(path: str | Path, *, trust: bool = False, policy: PlainModule | None = None) -> Run:
+def load(path: str | Path, *, task: Any = None, policy: PlainModule | None = None, trust: bool = False) -> Run:
     """Open a run directory. Nothing in it is executed, and code that it names is imported, when its policy or its task is first needed, only with `trust`.
 
     Args:
+        task: the environment, or what makes it, again, for a run whose task was a Python object.
         policy: the plain module again, for a run that trained one.
 
     Raises:
         BadInput: where it is no run.
     """
-    return Run(RunDirectory.open(path), trust=trust, policy=policy)
+    directory = RunDirectory.open(path)
+    return Run(directory, None if task is None else make_world(task, **directory.config.get("options", {})), trust, policy)

@@ -144,8 +144,9 @@ class KLToReference:
         estimator: "k1", "k2" or "k3". On policy and token by token, the gradient of k1 in a loss is zero in the mean; that of k2 is the reverse KL's with the
             distribution of prefixes held fixed, not the whole sequence's; that of k3 is the forward KL's in the same sense.
         importance_weight: multiply the estimate by the ratio to the policy that acted, with its gradient (DeepSeek-V3.2, arXiv:2512.02556). Its mean is then
-            that of fresh answers after several updates too, and the gradient of k1 and of k3 is the reverse KL's, with prefixes held fixed. At a ratio of 1 the
-            gradient of k3 is (log π − log reference) · ∇log π with it, and (1 − reference / π) · ∇log π without.
+            that of fresh answers after several updates too, and the gradient of k1 and of k3 is the reverse KL's, with prefixes held fixed. Of k2, whose own
+            gradient is that already, the ratio is taken without its gradient (TRL has no k2). At a ratio of 1 the gradient of k3 is
+            (log π − log reference) · ∇log π with it, and (1 − reference / π) · ∇log π without.
     """
 
     coefficient: float = 0.04
@@ -157,7 +158,10 @@ class KLToReference:
     def __call__(self, batch: Batch) -> Tensor:
         estimate = {"k1": ops.kl_k1, "k2": ops.kl_k2, "k3": ops.kl_k3}[self.estimator]
         loss = self.coefficient * estimate(batch["log_prob"], batch["reference_log_prob"])
-        return loss * ops.policy_ratio(batch["log_prob"], batch["old_log_prob"]) if self.importance_weight else loss
+        if not self.importance_weight:
+            return loss
+        ratio = ops.policy_ratio(batch["log_prob"], batch["old_log_prob"])
+        return loss * (ratio.detach() if self.estimator == "k2" else ratio)
 
 
 @dataclass(frozen=True, kw_only=True)

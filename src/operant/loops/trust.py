@@ -20,15 +20,16 @@ def code_named(config: dict[str, Any]) -> list[str]:
     named += [(value, f"as its {option}") for option, value in config.get("options", {}).items() if option in _NAMING and isinstance(value, str)]
     modules = [(value.rpartition(":")[0], why) for value, why in named]
     found = [f"the module {module} {why}" for module, why in modules if module and module.partition(".")[0] not in ("operant", "noisy")]
-    files = () if registered(config["method"]) else config.get("imports", ())
-    return found + [f"the file {file} for the method {config['method']}" for file in files]
+    return found + [f"the file {file} for the method {config['method']}" for file in config.get("imports", ())]
 
 
 def require_trust(path: Path, config: dict[str, Any], trust: bool) -> None:
     """Raise `BadInput` where a run names code and nobody said that it may be imported; import the file of its method where somebody did."""
+    if registered(config["method"]):  # the person brought it here already
+        config = config | {"imports": []}
     if not trust and (names := code_named(config)):
         raise BadInput(f"{path} imports {', '.join(names)}, which may do anything: say --trust (in Python trust=True) if you trust who made this run")
-    for file in () if registered(config["method"]) else config.get("imports", ()):
+    for file in config.get("imports", ()):
         import_file(file)
 
 

@@ -35,13 +35,14 @@ def gae(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, t
     return torch.stack(out[::-1], dim=-1)
 
 
-ROUNDING = 1e-6  # of the largest magnitude: a few units in the last place of float32, as sums of equal rewards in another order differ by
+ROUNDING = 4  # units in the last place of the largest magnitude: what sums of equal rewards in another order differ by
 
 
 def centre(x: Tensor, mask: Tensor | None = None, *, dim: int | tuple[int, ...] = -1) -> Tensor:
     """Elements less their mean, and exactly 0 where all are equal up to rounding: what is left of equal scores is no signal, and dividing makes it one.
 
-    Equal means that they lie within a millionth of the largest magnitude of each other, or within 1e-7.
+    Equal means that they lie within `ROUNDING` units in the last place of the largest magnitude of each other (of float32, half a millionth of it), or
+    within 1e-7, which is what is left of sums of scores near 1.
 
     Args:
         x: any shape. Where it has a gradient, so has the result, also where it is 0.
@@ -59,7 +60,7 @@ def centre(x: Tensor, mask: Tensor | None = None, *, dim: int | tuple[int, ...] 
         centred = (x - x.sum(dim, keepdim=True) / mask.sum(dim, keepdim=True).clamp(min=1)).masked_fill(~mask, 0.0)
         largest = x.detach().abs().amax(dim, keepdim=True)
     value = centred.detach()
-    alike = value.amax(dim, keepdim=True) - value.amin(dim, keepdim=True) <= ROUNDING * largest + 1e-7
+    alike = value.amax(dim, keepdim=True) - value.amin(dim, keepdim=True) <= ROUNDING * torch.finfo(x.dtype).eps * largest + 1e-7
     return torch.where(alike, centred - value, centred)
 
 

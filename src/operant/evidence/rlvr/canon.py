@@ -15,7 +15,7 @@ from operant.evidence.rlvr.tier import language
     "canon",
     "With equal halves a weight of 1/2 gives the centred reward, a weight of 1 halves' mean advantages of +d and -d (d the difference of their mean "
     "rewards), a weight of 0 means of 0, all to 1e-6. text:arithmetic (the tier's task: its lengths vary only where the policy errs), 100 iterations of 16 x "
-    "16, split by entropy: pass@1 at least 0.01 above Dr. GRPO's at most 1.02 times its length, or at most 0.85 times its length at no lower pass@1; means "
+    "8, split by entropy: pass@1 at least 0.01 above Dr. GRPO's at most 1.02 times its length, or at most 0.85 times its length at no lower pass@1; means "
     "over 5 seeds",
 )
 def check(folder: Path) -> Finding:

@@ -87,8 +87,8 @@ class TextWorld:
     def learning_rate_scale(self) -> float:
         """What default learning rates, which are for a million parameters, are multiplied by for the given model of N: (1M / N)^½, at most 1.
 
-        Adam's best rate falls with the width of a network (arXiv:2203.03466), and parameters grow with the square of it. An adapter takes ten times as much, as
-        was found to suit LoRA (Schulman et al., "LoRA Without Regret", 2025).
+        A rule of thumb: Adam's best rate for hidden layers falls with their width (arXiv:2203.03466, of training from scratch), and at equal depth parameters
+        grow with its square. An adapter takes ten times as much (Schulman et al., "LoRA Without Regret", 2025). TRL and verl start at 1e-6 whatever the size.
         """
         if self.options.model is None:
             return 1.0

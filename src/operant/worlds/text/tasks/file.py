@@ -17,6 +17,7 @@ from operant.worlds.text.tasks.base import Problem, Reference, in_held_out_tenth
 from operant.worlds.text.verifiers import ExactAnswer
 
 SPLITS = ("train", "test")
+FEW = 16  # held-out problems
 COLUMNS = {"prompt": True, "answer": True, "solution": False, "split": False}  # whether a row must have it
 
 
@@ -62,6 +63,8 @@ class FileTask:
             self._lines[id(problem)] = number
             parts[row.get("split") or ("test" if in_held_out_tenth(row["prompt"]) else "train")].append(problem)
         self.train, self.test = self._apart(parts["train"], parts["test"])
+        if len(self.test) < FEW:
+            self.notes.append(f"only {len(self.test)} held-out problems: scores on them say little; mark more rows with \"split\": \"test\"")
         every = self.train + self.test
         self.marker = _common_marker(every)
         if self.marker is None:
@@ -132,6 +135,11 @@ class FileTask:
             raise BadInput(f"{where} is not JSON ({getattr(error, 'msg', error)}); each line is one object") from error
         if not isinstance(row, dict):
             raise BadInput(f'{where} is no object but {_kind(row)}; write {{"prompt": "…", "answer": "…"}}')
+        if isinstance(row.get("answer"), int | float) and not isinstance(row["answer"], bool):
+            row["answer"] = json.dumps(row["answer"])
+        scored = any(name in row for name in ("tests", "schema"))  # by another column than the answer
+        if scored:
+            row.setdefault("answer", "")
         for name, required in COLUMNS.items():
             if name not in row:
                 if required:
@@ -139,8 +147,8 @@ class FileTask:
             elif not isinstance(row[name], str):
                 raise BadInput(f"{where}: {name!r} is {_kind(row[name])}; it must be a string")
         for name in ("prompt", "answer"):
-            if not row[name].strip():
-                raise BadInput(f"{where}: the {name} is empty; write it or leave the line out")
+            if not row[name].strip() and not (scored and name == "answer"):
+                raise BadInput(f"{where}: the {name} is empty; write it or leave the row out")
         if row.get("split", "train") not in SPLITS:
             raise BadInput(f"{where}: 'split' is {row['split']!r}; 'train' or 'test'")
         return row
