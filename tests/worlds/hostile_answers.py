@@ -8,6 +8,7 @@ expected, so none may score 1; behind each, a right answer must score 1 and a wr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -196,7 +197,54 @@ def patching() -> list[tuple[str, str, dict]]:
         "recursive": "f = []\nf.append(f)\n",
         "assert off": "import sys\nsys.flags = type('F', (), {'optimize': 2})()\n__debug__1 = False\n" + ZERO,
     }
-    return _calls("patches", found)
+    return _calls("patches", found) + shadowing()
+
+
+# An answer that slips names into the tests' globals with the frame that says what it defines.
+_SLIPPED = """
+from operant.worlds.text import plain
+import sys
+send = plain.send
+def zero(*a, **k): return 0
+def yes(*a, **k): return True
+class Module: isclose = allclose = staticmethod(yes)
+def patched(channel, message):
+    handle = sys._getframe(1).f_locals['handle']
+    pairs = [part for name in NAMES for part in (name, handle(zero if name in ('abs', 'round', 'len', 'sum') else yes))] + ['__import__', handle(lambda *a: Module)]
+    message[1].update({'__builtins__': ['value', ['d', *pairs]], '__import__': ['value', handle(lambda *a: Module)], '__name__': ['value', 'x']})
+    message[1].update({name: ['value', handle(zero if name in ('abs', 'round', 'len', 'sum') else yes)] for name in NAMES})
+    plain.send = send
+    send(channel, message)
+NAMES = 'abs round len sum all any isinstance sorted set str max min isclose AssertionError'.split()
+plain.send = patched
+def f(x): return 0
+"""
+_COMPARISONS = (
+    *("assert abs(f(1) - 1201) < 1e-6", "import math\nassert math.isclose(f(1), 1201)", "from math import isclose\nassert isclose(f(1), 1201)"),
+    *("assert isinstance(f(1), list)", "assert all(f(x) == 1201 for x in [1, 2])", "assert round(f(1) - 1201, 3) == 0", "assert f(1) == 1201"),
+    *("assert not any(f(x) != 1201 for x in [1, 2])", "assert sorted([f(1)]) == [1201]", "assert sum([f(1), -1201]) == 0", "assert abs(sum([3]) - 1201) < 1"),
+    *("import unittest\nclass TestF(unittest.TestCase):\n    def test(self): self.assertAlmostEqual(f(1), 1201)", "import numpy as np\nassert np.allclose(f(1), 1201)"),
+)
+_SHADOWS = {
+    "class math": ("class math:\n    isclose = staticmethod(lambda *a, **k: True)", "assert math.isclose(f(1), 1201)"),
+    "math in place": ("import math\nmath.isclose = lambda *a, **k: True", "assert math.isclose(f(1), 1201)"),
+    "class np": ("class np:\n    allclose = staticmethod(lambda *a, **k: True)", "assert np.allclose(f(1), 1201)"),
+    "class numpy": ("class numpy:\n    class testing:\n        assert_allclose = staticmethod(lambda *a, **k: True)", "numpy.testing.assert_allclose(f(1), 1201)"),
+    "class operator": ("class operator:\n    eq = staticmethod(lambda *a, **k: True)", "assert operator.eq(f(1), 1201)"),
+    "class pytest": ("class pytest:\n    approx = staticmethod(lambda *a, **k: 0)", "assert f(1) == pytest.approx(1201)"),
+    "approx": ("def approx(*a, **k): return 0", "assert f(1) == approx(1201)"),
+    "allclose": ("def allclose(*a, **k): return True", "assert allclose(f(1), 1201)"),
+    "assert_equal": ("def assert_equal(*a, **k): pass", "assert_equal(f(1), 1201)"),
+    "module object": ("import types\nmath = types.ModuleType('math')\nmath.isclose = lambda *a, **k: True", "assert math.isclose(f(1), 1201)"),
+    "deque": ("deque = Counter = lambda *a: 0", "assert f(1) == deque([1201]) and f(1) == Counter('ab')"),
+    "builtins alone": ("def abs(x): return 0\ndef sum(x): return 0", "assert abs(sum([1200, 2]) - 1201) < 1e-6"),
+}
+
+
+def shadowing() -> list[tuple[str, str, dict]]:
+    """Names that the tests compare with, brought by the answer."""
+    slipped = [(f"patches/slipped {style[:40]}", _SLIPPED, {"tests": [style]}) for style in _COMPARISONS]
+    return slipped + [(f"patches/shadow {name}", code + "\ndef f(x): return 0", {"tests": [test]}) for name, (code, test) in _SHADOWS.items()]
 
 
 def ending() -> list[tuple[str, str, dict]]:
@@ -279,6 +327,7 @@ def eating() -> list[tuple[str, str, dict]]:
         "many files": "try:\n    for i in range(10**5): open(str(i), 'wb').write(b'x' * 2**15)\nexcept OSError: pass\n" + ZERO,
         "many folders": "import os\ntry:\n    while True:\n        os.mkdir('d'); os.chdir('d')\nexcept OSError: pass\n" + ZERO,
         "locked folder": "import os\nos.mkdir('d'); open('d/x', 'w').write('x'); os.chmod('d', 0)\n" + ZERO,
+        "folder made locked": "import os\nos.mkdir('d'); os.mkdir('d/e', 0); os.mkdir('g', 0)\n" + ZERO,
         "links": "import os\nos.symlink('/', 'root'); os.link('answer.py', 'again'); os.mkfifo('pipe')\n" + ZERO,
         "own source": "import os\nos.unlink('answer.py'); os.mkdir('answer.py')\n" + ZERO,
         "open files": "x = []\ntry:\n    while True: x.append(open('/dev/null'))\nexcept OSError: pass\n" + ZERO,
@@ -350,6 +399,16 @@ for path in [os.path.dirname(secret), '/', '/tmp', '/home', '/proc', '/dev', '/r
     attempt('list ' + path, lambda: os.listdir(path) is not None)
 for path in [os.path.dirname(secret), '/tmp', '/dev/shm', '/var/tmp', os.path.dirname(os.__file__), sys.prefix, os.path.expanduser('~root')]:
     attempt('write in ' + path, lambda: open(path + '/operant-hostile', 'w') is not None)
+attempt('mode of secret', lambda: os.chmod(secret, 0o666) is None)
+attempt('mode of secret', lambda: libc.fchmodat(-100, secret.encode(), 0o666, 0))
+attempt('mode of secret', lambda: libc.syscall(452, -100, secret.encode(), 0o666, 0))
+attempt('mode of folder', lambda: os.chmod(os.path.dirname(secret), 0) is None)
+attempt('times of secret', lambda: os.utime(secret, (0, 0)) is None)
+attempt('times of secret', lambda: libc.utimes(secret.encode(), None))
+attempt('attribute of secret', lambda: os.setxattr(secret, 'user.x', b'1') is None)
+attempt('attribute of secret', lambda: os.removexattr(secret, 'user.mark') is None)
+attempt('owner of secret', lambda: os.chown(secret, os.getuid(), -1) is None)
+attempt('owner of secret', lambda: os.chown(secret, -1, os.getgid(), follow_symlinks=False) is None)
 attempt('write secret', lambda: open(secret, 'a') is not None)
 attempt('remove secret', lambda: os.unlink(secret) is None)
 attempt('keys', lambda: any('SECRET' in key or 'SECRET' in value for key, value in os.environ.items()))
@@ -443,6 +502,8 @@ def _probe(pool: VerifierPool, outsider: int) -> list[str]:
         local.listen()
         secret = Path(folder, "secret")
         secret.write_text("the word")
+        with contextlib.suppress(OSError):  # not every file system has such
+            os.setxattr(secret, "user.mark", b"1")
         places = {"secret": str(secret), "outsider": outsider, "port": listener.getsockname()[1], "unix": f"{folder}/socket", "cwd": os.getcwd()}
         places |= {"tests": __file__, "source": sys.modules[VerifierPool.__module__].__file__}
         code = PROBES.replace("{", "{{").replace("}", "}}")
@@ -460,6 +521,7 @@ def _probe(pool: VerifierPool, outsider: int) -> list[str]:
 _WHAT = (
     *("read /tmp", "read /proc", "read /etc", "read /", "list /", "list /tmp", "list /home", "list /proc", "list /dev", "list /root", "write in /tmp"),
     *("write in /dev", "write in /var", "write in", "write secret", "remove", "keys", "signal", "limit", "raise", "trace", "pidfd", "socket", "namespace", "mount"),
+    *("mode of", "times of", "attribute of", "owner of"),
     *("become", "chroot", "shared", "dumpable", "project"),
 )
 

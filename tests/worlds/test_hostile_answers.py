@@ -15,7 +15,8 @@ SOURCE = Path(sys.modules["operant"].__file__).parents[1]
 AS_ANOTHER = "import os, sys\nos.setgroups([]); os.setresgid({0}, {0}, {0}); os.setresuid({0}, {0}, {0})\nos.execv(sys.argv[1], sys.argv[1:])"
 SUITE = "import json, sys; sys.path[:0] = sys.argv[1:3]\nimport hostile_answers\n{before}print(json.dumps(hostile_answers.run({select})))"
 NO_NAMESPACES = (
-    "from operant.worlds.text import confinement\nconfinement._call('prctl', 38, 1, 0, 0, 0)\nassert confinement._filter_calls()\n"
+    "from operant.worlds.text import confinement\nconfinement._FILE_ATTRIBUTES = dict.fromkeys(confinement._FILE_ATTRIBUTES, ())\n"  # guards need them
+    "confinement._call('prctl', 38, 1, 0, 0, 0)\nassert confinement._filter_calls()\n"
     "hostile_answers._probe = lambda *a: []\n"  # which listens to sockets, and so does the filter
 )
 

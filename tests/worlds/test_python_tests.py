@@ -2,12 +2,15 @@
 
 # ruff: noqa: E501 - a row of a table is a line
 
+import subprocess
+import sys
+
 import pytest
 
 from operant.core.status import Status
 from operant.worlds.text.builtin_verifiers import make_verifier
 from operant.worlds.text.tasks import Problem
-from operant.worlds.text.verifiers import scorer
+from operant.worlds.text.verifiers import VerifierPool, scorer
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,10 @@ POINT = "class Point:\n    def __init__(self, x, y): self.x, self.y = x, y\n    
         (["assert sum([1, 2]) == 3"], "def sum(xs):\n    return xs[0] + xs[1]", "def sum(xs):\n    return xs[0]"),
         (["import asyncio\nassert asyncio.run(f(3)) == 6"], "async def f(x):\n    return 2 * x", "async def f(x):\n    return x"),
         (["import io, contextlib\nout = io.StringIO()\nwith contextlib.redirect_stdout(out):\n    f(3)\nassert out.getvalue() == '6\\n'"], "def f(x): print(2 * x)", "def f(x): print(x)"),
+        (["assert math.isclose(f(0.3), 0.6)"], DOUBLE, SQUARE),
+        (["import math\nassert math.isclose(f(0.3), 0.6)"], "from math import isclose, pi as math\n" + DOUBLE, "import math\n" + SQUARE),
+        (["queue.push(3)\nassert queue.items == [3]"], "class Q:\n    def __init__(self): self.items = []\n    def push(self, x): self.items.append(x)\nqueue = Q()", "import queue"),
+        (["assert max([1]) == 2"], "def max(xs): return 2", "def max(xs): return xs[0]"),
         (["assert LIMIT == 5"], "LIMIT = 5", "LIMIT = 4"),
         (["assert f({'a': (1, {2})}) == {'a': [1, {2}]}"], "def f(d): return {'a': list(d['a'])}", "def f(d): return d"),
         (["from fractions import Fraction\nassert f(Fraction(1, 2)) == Fraction(1, 4)"], "def f(x): return x * x", "def f(x): return float(x)"),
@@ -121,6 +128,7 @@ def test_the_check_of_an_entry_point(score):
         (["def test_f(tmp_path):\n    assert f(3) == 6"], "tmp_path"),
         (["class Own: pass\nassert f(Own()) == 6"], "cannot be handed"),
         (["import sys\nf(3)\nsys.exit(0)"], "SystemExit"),
+        (["assert abs(sum([1, 2]) - 3) < 1"], "abs, sum"),
     ],
 )
 def test_tests_that_cannot_run_say_nothing_of_the_answer(score, tests, words):
@@ -133,3 +141,29 @@ def test_answers_see_neither_the_tests_nor_each_other(score):
     assert score(["want = 'forty-two'\nassert f(1) is False"], spy) == 1.0
     assert score(["assert f(1) == 1"], "import builtins\nbuiltins.mark = 1\ndef f(x): return x") == 1.0
     assert score(["assert f(1) is False"], "import builtins\ndef f(x): return hasattr(builtins, 'mark')") == 1.0
+
+
+def test_an_entry_point_may_have_a_name_of_pythons(score):
+    assert score(["assert abs(sum([1, 2]) - 3) < 1"], "def sum(xs): return 3\ndef abs(x): return 9", entry_point="sum") == 1.0
+    assert score(["assert abs(sum([1, 2]) - 3) < 1"], "def sum(xs): return 9\ndef abs(x): return 0", entry_point="sum") == 0.0
+
+
+def test_the_order_of_sets_is_the_same_in_every_run():
+    code = "def f(): return list({'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'})"
+    orders = set()
+    for _ in range(2):
+        with VerifierPool("operant.worlds.text.python_tests:python_tests") as pool:
+            orders.add(pool.score([(Problem("?", "", {"tests": ["raise ImportError(f())"]}), code)])[0].message)
+    assert len(orders) == 1 and "'h'" in orders.pop()
+
+
+def test_a_trainer_may_have_many_open_files():
+    program = (
+        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (2048, 2048))\nheld = [open('/dev/null') for _ in range(1100)]\n"
+        "from operant.worlds.text.tasks import Problem\nfrom operant.worlds.text.verifiers import VerifierPool\n"
+        "with VerifierPool('operant.worlds.text.python_tests:python_tests', time_limit=1.0) as pool:\n"
+        "    ask = lambda code: pool.score([(Problem('p', '', {'tests': [['', 'a b']]}), code)])[0]\n"
+        "    print(ask('print(\"a b\")').value, ask('while True: pass').status.name, ask('print(\"a b\")').value)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["1.0", "TIMEOUT", "1.0"], done.stderr

@@ -48,6 +48,12 @@ _REFUSED = {
         220,
     ),
 }
+# Calls that change what a file says of itself (mode, owner, times, extended attributes): Landlock bounds none of them, and the files may be the user's own.
+_FILE_ATTRIBUTES = {
+    "x86_64": (90, 91, 268, 92, 93, 94, 260, 132, 235, 261, 280, 188, 189, 190, 197, 198, 199),
+    "aarch64": (52, 53, 54, 55, 88, 5, 6, 7, 14, 15, 16),
+}
+_NEW_FILE_ATTRIBUTES = (452, 463, 466, 469)  # fchmodat2, setxattrat, removexattrat, file_setattr: the same on every architecture
 _CLONE3 = 435
 _EPERM, _ENOSYS = 1, 38
 
@@ -206,6 +212,8 @@ def shut_in(limits: dict, readable: list[str], scratch: str, *, user: int, table
     filtered = _filter_calls()
     if not filtered:
         missing.append("system calls")
+    if not filtered and os.geteuid() != user:  # files of this user are not those of somebody
+        missing.append("file attributes")
     if not (network or filtered):
         missing.append("network")
     if tables or os.geteuid() == user:  # no other process is in sight, or it belongs to another user
@@ -254,16 +262,17 @@ def _bound(readable: list[str], scratch: str) -> set[str]:
 
 
 def _filter_calls() -> bool:
-    """Refuse the system calls of `_REFUSED` to this process and its children; whether that was done."""
-    if not sys.platform.startswith("linux") or os.uname().machine not in _REFUSED:
+    """Refuse the system calls of `_REFUSED` and `_FILE_ATTRIBUTES` to this process and its children; whether that was done."""
+    machine = os.uname().machine
+    if not sys.platform.startswith("linux") or machine not in _REFUSED:
         return False
-    architecture, refused, prlimit, clone = _REFUSED[os.uname().machine]
+    architecture, refused, prlimit, clone = _REFUSED[machine]
     load, equal, least, bits, give = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF: load a word, jump if equal, if at least, if any bit, return
     number, arch, first = 0, 4, 16  # offsets in what the filter sees: the call's number, the architecture, the first argument
     allow, error = 0x7FFF0000, 0x00050000
     program = [(load, 0, 0, arch), (equal, 1, 0, architecture), (give, 0, 0, error | _EPERM), (load, 0, 0, number)]
     program += [(least, 0, 1, 0x40000000), (give, 0, 0, error | _EPERM)]  # the numbers of another calling convention
-    for call in refused:
+    for call in (*refused, *_FILE_ATTRIBUTES[machine], *_NEW_FILE_ATTRIBUTES):
         program += [(equal, 0, 1, call), (give, 0, 0, error | _EPERM)]
     program += [(equal, 0, 1, _CLONE3), (give, 0, 0, error | _ENOSYS)]  # its flags lie in memory, where no filter reads; the C library then takes clone
     program += [(equal, 0, 4, clone), (load, 0, 0, first), (bits, 0, 1, ANY_NEW), (give, 0, 0, error | _EPERM), (give, 0, 0, allow)]

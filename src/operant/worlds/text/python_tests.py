@@ -30,6 +30,10 @@ MOST_PRINTED = 2**20  # bytes of a program's output
 # Names that a test means Python's own by, also where an answer defines or imports them: what compares is nothing that an answer may bring.
 _HELPERS = {"isclose": math.isclose, "fabs": math.fabs} | {name: getattr(collections, name) for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
 _PYTHONS = {**vars(builtins), **_HELPERS}
+# What compares, of libraries that take a while to import.
+_LIBRARY_HELPERS = {"approx": "pytest", "allclose": "numpy", "array_equal": "numpy"}
+_LIBRARY_HELPERS |= {name: "numpy.testing" for name in ("assert_allclose", "assert_array_equal", "assert_array_almost_equal")}
+_LIBRARY_HELPERS |= {name: "numpy.testing" for name in ("assert_equal", "assert_almost_equal")}
 _MODULES = {"np": "numpy", "pd": "pandas"} | {name: name for name in (*sys.stdlib_module_names, "numpy", "pandas")}
 
 
@@ -98,7 +102,7 @@ class Written:
 
     def __init__(self, sources: list[str], entry_point: Any):
         self._parts, self._entry = [], entry_point if isinstance(entry_point, str) else None
-        used, made, called = set(), set(), set()
+        used, made, called, self._attributes = set(), set(), set(), {}
         for place, source in enumerate(sources):
             try:
                 tree = ast.parse(source)
@@ -113,6 +117,8 @@ class Written:
             for node in ast.walk(tree):
                 if isinstance(node, ast.Name):
                     (used if isinstance(node.ctx, ast.Load) else made).add(node.id)
+                elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    self._attributes.setdefault(node.value.id, set()).add(node.attr)
                 elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                     made.add(node.name)
                 elif isinstance(node, ast.arg):
@@ -132,6 +138,30 @@ class Written:
             raise BadTests('the tests define check(…) and do not call it, and metadata "entry_point" names no function')
         if not self._checks and not self._wanted:
             raise BadTests("the tests use nothing of the answer's")
+        if not self._checks and self._entry not in self._wanted and self._wanted <= _PYTHONS.keys():
+            # They are about a function that has the name of one of Python's.
+            meant = sorted(name for name in self._wanted if not (isinstance(_PYTHONS[name], type) and issubclass(_PYTHONS[name], BaseException)))
+            if len(meant) != 1:
+                raise BadTests(f'the tests use nothing but what Python has itself ({", ".join(meant)}): metadata "entry_point" must name what is the answer\'s')
+            self._entry = meant[0]
+        self._modules = self._real_modules()
+
+    def _real_modules(self) -> dict[str, types.ModuleType]:
+        """The modules that the tests use without an import (`math.isclose`): never the answer's, which could say that all is equal.
+
+        A name is a module's where the module has all that the tests ask of it; else it is that of an object which happens to be called so (`queue.push`).
+        """
+        found = {}
+        for name in self._wanted & _MODULES.keys() & self._attributes.keys() - {self._entry}:
+            try:
+                module = importlib.import_module(_MODULES[name])
+            except ImportError:
+                if name in sys.stdlib_module_names:  # of another platform
+                    continue
+                raise BadTests(f"the tests use {name}, which is not there") from None
+            if all(hasattr(module, attribute) for attribute in self._attributes[name]):
+                found[name] = module
+        return found
 
     def passed_by(self, code: str, door: socket.socket) -> bool:
         """Whether an answer passes."""
@@ -173,11 +203,15 @@ class Written:
         return True
 
     def _names(self, found: dict[str, Any]) -> dict[str, Any]:
-        """What the tests see of an answer: its names, but for those that Python has itself. Only where the tests use none but such, they mean the answer's."""
+        """What the tests see of an answer: its names, but for those that Python has itself, unless one is the entry point."""
         mine = {name: value for name, value in found.items() if not isinstance(value, running.ModuleName)}
         own = {name: value for name, value in mine.items() if name not in _PYTHONS or name == self._entry}
-        if not self._wanted & own.keys() and not self._checks:
-            own |= {name: mine[name] for name in self._wanted & mine.keys()}
+        own |= self._modules
+        for name in self._wanted & _LIBRARY_HELPERS.keys() & found.keys() - {self._entry}:
+            try:
+                own[name] = getattr(importlib.import_module(_LIBRARY_HELPERS[name]), name)
+            except ImportError:
+                raise BadTests(f"the tests use {name} of {_LIBRARY_HELPERS[name]}, which is not there") from None
         for name in self._wanted - own.keys():
             if name in _HELPERS and name in found:
                 own[name] = _HELPERS[name]

@@ -287,7 +287,7 @@ class _Worker:
         self._template, inside = socket.socketpair()
         script = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from operant.worlds.text.worker import main; main()"
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-B", "-X", "utf8", "-c", script, str(inside.fileno())],
+            [sys.executable, "-P", "-s", "-B", "-X", "utf8", "-c", script, str(inside.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -335,7 +335,7 @@ class _Worker:
         self.missing: list[str] = answer["missing"]
 
     def has_judge(self) -> bool:
-        return self._judge and not select.select([self._ending], [], [], 0)[0]
+        return self._judge and not _readable(self._ending, 0)
 
     def let_go(self) -> None:
         """End the judge and all that it started; when this returns, nothing of it is left (or its guard hangs, and the worker is killed)."""
@@ -343,7 +343,7 @@ class _Worker:
             return
         self._judge = False
         os.close(self._leash)
-        if not select.select([self._ending], [], [], _END_LIMIT)[0]:
+        if not _readable(self._ending, _END_LIMIT):
             self.process.kill()
         for pipe in (*self.pipes, self.requests, self._ending):
             os.close(pipe)
@@ -403,7 +403,7 @@ class _Worker:
 
     def _ended(self) -> str:
         """How the judge ended, as its guard says."""
-        if not select.select([self._ending], [], [], 1.0)[0]:
+        if not _readable(self._ending, 1.0):
             return "closed its pipe"
         return os.read(self._ending, 256).decode(errors="replace") or "was killed"
 
@@ -422,6 +422,13 @@ class _Worker:
 
 def _failed(status: Status, message: str) -> Verdict:
     return Verdict(math.nan, status, message)
+
+
+def _readable(pipe: int, seconds: float) -> bool:
+    """Whether a pipe has something to read, or has ended, within this time."""
+    poll = select.poll()  # select refuses numbers above 1023
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(1000 * seconds))
 
 
 def _first_line(answers: int, output: int) -> dict:
@@ -451,10 +458,11 @@ def _first_line(answers: int, output: int) -> dict:
 
 
 def _environment(scratch: str) -> dict[str, str]:
-    """All that a child sees of the environment: no keys of the trainer's, and what an interpreter needs to start."""
+    """All that a child sees of the environment: no keys of the trainer's, what an interpreter needs to start, and one hash seed, so that the order of a set
+    is the same in every run."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return kept | threads | {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": scratch, "TMPDIR": scratch}
+    return kept | threads | {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "HOME": scratch, "TMPDIR": scratch}
 
 
 def _folders(module: str, file: str | None) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ import json
 import math
 import os
 import secrets
-import select
+import selectors
 import signal
 import socket
 import sys
@@ -71,8 +71,7 @@ class Template:
         """Fork what is asked for until the trainer ends."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         while True:
-            ready, _, _ = select.select([self.trainer, *self.doors], [], [])
-            for asker in ready:
+            for asker in _readable(self.trainer, *self.doors):
                 try:
                     word, pipes, _, _ = socket.recv_fds(asker, 1, MOST_PIPES)
                 except OSError:
@@ -140,8 +139,7 @@ class Template:
             os.close(pipe)
         ended = b""
         while not ended:
-            ready, _, _ = select.select([leash, woken], [], [])
-            if leash in ready:
+            if leash in _readable(leash, woken):
                 ended = b"was let go"
                 break
             os.read(woken, 4096)
@@ -190,6 +188,14 @@ class Template:
             answer.run(socket.socket(fileno=keep[0]), self.start["library"])
 
 
+def _readable(*pipes) -> list:
+    """Those of these pipes and sockets that have something to read, or have ended; at least one, which is waited for."""
+    with selectors.PollSelector() as selector:  # select refuses numbers above 1023
+        for pipe in pipes:
+            selector.register(pipe, selectors.EVENT_READ)
+        return [key.fileobj for key, _ in selector.select()]
+
+
 def judge(score, pipes: list[int], missing: list[str]) -> None:
     """Say which limits are missing; then, for each problem and completion that is read, a value or an error."""
     requests, replies, door = open(pipes[0], "rb"), open(pipes[1], "wb", buffering=0), socket.socket(fileno=pipes[3])
@@ -219,7 +225,7 @@ def empty(folder: str) -> None:
     while waiting:
         place = waiting.pop()
         with contextlib.suppress(OSError):
-            os.chmod(place, 0o700)
+            os.chmod(place, 0o700)  # a folder can be made without any permission
             for entry in list(os.scandir(place)):
                 if entry.is_dir(follow_symlinks=False):
                     above = os.path.join(folder, f"{secrets.token_hex(8)}-{moved}")
