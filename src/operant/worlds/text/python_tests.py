@@ -34,7 +34,7 @@ _PYTHONS = {**vars(builtins), **_HELPERS}
 _LIBRARY_HELPERS = {"approx": "pytest", "allclose": "numpy", "array_equal": "numpy"}
 _LIBRARY_HELPERS |= {name: "numpy.testing" for name in ("assert_allclose", "assert_array_equal", "assert_array_almost_equal")}
 _LIBRARY_HELPERS |= {name: "numpy.testing" for name in ("assert_equal", "assert_almost_equal")}
-_MODULES = {"np": "numpy", "pd": "pandas"} | {name: name for name in (*sys.stdlib_module_names, "numpy", "pandas")}
+_MODULES = {"np": "numpy", "pd": "pandas"} | {name: name for name in (*sys.stdlib_module_names, "numpy", "pandas", "pytest")}
 
 
 class BadTests(ValueError):
