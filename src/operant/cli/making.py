@@ -73,8 +73,7 @@ def _import(args: Namespace) -> int:
         from operant.worlds.text.gguf import import_gguf
     except ImportError as error:
         raise BadInput("a language model needs transformers: pip install 'operant[gguf]'") from error
-    note(f"reading {args.file}")
-    path = import_gguf(args.file, args.out, args.chat_template)
+    path = import_gguf(args.file, args.out, args.chat_template, note)
     if args.json:
         write_json({"model": str(path), "from": args.file})
     else:

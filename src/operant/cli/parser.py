@@ -39,9 +39,14 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, argv: list[str]) -> argparse.Namespace:
         """Parse the arguments after the command. Raises `BadInput` for what this command does not take."""
-        args, extra = self.parse_known_args(normalize(argv))
+        words = normalize(argv)
+        args, extra = self.parse_known_args(words)
         if extra:
             self.reject(extra)
+        given = [word.partition("=")[0] for word in words if word.startswith("--")]
+        for name in given:
+            if given.count(name) > 1 and not isinstance(self._option_string_actions.get(name), argparse._AppendAction):
+                raise BadInput(f"{name} is given more than once: which one counts? give it once")
         return args
 
     def reject(self, extra: list[str]) -> NoReturn:
@@ -91,6 +96,8 @@ def normalize(argv: list[str]) -> list[str]:
     """Options with hyphens for underscores, and `--name -1e-3` as `--name=-1e-3`, which argparse would take for another option."""
     words: list[str] = []
     for word in argv:
+        if word.startswith("--") and word.endswith("=--"):  # argparse would drop the value
+            raise BadInput(f"{word[:-3]} '--': give a value")
         if words and re.fullmatch(r"--[^=]+", words[-1]) and _negative(word):
             words[-1] += f"={word}"
         elif word.startswith("--"):

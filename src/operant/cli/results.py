@@ -15,7 +15,7 @@ from operant.cli.output import write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.training import add_trust, option, run_options
 from operant.core.errors import BadInput, RunFailed
-from operant.core.files import given_path, write_file
+from operant.core.files import check_target, given_path, write_file
 from operant.core.terminal import note
 from operant.loops.progress import training, waiting
 
@@ -44,6 +44,8 @@ def _compare(args: Namespace) -> int:
         out = given_path(args.out, "--out") if args.out is not None else None
         if out is not None and out.suffix not in FORMATS:
             raise BadInput(f"--out {out}: the name must end with {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, as in {out.with_suffix('.html')}")
+        if out is not None:
+            check_target(out)
         paths = [Path(path) for path in args.runs]
     else:
         paths = _train_all(args)
@@ -78,6 +80,7 @@ def _train_all(args: Namespace) -> list[Path]:
     planned = {name: value for name, value in given.items() if name not in ("keep", "track")}
     configs = {key: plan(key, args.task, hyperparameters=options, **planned)[0] for key, options in members.items()}
     folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    check_target(folder / "report.html")
     waiting = []
     for key in members:
         if (folder / key / "run.json").exists():
@@ -147,10 +150,12 @@ def _report(args: Namespace) -> int:
     from operant.evaluate.records import load_run
     from operant.evaluate.report import write_report
 
+    out = given_path(args.out, "--out")
+    check_target(out)
     runs = [load_run(path) for path in args.runs]
     with waiting("making the report"):
         drawn = [_draw(path, args.trust) for path in args.runs]
-    out = write_report([load_run(path) for path in args.runs] if any(drawn) else runs, args.out)
+    out = write_report([load_run(path) for path in args.runs] if any(drawn) else runs, out)
     if args.json:
         write_json({"report": str(out), "runs": args.runs})
     else:

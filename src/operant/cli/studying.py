@@ -26,14 +26,15 @@ def _arguments(parser: Parser) -> None:
 def _parse(command: Command, argv: list[str]) -> Namespace:
     """Find the study first, for the options are its own."""
     words = normalize(argv)
-    if not words or words[0].startswith("-"):
+    place = next((index for index, word in enumerate(words) if not word.startswith("-") or word == "-"), None)
+    if place is None or place and words[:place] != ["--json"]:
         parser = command.parser()
         parser.epilog += "\n\nEach study has options of its own: operant study NAME --help"
         return parser.read(words)
     from operant.studies import get_study
 
-    entry = get_study(words[0])
-    args = study_parser(entry).read(words[1:])
+    entry = get_study(words.pop(place))
+    args = study_parser(entry).read(words)
     args.name = entry.key
     return args
 

@@ -15,7 +15,7 @@ def cache_directory() -> Path:
         BadInput: the directory cannot be made.
     """
     chosen = os.environ.get("OPERANT_CACHE")
-    path = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "operant"
+    path = Path(os.path.expanduser(chosen)) if chosen else Path.home() / ".cache" / "operant"
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

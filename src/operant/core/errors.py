@@ -29,12 +29,17 @@ class Interrupted(KeyboardInterrupt):
     those does not swallow it. The command line exits with 130."""
 
 
+LONGEST = 100  # letters of a name that is looked at for slips
+
+
 def close_names(name: str, known: Iterable[str], most: int = 2) -> list[str]:
     """The known names that somebody may have meant: a name that it abbreviates (by a beginning, a word of it, or its initials), else one of few typing errors.
 
     A slip is one letter that is missing, added, changed or exchanged with its neighbour; a third of the letters may be slips, one at least.
     """
     word, known = name.lower().strip("-"), sorted(known)
+    if len(word) > LONGEST:
+        return []
     owner, dot, last = name.rpartition(".")
     if dot and (of_owner := {item.removeprefix(owner + "."): item for item in known if item.startswith(owner + ".")}):
         return [of_owner[item] for item in close_names(last, of_owner, most)]

@@ -20,10 +20,71 @@ if TYPE_CHECKING:
 
 def given_path(path: str | os.PathLike, what: str) -> Path:
     """A path that a person gave, `what` naming it in errors. Raises `BadInput` for an empty one, which would else mean the current directory."""
-    text = os.fspath(path)
+    try:
+        text = os.fspath(path)
+        if not isinstance(text, str):
+            raise TypeError
+    except TypeError:
+        raise BadInput(f"{what} {path!r}: a path is text or a pathlib.Path") from None
     if not text or "\0" in text:
         raise BadInput(f"{what} {text!r}: an empty path names nothing; give a name" if not text else f"{what} {text!r}: a path has no NUL in it")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise BadInput(f"{what} {text!r}: it holds half a character (a lone surrogate), which no file's name has") from None
     return Path(path)
+
+
+def check_source(path: Path) -> None:
+    """Raise `BadInput` where what is to be read is a device or a pipe, which may have no end, or nobody who writes to it."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return  # who opens it says what is wrong
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise BadInput(f"{path} is a device or a pipe: name a file")
+
+
+def check_target(path: Path) -> None:
+    """Look, before the work for it is done, whether a file of that name could be written. Nothing is made; what stands there may only be a file or a link.
+
+    Raises:
+        BadInput: a directory, a device or a pipe stands there, or the name or its folder cannot be.
+    """
+    try:
+        if path.is_dir():
+            raise BadInput(f"{path} is a directory: name the file, as in {path / 'report.html'}")
+        if os.path.lexists(path) and not _replaceable(path):
+            raise BadInput(f"{path} is a device or a pipe: name a file")
+        folder = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        if not folder.is_dir():
+            raise BadInput(f"cannot write {path}: {folder} is no directory")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise BadInput(f"cannot write {path}: nothing may be written to {folder}")
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {disk_fault(error) or error.strerror}") from error
+
+
+def _replaceable(path: Path) -> bool:
+    """Whether what stands there is a file or a link: a device would be gone for everybody."""
+    mode = path.lstat().st_mode
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+
+def make_folder(path: Path) -> list[Path]:
+    """Make a folder, and those above it that are missing: the ones that were made, the outermost first."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove folders that `make_folder` made, the innermost first, up to the first in which something is."""
+    for folder in reversed(folders):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
 
 
 def disk_fault(error: OSError | SafetensorError) -> str | None:
@@ -39,6 +100,8 @@ def disk_fault(error: OSError | SafetensorError) -> str | None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when it is whole: a reader sees the old one or the new one. Nothing is left where that fails; a link is
     replaced, not followed."""
+    if os.path.lexists(path) and not _replaceable(path):
+        raise OSError(errno.EINVAL, "a folder, a device or a pipe stands there", str(path))
     temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     try:
@@ -60,9 +123,8 @@ def write_atomic(path: Path, text: str) -> None:
 
 def write_file(path: Path, text: str) -> None:
     """`write_atomic` to a path that a person gave, its directory being made where it is missing. Raises `BadInput` where that cannot be."""
+    check_target(path)
     try:
-        if path.is_dir():
-            raise BadInput(f"{path} is a directory: name the file, as in {path / 'report.html'}")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
     except OSError as error:

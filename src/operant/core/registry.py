@@ -11,6 +11,8 @@ import importlib
 import importlib.util
 import inspect
 import math
+import numbers
+import os
 import re
 import sys
 import typing
@@ -52,6 +54,7 @@ class Range:
 LARGEST = 10**9  # of whole numbers; no training counts so far
 Count = Annotated[int, Range(1)]
 Passes = Annotated[int, Range(1, 10_000)]  # over one batch
+Workers = Annotated[int, Range(1, 1_000)]  # processes
 Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
@@ -254,18 +257,21 @@ def read_settings(cls: type, values: dict[str, Any], where: str, what: str) -> A
 
 def _within(value: Any, bounds: Range | None, where: str) -> Any:
     """`value`, if every number in it is finite and within `bounds`."""
+    if value == () and bounds is not None:
+        raise BadInput(f"{where} is empty: give one number at least")
     for item in value if isinstance(value, tuple) else (value,):
         if isinstance(item, float) and not math.isfinite(item):
             raise BadInput(f"{where} = {item}: it must be a finite number")
         if isinstance(item, int) and abs(item) > LARGEST:
             raise BadInput(f"{where} = {item}: it must be at most {LARGEST:,}")
-        if bounds is not None and item is not None and not callable(item) and not bounds.holds(item):
+        if bounds is not None and item is not None and not bounds.holds(item):
             raise BadInput(f"{where} = {item}: it must be {bounds}")
     return value
 
 
 def _read(value: Any, kind: Any, where: str) -> Any:
-    """`value` (text or a Python value) as `kind`: bool, int, float, str, a tuple, a Literal, or one of them or None. `Any` takes every value as it is."""
+    """`value` (text or a Python value) as `kind`: bool, int, float, str (or a path), a tuple, a Literal, or one of them or None. `Any` takes every value as
+    it is."""
     if kind is Any:
         return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -280,10 +286,8 @@ def _read(value: Any, kind: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, str | list | tuple):
             raise BadInput(f"{where} = {value!r} is not a list")
-        items = re.split(r"[,\s]+", value.strip("()[] ")) if isinstance(value, str) else list(value)
+        items = re.split(r"\s*,\s*|\s+", value.strip("()[] ")) if isinstance(value, str) else list(value)
         return tuple(_read(item, arguments[0], where) for item in items)
-    if callable(value) and kind is not bool:
-        return value
     if kind is bool:
         if isinstance(value, bool):
             return value
@@ -292,7 +296,13 @@ def _read(value: Any, kind: Any, where: str) -> Any:
         if str(value).lower() in ("false", "no", "off", "0"):
             return False
         raise BadInput(f"{where} = {value!r} is not true or false")
+    if kind is str:
+        if isinstance(value, str | os.PathLike) and isinstance(text := os.fspath(value), str):
+            return text
+        raise BadInput(f"{where} = {value!r} is no text")
     try:
+        if isinstance(value, bool) or not isinstance(value, str | numbers.Real):
+            raise TypeError
         if kind is int and not isinstance(value, int):
             number = float(value)
             if number != int(number):

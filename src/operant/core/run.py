@@ -18,7 +18,7 @@ import torch
 from operant.core import schema
 from operant.core.checkpoint import Checkpoints
 from operant.core.errors import BadInput, RunFailed, nearest
-from operant.core.files import check_inside, given_path, open_in_place, read_json, remove, write_atomic
+from operant.core.files import check_inside, given_path, make_folder, open_in_place, read_json, remove, remove_empty, write_atomic
 from operant.core.schema import require
 
 LOGS = ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
@@ -76,9 +76,7 @@ class RunDirectory:
             if path.exists() and not path.is_dir():
                 raise BadInput(f"{path} is a file; --out must name a directory")
             run._check_free()
-            missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-            path.mkdir(parents=True, exist_ok=True)
-            run._made = missing[::-1]
+            run._made = make_folder(path)
             run._take_lock()
             run._check_free()  # by now another process may have made one
             write_atomic(path / "run.json", json.dumps(config, indent=1))
@@ -105,11 +103,7 @@ class RunDirectory:
         if self._lock is not None:
             for name in ("run.json", *OWN, "lock"):
                 remove(self.path / name)
-        for folder in reversed(self._made):
-            try:
-                folder.rmdir()
-            except OSError:  # something else is in it
-                return
+        remove_empty(self._made)
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from operant.core.files import given_path, write_file
+from operant.core.files import check_target, given_path, write_file
 from operant.core.status import Status
 from operant.evaluate import plots
 from operant.evaluate.collapse import change_text, collapse_rows, run_collapse
@@ -57,6 +57,7 @@ def write_report(runs: Sequence[Run], out: str | Path) -> Path:
         BadInput: what `compare` raises; where `out` is a directory or cannot be written.
     """
     out = given_path(out, "--out")
+    check_target(out)
     write_file(out, report_html(runs))
     return out
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import asdict, fields, replace
+from operator import index
 from typing import Any
 
 import torch
 
 from operant.core.errors import BadInput
+from operant.core.memory import TRAINED, check_memory
 from operant.core.random import Streams
-from operant.core.registry import Method, configure, get_method, methods, own_file
+from operant.core.registry import LARGEST, Method, configure, get_method, methods, own_file
 from operant.core.schema import MOST_SEEDS
 from operant.loops.fixed import FixedPolicy
 from operant.loops.policy_gradient import PolicyGradient
@@ -22,6 +24,10 @@ from operant.worlds import make_world, world_options
 
 DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
 MOST_STEPS = 10**9  # of a run that is limited by time
+MOST_SEED = 2**62
+MOST_BUDGET = 10**15  # of steps, answers or tokens
+MOST_THREADS = 1_024
+ELEMENT = 64  # bytes, at the least, that a batch keeps of a token: the token, probabilities, entropy, mask, reward, advantage and their copies
 
 
 def plan(
@@ -42,16 +48,24 @@ def plan(
     hyperparameters=None,
 ):
     """Check everything that can be checked before a run exists; (config, world, spine)."""
+    if not isinstance(method, str):
+        raise BadInput(f"method {method!r}: a method is named by its key, as in operant.train('ppo', 'gym:CartPole-v1')")
     entry = get_method(method)
-    _positive("seeds", seeds)
-    if seeds > MOST_SEEDS:
-        raise BadInput(f"--seeds {seeds}: at most {MOST_SEEDS:,} train in one run")
-    if seed < 0:
-        raise BadInput(f"--seed {seed}: a seed is 0 or more")
+    seeds, seed = whole_number("seeds", seeds, 1, MOST_SEEDS), whole_number("seed", seed, 0, MOST_SEED)
+    steps, samples, tokens, every, episodes, threads = (
+        None if value is None else whole_number(name, value, 1, most)
+        for name, value, most in (
+            ("steps", steps, MOST_BUDGET),
+            ("samples", samples, MOST_BUDGET),
+            ("tokens", tokens, MOST_BUDGET),
+            ("every", every, MOST_BUDGET),
+            ("episodes", episodes, LARGEST),
+            ("threads", threads, MOST_THREADS),
+        )
+    )
+    if seconds is not None and not (isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= LARGEST):
+        raise BadInput(f"--seconds {seconds!r}: it must be a number above 0 and at most {LARGEST:,}")
     limits = {"steps": steps, "samples": samples, "tokens": tokens, "seconds": seconds}
-    for name, value in (*limits.items(), ("every", every), ("episodes", episodes), ("threads", threads)):
-        if value is not None:
-            _positive(name, value)
     if len(given := [name for name, value in limits.items() if value is not None]) > 1:
         raise BadInput(f"--{given[0]} and --{given[1]}: give one budget")
     hyperparameters, options = _split(entry, task, hyperparameters or {})
@@ -96,6 +110,7 @@ def plan(
         "episodes": episodes,
         "fingerprint": world.fingerprint(),
     }
+    _check_sizes(world, spine, seeds, episodes)
     if world.kind == "text":
         sample = getattr(spine, "sample", None)
         world.check(sample, [seed + index for index in range(seeds)], episodes)
@@ -108,7 +123,8 @@ def plan(
     if world.kind == "gym" and isinstance(spine, ValueLearning) and spine.online is not None:
         world.check_replay(spine.online, seeds, total)
     if world.stacked and not isinstance(spine, FixedPolicy):
-        world.policy(spine.policy, Streams([seed]))
+        parameters = sum(p.numel() for p in world.policy(spine.policy, Streams([seed])).parameters())
+        check_memory(f"training {seeds:,} networks of {parameters:,} parameters", TRAINED * seeds * parameters, "take fewer --seeds, or narrower layers")
     if policy is not None:
         world.policy(spine.policy, Streams([seed + index for index in range(seeds)]))
         config["policy_module"] = type(policy).__name__ if isinstance(policy, torch.nn.Module) else getattr(policy, "__name__", "a callable")
@@ -219,9 +235,40 @@ def with_module(spine: Any, policy: PlainModule | None, method: str) -> Any:
     return replace(spine, policy=replace(net, module=policy))
 
 
-def _positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadInput(f"--{name} {value}: it must be 1 or more")
+def whole_number(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number between bounds, or `BadInput`."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        value = index(value)
+    except TypeError:
+        raise BadInput(f"--{name} {value!r}: it must be a whole number, {low} or more") from None
+    if value < low:
+        raise BadInput(f"--{name} {value}: it must be {low} or more")
+    if value > high:
+        raise BadInput(f"--{name} {value}: it must be at most {high:,}")
+    return value
+
+
+def check_copies(world: Any, seeds: int, episodes: int | None) -> None:
+    """Raise `BadInput` where an evaluation would step more copies of an environment at a time than can be."""
+    if world.kind in ("gym", "data") and episodes is not None:
+        (world.environment if world.kind == "data" else world).check_copies(seeds, episodes, "--episodes")
+
+
+def _check_sizes(world: Any, spine: Any, seeds: int, episodes: int | None) -> None:
+    """Raise `BadInput` where a batch takes more than the machine's memory, or an evaluation more copies of an environment than can be."""
+    observed = world.kind in ("gym", "data")
+    check_copies(world, seeds, episodes)
+    stacked = seeds if world.stacked else 1
+    if isinstance(spine, PolicyGradient) and not observed:
+        plan = spine.sample
+        prompts, each = getattr(plan, "prompts", 1), getattr(plan, "n", 1)
+        what = f"a batch of {prompts:,} prompts with {each:,} answer{'s' * (each > 1)} each, {world.longest:,} tokens long"
+        check_memory(what, stacked * prompts * each * world.longest * ELEMENT, "take fewer prompts, a smaller group, or shorter answers")
+    if (size := getattr(spine, "batch_size", None)) is not None:
+        one = 4 * (2 * world.observation_size + sum(spine.policy.hidden)) if observed else world.longest * ELEMENT
+        check_memory(f"a batch of {size:,}{f' for each of {stacked:,} seeds' * (stacked > 1)}", stacked * size * one, "take a smaller --batch-size")
 
 
 def _device(device: str, world) -> torch.device:

@@ -14,10 +14,11 @@ import torch
 from operant.core import schema
 from operant.core.errors import BadInput, RunFailed
 from operant.core.files import disk_fault, replacing
+from operant.core.registry import LARGEST
 from operant.core.run import RunDirectory, machine
 from operant.core.schema import require
 from operant.loops.base_policy import ensure_base_policy
-from operant.loops.planning import grow, plan, spine_of
+from operant.loops.planning import MOST_SEED, check_copies, grow, plan, spine_of, whole_number
 from operant.loops.policy_files import load_policy
 from operant.loops.progress import showing
 from operant.loops.results import episodes_argument, stack_evaluations, summary
@@ -67,6 +68,8 @@ class Run:
         config = self.config
         seeds = [config["seed"] + index for index in range(config["seeds"])]
         seed = seeds[0] if seed is None else seed
+        if which not in ("last", "best"):
+            raise BadInput(f"which={which!r}: 'last' or 'best'")
         if seed not in seeds:
             raise BadInput(f"{self.path} has seeds {seeds[0]} to {seeds[-1]}, not {seed}")
         if (which, seed) not in self._policies:
@@ -93,6 +96,9 @@ class Run:
             `{"score": …, "episodes"}` as in a run's result.
         """
         config = self.config
+        episodes = None if episodes is None else whole_number("episodes", episodes, 1, LARGEST)
+        seed = whole_number("seed", seed, 0, MOST_SEED)
+        check_copies(self.world, config["seeds"], episodes)
         found = []
         for index in range(config["seeds"]):
             policy = self.load_policy(config["seed"] + index, which)
@@ -196,8 +202,10 @@ def train(
         policy=policy,
         hyperparameters=hyperparameters,
     )
-    config |= {"keep": max(2, keep), "track": list(track)}
     check_trackers(track)
+    config |= {"keep": whole_number("keep", keep, 2, LARGEST), "track": list(track)}
+    if listener is not None and not callable(listener):
+        raise BadInput(f"listener {listener!r}: it is called with every Update, as in listener=print")
     if out is None:
         name = world.task.partition(":")[2]
         name = re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{method}-{Path(name).name if name.startswith('/') else name}").strip("-")

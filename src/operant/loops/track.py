@@ -60,9 +60,11 @@ TRACKERS = {"tensorboard": TensorBoard, "wandb": WandB}
 
 def check_trackers(names: Sequence[str]) -> None:
     """Raise `BadInput` for an unknown tracker, or one whose package is missing."""
+    if not isinstance(names, list | tuple):
+        raise BadInput(f"track {names!r}: it must be a list of names, as in track=[{next(iter(TRACKERS))!r}]")
     for name in names:
         if name not in TRACKERS:
-            raise unknown("tracker", name, TRACKERS)
+            raise unknown("tracker", str(name), TRACKERS)
         if find_spec(TRACKERS[name].package) is None:
             raise BadInput(f"--track {name} needs its package: pip install 'operant[track]'")
 

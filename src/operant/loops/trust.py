@@ -25,6 +25,8 @@ def code_named(config: dict[str, Any]) -> list[str]:
 
 def require_trust(path: Path, config: dict[str, Any], trust: bool) -> None:
     """Raise `BadInput` where a run names code and nobody said that it may be imported; import the file of its method where somebody did."""
+    if not isinstance(trust, bool):
+        raise BadInput(f"trust={trust!r}: True or False")
     if registered(config["method"]):  # the person brought it here already
         config = config | {"imports": []}
     if not trust and (names := code_named(config)):

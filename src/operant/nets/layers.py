@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from operant.core.memory import TRAINED, check_memory
 from operant.nets.kernels import batched_linear
 
 Initialize = Callable[[Tensor, torch.Generator], None]
@@ -54,6 +55,8 @@ class Linear(nn.Module):
         super().__init__()
         self.ensemble = ensemble
         lead = (len(generators),) if ensemble is None else (len(generators), ensemble)
+        shape = (*lead, inputs, outputs)
+        check_memory(f"training a layer of {' × '.join(map(str, shape))} weights", TRAINED * math.prod(shape), "take narrower layers")
         weight, bias = torch.zeros(*lead, inputs, outputs), torch.zeros(*lead, 1, outputs)
         with torch.no_grad():
             for seed, generator in enumerate(generators):

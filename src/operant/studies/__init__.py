@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from operant.core.errors import BadInput, unknown
-from operant.core.files import write_atomic
+from operant.core.files import given_path, make_folder, remove_empty, write_atomic
 from operant.core.index import declared
 from operant.core.registry import read_settings
 
@@ -131,15 +131,19 @@ def run(key: str, *, out: str | Path | None = None, say: Say = lambda line: None
     from operant.core.run import machine  # and with it PyTorch
 
     settings = read_settings(entry.options, options, f"study {key}", "option")
-    folder = Path("runs") / f"study-{key}-{datetime.now():%m%d-%H%M%S-%f}" if out is None else Path(out)
+    folder = Path("runs") / f"study-{key}-{datetime.now():%m%d-%H%M%S-%f}" if out is None else given_path(out, "--out")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        made = make_folder(folder)
         if any(folder.iterdir()):
             raise BadInput(f"{folder} is not empty: name a new folder")
     except OSError as error:
         raise BadInput(f"cannot write {folder}: {error.strerror}") from error
     started = time.perf_counter()
-    found = entry.conduct(settings, folder, say)
+    try:
+        found = entry.conduct(settings, folder, say)
+    except BadInput:
+        remove_empty(made)
+        raise
     result = {
         "study": key,
         "paper": entry.paper,

@@ -9,6 +9,7 @@ batch_size, streams)`, and `evaluate(policy, seeds, …)`. A world that cannot g
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -79,6 +80,8 @@ def make_world(task: Any, **options: Any) -> Any:
 
 def check_scheme(task: str) -> None:
     """Raise `BadInput` where a task's scheme is unknown, or nothing stands behind it. Imports nothing."""
+    if half := re.search("[\ud800-\udbff]|\0", task):
+        raise BadInput(f"task {task!r}: no name has {half[0]!r} in it")
     scheme, colon, name = task.partition(":")
     if colon and scheme not in SCHEMES:
         raise unknown("kind of task", scheme, SCHEMES)

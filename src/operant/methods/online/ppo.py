@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from operant.core.registry import Count, NonNegative, Passes, Positive, Share, Widths, method
+from operant.core.registry import Count, NonNegative, Passes, Positive, Share, Widths, Workers, method
 from operant.loops.credit import GAE
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio, EntropyBonus, SquaredValueError
@@ -36,7 +36,7 @@ class PPO:
     hidden: Widths = (64, 64)  # widths of the two towers
     normalize_observation: bool = False  # running mean and deviation of observations
     normalize_reward: bool = False  # divide rewards by the running deviation of their discounted sum
-    workers: Count = 1  # processes that step the environments
+    workers: Workers = 1  # processes that step the environments
 
     def __post_init__(self):
         steps = self.environments * self.rollout_length

@@ -9,11 +9,12 @@ update
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
 from operant import ops
-from operant.core.registry import Count, Positive, Share, Widths, method
+from operant.core.registry import Count, Positive, Range, Share, Widths, method
 from operant.loops.value_learning import Step, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
 from operant.worlds.gym.replay import Online
@@ -26,7 +27,7 @@ class SACv2:
     tau: Share = 0.005  # share of the critics that enters the target networks at each update
     batch_size: Count = 256  # transitions an update
     learning_starts: Count = 1_000  # steps with random actions before the first update
-    updates_per_step: Positive = 1.0  # gradient updates for each environment step
+    updates_per_step: Annotated[float, Range(0, 10_000, open_low=True)] = 1.0  # gradient updates for each environment step
     capacity: Count = 1_000_000  # transitions kept in replay
     environments: Count = 1  # copies of the environment a seed
     target_entropy: float | None = None  # nats; None for minus the number of action dimensions

@@ -39,6 +39,12 @@ class NoisyVerifier:
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
     max_grad_norm: Positive = 1.0  # L2
 
+    def __post_init__(self) -> None:
+        if self.false_positive + self.false_negative >= 1:
+            raise ValueError(
+                f"false_positive {self.false_positive:g} and false_negative {self.false_negative:g} must be below 1 together: such verdicts say nothing"
+            )
+
 
 @method("noisy-verifier", name="Verifier-noise correction", family="rlvr", paper="arXiv:2510.00915", worlds=("text", "sequences"))
 def noisy_verifier(h: NoisyVerifier) -> PolicyGradient:

@@ -27,6 +27,7 @@ import numpy as np
 
 from operant.core.cache import cache_directory
 from operant.core.errors import BadInput, unknown
+from operant.core.files import check_target, given_path
 from operant.core.random import derive_seed
 from operant.worlds.data.dataset import Dataset
 from operant.worlds.data.formats import load, save_npz
@@ -161,7 +162,8 @@ def make_dataset(name: str, *, steps: int, seed: int, out: str | Path | None = N
     name = collected_name(name)
     _at_least("steps", steps, 1)
     _at_least("seed", seed, 0)
-    path = Path(out) if out is not None else data_directory() / f"{name}-seed{seed}-{steps}.npz"
+    path = given_path(os.path.expanduser(out), "--out") if out is not None else data_directory() / f"{name}-seed{seed}-{steps}.npz"
+    check_target(path)
     if out is None and _is_current(path):
         return path
     return save_npz(collect(name, steps=steps, seed=seed, progress=progress), path)
@@ -274,7 +276,7 @@ def collected_name(name: str) -> str:
     if name not in TASKS:
         if re.fullmatch(r"(visual-|ant|humanoid|cube-|scene-|puzzle-|powderworld-)[a-z0-9-]+-v\d+", name):
             raise BadInput(_published(name))
-        raise unknown("ogbench data set", name, TASKS)
+        raise unknown("ogbench data set", name, TASKS, "`operant tasks` lists them")
     return _SINGLE_TASK.sub("", name)
 
 

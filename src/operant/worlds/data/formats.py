@@ -23,6 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from operant.core.errors import BadInput, nearest
+from operant.core.files import check_source
+from operant.core.memory import amount, physical_memory
 from operant.worlds.data.dataset import ARRAYS, Dataset, require_finite
 
 _MINARI_FILE = "main_data.hdf5"
@@ -58,7 +60,7 @@ def load(source: str | Path | Mapping[str, object]) -> Dataset:
     if isinstance(source, Mapping):
         arrays = {name: value for name, value in source.items() if name in _ARRAY_OF}
         return _from_arrays("dict of arrays", arrays, _read_texts("dict of arrays", {name: source[name] for name in _TEXTS if name in source}), source)
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     try:
         return _load_path(path)
     except MemoryError as error:
@@ -66,8 +68,9 @@ def load(source: str | Path | Mapping[str, object]) -> Dataset:
 
 
 def _load_path(path: Path) -> Dataset:
-    if path.is_dir():
+    if os.path.isdir(path):
         return _read_minari_directory(path)
+    check_source(path)
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -89,7 +92,7 @@ def save_npz(dataset: Dataset, path: str | Path) -> Path:
     Raises:
         BadInput: the data are not valid, the metadata are not JSON, or the file cannot be written.
     """
-    path = Path(path).expanduser().absolute()
+    path = Path(os.path.expanduser(path)).absolute()
     dataset.validate()
     try:
         metadata = json.dumps(dataset.metadata | {"sha256": dataset.content_hash()}, sort_keys=True, allow_nan=False)
@@ -119,12 +122,14 @@ def save_npz(dataset: Dataset, path: str | Path) -> Path:
 def minari_directory() -> Path:
     """Where Minari keeps its data sets: the environment variable MINARI_DATASETS_PATH, or `~/.minari/datasets`."""
     chosen = os.environ.get("MINARI_DATASETS_PATH")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".minari" / "datasets"
+    return Path(os.path.expanduser(chosen)) if chosen else Path.home() / ".minari" / "datasets"
 
 
 def minari_names() -> list[str]:
     """The ids of the data sets in the local Minari cache."""
     root = minari_directory()
+    if not os.access(root, os.R_OK | os.X_OK):
+        return []
     return sorted(found.parent.parent.relative_to(root).as_posix() for found in root.glob(f"**/data/{_MINARI_FILE}"))
 
 
@@ -186,7 +191,7 @@ def _look_at_member(path: Path, key: str, archive: zipfile.ZipFile, member: zipf
         raise BadInput(f"{path}: {key} is a pickled object array; it is not read, save plain numbers (rows of different lengths are none)")
     if header + math.prod(shape) * dtype.itemsize != member.file_size:
         held = member.file_size - header
-        raise BadInput(f"{path}: {key} declares {list(shape)} {dtype}, {_amount(math.prod(shape) * dtype.itemsize)}, and holds {_amount(held)}: it is damaged")
+        raise BadInput(f"{path}: {key} declares {list(shape)} {dtype}, {amount(math.prod(shape) * dtype.itemsize)}, and holds {amount(held)}: it is damaged")
     room.take(key, shape, dtype)
 
 
@@ -199,25 +204,16 @@ class _Room:
 
     def __init__(self, where: object):
         self._where, self._taken = where, 0
-        self._memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self._memory = physical_memory()
 
     def take(self, name: str, shape: Sequence[int], dtype: np.dtype) -> None:
         """Count one array as it is read and as float32. Raises `BadInput` where all of them take more than there is."""
         self._taken += math.prod(shape) * (dtype.itemsize + 4)
         if self._taken > self._memory:
             raise BadInput(
-                f"{self._where}: {name} is {list(shape)} {dtype}: {_amount(self._taken)} to read, and this machine has {_amount(self._memory)} of memory; "
+                f"{self._where}: {name} is {list(shape)} {dtype}: {amount(self._taken)} to read, and this machine has {amount(self._memory)} of memory; "
                 "give a part of it"
             )
-
-
-def _amount(size: float) -> str:
-    """Bytes for a person."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def _read_texts(where: object, texts: Mapping[str, object]) -> dict:

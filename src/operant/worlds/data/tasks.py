@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -68,9 +69,9 @@ def load_task(name: str, *, environment: str | None = None, steps: int | None = 
         return _ogbench_task(rest, steps, seed)
     if steps is not None or seed is not None:
         raise BadInput(f"{name}: steps and seed choose among generated data sets (ogbench:NAME); a {scheme} task is one data set")
-    placed = rest.startswith(("/", ".", "~")) or (rest not in minari_names() and Path(rest).exists())
+    placed = rest.startswith(("/", ".", "~")) or (rest not in minari_names() and os.path.exists(rest))
     if scheme == "data" or (scheme == "minari" and placed):
-        path = Path(rest).expanduser().absolute()
+        path = Path(os.path.expanduser(rest)).absolute()
         return _with_environment(f"{scheme}:{path}", load(path), environment)
     if scheme == "minari":
         return _with_environment(name, load_minari(rest), environment)

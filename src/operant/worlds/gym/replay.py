@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from gymnasium import spaces
 
 from operant.core.errors import BadInput
+from operant.core.memory import physical_memory
 from operant.core.random import Streams
 from operant.nets.actors import Actor
 from operant.worlds.data.transitions import Transitions
 from operant.worlds.gym.collect import MakeEnvironments, row_seeds
-from operant.worlds.gym.spaces import width
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,11 @@ class Online:
     capacity: int = 1_000_000
 
 
-def check_memory(plan: Online, observation_size: int, action_space: spaces.Space, seeds: int, total_steps: int) -> None:
+def check_replay_memory(plan: Online, observation_size: int, transition_bytes: int, seeds: int, total_steps: int) -> None:
     """Raise `BadInput` where this machine's memory cannot hold the replay of all seeds."""
-    action_size = 1 if isinstance(action_space, spaces.Discrete) else width(action_space)
-    each = seeds * Transitions.row_bytes(observation_size, action_size)
+    each = seeds * transition_bytes
     kept = replay_capacity(plan, total_steps)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = physical_memory()
     if kept * each > memory:
         raise BadInput(
             f"replay of {kept:,} transitions for {seeds} seeds takes {kept * each / 2**30:,.0f} GiB (observations of {observation_size:,} numbers), and this "

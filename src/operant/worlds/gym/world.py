@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from operant.core.errors import BadInput
+from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.nets.actors import Actor
 from operant.nets.distributions import drawn_range
+from operant.worlds.data.transitions import Transitions
 from operant.worlds.gym.adapter import callable_name, make_environments, render_episode
 from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
@@ -23,11 +25,12 @@ from operant.worlds.gym.episodes import run_episodes
 from operant.worlds.gym.native import NATIVE
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
-from operant.worlds.gym.replay import Online, ReplayCollector, check_memory
-from operant.worlds.gym.spaces import Actions, Observations
+from operant.worlds.gym.replay import Online, ReplayCollector, check_replay_memory
+from operant.worlds.gym.spaces import Actions, Observations, width
 from operant.worlds.gym.workers import check_workers
 
 MUJOCO = ("Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Walker2d-v5")
+MOST_ROWS, MOST_OBJECTS = 1_000_000, 10_000  # copies of an environment at a time: of a native one, and of an id whose copies are objects
 WIDE = 10_000  # numbers in an observation from which a person is told
 
 
@@ -82,12 +85,34 @@ class GymWorld:
         """Raise `BadInput` where `source` would."""
         if not isinstance(plan, Steps):
             raise BadInput(f"{self.task} is sampled step by step; this method's plan is {type(plan).__name__}")
+        self.check_copies(seeds, plan.environments, "--environments")
+        rows, size = seeds * plan.environments, self.transition_bytes
+        what = f"a rollout of {plan.length:,} steps of {rows:,} environments ({self.observation_size:,} numbers an observation)"
+        check_memory(what, plan.length * rows * size, "take fewer --environments, or a shorter --rollout-length")
         if workers > 1:
             check_workers(self.make, seeds, plan.environments, workers)
 
+    def check_copies(self, seeds: int, each: int, option: str) -> None:
+        """Raise `BadInput` where a run would make more copies of the environment than can be made in time: those of all seeds are stepped together.
+
+        Args:
+            each: copies a seed.
+            option: what sets `each`.
+        """
+        most = MOST_OBJECTS if isinstance(self.environment, str) and self.environment not in NATIVE else MOST_ROWS
+        if seeds * each > most:
+            nearest = f"nearest: {option} {most // seeds}" if seeds <= most else f"take fewer seeds, at most {most:,}"
+            raise BadInput(f"{option} {each}: {seeds * each:,} copies of {self.task} at a time, of which there can be {most:,}; {nearest}")
+
+    @property
+    def transition_bytes(self) -> int:
+        """Memory of one step of one copy."""
+        return Transitions.row_bytes(self.observation_size, 1 if isinstance(self.action_space, gymnasium.spaces.Discrete) else width(self.action_space))
+
     def check_replay(self, plan: Online, seeds: int, total_steps: int) -> None:
         """Raise `BadInput` where memory cannot hold what `replay` keeps."""
-        check_memory(plan, self.observation_size, self.action_space, seeds, total_steps)
+        self.check_copies(seeds, plan.environments, "--environments")
+        check_replay_memory(plan, self.observation_size, self.transition_bytes, seeds, total_steps)
 
     @classmethod
     def from_name(cls, name: str, **options: Any) -> GymWorld:

@@ -37,7 +37,7 @@ class SequenceWorld:
     def __init__(self, problem: SequenceProblem, name: str, *, transformer: bool = False):
         self.problem, self.transformer = problem, transformer
         self.task = f"sequences:{name}{TRANSFORMER if transformer else ''}"
-        self.stacked = not transformer
+        self.stacked, self.longest = not transformer, problem.length
         self.score = "pass@1" if problem.binary else "reward"
 
     @classmethod

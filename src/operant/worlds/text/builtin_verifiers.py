@@ -209,6 +209,8 @@ def make_verifier(spec: Any, base: Any = None) -> Any:
         BadInput: unknown name (with the nearest), or settings that it does not take.
     """
     if not isinstance(spec, str):
+        if spec is not None and not callable(getattr(spec, "score", spec)):
+            raise BadInput(f"verifier {spec!r}: give a name ({', '.join(VERIFIERS)}), module:function, a callable, or an object with `score`")
         return spec
     name, colon, settings = spec.partition(":")
     if name not in VERIFIERS:

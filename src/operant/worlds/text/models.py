@@ -158,10 +158,14 @@ def load_tokenizer(path_or_hub_id: str | Path) -> PreTrainedTokenizerBase:
 
 def load_config(path_or_hub_id: str | Path) -> PreTrainedConfig:
     """The config of a model's text part, without its weights."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # what it warns of before it fails is no part of the answer
     try:
         return AutoConfig.from_pretrained(path_or_hub_id, trust_remote_code=False).get_text_config()
     except Exception as error:
         raise _unreadable("language model", path_or_hub_id, error) from error
+    finally:
+        logging.set_verbosity(before)
 
 
 @cache

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from operant.core.registry import Range
+from operant.core.registry import Range, Workers
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TextOptions:
     gradient_checkpointing: bool = False  # keep each layer's input alone and compute the rest again: less memory, a third more time
     verifier: Any = None  # what scores answers, in training and evaluation, by name or module:function; none for the task's own
     evaluate_with: Any = None  # another verifier for evaluations; "task" for the task's own, none for --verifier (without the errors that "noisy" adds)
-    verifier_workers: Annotated[int, Range(1)] = 2  # answers that are scored at a time, where the verifier runs in child processes
+    verifier_workers: Workers = 2  # answers that are scored at a time, where the verifier runs in child processes
     chat: bool | None = None  # prompts go through the tokenizer's chat template; none: where a given model has one
     max_new_tokens: Annotated[int | None, Range(1)] = None  # tokens of the longest answer, in training and evaluation; none for the longest of the task's own
     teacher: str | None = None  # folder or hub id of the teacher, for methods that follow one; none for one made from scratch

@@ -11,7 +11,7 @@ import numpy as np
 from operant.core.errors import BadInput
 from operant.core.status import Status
 from operant.worlds.text.builtin_verifiers import ANSWER_IS_A_RULE
-from operant.worlds.text.tasks.base import Reference
+from operant.worlds.text.tasks.base import Problem, Reference
 from operant.worlds.text.verifiers import Scorer, Verdict, scorer
 
 MOST_ROWS = 1_000  # of more, so many are scored, drawn without replacement and the same in every run
@@ -77,6 +77,17 @@ def check_references(references: Sequence[Reference], verifier: Any, *, task: st
     if rule and (unknown := sum(not reference.solved for reference in references)):
         notes.append(f'{unknown:,} rows have no "solution", so it was only looked at whether the verifier {name} can score them')
     return notes
+
+
+def check_verifier(problems: Sequence[Problem], solutions: Sequence[str], verifier: Any, *, task: str, name: str) -> None:
+    """Raise `BadInput` where a verifier cannot be loaded, or can score none of some right answers: it would score none of a run."""
+    judge = scorer(verifier)
+    try:
+        verdicts = judge.score(list(zip(problems, solutions, strict=True)))
+    finally:
+        judge.close()
+    if verdicts and all(verdict.status != Status.OK for verdict in verdicts):
+        raise BadInput(f"{task}: the verifier {name} can score no answer of the task: {_reason(verdicts[0])}; take another --verifier")
 
 
 def _verdicts(judge: Scorer, batch: Sequence[Reference], *, solutions_only: bool) -> list[list[Verdict]]:

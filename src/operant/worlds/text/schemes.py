@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ class FileTextWorld(TextWorld):
     scheme = "file"
 
     def __init__(self, name: str, **options: Any):
-        super().__init__(str(Path(name).expanduser().absolute()), **options)
+        super().__init__(str(Path(os.path.expanduser(name)).absolute()), **options)
 
     @staticmethod
     def find_task(name: str) -> TextTask:

@@ -180,6 +180,8 @@ class TextWorld:
         computed = getattr(torch, options.dtype)
         if options.model is not None:
             probe(self.policy(None, Streams([seeds[0]])), computed)
+        elif options.lora_rank:
+            self.policy(None, Streams([seeds[0]]))  # a model made from scratch has the layers of the base policy
         if options.teacher is not None:
             probe(self.teacher(), computed)
 
@@ -220,16 +222,19 @@ class TextWorld:
 
     def _score_references(self) -> list[str]:
         """What came of scoring each row's own answer by the verifiers of training and of evaluation."""
-        references = getattr(self.problems, "references", None)
-        if not references:
-            return []
-        from operant.worlds.text.references import check_references
+        from operant.worlds.text.references import check_references, check_verifier
 
+        references = getattr(self.problems, "references", None)
         chosen = self.verifier.base if isinstance(self.verifier, NoisyVerifier) else self.verifier
         used = [(chosen, self.options.verifier)] + [(self.evaluator, self.options.evaluate_with)] * (self.evaluator is not chosen)
         notes: dict[str, None] = {}
         for verifier, spec in used:
             scoring, name = (self.problems.verifier, "of the task") if verifier is None else (verifier, spec if isinstance(spec, str) else repr(spec))
+            if not references:
+                if verifier is not None:
+                    problems, rng = self.problems.held_out(self.base_split, 2), np.random.default_rng(0)
+                    check_verifier(problems, [self.problems.solution(problem, rng) for problem in problems], scoring, task=self.task, name=name)
+                continue
             notes |= dict.fromkeys(check_references(references, scoring, task=self.task, name=name))
         return list(notes)
 

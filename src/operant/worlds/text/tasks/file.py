@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from operant.core.errors import BadInput
+from operant.core.files import check_source
 from operant.core.random import derive_seed
 from operant.worlds.text.tasks.base import Problem, Reference, in_held_out_tenth
 from operant.worlds.text.verifiers import ExactAnswer
@@ -47,6 +49,7 @@ class FileTask:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.notes: list[str] = []
+        check_source(self.path)
         try:
             content = self.path.read_bytes()
             lines = content.decode("utf-8-sig").split("\n")
@@ -149,6 +152,8 @@ class FileTask:
         for name in ("prompt", "answer"):
             if not row[name].strip() and not (scored and name == "answer"):
                 raise BadInput(f"{where}: the {name} is empty; write it or leave the row out")
+        if half := re.search("[\ud800-\udfff]", json.dumps(row, ensure_ascii=False)):
+            raise BadInput(f"{where} holds half a character (a lone surrogate, \u{ord(half[0]):04x}), which no tokenizer can read; write the whole one")
         if row.get("split", "train") not in SPLITS:
             raise BadInput(f"{where}: 'split' is {row['split']!r}; 'train' or 'test'")
         return row
