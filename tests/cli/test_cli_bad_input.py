@@ -251,7 +251,7 @@ PROBLEMS = {
     "rows over lines": (json.dumps(json.loads(ROW), indent=1), "line 1 is not JSON"),
     "other keys": ('{"question": "a", "answer": "1"}', "has no 'prompt'"),
     "no answer": ('{"prompt": "a"}', "has no 'answer'"),
-    "an answer that is a number": ('{"prompt": "a", "answer": 1}', "'answer' is a number; it must be a string"),
+    "an answer that is true": ('{"prompt": "a", "answer": true}', "'answer' is true or false; it must be a string"),
     "a prompt that is null": ('{"prompt": null, "answer": "1"}', "'prompt' is null"),
     "a prompt of messages": ('{"prompt": [{"role": "user"}], "answer": "1"}', "'prompt' is a list"),
     "an empty prompt": ('{"prompt": " ", "answer": "1"}', "the prompt is empty"),

@@ -153,7 +153,7 @@ class FileTask:
             if not row[name].strip() and not (scored and name == "answer"):
                 raise BadInput(f"{where}: the {name} is empty; write it or leave the row out")
         if half := re.search("[\ud800-\udfff]", json.dumps(row, ensure_ascii=False)):
-            raise BadInput(f"{where} holds half a character (a lone surrogate, \u{ord(half[0]):04x}), which no tokenizer can read; write the whole one")
+            raise BadInput(f"{where} holds half a character (a lone surrogate, \\u{ord(half[0]):04x}), which no tokenizer can read; write the whole one")
         if row.get("split", "train") not in SPLITS:
             raise BadInput(f"{where}: 'split' is {row['split']!r}; 'train' or 'test'")
         return row
