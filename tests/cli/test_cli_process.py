@@ -128,7 +128,7 @@ def test_a_failed_run_is_told_without_a_report(operant, tmp_path: Path, monkeypa
             ("data", "make", "ogbench:pointmaze-medium-navigate-v0"),
             "nothing was kept, start again with: operant data make ogbench:pointmaze-medium-navigate-v0",
         ),
-        (("train", "ppo", "--task", "gym:CartPole-v1", "--out", "x"), "operant resume x"),
+        (("train", "ppo", "--task", "gym:CartPole-v1", "--out", "x"), "before anything was kept; start again with: operant train ppo --task gym"),
     ],
 )
 def test_an_interruption_at_once(operant, monkeypatch: pytest.MonkeyPatch, words, says):

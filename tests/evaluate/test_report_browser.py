@@ -77,7 +77,7 @@ def test_the_table_shows_the_numbers(page) -> None:
     rows = [[cell.text for cell in row.find_elements("css selector", "td")] for row in find(page, "table.scores tbody tr")]
     assert rows[0][:5] == ["gym:CartPole-v1", "random", "2", "return", "22.00 [20.00, 24.00] (range)"]
     assert rows[1][:5] == ["gym:CartPole-v1", "ppo", "2", "return", "490.0 [480.0, 500.0] (range)"]
-    assert rows[2][4:6] == ["0.750 [0.627, 0.873]", "0.300 [0.300, 0.300]"]
+    assert rows[2][4:6] == ["0.750 [0.627, 0.873]", "0.300 [0.300, 0.300] (range)"]
     assert [row.text.split(" [")[0] for row in find(page, "table.pass-at-k tbody tr")][1] == "text:arithmetic grpo 4 0.850"
 
 

@@ -96,7 +96,7 @@ def test_a_run_keeps_its_options(folders, tmp_path, way):
     given = {"model": folders["qwen3"], **WAYS[way], "verifier": "text_rewards:by_length"}
     run = operant.train("grpo", TASK, steps=1, episodes=2, out=tmp_path / "run", **SMALL, **given)
     assert run.config["options"] == {"model": str(folders["qwen3"].resolve()), **WAYS[way], "verifier": "text_rewards:by_length", "max_new_tokens": 8}
-    opened = operant.load(tmp_path / "run")
+    opened = operant.load(tmp_path / "run", trust=True)
     assert (
         opened.world.options
         == run.world.options
@@ -105,7 +105,7 @@ def test_a_run_keeps_its_options(folders, tmp_path, way):
     assert opened.world.longest == run.world.longest
     assert opened.evaluate(episodes=2)["score"] == run.evaluate(episodes=2)["score"]
     (tmp_path / "run" / "result.json").unlink()
-    assert operant.resume(tmp_path / "run").result["score"] == run.result["score"]
+    assert operant.resume(tmp_path / "run", trust=True).result["score"] == run.result["score"]
 
 
 def test_problems_of_a_file_with_a_given_model(tmp_path):
@@ -411,6 +411,6 @@ def test_on_the_command_line(folders, tmp_path, capsys):
         "gradient_checkpointing": True,
         "max_new_tokens": 6,
     }
-    assert main(["evaluate", str(tmp_path / "run"), "--episodes", "2"]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), "--episodes", "2", "--trust"]) == 0
     assert main(["train", "ppo", "--task", "gym:CartPole-v1", "--model", "x"]) == 2
     assert "unknown option '--model'" in capsys.readouterr().err

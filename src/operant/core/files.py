@@ -91,7 +91,8 @@ def disk_fault(error: OSError | SafetensorError) -> str | None:
     """What is wrong with the disk that a file could not be written to, in words; None where the error is of another kind."""
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):  # safetensors hands over the text alone
         return "no space is left on the disk"
-    if getattr(error, "errno", None) in (errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EMLINK):
+    of_the_place = (errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EMLINK)
+    if getattr(error, "errno", None) in of_the_place:
         return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
     return None
 

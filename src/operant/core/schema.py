@@ -123,7 +123,7 @@ _ASKED = {
     "step_unit": text,
     "device": one_of("cpu", "cuda"),
     "threads": integer(1, MOST_THREADS),
-    "budget": record({"unit": one_of("steps", "samples", "tokens", "seconds"), "amount": number(0)}),
+    "budget": record({"unit": one_of("steps", "samples", "tokens", "seconds"), "amount": number(0, float(MOST))}),
     "every": number(1),
     "episodes": maybe(_AMOUNT),
     "fingerprint": text,

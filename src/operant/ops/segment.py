@@ -69,7 +69,7 @@ def segment_advantage(value: Tensor, start: Tensor, mask: Tensor, score: Tensor)
     following = torch.cat([following, torch.full_like(steps[..., :1], end)], -1).flip(-1).cummin(-1).values.flip(-1)
     known = torch.cat([value.masked_fill(~start, 0.0), score.unsqueeze(-1)], -1)
     before, after = known.gather(-1, own), known.gather(-1, following)
-    alike = (after - before).abs() <= ROUNDING * torch.maximum(before.abs(), after.abs())
+    alike = (after - before).abs() <= ROUNDING * torch.finfo(value.dtype).eps * torch.maximum(before.abs(), after.abs())
     return (after - before).masked_fill(~mask | alike, 0.0)
 
 
