@@ -141,7 +141,7 @@ def pools():
 
     def pool(name: str) -> VerifierPool:
         if name not in made:
-            made[name] = scorer(make_verifier(name), workers=1, time_limit=10.0)
+            made[name] = scorer(make_verifier(name), workers=1, time_limit=60.0)
         return made[name]
 
     yield pool
