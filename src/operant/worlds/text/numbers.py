@@ -35,7 +35,7 @@ def read_number(text: str) -> Fraction:
     boxed = _boxed(text)
     value = _single(text.rpartition("####")[2] if boxed is None else boxed)
     if value is None:
-        raise NotOneNumber(f"{text[:80]!r} is no number")
+        raise NotOneNumber(f"unreadable number: {text[:80]!r} is no number")
     return value
 
 
@@ -51,7 +51,12 @@ def last_number(completion: str) -> Fraction | None:
     text = completion[-LONGEST_READ:]
     boxed = _boxed(text)
     if boxed is not None:
-        return _single(boxed)
+        value = _single(boxed)
+        if value is not None and (several := _SEVERAL_BOXES.search(text[text.rfind("boxed", 0, text.rfind("boxed")) - 1 :])):
+            first = _boxed(several[0])
+            if first is not None and _single(first) != value:
+                raise NotOneNumber(f"unreadable number: {several[0][:80]!r} is more than one number")
+        return value
     lines = text.splitlines()
     while lines:
         line = lines.pop()
@@ -110,7 +115,13 @@ _COMMANDS = (
     | dict.fromkeys(",;:> ()[]", " ")
 )
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
-_NOT_SHOWN = re.compile(r"\\(?:tag|label|ref|eqref|cite|hspace|vspace|phantom)\*?\s?\{[^{}]{0,200}\}")
+_NOT_SHOWN = re.compile(
+    r"\\(?:tag|label|ref|eqref|cite|hspace|vspace|phantom|end|style|class|href|fontsize)\*?\s?\{[^{}]{0,200}\}"
+    r"|\\begin\s?\{[^{}]{0,40}\}(?:\s?\[[a-z]\])?(?:\s?\{[lcr|@ ]{1,40}\})?"
+    r"|\\fcolorbox\s?\{[^{}]{0,40}\}\s?\{[^{}]{0,40}\}"
+    r"|\\(?:(?:text|page)?color|colorbox)\s?(?:\[[^\[\]{}]{0,20}\])?\s?\{[^{}]{0,40}\}"
+)
+_BASE_TEN = re.compile(r"(?<=\d)_\s?\{\s?(?:10|ten)\s?\}|(?<=\d)₁₀(?![₀-₉])")
 _TEXT = re.compile(r"\\(?:text[a-z]{0,6}|mbox|hbox|math[a-z]{2,4}|operatorname)\s?\{([^{}]{0,200})\}")
 _ARGUMENT = r"\s?(?:\{([^{}]{0,400})\}|(\d))"
 _FRACTIONS = re.compile(_FRACTION + _ARGUMENT + _ARGUMENT)
@@ -129,11 +140,12 @@ _SAME = str.maketrans(
     | dict.fromkeys("√∛∜π∞∑∏∫", _EXPRESSION)
     | dict.fromkeys("’‘ʼ′", "'")
     | dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\u202a\u202b\u202c\u202d\u202e\u00ad", None)
-    | {"٫": ".", "٬": ",", "٪": "%", "∕": "/", "∶": ":", "\u2028": "\n", "\u2029": "\n", "₋": "-"}
+    | {"、": ", ", "٫": ".", "٬": ",", "٪": "%", "∕": "/", "∶": ":", "\u2028": "\n", "\u2029": "\n", "₋": "-"}
 )
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+", strict=True))
 _RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]{1,40}")
 _LOWERED_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]{1,40}")
+_NUMERO = re.compile("№|(?<![^\\W_])[Nn][º°](?=\\s?\\d)")
 _VULGAR = re.compile("[¼-¾⅐-⅞↉]")
 _CURRENCY = "$€£¥₹₽₩₺₫₪฿₦₱¤"
 _CURRENCY_WORD = re.compile(
@@ -149,7 +161,9 @@ _DOTS = re.compile(r"(\d?)\.{2,}(-?\d)?")
 
 def _plain_text(text: str) -> str:
     """The text in the few characters that the grammar knows."""
+    text = _BASE_TEN.sub("", text)
     if not text.isascii():
+        text = _NUMERO.sub(" No. ", text)
         text = _VULGAR.sub(lambda found: _apart(found, unicodedata.normalize("NFKC", found[0])), text)
         text = _RAISED_RUN.sub(lambda found: "^" + "".join(_RAISED[each] for each in found[0]), text)
         text = _LOWERED_RUN.sub(lambda found: "_" + unicodedata.normalize("NFKC", found[0]), text)
@@ -157,7 +171,7 @@ def _plain_text(text: str) -> str:
         text = "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in text)
     latex = "\\" in text
     if latex:
-        text = _TEXT.sub(r"\1", _TEXT.sub(r"\1", _NOT_SHOWN.sub(" ", text)))
+        text = _BASE_TEN.sub("", _TEXT.sub(_shown, _TEXT.sub(_shown, _NOT_SHOWN.sub(" ", text))))
         text = _COMMAND.sub(lambda found: _COMMANDS.get(found[1], f" {found[1]} "), text)
     if "~" in text:
         text = re.sub(r"(?<=\d)~(?=\d)", " ", text)
@@ -171,7 +185,7 @@ def _plain_text(text: str) -> str:
         text = text.replace(_FRACTION, _EXPRESSION)
     text = text.replace(_OVERLINE, "")
     if latex:
-        text = re.sub("[{}]", "", text)
+        text = re.sub("[{}]", "", text.replace("}{", " "))
     elif "{" in text:  # a set
         text = re.sub(r"_\{([^{}]{0,40})\}", r"_\1", text).replace("{", "[").replace("}", "]")
     if "<" in text or ">" in text:
@@ -189,6 +203,11 @@ def _apart(found: re.Match, text: str) -> str:
     """The text, behind a space where a digit stands before it, so that 1½ does not become 11/2."""
     before = found.string[found.start() - 1 : found.start()]
     return f" {text}" if before.isdecimal() or before == "." else text
+
+
+def _shown(found: re.Match) -> str:
+    """The text of `\\text{…}`, behind a space where it would become a letter of a product, as in `5\\text{b}`."""
+    return found[1] if found[1][:1].isdecimal() or not found.string[found.start() - 1 : found.start()].isdecimal() else f" {found[1]}"
 
 
 def _exponent(found: re.Match) -> str:
@@ -236,13 +255,17 @@ def _boxed(text: str) -> str | None:
                     break
             inside = text[place + 1 : stop]
             if stop is None and any(each.isdigit() for each in inside):
-                raise NotOneNumber(f"{text[start : start + 80]!r} is never closed")
+                raise NotOneNumber(f"unreadable number: {text[start : start + 80]!r} is never closed")
         if inside.strip():
             return inside
         end = start
     return None
 
 
+_SEVERAL_BOXES = re.compile(
+    r"\\boxed\s?\{[^{}\n]{1,100}\}(?=([^A-Za-z0-9\n]{0,12}(?:\\(?:text|mbox|quad|qquad)[^A-Za-z]{0,3})?(?:and|or)?[^A-Za-z0-9\n]{0,12}"
+    r"(?:[A-Za-z]\w{0,3}\s?=\s?)?)\\boxed\s?\{([^{}\n]{1,100})\}(?![\s\S]*\\boxed))"
+)
 _MAY_HOLD = re.compile(f"\\\\[A-Za-z]|[{_EXPRESSION}\\d¼-¾⅐-⅞↉⁰¹²³⁴-⁹√∛∜π∞∑∏∫①-⓿]")
 
 # --- the grammar ---------------------------------------------------------------------------------------------------------------------------------------------
@@ -253,10 +276,40 @@ _TOKEN = re.compile(
 )
 _PERCENT = {"percent": 100, "pct": 100, "percentage": 100, "permille": 1000}
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7, "tenth": -1, "hundredth": -2, "thousandth": -3}
-_SCALES |= {"millionth": -6, "billionth": -9}
+_SCALES |= {"millionth": -6, "billionth": -9, "quadrillion": 15, "quintillion": 18, "lac": 5, "mn": 6, "bn": 9, "tn": 12}
+_SCALES |= dict.fromkeys(("tausend", "tsd", "mille", "тыс", "тысяча", "тысячи", "тысяч"), 3)
+_SCALES |= dict.fromkeys(("mio", "mln", "millionen", "millón", "millones", "milhão", "milhões", "milione", "milioni", "млн", "миллион", "миллиона", "миллионов"), 6)
+_SCALES |= dict.fromkeys(("mrd", "mld", "mlrd", "milliard", "milliarde", "milliarden", "miliardo", "miliardi", "млрд", "миллиард", "миллиардов"), 9)
+_SCALES |= dict.fromkeys(("billionen", "трлн", "триллион"), 12)
+_SHARES = {"half": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "quarter": 4, "tenth": 10}
+_MANY_SHARES = {f"{name}s": share for name, share in _SHARES.items() if name not in ("half", "quarter", "tenth")} | {"halves": 2}  # quarters are coins, too
+_NUMERALS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
 _ATTACHED_SCALES = {"k": 3, "K": 3, "M": 6, "m": 6, "B": 9, "T": 12, "mn": 6, "bn": 9, "tn": 12}  # behind money; k behind any number
 _UNKNOWNS = frozenset("xyznijpqruwe") | frozenset("αβγδεζηθικλνξρστφχψω")
+_GREEK = frozenset("αβγδεζηθικλνξρστφχψω")
 _FUNCTIONS = frozenset(("log", "ln", "sin", "cos", "tan", "sqrt", "exp"))
+_SHORT_UNITS = frozenset(  # of up to three letters: others behind digits are a product of unknowns, as in 3ab
+    "mm cm dm m km nm um µm in ft yd mi g kg mg µg lb lbs oz s ms ns µs h hr hrs min sec L ml mL dl dL cl cL kl Hz V mV kV A mA W kW MW GW J kJ MJ N kN Pa kPa "
+    "MPa bar atm C F mol cal eV keV MeV GeV Wh kWh Ah mAh kB KB MB GB TB kb Mb Gb bit px pt pts em dpi fps rpm bpm mph kph kmh kgs gm gms cc am pm AM PM th "
+    "st nd rd er e yr yrs wk wks mo mos day ha ac gal qt pc pcs pct deg rad lm lx cd Bq Gy Sv dB ppm ppb ppt psi hp Nm ohm Ω kΩ MΩ USD EUR GBP JPY CHF CNY "
+    "RMB INR AUD CAD NZD SEK NOK DKK men box hat dog cat car egg pen cup bag ml mn bn tn".split()
+)
+_SHORT_WORDS = frozenset("a i is to of on at as by or so if we it an no up us he".split())
+_SIGN_WORDS = {"negative": -1, "minus": -1, "moins": -1, "menos": -1, "positive": 1, "plus": 1}
+_OPERATING = frozenset(("minus", "plus", "moins", "menos"))  # a sign at the beginning, and between two things an operator
+_SAYING = frozenset("is was be are equals equal to of at get gets gives give giving answer obtain have has result exactly about simply just es est ist vale".split())
+_NOT_OF_ITS_OWN = frozenset("mod modulo times over under above below than twice thrice double triple half choose not except exceeds exceeding".split())
+_OF = frozenset("half double square cube root power percent multiple multiples factorial logarithm reciprocal inverse opposite".split()) | {"quarters"}
+_OF |= frozenset(_SHARES) | frozenset(_MANY_SHARES)
+_RAISING = frozenset("squared cubed factorial mod modulo".split())
+_SPOKEN_OPERATORS = frozenset("plus minus times over".split())
+_NOT_AN_ASIDE = frozenset("or and to mod modulo plus minus times over".split())
+_REASONS = frozenset("since because as where when for if given with assuming provided".split())
+_UNSPACED_SCALES = dict.fromkeys("万萬만", 4) | dict.fromkeys("亿億억", 8)
+_UNSPACED_PARTS = ("千", "百", "兆", "천", "백", "조", "十", "拾", "십", "分之", "分の", "割", "成", "打")
+_UNSPACED_UNITS = ("千克", "千米", "千瓦", "千卡", "百合")
+_UNSPACED_JOINTS = frozenset("点 點 時 时 年 月 日 分 小时 小時 時間 시 분 년 월 分之 分の 又 比 到 至 或 或者 和 与 及 と か または 加 减 減 乘 乘以 除以 또는 와 과 에서".split())
+_UNSPACED_MINUS = ("负", "負", "マイナス", "마이너스", "零下")
 _MONTHS = frozenset("January February March April May June July August September October November December".split())
 _MONTHS |= frozenset("Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec".split())
 _LARGER_UNITS = frozenset("h hr hrs hour hours day days week weeks year years month months min minute minutes".split())
@@ -284,6 +337,11 @@ def _read_digits(text: str) -> Fraction | None:
     if exponent and (len(exponent) > 5 or abs(int(exponent)) > LARGEST_EXPONENT):
         return None
     return Fraction(mantissa) * Fraction(10) ** int(exponent or 0)
+
+
+def _unspaced(letter: str) -> bool:
+    """Whether a letter is of a script whose words touch numbers: neither Latin, nor Greek, nor Cyrillic."""
+    return not letter.isascii() and not unicodedata.name(letter, "").startswith(("LATIN", "GREEK", "CYRILLIC", "MICRO", "OHM", "KELVIN", "MODIFIER"))
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -315,6 +373,31 @@ class _Reader:
         place = 0
         while place < len(self.tokens):
             place = self._item(place)
+        self._drop_asides()
+
+    def _drop_asides(self) -> None:
+        """Leave out what stands behind a number in brackets and only speaks of it, `5 (since x > 0)`, and the marks of notes, `8 [1]`."""
+        while len(self.items) > 1:
+            item, before = self.items[-1], self.items[-2]
+            opening = item.start - 1
+            noted = item.value is not None and item.end == item.start + 1 and len(item.text) < 4 and self._in_brackets(item.start, item.end)
+            if noted and self.tokens[opening].text == "[" and not self.tokens[opening].line:
+                between = self.tokens[before.end : opening]
+                if all(token.text in ".!" or (place < 1 and token.kind == "word") for place, token in enumerate(between)):
+                    self.items.pop()
+                    continue
+            begun = next((place for place in range(before.end, min(before.end + 4, item.start)) if self.tokens[place].text == "("), None)
+            if begun is None or not self.tokens[begun].space or any(token.kind != "word" or token.line for token in self.tokens[before.end : begun]):
+                first = before.end + (self.at(before.end) is not None and self.tokens[before.end].text == ",")
+                word = self.tokens[first]
+                if item.value is None and word.text in _REASONS and not word.line and self.tokens[item.start - 1].text in "<>":
+                    self.items.pop()
+                    continue
+                return
+            word = self.tokens[begun + 1]
+            if word.kind != "word" or len(word.text) < 2 or word.text.lower() in _NOT_AN_ASIDE:
+                return
+            self.items.pop()
 
     def at(self, place: int) -> _Token | None:
         return self.tokens[place] if 0 <= place < len(self.tokens) else None
@@ -343,10 +426,10 @@ class _Reader:
         value, end = self._sum(place)
         sign = self._sign(place)
         if value is not None:
-            factorial = self._follows(end, "!") and (self.strict or self.tokens[end].currency)  # in $5!$, the mark behind it
+            factorial = self._follows(end, "!") and (self.strict or self.tokens[end].currency or before is None or before.kind != "word")  # "It is 5!" calls out
             listed = "," in token.text and _GROUPED.fullmatch(token.text) is None and self._in_brackets(place, end)
             value = None if sign is None or factorial or listed else sign * value
-        start = place - (before is not None and before.text in _SIGNS)
+        start = place - (before is not None and (before.text in _SIGNS or before.text.lower() in _SIGN_WORDS))
         self.items.append(_Item(start, end, value, self.said(start, end)))
         return end
 
@@ -362,7 +445,7 @@ class _Reader:
         """Whether a number is part of a name (`H2O`), or an exponent or index of one (`cm^2`, `x_1`)."""
         token, before, second = self.tokens[place], self.tokens[place - 1], self.at(place - 2)
         if before.kind == "word" and not token.space:
-            return True
+            return not _unspaced(before.text[-1])
         if before.text in _SIGNS and second is not None and second.text == "^":
             return True
         if before.text == "^":
@@ -379,9 +462,31 @@ class _Reader:
         exact = self.items[-2] if len(self.items) > 1 else item
         if exact.value is not None and item.start - exact.end == 1 and self.tokens[exact.end].text == "≈":
             item = exact
-        if item.value is None or self._ends_a_tuple():
-            raise NotOneNumber(f"{item.text[:80]!r} is not one number")
+        if item.value is None or self._ends_a_tuple() or self._ends_a_list():
+            raise NotOneNumber(f"unreadable number: {item.text[:80]!r} is not one number")
         return item.value
+
+    def _ends_a_list(self) -> bool:
+        """Whether another number stands before the last one with nothing but a comma or conjunction between them (`5 or 3`, `5, 3`, `x = 5, x = 3`)."""
+        if len(self.items) < 2:
+            return False
+        before, item = self.items[-2:]
+        between = self.tokens[before.end : item.start]
+        if not 0 < len(between) <= 8 or any(token.line for token in between) or self.tokens[item.start].line or before.value == item.value:
+            return False
+        said = [token.text for token in between]
+        while said and said[0] not in (",", ";", "or", "and", "&") and "or" in said and between[len(between) - len(said)].kind == "word":
+            said = said[1:]  # 5 apples or 3 apples
+        joint = len(said)
+        while said and said[0] in (",", ";", "or", "and", "&"):
+            said = said[1:]
+        if joint == len(said):
+            return False
+        if said:
+            return len(said) <= 4 and said[-1] in ("=", "≈")
+        spoken = any(token.text in ("or", "and", "&") for token in between)
+        behind = self.at(item.end)
+        return spoken or behind is None or behind.line or behind.kind != "word"
 
     def _ends_a_tuple(self) -> bool:
         closing = self.at(self.items[-1].end)
@@ -409,12 +514,24 @@ class _Reader:
             token, before, place = before, second, place - 1
             if before is None or token.line:
                 return sign
+        elif before.kind == "word" and before.text.lower() in _SIGN_WORDS:
+            name, second = before.text.lower(), self.at(place - 2)
+            sign = _SIGN_WORDS[name]
+            if second is None or before.line:
+                return sign
+            if name in _OPERATING and (second.text in ")]%°" if second.kind == "mark" else second.text.lower() not in _SAYING):
+                return None
+            token, before, place = before, second, place - 1
+        elif before.kind == "word" and not token.space and before.text.endswith(_UNSPACED_MINUS):
+            return -1
         return None if self._spoils(token, before, place) else sign
 
     @staticmethod
     def _is_sign(token: _Token, mark: _Token, second: _Token | None) -> bool:
         """Whether a plus or minus belongs to the number behind it, and is neither an operator, a hyphen, a dash nor the mark of a list's item."""
         if second is None:
+            return True
+        if not mark.space and second.kind == "word" and _unspaced(second.text[-1]):
             return True
         if not mark.space and not mark.line and (second.kind != "mark" or second.text in _OPERATORS or second.text in f")]%°!|^{_EXPRESSION}"):
             return False
@@ -439,6 +556,13 @@ class _Reader:
         if before.text in (")", "]", "|") and attached:
             return before.text != "|" or (place < len(self.tokens) and self.tokens[place].text in _SIGNS)
         if before.kind == "word":
+            name, word = before.text.lower(), second.text.lower() if second is not None else ""
+            if name in _NOT_OF_ITS_OWN or (name in ("least", "most") and word == "at") or (name == "by" and word in ("divided", "multiplied")):
+                return True
+            if name == "of" and (word in _OF or word in ("%", "percent") or (second is not None and self._ends_a_fraction(place - 2))):
+                return True
+            if before.text in _UNSPACED_JOINTS and attached and second is not None and second.kind == "number" and not before.space:
+                return True
             if before.text in _FUNCTIONS or before.text in _MONTHS or (second is not None and self._ends_a_range(place - 1)):
                 return True
             return self._ends_a_larger_unit(place - 1)
@@ -456,6 +580,10 @@ class _Reader:
         if token.kind == "number":
             return self._fraction_follows(place + 2)
         return token.text.lower() in _LARGER_UNITS and before is not None and before.kind == "number" and not token.line
+
+    def _ends_a_fraction(self, place: int) -> bool:
+        slash = self.at(place - 1)
+        return self.tokens[place].kind == "number" and slash is not None and slash.text in "/⁄"
 
     def _ends_a_range(self, place: int) -> bool:
         """Whether a word joins two numbers (`3 to 5`, `7 out of 10`, `between 3 and 5`)."""
@@ -487,9 +615,36 @@ class _Reader:
             value = None
         if operator is not None and not operator.line and operator.text == _EXPRESSION:
             value = None
-        if self._follows(end, "(") and self.is_number(end + 1, signed=True):
+        if self._follows(end, "(") and (self.is_number(end + 1, signed=True) or self._is_unknown(end + 1)):
+            value = None
+        if operator is not None and not operator.line and self._meets_an_unknown(end):
             value = None
         return value, end
+
+    def _is_unknown(self, place: int) -> bool:
+        """Whether a word is the name of an unknown, of a function or of π, and neither a unit nor a word of a sentence."""
+        token, behind = self.at(place), self.at(place + 1)
+        if token is None or token.kind != "word" or token.line:
+            return False
+        if token.text.lower() == "pi" or token.text in _GREEK or token.text in _FUNCTIONS:
+            return True
+        article = token.text in ("a", "A", "I") and behind is not None and behind.kind == "word"
+        return len(token.text) == 1 and token.text.isascii() and not article
+
+    def _meets_an_unknown(self, place: int) -> bool:
+        """Whether an operator joins the number before it with what is no number (`3 * x`, `3 + (x)`, `3 plus x`)."""
+        operator, behind = self.tokens[place], self.at(place + 1)
+        if behind is None or behind.line:
+            return operator.text == "+" and not operator.space
+        if operator.text.lower() in _SPOKEN_OPERATORS:
+            return self._is_unknown(place + 1)
+        if operator.text == "/" and behind.text in _SHORT_UNITS:
+            return False  # 5 m/s
+        if operator.text not in "-−+±÷×/^":
+            return False
+        if self._is_unknown(place + 1) or behind.text == _EXPRESSION:
+            return True
+        return behind.text == "(" and operator.space == behind.space and (self.is_number(place + 2, signed=True) or self._is_unknown(place + 2))
 
     def _joins(self, place: int) -> bool:
         """Whether an operator joins the number before it with the one behind it."""
@@ -522,6 +677,12 @@ class _Reader:
                 share, taken = _PERCENT[name], 1
             elif (scale := _SCALES.get(name, _SCALES.get(name.removesuffix("s")))) is not None:
                 share, taken = Fraction(10) ** -scale, 1
+            elif name in ("dozen", "dozens"):
+                share, taken = Fraction(1, 12), 1
+            elif name in _MANY_SHARES or (name in _SHARES and self.tokens[place].text == "1" and end == place + 1):
+                share, taken = _MANY_SHARES.get(name) or _SHARES[name], 1
+            elif name == "quarters" or name in _RAISING:
+                value, share, taken = None, 1, 1
             else:
                 break
             value, end = None if value is None else value / share, end + taken
@@ -535,12 +696,22 @@ class _Reader:
             return value, end + 1
         if unit.kind != "word":
             return value, end
+        if self._share_follows(end + 1):  # 2 hours and a half
+            return None, end + 1
+        if _unspaced(unit.text[0]):
+            return self._unspaced_unit(value, end)
         if unit.text in "xX" and self.is_number(end + 1):
             return value, end
         if unit.space:
-            unknown = unit.text in ("x", "y", "z") or unit.text in _MONTHS
+            money = self.tokens[place].currency
+            if money and unit.text in "KMBT":
+                return (None if value is None else value * Fraction(10) ** _ATTACHED_SCALES[unit.text]), end + 1
+            unknown = unit.text in ("x", "y", "z", "mil", "M", "B", "T") or unit.text in _MONTHS
+            unknown |= (unit.text.lower() == "pi" or len(unit.text) > 2 or unit.text in _GREEK) and self._is_unknown(end)
+            if self.strict or (money and unit.currency):  # among formulas a space means nothing
+                unknown |= len(unit.text) < 3 and unit.text.isascii() and unit.text not in _SHORT_UNITS and unit.text not in _SHORT_WORDS
             return (None if unknown else value), end + unknown
-        if unit.text in _UNKNOWNS:
+        if unit.text in _UNKNOWNS or unit.text in _FUNCTIONS:
             return None, end + 1
         money = self.tokens[place].currency
         if unit.text in _ATTACHED_SCALES and (money or unit.text == "k"):
@@ -554,12 +725,36 @@ class _Reader:
             behind = self.at(end + 2)
             named = unit.text not in "dD" and power.text in ("2", "3") and (behind is None or behind.space or behind.line or behind.kind == "mark")
             return (value if named else None), end + 2
-        return value, end + 1
+        short = len(unit.text) < 4 and unit.text.isascii() and unit.text not in _SHORT_UNITS
+        return (None if short else value), end + 1
+
+    def _unspaced_unit(self, value: Fraction | None, place: int) -> tuple[Fraction | None, int]:
+        """What a word of a script without spaces between its words makes of the number before it."""
+        word = self.tokens[place].text
+        if word[0] in _UNSPACED_SCALES:
+            value = None if value is None or self.is_number(place + 1) else value * 10 ** _UNSPACED_SCALES[word[0]]
+        elif word.startswith(_UNSPACED_PARTS) and not word.startswith(_UNSPACED_UNITS):
+            value = None
+        elif "个半" in word or "個半" in word or word.endswith(("半", "반")):
+            value = None
+        return value, place + 1
+
+    def _share_follows(self, place: int) -> bool:
+        """Whether `and a half` or the like begins here."""
+        words = [token.text.lower() if (token := self.at(each)) is not None and not token.line else "" for each in range(place, place + 3)]
+        return words[0] == "and" and words[1] in _NUMERALS and words[2].removesuffix("s") in _SHARES
 
     def _quotient(self, place: int) -> tuple[Fraction | None, int]:
         """A whole, broken or mixed number."""
         value, end = self._power(place)
         plain = end == place + 1
+        if plain and self._share_follows(end):
+            share = Fraction(_NUMERALS[self.tokens[end + 1].text.lower()], _SHARES[self.tokens[end + 2].text.lower().removesuffix("s")])
+            return (value + share if value is not None and share < 1 else None), end + 3
+        joint = self.at(end)
+        if plain and joint is not None and joint.text == "and" and not joint.line and self.is_number(end + 1) and self._fraction_follows(end + 1):
+            share, stop = self._fraction(end + 1)
+            return (value + share if value is not None and share is not None and value.denominator == 1 and 0 < share < 1 else None), stop
         if plain and self.is_number(end) and self._fraction_follows(end):
             if self.tokens[end + 1].text == "⁄" or not (self.tokens[end + 1].space or self.tokens[end + 2].space):
                 share, stop = self._fraction(end)
@@ -618,7 +813,7 @@ def _single(text: str) -> Fraction | None:
         depth += (token.text in ("(", "[")) - (token.text in (")", "]"))
         apart = token.text in (",", ";", "or", "and") and depth == 0
         if apart and items[0].start < place < items[-1].start:
-            raise NotOneNumber(f"{text.strip()[:80]!r} is more than one number")
+            raise NotOneNumber(f"unreadable number: {text.strip()[:80]!r} is more than one number")
         if token.text in ("=", "→"):
             relations.append(place)
     for relation in reversed(relations):
@@ -629,5 +824,5 @@ def _single(text: str) -> Fraction | None:
     if about is not None and items[0].start < about:  # what is about a root is a number still
         items = [item for item in items if item.start < about and item.value is not None] or [item for item in items if item.start > about]
     if len(items) > 1 or items[0].value is None:
-        raise NotOneNumber(f"{text.strip()[:80]!r} is not one number")
+        raise NotOneNumber(f"unreadable number: {text.strip()[:80]!r} is not one number")
     return items[0].value
