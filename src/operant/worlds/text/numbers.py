@@ -278,7 +278,7 @@ _PERCENT = {"percent": 100, "pct": 100, "percentage": 100, "permille": 1000}
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7, "tenth": -1, "hundredth": -2, "thousandth": -3}
 _SCALES |= {"millionth": -6, "billionth": -9, "quadrillion": 15, "quintillion": 18, "lac": 5, "mn": 6, "bn": 9, "tn": 12}
 _SCALES |= dict.fromkeys(("tausend", "tsd", "mille", "тыс", "тысяча", "тысячи", "тысяч"), 3)
-_SCALES |= dict.fromkeys(("mio", "mln", "millionen", "millón", "millones", "milhão", "milhões", "milione", "milioni", "млн", "миллион", "миллиона", "миллионов"), 6)
+_SCALES |= dict.fromkeys(("mio", "mln", "millionen", "millón", "millones", "milhão", "milhões", "milione", "milioni", "млн", "миллион"), 6)
 _SCALES |= dict.fromkeys(("mrd", "mld", "mlrd", "milliard", "milliarde", "milliarden", "miliardo", "miliardi", "млрд", "миллиард", "миллиардов"), 9)
 _SCALES |= dict.fromkeys(("billionen", "трлн", "триллион"), 12)
 _SHARES = {"half": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "quarter": 4, "tenth": 10}
@@ -297,7 +297,7 @@ _SHORT_UNITS = frozenset(  # of up to three letters: others behind digits are a 
 _SHORT_WORDS = frozenset("a i is to of on at as by or so if we it an no up us he".split())
 _SIGN_WORDS = {"negative": -1, "minus": -1, "moins": -1, "menos": -1, "positive": 1, "plus": 1}
 _OPERATING = frozenset(("minus", "plus", "moins", "menos"))  # a sign at the beginning, and between two things an operator
-_SAYING = frozenset("is was be are equals equal to of at get gets gives give giving answer obtain have has result exactly about simply just es est ist vale".split())
+_SAYING = frozenset("is was be are equals equal to of at get gets gives give giving answer obtain have has result exactly about just ist".split())
 _NOT_OF_ITS_OWN = frozenset("mod modulo times over under above below than twice thrice double triple half choose not except exceeds exceeding".split())
 _OF = frozenset("half double square cube root power percent multiple multiples factorial logarithm reciprocal inverse opposite".split()) | {"quarters"}
 _OF |= frozenset(_SHARES) | frozenset(_MANY_SHARES)
@@ -308,7 +308,7 @@ _REASONS = frozenset("since because as where when for if given with assuming pro
 _UNSPACED_SCALES = dict.fromkeys("万萬만", 4) | dict.fromkeys("亿億억", 8)
 _UNSPACED_PARTS = ("千", "百", "兆", "천", "백", "조", "十", "拾", "십", "分之", "分の", "割", "成", "打")
 _UNSPACED_UNITS = ("千克", "千米", "千瓦", "千卡", "百合")
-_UNSPACED_JOINTS = frozenset("点 點 時 时 年 月 日 分 小时 小時 時間 시 분 년 월 分之 分の 又 比 到 至 或 或者 和 与 及 と か または 加 减 減 乘 乘以 除以 또는 와 과 에서".split())
+_UNSPACED_JOINTS = frozenset("点 點 時 时 年 月 日 分 小时 시 분 년 월 分之 分の 又 比 到 至 或 或者 和 与 及 と か または 加 减 減 乘 乘以 除以 또는".split())
 _UNSPACED_MINUS = ("负", "負", "マイナス", "마이너스", "零下")
 _MONTHS = frozenset("January February March April May June July August September October November December".split())
 _MONTHS |= frozenset("Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec".split())
@@ -426,7 +426,7 @@ class _Reader:
         value, end = self._sum(place)
         sign = self._sign(place)
         if value is not None:
-            factorial = self._follows(end, "!") and (self.strict or self.tokens[end].currency or before is None or before.kind != "word")  # "It is 5!" calls out
+            factorial = self._follows(end, "!") and (self.strict or self.tokens[end].currency or before is None or before.kind != "word")
             listed = "," in token.text and _GROUPED.fullmatch(token.text) is None and self._in_brackets(place, end)
             value = None if sign is None or factorial or listed else sign * value
         start = place - (before is not None and (before.text in _SIGNS or before.text.lower() in _SIGN_WORDS))
