@@ -382,7 +382,6 @@ COMPLETIONS = [  # text, the number that it gives
     ("It is minus 6", "-6"),
     ("5\u52a03\u7b49\u4e8e8", "8"),
     ("\\boxed{5}, \\boxed{5}", "5"),
-    ("\\boxed{4}\n\\boxed{5}", "5"),
     ("- 6", "-6"),
 ]
 UNREADABLE_COMPLETIONS = [
@@ -424,6 +423,7 @@ UNREADABLE_COMPLETIONS = [
     "x = 5, x = 3",
     "\\boxed{5}, \\boxed{3}",
     "\\boxed{5} or \\boxed{3}",
+    "\\boxed{4}\n\\boxed{5}",
     "$x = \\boxed{5}$, $y = \\boxed{3}$",
     "There are more than 3",
     "w+6",

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 LONGEST_READ = 100_000  # characters of a completion that are searched, from its end
+LONGEST_NUMBER = 2_000  # characters among which a number is read; one that needs more to be told from something else is none
 MOST_DIGITS = 400  # of a number as written, and as meant by its exponent or power
 LARGEST_EXPONENT = 308
 
@@ -32,10 +33,10 @@ def read_number(text: str) -> Fraction:
     Raises:
         NotOneNumber: it holds none, or more than one.
     """
-    boxed = _boxed(text)
-    value = _single(text.rpartition("####")[2] if boxed is None else boxed)
+    boxes = _boxes(text)
+    value = _single(boxes[-1].inside if boxes else text.rpartition("####")[2])
     if value is None:
-        raise NotOneNumber(f"unreadable number: {text[:80]!r} is no number")
+        raise _unreadable(text, "is no number")
     return value
 
 
@@ -43,29 +44,33 @@ def last_number(completion: str) -> Fraction | None:
     """The number that a completion gives: the one in its last `\\boxed{}` where there is one, else the last one in it; None where there is none.
 
     Args:
-        completion: of which the last `LONGEST_READ` characters are read.
+        completion: of which the last `LONGEST_READ` characters are searched.
 
     Raises:
-        NotOneNumber: the box holds more than one number or is never closed, or what comes last only looks like a number.
+        NotOneNumber: the box holds more than one number or is never closed, boxes side by side hold several, or what comes last only looks like a number.
     """
     text = completion[-LONGEST_READ:]
-    boxed = _boxed(text)
-    if boxed is not None:
-        value = _single(boxed)
-        if value is not None and (several := _SEVERAL_BOXES.search(text[text.rfind("boxed", 0, text.rfind("boxed")) - 1 :])):
-            first = _boxed(several[0])
-            if first is not None and _single(first) != value:
-                raise NotOneNumber(f"unreadable number: {several[0][:80]!r} is more than one number")
-        return value
-    lines = text.splitlines()
+    if boxes := _boxes(text):
+        values = [_single(box.inside) for box in boxes]
+        if any(value != values[-1] for value in values):
+            raise _unreadable(text[boxes[0].start : boxes[-1].end], "is more than one number")
+        return values[-1]
+    lines, left = text.splitlines(), LONGEST_NUMBER
     while lines:
         line = lines.pop()
-        if not _MAY_HOLD.search(line):
+        held = _MAY_HOLD.search(line[::-1])
+        if held is None:
             continue
+        end = len(line) - held.start()
+        start = max(0, end - left)
+        left -= end - start
         # What stands above matters to a number as far as that something does: a dash then marks the item of a list.
-        reader = _Reader(f"-\n{line}" if any(map(str.strip, lines)) else line, strict=False)
+        above = "-\n" if any(map(str.strip, lines)) else ""
+        reader = _Reader(above + line[start : end + LONGEST_NUMBER], strict=False)
         if reader.items:
             return reader.last()
+        if start > 0 or left <= 0:
+            raise _unreadable(line[start:], "holds digits and no number")
     return None
 
 
@@ -235,38 +240,75 @@ def _repeating(found: re.Match) -> str:
     return f"{int(whole + fixed + again) - int(whole + fixed)}⁄{nines}"
 
 
-def _boxed(text: str) -> str | None:
-    """What the last box that is not empty holds; None where there is no box."""
-    end = len(text)
-    while (start := max(text.rfind("boxed", 0, end), text.rfind("\\fbox", 0, end))) >= 0:
-        place = start + 5
-        while place < len(text) and text[place].isspace():
-            place += 1
-        if text[place : place + 1] != "{" and text[start - 1 : start] != "\\":
-            inside = ""  # the word
-        elif text[place : place + 1] != "{":
-            inside = re.match(r"[-−+]?[\d.,]*", text[place : place + 100])[0]
-        else:
-            depth, stop = 0, None
-            for found in re.finditer(r"\\.|[{}]", text[place:], re.DOTALL):
-                depth += {"{": 1, "}": -1}.get(found[0], 0)
-                if depth == 0:
-                    stop = place + found.start()
-                    break
-            inside = text[place + 1 : stop]
-            if stop is None and any(each.isdigit() for each in inside):
-                raise NotOneNumber(f"unreadable number: {text[start : start + 80]!r} is never closed")
-        if inside.strip():
-            return inside
-        end = start
-    return None
+@dataclass
+class _Box:
+    start: int
+    end: int
+    inside: str
 
 
-_SEVERAL_BOXES = re.compile(
-    r"\\boxed\s?\{[^{}\n]{1,100}\}(?=([^A-Za-z0-9\n]{0,12}(?:\\(?:text|mbox|quad|qquad)[^A-Za-z]{0,3})?(?:and|or)?[^A-Za-z0-9\n]{0,12}"
-    r"(?:[A-Za-z]\w{0,3}\s?=\s?)?)\\boxed\s?\{([^{}\n]{1,100})\}(?![\s\S]*\\boxed))"
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_BOX = re.compile(r"(?:\\(?:boxed|fbox)|(?<![^\W_])boxed(?=\s?\{))\s{0,9}")
+_TO_END_OF_FORMULA = re.compile(r"(?:(?!\\[)\]])[^$\n])*")
+_POWER_OF_TEN = r"(?:\\times|\\cdot|[×·⋅*])\s?10\s?(?:\^|\*\*)\s?(?:\{[^{}]{1,9}\}|[-−]?\d{1,4})|[×·⋅]\s?10[⁻⁰¹²³⁴-⁹]{1,4}"
+_BEHIND_BOX = re.compile(
+    rf"(?:\s|\\[,; ]|\\?\$|\\text\s?\{{){{0,9}}(?:\\?[%‰]|(?:per ?cent|hundred|thousand|million|billion|trillion)\b|{_POWER_OF_TEN}|\^\s?\S{{1,9}})"
 )
-_MAY_HOLD = re.compile(f"\\\\[A-Za-z]|[{_EXPRESSION}\\d¼-¾⅐-⅞↉⁰¹²³⁴-⁹√∛∜π∞∑∏∫①-⓿]")
+_BETWEEN_BOXES = re.compile(r"(?:[\s,;&$]|\\[,; ()\[\]]|\\(?:text|mbox|quad|qquad)\b|[{}]|\b(?:and|or)\b|\b[A-Za-z]\w{0,3}\s?=){1,20}")
+
+
+def _boxes(text: str) -> list[_Box]:
+    """The last box that is not empty, behind those before it that nothing but commas, conjunctions and `y =` part from it; empty where there is no box.
+
+    A box within another is a part of that. A sign, share, power or scale beside a box counts as inside.
+
+    Raises:
+        NotOneNumber: the last box holds digits and is never closed.
+    """
+    closing: dict[int, int] = {}
+    opened: list[int] = []
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif brace[0] == "}" and opened:
+            closing[opened.pop()] = brace.start()
+    boxes: list[_Box] = []
+    unclosed = None
+    for found in _BOX.finditer(text):
+        place = found.end()
+        if boxes and place < boxes[-1].end:
+            continue
+        if text[place : place + 1] != "{":
+            rest = _TO_END_OF_FORMULA.match(text, place)
+            start, end = place, rest.end()
+        elif (stop := closing.get(place)) is None:
+            unclosed = found.start()
+            continue
+        else:
+            start, end = place + 1, stop + 1
+        inside = text[start : end - (text[place] == "{")] if start < end else ""
+        if inside.strip():
+            boxes.append(_Box(found.start(), end, inside))
+    if unclosed is not None and (not boxes or unclosed > boxes[-1].start) and re.search(r"\d", text[unclosed:]):
+        raise _unreadable(text[unclosed:], "is never closed")
+    for place, box in enumerate(reversed(boxes)):
+        behind = _BEHIND_BOX.match(text, box.end)
+        box.inside = "-" * (text[max(0, box.start - 1) : box.start] in ("-", "−")) + box.inside + (behind[0] if behind else "")
+        following = boxes[-place] if place else None
+        if following is not None and (following.start - box.end > 40 or not _BETWEEN_BOXES.fullmatch(text, box.end, following.start)):
+            return boxes[-place:]
+        if place == 8:
+            break
+    return boxes[-9:]
+
+
+def _unreadable(text: str, why: str) -> NotOneNumber:
+    text = text.strip()
+    return NotOneNumber(f"unreadable number: {text[:80] + '…' * (len(text) > 80)!r} {why}")
+
+
+# Of a line read backwards.
+_MAY_HOLD = re.compile(f"[A-Za-z]\\\\|[{_EXPRESSION}\\d¼-¾⅐-⅞↉⁰¹²³⁴-⁹√∛∜π∞∑∏∫①-⓿]")
 
 # --- the grammar ---------------------------------------------------------------------------------------------------------------------------------------------
 
@@ -463,7 +505,7 @@ class _Reader:
         if exact.value is not None and item.start - exact.end == 1 and self.tokens[exact.end].text == "≈":
             item = exact
         if item.value is None or self._ends_a_tuple() or self._ends_a_list():
-            raise NotOneNumber(f"unreadable number: {item.text[:80]!r} is not one number")
+            raise _unreadable(item.text, "is not one number")
         return item.value
 
     def _ends_a_list(self) -> bool:
@@ -804,6 +846,10 @@ def _single(text: str) -> Fraction | None:
     Raises:
         NotOneNumber: there are more, or what is there only looks like one.
     """
+    if not _MAY_HOLD.search(text[::-1]):
+        return None
+    if len(text) > LONGEST_NUMBER:
+        raise _unreadable(text, "is too long for a number")
     reader = _Reader(text, strict=True)
     items, tokens = reader.items, reader.tokens
     if not items:
@@ -813,7 +859,7 @@ def _single(text: str) -> Fraction | None:
         depth += (token.text in ("(", "[")) - (token.text in (")", "]"))
         apart = token.text in (",", ";", "or", "and") and depth == 0
         if apart and items[0].start < place < items[-1].start:
-            raise NotOneNumber(f"unreadable number: {text.strip()[:80]!r} is more than one number")
+            raise _unreadable(text, "is more than one number")
         if token.text in ("=", "→"):
             relations.append(place)
     for relation in reversed(relations):
@@ -824,5 +870,5 @@ def _single(text: str) -> Fraction | None:
     if about is not None and items[0].start < about:  # what is about a root is a number still
         items = [item for item in items if item.start < about and item.value is not None] or [item for item in items if item.start > about]
     if len(items) > 1 or items[0].value is None:
-        raise NotOneNumber(f"unreadable number: {text.strip()[:80]!r} is not one number")
+        raise _unreadable(text, "is not one number")
     return items[0].value
