@@ -12,10 +12,12 @@ another number. Numbers in words are none.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 LONGEST_READ = 100_000  # characters of a completion that are searched, from its end
 LONGEST_NUMBER = 2_000  # characters among which a number is read; one that needs more to be told from something else is none
@@ -108,13 +110,14 @@ _COMMANDS = (
         + ("binom", "dbinom", "tbinom", "max", "min", "gcd", "lcm", "bmod", "pmod", "mod", "det", "lfloor", "lceil"),
         _EXPRESSION,
     )
+    | dict.fromkeys(("cancel", "bcancel", "xcancel", "sout", "st"), _EXPRESSION)  # struck out
     | dict.fromkeys(("pi", "infty", "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota"), _EXPRESSION)
     | dict.fromkeys(("kappa", "lambda", "nu", "xi", "rho", "sigma", "tau", "phi", "varphi", "chi", "psi", "omega"), _EXPRESSION)
     | dict.fromkeys(("enspace", "enskip", "thinspace", "medspace", "thickspace", "space", "nobreakspace"), " ")
     | dict.fromkeys(("left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "displaystyle", "textstyle", "limits", "boxed", "fbox", "boldsymbol"), "")
     | dict.fromkeys(("text", "textbf", "textit", "textrm", "textsf", "texttt", "textnormal", "mbox", "hbox", "mathrm", "mathbf", "mathit"), "")
     | dict.fromkeys(("mathsf", "mathtt", "mathbb", "mathcal", "operatorname", "emph", "underline", "bm", "bf", "rm", "it", "cal", "prime"), "")
-    | {"quad": ";", "qquad": ";", "overline": _OVERLINE, "div": "÷", "percent": "%", "mu": "µ", "Omega": "Ω"}
+    | {"textsuperscript": "^", "textsubscript": "_", "quad": ";", "qquad": ";", "overline": _OVERLINE, "div": "÷", "percent": "%", "mu": "µ", "Omega": "Ω"}
     | {"textdollar": "$", "dollar": "$", "euro": "€", "pounds": "£", "yen": "¥"}
     | {"%": "%", "$": "$", "{": "[", "}": "]", "!": "", "\\": "\n", "/": ""}
     | dict.fromkeys(",;:> ()[]", " ")
@@ -142,7 +145,7 @@ _SAME = str.maketrans(
     | dict.fromkeys("≃∼≅≐", "≈")
     | dict.fromkeys("⇒⟹⟶↦∴", "→")
     | dict.fromkeys("≤≥≠≪≫⩽⩾∓", "<")
-    | dict.fromkeys("√∛∜π∞∑∏∫", _EXPRESSION)
+    | dict.fromkeys("√∛∜π∞∑∏∫⌊⌈", _EXPRESSION)
     | dict.fromkeys("’‘ʼ′", "'")
     | dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\u202a\u202b\u202c\u202d\u202e\u00ad", None)
     | {"、": ", ", "٫": ".", "٬": ",", "٪": "%", "∕": "/", "∶": ":", "\u2028": "\n", "\u2029": "\n", "₋": "-"}
@@ -151,12 +154,13 @@ _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+", strict=T
 _RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]{1,40}")
 _LOWERED_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]{1,40}")
 _NUMERO = re.compile("№|(?<![^\\W_])[Nn][º°](?=\\s?\\d)")
+_CIRCLED = re.compile("[①-⑳]")
 _VULGAR = re.compile("[¼-¾⅐-⅞↉]")
 _CURRENCY = "$€£¥₹₽₩₺₫₪฿₦₱¤"
 _CURRENCY_WORD = re.compile(
     r"(?<![^\W_])(?:(?:US|CA|AU|NZ|HK|SG|NT|MX|[ACRSN])(?=\$)|(?:USD|EUR|GBP|JPY|CHF|CNY|RMB|INR|AUD|CAD|NZD|SEK|NOK|DKK|Rs\.?|Fr\.)\s?(?=[-−+]?\.?\d))"
 )
-_TAG = re.compile(r"</?[A-Za-z!][^<>]{0,200}>")
+_TAG = re.compile(r"<\|[^<>|]{1,40}\|>|</?[A-Za-z!][^<>]{0,200}>")
 _ARROW = re.compile(r"(?<![-=])[-=]{1,8}>")
 _BULLET = re.compile(r"^[ \t]*(?:[*+•][ \t]+)+", re.MULTILINE)
 _STARS_POWER = re.compile(r"(?<=\d)\*\*(?=[-+(]?\d)|(?<=\d) \*\* (?=[-+(]?\d)")
@@ -166,9 +170,11 @@ _DOTS = re.compile(r"(\d?)\.{2,}(-?\d)?")
 
 def _plain_text(text: str) -> str:
     """The text in the few characters that the grammar knows."""
+    if "&" in text:
+        text = re.sub(r"&(?:#x?[\da-fA-F]{1,6}|[A-Za-z]{2,8});", lambda found: html.unescape(found[0]), text)
     text = _BASE_TEN.sub("", text)
     if not text.isascii():
-        text = _NUMERO.sub(" No. ", text)
+        text = _CIRCLED.sub(lambda found: f" ({unicodedata.normalize('NFKC', found[0])}) ", _NUMERO.sub(" No. ", text))
         text = _VULGAR.sub(lambda found: _apart(found, unicodedata.normalize("NFKC", found[0])), text)
         text = _RAISED_RUN.sub(lambda found: "^" + "".join(_RAISED[each] for each in found[0]), text)
         text = _LOWERED_RUN.sub(lambda found: "_" + unicodedata.normalize("NFKC", found[0]), text)
@@ -176,14 +182,21 @@ def _plain_text(text: str) -> str:
         text = "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in text)
     latex = "\\" in text
     if latex:
+        text = re.sub(r"\\not\s?=", "≠", text).replace("≠", "<")
         text = _BASE_TEN.sub("", _TEXT.sub(_shown, _TEXT.sub(_shown, _NOT_SHOWN.sub(" ", text))))
         text = _COMMAND.sub(lambda found: _COMMANDS.get(found[1], f" {found[1]} "), text)
-    if "~" in text:
-        text = re.sub(r"(?<=\d)~(?=\d)", " ", text)
+    if "~" in text:  # what is struck out, and a range
+        text = re.sub(r"(?<=\d)~(?=\d)", "÷", re.sub(r"~~[^~\n]{1,80}~~", " ", text))
     if "{" in text:
-        text = re.sub(r"\{\s?([,. ]?)\s?\}", r"\1", text)
+        text = re.sub(r"\{\s?([-−,. ]?)\s?\}", r"\1", text)
         text = _REPEATING.sub(_repeating, text)
-    text = _EXPONENT.sub(_exponent, text).replace("^°", "°")
+    if "<su" in text:
+        text = re.sub(r"<su([pb])>([^<>\n]{1,40})</su\1>", lambda found: f"{'^' if found[1] == 'p' else '_'}{{{found[2]}}}", text)
+    if "^" in text:
+        text = re.sub(r"\^\s?(?:st|nd|rd|th)\b", "", text)
+        for _ in range(2):
+            text = _EXPONENT.sub(_exponent, text)
+        text = re.sub(r"\^\s?[{(]", f"^{_EXPRESSION} ", text).replace("^°", "°")
     if _FRACTION in text:
         for _ in range(2):
             text = _FRACTIONS.sub(_fraction, text)
@@ -193,11 +206,11 @@ def _plain_text(text: str) -> str:
         text = re.sub("[{}]", "", text.replace("}{", " "))
     elif "{" in text:  # a set
         text = re.sub(r"_\{([^{}]{0,40})\}", r"_\1", text).replace("{", "[").replace("}", "]")
-    if "<" in text or ">" in text:
+    if "<" in text or ">" in text or "!" in text:
         text = re.sub("[<>!]=", "<", _ARROW.sub("→", _TAG.sub(" ", text)))
     if "*" in text or "•" in text or "+" in text:
         text = _STARS_POWER.sub("^", text)
-        text = _EXPONENT.sub(_exponent, text)
+        text = re.sub(r"\^\s?\(", f"^{_EXPRESSION} ", _EXPONENT.sub(_exponent, text))
         text = re.sub(r"\*\*+", "", _BULLET.sub("", text))
         text = _EMPHASIS.sub(r"\1", text).replace("*", "×")
     text = _DOTS.sub(lambda found: f"{found[1]}÷{found[2]}" if found[1] and found[2] else f"{found[1]} {found[2] or ''}", text)
@@ -218,7 +231,7 @@ def _shown(found: re.Match) -> str:
 def _exponent(found: re.Match) -> str:
     inside = found[1].strip()
     if re.fullmatch(r"[-−+]?\s?\d+", inside):
-        return "^" + inside.replace(" ", "").replace("−", "-")
+        return "^" + inside.replace(" ", "").replace("−", "-") + " "
     if inside in ("°", "'", "''", "st", "nd", "rd", "th"):
         return inside if inside == "°" else ""
     return f"^{_EXPRESSION}"
@@ -253,6 +266,7 @@ _TO_END_OF_FORMULA = re.compile(r"(?:(?!\\[)\]])[^$\n])*")
 _POWER_OF_TEN = r"(?:\\times|\\cdot|[×·⋅*])\s?10\s?(?:\^|\*\*)\s?(?:\{[^{}]{1,9}\}|[-−]?\d{1,4})|[×·⋅]\s?10[⁻⁰¹²³⁴-⁹]{1,4}"
 _BEHIND_BOX = re.compile(
     rf"(?:\s|\\[,; ]|\\?\$|\\text\s?\{{){{0,9}}(?:\\?[%‰]|(?:per ?cent|hundred|thousand|million|billion|trillion)\b|{_POWER_OF_TEN}|\^\s?\S{{1,9}})"
+    r"|\\pi|π|\\sqrt|[a-z](?![\w'’])|/\s?\d{1,9}"
 )
 _BETWEEN_BOXES = re.compile(r"(?:[\s,;&$]|\\[,; ()\[\]]|\\(?:text|mbox|quad|qquad)\b|[{}]|\b(?:and|or)\b|\b[A-Za-z]\w{0,3}\s?=){1,20}")
 
@@ -293,7 +307,8 @@ def _boxes(text: str) -> list[_Box]:
         raise _unreadable(text[unclosed:], "is never closed")
     for place, box in enumerate(reversed(boxes)):
         behind = _BEHIND_BOX.match(text, box.end)
-        box.inside = "-" * (text[max(0, box.start - 1) : box.start] in ("-", "−")) + box.inside + (behind[0] if behind else "")
+        before = text[max(0, box.start - 1) : box.start]
+        box.inside = (f"{before} " if before.isdecimal() or before in ("-", "−") else "") + box.inside + (behind[0] if behind else "")
         following = boxes[-place] if place else None
         if following is not None and (following.start - box.end > 40 or not _BETWEEN_BOXES.fullmatch(text, box.end, following.start)):
             return boxes[-place:]
@@ -331,21 +346,24 @@ _UNKNOWNS = frozenset("xyznijpqruwe") | frozenset("αβγδεζηθικλνξρ�
 _GREEK = frozenset("αβγδεζηθικλνξρστφχψω")
 _FUNCTIONS = frozenset(("log", "ln", "sin", "cos", "tan", "sqrt", "exp"))
 _SHORT_UNITS = frozenset(  # of up to three letters: others behind digits are a product of unknowns, as in 3ab
-    "mm cm dm m km nm um µm in ft yd mi g kg mg µg lb lbs oz s ms ns µs h hr hrs min sec L ml mL dl dL cl cL kl Hz V mV kV A mA W kW MW GW J kJ MJ N kN Pa kPa "
-    "MPa bar atm C F mol cal eV keV MeV GeV Wh kWh Ah mAh kB KB MB GB TB kb Mb Gb bit px pt pts em dpi fps rpm bpm mph kph kmh kgs gm gms cc am pm AM PM th "
-    "st nd rd er e yr yrs wk wks mo mos day ha ac gal qt pc pcs pct deg rad lm lx cd Bq Gy Sv dB ppm ppb ppt psi hp Nm ohm Ω kΩ MΩ USD EUR GBP JPY CHF CNY "
-    "RMB INR AUD CAD NZD SEK NOK DKK men box hat dog cat car egg pen cup bag ml mn bn tn".split()
+    "mm cm dm m km nm um µm K sq cu in ft yd mi g kg mg µg lb lbs oz s ms ns µs h hr hrs min sec L ml mL dl dL cl cL kl Hz V mV kV A mA W kW MW GW J kJ "
+    "MJ N kN Pa kPa MPa bar atm C F mol cal eV keV MeV GeV Wh kWh Ah mAh kB KB MB GB TB kb Mb Gb bit px pt pts em dpi fps rpm bpm mph kph kmh kgs gm gms "
+    "cc am pm AM PM th st nd rd er e yr yrs wk wks mo mos day ha ac gal qt pc pcs pct deg rad lm lx cd Bq Gy Sv dB ppm ppb ppt psi hp Nm ohm Ω kΩ MΩ USD "
+    "EUR GBP JPY CHF CNY RMB INR AUD CAD NZD SEK NOK DKK men box hat dog cat car egg pen cup bag ml mn bn tn".split()
 )
 _SHORT_WORDS = frozenset("a i is to of on at as by or so if we it an no up us he".split())
 _SIGN_WORDS = {"negative": -1, "minus": -1, "moins": -1, "menos": -1, "positive": 1, "plus": 1}
 _OPERATING = frozenset(("minus", "plus", "moins", "menos"))  # a sign at the beginning, and between two things an operator
 _SAYING = frozenset("is was be are equals equal to of at get gets gives give giving answer obtain have has result exactly about just ist".split())
-_NOT_OF_ITS_OWN = frozenset("mod modulo times over under above below than twice thrice double triple half choose not except exceeds exceeding".split())
+_NOT_OF_ITS_OWN = frozenset("base mod modulo times over under above below than twice thrice double triple half choose not except exceeds exceeding".split())
 _OF = frozenset("half double square cube root power percent multiple multiples factorial logarithm reciprocal inverse opposite".split()) | {"quarters"}
 _OF |= frozenset(_SHARES) | frozenset(_MANY_SHARES)
 _RAISING = frozenset("squared cubed factorial mod modulo".split())
 _SPOKEN_OPERATORS = frozenset("plus minus times over".split())
-_NOT_AN_ASIDE = frozenset("or and to mod modulo plus minus times over".split())
+_COUNTING = frozenset("one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred thousand million".split())
+_RANGING = frozenset("to in of through thru till until vs versus remainder rem r R".split())
+_BOUNDING = frozenset("more less fewer greater higher lower above below over under later earlier older younger larger smaller longer shorter".split())
+_NOT_AN_ASIDE = frozenset("base per out of or and to mod modulo plus minus times over".split())
 _REASONS = frozenset("since because as where when for if given with assuming provided".split())
 _UNSPACED_SCALES = dict.fromkeys("万萬만", 4) | dict.fromkeys("亿億억", 8)
 _UNSPACED_PARTS = ("千", "百", "兆", "천", "백", "조", "十", "拾", "십", "分之", "分の", "割", "成", "打")
@@ -357,6 +375,7 @@ _MONTHS |= frozenset("Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec".split())
 _LARGER_UNITS = frozenset("h hr hrs hour hours day days week weeks year years month months min minute minutes".split())
 _LARGER_UNITS |= frozenset("ft foot feet yard yards lb lbs pound pounds dollar dollars".split())
 _ABBREVIATED = frozenset(("ft", "lb", "lbs", "hr", "hrs", "yd"))
+_LENGTHS = frozenset("m cm mm km dm nm um µm μm ft in yd mi s".split())
 _OPERATORS = frozenset("-−+±÷×/:")
 _SIGNS = frozenset("-−+")
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:([,' _])\d{3})(?:\1\d{3})*(?:\.\d+)?|[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?|[1-9]\d{0,2}(?:[' _]\d{3})+,\d+")
@@ -470,10 +489,31 @@ class _Reader:
         if value is not None:
             factorial = self._follows(end, "!") and (self.strict or self.tokens[end].currency or before is None or before.kind != "word")
             listed = "," in token.text and _GROUPED.fullmatch(token.text) is None and self._in_brackets(place, end)
-            value = None if sign is None or factorial or listed else sign * value
+            value = None if sign is None or factorial or listed or self._is_bounded(end) else sign * value
         start = place - (before is not None and (before.text in _SIGNS or before.text.lower() in _SIGN_WORDS))
         self.items.append(_Item(start, end, value, self.said(start, end)))
         return end
+
+    def _is_bounded(self, end: int) -> bool:
+        """Whether what stands behind a number makes it something else: `5 < x`, `(5)^2`, `(5)x`, `5 or more`, `5th of May`."""
+        behind = self.at(end)
+        if behind is None or behind.line:
+            return False
+        following = self.at(end + 1)
+        if behind.text in ("<", ">"):
+            return following is not None and not following.line and (following.kind != "mark" or following.text == _EXPRESSION)
+        if behind.text == ")":
+            attached = following is not None and not (following.space or following.line)
+            return attached and (following.text in ("^", "!", "(") or following.kind == "number" or self._is_unknown(end + 1))
+        if behind.text == "(" and any(word.removesuffix("s") in _SCALES for word in self._words(end + 1, 2)):
+            return True
+        words = self._words(end, 4)
+        return any((first in ("or", "and") and second in _BOUNDING) or (first == "of" and second.capitalize() in _MONTHS) for first, second in pairwise(words))
+
+    def _words(self, place: int, count: int) -> list[str]:
+        """The words of a line from a place on, in lower case; empty where none stands."""
+        tokens = [self.at(each) for each in range(place, place + count)]
+        return [token.text.lower() if token is not None and token.kind == "word" and not token.line else "" for token in tokens]
 
     def _in_brackets(self, start: int, end: int) -> bool:
         before, behind = self.at(start - 1), self.at(end)
@@ -504,7 +544,8 @@ class _Reader:
         exact = self.items[-2] if len(self.items) > 1 else item
         if exact.value is not None and item.start - exact.end == 1 and self.tokens[exact.end].text == "≈":
             item = exact
-        if item.value is None or self._ends_a_tuple() or self._ends_a_list():
+        other = exact.value != item.value and exact.end == item.start - 1 and self.tokens[exact.end].text == "("  # 5 (6), and not 0.5 (50%)
+        if item.value is None or other or self._ends_a_tuple() or self._ends_a_list():
             raise _unreadable(item.text, "is not one number")
         return item.value
 
@@ -590,13 +631,22 @@ class _Reader:
         if before.text in ("<", ">", "±", "÷", "×", "/", "^", _EXPRESSION) or before.text in _SIGNS:
             return True
         if before.text in ("%", "‰"):
-            return attached
-        if before.text == "(":
-            return attached and second is not None and not before.space and not before.line and (second.kind != "mark" or second.text in ")]")
+            return attached or (second is not None and second.kind == "number")
+        if before.text == "°":
+            return True
+        if before.text == ".":
+            if attached and not before.space and second is not None and second.kind == "number":
+                return True
+        if before.text == "(" and second is not None and not before.line:
+            if (second.text in _OPERATORS and second.text != ":") or second.text == "^":
+                return True
+            return attached and not before.space and (second.kind != "mark" or second.text in ")]")
         if before.text == "'":  # 5'3
             return attached and second is not None and second.kind == "number" and not before.space
         if before.text in (")", "]", "|") and attached:
             return before.text != "|" or (place < len(self.tokens) and self.tokens[place].text in _SIGNS)
+        if before.kind == "word" and before.text == "the" and second is not None and second.kind == "word":  # out of the 10
+            before, second, place = second, self.at(place - 3), place - 1
         if before.kind == "word":
             name, word = before.text.lower(), second.text.lower() if second is not None else ""
             if name in _NOT_OF_ITS_OWN or (name in ("least", "most") and word == "at") or (name == "by" and word in ("divided", "multiplied")):
@@ -612,7 +662,7 @@ class _Reader:
             return self._ends_a_larger_unit(place - 2)
         if before.text == "," and second is not None:
             return self._ends_a_date(place - 2)
-        return before.kind == "number" and self._ends_a_date(place - 1)
+        return before.kind == "number"
 
     def _ends_a_larger_unit(self, place: int) -> bool:
         """Whether a word is the unit of a number and what follows counts smaller ones (`2 hours 30 minutes`, `1 and 1/2`)."""
@@ -621,7 +671,8 @@ class _Reader:
         token, before = self.tokens[place], self.at(place - 1)
         if token.kind == "number":
             return self._fraction_follows(place + 2)
-        return token.text.lower() in _LARGER_UNITS and before is not None and before.kind == "number" and not token.line
+        name = token.text.lower()
+        return (name in _LARGER_UNITS or name.removesuffix("s") in _SCALES) and before is not None and before.kind == "number" and not token.line
 
     def _ends_a_fraction(self, place: int) -> bool:
         slash = self.at(place - 1)
@@ -630,10 +681,12 @@ class _Reader:
     def _ends_a_range(self, place: int) -> bool:
         """Whether a word joins two numbers (`3 to 5`, `7 out of 10`, `between 3 and 5`)."""
         word, before, second = self.tokens[place].text, self.tokens[place - 1], self.at(place - 2)
-        if word == "of":
-            return before.text == "out" and second is not None and second.kind == "number"
+        if word == "to" and before.text.lower() == "up":
+            return True
+        if word == "of" and before.text == "out":
+            return second is not None and second.kind == "number"
         between = second is not None and second.text.lower() == "between"
-        return before.kind == "number" and (word == "to" or (word == "and" and between))
+        return before.kind == "number" and (word in _RANGING or (word == "and" and between))
 
     def _fraction_follows(self, place: int) -> bool:
         slash = self.at(place + 1)
@@ -679,7 +732,7 @@ class _Reader:
         if behind is None or behind.line:
             return operator.text == "+" and not operator.space
         if operator.text.lower() in _SPOKEN_OPERATORS:
-            return self._is_unknown(place + 1)
+            return self._is_unknown(place + 1) or behind.text.lower() in _COUNTING
         if operator.text == "/" and behind.text in _SHORT_UNITS:
             return False  # 5 m/s
         if operator.text not in "-−+±÷×/^":
@@ -705,7 +758,7 @@ class _Reader:
         """A number with the power of ten that multiplies it, and what share or scale and which unit it is of."""
         value, end = self._quotient(place)
         times = self.at(end)
-        if times is not None and not times.line and times.text in "×xX" and self.is_number(end + 1) and self.tokens[end + 1].text == "10":
+        if times is not None and not times.line and times.text in ("×", "x", "X", "times") and self.is_number(end + 1) and self.tokens[end + 1].text == "10":
             if self._follows(end + 2, "^"):
                 power, end = self._power(end + 1)
                 value = None if value is None or power is None else value * power
@@ -748,7 +801,7 @@ class _Reader:
             money = self.tokens[place].currency
             if money and unit.text in "KMBT":
                 return (None if value is None else value * Fraction(10) ** _ATTACHED_SCALES[unit.text]), end + 1
-            unknown = unit.text in ("x", "y", "z", "mil", "M", "B", "T") or unit.text in _MONTHS
+            unknown = unit.text in _UNKNOWNS or unit.text in ("mil", "M", "B", "T") or unit.text in _MONTHS
             unknown |= (unit.text.lower() == "pi" or len(unit.text) > 2 or unit.text in _GREEK) and self._is_unknown(end)
             if self.strict or (money and unit.currency):  # among formulas a space means nothing
                 unknown |= len(unit.text) < 3 and unit.text.isascii() and unit.text not in _SHORT_UNITS and unit.text not in _SHORT_WORDS
@@ -765,7 +818,7 @@ class _Reader:
         if self.is_number(end + 1) and not self.tokens[end + 1].space:  # cm2
             power = self.tokens[end + 1]
             behind = self.at(end + 2)
-            named = unit.text not in "dD" and power.text in ("2", "3") and (behind is None or behind.space or behind.line or behind.kind == "mark")
+            named = unit.text in _LENGTHS and power.text in ("2", "3") and (behind is None or behind.space or behind.line or behind.kind == "mark")
             return (value if named else None), end + 2
         short = len(unit.text) < 4 and unit.text.isascii() and unit.text not in _SHORT_UNITS
         return (None if short else value), end + 1
@@ -783,7 +836,7 @@ class _Reader:
 
     def _share_follows(self, place: int) -> bool:
         """Whether `and a half` or the like begins here."""
-        words = [token.text.lower() if (token := self.at(each)) is not None and not token.line else "" for each in range(place, place + 3)]
+        words = self._words(place, 3)
         return words[0] == "and" and words[1] in _NUMERALS and words[2].removesuffix("s") in _SHARES
 
     def _quotient(self, place: int) -> tuple[Fraction | None, int]:
@@ -854,10 +907,11 @@ def _single(text: str) -> Fraction | None:
     items, tokens = reader.items, reader.tokens
     if not items:
         return None
+    same = items[0].value is not None and all(item.value == items[0].value for item in items)
     depth, relations = 0, []
     for place, token in enumerate(tokens):
         depth += (token.text in ("(", "[")) - (token.text in (")", "]"))
-        apart = token.text in (",", ";", "or", "and") and depth == 0
+        apart = token.text in (",", ";", "or", "and") and depth == 0 and not (token.text == "or" and same)
         if apart and items[0].start < place < items[-1].start:
             raise _unreadable(text, "is more than one number")
         if token.text in ("=", "→"):
@@ -869,6 +923,7 @@ def _single(text: str) -> Fraction | None:
     about = next((place for place, token in enumerate(tokens) if token.text == "≈" and place > items[0].start), None)
     if about is not None and items[0].start < about:  # what is about a root is a number still
         items = [item for item in items if item.start < about and item.value is not None] or [item for item in items if item.start > about]
-    if len(items) > 1 or items[0].value is None:
+    said_again = same and all(any(token.text in ("or", "(") for token in tokens[first.end : second.start]) for first, second in pairwise(items))
+    if (len(items) > 1 and not said_again) or items[0].value is None:
         raise _unreadable(text, "is not one number")
     return items[0].value
