@@ -1,13 +1,13 @@
 """How a number is read, in a reference and in a completion alike. Imports the standard library alone.
 
-One grammar for both sides. A number is a sign, digits (grouped by commas, dots, apostrophes, underscores or any spaces, in threes or as in India), decimals, an
-exponent, a power, a power of ten behind a multiplication sign, a fraction or a mixed number, a share in per cent or per mille (a hundredth, a thousandth), a
-word such as "million", with marks of currency before or behind it and a unit behind it; in plain text, Unicode or LaTeX. Where two conventions disagree about
-one comma or dot, `1,234` and `1.234.567` are grouped, `1.234` and `3,14` are decimals.
+One grammar for both sides. A number is a sign (a mark, or `negative`, `minus`), digits (grouped by commas, dots, apostrophes, underscores or any spaces, in
+threes or as in India), decimals, an exponent, a power, a power of ten behind a multiplication sign, a fraction or a mixed number, a share in per cent or per
+mille (a hundredth, a thousandth), a word such as "million", with marks of currency before or behind it and a unit behind it; in plain text, Unicode, Markdown,
+HTML or LaTeX. Where two conventions disagree about one comma or dot, `1,234` and `1.234.567` are grouped, `1.234` and `3,14` are decimals.
 
-What resembles a number and cannot be read as one raises `NotOneNumber`: lists (`1,2,3`), ranges, dates, times, versions (`3.5.1`), sums and products,
-inequalities, `5 ± 1`, multiples of π, of roots and of unknowns (`3x`), identifiers (`GPT-4`), numbers of more than `MOST_DIGITS` digits. It is never read as
-another number. Numbers in words are none.
+What resembles a number and cannot be read as one raises `NotOneNumber`: lists (`1,2,3`, `5 or 6`), numbers side by side, ranges, bounds (`at least 5`), ratios,
+dates, times, versions (`3.5.1`), sums, products and powers of anything but digits, inequalities, `5 ± 1`, factorials, multiples of π, of roots and of unknowns
+(`3x`), other bases, identifiers (`GPT-4`), numbers of more than `MOST_DIGITS` digits. It is never read as another number. Numbers in words are none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_number(text: str) -> Fraction:
         NotOneNumber: it holds none, or more than one.
     """
     boxes = _boxes(text)
-    value = _single(boxes[-1].inside if boxes else text.rpartition("####")[2])
+    value = _boxed(text, boxes) if boxes else _single(text.rpartition("####")[2])
     if value is None:
         raise _unreadable(text, "is no number")
     return value
@@ -53,10 +53,7 @@ def last_number(completion: str) -> Fraction | None:
     """
     text = completion[-LONGEST_READ:]
     if boxes := _boxes(text):
-        values = [_single(box.inside) for box in boxes]
-        if any(value != values[-1] for value in values):
-            raise _unreadable(text[boxes[0].start : boxes[-1].end], "is more than one number")
-        return values[-1]
+        return _boxed(text, boxes)
     lines, left = text.splitlines(), LONGEST_NUMBER
     while lines:
         line = lines.pop()
@@ -317,9 +314,17 @@ def _boxes(text: str) -> list[_Box]:
     return boxes[-9:]
 
 
+def _boxed(text: str, boxes: list[_Box]) -> Fraction | None:
+    """The one number of the boxes of a text; None where none holds one."""
+    values = [_single(box.inside) for box in boxes]
+    if any(value != values[-1] for value in values):
+        raise _unreadable(text[boxes[0].start : boxes[-1].end], "is more than one number")
+    return values[-1]
+
+
 def _unreadable(text: str, why: str) -> NotOneNumber:
     text = text.strip()
-    return NotOneNumber(f"unreadable number: {text[:80] + '…' * (len(text) > 80)!r} {why}")
+    return NotOneNumber(f"{text[:80] + '…' * (len(text) > 80)!r} {why}")
 
 
 # Of a line read backwards.
@@ -684,7 +689,7 @@ class _Reader:
         if word == "to" and before.text.lower() == "up":
             return True
         if word == "of" and before.text == "out":
-            return second is not None and second.kind == "number"
+            return True
         between = second is not None and second.text.lower() == "between"
         return before.kind == "number" and (word in _RANGING or (word == "and" and between))
 

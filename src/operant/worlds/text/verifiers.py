@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from operant.core.errors import BadInput, RunFailed
 from operant.core.status import Status
-from operant.worlds.text.numbers import NotOneNumber
 
 if TYPE_CHECKING:
     from operant.worlds.text.tasks import Problem
@@ -121,8 +120,6 @@ class InProcess:
             if hasattr(value, "__float__") and math.isfinite(value):
                 return Verdict(float(value), Status.OK, "")
             return Verdict(math.nan, Status.MALFORMED, f"the verifier returned {value!r}")
-        except NotOneNumber as error:  # an answer that cannot be read is no fault of a program, and its words say what it is
-            return Verdict(math.nan, Status.CRASHED, str(error))
         except Exception as error:
             return Verdict(math.nan, Status.CRASHED, f"{type(error).__name__}: {error}")
         except SystemExit as error:  # a run whose verifier leaves has not come to its end
