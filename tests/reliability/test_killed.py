@@ -28,8 +28,10 @@ RUNS = {
 KILLS = {"ppo": 4, "sac-v2": 4, "iql": 3, "bc": 3, "sft": 3, "grpo": 3}
 
 
-def words(method: str, out: Path) -> list[str]:
+def words(method: str, out: Path, *, every: int | None = None) -> list[str]:
     task, steps, *rest = RUNS[method]
+    if every is not None:
+        rest[rest.index("--every") + 1] = every
     return [str(word) for word in ("train", method, "--task", task, "--steps", steps, "--threads", 1, "--episodes", 1, "--out", out, *rest)]
 
 
@@ -89,8 +91,8 @@ def test_a_killed_run_ends_in_the_same_bits(method: str, start, process_environm
 
 def test_a_terminated_run_saves_its_state_and_says_how_to_go_on(start, tmp_path: Path):
     whole, run = tmp_path / "whole", tmp_path / "run"
-    assert start(*words("sac-v2", whole), "--every", 1_000).wait() == 0
-    child = start(*words("sac-v2", run), "--every", 1_000, "--json")
+    assert start(*words("sac-v2", whole, every=1_000)).wait() == 0
+    child = start(*words("sac-v2", run, every=1_000), "--json")
     while rows(run) < 5:
         time.sleep(0.001)
     child.send(signal.SIGTERM)

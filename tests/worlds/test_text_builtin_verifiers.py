@@ -196,7 +196,7 @@ DOUBLE = "def double(x):\n    return 2 * x"
     ("completion", "status", "value"),
     [
         (FORGE, Status.OK, 0.0),
-        (STEAL + DOUBLE, Status.OK, 0.0),  # it took what the judge said to it
+        (STEAL + DOUBLE, Status.OK, math.nan),  # right; 0 where it took what the judge said to it before it could answer
         (ORPHAN + DOUBLE, Status.OK, 1.0),  # right, and its orphan ends with it
         ("import os\nos.kill(os.getppid(), 9)", Status.OK, 0.0),
     ],

@@ -270,8 +270,8 @@ def _within(value: Any, bounds: Range | None, where: str) -> Any:
 
 
 def _read(value: Any, kind: Any, where: str) -> Any:
-    """`value` (text or a Python value) as `kind`: bool, int, float, str (or a path), a tuple, a Literal, or one of them or None. `Any` takes every value as
-    it is."""
+    """`value` (text or a Python value) as `kind`: bool, int, float, str (or a path), a tuple, a Literal, a Callable, or one of them or None. `Any` takes
+    every value as it is."""
     if kind is Any:
         return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -288,6 +288,10 @@ def _read(value: Any, kind: Any, where: str) -> Any:
             raise BadInput(f"{where} = {value!r} is not a list")
         items = re.split(r"\s*,\s*|\s+", value.strip("()[] ")) if isinstance(value, str) else list(value)
         return tuple(_read(item, arguments[0], where) for item in items)
+    if Callable in (kind, origin):
+        if callable(value):
+            return value
+        raise BadInput(f"{where} = {value!r} is no function: give one in Python")
     if kind is bool:
         if isinstance(value, bool):
             return value
