@@ -106,6 +106,19 @@ def grpo_step() -> Comparison:
     )
 
 
+@bench("grpo-smollm2")
+def grpo_smollm2() -> Comparison:
+    work, needs = ("--model", "smollm2", "--steps", 4, "--tokens", 48), ("peft", *LANGUAGE)
+    return Comparison(
+        about="GRPO with an adapter of rank 16 on SmolLM2-135M-Instruct: 4 prompts x 4 completions of at most 48 tokens, one update a step",
+        unit="GRPO steps",
+        basis="training",
+        peer=peer("TRL", "trl_grpo", *work, requires=("trl", "datasets", *needs)),
+        ours=(replace(peer("operant", "operant_grpo", *work, requires=needs), target=1.5),),
+        prepare=(("-m", "operant.bench.peers.smollm2"),),
+    )
+
+
 @bench("generate")
 def generate() -> Comparison:
     work = {length: ("--batches", 10, "--tokens", length) for length in LENGTHS}

@@ -1,15 +1,16 @@
-"""Our GRPO, on the same tiny Llama, prompts and reward as TRL's side. Prints {"steps", "seconds", "score", "memory_mib"} as it does, and "parts"."""
+"""Our GRPO, on the same model, prompts and reward as TRL's side. Prints {"steps", "seconds", "score", "memory_mib"} as it does, and "parts"."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import time
+from types import ModuleType
 
 import numpy as np
 import torch
 
-from operant.bench.peers import tiny_llama
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
@@ -23,8 +24,8 @@ from operant.worlds.text.verifiers import InProcess
 class Prompts:
     """The shared prompts as a task."""
 
-    def __init__(self):
-        self._prompts = tiny_llama.make_prompts()
+    def __init__(self, prompts: list[str]):
+        self._prompts = prompts
 
     def problem(self, rng: np.random.Generator) -> Problem:
         return Problem(self._prompts[rng.integers(len(self._prompts))], answer="")
@@ -34,20 +35,21 @@ class World:
     """The shared model on the shared prompts.
 
     Args:
+        shared: what makes the model, the prompts and the reward.
         longest: tokens of the longest answer.
     """
 
     stacked = False
 
-    def __init__(self, longest: int):
-        self.longest = longest
+    def __init__(self, shared: ModuleType, longest: int):
+        self.shared, self.longest = shared, longest
 
     def policy(self, net: None, streams: Streams) -> TokenPolicy:
-        return TokenPolicy(tiny_llama.make_model())
+        return self.shared.make_policy()
 
     def source(self, plan: Groups, streams: Streams, *, workers: int) -> TextSource:
-        judge = InProcess(lambda problem, completion: tiny_llama.reward(completion))
-        return TextSource(Prompts(), tiny_llama.make_tokenizer(), plan, streams, judge, limit=self.longest)
+        judge = InProcess(lambda problem, completion: self.shared.reward(completion))
+        return TextSource(Prompts(self.shared.make_prompts()), self.shared.make_tokenizer(), plan, streams, judge, limit=self.longest)
 
 
 class Stopwatch:
@@ -71,15 +73,17 @@ class Stopwatch:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="tiny_llama", help="the module beside this one that makes it")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--tokens", type=int, required=True, help="most tokens of a completion")
     given = parser.parse_args()
+    shared = importlib.import_module(f"operant.bench.peers.{given.model}")
     keep_freed_memory()
-    sizes = {"prompts": tiny_llama.PROMPTS, "group_size": tiny_llama.GROUP, "micro_batch": tiny_llama.MICRO_BATCH}
-    method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": tiny_llama.LEARNING_RATE}))
-    learner = method.learner(World(given.tokens), [0], tiny_llama.WARM_UP_STEPS + given.steps, torch.device("cpu"))
+    sizes = {"prompts": shared.PROMPTS, "group_size": shared.GROUP, "micro_batch": shared.MICRO_BATCH}
+    method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": shared.LEARNING_RATE}))
+    learner = method.learner(World(shared, given.tokens), [0], shared.WARM_UP_STEPS + given.steps, torch.device("cpu"))
     stopwatch = Stopwatch()
-    for _ in range(tiny_llama.WARM_UP_STEPS):
+    for _ in range(shared.WARM_UP_STEPS):
         learner.iterate()
     for owner, name in ((learner.source, "sample"), (learner.source, "score"), (learner.policy, "replay")):
         stopwatch.watch(owner, name)
@@ -89,7 +93,7 @@ def main() -> None:
     learner.close()
     parts = stopwatch.seconds | {"update": seconds - sum(stopwatch.seconds.values())}  # backward passes and the optimiser: all the rest
     score = sum(rewards[-10:]) / len(rewards[-10:])
-    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": tiny_llama.peak_memory_mib(), "parts": parts}))
+    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": shared.peak_memory_mib(), "parts": parts}))
 
 
 if __name__ == "__main__":

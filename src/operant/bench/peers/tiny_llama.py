@@ -8,6 +8,7 @@ import sys
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from operant.nets.language import TokenPolicy
 from operant.worlds.text import models
 
 CHARACTERS = "0123456789+-*/=,;:.()<>?! abcd"  # with padding and end, 32 tokens: an untrained model writes 40 to 50 tokens before it ends
@@ -25,6 +26,15 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 def make_model() -> PreTrainedModel:
     """Three layers of width 128, four heads: 0.8M parameters, always the same."""
     return models.make_model("llama", len(CHARACTERS) + 2, seed=0, width=128, layers=3, heads=4, positions=512)
+
+
+def make_policy() -> TokenPolicy:
+    """Our side's."""
+    return TokenPolicy(make_model())
+
+
+def adapter() -> None:
+    """None: every weight is trained."""
 
 
 def make_prompts(count: int = 256) -> list[str]:

@@ -1,9 +1,11 @@
-"""TRL's GRPOTrainer on the shared tiny Llama. Prints {"steps", "seconds", "score", "memory_mib"}: steps after the warm-up, their time, the last mean reward."""
+"""TRL's GRPOTrainer on a model that both sides share. Prints {"steps", "seconds", "score", "memory_mib"}: steps after the warm-up, their time, the last mean
+reward."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import sys
 import tempfile
@@ -13,8 +15,6 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from transformers.utils import logging
 from trl import GRPOConfig, GRPOTrainer
-
-from operant.bench.peers import tiny_llama
 
 
 class Clock(TrainerCallback):
@@ -29,9 +29,11 @@ class Clock(TrainerCallback):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="tiny_llama", help="the module beside this one that makes it")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--tokens", type=int, required=True, help="most tokens of a completion")
     given = parser.parse_args()
+    shared = importlib.import_module(f"operant.bench.peers.{given.model}")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     clock = Clock()
@@ -41,16 +43,16 @@ def main() -> None:
             use_cpu=True,
             bf16=False,
             gradient_checkpointing=False,  # the trainer's default saves memory and costs time; the peer gets its faster setting
-            per_device_train_batch_size=tiny_llama.MICRO_BATCH,
-            gradient_accumulation_steps=tiny_llama.PROMPTS * tiny_llama.GROUP // tiny_llama.MICRO_BATCH,
-            num_generations=tiny_llama.GROUP,
+            per_device_train_batch_size=shared.MICRO_BATCH,
+            gradient_accumulation_steps=shared.PROMPTS * shared.GROUP // shared.MICRO_BATCH,
+            num_generations=shared.GROUP,
             max_completion_length=given.tokens,
-            learning_rate=tiny_llama.LEARNING_RATE,
+            learning_rate=shared.LEARNING_RATE,
             lr_scheduler_type="constant",
             temperature=1.0,
             beta=0.0,
             loss_type="grpo",
-            max_steps=tiny_llama.WARM_UP_STEPS + given.steps,
+            max_steps=shared.WARM_UP_STEPS + given.steps,
             logging_steps=10,
             save_strategy="no",
             report_to=[],
@@ -59,18 +61,19 @@ def main() -> None:
             seed=0,
         )
         trainer = GRPOTrainer(
-            model=tiny_llama.make_model(),
-            processing_class=tiny_llama.make_tokenizer(),
-            reward_funcs=lambda completions, **_: [tiny_llama.reward(text) for text in completions],
+            model=shared.make_model(),
+            processing_class=shared.make_tokenizer(),
+            reward_funcs=lambda completions, **_: [shared.reward(text) for text in completions],
             args=config,
-            train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in tiny_llama.make_prompts()]),
+            train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in shared.make_prompts()]),
+            peft_config=shared.adapter(),
             callbacks=[clock],
         )
         trainer.train()
-    seconds = clock.ends[-1] - clock.ends[tiny_llama.WARM_UP_STEPS - 1]
+    seconds = clock.ends[-1] - clock.ends[shared.WARM_UP_STEPS - 1]
     rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
     score = rewards[-1] if rewards else None
-    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": tiny_llama.peak_memory_mib()}))
+    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": shared.peak_memory_mib()}))
 
 
 if __name__ == "__main__":
