@@ -89,7 +89,7 @@ def test_learns_the_best_action_of_the_data(case: Case, straying: str):
 
 @parametrize(learning, is_policy_gradient, lambda case: case.kind == "sequences")
 def test_finds_the_right_sequence(case: Case):
-    learner = case.learner(seeds=SEEDS, spine=case.spine(learning_rate=0.1, prompts=4, group_size=32, **WIDE))
+    learner = case.learner(seeds=SEEDS, spine=case.spine(learning_rate=0.1, prompts=4, group_size=32, micro_batch=0, **WIDE))
     assert scored(learner) == pytest.approx(1 / 27)
     for _ in range(60):
         learner.iterate()

@@ -105,6 +105,8 @@ class Runner:
                 self.directory.sweep()
                 path = self.directory.path
                 raise RunFailed(f"{path} could not be written: {fault}; its checkpoints are untouched, go on with: {self._command}") from error
+            finally:
+                self.world.close()
 
     def _work(self, resume: bool) -> None:
         self.trackers = make_trackers(self.config["track"], self.directory.path)

@@ -94,6 +94,9 @@ class DataWorld:
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Demonstrations:
         return Demonstrations(self._store(policy, streams.device), batch_size, streams)
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Success (the episode ended at its goal) or undiscounted return of the policies' modes on fresh episodes."""
         played = run_episodes(self.environment.make, policy.act, seeds, episodes, seed, self.options.max_evaluation_steps)

@@ -145,6 +145,9 @@ class GymWorld:
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams):
         raise BadInput(f"{self.task} has no demonstrations: a supervised method needs a data set (ogbench:, data:, minari:)")
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Undiscounted returns of the policies' modes on fresh episodes."""
         played = run_episodes(self.make, policy.act, seeds, episodes, seed, self.options.max_evaluation_steps)

@@ -94,6 +94,9 @@ class SequenceWorld:
             raise BadInput(f"{self.task} is sampled by prompts and sequences; this method's plan is {type(plan).__name__}")
         return SequenceSource(self.problem, plan, streams)
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 0, seed: int = 0) -> Evaluation:
         """Exact score of every prompt at temperature 1; nothing is drawn."""
         temperature, policy.temperature = policy.temperature, 1.0

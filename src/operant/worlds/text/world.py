@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from operant.worlds.text.tasks.base import Problem
 
 if TYPE_CHECKING:
     from operant.worlds.text.source import Answers
+    from operant.worlds.text.verifiers import Scorer
 
 SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k
 EPISODES = 128  # problems of an evaluation
@@ -73,6 +75,7 @@ class TextWorld:
         self.longest = self.options.max_new_tokens or self.problems.longest_completion + 1
         self.base: Path | None = None
         self.taught: Path | None = None
+        self._kept_judge: tuple[Any, Scorer] | None = None  # of evaluations: the verifier, and what scores by it
         self._clean = False
         self._reference_notes: list[str] = []
 
@@ -140,6 +143,7 @@ class TextWorld:
 
         twin = copy.copy(self)
         twin.options, twin.verifier, twin.evaluator, twin.chat, twin.base, twin._clean = TextOptions(), None, None, False, None, clean
+        twin._kept_judge = None
         twin.tokenizer, twin.longest = make_tokenizer(self.problems.alphabet), self.problems.longest_completion + 1
         return twin
 
@@ -352,11 +356,27 @@ class TextWorld:
             samples=samples,
             max_new_tokens=self.longest,
             seed=derive_seed(seed, "evaluation", split),
-            verifier=self.problems.verifier if self.evaluator is None else self.evaluator,
-            verifier_workers=self.options.verifier_workers,
+            verifier=self._judge(),
             answer=self.problems.answer,
             chat=self.chat,
         )
+
+    def _judge(self) -> Scorer:
+        """What scores evaluations, made at the first one and kept until `close`: its processes take a second or more to start."""
+        from operant.worlds.text.verifiers import scorer
+
+        verifier = self.problems.verifier if self.evaluator is None else self.evaluator
+        if self._kept_judge is None or self._kept_judge[0] is not verifier:
+            self.close()
+            judge = scorer(verifier, workers=self.options.verifier_workers)
+            weakref.finalize(self, judge.close)
+            self._kept_judge = (verifier, judge)
+        return self._kept_judge[1]
+
+    def close(self) -> None:
+        """End the processes that score evaluations; the next one starts them again."""
+        if self._kept_judge is not None:
+            self._kept_judge[1].close()
 
     def save_policy(self, policy: TokenPolicy, folder: Path) -> None:
         """Write the model and its tokenizer in the Hugging Face format: an adapter merged, and alone in `adapter/`."""
