@@ -22,7 +22,7 @@ from operant.worlds.trees import ExploringStage, Windows
 TASK = "sequences:parity"  # 32 sequences, half of them right under a uniform policy
 ROWS = 2  # of a group: 32² groups a prompt are summed over
 REPLICAS = 250  # independent seeds
-ROUNDS = 8  # iterations of one group each
+ROUNDS = 12  # iterations of one group each
 SETTINGS = {"epochs": 1, "minibatches": 1, "learning_rate": 0.0, "max_grad_norm": float("inf")}
 
 
