@@ -124,7 +124,8 @@ def comparisons():
 
 
 def test_every_bench_is_whole():
-    assert set(bench.names()) >= {"ppo-cartpole", "ppo-halfcheetah", "sac-halfcheetah", "grpo-step", "generate", "iql-update", "base-policies", "teachers"}
+    language = {"grpo-step", "grpo-smollm2", "generate", "base-policies", "teachers"}
+    assert set(bench.names()) >= {"ppo-cartpole", "ppo-halfcheetah", "sac-halfcheetah", "iql-update", *language}
     for entry in comparisons():
         assert entry.ours and all(c.target for c in entry.ours)
         labels = [c.label for c in (entry.peer, *entry.ours, *(c.peer for c in entry.ours if c.peer))]
