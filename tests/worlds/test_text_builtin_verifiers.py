@@ -299,6 +299,22 @@ def test_a_pattern_is_matched_in_whole(pools, pattern: str, completion: str, sco
         ("-5", "The answer is \u22125.", 1.0),
         ("4", r"$\sqrt{16}$", 1.0),
         ("50", r"$50\%$", 1.0),
+        ("10000", "$$10\\,000$$", 1.0),
+        ("10000", r"We get \(4\) and \[10\,000\].", 1.0),
+        ("9", r"It costs \$5, and now \$9.", 1.0),
+        ("4", r"so $x = \sqrt{16}$.", 1.0),
+        ("24", r"\boxed{4!}", 1.0),
+        ("10000", r"We add $4$ and get $10\,000$.", 1.0),
+        ("10", r"We add $4$ and get $10\,000$.", 0.0),
+        ("10", "She pays $5 and gets $10.", 1.0),
+        ("6", r"\boxed{2 \cdot 3}", 1.0),
+        ("5", r"\boxed{2\pi}", 0.0),
+        ("5", r"\boxed{(3, 5)}", 0.0),
+        ("5", r"\boxed{x}", 0.0),
+        ("2,3", r"\boxed{2, 3}", 1.0),
+        ("2,3", r"\boxed{2,3}", 1.0),
+        ("2,3", r"\boxed{2.3}", 0.0),
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\boxed{\begin{pmatrix} 1 \\ 2 \end{pmatrix}}", 1.0),
         (r"2\pi", r"$\boxed{2 \cdot \pi}$", 1.0),
         ("x^2 + 1", "$1 + x^2$", 1.0),
         (r"\$30 and \$40", r"\$30 and \$40", 1.0),
@@ -308,6 +324,18 @@ def test_a_pattern_is_matched_in_whole(pools, pattern: str, completion: str, sco
 def test_mathematics(pools, answer: str, completion: str, score: float):
     pytest.importorskip("math_verify")
     assert pools("math-verify").score([(Problem("?", answer), completion)])[0] == (score, Status.OK, "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "completion"),
+    [("5", "5!"), ("3", "3x"), ("2", r"It is 2\pi"), ("101", r"\boxed{101_2}"), ("5", r"\boxed{> 5x}"), ("0", r"\boxed{0x1F}"), ("3", r"\boxed{3ab}")]
+    + [("6", "x = 5 or x = 6"), ("3", r"\boxed{It is 5 or 3.}"), ("5", r"\boxed{2(3)}"), ("2", r"\boxed{1 3/2}"), ("3", r"\boxed{5} or \boxed{3}")]
+    + [("2024", "on 2024-01-05"), ("3", "5 ft. 3 in."), ("6", r"\boxed{x = 5 \quad y = 6}"), ("10", "7 out of 10"), ("1", "1e999"), ("5", "at least 5")],
+)
+def test_mathematics_takes_no_number_out_of_what_is_none(pools, answer: str, completion: str):
+    pytest.importorskip("math_verify")
+    verdict = pools("math-verify").score([(Problem("?", answer), completion)])[0]
+    assert verdict.value == 0.0 or (verdict.status == Status.CRASHED and "one number" in verdict.message)
 
 
 @pytest.mark.parametrize("answer", [r"\frac{a}{b", r"\boxed{", "$$"])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from operant.core.errors import BadInput, unknown
 from operant.worlds.text.fences import read_blocks
-from operant.worlds.text.numbers import NotOneNumber, last_number, read_number
+from operant.worlds.text.numbers import NotOneNumber, last_box, last_number, read_number
 from operant.worlds.text.python_tests import python_tests
 from operant.worlds.text.verifiers import ExactAnswer, Verifier
 
@@ -121,30 +121,55 @@ def _unfenced(text: str) -> str:
     return blocks[0].code if whole and stripped.count("\n") >= blocks[0].code.count("\n") + 1 else text
 
 
+_LIST = re.compile(r"[-+]?\d+(?:,[-+]?\d{1,2})+")  # in collections of mathematics two numbers, and not one with decimals
+_OF_DIGITS = re.compile(r"(?:[A-Za-z]\s?=)?(?:\\(?:sqrt|[dt]?frac|[dt]?binom|cdot|times|div|left|right|log|ln)(?![A-Za-z])|[\d.\s+\-*/^!|(){}\[\]])+")
+_MISREAD = re.compile(r"\d\s+\d|\d\s*\(|[)}\]]\s*\d|\)\s*\(|\d\s*\\[dt]?frac|\d\.\d*\.|[-+]\s*[-+]")  # products, mixed numbers and signs, by math-verify
+
+
 def math_verify(problem: Problem, completion: str) -> float:
     """1.0 where the completion's expression equals the answer as mathematics, by the library math-verify.
 
-    Where the answer is one number, it and the completion are read by the grammar of `numeric` first: the library reads some spellings as other numbers. Raises
-    `ValueError` where the answer is nothing that the library can read, or can find equal to itself.
+    Where the answer is one number, the completion's box, else a formula at its end, else the completion is read by the grammar of `numeric` first: the library
+    takes one number out of much that is none. Raises `ValueError` where the answer is nothing that the library can read, or can find equal to itself, and
+    `NotOneNumber` where the library finds a number right in what is neither one number nor an expression of digits alone.
     """
     import math_verify as library
 
     try:
-        number = read_number(problem.answer)
+        number = None if _LIST.fullmatch(problem.answer.strip()) else read_number(problem.answer)
     except NotOneNumber:
         number = None
+    said = None
     if number is not None:
+        box, formula = last_box(completion), _closing_formula(completion)
+        expression = box or formula
         try:
-            # Prose between formulas is left to the library, which knows where answers stand.
-            given = read_number(completion) if re.search(r"\$|\\[(\[]", completion) else last_number(completion)
-        except NotOneNumber:
-            given = None
-        if given is not None and (_near(given, number, 1e-6) or "%" not in problem.answer + completion):
-            return float(_near(given, number, 1e-6))
+            given = read_number(formula) if formula and box is None else last_number(completion)
+        except NotOneNumber as error:
+            given, said = None, error
+        if given is not None:
+            if _near(given, number, 1e-6) or "%" not in problem.answer + completion:
+                return float(_near(given, number, 1e-6))
+        elif said is not None and expression and _OF_DIGITS.fullmatch(expression.strip()) and not _MISREAD.search(expression):
+            said = None
     wanted = _parsed_answer(problem.answer, number)
     if completion.strip() == problem.answer.strip():
         return 1.0
-    return float(library.verify(list(wanted), library.parse(completion, parsing_timeout=None), timeout_seconds=None))
+    right = library.verify(list(wanted), library.parse(completion, parsing_timeout=None), timeout_seconds=None)
+    if right and said is not None:
+        raise said
+    return float(right)
+
+
+def _closing_formula(completion: str) -> str | None:
+    """What the last formula of a text says, where no digit stands behind it; `$` behind a backslash is money."""
+    end, opening = max((completion.rfind(closing), opening) for opening, closing in (("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")))
+    if opening == "$" and completion[end - 1 : end] == "$":
+        end, opening = end - 1, "$$"
+    start = completion.rfind(opening, 0, max(end, 0))
+    if start < 0 or "\\" in (completion[start - 1 : start], completion[end - 1 : end]) or re.search(r"\d", completion[end:]):
+        return None
+    return completion[start + len(opening) : end] or None
 
 
 @lru_cache(maxsize=1024)

@@ -73,6 +73,15 @@ def last_number(completion: str) -> Fraction | None:
     return None
 
 
+def last_box(completion: str) -> str | None:
+    """What the last `\\boxed{}` of a completion holds that is not empty; None where none is closed, or others stand beside it."""
+    try:
+        boxes = _boxes(completion[-LONGEST_READ:])
+    except NotOneNumber:
+        return None
+    return boxes[0].inside if len(boxes) == 1 else None
+
+
 @dataclass
 class _Token:
     kind: str  # "number", "word" or "mark"
