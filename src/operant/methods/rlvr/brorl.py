@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, Share, method
+from operant.core.registry import Count, NonNegative, Positive, Range, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, mixed_groups
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.reference import Reference
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio, KLToReference, KLWeighting
 from operant.worlds.plans import Groups
 
@@ -23,21 +24,17 @@ USUAL_GROUP = 16  # the group that `learning_rate` is for
 
 
 @dataclass(frozen=True)
-class BroRL(KLWeighting):
+class BroRL(KLWeighting, GroupSettings):
     prompts: Count = 2  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 128  # answers a prompt
     learning_rate: Positive = 3e-4  # Adam's for groups of 16; for models under 1M parameters (billions take about 1e-6)
     scaling: Share = 0.5  # power of group_size / 16 that multiplies the learning rate
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     temperature: Positive = 1.2  # of sampling and learning; evaluation is at 1
     clip_low: Positive = 0.2  # how far the ratio may fall below 1 where the advantage is negative
     clip_high: Positive = 0.4  # how far it may rise above 1 where the advantage is positive
     rounds: Count = 4  # most times that an iteration samples to fill its batch with groups of mixed scores
     beta: NonNegative = 0.001  # weight of the KL to the reference
     reset_every: Annotated[int, Range(0)] = 0  # iterations between resets of the reference; 0 for none
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("brorl", name="BroRL", family="rlvr", paper="arXiv:2510.01180", worlds=("text", "sequences"))
@@ -49,9 +46,5 @@ def brorl(h: BroRL) -> PolicyGradient:
         terms=[ClippedRatio(h.clip_low, h.clip_high), *([KLToReference(h.beta, "k3", h.kl_importance_weight)] if h.beta else [])],
         reference=Reference("reset", every=h.reset_every) if h.reset_every else Reference(),
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate * (h.group_size / USUAL_GROUP) ** h.scaling,
-        max_grad_norm=h.max_grad_norm,
+        **(h.updates | {"learning_rate": h.learning_rate * (h.group_size / USUAL_GROUP) ** h.scaling}),
     )

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, Passes, Positive, Range, Share, method
+from operant.core.registry import Count, Positive, Range, Share, method
 from operant.loops.credit import Grouped, scored
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import Groups
 
@@ -34,20 +35,14 @@ Schedule = Literal["constant", "inter-first", "intra-first", "cosine-inter-first
 
 
 @dataclass(frozen=True)
-class CANON:
-    prompts: Count = 16  # prompts an iteration
+class CANON(GroupSettings):
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt; even for equal halves
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     metric: Literal["entropy", "length"] = "entropy"  # what groups are split by
     schedule: Schedule = "constant"  # of the weight of the inter-group advantage
     inter_weight: Share = 1.0  # that weight where it is constant
     high_factor: Share = 1.0  # multiplies rewards of the high half in the inter-group comparison; below 1 favours short answers
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
     reduce_length: Count = 16  # tokens; what an answer's summed loss is divided by, however long the answer is
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @dataclass(frozen=True)
@@ -102,9 +97,5 @@ def canon(h: CANON) -> PolicyGradient:
         terms=[ClippedRatio(h.clip, h.clip)],
         reduce="sequence-sum",
         reduce_length=h.reduce_length,
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

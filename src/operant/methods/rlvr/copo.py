@@ -14,32 +14,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
+from operant.core.registry import NonNegative, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import Batch, ClippedRatio, KLToReference, KLWeighting
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class COPO(KLWeighting):
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class COPO(KLWeighting, GroupSettings):
     gamma: Positive = 20.0  # how sharply the weight turns with the entropy, a bit
     rho: NonNegative = 0.5  # bits of answer entropy at which both losses weigh alike
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
     beta: NonNegative = 0.0  # weight of the KL to the base policy
-    max_grad_norm: Positive = 1.0  # L2
 
 
 def answers(rollout: Rollout) -> Tensor:
@@ -94,9 +88,5 @@ def copo(h: COPO) -> PolicyGradient:
         credit=ConsistencyBlend(h.gamma, h.rho),
         terms=[ClippedRatio(h.clip, h.clip), GlobalClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k3", h.kl_importance_weight)] if h.beta else [])],
         reduce="sequence-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

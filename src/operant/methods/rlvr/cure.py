@@ -14,29 +14,25 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Passes, Positive, Range, Share, method
+from operant.core.registry import Count, Positive, Range, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, mixed_groups
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import UpdateSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.trees import ExploringStage
 
 
 @dataclass(frozen=True)
-class CURE:
+class CURE(UpdateSettings):
     prompts: Count = 16  # prompts an iteration
     trunks: Count = 4  # answers a prompt from its start, in the first stage
     branches: Count = 3  # answers that branch off each of them; a group has trunks x (1 + branches)
     uncertain: Annotated[int, Range(0)] = 20  # positions of highest entropy that the branching one is drawn from, 0 for all
     explore: Share = 2 / 3  # share of training that the first stage takes
     rounds: Count = 4  # most times that an iteration samples for groups of unequal rewards
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     clip_low: Positive = 0.2  # how far the ratio may fall below 1
     clip_high: Positive = 0.28  # how far it may rise above 1
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("cure", family="rlvr", paper="arXiv:2508.11016", worlds=("text", "sequences"))
@@ -47,9 +43,5 @@ def cure(h: CURE) -> PolicyGradient:
         credit=Grouped(ops.group_normalized_advantage),
         terms=[ClippedRatio(h.clip_low, h.clip_high)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

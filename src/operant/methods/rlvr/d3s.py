@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Passes, Positive, Range, method
+from operant.core.registry import Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.focus import MostVaryingRows, TopTokens
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import Groups
 
@@ -25,19 +26,12 @@ PositiveShare = Annotated[float, Range(0, 1, open_low=True)]
 
 
 @dataclass(frozen=True)
-class D3S:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class D3S(GroupSettings):
     answers_start: PositiveShare = 0.4  # share of the answers that are learned from, at the start
     answers_end: PositiveShare = 0.8  # and at the end
     tokens_start: PositiveShare = 0.4  # share of the tokens of these answers, at the start
     tokens_end: PositiveShare = 0.8  # and at the end
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("d3s", name="D3S", family="rlvr", paper="Learning More with Less", worlds=("text", "sequences"))
@@ -48,9 +42,5 @@ def d3s(h: D3S) -> PolicyGradient:
         focus=[MostVaryingRows(h.answers_start, h.answers_end), TopTokens(h.tokens_start, h.tokens_end)],
         terms=[ClippedRatio(h.clip, h.clip)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

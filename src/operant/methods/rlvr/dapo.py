@@ -15,28 +15,22 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, Passes, Positive, Range, method
+from operant.core.registry import Count, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, mixed_groups
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.shape import OverlongPenalty
 from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class DAPO:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class DAPO(GroupSettings):
     clip_low: Positive = 0.2  # how far the ratio may fall below 1 where the advantage is negative
     clip_high: Positive = 0.28  # how far it may rise above 1 where the advantage is positive
     rounds: Count = 4  # most times that an iteration samples to fill its batch with groups of mixed scores
     overlong_buffer: Annotated[int, Range(0)] = 0  # tokens before the longest answer in which a penalty grows to -1; 0 for none
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("dapo", family="rlvr", paper="arXiv:2503.14476", worlds=("text", "sequences"), baseline=True)
@@ -48,11 +42,7 @@ def dapo(h: DAPO) -> PolicyGradient:
         credit=Grouped(ops.group_normalized_advantage),
         terms=[ClippedRatio(h.clip_low, h.clip_high)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )
 
 

@@ -24,24 +24,23 @@ from operant.core.registry import Count, Passes, Positive, Range, method
 from operant.core.status import Status
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.row_terms import row_log_ratio
+from operant.loops.settings import UpdateSettings
 from operant.loops.terms import Batch
 from operant.nets.language import TokenCritic
 from operant.worlds.next_steps import NextSteps
 
 
 @dataclass(frozen=True)
-class DirectAPO:
+class DirectAPO(UpdateSettings):
     prompts: Count = 16  # prompts an iteration, one state of each
     candidates: Annotated[int, Range(2)] = 4  # next steps a state
     completions: Count = 3  # Monte Carlo completions a next step
     step_tokens: Count = 2  # tokens of a step
     learning_rate: Positive = 1e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Passes = 2  # passes over each round's steps
-    minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # rows that go through the model at once, 0 for all; never changes the loss
     beta: Positive = 0.5  # divides advantages; the larger, the closer to the reference
     critic_iterations: Annotated[int, Range(0)] = 10  # first iterations, in which only the critic learns
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("direct-apo", name="Direct APO", family="rlvr", paper="arXiv:2412.18279", worlds=("text", "sequences"))
@@ -53,11 +52,7 @@ def direct_apo(h: DirectAPO) -> PolicyGradient:
         terms=[StepRegression(h.beta, h.critic_iterations), SoftLabel()],
         policy=TokenCritic("model"),
         reduce="sequence-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )
 
 

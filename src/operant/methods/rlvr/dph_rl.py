@@ -14,22 +14,17 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
+from operant.core.registry import Count, NonNegative, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.outside import RehearsalDivergence, own_answers
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.rehearsal import Rehearsal
 
 
 @dataclass(frozen=True)
-class DPHRL:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class DPHRL(GroupSettings):
     pool: Count = 256  # prompts that the starting policy is tried on before training
     tries: Count = 8  # answers to each of them
     mastered: Annotated[float, Range(0, 1, open_low=True)] = 0.875  # share of right tries from which on a prompt is rehearsed
@@ -39,7 +34,6 @@ class DPHRL:
     coefficient: NonNegative = 0.05  # weight of the divergence
     clip_low: Positive = 0.2  # how far the ratio may fall below 1 where the advantage is negative
     clip_high: Positive = 0.28  # how far it may rise above 1 where the advantage is positive
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("dph-rl", name="DPH-RL", family="rlvr", paper="arXiv:2509.07430", worlds=("text", "sequences"))
@@ -50,9 +44,5 @@ def dph_rl(h: DPHRL) -> PolicyGradient:
         focus=[own_answers],
         terms=[ClippedRatio(h.clip_low, h.clip_high), RehearsalDivergence(h.coefficient, h.divergence, h.alpha)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

@@ -9,29 +9,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
+from operant.core.registry import NonNegative, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio, KLToReference, KLWeighting
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class GRPO(KLWeighting):
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class GRPO(KLWeighting, GroupSettings):
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
     beta: NonNegative = 0.0  # weight of the KL to the base policy
     normalize_std: bool = True  # divide advantages by the group's standard deviation
     reduce: Literal["sequence-mean", "token-mean"] = "sequence-mean"  # how tokens are weighted
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("grpo", family="rlvr", paper="arXiv:2402.03300", worlds=("text", "sequences"))
@@ -41,9 +35,5 @@ def grpo(h: GRPO) -> PolicyGradient:
         credit=Grouped(partial(ops.group_normalized_advantage, normalize_std=h.normalize_std)),
         terms=[ClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k3", h.kl_importance_weight)] if h.beta else [])],
         reduce=h.reduce,
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

@@ -8,27 +8,20 @@ Settled on: the standard deviation is the sample's (K − 1), as for GRPO here; 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Passes, Positive, Range, method
+from operant.core.registry import Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedSequenceRatio
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class GSPO:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class GSPO(GroupSettings):
     clip_low: Positive = 3e-4  # how far an answer's ratio may fall below 1 where the advantage is negative
     clip_high: Positive = 4e-4  # how far it may rise above 1 where the advantage is positive
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("gspo", family="rlvr", paper="arXiv:2507.18071", worlds=("text", "sequences"), baseline=True)
@@ -38,9 +31,5 @@ def gspo(h: GSPO) -> PolicyGradient:
         credit=Grouped(ops.group_normalized_advantage),
         terms=[ClippedSequenceRatio(h.clip_low, h.clip_high)],
         reduce="sequence-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

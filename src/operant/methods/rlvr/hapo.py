@@ -19,22 +19,17 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, Passes, Positive, Range, Share, method
+from operant.core.registry import Count, Positive, Range, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, mixed_groups
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import Batch
 from operant.worlds.temperature import EntropyTemperature
 
 
 @dataclass(frozen=True)
-class HAPO:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class HAPO(GroupSettings):
     temperature_scale: Annotated[float, Range(0, 1, open_high=True)] = 0.05  # largest change of the sampling temperature; 0 samples at 1
     quantile: Share = 0.8  # of the log-entropies of a batch, above which tokens count as uncertain
     signed_signal: bool = True  # the signal is negative for certain tokens; False takes its magnitude, as the authors' code comes to
@@ -42,7 +37,6 @@ class HAPO:
     clip_high: Positive = 0.2  # how far it may rise above 1 there
     max_ratio: Annotated[float, Range(1, open_low=True)] = 10.0  # at which the loss of a negative advantage stops growing
     rounds: Count = 4  # most times that an iteration samples to fill its batch with groups of mixed scores
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("hapo", family="rlvr", paper="arXiv:2509.16591", worlds=("text", "sequences"))
@@ -54,11 +48,7 @@ def hapo(h: HAPO) -> PolicyGradient:
         focus=[EntropySignal(h.quantile, h.signed_signal)],
         terms=[HeterogeneousRatio(h.clip_low, h.clip_high, h.max_ratio)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )
 
 

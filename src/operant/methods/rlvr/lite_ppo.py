@@ -8,26 +8,19 @@ Settled on: the standard deviation is of the rewards themselves (REINFORCE++ tak
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Passes, Positive, Range, method
+from operant.core.registry import Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class LitePPO:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class LitePPO(GroupSettings):
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("lite-ppo", name="Lite PPO", family="rlvr", paper="arXiv:2508.08221", worlds=("text", "sequences"))
@@ -37,9 +30,5 @@ def lite_ppo(h: LitePPO) -> PolicyGradient:
         credit=Grouped(ops.batch_scaled_advantage),
         terms=[ClippedRatio(h.clip, h.clip)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

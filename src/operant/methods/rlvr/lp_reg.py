@@ -21,9 +21,10 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, Share, method
+from operant.core.registry import NonNegative, Positive, Range, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import Batch, ClippedRatio
 from operant.worlds.plans import Groups
 
@@ -31,19 +32,13 @@ PositiveShare = Annotated[float, Range(0, 1, open_low=True)]
 
 
 @dataclass(frozen=True)
-class LpReg:
-    prompts: Count = 16  # prompts an iteration
+class LpReg(GroupSettings):
     group_size: Annotated[int, Range(2)] = 8  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     kappa: Share = 0.02  # tokens less likely than this share of the likeliest are noise and not protected
     share: PositiveShare = 0.01  # of the steps with a negative advantage, the least likely ones that may be protected
     coefficient: NonNegative = 1.0  # weight of the KL to the filtered distribution
     clip_low: Positive = 1.0  # how far the ratio may fall below 1; 1 sets no bound
     clip_high: Positive = 9.0  # how far it may rise above 1
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("lp-reg", name="Lp-Reg", family="rlvr", paper="arXiv:2510.03222", worlds=("text", "sequences"))
@@ -54,11 +49,7 @@ def lp_reg(h: LpReg) -> PolicyGradient:
         focus=[RarePushedDown(h.share)],
         terms=[ProtectedRatio(h.clip_low, h.clip_high, h.coefficient, h.kappa)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )
 
 

@@ -13,28 +13,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Passes, Positive, Range, method
+from operant.core.registry import Count, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class NGRPO:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
+class NGRPO(GroupSettings):
     minibatches: Count = 4  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     max_reward: float = 1.0  # reward of the imagined best answer
     clip_low: Positive = 0.16  # how far the ratio may fall below 1 where the advantage is negative
     clip_high: Positive = 0.24  # how far it may rise above 1 where the advantage is positive
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("ngrpo", family="rlvr", paper="arXiv:2509.18851", worlds=("text", "sequences"))
@@ -44,9 +38,5 @@ def ngrpo(h: NGRPO) -> PolicyGradient:
         credit=Grouped(partial(ops.virtual_max_advantage, max_reward=h.max_reward)),
         terms=[ClippedRatio(h.clip_low, h.clip_high)],
         reduce="sequence-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

@@ -13,31 +13,25 @@ abstract and its own expectation. Appeals go to the task's own verifier; train w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 from operant import ops
-from operant.core.registry import Count, Passes, Positive, Range, Share, method
+from operant.core.registry import Positive, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.shape import NoiseCorrection
 from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class NoisyVerifier:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class NoisyVerifier(GroupSettings):
     correction: Literal["backward", "forward"] = "backward"  # of the reward, or of the weight of each answer
     false_positive: Share = 0.1  # rate at which the verifier calls wrong answers right
     false_negative: Share = 0.3  # rate at which it calls right answers wrong; the start of the estimate where there are appeals
     appeals: Share = 0.0  # share of rejected answers that are checked again to estimate the false negatives; 0 for none
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
-    max_grad_norm: Positive = 1.0  # L2
 
     def __post_init__(self) -> None:
         if self.false_positive + self.false_negative >= 1:
@@ -57,9 +51,5 @@ def noisy_verifier(h: NoisyVerifier) -> PolicyGradient:
         credit=Grouped(ops.leave_one_out if h.correction == "backward" else uncentred),
         terms=[ClippedRatio(h.clip, h.clip)],
         reduce="sequence-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

@@ -11,28 +11,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
+from operant.core.registry import Count, NonNegative, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class NSR:
-    prompts: Count = 16  # prompts an iteration
+class NSR(GroupSettings):
     group_size: Count = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     positive_weight: NonNegative = 0.0  # of right answers; 0.1 is the paper's Weighted-REINFORCE
     negative_weight: NonNegative = 1.0  # of wrong answers; 0 with a positive_weight of 1 is PSR
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("nsr", family="rlvr", paper="arXiv:2506.01347", worlds=("text", "sequences"))
@@ -42,9 +36,5 @@ def nsr(h: NSR) -> PolicyGradient:
         credit=Grouped(partial(ops.sign_weighted_score, positive=h.positive_weight, negative=h.negative_weight)),
         terms=[ClippedRatio(h.clip, h.clip)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

@@ -10,30 +10,23 @@ of right answers is a biased estimate of p in small groups; what is sampled and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Passes, Positive, Range, Share, method
+from operant.core.registry import Count, Positive, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.fill import AccuracyWindow, Fill
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class ODF:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class ODF(GroupSettings):
     accuracy_low: Share = 0.25  # groups with a smaller share of right answers are not kept
     accuracy_high: Share = 0.75  # nor those with a larger one
     rounds: Count = 4  # most times that an iteration samples to fill its batch
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("odf", name="Online difficulty filtering", family="rlvr", paper="arXiv:2504.03380", worlds=("text", "sequences"))
@@ -44,9 +37,5 @@ def odf(h: ODF) -> PolicyGradient:
         credit=Grouped(ops.group_normalized_advantage),
         terms=[ClippedRatio(h.clip, h.clip)],
         reduce="sequence-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

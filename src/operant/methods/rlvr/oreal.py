@@ -21,28 +21,23 @@ from torch.nn import functional
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
+from operant.core.registry import NonNegative, Range, method
 from operant.loops.credit import Grouped, Grouping, scored
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import Batch, KLToReference, KLWeighting
 from operant.nets.language import TokenCritic
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class OREAL(KLWeighting):
-    prompts: Count = 16  # prompts an iteration
+class OREAL(KLWeighting, GroupSettings):
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt, of which two are learned from
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     positive: NonNegative = 1.0  # weight of right answers
     negative: NonNegative = 0.5  # weight of wrong answers
     beta: NonNegative = 0.01  # weight of the KL to the base policy
     token_reward: bool = True  # with the token reward model; without it every token counts alike (the authors ran both)
     critic_iterations: Annotated[int, Range(0)] = 10  # first iterations, in which only the token reward model learns
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("oreal", family="rlvr", paper="arXiv:2502.06781", worlds=("text", "sequences"))
@@ -59,11 +54,7 @@ def oreal(h: OREAL) -> PolicyGradient:
         ],
         policy=TokenCritic("model") if h.token_reward else None,
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )
 
 

@@ -16,24 +16,20 @@ from typing import Annotated
 from torch import Tensor
 
 from operant import ops
-from operant.core.registry import Count, Passes, Positive, Range, method
+from operant.core.registry import Count, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.row_terms import GroupedLogRatio
+from operant.loops.settings import GroupSettings
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class PACS:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
+class PACS(GroupSettings):
     minibatches: Count = 4  # optimiser steps in each pass, of whole groups
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, in whole groups, 0 for all; never changes the loss
     beta: Positive = 1.0  # scale of the scores (2 in some of the paper's runs)
     balanced: bool = True  # right and wrong answers of a prompt weigh alike
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("pacs", family="rlvr", paper="arXiv:2509.02522", worlds=("text", "sequences"))
@@ -44,11 +40,7 @@ def pacs(h: PACS) -> PolicyGradient:
         terms=[GroupedLogRatio(partial(ops.leave_one_out_cross_entropy, beta=h.beta, balanced=h.balanced), target="score")],
         unit="group",
         reduce="sequence-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )
 
 

@@ -13,23 +13,18 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
+from operant.core.registry import Count, NonNegative, Positive, Range, method
 from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, mixed_groups
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.reference import Reference
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio, KLToReference, KLWeighting
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class ProRL(KLWeighting):
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class ProRL(KLWeighting, GroupSettings):
     temperature: Positive = 1.2  # of sampling and learning; evaluation is at 1
     clip_low: Positive = 0.2  # how far the ratio may fall below 1 where the advantage is negative
     clip_high: Positive = 0.4  # how far it may rise above 1 where the advantage is positive
@@ -37,7 +32,6 @@ class ProRL(KLWeighting):
     beta: NonNegative = 0.001  # weight of the KL to the reference
     patience: Annotated[int, Range(0)] = 20  # iterations without a higher mean reward after which the reference is reset; 0 for never
     reset_every: Annotated[int, Range(0)] = 0  # iterations between resets on a schedule; 0 for none
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("prorl", family="rlvr", paper="arXiv:2505.24864", worlds=("text", "sequences"))
@@ -50,9 +44,5 @@ def prorl(h: ProRL) -> PolicyGradient:
         terms=[ClippedRatio(h.clip_low, h.clip_high), *([KLToReference(h.beta, "k3", h.kl_importance_weight)] if h.beta else [])],
         reference=Reference("reset", every=h.reset_every, patience=h.patience) if resets else Reference(),
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

@@ -21,26 +21,23 @@ from functools import partial
 from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Passes, Positive, Range, Share, method
+from operant.core.registry import Count, Positive, Range, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.row_terms import GroupedLogRatio
+from operant.loops.settings import GroupSettings
 from operant.worlds.hints import Hinted
 
 
 @dataclass(frozen=True)
-class RegGRPO:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+class RegGRPO(GroupSettings):
     learning_rate: Positive = 2e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 4  # optimiser steps in each pass, of whole groups
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, in whole groups, 0 for all; never changes the loss
     std_floor: Positive = 1e-3  # least divisor of log-ratios, nats
     revisits: Share = 0.5  # largest share of prompts that come back with a hint or noise; 0 for none
     noise: Share = 0.1  # share of a prompt's tokens that noise exchanges at most
     window: Count = 10  # iterations whose mean reward says what is hard and what is easy
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("reg-grpo", name="Reg-GRPO", family="rlvr", paper="arXiv:2506.07464", worlds=("text", "sequences"))
@@ -51,9 +48,5 @@ def reg_grpo(h: RegGRPO) -> PolicyGradient:
         terms=[GroupedLogRatio(partial(ops.standardized_log_ratio_loss, std_floor=h.std_floor), target="advantage")],
         unit="group",
         reduce="sequence-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

@@ -12,33 +12,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
+from operant.core.registry import Count, NonNegative, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.shape import KLInReward
 from operant.loops.terms import ClippedRatio, KLToReference, KLWeighting
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class ReinforcePlusPlus(KLWeighting):
-    prompts: Count = 16  # prompts an iteration
+class ReinforcePlusPlus(KLWeighting, GroupSettings):
     group_size: Count = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
     beta: NonNegative = 0.001  # weight of the KL to the base policy: in the reward, or in the loss with group_baseline
     group_baseline: bool = False  # subtract the mean reward of the prompt's answers first (the paper's "w/ baseline")
-    max_grad_norm: Positive = 1.0  # L2
 
 
 def return_to_go(rollout: Rollout) -> Tensor:
@@ -58,9 +52,5 @@ def reinforce_plus_plus(h: ReinforcePlusPlus) -> PolicyGradient:
         normalize_advantage="rollout",
         terms=[ClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k2", h.kl_importance_weight)] if kl_in_loss else [])],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

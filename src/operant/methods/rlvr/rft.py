@@ -9,29 +9,23 @@ tokens of the whole rollout, for every minibatch alike. With `epochs` above 1 th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from operant.core.records import Rollout
-from operant.core.registry import Count, Passes, Positive, Range, method
+from operant.core.registry import Count, method
 from operant.loops.credit import scored
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import WeightedLogLikelihood
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class RFT:
-    prompts: Count = 16  # prompts an iteration
+class RFT(GroupSettings):
     group_size: Count = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     distinct: bool = False  # of equal answers to a prompt, learn from one
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("rft", family="rlvr", paper="arXiv:2308.01825", worlds=("text", "sequences"), baseline=True)
@@ -41,11 +35,7 @@ def rft(h: RFT) -> PolicyGradient:
         credit=AcceptedAnswers(h.distinct),
         terms=[WeightedLogLikelihood()],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )
 
 

@@ -11,29 +11,22 @@ solutions; in a file of problems, its "solution" column.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
+from operant.core.registry import Count, NonNegative, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.outside import MixedImportance, own_answers
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import WithSolutions
 
 
 @dataclass(frozen=True)
-class RLPlus:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class RLPlus(GroupSettings):
     solutions: Count = 1  # answers from outside a prompt, beside the drawn ones
     gamma: NonNegative = 1.0  # exponent of the exploration weight of outside tokens
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut, of own answers
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("rl-plus", name="RL-PLUS", family="rlvr", paper="arXiv:2508.00222", worlds=("text", "sequences"))
@@ -44,9 +37,5 @@ def rl_plus(h: RLPlus) -> PolicyGradient:
         focus=[own_answers],
         terms=[ClippedRatio(h.clip, h.clip), MixedImportance(h.gamma)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

@@ -9,28 +9,21 @@ default, which keeps no reference (TRL has 0.05).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
+from operant.core.registry import NonNegative, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.row_terms import ClippedAnswerRatio
+from operant.loops.settings import GroupSettings
 from operant.loops.shape import KLInReward
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class RLOO:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class RLOO(GroupSettings):
     clip: Positive = 0.2  # the answer's ratio's distance from 1 beyond which it is cut
     beta: NonNegative = 0.0  # weight of the KL to the base policy, in the reward
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("rloo", family="rlvr", paper="arXiv:2402.14740", worlds=("text", "sequences"), baseline=True)
@@ -41,9 +34,5 @@ def rloo(h: RLOO) -> PolicyGradient:
         credit=Grouped(ops.leave_one_out),
         terms=[ClippedAnswerRatio(h.clip, h.clip)],
         reduce="sequence-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

@@ -11,30 +11,23 @@ The filter's average has the decay 0.99, starts at iteration 6 and filters from 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, method
+from operant.core.registry import NonNegative, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, SpreadFilter
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.shape import AnswerLikelihood
 from operant.loops.terms import ClippedRatio
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class RLPR:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class RLPR(GroupSettings):
     spread: NonNegative = 0.5  # groups whose deviation is below this share of its moving average are left out; 0 keeps all
     clip_low: Positive = 0.2  # how far the ratio may fall below 1 where the advantage is negative
     clip_high: Positive = 0.27  # how far it may rise above 1 where the advantage is positive
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("rlpr", name="RLPR", family="rlvr", paper="arXiv:2506.18254", worlds=("text",))
@@ -46,9 +39,5 @@ def rlpr(h: RLPR) -> PolicyGradient:
         credit=Grouped(ops.group_normalized_advantage),
         terms=[ClippedRatio(h.clip_low, h.clip_high)],
         reduce="sequence-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

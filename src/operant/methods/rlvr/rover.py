@@ -13,29 +13,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.registry import Count, Passes, Positive, Range, method
+from operant.core.registry import Count, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import LOG_RATIO_ROUNDING, Batch
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class ROVER:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
+class ROVER(GroupSettings):
     minibatches: Count = 4  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     rho: Positive = 1.0  # temperature: Q is so many times the log-ratio
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("rover", family="rlvr", paper="arXiv:2509.24981", worlds=("text", "sequences"))
@@ -45,11 +40,7 @@ def rover(h: ROVER) -> PolicyGradient:
         credit=Grouped(partial(ops.group_normalized_advantage, normalize_std=False)),
         terms=[UniformPolicyValue(h.rho)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )
 
 

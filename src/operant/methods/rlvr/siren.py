@@ -11,34 +11,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, Share, method
+from operant.core.registry import NonNegative, Positive, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import Batch, ClippedRatio
 from operant.worlds.plans import Groups
 
 
 @dataclass(frozen=True)
-class SIREN:
-    prompts: Count = 16  # prompts an iteration
-    group_size: Annotated[int, Range(2)] = 16  # answers a prompt
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+class SIREN(GroupSettings):
     top_p: Share = 0.8  # cumulative probability of the tokens whose entropy counts
     peak_quantile: Share = 0.8  # positions at or above this quantile of the entropy are held
     anchor_coefficient: NonNegative = 0.005  # weight of the squared distance to the first iteration's entropy, 1/nats²
     clip_low: Positive = 0.2  # how far the ratio may fall below 1 where the advantage is negative
     clip_high: Positive = 0.28  # how far it may rise above 1 where the advantage is positive
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @method("siren", family="rlvr", paper="arXiv:2509.25133", worlds=("text", "sequences"))
@@ -49,11 +43,7 @@ def siren(h: SIREN) -> PolicyGradient:
         focus=[PeakEntropy(h.top_p, h.peak_quantile)],
         terms=[ClippedRatio(h.clip_low, h.clip_high), AnchoredEntropy(h.anchor_coefficient, h.top_p)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )
 
 

@@ -20,18 +20,18 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.core.registry import Count, Passes, Positive, Range, Widths, method
+from operant.core.registry import Count, Positive, Range, Widths, method
 from operant.core.status import Status
 from operant.loops.credit import Grouping, scored
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.trees import SegmentProbes, Tree
 
 
 @dataclass(frozen=True)
-class SPO:
+class SPO(GroupSettings):
     structure: Literal["chain", "tree"] = "chain"  # how values are measured
-    prompts: Count = 16  # prompts an iteration
     group_size: Count = 8  # answers a prompt that are learned from; chain
     probes: Count = 9  # completions that measure a boundary; chain
     cut_every: Count = 5  # uncertain tokens a segment; chain
@@ -39,12 +39,7 @@ class SPO:
     chunk: Count = 4  # tokens between two branchings; tree
     normalize_std: bool = False  # divide the advantages of siblings by their standard deviation; tree
     threshold: Annotated[float, Range(0, 1, open_low=True)] = 0.9  # tokens of a smaller probability are uncertain: they cut, and they learn
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
-    minibatches: Count = 1  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
-    max_grad_norm: Positive = 1.0  # L2
 
 
 def chain_advantage(rollout: Rollout) -> Tensor:
@@ -124,9 +119,5 @@ def spo(h: SPO) -> PolicyGradient:
         focus=[UncertainTokens(h.threshold), *([deciding_edges] if h.structure == "tree" else [])],
         terms=[ClippedRatio(h.clip, h.clip)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )

@@ -13,32 +13,29 @@ and normalising would blow its errors up. A token at a cut gets no credit, and t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from operant.core.records import Rollout
-from operant.core.registry import Count, NonNegative, Passes, Positive, Range, Share, method
+from operant.core.registry import Count, NonNegative, Positive, Share, method
 from operant.loops.credit import TokenGAE, scored
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio, SquaredValueError
 from operant.nets.language import TokenCritic
 from operant.worlds.trees import Windows
 
 
 @dataclass(frozen=True)
-class TPPO:
+class TPPO(GroupSettings):
     prompts: Count = 16  # problems whose answers are at work at a time
     group_size: Count = 16  # answers a problem
     window: Count = 16  # most new tokens of an answer in an iteration
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
-    epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 4  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     lam: Share = 0.95  # lambda of the policy's GAE; the critic's is 1
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
     value_coefficient: NonNegative = 0.5  # weight of the squared value error
-    max_grad_norm: Positive = 1.0  # L2
 
 
 @dataclass(frozen=True)
@@ -67,9 +64,5 @@ def t_ppo(h: TPPO) -> PolicyGradient:
         credit=WindowCredit(1.0, h.lam),
         terms=[ClippedRatio(h.clip, h.clip), FinishedValueError(h.value_coefficient)],
         reduce="token-mean",
-        epochs=h.epochs,
-        minibatches=h.minibatches,
-        micro_batch=h.micro_batch,
-        learning_rate=h.learning_rate,
-        max_grad_norm=h.max_grad_norm,
+        **h.updates,
     )
