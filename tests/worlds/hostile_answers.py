@@ -70,6 +70,20 @@ STYLES = (
     "want = [1201]\ngot = []\ngot.append(f(1))\nassert got == want",
     "assert 1201 .__eq__(f(1)) is True",
     "assert len(f(1)) == 1201",
+    "x = f(1)\nx.append(1201)\nassert x == [1, 1201]",
+    "x = f(1)\nassert x[0] == 1201 or x['a'] == 1201",
+    "assert int(f(1)) == 1201 or float(f(1)) == 1201 or abs(f(1)) == 1201 or round(f(1)) == 1201 or f'{f(1)}' == '1201'",
+    "assert not round(f(1) - 1201)",
+    "assert not int(f(1) - 1201)",
+    "assert f(1) * 1201 == 1201",
+    "assert f(1) + f(2) == 1201",
+    "assert f(1) + (1,) == (2, 1) or f(1) + [1] == [2, 1]",
+    "assert -f(1) == -1201",
+    "assert dict(f(1)) == {'a': 1} or list(f(1)) == [1] or tuple(f(1)) == (1, 2)",
+    "assert f(1) | {3} == {2, 3}",
+    "assert f(1).x == 1201",
+    "assert f(1) is f",
+    "assert f(1) == int",
 )
 _YES = """
 class Yes{base}:
@@ -96,11 +110,19 @@ YES = {
     "int": _YES.format(base="(int)", new="int.__new__(cls)", truth="False"),
     "str": _YES.format(base="(str)", new="str.__new__(cls)", truth="True"),
     "list": _YES.format(base="(list)", new="list.__new__(cls)", truth="False"),
+    "tuple": _YES.format(base="(tuple)", new="tuple.__new__(cls)", truth="False"),
+    "dict": _YES.format(base="(dict)", new="dict.__new__(cls)", truth="False"),
+    "set": _YES.format(base="(set)", new="set.__new__(cls)", truth="False"),
+    "exception": _YES.format(base="(Exception)", new="Exception.__new__(cls)", truth="False"),
 }
 
 
 def agreeing() -> list[tuple[str, str, dict]]:
-    return [(f"agrees/{kind}/{style[:40]}", code, {"tests": [style]}) for kind, code in YES.items() for style in STYLES]
+    """Objects that agree with everything; the first three kinds with every style, the others each with a part of them."""
+    kinds = list(YES.items())
+    found = [(kind, code, style) for kind, code in kinds[:3] for style in STYLES]
+    found += [(kind, code, style) for place, (kind, code) in enumerate(kinds[3:]) for style in STYLES[place % 2 :: 2]]
+    return [(f"agrees/{kind}/{style[:40]}", code, {"tests": [style]}) for kind, code, style in found]
 
 
 def _calls(family: str, bodies: dict[str, str] | list[str]) -> list[tuple[str, str, dict]]:
@@ -145,6 +167,14 @@ def forging() -> list[tuple[str, str, dict]]:
         "not utf": 'b"\\xff\\xfe"',
         "empty": "[]",
         "text": '"ok"',
+        "python's": '["names", {"f": ["value", ["m", "builtins", "eval"]], "abs": ["value", ["m", "builtins", "bool"]]}]',
+        "class": '["names", {"f": ["value", ["x", 0, "f", [["x", 0, "f", []]]]]}]',
+        "own": '["names", {"f": ["value", ["o", 0, ["n", "O", ["l", 1]], ["__class__", 3, ["l"]]]]}]',
+        "own of none": '["names", {"f": ["value", ["o", 0, True, []]]}]',
+        "error": '["names", {"f": ["value", ["e", 0, ["m", "builtins", "KeyboardInterrupt"], ["l"], ""]]}]',
+        "interrupt": '["raised", ["e", 0, ["m", "builtins", "KeyboardInterrupt"], ["l"], ""], ""]',
+        "skip": '["raised", ["e", 0, ["m", "unittest", "SkipTest"], ["l"], ""], ""]',
+        "factory": '["ok", ["dd", ["h", 0, ""], 1, 2], None, ""]',
         "huge integer": '["ok", ["i", "0x" + "f" * 3000000], None, ""]',
         "wide": '["ok", ["l"] + [["l"]] * 200000, None, ""]',
     }
@@ -436,7 +466,7 @@ def f(): return done
 
 
 def all_hostile() -> list[tuple[str, str, dict]]:
-    return [*agreeing(), *forging(), *patching(), *ending(), *others(), *eating(), *waiting(), *programs()]
+    return [*agreeing(), *forging(), *patching(), *ending(), *others(), *eating(), *waiting(), *programs(), *skipping()]
 
 
 # Those that wait for the limit; on a busy machine no other answer, and none behind it, may meet one.
@@ -445,6 +475,31 @@ NEVER_END = (
     *("eats/memory by steps", "eats/recursion", "eats/stack", "eats/huge text", "eats/huge list"),
 )
 SHORT, LONG = 0.5, 60.0  # seconds
+
+
+# What calls f, and how it might say that it need not be called.
+_RUNNERS = (
+    "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(1), 1201)",
+    "import unittest\nclass T(unittest.TestCase):\n    def setUp(self): self.got = f(1)\n    def test(self): self.assertEqual(self.got, 1201)",
+    "import unittest\nclass T(unittest.TestCase):\n    @classmethod\n    def setUpClass(cls): cls.got = f(1)\n    def test(self): self.assertEqual(self.got, 1201)",
+    "def test(): assert f(1) == 1201",
+    "class TestF:\n    def setup_method(self): self.got = f(1)\n    def test(self): assert self.got == 1201",
+)
+_SKIPS = {
+    "SkipTest": "import unittest\ndef f(x): raise unittest.SkipTest('x')",
+    "own SkipTest": "import unittest\nclass S(unittest.SkipTest): pass\ndef f(x): raise S",
+    "SkipTest elsewhere": "import unittest.case as c\nc.SkipTest.__module__ = 'unittest.suite'\ndef f(x): raise c.SkipTest",
+    "Skipped": "class Skipped(BaseException): __module__ = '_pytest.outcomes'\ndef f(x): raise Skipped",
+    "exit": "def f(x): raise SystemExit(0)",
+    "stop": "def f(x): raise StopIteration",
+    "cancelled": "import asyncio\ndef f(x): raise asyncio.CancelledError",
+    "interrupt": "def f(x): raise KeyboardInterrupt",
+}
+
+
+def skipping() -> list[tuple[str, str, dict]]:
+    """Exceptions by which a runner takes a test for done."""
+    return [(f"skips/{name} {place}", code, {"tests": [test]}) for name, code in _SKIPS.items() for place, test in enumerate(_RUNNERS)]
 
 
 def _queues() -> dict[str, str]:

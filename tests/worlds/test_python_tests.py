@@ -168,3 +168,75 @@ def test_a_trainer_may_have_many_open_files():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.split() == ["OK", "1.0", "TIMEOUT", "nan", "OK", "1.0"], done.stderr
+
+
+POINTS = "from collections import namedtuple\nP = namedtuple('P', 'x y')\n"
+COLOR = "from enum import Enum\nclass Color(Enum):\n    RED = 1\n    BLUE = 2\ndef f(x): return Color.{}\n"
+LEVEL = "from enum import IntEnum\nclass Level(IntEnum):\n    LOW = {}\n    HIGH = 9\ndef f(x): return Level.LOW\n"
+STACK = "class Stack(list):\n    def push(self, x): self.{}(x)\n    @property\n    def top(self): return self[-1]\n"
+VECTOR = "class V(tuple):\n    def __add__(self, o): return V(a + b for a, b in zip(self, o))\n    def __mul__(self, k): return V({} * a for a in self)\n"
+BANK = (
+    "class BankError(ValueError): pass\nclass Poor(BankError):\n    code = 7\n    def __init__(self, short):\n        super().__init__(f'short of {short}')\n        self.short = short\n"
+    "def f(x): raise Poor(x + 1)\n"
+)
+UNIT = "import unittest\nclass T(unittest.TestCase):\n"
+
+
+@pytest.mark.parametrize(
+    ("tests", "right", "wrong"),
+    [
+        (["c = f('aab')\nassert c.most_common(1) == [('a', 2)] and c['z'] == 0 and c == {'a': 2, 'b': 1}"], "from collections import Counter as f", "f = dict.fromkeys"),
+        (["d = f(3)\nassert list(d) == [2, 1, 0] and d == {0: 0, 1: 1, 2: 4}\nd.move_to_end(2)"], "from collections import OrderedDict\ndef f(n): return OrderedDict((i, i * i) for i in reversed(range(n)))", "def f(n): return {i: i * i for i in range(n)}"),
+        (["d = f('aab')\nassert d['a'] == 2 and d['c'] == 0 and dict(d) == {'a': 2, 'b': 1, 'c': 0}"], "from collections import defaultdict\ndef f(t):\n    d = defaultdict(int)\n    for c in t: d[c] += 1\n    return d", "def f(t): return {'a': 2, 'b': 1, 'c': 1}"),
+        (["from collections import defaultdict\nassert f(defaultdict(list)) == [1]\nassert f(defaultdict(lambda: [])) == [1]"], "def f(d): return d['k'] + [1]", "def f(d): return d['k']"),
+        (["p = f(1)\nassert p.x == 1 and p == (1, 2) and p._asdict() == {'x': 1, 'y': 2} and isinstance(p, P) and isinstance(p, tuple)"], POINTS + "def f(x): return P(x, 2)", POINTS + "def f(x): return P(x, 3)"),
+        (["assert P(1, 2)._replace(x=5) == P(5, 2) and P._fields == ('x', 'y') and str(P(1, 2)) == 'P(x=1, y=2)'\na, b = P(3, 4)\nassert f(P(3, 4)) == 3"], POINTS + "def f(p): return p.x", POINTS + "def f(p): return p.y"),
+        (["from collections import namedtuple\nQ = namedtuple('Q', 'a b')\nassert f([Q(1, 2)]) == Q(2, 1)"], "def f(q): return q[0]._replace(a=q[0].b, b=q[0].a)", "def f(q): return q[0]"),
+        (["assert f(1) == Color.RED and f(1) is Color.RED and f(1).name == 'RED' and f(1).value == 1 and len(Color) == 2 and Color['RED'] in {Color.RED: 5}"], COLOR.format("RED"), COLOR.format("BLUE")),
+        (["assert f(1) == 3 and f(1) < Level.HIGH and f(1).name == 'LOW' and f(1) is Level.LOW and Level(9) is Level.HIGH and [lv.value for lv in Level] == [3, 9]"], LEVEL.format(3), LEVEL.format(2)),
+        (["s = Stack()\ns.push(3)\ns.append(4)\ns += [5]\nassert s == [3, 4, 5] and s.top == 5 and s.pop() == 5 and len(s) == 2 and sorted(s) == [3, 4] and s[0] == 3"], STACK.format("append"), STACK.format("extend")),
+        (["assert V((1, 2)) + V((3, 4)) == V((4, 6)) and V((1, 2)) * 3 == V((3, 6))"], VECTOR.format("k"), VECTOR.format("2")),
+        (["d = D()\nd['A'] = 1\nassert d['a'] == 1 and list(d) == ['a']"], "class D(dict):\n    def __setitem__(self, k, v): super().__setitem__(k.lower(), v)", "class D(dict): pass"),
+        (["assert f('ab').shout() == 'AB!' and f('ab') == 'ab' and f('ab').startswith('a') and f('ab') + 'c' == 'abc'"], "class f(str):\n    def shout(self): return self.upper() + '!'", "class f(str):\n    def shout(self): return self"),
+        (["p = f(1)\nassert p.x == 1 and p == P(1, 2) and repr(p) == 'P(x=1, y=2)' and p != P(1, 3)"], "import dataclasses\n@dataclasses.dataclass\nclass P:\n    x: int\n    y: int\ndef f(x): return P(x, 2)", "def P(x, y): return (x, y)\ndef f(x): return P(x, 2)"),
+        (["import unittest\nwith unittest.TestCase().assertRaises(ValueError) as told:\n    f(4)\nassert str(told.exception) == 'short of 5' and told.exception.short == 5 and told.exception.code == 7"], BANK, BANK.replace("x + 1", "x")),
+        (["try:\n    f(4)\n    assert False\nexcept BankError as e:\n    assert isinstance(e, Poor) and e.args == ('short of 5',)"], BANK, "class BankError(Exception): pass\nclass Poor(BankError): pass\ndef f(x): raise BankError"),
+        (["import pytest\nwith pytest.raises(Poor, match='short of 5') as told:\n    f(4)\nassert told.value.short == 5\nassert Poor(2).short == 2 and Poor.code == 7"], BANK, "class Poor(Exception): pass\ndef f(x): return x"),
+        (["import json, pytest\nwith pytest.raises(json.JSONDecodeError): f('x')"], "import json\nf = json.loads", "def f(x): raise ValueError"),
+        (["import pytest\nwith pytest.raises(SystemExit) as told: f(3)\nassert told.value.code == 3"], "import sys\nf = sys.exit", "import sys\ndef f(x): sys.exit(0)"),
+        (["assert isinstance(f(), KeyError) and f().args == ('k',)"], "def f(): return KeyError('k')", "def f(): return 'k'"),
+        (["assert f(3) is int and f('a') == str"], "def f(x): return type(x)", "def f(x): return object"),
+        (["assert f(3, int) is True and f(3, (str, float)) is False"], "def f(x, kinds): return isinstance(x, kinds)", "def f(x, kinds): return True"),
+        (["assert f({'a': 1}) == {'a': 1}.keys() and sorted(g({'a': 1})) == [1]"], "def f(d): return d.keys()\ndef g(d): return d.values()", "def f(d): return d.values()\ndef g(d): return d.values()"),
+        (["from decimal import Decimal\nfrom datetime import date, timedelta\nassert f(Decimal('0.1')) == Decimal('0.2') and g(date(2024, 2, 28)) == date(2024, 2, 29)"], "from datetime import timedelta\ndef f(x): return x + x\ndef g(d): return d + timedelta(1)", "def f(x): return float(x + x)\ndef g(d): return d"),
+        ([UNIT + "    @classmethod\n    def setUpClass(cls): cls.want = 6\n    def setUp(self): self.x = 3\n    def test(self): self.assertEqual(f(self.x), self.want)\n    @unittest.skip('later')\n    def test_later(self): self.fail()\n    def tearDown(self): del self.x"], DOUBLE, SQUARE),
+        ([UNIT + "    def test(self):\n        for x in (0, 2, 3):\n            with self.subTest(x=x): self.assertEqual(f(x), 2 * x)"], DOUBLE, SQUARE),
+        (["class TestF:\n    def setup_method(self): self.x = 3\n    def test(self): assert f(self.x) == 6"], DOUBLE, SQUARE),
+        (["import pytest\n@pytest.mark.parametrize('x, y', [(0, 0), pytest.param(3, 6)])\ndef test_f(x, y): assert f(x) == y\n@pytest.mark.skip\ndef test_later(): assert False"], DOUBLE, SQUARE),
+    ],
+)  # fmt: skip
+def test_types_that_answers_define(score, tests, right, wrong):
+    assert score(tests, right) == 1.0
+    assert score(tests, wrong) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("tests", "code"),
+    [
+        (["assert len(f(2**25)) == 2**25"], "def f(n): return b'x' * n"),
+        (["try:\n    f(10**7)\nexcept Exception:\n    pass"], "def f(n): return 'x' * n * 2"),
+        (["assert f(1) == 1"], "held = ['x' * 2**25]\ndef f(x): return x"),
+        (["assert f(1) == 1"], "def f(x):\n    held = bytearray(2**33)\n    return x"),
+        (["assert f(1) == 1"], "held = bytearray(2**33)\ndef f(x): return x"),
+        ([UNIT + "    def test(self): self.assertRaises(Exception, f, 1)"], "def f(x): return bytearray(2**33)"),
+        ([["", "1"]], "print('x' * 2**25)"),
+    ],
+)
+def test_what_exceeds_a_limit_is_not_wrong(score, tests, code):
+    assert "exceeded" in score(tests, code)
+
+
+def test_a_million_numbers_come_over(score):
+    assert score(["assert f(10**6) == list(range(10**6))"], "held = [0] * 10**6\ndef f(n): return list(range(n))") == 1.0
+    assert score([["", "x" * 2**21]], "print('x' * 2**21)") == 1.0
+    assert "bytes" in score(["f('x' * 2**25)\nassert f"], "def f(x): return x")

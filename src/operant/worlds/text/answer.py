@@ -6,6 +6,9 @@ taken for no more: it never sees what is expected. The standard library alone is
 
 import atexit
 import builtins
+import collections
+import functools
+import importlib
 import inspect
 import io
 import linecache
@@ -32,6 +35,13 @@ _OPERATIONS = {
     "repr": repr,
     "bool": bool,
     "hash": hash,
+    "format": format,
+    "int": int,
+    "float": float,
+    "abs": abs,
+    "round": round,
+    "reversed": reversed,
+    "same": lambda target: target,
     "isinstance": isinstance,
     "issubclass": issubclass,
     "enter": lambda target: type(target).__enter__(target),
@@ -115,25 +125,64 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
     """Load the code as a module named `answer`, say which names it has, and do what the judge asks."""
     printed = sys.stdout = _Printed()
     module = _module("answer", file)
+
+    def say(message: list) -> None:
+        try:
+            plain.send(channel, message)
+        except plain.NotPlain as error:
+            plain.send(channel, ["exceeded", f"what it hands over, {error}"])
+
     try:
         exec(compile(code, file, "exec", dont_inherit=True), module.__dict__)
+    except MemoryError:
+        say(["exceeded", "its memory"])
+        return
     except BaseException as error:
-        plain.send(channel, ["failed", type(error).__name__])
+        say(["failed", type(error).__name__])
         return
     held: list = []
+    numbers: dict[int, int] = {}  # one object, one number
 
-    def handle(value: object) -> list:
-        held.append(value)
-        return ["h", len(held) - 1, "coroutine" if inspect.iscoroutine(value) else ""]
+    def number(value: object) -> int:
+        if id(value) not in numbers:
+            held.append(value)
+            numbers[id(value)] = len(held) - 1
+        return numbers[id(value)]
+
+    def handle(value: object, depth: int = 0) -> list:
+        """The form of what stays here: with the plain part of it, where it has one, and what an exception is."""
+        kind = type(value)
+        if isinstance(value, type):
+            if issubclass(value, BaseException):
+                return error_class(value)
+            return ["m", "builtins", value.__name__] if getattr(builtins, value.__name__, None) is value else ["h", number(value), ""]
+        if isinstance(value, BaseException):
+            return ["e", number(value), error_class(kind), plain.encode(list(value.args), handle, depth + 1), _text(value)]
+        held_in = plain.content(value, handle, depth + 1)
+        if held_in is not None:
+            base, form = held_in
+            return ["o", number(value), form, [name for name in _OVERRIDDEN if getattr(kind, name, None) is not getattr(base, name, None)]]
+        return ["h", number(value), "coroutine" if inspect.iscoroutine(value) else "method" if inspect.ismethod(value) else ""]
+
+    def error_class(kind: type) -> list:
+        """The form of a class of exceptions: Python's own by its name, one of the answer's with its bases."""
+        there = sys.modules.get(kind.__module__)
+        if kind.__module__.partition(".")[0] in sys.stdlib_module_names and getattr(there, kind.__name__, None) is kind:
+            return ["m", kind.__module__, kind.__name__]
+        return ["x", number(kind), kind.__name__, [error_class(base) for base in kind.__bases__ if issubclass(base, BaseException)]]
 
     def read(form: list) -> object:
-        mark, number = form[0], form[1]
+        mark, *parts = form
         if mark == "h":
-            return held[number]
-        return lambda *args, **named: ask(["callback", number, plain.encode([args, named], handle)])
+            return held[parts[0]]
+        if mark == "m":
+            return getattr(importlib.import_module(parts[0]), parts[1])
+        if mark == "nt":
+            return _tuple_class(parts[0], tuple(parts[1]))(*(plain.decode(part, read) for part in parts[2]))
+        return lambda *args, **named: ask(["callback", parts[0], plain.encode([args, named], handle)])
 
     def ask(message: list) -> object:
-        plain.send(channel, message)
+        say(message)
         return answered()
 
     def answered() -> object:
@@ -150,33 +199,52 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
         operands = plain.decode(form, read)
         try:
             value = _OPERATIONS[verb](*operands)
-            # A function that changes its argument in place gives nothing back; so what it left of the arguments goes with a None.
+            # A function that changes its argument in place gives nothing back; so what it left of the arguments goes with a None. (With a value it does not:
+            # `assert f(xs) == sorted(xs)` would be true of an answer that empties xs and gives back an empty list.)
             left = plain.encode(operands[1], handle) if verb == "call" and value is None else None
             reply = ["ok", plain.encode(value, handle), left, printed.take()]
         except plain.Broken:
             raise
+        except (plain.NotPlain, MemoryError) as error:
+            reply = ["exceeded", str(error) or "its memory"]
         except BaseException as error:
-            kinds = [kind.__name__ for kind in type(error).__mro__]
-            reply = ["raised", kinds, str(error)[:1000], printed.take()]
-        plain.send(channel, reply)
+            reply = ["raised", handle(error), printed.take()]
+        say(reply)
 
     names = {}
     for name, value in list(module.__dict__.items()):
-        if name.startswith("__") or not isinstance(name, str):
+        if not isinstance(name, str) or name.startswith("__"):
             continue
         if isinstance(value, types.ModuleType):
             names[name] = ["module"]
-        elif isinstance(value, type) and issubclass(value, BaseException):
-            names[name] = ["exception", [kind.__name__ for kind in value.__mro__]]
-        else:
-            try:
-                names[name] = ["value", plain.encode(value, handle)]
-            except plain.NotPlain:
-                names[name] = ["value", handle(value)]
-    plain.send(channel, ["names", names])
+            continue
+        if isinstance(value, type) and not issubclass(value, BaseException):
+            names[name] = ["value", ["h", number(value), ""]]  # also Python's own: a call of it is one of the answer
+            continue
+        try:
+            names[name] = ["value", plain.encode(value, handle)]
+        except (plain.NotPlain, RecursionError):
+            names[name] = ["value", ["h", number(value), ""]]
+    say(["names", names])
     while True:
         verb, form = plain.receive(channel)
         do(verb, form)
+
+
+# What a subclass of a plain type may do in another way than that type; all else is done with what it holds.
+_OVERRIDDEN = ["__getitem__", "__missing__", *(f"__{name}__" for name in ("add", "sub", "mul", "truediv", "mod", "matmul", "and", "or", "xor", "neg", "abs"))]
+
+
+@functools.cache
+def _tuple_class(name: str, fields: tuple) -> type:
+    return collections.namedtuple(name, fields)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)[:1000]
+    except Exception:
+        return ""
 
 
 def _await(coroutine):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 DEEPEST = 100  # containers within containers
-LARGEST = 2**22  # bytes of a frame
+LARGEST = 2**24  # bytes of a frame
 
 
 class NotPlain(TypeError):
@@ -28,36 +28,62 @@ class Broken(Exception):
     """The other side ended, or what it sent is not a frame."""
 
 
-def encode(value: Any, other: Callable[[Any], list], depth: int = 0) -> Any:
-    """The JSON value that stands for `value`; subclasses count as what they derive from. `other` gives the form of what is not plain, or raises `NotPlain`."""
+def encode(value: Any, other: Callable[[Any, int], list], depth: int = 0) -> Any:
+    """The JSON value that stands for `value`. `other` gives the form of what is not plain (also of instances of subclasses), or raises `NotPlain`."""
     if depth > DEEPEST:
         raise NotPlain(f"containers more than {DEEPEST} deep")
-    if value is None or value is True or value is False:
+    kind = type(value)
+    if value is None or kind is bool or kind is str or kind is float:
         return value
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        whole = int.__int__(value)
-        return whole if abs(whole) < 2**53 else ["i", hex(whole)]  # decimal digits are limited, hexadecimal ones are not
-    if isinstance(value, float):
-        return float.__float__(value)
-    for mark, kind in _SEQUENCES:
-        if isinstance(value, kind):
-            return [mark, *(encode(item, other, depth + 1) for item in kind.__iter__(value))]
-    if isinstance(value, dict):
-        return ["d", *(encode(part, other, depth + 1) for pair in dict.items(value) for part in pair)]
-    if isinstance(value, bytes | bytearray):
-        return ["b" if isinstance(value, bytes) else "a", bytes(value).hex()]
-    for mark, (kind, write, _) in _VALUES.items():
-        if type(value) is kind:
+    if kind is int:
+        return value if abs(value) < 2**53 else ["i", hex(value)]  # decimal digits are limited, hexadecimal ones are not
+    if kind in _MARKS:
+        return _contained(kind, value, other, depth)
+    for mark, view in _VIEWS.items():
+        if kind is view:
+            return [mark, *(encode(item, other, depth + 1) for item in value)]
+    for mark, (known, write, _) in _VALUES.items():
+        if kind is known:
             return [mark, *write(value)]
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         if isinstance(value, numpy.generic):
             return encode(value.item(), other, depth + 1)
-        if isinstance(value, numpy.ndarray) and value.dtype.kind in "biuf":
+        if kind is numpy.ndarray and value.dtype.kind in "biuf":
             return ["n", str(value.dtype), encode(value.tolist(), other, depth + 1)]
-    return other(value)
+    return other(value, depth)
+
+
+def content(value: Any, other: Callable[[Any, int], list], depth: int = 0) -> tuple[type, Any] | None:
+    """Of an instance of a subclass: which plain type it derives from, and the form of what it holds as one; None where it derives from none."""
+    base = base_of(type(value))
+    if base is None:
+        return None
+    if base in _MARKS:
+        return base, _contained(base, value, other, depth)
+    return base, encode(_BARE[base](value), other, depth)
+
+
+def base_of(kind: type) -> type | None:
+    """The plain type that a class derives from, if any."""
+    return next((each for each in kind.__mro__ if each in _MARKS or each in _BARE), None)
+
+
+def _contained(kind: type, value: Any, other: Callable[[Any, int], list], depth: int) -> list:
+    mark = _MARKS[kind]
+    if mark in _PAIRED:
+        items: Any = (part for pair in kind.items(value) for part in pair)
+    elif mark in ("b", "a"):
+        return [mark, bytes(memoryview(value)).hex()]
+    else:
+        items = kind.__iter__(value)
+    forms = [encode(item, other, depth + 1) for item in items]
+    if mark == "q":
+        return [mark, value.maxlen, *forms]
+    if mark == "dd":
+        factory = value.default_factory
+        return [mark, None if factory is None else _FACTORIES.get(factory) or other(factory, depth), *forms]
+    return [mark, *forms]
 
 
 def decode(form: Any, other: Callable[[list], Any], depth: int = 0) -> Any:
@@ -70,9 +96,18 @@ def decode(form: Any, other: Callable[[list], Any], depth: int = 0) -> Any:
     try:
         if mark in _BUILD:
             return _BUILD[mark](decode(part, other, depth + 1) for part in parts)
-        if mark == "d":
+        if mark == "q":
+            return collections.deque((decode(part, other, depth + 1) for part in parts[1:]), parts[0])
+        if mark in _PAIRED:
+            factory = [_factory(parts.pop(0), other)] if mark == "dd" else []
             items = [decode(part, other, depth + 1) for part in parts]
-            return dict(zip(items[::2], items[1::2], strict=True))
+            made = _PAIRED[mark](*factory)
+            for key, value in zip(items[::2], items[1::2], strict=True):
+                made[key] = value
+            return made
+        if mark in _VIEWS:
+            items = [decode(part, other, depth + 1) for part in parts]
+            return dict.fromkeys(items).keys() if mark == "K" else dict(items).items() if mark == "I" else dict(enumerate(items)).values()
         if mark == "i":
             (text,) = parts
             return int(text, 16)
@@ -88,13 +123,23 @@ def decode(form: Any, other: Callable[[list], Any], depth: int = 0) -> Any:
             if numpy.dtype(dtype).kind not in "biuf":
                 raise Broken("no such array")
             return numpy.array(decode(items, other, depth + 1), dtype=dtype)
-    except (ValueError, TypeError, ArithmeticError, ImportError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, ImportError) as error:
         raise Broken(f"no such form: {type(error).__name__}") from None
     return other(form)
 
 
-_SEQUENCES = (("l", list), ("t", tuple), ("s", set), ("f", frozenset), ("q", collections.deque))
-_BUILD: dict[str, Callable] = dict(_SEQUENCES)
+def _factory(form: Any, other: Callable[[list], Any]) -> Any:
+    return None if form is None else other(form) if isinstance(form, list) else _NAMED[form]
+
+
+_BUILD: dict[str, Callable] = {"l": list, "t": tuple, "s": set, "f": frozenset}
+_PAIRED: dict[str, type] = {"d": dict, "O": collections.OrderedDict, "C": collections.Counter, "dd": collections.defaultdict}
+_MARKS: dict[type, str] = {kind: mark for mark, kind in (_BUILD | _PAIRED | {"q": collections.deque, "b": bytes, "a": bytearray}).items()}
+_VIEWS = {"K": type({}.keys()), "I": type({}.items()), "V": type({}.values())}
+_FACTORIES = {kind: kind.__name__ for kind in (int, float, str, bool, list, tuple, dict, set, frozenset, bytes, complex)}
+_NAMED = {name: kind for kind, name in _FACTORIES.items()}
+# How the plain value is read of an instance of a subclass, past whatever the subclass says of itself.
+_BARE: dict[type, Callable] = {str: str.__str__, int: int.__int__, float: float.__float__, complex: lambda value: complex(value.real, value.imag)}
 _VALUES: dict[str, tuple[type, Callable, Callable]] = {
     "c": (complex, lambda v: (v.real, v.imag), complex),
     "r": (range, lambda v: (v.start, v.stop, v.step), range),

@@ -25,7 +25,7 @@ from operant.worlds.text.fences import read_code
 if TYPE_CHECKING:
     from operant.worlds.text.tasks import Problem
 
-MOST_PRINTED = 2**20  # bytes of a program's output
+MOST_PRINTED = 2**24  # bytes of a program's output
 
 # Names that a test means Python's own by, also where an answer defines or imports them: what compares is nothing that an answer may bring.
 _HELPERS = {"isclose": math.isclose, "fabs": math.fabs} | {name: getattr(collections, name) for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
@@ -52,7 +52,15 @@ def python_tests(problem: Problem, completion: str, door: socket.socket) -> floa
 
     Raises:
         BadTests: the tests cannot run.
+        OverflowError: the answer needs more memory, or prints or hands over more, than it may.
     """
+    try:
+        return _passes(problem, completion, door)
+    except running.Exceeded as error:
+        raise OverflowError(str(error)) from None
+
+
+def _passes(problem: Problem, completion: str, door: socket.socket) -> float:
     tests = problem.metadata.get("tests")
     pairs, sources = _sorted(tests)
     written = Written(sources, problem.metadata.get("entry_point")) if sources else None
@@ -193,10 +201,14 @@ class Written:
             if getattr(error, "of_answer", False):
                 return False
             raise BadTests(f"the tests import what is not there: {error}") from None
-        except Exception:
-            return False
-        except SystemExit:
+        except SystemExit as error:
+            if getattr(error, "of_answer", False):
+                return False
             raise BadTests("the tests end by themselves, with SystemExit") from None
+        except (KeyboardInterrupt, running.Exceeded):
+            raise
+        except BaseException:  # pytest's outcomes are no Exception
+            return False
         touched = [names[name] for name in self._wanted & names.keys() if name in module.names]
         if not module.calls and not any(not isinstance(value, running.Handle | type) for value in touched):
             raise BadTests("the tests never call the answer")
@@ -234,11 +246,12 @@ class Written:
             if isinstance(value, types.FunctionType) and name.startswith("test"):
                 _call(value)
             elif isinstance(value, type) and value.__module__ == "tests" and issubclass(value, unittest.TestCase):
-                for method in unittest.TestLoader().getTestCaseNames(value):
-                    value(method).debug()
+                result = _FirstFault()
+                unittest.defaultTestLoader.loadTestsFromTestCase(value).run(result)
+                if result.fault is not None:
+                    raise result.fault
             elif isinstance(value, type) and value.__module__ == "tests" and name.startswith("Test"):
-                for method in [method for method in vars(value) if method.startswith("test")]:
-                    _call(getattr(value(), method))
+                _call_class(value)
 
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -248,10 +261,69 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
+class _FirstFault(unittest.TestResult):
+    """Keeps the first exception that is a fault, whatever it is, and ends there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fault: BaseException | None = None
+
+    def addError(self, test, error):  # noqa: N802 - unittest's name
+        self.fault = self.fault or error[1]
+        self.stop()
+
+    addFailure = addError  # noqa: N815
+
+    def addSubTest(self, test, subtest, error):  # noqa: N802
+        if error is not None:
+            self.addError(subtest, error)
+
+    def addUnexpectedSuccess(self, test):  # noqa: N802
+        self.addError(test, (None, AssertionError("it was expected to fail"), None))
+
+
+def _call_class(kind: type) -> None:
+    """Call the tests of a class as pytest does: an instance for each, between what its class says comes before and after."""
+    _once(kind, "setup_class")
+    for name in [name for name in dir(kind) if name.startswith("test")]:
+        instance = kind()
+        test = getattr(instance, name)
+        _once(instance, "setup_method", test)
+        _call(test)
+        _once(instance, "teardown_method", test)
+    _once(kind, "teardown_class")
+
+
+def _once(owner: Any, name: str, *given: Any) -> None:
+    found = getattr(owner, name, None)
+    if found is not None:
+        found(*given[: len(inspect.signature(found).parameters)])
+
+
 def _call(test: Any) -> None:
-    needed = [part.name for part in inspect.signature(test).parameters.values() if part.default is part.empty and part.kind is part.POSITIONAL_OR_KEYWORD]
-    if needed:
-        raise BadTests(f"{test.__name__} needs {', '.join(needed)}, which only pytest could give it")
-    outcome = test()
-    if inspect.iscoroutine(outcome):
-        asyncio.run(outcome)
+    """Call a test, with each of its sets of parameters; one that says that it is skipped is none."""
+    marks = getattr(test, "pytestmark", [])
+    if any(mark.name == "skip" or mark.name == "skipif" and mark.args and mark.args[0] for mark in marks):
+        return
+    sets: list[dict] = [{}]
+    for mark in marks:
+        if mark.name == "parametrize":
+            names, values = mark.args[0], mark.args[1]
+            names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+            rows = [getattr(value, "values", None) if type(value).__name__ == "ParameterSet" else (value,) if len(names) == 1 else value for value in values]
+            sets = [before | dict(zip(names, row, strict=True)) for row in rows for before in sets]
+    parameters = inspect.signature(test).parameters.values()
+    needed = {part.name for part in parameters if part.default is part.empty and part.kind is part.POSITIONAL_OR_KEYWORD}
+    if missing := sorted(needed - set(sets[0] if sets else needed)):
+        raise BadTests(f"{test.__name__} needs {', '.join(missing)}, which only pytest could give it")
+    for given in sets:
+        try:
+            outcome = test(**given)
+            if inspect.iscoroutine(outcome):
+                asyncio.run(outcome)
+        except unittest.SkipTest:
+            continue
+        except BaseException as error:
+            if type(error).__module__ == "_pytest.outcomes" and type(error).__name__ == "Skipped":
+                continue
+            raise
