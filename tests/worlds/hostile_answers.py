@@ -535,6 +535,8 @@ def run(select: str = "") -> dict:
                 pool.time_limit = LONG
                 if verdicts[0].value == 1.0:
                     failures.append(f"{name}: passed")
+                if name.startswith(("agrees/", "skips/")) and count % 10:
+                    continue  # these only say that they are right, and leave nothing behind
                 verdicts += pool.score([(Problem("", "", tests), text) for tests, text in after])
                 if [(verdict.status, verdict.value) for verdict in verdicts[1:]] != [(Status.OK, 1.0), (Status.OK, 0.0)]:
                     failures.append(f"{name}: behind it {verdicts[1:]}")

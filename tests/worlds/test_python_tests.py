@@ -230,6 +230,7 @@ def test_types_that_answers_define(score, tests, right, wrong):
         (["assert f(1) == 1"], "held = bytearray(2**33)\ndef f(x): return x"),
         ([UNIT + "    def test(self): self.assertRaises(Exception, f, 1)"], "def f(x): return bytearray(2**33)"),
         ([["", "1"]], "print('x' * 2**25)"),
+        ([["", "1"]], "held = bytearray(2**33)\nprint(1)"),
     ],
 )
 def test_what_exceeds_a_limit_is_not_wrong(score, tests, code):

@@ -3,6 +3,7 @@
 import json
 import sys
 import textwrap
+import types
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from operant.core.errors import BadInput
 from operant.worlds import make_world
 from operant.worlds.text.tasks.reasoning_gym import TEST_SEED, TRAIN_SEED, TRAIN_SIZE, ReasoningGym, pack, unpack
-from operant.worlds.text.verifiers import VerifierPool
+from operant.worlds.text.verifiers import VerifierPool, _folders
 
 PACKAGE = {
     "__init__.py": """
@@ -65,9 +66,14 @@ PACKAGE = {
 }
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
+@pytest.fixture(params=["installed", "editable"])
+def package(tmp_path, monkeypatch, request):
     folder = tmp_path / "site-packages" / "reasoning_gym"  # where child processes look for what is installed
+    if request.param == "editable":
+        folder.parent.mkdir()
+        (folder.parent / "reasoning_gym.pth").write_text(f"{tmp_path / 'source'}\n")
+        monkeypatch.syspath_prepend(folder.parent)
+        folder = tmp_path / "source" / "reasoning_gym"
     folder.mkdir(parents=True)
     for name, text in PACKAGE.items():
         (folder / name).write_text(textwrap.dedent(text))
@@ -100,6 +106,16 @@ def test_the_dataset_scores_in_a_child_process(package):
         verdicts = pool.score([(problem, problem.answer), (problem, f" {problem.answer}\n"), (problem, "7")])
     assert [verdict.value for verdict in verdicts] == [1.0, 1.0, 0.01], [verdict.message for verdict in verdicts]
     assert world.task == "reasoning-gym:doubles" and "doubles" in world.fingerprint()
+
+
+def test_a_package_that_a_finder_maps_can_be_read(tmp_path, monkeypatch):
+    finder = types.ModuleType("__editable___thing_1_0_finder")
+    finder.MAPPING = {"thing": str(tmp_path / "source" / "thing")}
+    (tmp_path / "source" / "thing").mkdir(parents=True)
+    monkeypatch.setitem(sys.modules, finder.__name__, finder)
+    for module in ("operant.worlds.text.tasks.reasoning_gym_score", "own"):
+        folders = _folders(module, None)
+        assert str(tmp_path / "source") in folders["readable"] and str(tmp_path / "source") not in folders["library"]
 
 
 def test_spaces_around_a_dataset_s_answer_are_no_part_of_it(package):

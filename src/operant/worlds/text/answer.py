@@ -97,6 +97,8 @@ def _program(code: str, file: str) -> None:
         exec(compile(code, file, "exec", dont_inherit=True), _module("__main__", file).__dict__)
     except SystemExit as end:
         status = 0 if end.code is None else end.code & 0xFF if isinstance(end.code, int) else 1
+    except MemoryError:
+        status = plain.OUT_OF_MEMORY
     except BaseException:
         status = 1
     try:

@@ -18,6 +18,7 @@ from typing import Any
 
 DEEPEST = 100  # containers within containers
 LARGEST = 2**24  # bytes of a frame
+OUT_OF_MEMORY = 217  # exit code of a program that ran out of memory
 
 
 class NotPlain(TypeError):

@@ -67,7 +67,7 @@ def run_program(door: socket.socket, code: str, given: str, most: int) -> tuple[
         most: bytes of output; a program that prints more is killed.
 
     Raises:
-        Exceeded: it printed more.
+        Exceeded: it printed more, or needed more memory than it has.
     """
     stdin, feed = os.pipe()
     read, stdout = os.pipe()
@@ -111,6 +111,8 @@ def run_program(door: socket.socket, code: str, given: str, most: int) -> tuple[
     said = process.close()
     if len(printed) > most:
         raise Exceeded(f"the answer exceeded a limit: it printed more than {most} bytes")
+    if said == f"exited with code {plain.OUT_OF_MEMORY}":
+        raise Exceeded("the answer exceeded a limit: its memory")
     return bytes(printed), said == "exited with code 0"
 
 

@@ -297,6 +297,7 @@ class _Worker:
             env=_environment(self._scratch),
         )
         inside.close()
+        self._template.settimeout(_START_LIMIT)  # no word to the template waits without end
         self._judge = False
         try:
             # What is written here fits: the template reads it before anything of a person's runs.
@@ -476,10 +477,23 @@ def _folders(module: str, file: str | None) -> dict[str, list[str]]:
         if {"site-packages", "dist-packages"} & set(Path(entry).parts) or any(Path(os.path.realpath(entry)).is_relative_to(place) for place in python)
     ]
     library = [*dict.fromkeys([*library, *sorted(python), os.path.dirname(os.__file__)])]
+    installed = [folder for folder in _installed_in_place(library) if not _holds_home(folder)]
     if module.partition(".")[0] == "operant":
-        return {"path": [str(_ROOT), *library], "readable": library, "library": library}
+        return {"path": [str(_ROOT), *library, *installed], "readable": [*library, *installed], "library": library}
     readable = [entry for entry in path if os.path.realpath(entry) != os.path.realpath(here) and not _holds_home(entry)]
-    return {"path": [*path, here], "readable": [*readable, *library] + ([file] if file else []), "library": library}
+    return {"path": [*path, here], "readable": [*readable, *library, *installed] + ([file] if file else []), "library": library}
+
+
+def _installed_in_place(library: list[str]) -> list[str]:
+    """The folders of packages that are installed as editable: what a .pth file beside the installed ones names, and what such a file's finder maps."""
+    found = []
+    for listing in (pth for entry in library if os.path.isdir(entry) for pth in sorted(Path(entry).glob("*.pth"))):
+        with contextlib.suppress(OSError):
+            found += [line.strip() for line in listing.read_text(encoding="utf-8", errors="replace").splitlines() if os.path.isabs(line.strip())]
+    for name, module in list(sys.modules.items()):
+        if name.startswith("__editable__"):
+            found += [os.path.dirname(place) for place in getattr(module, "MAPPING", {}).values()]
+    return [folder for folder in dict.fromkeys(found) if os.path.isdir(folder)]
 
 
 def _holds_home(path: str) -> bool:
