@@ -125,7 +125,28 @@ ONE_NUMBER = [  # text, value; read alike as a reference and as a completion
     ("&#8722;40", "-40"), ("the 5", "5"), ("so the 5", "5"), ("5 &times; 10^3", "5000"), ("1&nbsp;000", "1000"), ("5<br>", "5"), ("5</answer>", "5"),
     ("<b>5</b>", "5"), ("<|im_end|>5", "5"), ("5<|im_end|>", "5"), ("5<|endoftext|>", "5"), ("5</s>", "5"), ("5 <eos>", "5"), ("5\x00", "5"),
     ("5\ufffd", "5"), ("5\u200b", "5"), ("\ufeff5", "5"), ("5\u2028", "5"), ("5 more", "5"), ("remainder 2", "2"), ("($5)", "5"), ("100 200", "100200"),
-    ("5-", "5"), (r"\boxed{3,4}", "17/5"), ("1\u200b000", "1000"), ("5 bn", "5000000000"), ("5bn", "5000000000"),
+    ("5-", "5"), (r"\boxed{3,4}", "17/5"), ("1\u200b000", "1000"), ("5 bn", "5000000000"), ("5bn", "5000000000"), ("5 000 000,00", "5000000"),
+    ("5 1/2%", "11/200"), ("$1/2$", "1/2"), ("3.0 × 10⁸ m/s", "300000000"), ("1.6e-19 C", "1/6250000000000000000"),
+    ("6.022×10^{23} mol^{-1}", "602200000000000000000000"), (r"6.022\times10^{23}\ \text{mol}^{-1}", "602200000000000000000000"), ("9.8 m/s²", "49/5"),
+    ("5 µg", "5"), ("5'", "5"), ('5"', "5"), ("5 °C", "5"), ("5 deg", "5"), ("5 rad", "5"), ("the 1990s", "1990"), ("24/7", "24/7"),
+    ("1,5 million", "1500000"), ("3²+4²=25", "25"), ("five (5)", "5"), ("5 (5)", "5"), ("12 (twelve)", "12"), ("R$5", "5"), ("kr 5", "5"), ("5 kr", "5"),
+    ("5zł", "5"), ("5 zł", "5"), ("5 руб", "5"), ("5 Kč", "5"), ("5 ₽", "5"), ("5 cents", "5"), ("5000 m", "5000"), ("1.5 x 10^3 kg", "1500"),
+    ("1.5 x 10^3", "1500"), ("x = 1.5 x 10^3", "1500"), ("≈ 3.14", "157/50"), ("~ 3.14", "157/50"), ("~3.14", "157/50"), ("∼5", "5"), ("3.14...", "157/50"),
+    ("3.14…", "157/50"), ("0.333…", "333/1000"), ("5 -", "5"), ("5 :", "5"), ("-5°", "-5"), ("+5%", "1/20"), ("-$1,234.56", "-30864/25"),
+    ("$-1,234.56", "-30864/25"), ("($1,234.56)", "30864/25"), ("\u2212$5", "-5"), ("$\u22125", "-5"), ("USD -5", "-5"), ("-5 USD", "-5"), ("-€5", "-5"),
+    ("5,-", "5"), ("5.-", "5"), ("5.00", "5"), ("05", "5"), ("00", "0"), ("1/2 or 0.5", "1/2"), ("1/2 = 0.5", "1/2"), ("0.5 = 1/2", "1/2"),
+    ("50% = 0.5", "1/2"), ("1/3 = 0.333", "333/1000"), ("10 = ten", "10"), ("2^5 = 32", "32"), ("32 = 2^5", "32"), ("5E5", "500000"), ("1e5 km", "100000"),
+    ("5h", "5"), ("5 h", "5"), ("5min", "5"), ("5 a.m.", "5"), ("5 am", "5"), ("5 a", "5"), ("5 A", "5"), ("b = 5", "5"), ("5 = b", "5"), ("a=5", "5"),
+    ("a_n = 5", "5"), ("a_{n+1} = 5", "5"), ("n! = 120", "120"), ("f'(2) = 5", "5"), (r"f(2)=\boxed{5}", "5"), (r"\frac{dy}{dx} = 5", "5"),
+    (r"\lim_{x \to 0} f(x) = 5", "5"), (r"\sum_{i=1}^{5} i = 15", "15"), (r"\int_0^1 x dx = \frac{1}{2}", "1/2"), (r"\sqrt{25} = 5", "5"),
+    (r"\log_2 8 = 3", "3"), ("|x| = 5", "5"), (r"\angle ABC = 30^\circ", "30"), (r"m\angle A = 30", "30"), (r"P(A) = \frac{1}{6}", "1/6"),
+    (r"\text{Area} = 25", "25"), (r"\text{Area} = 5 \times 5 = 25", "25"), (r"\text{Area} = 5^2 = 25", "25"), (r"5^2 = 25 \text{ cm}^2", "25"),
+    (r"\therefore x = 5", "5"), (r"x = 5 \implies y = 6", "6"), ("x=5 => y=6", "6"), (r"\underline{\hspace{1cm}} = 5", "5"), (r"\_\_\_ 5", "5"),
+    ("___5___", "5"), ("__5__ apples", "5"), (r"5 $\Omega$", "5"), (r"5 \Omega", "5"), (r"5 k\Omega", "5"), (r"5\%", "1/20"), (r"5 \% ", "1/20"),
+    (r"\$5 million", "5000000"), ("$5$ million", "5000000"), (r"$5 \text{ million}$", "5000000"), ("$5$ percent", "1/20"), ("$5$%", "1/20"),
+    (r"$5\%$", "1/20"), (r"$\$5$", "5"), (r"$\$5{,}000$", "5000"), ("5{,}000", "5000"), ("5{.}5", "11/2"), (r"5,\!000", "5000"), (r"5\,000\,000", "5000000"),
+    ("5 000~km", "5000"), ("$5$ cm", "5"), ("$5$ or $5$", "5"), ("20% off", "1/5"), ("20% more", "1/5"), ("1st place", "1"), ("Figure 5", "5"),
+    ("Chapter 5", "5"), ("5 and a quarter", "21/4"), ("5 and a bit", "5"), ("5-ish", "5"), ("5 or thereabouts", "5"), ("5/", "5"), ("0/5", "0"), ("5/5", "1"),
 ]
 NOT_ONE_NUMBER = [  # a status on either side
     "3.5.1", "2024-01-05", "1/2/2024", "01.02.2024", "5:30", "3-5", "3\u20135", "10 - 20", "1,2,3", "1, 2", "3 and 5", "2 + 3", "2 × 3", "6 x 4", "1920x1080",
@@ -165,13 +186,18 @@ NOT_ONE_NUMBER = [  # a status on either side
     "the sum of 5 and 6", "5 divided by 2", "5 multiplied by 2", "5 to the power of 2", "5 to the 2", "5 choose 2", "5 mod 2", "7 R 2", "7 remainder 2",
     "7 r2", "10 base 2", "101 in base 2", "101 (base 2)", "101b", "(-2)^3", "3/-4", r"\boxed{5}, \boxed{3}", r"\boxed{5} or \boxed{3}",
     "\\boxed{4}\n\\boxed{5}", r"$x = \boxed{5}$, $y = \boxed{3}$", r"\boxed{3}\text{ or }\boxed{4}", r"\boxed{3} \quad \boxed{4}",
-    r"$\boxed{3}$ and $\boxed{4}$",
+    r"$\boxed{3}$ and $\boxed{4}$", "20 cm × 30 cm", "3-by-4", "3 by 4", "4-1", "1-1/2", "50 p", "5 x", "0.(3)", "0.3̅", "1 1", "1 1/2 1/2", "1/2 1/2",
+    "1/2 + 1/2", "5e", "5 e", "5 E5", "5d", "5b", r"\text{Area} = 25\pi", "5~000", "$5$ and $6$", "$5$, $6$", "$x=5$ and $y=6$", "$5 + 1$", "$5$ $6$",
+    r"\begin{cases} x = 5 \\ y = 6 \end{cases}", r"\begin{pmatrix} 5 \\ 6 \end{pmatrix}", r"\begin{pmatrix} 5 & 6 \end{pmatrix}",
+    r"\boxed{\begin{pmatrix} 5 \\ 6 \end{pmatrix}}", r"\boxed{\begin{pmatrix} 5 & 6 \end{pmatrix}}", r"\langle 5, 6 \rangle", r"\boxed{5\hat{i}}",
+    r"5\hat{i} + 6\hat{j}", r"5\mathbf{i}", r"\vec{5}", r"5 \cup 6", r"\{5\} \cup \{6\}", r"(5, \infty)", r"(-\infty, 5)", r"(-\infty, 5]", r"[5, \infty)",
+    r"x \in [5, 6]", r"\mathbb{R} \setminus \{5\}", r"5 \mid x", r"5 \nmid x", r"x \neq 5", r"5 \% \text{ of } 6", "/5", "5 / 0", "5 : 1",
 ]
 NO_NUMBER = [  # no reward in a completion, a status in a reference
     "", "yes", "no number", "x", "H2O", "x^2", "x_1", "cm^2", "x^{2}", "forty-two", "...", "-", "$", "%", r"\boxed{}", r"\boxed{x}", "Negative six", "四十二",
     "五", "答案是五", "百分之五", "Ⅳ", "IV", "~~5~~", "Q5", "A5", "twelve", "the answer is twelve", "zero", "five hundred", "a dozen", "half", "one half",
     "pi", "e^5", "x^5", "inf", "NaN", "nan", "v1.2", "B12", "mp3", "two thirds", r"\boxed{A}", r"\boxed{\text{yes}}", r"\boxed{?}", r"\boxed{...}",
-    r"\boxed{\ldots}", r"\boxed{five}", "minus forty", "FFh",
+    r"\boxed{\ldots}", r"\boxed{five}", "minus forty", "FFh", "No answer", "n/a", "I don't know", "e5", "one and a half",
 ]
 COMPLETIONS = [  # text, the number that it gives as a completion; as a reference it is a status
     ("so 6 times 7 is 42.", "42"), ("42 and then 41", "41"), ("I used 3 eggs, so 5 are left", "5"), ("The answer is 5!", "5"), ("Step 1: 5", "5"),
@@ -179,7 +205,8 @@ COMPLETIONS = [  # text, the number that it gives as a completion; as a referenc
     ("In 2020, 5 people were left", "5"), ("5加3等于8", "8"), ("5\n6", "6"), ("1. 5", "5"), ("So in 2023 there were 5 apples.", "5"),
     ("add 3 to 7 to get 10", "10"), ("Adding 2 to 3 gives 5.", "5"), ("She paid $5.00 for 2 books", "2"),
     ("I think 5. Let me check: 5 × 2 = 10. So the answer is 5", "5"), ("Answer: 5\nConfidence: 90%", "9/10"), ("not 6 but 5", "5"), ("6, no wait, 5", "5"),
-    ("Of the 12 eggs, the rest is 4", "4"), ("5 | 6", "6"),
+    ("Of the 12 eggs, the rest is 4", "4"), ("5 | 6", "6"), ("#### 72\n\nQuestion: what is 2 + 5?", "72"), ("#### $1,072\nThis took 3 steps.", "1072"),
+    ("#### Step 2\nso 7", "7"), ("#### 2. The sum\nso 7", "7"), ("5 b", "5"), (r"5 \\ 6", "6"),
 ]
 
 

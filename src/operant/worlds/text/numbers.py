@@ -43,7 +43,7 @@ def read_number(text: str) -> Fraction:
 
 
 def last_number(completion: str) -> Fraction | None:
-    """The number that a completion gives: the one in its last `\\boxed{}` where there is one, else the last one in it; None where there is none.
+    """The number that a completion gives, or None: the one in its last `\\boxed{}`, else behind `####` on the last line so marked, else the last one in it.
 
     Args:
         completion: of which the last `LONGEST_READ` characters are searched.
@@ -54,6 +54,9 @@ def last_number(completion: str) -> Fraction | None:
     text = completion[-LONGEST_READ:]
     if boxes := _boxes(text):
         return _boxed(text, boxes)
+    marked = _MARKED.match(text, text.rfind("####")) if "####" in text else None
+    if marked is not None:
+        return _single(marked[1])
     lines, left = text.splitlines(), LONGEST_NUMBER
     while lines:
         line = lines.pop()
@@ -116,6 +119,7 @@ _COMMANDS = (
         + ("binom", "dbinom", "tbinom", "max", "min", "gcd", "lcm", "bmod", "pmod", "mod", "det", "lfloor", "lceil"),
         _EXPRESSION,
     )
+    | dict.fromkeys(("cup", "cap", "setminus", "langle", "rangle", "mid", "nmid", "hat", "vec", "perp", "parallel", "oplus", "otimes", "partial"), _EXPRESSION)
     | dict.fromkeys(("cancel", "bcancel", "xcancel", "sout", "st"), _EXPRESSION)  # struck out
     | dict.fromkeys(("pi", "infty", "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota"), _EXPRESSION)
     | dict.fromkeys(("kappa", "lambda", "nu", "xi", "rho", "sigma", "tau", "phi", "varphi", "chi", "psi", "omega"), _EXPRESSION)
@@ -151,7 +155,7 @@ _SAME = str.maketrans(
     | dict.fromkeys("≃∼≅≐", "≈")
     | dict.fromkeys("⇒⟹⟶↦∴", "→")
     | dict.fromkeys("≤≥≠≪≫⩽⩾∓", "<")
-    | dict.fromkeys("√∛∜π∞∑∏∫⌊⌈", _EXPRESSION)
+    | dict.fromkeys("√∛∜π∞∑∏∫⌊⌈∪∩∖⟨⟩", _EXPRESSION)
     | dict.fromkeys("’‘ʼ′", "'")
     | dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\u202a\u202b\u202c\u202d\u202e\u00ad", None)
     | {"、": ", ", "٫": ".", "٬": ",", "٪": "%", "∕": "/", "∶": ":", "\u2028": "\n", "\u2029": "\n", "₋": "-"}
@@ -159,6 +163,8 @@ _SAME = str.maketrans(
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+", strict=True))
 _RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]{1,40}")
 _LOWERED_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]{1,40}")
+_OVER_DIGITS = re.compile("(?<=\\d)[\u0304\u0305\u0307\u0332-\u0338]")  # repeats or strikes out
+_MATRIX = re.compile(r"\\(?:begin|end)\s?\{(?:[a-zA-Z]?matrix|cases)\*?\}")
 _NUMERO = re.compile("№|(?<![^\\W_])[Nn][º°](?=\\s?\\d)")
 _CIRCLED = re.compile("[①-⑳]")
 _VULGAR = re.compile("[¼-¾⅐-⅞↉]")
@@ -180,6 +186,7 @@ def _plain_text(text: str) -> str:
         text = re.sub(r"&(?:#x?[\da-fA-F]{1,6}|[A-Za-z]{2,8});", lambda found: html.unescape(found[0]), text)
     text = _BASE_TEN.sub("", text)
     if not text.isascii():
+        text = _OVER_DIGITS.sub(_EXPRESSION, text)
         text = _CIRCLED.sub(lambda found: f" ({unicodedata.normalize('NFKC', found[0])}) ", _NUMERO.sub(" No. ", text))
         text = _VULGAR.sub(lambda found: _apart(found, unicodedata.normalize("NFKC", found[0])), text)
         text = _RAISED_RUN.sub(lambda found: "^" + "".join(_RAISED[each] for each in found[0]), text)
@@ -189,7 +196,7 @@ def _plain_text(text: str) -> str:
     latex = "\\" in text
     if latex:
         text = re.sub(r"\\not\s?=", "≠", text).replace("≠", "<")
-        text = _BASE_TEN.sub("", _TEXT.sub(_shown, _TEXT.sub(_shown, _NOT_SHOWN.sub(" ", text))))
+        text = _BASE_TEN.sub("", _TEXT.sub(_shown, _TEXT.sub(_shown, _NOT_SHOWN.sub(" ", _MATRIX.sub(_EXPRESSION, text)))))
         text = _COMMAND.sub(lambda found: _COMMANDS.get(found[1], f" {found[1]} "), text)
     if "~" in text:  # what is struck out, and a range
         text = re.sub(r"(?<=\d)~(?=\d)", "÷", re.sub(r"~~[^~\n]{1,80}~~", " ", text))
@@ -266,6 +273,7 @@ class _Box:
     inside: str
 
 
+_MARKED = re.compile(r"####[ \t]*(?=[-−+$€£¥\\]{0,3}\.?\d)([^A-Za-z\n]{1,80})(?:\n|$)")  # not the heading `#### 2. Then`
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BOX = re.compile(r"(?:\\(?:boxed|fbox)|(?<![^\W_])boxed(?=\s?\{))\s{0,9}")
 _TO_END_OF_FORMULA = re.compile(r"(?:(?!\\[)\]])[^$\n])*")
@@ -360,7 +368,7 @@ _UNKNOWNS = frozenset("xyznijpqruwe") | frozenset("αβγδεζηθικλνξρ�
 _GREEK = frozenset("αβγδεζηθικλνξρστφχψω")
 _FUNCTIONS = frozenset(("log", "ln", "sin", "cos", "tan", "sqrt", "exp"))
 _SHORT_UNITS = frozenset(  # of up to three letters: others behind digits are a product of unknowns, as in 3ab
-    "mm cm dm m km nm um µm K sq cu in ft yd mi g kg mg µg lb lbs oz s ms ns µs h hr hrs min sec L ml mL dl dL cl cL kl Hz V mV kV A mA W kW MW GW J kJ "
+    "kr mm cm dm m km nm um µm K sq cu in ft yd mi g kg mg µg lb lbs oz s ms ns µs h hr hrs min sec L ml mL dl dL cl cL kl Hz V mV kV A mA W kW MW GW J kJ "
     "MJ N kN Pa kPa MPa bar atm C F mol cal eV keV MeV GeV Wh kWh Ah mAh kB KB MB GB TB kb Mb Gb bit px pt pts em dpi fps rpm bpm mph kph kmh kgs gm gms "
     "cc am pm AM PM th st nd rd er e yr yrs wk wks mo mos day ha ac gal qt pc pcs pct deg rad lm lx cd Bq Gy Sv dB ppm ppb ppt psi hp Nm ohm Ω kΩ MΩ USD "
     "EUR GBP JPY CHF CNY RMB INR AUD CAD NZD SEK NOK DKK men box hat dog cat car egg pen cup bag ml mn bn tn".split()
@@ -375,7 +383,7 @@ _OF |= frozenset(_SHARES) | frozenset(_MANY_SHARES)
 _RAISING = frozenset("squared cubed factorial mod modulo".split())
 _SPOKEN_OPERATORS = frozenset("plus minus times over".split())
 _COUNTING = frozenset("one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred thousand million".split())
-_RANGING = frozenset("to in of through thru till until vs versus remainder rem r R".split())
+_RANGING = frozenset("by to in of through thru till until vs versus remainder rem r R".split())
 _BOUNDING = frozenset("more less fewer greater higher lower above below over under later earlier older younger larger smaller longer shorter".split())
 _NOT_AN_ASIDE = frozenset("base per out of or and to mod modulo plus minus times over".split())
 _REASONS = frozenset("since because as where when for if given with assuming provided".split())
@@ -652,7 +660,8 @@ class _Reader:
             if attached and not before.space and second is not None and second.kind == "number":
                 return True
         if before.text == "(" and second is not None and not before.line:
-            if (second.text in _OPERATORS and second.text != ":") or second.text == "^":
+            repeats = second.text == "." and attached and not (before.space or second.space) and self.at(place - 3) is not None  # 0.(3)
+            if (second.text in _OPERATORS and second.text != ":") or second.text == "^" or repeats:
                 return True
             return attached and not before.space and (second.kind != "mark" or second.text in ")]")
         if before.text == "'":  # 5'3
@@ -815,7 +824,7 @@ class _Reader:
             money = self.tokens[place].currency
             if money and unit.text in "KMBT":
                 return (None if value is None else value * Fraction(10) ** _ATTACHED_SCALES[unit.text]), end + 1
-            unknown = unit.text in _UNKNOWNS or unit.text in ("mil", "M", "B", "T") or unit.text in _MONTHS
+            unknown = unit.text in _UNKNOWNS or unit.text in ("E", "mil", "M", "B", "T") or unit.text in _MONTHS
             unknown |= (unit.text.lower() == "pi" or len(unit.text) > 2 or unit.text in _GREEK) and self._is_unknown(end)
             if self.strict or (money and unit.currency):  # among formulas a space means nothing
                 unknown |= len(unit.text) < 3 and unit.text.isascii() and unit.text not in _SHORT_UNITS and unit.text not in _SHORT_WORDS
