@@ -212,7 +212,7 @@ class NoisyVerifier:
 
 VERIFIERS: dict[str, str] = {
     "exact": "the answer itself; exact:marker=; reads what stands behind the last such mark",
-    "numeric": "the number in the last \\boxed{}, else behind the last ####, else the last number; numeric:tolerance=1e-3 for another share of the answer than 1e-6",
+    "numeric": "the number in the last \\boxed{}, else behind the last ####, else the last number; numeric:tolerance=1e-3 for another share than 1e-6",
     "regex": "the whole completion matches the answer as a regular expression (child process)",
     "json-schema": 'JSON, alone or in one fenced block, that the schema accepts: the column "schema", or the answer (child process; extra: verifiers)',
     "math-verify": "equal as mathematics, by the library math-verify (child process; extra: verifiers)",
