@@ -252,6 +252,45 @@ def test_bfloat16_computes_in_it_and_the_policy_that_acts_is_the_one_that_is_tra
     assert drift < 0.1 and 1e-4 < ((exact - rollout.log_prob) * rollout.mask).abs().max().item() < 0.5
 
 
+@pytest.mark.parametrize("lora_rank", [0, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_bfloat16_ratios_are_to_the_training_pass_and_not_to_the_sampler(folders, kind, lora_rank):
+    """Rows are cut twice, into minibatches and micro-batches, and each cut rounds in its own way."""
+    _, learner = learner_of(folders[kind], method="gspo", hyper={"minibatches": 2, "epochs": 2}, dtype="bfloat16", lora_rank=lora_rank)
+    step, ratios = learner._step, []
+
+    def watched(batch, **place):
+        ratios.append(torch.cat([(micro["log_prob"] - micro["old_log_prob"])[micro["mask"]].detach() for _, micro in learner._micro_batches(batch)]))
+        return step(batch, **place)
+
+    learner._step = watched
+    metrics = learner.iterate()
+    assert len(ratios) == 4 and ratios[0].abs().max() == 0 and all(part.abs().max() > 0 for part in ratios[1:])
+    assert 0 < metrics["kl_sampler"].item() < 1e-3  # rounding is still seen, and is not large
+    _, once = learner_of(folders[kind], method="gspo", dtype="bfloat16", lora_rank=lora_rank)
+    metrics = once.iterate()
+    assert metrics["clip_fraction"].item() == metrics["kl_behaviour"].item() == 0 and metrics["ratio"].item() == pytest.approx(1, abs=1e-6)
+
+
+def test_in_float32_the_log_probability_as_drawn_is_the_one_that_ratios_are_taken_to(folders):
+    _, learner = learner_of(folders["llama"], method="gspo")
+    step, given = learner._step, []
+    learner._step = lambda batch, **place: given.append(batch["old_log_prob"]) or step(batch, **place)
+    metrics = learner.iterate()
+    rollout = learner.rollout
+    assert "kl_sampler" not in metrics and sorted(given[0].flatten().tolist()) == sorted(rollout.log_prob.flatten().tolist())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_policy_that_is_its_reference_pays_no_kl_in_its_reward(folders, dtype):
+    _, learner = learner_of(folders["llama"], method="rloo", hyper={"beta": 100.0}, dtype=dtype)
+    learner.iterate()
+    rollout = learner.rollout
+    assert set(rollout.reward.unique().tolist()) <= {0.0, 1.0, 2.0}
+    paid = (rollout.extras["old_log_prob"] - rollout.extras["reference_log_prob"])[rollout.mask].abs().max().item()
+    assert paid == 0 if dtype == "bfloat16" else paid < 1e-4
+
+
 def test_bfloat16_generates_from_prompts_of_different_lengths(folders):
     for kind, options in (("qwen2", {}), ("gemma", {"lora_rank": 2}), ("gpt2", {})):
         world = make_world(TASK, model=str(folders[kind]), dtype="bfloat16", **options)

@@ -45,6 +45,7 @@ TERMS = {
     "ratio/q99": "The ratio that 1 % of the tokens lie above, at the iteration's last update.",
     "ess": "Effective sample size: the share of the tokens that the ratios leave in effect, (Σ ratio)² / (n Σ ratio²). 1 is all; low means that few decide.",
     "kl_behaviour": "KL divergence from the policy that sampled to the policy at the iteration's last update, nats a step or token: how far updates went.",
+    "kl_sampler": "KL divergence from what the sampler computed to what the training pass does before the first update, nats a token: bfloat16's rounding.",
     "clip_fraction": "The share of steps or tokens whose gradient the clip took away or bounded, at the iteration's last update.",
     "loss_entropy": "The policy's entropy in the loss, nats, mean over the last minibatch.",
     "reference_reset": "1 where the reference policy was set to the trained one.",

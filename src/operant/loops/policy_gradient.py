@@ -125,6 +125,8 @@ class PolicyGradientLearner:
         self._began = 0.0  # progress at the beginning of the iteration
         self.rollout: Rollout | None = None
         self._equal: Tensor | None = None
+        self._tolerance = getattr(self.policy, "ratio_tolerance", RATIO_TOLERANCE)
+        self._rounded = self._tolerance > RATIO_TOLERANCE  # what acts and what is trained are one policy that is rounded twice (bfloat16)
 
     @property
     def progress(self) -> float:
@@ -275,6 +277,8 @@ class PolicyGradientLearner:
             if name in wanted:
                 policy = keeper.policy if keeper is self.reference else keeper
                 extras[name] = self._replay(policy, rollout)["log_prob"]
+        if "old_log_prob" in wanted:  # by the same passes as the reference's, so that one policy has one number
+            extras["old_log_prob"] = self._replay(self.policy, rollout)["log_prob"] if self._rounded else rollout.log_prob
         replayed = wanted & {"entropy"}
         if replayed or statistics:
             found = self._replay(self.policy, rollout, replayed, statistics)
@@ -363,13 +367,21 @@ class PolicyGradientLearner:
         if not self.world.stacked and not (rollout.mask.any() or any(rollout.extras[over].any() for over in self._overs)):
             return {"gradient_norm": torch.zeros(len(self.seeds))}  # nothing to learn from; stacked seeds all take the step, so that none depends on others
         steps = self.policy.unit == "step"
-        cut = _StepCutter(self._fields(rollout)) if steps else _RowCutter(self._fields(rollout))
+        fields = self._fields(rollout)
+        cut = _StepCutter(fields) if steps else _RowCutter(fields)
         whole = steps and bool(rollout.mask.all())
         terms, norms, indices = [], [], []
         diagnostics: dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
         first_log_ratio = None
         for _ in range(method.epochs):
             indices += self._minibatches(rollout, cut.units)
+        if self._rounded:
+            log_prob = self._log_prob_as_trained(cut, indices[: len(indices) // method.epochs])
+            cut = _RowCutter(fields | {"old_log_prob": log_prob})
+            first_log_ratio = ((log_prob - rollout.log_prob) * rollout.mask).abs().max()
+            count = rollout.mask.sum((1, 2)).clamp(min=1)
+            found["kl_sampler"] = ((ops.kl_k3(rollout.log_prob, log_prob) * rollout.mask).sum((1, 2)) / count).cpu()
         for index in indices:
             values, log_ratio, seen = self._step(cut(index), first=first_log_ratio is None, last=index is indices[-1], whole=whole)
             if first_log_ratio is None:
@@ -382,7 +394,7 @@ class PolicyGradientLearner:
         names = [part_name(term) for term in method.terms]
         check_finite(self, names, values, gradient_norms, lambda update: cut(indices[update]))
         worst = first_log_ratio.abs().max().item()
-        if not worst <= getattr(self.policy, "ratio_tolerance", RATIO_TOLERANCE):
+        if not worst <= self._tolerance:
             raise RunFailed(
                 f"the ratio before the first update is not 1: |log ratio| reaches {worst:.3g} at step {self.step}; "
                 "the policy that is trained is not the one that acted"
@@ -391,7 +403,7 @@ class PolicyGradientLearner:
         metrics["gradient_norm"] = gradient_norms.mean(0)
         if "log_ratio" in diagnostics:
             metrics |= _ratio_metrics(diagnostics.pop("log_ratio").cpu())
-        return metrics | {name: value.cpu() for name, value in diagnostics.items()}
+        return metrics | found | {name: value.cpu() for name, value in diagnostics.items()}
 
     def _minibatches(self, rollout: Rollout, units: int) -> list[Tensor]:
         """Random minibatches of one pass: units `[S, n]` each."""
@@ -432,14 +444,9 @@ class PolicyGradientLearner:
         weights = {None: self._equal_weights(mask) if whole else self._weights(mask)} | {over: self._weights(batch[over]) for over in self._overs}
         self.flat.zero_grad()
         values, log_ratios, parts = [], [], []
-        present = mask
-        for over in self._overs:
-            present = present | batch[over]
-        for rows in self._micro_rows(present, batch.get("group") if method.unit == "group" else None):
-            micro = batch if isinstance(rows, slice) else {name: x[:, rows] for name, x in batch.items()}
+        for rows, micro in self._micro_batches(batch):
             weight = {over: (x if isinstance(rows, slice) else x[:, rows]).flatten(1) for over, x in weights.items()}
-            inputs = {name.removeprefix("inputs."): x for name, x in micro.items() if name.startswith("inputs.")}
-            micro = micro | {"progress": self._began, "iteration": self.version} | self._replay_micro(inputs, micro["action"])
+            micro = micro | {"progress": self._began, "iteration": self.version}
             losses = torch.stack([
                 torch.linalg.vecdot(weight[getattr(term, "over", None)], loss.flatten(1))
                 for term, loss in zip(method.terms, step_losses(method.terms, micro), strict=True)
@@ -455,10 +462,32 @@ class PolicyGradientLearner:
         self.optimizer.step(seen["gradient_norm"])
         return values[0] if len(values) == 1 else torch.stack(values).sum(0), torch.stack(log_ratios).max() if first else None, seen
 
-    def _replay_micro(self, inputs: dict[str, Tensor], action: Tensor) -> dict[str, Tensor]:
-        if self._statistics:
-            return self.policy.replay(inputs, action, self._replayed, self._statistics)
-        return self.policy.replay(inputs, action, self._replayed)
+    def _micro_batches(self, batch: dict[str, Tensor]) -> Iterator[tuple[Tensor | slice, dict[str, Tensor]]]:
+        """The micro-batches of a minibatch: (which of its rows, their fields and what the policy gives them now)."""
+        present = batch["mask"]
+        for over in self._overs:
+            present = present | batch[over]
+        for rows in self._micro_rows(present, batch.get("group") if self.method.unit == "group" else None):
+            micro = batch if isinstance(rows, slice) else {name: x[:, rows] for name, x in batch.items()}
+            inputs = {name.removeprefix("inputs."): x for name, x in micro.items() if name.startswith("inputs.")}
+            statistics = (self._statistics,) if self._statistics else ()
+            yield rows, micro | self.policy.replay(inputs, micro["action"], self._replayed, *statistics)
+
+    @torch.no_grad()
+    def _log_prob_as_trained(self, cut: _RowCutter, firsts: Sequence[Tensor]) -> Tensor:
+        """The policy's log-probabilities `[S, N, T]` before the first update: of each row in the minibatch and micro-batch in which it is trained first.
+
+        In bfloat16 the numbers of a row depend on the shape of what is computed with it, so that only the same cut gives the same bits.
+
+        Args:
+            firsts: the minibatches of the first pass, which hold every row once.
+        """
+        found = torch.zeros_like(cut.fields["old_log_prob"])
+        seeds = torch.arange(len(found), device=found.device).unsqueeze(1)
+        for index in firsts:
+            for rows, micro in self._micro_batches(cut(index)):
+                found[seeds, index[:, rows]] = micro["log_prob"]
+        return found
 
     def _weights(self, mask: Tensor) -> Tensor:
         """The reducer's weights of a minibatch, `[S, U]` (steps) or `[S, n, T]` (rows)."""
@@ -567,9 +596,9 @@ class _RowCutter:
     """Minibatches of whole rows (sequences)."""
 
     def __init__(self, fields: dict[str, Tensor]):
-        self._fields = fields
+        self.fields = fields
         self.units = fields["mask"].shape[1]
 
     def __call__(self, index: Tensor) -> dict[str, Tensor]:
         seeds = torch.arange(len(index), device=index.device).unsqueeze(1)
-        return {name: x[seeds, index] for name, x in self._fields.items()}
+        return {name: x[seeds, index] for name, x in self.fields.items()}

@@ -25,13 +25,13 @@ class KLInReward:
 
     coefficient: float = 0.001
     estimator: Literal["k1", "k2", "k3"] = "k1"
-    needs: ClassVar[frozenset[str]] = frozenset({"reference_log_prob"})
+    needs: ClassVar[frozenset[str]] = frozenset({"old_log_prob", "reference_log_prob"})
 
     def __call__(self, rollout: Rollout) -> Tensor:
         estimate = {"k1": ops.kl_k1, "k2": ops.kl_k2, "k3": ops.kl_k3}[self.estimator]
-        reference = rollout.extras["reference_log_prob"]
-        apart = (rollout.log_prob - reference).abs() > LOG_RATIO_ROUNDING  # before the first update the two are one policy
-        penalty = estimate(rollout.log_prob, reference).masked_fill(~apart, 0.0)
+        acted, reference = rollout.extras["old_log_prob"], rollout.extras["reference_log_prob"]
+        apart = (acted - reference).abs() > LOG_RATIO_ROUNDING  # before the first update the two are one policy
+        penalty = estimate(acted, reference).masked_fill(~apart, 0.0)
         return rollout.reward - self.coefficient * penalty.masked_fill(~rollout.mask, 0.0)
 
 

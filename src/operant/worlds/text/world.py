@@ -30,7 +30,7 @@ SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k
 EPISODES = 128  # problems of an evaluation
 LOOKED_AT = 256  # training problems of a task that draws them whose lengths are looked at before a run
 AT_ONCE = 4096  # prompts that are tokenized together
-# Largest |log ratio| before the first update in bfloat16, where a batch's shape moves log-probabilities: by up to 0.25 in 768 tokens of an 8-layer model.
+# Largest |log ratio| of the training pass to the sampler in bfloat16. A batch's shape moves log-probabilities: by up to 0.25 in 768 tokens of an 8-layer model.
 BFLOAT16_RATIO_TOLERANCE = 1.0
 
 
