@@ -37,7 +37,7 @@ def spine(key: str, **hyper):
 def test_the_kl_is_paid_at_every_chosen_step(estimator, penalty):
     log_prob = torch.tensor([[[-1.0, -3.0, -9.0]]], dtype=F64)
     reference = torch.tensor([[[-2.0, -1.0, math.nan]]], dtype=F64)
-    rollout = rollout_of([1.0], lengths=[3], log_prob=log_prob, reference_log_prob=reference)
+    rollout = rollout_of([1.0], lengths=[3], old_log_prob=log_prob, reference_log_prob=reference)
     rollout.mask[..., 2] = False  # a step that was not chosen pays nothing, whatever stands there
     want = torch.tensor([[[-0.1 * penalty[0], -0.1 * penalty[1], 1.0]]], dtype=F64)
     torch.testing.assert_close(KLInReward(0.1, estimator)(rollout), want)
@@ -47,7 +47,7 @@ def test_reinforce_plus_plus_gives_returns_to_go():
     log_prob = torch.tensor([[[-1.0, -1.0, -1.0], [-1.0, -1.0, 0.0]]], dtype=F64)
     reference = log_prob - torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 0.0]]], dtype=F64)
     method = spine("reinforce++", beta=0.1)
-    rollout = rollout_of([1.0, 0.0], lengths=[3, 2], log_prob=log_prob, reference_log_prob=reference)
+    rollout = rollout_of([1.0, 0.0], lengths=[3, 2], old_log_prob=log_prob, reference_log_prob=reference)
     rollout.reward = method.shape[0](rollout)
     want = torch.tensor([[[1 - 0.6, 1 - 0.5, 1 - 0.3], [-0.9, -0.5, 0.0]]], dtype=F64)
     torch.testing.assert_close(method.credit(rollout), want)

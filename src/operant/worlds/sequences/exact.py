@@ -149,7 +149,7 @@ def expected_estimator_gradient(
             look at each other.
         group_size: K.
         needs: what the estimator reads from `outputs` beside `log_prob`.
-        reference: puts `extras["reference_log_prob"]` into the rollout.
+        reference: puts "reference_log_prob" and "old_log_prob" into the rollout's extras.
         reduce: how the steps of a group become its loss, a kind of `ops.step_weights`. "sequence-sum" with `length` 1 (what None means there) is the plain
             policy gradient: the sum over steps, the mean over rows.
         length: the constant divisor of "sequence-sum".
@@ -174,7 +174,7 @@ def expected_estimator_gradient(
     extras = {}
     if reference is not None:
         with torch.no_grad():
-            extras["reference_log_prob"] = replay_all(reference, problem)["log_prob"]
+            extras |= {"old_log_prob": outputs["log_prob"].detach(), "reference_log_prob": replay_all(reference, problem)["log_prob"]}
     probability = outputs["log_prob"].detach().sum(-1).exp()
     leaves = {name: value.detach().requires_grad_() for name, value in outputs.items()}
 
