@@ -38,7 +38,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, use_small_cache: Path)
 
     registry.methods()
     before = set(sys.modules)
-    monkeypatch.setattr(registry, "_methods", dict(registry._methods))
+    monkeypatch.setattr(registry._methods, "entries", dict(registry._methods.entries))
     monkeypatch.setattr(planning, "DEFAULT_STEPS", TINY)
     tasks = dict(TEXT_TASKS)
     monkeypatch.chdir(tmp_path)

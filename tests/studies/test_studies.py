@@ -31,7 +31,7 @@ class Options:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "_studies", dict(studies.studies()))
+    monkeypatch.setattr(studies._studies, "entries", dict(studies.studies()))
 
     @studies.study("toy", paper="none", summary="a toy")
     def conduct(options: Options, folder: Path, say: studies.Say) -> StudyResult:

@@ -4,10 +4,57 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Generic, TypeVar
+
+from operant.core.errors import unknown
 
 PACKAGE = Path(__file__).parents[1]
+Entry = TypeVar("Entry")
+
+
+class Register(Generic[Entry]):
+    """What the modules of a room register by a decorator, by key; a module is imported when its entry is asked for.
+
+    Args:
+        room: a package of the library, such as "methods".
+        what: one entry in words, which is also the decorator's name: "method".
+        otherwise: what an error says of a key that nothing is near.
+        outside: registers what comes from outside the library; asked for before a key is called unknown.
+    """
+
+    def __init__(self, room: str, what: str, otherwise: str, outside: Callable[[], None] = lambda: None):
+        self.room, self.what, self.otherwise, self._outside = room, what, otherwise, outside
+        self.entries: dict[str, Entry] = {}
+
+    def __contains__(self, key: str) -> bool:
+        """Whether it is registered, or one of the library's own; nothing is imported."""
+        return key in self.entries or key in declared(self.room, self.what)
+
+    def get(self, key: str) -> Entry:
+        """The entry of a key; of the library's own, its file alone is imported.
+
+        Raises:
+            BadInput: there is none.
+        """
+        own = declared(self.room, self.what)
+        if key not in self.entries and key in own:
+            import_module(own[key])
+        if key not in self.entries:
+            self._outside()
+        if key not in self.entries:
+            raise unknown(self.what, key, own.keys() | self.entries.keys(), self.otherwise)
+        return self.entries[key]
+
+    def all(self) -> dict[str, Entry]:
+        """All entries by key, the library's own and those from outside."""
+        for module in declared(self.room, self.what).values():
+            import_module(module)
+        self._outside()
+        return dict(sorted(self.entries.items()))
 
 
 @cache

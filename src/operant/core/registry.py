@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import importlib.util
 import inspect
 import math
@@ -23,8 +22,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any
 
-from operant.core.errors import BadInput, nearest, unknown
-from operant.core.index import declared
+from operant.core.errors import BadInput, nearest
+from operant.core.index import Register
 
 ENTRY_POINTS = "operant.methods"
 
@@ -102,10 +101,6 @@ class Hyperparameter:
     range: Range | None = None
 
 
-_methods: dict[str, Method] = {}
-_loaded = False
-
-
 def method(
     key: str,
     *,
@@ -124,22 +119,22 @@ def method(
         types = list(hints.values())
         if len(types) != 1 or not dataclasses.is_dataclass(types[0]) or spine is None:
             raise TypeError(f"method {key}: write `def {build.__name__}(h: HYPERPARAMETERS) -> SPINE`, HYPERPARAMETERS being a frozen dataclass")
-        existing = _methods.get(key)
+        existing = _methods.entries.get(key)
         if existing is not None and existing.build.__module__ != build.__module__:
             raise BadInput(f"method {key!r} is registered twice: by {existing.build.__module__} and by {build.__module__}")
         words = re.sub(r"(?<!^)(?=[A-Z])", " ", spine.__name__).lower()
-        _methods[key] = Method(key, name or key.upper(), family, paper, worlds, words, types[0], build, actions, baseline)
+        _methods.entries[key] = Method(key, name or key.upper(), family, paper, worlds, words, types[0], build, actions, baseline)
         return build
 
     return register
 
 
-def methods() -> dict[str, Method]:
-    """All methods by key: the library's own and those of installed packages."""
-    for module in declared("methods", "method").values():
-        importlib.import_module(module)
-    _load_entry_points()
-    return dict(sorted(_methods.items()))
+_loaded = False
+
+
+def packages_from_outside() -> bool:
+    """Whether installed packages bring methods, and with them what their modules do when they are imported."""
+    return bool(entry_points(group=ENTRY_POINTS))
 
 
 def _load_entry_points() -> None:
@@ -154,25 +149,24 @@ def _load_entry_points() -> None:
             raise BadInput(f"entry point {point.name!r} of {ENTRY_POINTS} ({point.value}) cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def get_method(key: str) -> Method:
-    """The method of a key; of the library's own, its file alone is imported.
+_methods: Register[Method] = Register(
+    "methods", "method", "`operant methods` lists what there is, and --import FILE.py brings a method of your own", _load_entry_points
+)
 
-    Raises:
-        BadInput: no method of that key.
-    """
-    own = declared("methods", "method")
-    if key not in _methods and key in own:
-        importlib.import_module(own[key])
-    if key not in _methods:
-        _load_entry_points()
-    if key not in _methods:
-        raise unknown("method", key, own.keys() | _methods.keys(), "`operant methods` lists what there is, and --import FILE.py brings a method of your own")
-    return _methods[key]
+
+def methods() -> dict[str, Method]:
+    """All methods by key: the library's own and those of installed packages."""
+    return _methods.all()
+
+
+def get_method(key: str) -> Method:
+    """The method of a key (see `Register.get`)."""
+    return _methods.get(key)
 
 
 def registered(key: str) -> bool:
     """Whether a method is there without importing anything but the library's own and installed packages'."""
-    return key in _methods or key in declared("methods", "method")
+    return key in _methods
 
 
 def import_file(path: str | Path) -> None:

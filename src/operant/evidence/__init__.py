@@ -6,7 +6,6 @@ in that file and are fixed before it is run. Results are files in `results/`, sh
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import subprocess
@@ -17,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from operant.core.errors import RunFailed, unknown
+from operant.core.errors import RunFailed
 from operant.core.files import write_atomic
-from operant.core.index import declared
+from operant.core.index import Register
 
 VERDICTS = ("reproduced", "partly", "not reproduced")
 RESULTS = Path(__file__).parent / "results"
@@ -55,14 +54,14 @@ class Claim:
     check: Callable[[Path], Finding]
 
 
-_claims: dict[str, Claim] = {}
+_claims: Register[Claim] = Register("evidence", "claim", "`operant evidence --list` lists what there is")
 
 
 def claim(key: str, text: str):
     """Register a check of a method's claim."""
 
     def register(check: Callable[[Path], Finding]) -> Callable[[Path], Finding]:
-        _claims[key] = Claim(key, text, check)
+        _claims.entries[key] = Claim(key, text, check)
         return check
 
     return register
@@ -70,19 +69,12 @@ def claim(key: str, text: str):
 
 def claims() -> dict[str, Claim]:
     """All claims by method key."""
-    for module in declared("evidence", "claim").values():
-        importlib.import_module(module)
-    return dict(sorted(_claims.items()))
+    return _claims.all()
 
 
 def get_claim(key: str) -> Claim:
-    """The claim of a method. Raises `BadInput` where there is none."""
-    own = declared("evidence", "claim")
-    if key not in _claims and key in own:
-        importlib.import_module(own[key])
-    if key not in _claims:
-        raise unknown("claim", key, own.keys() | _claims.keys())
-    return _claims[key]
+    """The claim of a method (see `Register.get`)."""
+    return _claims.get(key)
 
 
 def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:

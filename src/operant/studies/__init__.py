@@ -7,7 +7,6 @@ are: the comment at the end of a field's line is its help, its type says what it
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import json
 import math
@@ -19,9 +18,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from operant.core.errors import BadInput, unknown
+from operant.core.errors import BadInput
 from operant.core.files import given_path, make_folder, remove_empty, write_atomic
-from operant.core.index import declared
+from operant.core.index import Register
 from operant.core.registry import read_settings
 
 Say = Callable[[str], None]
@@ -80,7 +79,7 @@ class Study:
         return inspect.getdoc(inspect.getmodule(self.conduct)) or self.summary
 
 
-_studies: dict[str, Study] = {}
+_studies: Register[Study] = Register("studies", "study", "`operant study` lists what there is")
 
 
 def study(key: str, *, paper: str, summary: str):
@@ -90,7 +89,7 @@ def study(key: str, *, paper: str, summary: str):
         options = next(iter(typing.get_type_hints(conduct).values()), None)
         if not dataclasses.is_dataclass(options):
             raise TypeError(f"study {key}: write `def {conduct.__name__}(options: OPTIONS, folder: Path, say: Say)`, OPTIONS being a frozen dataclass")
-        _studies[key] = Study(key, paper, summary, options, conduct)
+        _studies.entries[key] = Study(key, paper, summary, options, conduct)
         return conduct
 
     return register
@@ -98,19 +97,12 @@ def study(key: str, *, paper: str, summary: str):
 
 def studies() -> dict[str, Study]:
     """All studies by key."""
-    for module in declared("studies", "study").values():
-        importlib.import_module(module)
-    return dict(sorted(_studies.items()))
+    return _studies.all()
 
 
 def get_study(key: str) -> Study:
-    """The study of a key. Raises `BadInput` where there is none."""
-    own = declared("studies", "study")
-    if key not in _studies and key in own:
-        importlib.import_module(own[key])
-    if key not in _studies:
-        raise unknown("study", key, own.keys() | _studies.keys())
-    return _studies[key]
+    """The study of a key (see `Register.get`)."""
+    return _studies.get(key)
 
 
 def run(key: str, *, out: str | Path | None = None, say: Say = lambda line: None, **options: Any) -> tuple[StudyResult, dict[str, Any]]:
