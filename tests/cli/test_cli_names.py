@@ -11,6 +11,9 @@ from operant.core.index import declared, declared_fields, declared_worlds
 from operant.core.registry import hyperparameters, methods
 from operant.evidence import claims
 from operant.studies import studies
+from operant.worlds import check_name, task_names
+from operant.worlds.gym.native import NATIVE
+from operant.worlds.names import CLASSIC, NAMES
 
 OWN = {key: entry for key, entry in methods().items() if entry.build.__module__.startswith("operant.")}
 
@@ -36,12 +39,39 @@ def test_the_index_says_what_importing_everything_says():
         "show nope",
         "study nope",
         "evidence nope",
+        "train grpo --task text:arithmatic",
+        "train grpo --task sequences:targt",
     ],
 )
 def test_a_wrong_name_is_answered_without_pytorch(command, environment, words: str):
     program = "import sys; from operant.cli.main import main; code = main(sys.argv[1:]); print(code, 'torch' in sys.modules, 'gymnasium' in sys.modules)"
     found = subprocess.run([command[0], "-c", program, *words.split()], env=environment, capture_output=True, text=True)
     assert found.stdout.splitlines()[-1] == f"{0 if words == '--help' else 2} False False", found.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "meant"),
+    [
+        ("gym:CartPol-v1", "CartPole-v1"),
+        ("gym:LunarLandr-v3", "LunarLander-v3"),
+        ("CartPol-v1", "gym:CartPole-v1 or gym:CartPole-v0"),
+        ("LunarLander-v3", "gym:LunarLander-v3"),
+        ("arithmatic", "text:arithmetic"),
+        ("pointmaze-medium-navigat-v0", "ogbench:pointmaze-medium-navigate-v0"),
+    ],
+)
+def test_a_wrong_task_is_answered_without_pytorch(command, environment, task: str, meant: str):
+    program = "import sys; from operant.cli.main import main; code = main(sys.argv[1:]); print(code, 'torch' in sys.modules)"
+    found = subprocess.run([command[0], "-c", program, "train", "ppo", "--task", task], env=environment, capture_output=True, text=True)
+    assert found.stdout.splitlines()[-1] == "2 False" and f"did you mean {meant}" in found.stderr, found.stderr
+
+
+def test_the_names_of_tasks_are_those_that_the_worlds_say():
+    assert [f"{scheme}:{name}" for scheme, names in NAMES.items() for name in names] == list(task_names())
+    for task in task_names():
+        check_name(task)
+        check_name(task.partition(":")[2])
+    assert tuple(NATIVE) == CLASSIC
 
 
 METHODS = ("bc", "d3s", "grpo", "iql", "ppo", "ppo-text", "reinforce++", "sac-v2", "t-ppo")

@@ -11,8 +11,9 @@ import pytest
 from operant.core.cache import cache_directory
 from operant.core.errors import BadInput
 from operant.worlds.data import collect as module
-from operant.worlds.data.collect import TASKS, collect, make_dataset, make_environment
+from operant.worlds.data.collect import collect, make_dataset, make_environment
 from operant.worlds.data.formats import load, save_npz
+from operant.worlds.names import OGBENCH
 
 MEDIUM = "pointmaze-medium-navigate-v0"
 
@@ -68,7 +69,7 @@ def test_stitch_goals_are_four_cells_away_and_held():
     assert sorted(module._cells_at(maze.maze_map, (1, 1), 4)) == [(3, 3), (4, 2)]  # by eye
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if "singletask" not in name])
+@pytest.mark.parametrize("name", [name for name in OGBENCH if "singletask" not in name])
 def test_every_name_collects_the_same_bits_for_the_same_seed(name):
     first = collect(name, steps=250, seed=3)
     np.random.random(17)  # what other code draws does not matter

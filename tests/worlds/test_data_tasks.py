@@ -16,9 +16,10 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.nets.actors import ActorNet
 from operant.worlds import make_world
-from operant.worlds.data.collect import TASKS, collect, make_dataset
+from operant.worlds.data.collect import collect, make_dataset
 from operant.worlds.data.formats import load, save_npz
 from operant.worlds.data.tasks import Registered, load_task
+from operant.worlds.names import OGBENCH
 
 MEDIUM = "pointmaze-medium-navigate-v0"
 
@@ -114,7 +115,7 @@ def test_every_environment_that_a_hint_names_is_one_of_ogbench(cache):
     for name in published + ("visual-antmaze-medium-explore", "powderworld-easy-play"):
         with pytest.raises(BadInput) as caught:
             load_task(f"ogbench:{name}-v0")
-        assert str(caught.value).rpartition("--environment ")[2] in gymnasium.registry and f"{name}-v0" not in TASKS
+        assert str(caught.value).rpartition("--environment ")[2] in gymnasium.registry and f"{name}-v0" not in OGBENCH
 
 
 def test_an_ogbench_task_brings_its_own_environment(cache):

@@ -88,7 +88,8 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
 def _check_names(key: str, words: list[str]) -> None:
     """Look at the names of options and of the task's scheme before PyTorch is imported: a slip is answered at once."""
     from operant.core.index import declared, declared_fields, declared_worlds
-    from operant.worlds import check_scheme
+    from operant.core.registry import packages_from_outside
+    from operant.worlds import check_name, check_scheme
 
     module = declared("methods", "method").get(key)
     if module is None:
@@ -104,7 +105,8 @@ def _check_names(key: str, words: list[str]) -> None:
     task = next((after for word, after in zip(words, words[1:], strict=False) if word == "--task"), None)
     task = next((word.partition("=")[2] for word in words if word.startswith("--task=")), task)
     if task is not None:
-        check_scheme(task)
+        outside = packages_from_outside() or any(word.partition("=")[0] == "--import" for word in words)
+        (check_scheme if outside else check_name)(task)
 
 
 _DEST = "hyperparameter "  # before a field's name in the namespace, where it can be no other option's

@@ -10,12 +10,13 @@ batch_size, streams)`, and `evaluate(policy, seeds, …)`. A world that cannot g
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from operant.core.errors import BadInput, unknown
+from operant.core.errors import BadInput, close_names, unknown
+from operant.worlds.names import NAMES
 
 
 @dataclass(frozen=True)
@@ -89,17 +90,44 @@ def check_scheme(task: str) -> None:
         raise BadInput(f"task {task!r} has no name; for example {SCHEMES[scheme].example}")
 
 
+def check_name(task: str) -> None:
+    """Raise `BadInput` where a task's name is none of the library's own, nor of Gymnasium's. Does not import PyTorch.
+
+    Modules from outside may add names: only where there are none is a name that this refuses unknown.
+    """
+    check_scheme(task)
+    scheme, colon, name = task.partition(":")
+    if not colon:
+        _scheme_of(task, {f"{scheme}:{name}" for scheme, names in NAMES.items() for name in names})
+    elif scheme == "gym" and ":" not in name and name not in NAMES["gym"]:
+        from operant.worlds.gym.ids import registered
+
+        registered(name)
+    elif scheme in ("text", "sequences") and name not in NAMES[scheme]:
+        raise unknown({"text": "text task", "sequences": "sequence problem"}[scheme], name, NAMES[scheme])
+
+
 def _find(task: str) -> tuple[Scheme, str]:
     """The scheme and the name of a task that is named."""
     check_scheme(task)
     scheme, colon, name = task.partition(":")
-    if not colon:
-        known = task_names()
-        matches = [full for full in known if full.partition(":")[2] == task]
-        if len(matches) != 1:
-            raise unknown("task", task, {*known, *(full.partition(":")[2] for full in known)})
-        scheme, _, name = matches[0].partition(":")
-    return SCHEMES[scheme], name
+    return (SCHEMES[scheme], name) if colon else (SCHEMES[_scheme_of(task, task_names())], task)
+
+
+def _scheme_of(name: str, known: Iterable[str]) -> str:
+    """The scheme of a bare name: that of the one known task `scheme:name`. Raises `BadInput` with the nearest, Gymnasium's ids among them."""
+    schemes: dict[str, list[str]] = {}
+    for task in known:
+        scheme, _, bare = task.partition(":")
+        schemes.setdefault(bare, []).append(scheme)
+    if len(schemes.get(name, ())) == 1:
+        return schemes[name][0]
+    from operant.worlds.gym.ids import newest_ids
+
+    for bare in newest_ids():
+        schemes.setdefault(bare, ["gym"])
+    meant = [f"{scheme}:{close}" for close in close_names(name, schemes) for scheme in schemes[close]]
+    raise BadInput(f"unknown task {name!r}: " + (f"did you mean {' or '.join(meant)}?" if meant else "`operant tasks` lists what there is"))
 
 
 def world_options() -> dict[str, type]:

@@ -32,6 +32,7 @@ from operant.core.random import derive_seed
 from operant.worlds.data.dataset import Dataset
 from operant.worlds.data.formats import load, save_npz
 from operant.worlds.gym.adapter import hear_mujoco_once
+from operant.worlds.names import COLLECTIONS, MAZES, OGBENCH
 
 COLLECTOR_VERSION = 1
 """Raised when the same seed gives other data; a cached file of another version is made again."""
@@ -53,14 +54,9 @@ class _Protocol:
 
 PROTOCOLS = {
     f"pointmaze-{maze}-{kind}-v0": _Protocol(f"pointmaze-{maze}-v0", kind, 200 if kind == "stitch" else 2000 if maze == "giant" else 1000)
-    for maze in ("medium", "large", "giant", "teleport")
-    for kind in ("navigate", "stitch", "mixed")
+    for maze in MAZES
+    for kind in COLLECTIONS
 }
-TASKS = tuple(
-    name.removesuffix("-v0") + suffix for name in PROTOCOLS for suffix in ("-v0", "-singletask-v0", *(f"-singletask-task{task}-v0" for task in range(1, 6)))
-)
-"""Every name that a task may have behind `ogbench:`. Without "singletask" the data have goals but no reward; `-singletask-v0` is OGBench's default task,
-1."""
 
 
 # -------------------------------------------------------------------------------------------------------- environments
@@ -273,10 +269,10 @@ def collected_name(name: str) -> str:
         BadInput: it is unknown (with the nearest), or one of OGBench's own (with where it is to be had and how it is given).
     """
     name = name.removeprefix("ogbench:")
-    if name not in TASKS:
+    if name not in OGBENCH:
         if re.fullmatch(r"(visual-|ant|humanoid|cube-|scene-|puzzle-|powderworld-)[a-z0-9-]+-v\d+", name):
             raise BadInput(_published(name))
-        raise unknown("ogbench data set", name, TASKS, "`operant tasks` lists them")
+        raise unknown("ogbench data set", name, OGBENCH, "`operant tasks` lists them")
     return _SINGLE_TASK.sub("", name)
 
 

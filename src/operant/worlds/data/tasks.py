@@ -18,7 +18,8 @@ from operant.core.errors import BadInput, RunFailed, unknown
 from operant.worlds.data.collect import PROTOCOLS, collected_name, data_directory, make_environment
 from operant.worlds.data.dataset import Dataset
 from operant.worlds.data.formats import load, load_minari, minari_names
-from operant.worlds.gym.adapter import hear_mujoco_once, registered
+from operant.worlds.gym.adapter import hear_mujoco_once
+from operant.worlds.gym.ids import registered
 from operant.worlds.gym.native import NATIVE
 from operant.worlds.gym.world import GymWorld
 
@@ -50,8 +51,8 @@ def load_task(name: str, *, environment: str | None = None, steps: int | None = 
     """An offline task by name.
 
     Args:
-        name: `ogbench:NAME` (NAME one of `TASKS`; the prefix may be left out), `data:PATH` (any format that `load` reads) or `minari:ID` (of the local Minari
-            cache; or the path of a data set's folder or file).
+        name: `ogbench:NAME` (NAME one of `worlds.names.OGBENCH`; the prefix may be left out), `data:PATH` (any format that `load` reads) or
+            `minari:ID` (of the local Minari cache; or the path of a data set's folder or file).
         environment: Gymnasium id in the place of the one that the data name.
         steps, seed: for `ogbench:`, which of the cached data sets; by default the longest, and of these the one with the lowest seed.
 

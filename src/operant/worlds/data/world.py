@@ -13,12 +13,12 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
-from operant.worlds.data.collect import TASKS
 from operant.worlds.data.fit import fit_actions, fit_observations, notes
 from operant.worlds.data.options import DataOptions
 from operant.worlds.data.tasks import load_task
 from operant.worlds.data.transitions import Transitions
 from operant.worlds.gym.episodes import run_episodes
+from operant.worlds.names import OGBENCH
 
 
 class DataWorld:
@@ -121,7 +121,7 @@ class OGBenchWorld(DataWorld):
 
     @staticmethod
     def names() -> dict[str, str]:
-        return dict.fromkeys(TASKS, "point maze, offline (extra: offline); `operant data make` generates it")
+        return dict.fromkeys(OGBENCH, "point maze, offline (extra: offline); `operant data make` generates it")
 
 
 class FileWorld(DataWorld):

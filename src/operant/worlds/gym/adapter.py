@@ -7,8 +7,6 @@ automatic resets are used only where a vector environment already has them.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import sys
 import tempfile
@@ -24,22 +22,15 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import PassiveEnvChecker
 
-from operant.core.errors import BadInput, OperantError, unknown
+from operant.core.errors import BadInput, OperantError
 from operant.core.random import derive_seed
 from operant.worlds.gym import snapshot
 from operant.worlds.gym.check import CODE, Reader, closed, place, raised, time_limit
 from operant.worlds.gym.environments import Environments, Step
+from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.native import NATIVE
 from operant.worlds.gym.objects import Rows
 from operant.worlds.gym.spaces import Actions, one_line, supported
-
-# Beginnings of ids whose packages are not part of Gymnasium.
-PACKAGES = {
-    "ALE/": "ale-py",
-    "MiniGrid-": "minigrid",
-    "BabyAI-": "minigrid",
-    **dict.fromkeys(("Fetch", "Hand", "Adroit", "FrankaKitchen-", "PointMaze_", "AntMaze_"), "gymnasium-robotics"),
-}
 
 
 def _making(make: Callable[[], Any], name: str, where: str, seconds: float = 60.0) -> Any:
@@ -50,7 +41,7 @@ def _making(make: Callable[[], Any], name: str, where: str, seconds: float = 60.
     except OperantError:
         raise
     except (ImportError, DependencyNotInstalled) as error:
-        raise _missing(name, error) from error
+        raise missing_package(name, error) from error
     except CODE as error:
         raise raised(where, "making the environment", error) from error
 
@@ -406,31 +397,6 @@ def render_episode(
             environments.close()
 
 
-def registered(env_id: str) -> str:
-    """The id without its module, which is imported, as a known package is that registers it. Raises `BadInput` for an unknown one."""
-    module, _, name = env_id.rpartition(":")
-    if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise _missing(env_id, error) from error
-        except CODE as error:
-            raise BadInput(f"environment {env_id!r}: importing {module} raised {type(error).__name__}: {one_line(error)}") from error
-    if name in gymnasium.registry:
-        return name
-    package = next((package for beginning, package in PACKAGES.items() if not module and name.startswith(beginning)), None)
-    if package is not None:
-        if importlib.util.find_spec(package.replace("-", "_")) is not None:
-            return registered(f"{package.replace('-', '_')}:{name}")
-        raise BadInput(f"environment {name!r} is of a package that is not installed: pip install {package}")
-    if "/" in name:
-        raise BadInput(f"unknown Gymnasium environment {name!r}: name the module that registers {name.partition('/')[0]}/…, gym:MODULE:{name}")
-    newest: dict[tuple[str | None, str], gymnasium.envs.registration.EnvSpec] = {}
-    for spec in gymnasium.registry.values():
-        newest[spec.namespace, spec.name] = max(newest.get((spec.namespace, spec.name), spec), spec, key=lambda spec: spec.version or 0)
-    raise unknown("Gymnasium environment", name, [spec.id for spec in newest.values()])
-
-
 def _spaces(name: str, env: gymnasium.Env | VectorEnv, prefix: str = "") -> tuple[gymnasium.Space, gymnasium.Space]:
     """(observation space, action space) of a row. Raises `BadInput` where one is missing or not supported."""
     found = []
@@ -498,13 +464,6 @@ def _called(make: Callable[..., gymnasium.Env], name: str, kwargs: dict) -> gymn
         if "unexpected keyword argument" in str(error):
             raise BadInput(f"environment {name!r}: {one_line(error)}") from error
         raise
-
-
-def _missing(name: str, error: Exception) -> BadInput:
-    """The error for an environment whose package is not installed."""
-    text = one_line(error)
-    hint = "; install it with: pip install 'operant[mujoco]'" if "mujoco is not installed" in text.lower() or getattr(error, "name", None) == "mujoco" else ""
-    return BadInput(f"environment {name!r} cannot be made here: {text}{hint}")
 
 
 def _without_checker(env: gymnasium.Env) -> gymnasium.Env:

@@ -28,8 +28,8 @@ from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.replay import Online, ReplayCollector, check_replay_memory
 from operant.worlds.gym.spaces import Actions, Observations, width
 from operant.worlds.gym.workers import check_workers
+from operant.worlds.names import CLASSIC, MUJOCO
 
-MUJOCO = ("Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Walker2d-v5")
 MOST_ROWS, MOST_OBJECTS = 1_000_000, 10_000  # copies of an environment at a time: of a native one, and of an id whose copies are objects
 WIDE = 10_000  # numbers in an observation from which a person is told
 
@@ -120,8 +120,7 @@ class GymWorld:
 
     @staticmethod
     def names() -> dict[str, str]:
-        native = {name: "classic control, batched" for name in NATIVE}
-        return native | {name: "MuJoCo (extra: mujoco)" for name in MUJOCO}
+        return dict.fromkeys(CLASSIC, "classic control, batched") | dict.fromkeys(MUJOCO, "MuJoCo (extra: mujoco)")
 
     def fingerprint(self) -> str:
         """What must be the same when a run goes on."""

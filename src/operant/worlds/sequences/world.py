@@ -12,11 +12,11 @@ from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.nets.language import TokenCritic
 from operant.nets.tabular import TabularPolicy, prefix_count, prefix_index
+from operant.worlds.names import TRANSFORMER
 from operant.worlds.plans import Groups
 from operant.worlds.sequences.problems import PROBLEMS, SequenceProblem, make_problem
 from operant.worlds.sequences.source import SequenceGroups, SequenceSource, evaluate
 
-TRANSFORMER = "-transformer"
 SHARPNESS, LEAST = 4.0, 0.01  # of teachers: exponent, and the least value that a choice counts as, of 0 to 1
 
 

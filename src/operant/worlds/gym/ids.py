@@ -1,0 +1,57 @@
+"""Gymnasium's ids: which are registered, and what an unknown one was meant to be. Free of PyTorch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import gymnasium
+
+from operant.core.errors import BadInput, unknown
+from operant.worlds.gym.check import CODE
+from operant.worlds.gym.spaces import one_line
+
+# Beginnings of ids whose packages are not part of Gymnasium.
+PACKAGES = {
+    "ALE/": "ale-py",
+    "MiniGrid-": "minigrid",
+    "BabyAI-": "minigrid",
+    **dict.fromkeys(("Fetch", "Hand", "Adroit", "FrankaKitchen-", "PointMaze_", "AntMaze_"), "gymnasium-robotics"),
+}
+
+
+def registered(env_id: str) -> str:
+    """The id without its module, which is imported, as a known package is that registers it. Raises `BadInput` for an unknown one."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise missing_package(env_id, error) from error
+        except CODE as error:
+            raise BadInput(f"environment {env_id!r}: importing {module} raised {type(error).__name__}: {one_line(error)}") from error
+    if name in gymnasium.registry:
+        return name
+    package = next((package for beginning, package in PACKAGES.items() if not module and name.startswith(beginning)), None)
+    if package is not None:
+        if importlib.util.find_spec(package.replace("-", "_")) is not None:
+            return registered(f"{package.replace('-', '_')}:{name}")
+        raise BadInput(f"environment {name!r} is of a package that is not installed: pip install {package}")
+    if "/" in name:
+        raise BadInput(f"unknown Gymnasium environment {name!r}: name the module that registers {name.partition('/')[0]}/…, gym:MODULE:{name}")
+    raise unknown("Gymnasium environment", name, newest_ids())
+
+
+def newest_ids() -> list[str]:
+    """The id of each registered environment's newest version."""
+    newest: dict[tuple[str | None, str], gymnasium.envs.registration.EnvSpec] = {}
+    for spec in gymnasium.registry.values():
+        newest[spec.namespace, spec.name] = max(newest.get((spec.namespace, spec.name), spec), spec, key=lambda spec: spec.version or 0)
+    return [spec.id for spec in newest.values()]
+
+
+def missing_package(name: str, error: Exception) -> BadInput:
+    """The error for an environment whose package is not installed."""
+    text = one_line(error)
+    hint = "; install it with: pip install 'operant[mujoco]'" if "mujoco is not installed" in text.lower() or getattr(error, "name", None) == "mujoco" else ""
+    return BadInput(f"environment {name!r} cannot be made here: {text}{hint}")

@@ -1,0 +1,21 @@
+"""The names that tasks have, free of heavy imports: a wrong one is answered before PyTorch is loaded."""
+
+from __future__ import annotations
+
+CLASSIC = ("CartPole-v1", "CartPole-v0", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1", "Acrobot-v1")
+MUJOCO = ("Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Walker2d-v5")
+MAZES, COLLECTIONS = ("medium", "large", "giant", "teleport"), ("navigate", "stitch", "mixed")
+OGBENCH = tuple(
+    f"pointmaze-{maze}-{collection}{suffix}"
+    for maze in MAZES
+    for collection in COLLECTIONS
+    for suffix in ("-v0", "-singletask-v0", *(f"-singletask-task{task}-v0" for task in range(1, 6)))
+)
+"""Without "singletask" the data have goals but no reward; `-singletask-v0` is OGBench's default task, 1."""
+TEXT = ("arithmetic", "countdown", "cued", "graph-path", "knights-knaves", "program", "sort", "uncertain")
+PROBLEMS = ("parity", "target", "sum-mod", "graded", "length", "random")
+TRANSFORMER = "-transformer"
+SEQUENCES = PROBLEMS + tuple(f"{name}{TRANSFORMER}" for name in PROBLEMS)
+
+NAMES = {"gym": CLASSIC + MUJOCO, "ogbench": OGBENCH, "text": TEXT, "sequences": SEQUENCES}
+"""The library's own names by scheme. Modules from outside may add to `TEXT_TASKS`, and to what Gymnasium has registered."""
