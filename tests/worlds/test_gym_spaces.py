@@ -191,6 +191,58 @@ def test_hints_work():
     assert world.observation_size == 8
 
 
+WRAPPED = {
+    "choices": spaces.MultiDiscrete([3, 2]),
+    "choices from 1": spaces.MultiDiscrete([3, 2], start=[1, -1]),
+    "a table of choices": spaces.MultiDiscrete([[3, 2], [2, 2]]),
+    "too many choices": spaces.MultiDiscrete([100, 50, 3], start=[0, 2, 0]),
+    "bits": spaces.MultiBinary(3),
+    "a table of bits": spaces.MultiBinary((2, 2)),
+    "many bits": spaces.MultiBinary(20),
+    "a choice and a choice": spaces.Dict(left=spaces.Discrete(3), right=spaces.Discrete(2)),
+    "a pair of choices": spaces.Tuple([spaces.Discrete(3), spaces.Discrete(2)]),
+    "numbers by name": spaces.Dict(arm=spaces.Box(-1, 1, (2,)), grip=spaces.Box(0, 1, (1,))),
+    "a pair of numbers": spaces.Tuple([spaces.Box(-1, 1, (2,)), spaces.Box(0, 1, (1,))]),
+    "whole numbers": spaces.Box(-2, 5, (2,), np.int64),
+}
+
+
+@pytest.mark.parametrize("action", WRAPPED)
+def test_the_wrapper_that_a_refused_action_space_is_told_trains(action):
+    space = WRAPPED[action]
+
+    class Taken(Strict):
+        def step(self, action):
+            assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
+            taken.append(action)
+            return self.observation_space.sample(), 0.0, True, False, {}
+
+    taken = []
+    with pytest.raises(BadInput) as caught:
+        operant.worlds.make_world(lambda: Taken(OBSERVATIONS["vector"], space))
+    code = str(caught.value).rpartition("Discrete; ")[2].rpartition(" makes a ")[0]
+    made = lambda: eval(code, {"gymnasium": gymnasium, "np": np, "env": Taken(OBSERVATIONS["vector"], space)})  # noqa: E731, S307
+    world = operant.worlds.make_world(made)
+    random, environments = world.random_policy(), world.make([0])
+    environments.reset()
+    for _ in range(60):
+        environments.step(random.act(np.zeros((1, 1)))[0])
+    if isinstance(world.action_space, spaces.Discrete):
+        assert len({str(taken[-1 - place]) for place in range(60)}) == world.action_space.n or world.action_space.n > 8
+    assert len({str(one) for one in taken}) > 1
+
+
+@pytest.mark.parametrize(
+    "space",
+    [spaces.MultiDiscrete([3, 2]), spaces.MultiBinary(3), spaces.Dict(a=spaces.Discrete(2), b=spaces.Box(-1, 1, (2,))), spaces.Tuple([spaces.Discrete(2)] * 2)],
+)
+def test_the_wrapper_that_a_refused_observation_space_is_told_trains(space):
+    make = lambda: Strict(space, spaces.Discrete(2))  # noqa: E731
+    with pytest.raises(BadInput, match=r"; gymnasium\.wrappers\.FlattenObservation makes a Box of it$"):
+        operant.worlds.make_world(make)
+    operant.worlds.make_world(lambda: gymnasium.wrappers.FlattenObservation(make()))
+
+
 def test_exploration_covers_the_action_space():
     """An actor that is not squashed explores in the environment's units; a squashed one in its own, from -1 to 1."""
     space = spaces.Box(np.float32([10.0, -3.0]), np.float32([20.0, -2.5]))

@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from operant.core.errors import BadInput
 
+MOST_CHOICES = 4_096  # combinations that are still offered as one choice among so many
 WIDEST = 1_000_000  # numbers in one observation or action; a hidden layer of 64 units on so many has 256 MB of weights
 
 
@@ -37,7 +38,7 @@ def supported(name: str, what: str, space: gymnasium.Space) -> None:
     """
     kinds, words = ("f", "a Box of floats") if what == "action" else ("fiub", "Box")
     if not isinstance(space, spaces.Discrete) and not (isinstance(space, spaces.Box) and space.dtype.kind in kinds):
-        hint = _flattening(space) if what == "observation" else ""
+        hint = _flattening(space) if what == "observation" else f"; {_transforming(space)}"
         raise BadInput(f"environment {name!r}: {what} space {one_line(space)} is not supported; supported are {words} and Discrete{hint}")
     if not 0 < width(space) <= WIDEST:
         found = "has no elements" if width(space) == 0 else f"is {width(space):,} numbers wide once it is flat; at most {WIDEST:,} are carried"
@@ -58,6 +59,40 @@ def _flattening(space: gymnasium.Space) -> str:
     if isinstance(space, spaces.Dict) and (fitting := sorted(key for key, part in space.items() if flattens(part))):
         return f"; gymnasium.wrappers.FlattenObservation(FilterObservation(env, {fitting})) makes a Box of what is numbers in it"
     return "; gymnasium.wrappers.TransformObservation can make a Box of it"
+
+
+def _transforming(space: gymnasium.Space) -> str:
+    """How to make a Discrete or a Box of floats of an action space, in words: code that works as it stands, where there is some."""
+    shaped = "" if len(space.shape or ()) == 1 else ".reshape(env.action_space.shape)"
+
+    def wrapped(function: str, kind: str, made: str) -> str:
+        return f"gymnasium.wrappers.TransformAction(env, {function}, gymnasium.spaces.{made}) makes a {kind} of it"
+
+    if isinstance(space, spaces.MultiBinary):
+        size = math.prod(space.shape)
+        if 2**size <= MOST_CHOICES:
+            return wrapped(f"lambda i: np.array(np.unravel_index(i, [2] * {size}), np.int8){shaped}", "Discrete", f"Discrete({2**size})")
+        return wrapped("lambda a: (a > 0).astype(np.int8)", "Box", "Box(-1, 1, env.action_space.shape)")
+    if isinstance(space, spaces.MultiDiscrete):
+        start, choices = " + env.action_space.start" if space.start.any() else "", math.prod(map(int, space.nvec.ravel()))
+        if choices <= MOST_CHOICES:
+            kept = f"np.array(np.unravel_index(i, env.action_space.nvec.ravel())){shaped}{start}"
+            return wrapped(f"lambda i: {kept}", "Discrete", f"Discrete({choices})")
+        cut = f"lambda a: np.minimum(a * env.action_space.nvec, env.action_space.nvec - 1).astype(int){start}"
+        return wrapped(cut, "Box", "Box(0, 1, env.action_space.shape)")
+    if isinstance(space, spaces.Box):  # of integers
+        return wrapped("lambda a: np.rint(a).astype(env.action_space.dtype)", "Box", "Box(*np.float32([env.action_space.low, env.action_space.high]))")
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = list(space.values() if isinstance(space, spaces.Dict) else space)
+        if parts and all(isinstance(part, spaces.Discrete) and part.start == 0 for part in parts):
+            counts = [int(part.n) for part in parts]
+            if math.prod(counts) <= MOST_CHOICES:
+                parted = f"np.unravel_index(i, {counts})"
+                made = f"dict(zip(env.action_space, {parted}))" if isinstance(space, spaces.Dict) else f"tuple({parted})"
+                return wrapped(f"lambda i: {made}", "Discrete", f"Discrete({math.prod(counts)})")
+        if parts and all(isinstance(part, spaces.Box) and part.dtype.kind == "f" for part in parts):
+            return wrapped("lambda a: gymnasium.spaces.unflatten(env.action_space, a)", "Box", "flatten_space(env.action_space)")
+    return "gymnasium.wrappers.TransformAction can make a Discrete or a Box of it"
 
 
 class Observations:
