@@ -23,11 +23,14 @@ from operant.nets.language import Statistics, TokenCritic, TokenPolicy
 from operant.worlds.text.models import save_weights
 
 NAME = "default"  # of the one adapter
+SCALING = 2
 _LINEAR = (nn.Linear, Conv1D)
 
 
 def add_adapter(model: PreTrainedModel, rank: int, seed: int) -> None:
-    """Put an adapter beside every linear layer but the output layer, in place. B is 0, so that the model is still the same function; α is twice the rank.
+    """Put an adapter beside every linear layer but the output layer, in place. B is 0, so that the model is still the same function.
+
+    A layer's output is W x + (α / rank) B A x with α twice the rank, as is usual: the adapter counts `SCALING` times at every rank.
 
     The adapter is kept in float32 and is all that is trained. Of mixtures of experts, PEFT adapts the experts of some families too and leaves those of others
     as they are; a router that is more than a linear layer is never adapted.
@@ -46,7 +49,7 @@ def add_adapter(model: PreTrainedModel, rank: int, seed: int) -> None:
         raise BadInput(f"lora_rank={rank}: {f'the widest layer of {name} has rank {most}; nearest: {most}' if most else f'{name} has no linear layers'}")
     config = LoraConfig(
         r=rank,
-        lora_alpha=2 * rank,
+        lora_alpha=SCALING * rank,
         lora_dropout=0.0,
         target_modules="all-linear",
         exclude_modules=routers or None,
