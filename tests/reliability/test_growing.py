@@ -40,11 +40,13 @@ def test_replay_grows_with_the_steps(tmp_path):
     assert difference_of_runs(whole.path, operant.resume(tmp_path / "grown", steps=200, progress=False).path) is None
 
 
-def test_more_seeds_train_after_the_others(tmp_path):
+def test_more_seeds_train_after_the_others(tmp_path, capsys):
     alone = operant.train("ppo", seeds=2, seed=2, steps=128, out=tmp_path / "alone", **CARTPOLE)
     operant.train("ppo", seeds=2, steps=128, out=tmp_path / "grown", **CARTPOLE)
     before = operant.load(tmp_path / "grown").result["score"]["per_seed"]
+    capsys.readouterr()
     assert main(["resume", str(tmp_path / "grown"), "--seeds", "4", "--json"]) == 0
+    assert "step 128 of 128 (100 %)" in capsys.readouterr().err  # of the new seeds, which train together
     grown = operant.load(tmp_path / "grown")
     assert grown.result["seeds"] == 4 and grown.result["score"]["per_seed"] == [*before, *alone.result["score"]["per_seed"]]
     assert grown.evaluate(episodes=2)["score"]["per_seed"][2:] == alone.evaluate(episodes=2)["score"]["per_seed"]

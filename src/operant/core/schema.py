@@ -134,6 +134,7 @@ _TOLD = {
     "notes": sequence(text),
     "imports": sequence(text),
     "members": sequence(sequence(integer(0), 1), 1),
+    "members_before": integer(0),
     "policy_module": text,
     "options": mapping(anything),
     "task_callable": flag,

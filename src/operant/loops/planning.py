@@ -223,7 +223,7 @@ def grow(config: dict[str, Any], stacked: bool, steps: int | None, seeds: int | 
         return config | {"steps": steps, "budget": budget | {"amount": steps}}
     first = config["seed"] + config["seeds"]
     new = list(range(first, config["seed"] + seeds))
-    return config | {"seeds": seeds, "members": members + ([new] if stacked else [[seed] for seed in new])}
+    return config | {"seeds": seeds, "members": members + ([new] if stacked else [[seed] for seed in new]), "members_before": len(members)}
 
 
 def with_module(spine: Any, policy: PlainModule | None, method: str) -> Any:
