@@ -64,8 +64,10 @@ def test_evaluate_scores_the_kept_policies(operant, runs):
     assert answer.code == 0
     found = answer.json
     assert found["score"]["name"] == result["score"]["name"] and len(found["score"]["per_seed"]) == 2  # on episodes that training did not see
-    assert (found["episodes"], found["policy"], found["method"]) == (3, "last", "ppo")
+    assert (found["episodes"], found["policy"], found["method"], found["seed"]) == (3, "last", "ppo", 1)
+    own = operant("evaluate", runs[0], "--episodes", 3, "--seed", 0, "--json").json
+    assert own["score"] == result["score"] and own["seed"] == 0 and found["score"]["per_seed"] != own["score"]["per_seed"]
     best = operant("evaluate", runs[0], "--episodes", 3, "--policy", "best", "--json").json
     assert best["policy"] == "best" and operant("evaluate", runs[0], "--episodes", 3, "--json").json == found
     person = operant("evaluate", runs[0], "--episodes", 1)
-    assert person.code == 0 and "the last policies, 1 episode a seed" in person.out and "seed 1" in person.out
+    assert person.code == 0 and "the last policies, 1 episode a seed, drawn with seed 1" in person.out and "seed 1" in person.out

@@ -24,7 +24,7 @@ FORMATS = (".html", ".json", ".txt")
 
 def _compare_arguments(parser: Parser) -> None:
     parser.add_argument("runs", nargs="*", metavar="DIR", help="run directories; the first method of a task is what the others are measured against")
-    parser.add_argument("--methods", metavar="A,B", help="train these methods first, in this order, and compare them")
+    parser.add_argument("--methods", metavar="A,B", help="train these first, in this order, and compare them; with --help, their hyper-parameters are listed")
     parser.add_argument("--task", metavar="TASK", help="with --methods: what they are trained on")
     parser.add_argument("--jobs", type=whole(1), metavar="N", help="with --methods: runs that train side by side, a process each (default 1)")
     parser.add_argument("--out", metavar="PATH", help="a .html, .json or .txt file for the comparison; with --methods: a directory for runs and report.html")
@@ -233,6 +233,7 @@ COMMANDS = (
             "operant compare runs/a runs/b",
             "operant compare runs/a runs/b --out comparison.html",
             "operant compare --methods ppo,random --task gym:CartPole-v1 --seeds 8 --steps 100000 --out runs/ppo-or-random",
+            "operant compare --methods ppo,random --help",
             "operant compare --methods grpo,rloo,dapo --task text:countdown --seeds 5 --samples 20000 --jobs 2 --out runs/which",
             "operant compare --methods grpo,rloo --task file:problems.jsonl --model ./my-model --verifier numeric --group-size 8 --rloo.learning-rate 1e-4",
         ),

@@ -288,6 +288,7 @@ def add_trust(parser: Parser) -> None:
 def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="DIR", help="the run directory")
     parser.add_argument("--episodes", type=whole(1), metavar="N", help="fresh episodes, or problems, a seed (default: the task's)")
+    parser.add_argument("--seed", type=whole(0), default=1, metavar="S", help="which episodes or answers (default 1); 0: those of training's own evaluations")
     parser.add_argument("--policy", type=one_of("last", "best"), default="last", metavar="last|best", help="which of the kept policies (default last)")
     add_trust(parser)
     add_json(parser)
@@ -301,7 +302,7 @@ def _evaluate(args: Namespace) -> int:
     config = run.config
     check_copies(run.world, config["seeds"], args.episodes)
     with waiting(f"evaluating {config['seeds']} seed{'s' * (config['seeds'] > 1)} of {config['method']} on {config['task']}"):
-        found = run.evaluate(episodes=args.episodes, which=args.policy) | {"policy": args.policy}
+        found = run.evaluate(episodes=args.episodes, seed=args.seed, which=args.policy) | {"policy": args.policy}
     if args.json:
         write_json(found)
         return 0
@@ -311,7 +312,7 @@ def _evaluate(args: Namespace) -> int:
         rows += [(f"seed {config['seed'] + index}", f"{value:.4g}") for index, value in enumerate(score["per_seed"])]
     rows += [(f"pass@{k}", f"{value:.3f}") for k, value in found.get("pass_at_k", {}).items()]
     counted = f"{found['episodes']} {'problem' if 'pass_at_k' in found else 'episode'}{'s' * (found['episodes'] > 1)}"
-    write(f"{found['method']} on {found['task']}: the {args.policy} policies, {counted} a seed\n\n{table(rows)}")
+    write(f"{found['method']} on {found['task']}: the {args.policy} policies, {counted} a seed, drawn with seed {args.seed}\n\n{table(rows)}")
     return 0
 
 
@@ -338,7 +339,7 @@ COMMANDS = (
     Command(
         "evaluate",
         "Score a run's policies on fresh episodes or problems.",
-        ("operant evaluate runs/pendulum", "operant evaluate runs/pendulum --episodes 100 --policy best --json"),
+        ("operant evaluate runs/pendulum", "operant evaluate runs/pendulum --episodes 100 --seed 7 --policy best --json"),
         _evaluate_arguments,
         _evaluate,
     ),

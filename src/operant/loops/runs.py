@@ -92,8 +92,12 @@ class Run:
     def evaluate(self, *, episodes: int | None = None, seed: int = 1, which: str = "last") -> dict[str, Any]:
         """Score every seed's policy on episodes that training's own evaluations, whose seed is 0, did not see (of text: on new answers to held-out problems).
 
+        Args:
+            episodes: of each seed's policy; the task's own number by default.
+            seed: of the episodes (of text, of the answers), the same ones for every policy. 0 gives those of training's own evaluations.
+
         Returns:
-            `{"score": …, "episodes"}` as in a run's result.
+            `{"score": …, "episodes", "seed"}`, the score as in a run's result.
         """
         config = self.config
         episodes = None if episodes is None else whole_number("episodes", episodes, 1, LARGEST)
@@ -104,7 +108,8 @@ class Run:
             policy = self.load_policy(config["seed"] + index, which)
             found.append(self.world.evaluate(policy, 1, **episodes_argument(episodes), seed=seed))
         evaluation = stack_evaluations(found)
-        return {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1]} | summary(evaluation)
+        of = {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1], "seed": seed}
+        return of | summary(evaluation)
 
     def draw_video(self) -> Path | None:
         """One episode of the first seed's policy as an animation in `videos/`; None where the environment cannot draw. Raises `RunFailed` where the run
