@@ -66,6 +66,34 @@ def test_report_is_one_file(operant, runs, tmp_path: Path):
     assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
 
 
+DRAWS_BADLY = """
+import os, signal, gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+class Badly(CartPoleEnv):
+    def render(self):
+        way = os.environ["WAY"]
+        if way == "waits":
+            signal.pause()
+        os.abort()
+gymnasium.register("Badly-v0", Badly, max_episode_steps=5)
+"""
+
+
+@pytest.mark.parametrize(("way", "why"), [("aborts", "the process that drew ended with SIGABRT"), ("waits", "drawing took more than 2 s")])
+def test_a_report_is_written_however_drawing_ends(operant, tmp_path: Path, monkeypatch, way: str, why: str):
+    (tmp_path / "draws_badly.py").write_text(DRAWS_BADLY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("WAY", way)
+    if way == "waits":  # for ever: the limit may as well end the process before it comes to that
+        monkeypatch.setattr("operant.cli.drawing.SECONDS", 2)
+    run = tmp_path / "run"
+    assert operant("train", "random", "--task", "gym:draws_badly:Badly-v0", "--steps", 4, "--episodes", 1, "--out", run).code == 0
+    answer = operant("report", run, "--trust", "--out", tmp_path / "r.html")
+    assert answer.code == 0 and f"no video of {run}: {why}" in answer.err
+    assert f"No video of random: {why}" in (tmp_path / "r.html").read_text()
+
+
 def test_diff_of_equal_runs(operant, runs):
     answer = operant("diff", *runs)
     assert (answer.code, answer.out, answer.err) == (0, "the final states are the same bits\n", "")

@@ -16,7 +16,7 @@ PR_SET_PDEATHSIG = 1
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def _with_its_parent() -> Callable[[], None]:
+def with_its_parent() -> Callable[[], None]:
     """What a child does first: ask for SIGTERM at its parent's end, however that ends. Nothing where there is no such thing (not Linux)."""
     prctl, parent = getattr(ctypes.CDLL(None), "prctl", None), os.getpid()
 
@@ -52,7 +52,7 @@ class Children:
         command = [sys.executable, "-m", "operant", *words]
         with log.open("w") as file:
             self.of[key] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_with_its_parent()
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=with_its_parent()
             )
 
     def ended(self) -> Iterator[tuple[str, int]]:

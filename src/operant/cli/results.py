@@ -6,11 +6,13 @@ import json
 import os
 import time
 from argparse import Namespace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from operant.cli.children import Children
 from operant.cli.comparing import parse_compare
+from operant.cli.drawing import draw
 from operant.cli.output import write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.training import add_trust, option, run_options
@@ -154,28 +156,16 @@ def _report(args: Namespace) -> int:
     check_target(out)
     runs = [load_run(path) for path in args.runs]
     with waiting("making the report"):
-        drawn = [_draw(path, args.trust) for path in args.runs]
-    out = write_report([load_run(path) for path in args.runs] if any(drawn) else runs, out)
+        undrawn = [draw(run, args.trust, args.imports or ()) for run in runs]
+    for run, why in zip(runs, undrawn, strict=True):
+        if why:
+            note(f"no video of {run.path}: {why}")
+    out = write_report([replace(load_run(run.path), undrawn=why) for run, why in zip(runs, undrawn, strict=True)], out)
     if args.json:
         write_json({"report": str(out), "runs": args.runs})
     else:
         write(f"the report is in {out}")
     return 0
-
-
-def _draw(path: str, trust: bool) -> bool:
-    """Whether the run has a new video. A run that has no policy yet, or whose environment cannot be made here, is reported without one."""
-    from operant.core.errors import OperantError
-    from operant.loops.runs import load
-
-    run = load(path, trust=trust)
-    if run.result is None or any((run.path / "videos").glob("*.gif")):
-        return False
-    try:
-        return run.draw_video() is not None
-    except OperantError as error:
-        note(f"no video of {path}: {error}")
-        return False
 
 
 def _diff_arguments(parser: Parser) -> None:

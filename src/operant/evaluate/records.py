@@ -34,6 +34,7 @@ class Run:
         metrics, evaluations, completions: the rows of the .jsonl files, in their order; empty where there is no such file.
         result: result.json, None while the run is not finished.
         videos: GIF files, by name.
+        undrawn: why there is none, where somebody tried.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Run:
     result: dict[str, Any] | None
     completions: list[dict[str, Any]]
     videos: list[Path]
+    undrawn: str = ""
 
     @property
     def score(self) -> str:

@@ -176,7 +176,8 @@ def _task_section(comparison: Comparison, task: str, glossary: Glossary) -> str:
         figures.append(_figure(plots.final_scores({row.method: (row.interval, row.per_seed) for row in rows}, xlabel=score), bars))
     figures += _videos(rows)
     many = "one" if len(figures) == 1 else "three" if len(figures) == 3 else "two"
-    return f'<section class=task><h2>{escape(task)}</h2><div class="plots {many}">{"".join(figures)}</div>{_metrics(rows, unit, glossary)}</section>'
+    shown = f'<div class="plots {many}">{"".join(figures)}</div>{_undrawn(rows)}'
+    return f"<section class=task><h2>{escape(task)}</h2>{shown}{_metrics(rows, unit, glossary)}</section>"
 
 
 def _moves(curves: dict[str, list[Curve]]) -> bool:
@@ -215,6 +216,11 @@ def _videos(rows: Sequence[Row]) -> list[str]:
                     f'<figure class=video><img alt="{escape(name)} acting" src="data:image/gif;base64,{data}"><figcaption>{caption}</figcaption></figure>'
                 )
     return figures
+
+
+def _undrawn(rows: Sequence[Row]) -> str:
+    """Why runs have no video, where somebody tried to draw one."""
+    return "".join(f"<p class=quiet>No video of {escape(row.method)}: {escape(run.undrawn)}.</p>" for row in rows for run in row.runs if run.undrawn)
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

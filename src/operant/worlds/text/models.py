@@ -34,6 +34,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging
 
 from operant.core.errors import BadInput, unknown
+from operant.worlds.text.hub import located
 
 logging.disable_progress_bar()  # models here load in milliseconds; the run has a display of its own
 
@@ -126,9 +127,10 @@ def load_model(path_or_hub_id: str | Path, dtype: torch.dtype = torch.float32) -
     Raises:
         BadInput: there is no such model, it cannot be loaded this way, or weights of it are missing.
     """
+    place = located(path_or_hub_id)
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
-            path_or_hub_id, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except Exception as error:  # whatever a folder holds, and transformers raises what it likes
         raise _unreadable("language model", path_or_hub_id, error) from error
@@ -145,8 +147,9 @@ def load_tokenizer(path_or_hub_id: str | Path) -> PreTrainedTokenizerBase:
     Raises:
         BadInput: it cannot be loaded, or it has no end token.
     """
+    place = located(path_or_hub_id)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path_or_hub_id, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except Exception as error:
         raise _unreadable("tokenizer", path_or_hub_id, error) from error
     if tokenizer.eos_token_id is None:
@@ -158,10 +161,11 @@ def load_tokenizer(path_or_hub_id: str | Path) -> PreTrainedTokenizerBase:
 
 def load_config(path_or_hub_id: str | Path) -> PreTrainedConfig:
     """The config of a model's text part, without its weights."""
+    place = located(path_or_hub_id)
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # what it warns of before it fails is no part of the answer
     try:
-        return AutoConfig.from_pretrained(path_or_hub_id, trust_remote_code=False).get_text_config()
+        return AutoConfig.from_pretrained(place, trust_remote_code=False).get_text_config()
     except Exception as error:
         raise _unreadable("language model", path_or_hub_id, error) from error
     finally:
