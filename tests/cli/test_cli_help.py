@@ -76,7 +76,7 @@ def test_hyperparameters_are_read_in_every_spelling(words, expected):
 
 def test_whole_numbers_may_be_written_as_people_write_them():
     for text in ("100000", "100_000", "1e5", "1.0e5"):
-        assert parse(["train", "ppo", "--task", "gym:x", "--steps", text])[1].steps == 100_000
+        assert parse(["train", "ppo", "--task", "gym:CartPole-v1", "--steps", text])[1].steps == 100_000
 
 
 def test_every_method_has_options_that_do_not_clash_with_those_of_train():

@@ -41,6 +41,7 @@ def test_the_index_says_what_importing_everything_says():
         "evidence nope",
         "train grpo --task text:arithmatic",
         "train grpo --task sequences:targt",
+        "compare --methods grpo,rloo --task text:arithmatic",
     ],
 )
 def test_a_wrong_name_is_answered_without_pytorch(command, environment, words: str):

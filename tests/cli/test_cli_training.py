@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 from operant.cli.training import result_text
@@ -50,6 +51,23 @@ def test_a_text_result_shows_the_base_and_pass_at_k():
     text = result_text(result, 0)
     assert "before training   0.250 (1 seed)" in text
     assert "0.875, before training 0.750" in text and "4.2 steps/s" in text
+
+
+TEXT = ("train", "grpo", "--task", "text:arithmetic", "--steps", 1, "--episodes", 2, "--prompts", 2, "--group-size", 2)
+
+
+def test_a_run_on_text_says_what_it_does_before_its_first_step(operant, use_small_cache, tmp_path: Path):
+    lines = operant(*TEXT, "--out", tmp_path / "run").err.splitlines()
+    assert lines[0] == "loading text:arithmetic" and lines[1] == "checking the problems and their own answers"
+    assert "evaluating the policy before training" in lines[2:-1] and lines[-1].startswith("step 1 of 1 (100 %)")
+    quiet = operant(*TEXT, "--out", tmp_path / "quiet", "--json")
+    assert quiet.code == 0 and "loading" not in quiet.err and "checking" not in quiet.err
+
+
+def test_that_pytorch_is_loaded_is_said_first(command, environment, tmp_path: Path):
+    words = (*command, "train", "ppo", *map(str, CARTPOLE), "--steps", "many", "--out", str(tmp_path / "run"))
+    found = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert found.returncode == 2 and found.stderr.splitlines()[0] == "loading PyTorch"
 
 
 def test_resume_of_a_finished_run_gives_its_result_again(operant, runs):

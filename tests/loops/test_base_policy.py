@@ -43,7 +43,7 @@ def test_a_plateau_is_left_by_another_seed_and_a_lower_rate(scores, monkeypatch)
     monkeypatch.setattr(base_policy, "FALL", 0.5)  # more than the loss of four updates falls
     scores += [0.1, 0.12, 0.14, 0.12, 0.3]  # what does not rise by 0.05 does not count as rising
     ensure_base_policy(world, said.append, WarmUp(**SHORT | {"most_updates": 100, "patience": 3}))
-    assert said[4] == "base policy: pass@1 stands at 0.12; starting again with seed 1 and learning rate 0.0005"
+    assert said[5] == "base policy: pass@1 stands at 0.12; starting again with seed 1 and learning rate 0.0005"
     assert [line.partition(",")[0] for line in said if "updates" in line] == [f"base policy: {count} updates" for count in (1, 2, 3, 4, 1)]
     assert made(world.base)["history"] == [[0, 1, 0.1], [0, 2, 0.12], [0, 3, 0.14], [0, 4, 0.12], [1, 1, 0.3]]
     assert made(world.base)["restarts"] == 1 and made(world.base)["updates"] == 1

@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from operant.cli.parser import Command, Parser, normalize
-from operant.cli.training import add_fields, add_run_options, fields_of, read_fields, task_options
+from operant.cli.training import add_fields, add_run_options, check_task_name, fields_of, read_fields, task_options
 from operant.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def _methods(words: list[str]) -> list[Method]:
     keys = [key.strip() for key in text.split(",") if key.strip()]
     if len(set(keys)) < len(keys) or not keys:
         raise BadInput(f"--methods {text}: name each method once, as in --methods ppo,random")
+    check_task_name(words)
     return [get_method(key) for key in keys]
 
 

@@ -223,7 +223,6 @@ COMMANDS = (
             "operant compare runs/a runs/b",
             "operant compare runs/a runs/b --out comparison.html",
             "operant compare --methods ppo,random --task gym:CartPole-v1 --seeds 8 --steps 100000 --out runs/ppo-or-random",
-            "operant compare --methods ppo,random --help",
             "operant compare --methods grpo,rloo,dapo --task text:countdown --seeds 5 --samples 20000 --jobs 2 --out runs/which",
             "operant compare --methods grpo,rloo --task file:problems.jsonl --model ./my-model --verifier numeric --group-size 8 --rloo.learning-rate 1e-4",
         ),

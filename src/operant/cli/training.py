@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import typing
 from argparse import Namespace
 from collections.abc import Callable, Collection, Iterable
@@ -76,6 +77,8 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
         return parser.read(words)  # the help, or what is missing
     key = words.pop(place)
     _check_names(key, words)
+    if "torch" not in sys.modules and not {"--json", "--help", "-h"} & set(words):
+        note("loading PyTorch")
     from operant.core.registry import get_method
 
     entry = get_method(key)
@@ -88,8 +91,6 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
 def _check_names(key: str, words: list[str]) -> None:
     """Look at the names of options and of the task's scheme before PyTorch is imported: a slip is answered at once."""
     from operant.core.index import declared, declared_fields, declared_worlds
-    from operant.core.registry import packages_from_outside
-    from operant.worlds import check_name, check_scheme
 
     module = declared("methods", "method").get(key)
     if module is None:
@@ -102,6 +103,14 @@ def _check_names(key: str, words: list[str]) -> None:
     for word in words:
         if word.startswith("--") and (name := word.partition("=")[0]) not in known:
             parser.reject_option(name, known)
+    check_task_name(words)
+
+
+def check_task_name(words: list[str]) -> None:
+    """Look at the name of the task, before PyTorch is imported too."""
+    from operant.core.registry import packages_from_outside
+    from operant.worlds import check_name, check_scheme
+
     task = next((after for word, after in zip(words, words[1:], strict=False) if word == "--task"), None)
     task = next((word.partition("=")[2] for word in words if word.startswith("--task=")), task)
     if task is not None:
@@ -207,7 +216,7 @@ def default_text(value: Any) -> str:
 def _train(args: Namespace) -> int:
     from operant.loops.runs import train
 
-    with training(f"{args.method} on {args.task}") as listener:
+    with training(f"{args.method} on {args.task}", loads=not args.json) as listener:
         run = train(
             args.method,
             args.task,

@@ -117,6 +117,7 @@ def _kept(world, say: Callable[[str], None], recipe: WarmUp) -> Path:
 def _make(world, recipe: WarmUp, folder, content: dict, say: Callable[[str], None]) -> None:
     wanted = recipe.low if recipe.enough is None else recipe.enough
     what, history, began = "teacher" if recipe.clean else "base policy", [], time.process_time()
+    say(f"{what}: making that of {world.task}, once; it is kept in {folder.parent}")
     for place in range(recipe.tries):
         attempt = _Try(world, recipe, place)
         for step, loss, score in attempt:

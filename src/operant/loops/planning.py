@@ -46,8 +46,9 @@ def plan(
     episodes=None,
     policy=None,
     hyperparameters=None,
+    say=lambda line: None,
 ):
-    """Check everything that can be checked before a run exists; (config, world, spine)."""
+    """Check everything that can be checked before a run exists; (config, world, spine). `say` hears what is begun that may take seconds."""
     if not isinstance(method, str):
         raise BadInput(f"method {method!r}: a method is named by its key, as in operant.train('ppo', 'gym:CartPole-v1')")
     entry = get_method(method)
@@ -74,6 +75,8 @@ def plan(
         raise BadInput(f"--device {device!r}: auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
+    if isinstance(task, str) and task.partition(":")[0] in ("text", "file", "reasoning-gym"):
+        say(f"loading {task}" + (f" and the tokenizer of {options['model']}" if options.get("model") is not None else ""))
     world = make_world(task, **options)
     if world.kind not in entry.worlds:
         fitting = [key for key, other in methods().items() if world.kind in other.worlds]
@@ -113,6 +116,7 @@ def plan(
     _check_sizes(world, spine, seeds, episodes)
     if world.kind == "text":
         sample = getattr(spine, "sample", None)
+        say("checking the problems and their own answers" + (", and the model" if world.options.model is not None else ""))
         world.check(sample, [seed + index for index in range(seeds)], episodes)
         if "teacher_log_prob" in getattr(spine, "needs", ()) and world.options.model is not None and world.options.teacher is None:
             raise BadInput(f"{method} follows a teacher, which can be made only where the policy is made from scratch: give one as --teacher")

@@ -58,14 +58,20 @@ def speed_text(speed: float | None) -> str:
 
 
 class Lines:
-    """Plain lines: one after each evaluation, and one every `LINE_EVERY` seconds."""
+    """Plain lines: one after each evaluation, and one every `LINE_EVERY` seconds.
 
-    def __init__(self):
-        self.pace = Pace()
+    Args:
+        loads: say also what is loaded and checked before the run exists.
+    """
+
+    def __init__(self, loads: bool = True):
+        self.loads, self.pace = loads, Pace()
         self.last = time.perf_counter()
         self.phase = ""
 
     def __call__(self, update: Update) -> None:
+        if update.phase == "load" and not self.loads:
+            return
         if update.message:
             note(update.message)
         evaluated = self.phase == "evaluate" and update.phase == "train"
@@ -128,10 +134,14 @@ def showing(title: str, progress: bool, listener: Listener | None) -> Iterator[L
 
 
 @contextmanager
-def training(title: str) -> Iterator[Listener]:
-    """A listener for `operant.train` and `operant.resume`."""
+def training(title: str, loads: bool = True) -> Iterator[Listener]:
+    """A listener for `operant.train` and `operant.resume`.
+
+    Args:
+        loads: where lines are written, say also what is loaded and checked before the run exists.
+    """
     if not on_terminal():
-        yield Lines()
+        yield Lines(loads)
         return
     display = Live(title)
     with display.live:

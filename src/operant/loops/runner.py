@@ -44,7 +44,7 @@ class Update:
     """What a listener hears as a run goes on.
 
     Attributes:
-        phase: "prepare", "train" or "evaluate".
+        phase: "load" (what the run is made of, before it exists), "prepare", "train" or "evaluate".
         step, total: what is done of the budget, and all of it: steps a seed, or what the budget counts, over the seeds that train one after the other. Of a run
             that grew by more seeds, over the new ones.
         metrics: `[S]` values by name.
@@ -317,7 +317,8 @@ class Runner:
         self._say("train", self._spent(learner), columns)
 
     def _evaluate(self, learner: Learner, *, base: bool = False) -> Evaluation:
-        self._say("evaluate", self._spent(learner))
+        slow = base and self.world.kind == "text" and self.member == 0
+        self._say("evaluate", self._spent(learner), message="evaluating the policy before training" if slow else "")
         seeds = self.members[self.member]
         evaluation = self.world.evaluate(learner.policy, len(seeds), **episodes_argument(self.config["episodes"]))
         self._obey()

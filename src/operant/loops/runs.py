@@ -22,7 +22,7 @@ from operant.loops.planning import MOST_SEED, check_copies, grow, plan, spine_of
 from operant.loops.policy_files import load_policy
 from operant.loops.progress import showing
 from operant.loops.results import episodes_argument, stack_evaluations, summary
-from operant.loops.runner import Listener, Runner
+from operant.loops.runner import Listener, Runner, Update
 from operant.loops.track import check_trackers
 from operant.loops.trust import require_trust
 from operant.nets.lifted import PlainModule
@@ -191,32 +191,33 @@ def train(
         RunFailed: the run stopped itself.
         Interrupted: SIGINT or SIGTERM; the state is saved.
     """
-    config, world, spine = plan(
-        method,
-        task,
-        seeds=seeds,
-        seed=seed,
-        steps=steps,
-        samples=samples,
-        tokens=tokens,
-        seconds=seconds,
-        device=device,
-        threads=threads,
-        every=every,
-        episodes=episodes,
-        policy=policy,
-        hyperparameters=hyperparameters,
-    )
-    check_trackers(track)
-    config |= {"keep": whole_number("keep", keep, 2, LARGEST), "track": list(track)}
     if listener is not None and not callable(listener):
         raise BadInput(f"listener {listener!r}: it is called with every Update, as in listener=print")
-    if out is None:
-        name = world.task.partition(":")[2]
-        name = re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{method}-{Path(name).name if name.startswith('/') else name}").strip("-")
-        out = Path("runs") / f"{name}-{datetime.now():%m%d-%H%M%S-%f}"
-    directory = RunDirectory.create(out, config | machine(), keep)
-    with showing(f"{method} on {world.task}", progress, listener) as hears:
+    with showing(f"{method} on {task}" if isinstance(task, str) else str(method), progress, listener) as hears:
+        config, world, spine = plan(
+            method,
+            task,
+            seeds=seeds,
+            seed=seed,
+            steps=steps,
+            samples=samples,
+            tokens=tokens,
+            seconds=seconds,
+            device=device,
+            threads=threads,
+            every=every,
+            episodes=episodes,
+            policy=policy,
+            hyperparameters=hyperparameters,
+            say=lambda line: hears and hears(Update("load", 0, 1, {}, None, line)),
+        )
+        check_trackers(track)
+        config |= {"keep": whole_number("keep", keep, 2, LARGEST), "track": list(track)}
+        if out is None:
+            name = world.task.partition(":")[2]
+            name = re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{method}-{Path(name).name if name.startswith('/') else name}").strip("-")
+            out = Path("runs") / f"{name}-{datetime.now():%m%d-%H%M%S-%f}"
+        directory = RunDirectory.create(out, config | machine(), keep)
         Runner(directory, config, world, spine, hears).run(resume=False)
     return Run(directory, world, True, policy)
 
