@@ -15,6 +15,12 @@ import operant as operant_package
 from operant.cli.main import main
 
 
+@pytest.fixture(autouse=True)
+def no_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine, nothing takes so long that it is announced: what is refused is refused in one line."""
+    monkeypatch.setattr("operant.loops.progress.SILENCE", 10_000.0)
+
+
 class Answer(NamedTuple):
     code: int
     out: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 from operant.cli.training import result_text
+from operant.loops.progress import stages
 
 CARTPOLE = ("--task", "gym:CartPole-v1", "--threads", 1)
 
@@ -56,18 +56,20 @@ def test_a_text_result_shows_the_base_and_pass_at_k():
 TEXT = ("train", "grpo", "--task", "text:arithmetic", "--steps", 1, "--episodes", 2, "--prompts", 2, "--group-size", 2)
 
 
-def test_a_run_on_text_says_what_it_does_before_its_first_step(operant, use_small_cache, tmp_path: Path):
+def test_a_run_on_text_says_what_it_does_before_its_first_step(operant, use_small_cache, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("operant.loops.progress.SILENCE", 0.0)
     lines = operant(*TEXT, "--out", tmp_path / "run").err.splitlines()
-    assert lines[0] == "loading text:arithmetic" and lines[1] == "checking the problems and their own answers"
-    assert "evaluating the policy before training" in lines[2:-1] and lines[-1].startswith("step 1 of 1 (100 %)")
+    assert lines[:3] == ["loading PyTorch", "loading text:arithmetic", "checking the problems and their own answers"]
+    assert "evaluating the policy before training" in lines[3:-1] and lines[-1].startswith("step 1 of 1 (100 %)")
     quiet = operant(*TEXT, "--out", tmp_path / "quiet", "--json")
     assert quiet.code == 0 and "loading" not in quiet.err and "checking" not in quiet.err
 
 
-def test_that_pytorch_is_loaded_is_said_first(command, environment, tmp_path: Path):
-    words = (*command, "train", "ppo", *map(str, CARTPOLE), "--steps", "many", "--out", str(tmp_path / "run"))
-    found = subprocess.run(words, env=environment, capture_output=True, text=True)
-    assert found.returncode == 2 and found.stderr.splitlines()[0] == "loading PyTorch"
+def test_a_stage_that_is_short_is_not_announced():
+    said = []
+    with stages(said.append) as begin:
+        begin("at work")
+    assert not said
 
 
 def test_resume_of_a_finished_run_gives_its_result_again(operant, runs):

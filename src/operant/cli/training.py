@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import typing
 from argparse import Namespace
 from collections.abc import Callable, Collection, Iterable
@@ -14,7 +13,7 @@ from operant.cli.output import score_text, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, normalize, one_of, whole
 from operant.core.errors import BadInput
 from operant.core.terminal import note
-from operant.loops.progress import speed_text, training, waiting
+from operant.loops.progress import speed_text, stages, training, waiting
 
 if TYPE_CHECKING:
     from operant.core.registry import Hyperparameter, Method
@@ -77,11 +76,11 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
         return parser.read(words)  # the help, or what is missing
     key = words.pop(place)
     _check_names(key, words)
-    if "torch" not in sys.modules and not {"--json", "--help", "-h"} & set(words):
-        note("loading PyTorch")
     from operant.core.registry import get_method
 
-    entry = get_method(key)
+    with stages(lambda line: None if "--json" in words else note(line)) as begin:
+        begin("loading PyTorch")
+        entry = get_method(key)
     args = method_parser(entry).read(words)
     args.method = entry.key
     args.hyperparameters = read_fields(args, [*fields_of(entry).values(), *(item for items in task_options(entry.worlds).values() for item in items)])

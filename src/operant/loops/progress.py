@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 LINE_EVERY = 15.0  # seconds between two plain lines where nothing else happens
 DRAW_EVERY = 0.1  # seconds between two changes of the live display
+SILENCE = 2.0  # seconds that a stage before training may take without a word
 KEY_METRICS = 5
 
 
@@ -146,6 +148,30 @@ def training(title: str, loads: bool = True) -> Iterator[Listener]:
     display = Live(title)
     with display.live:
         yield display
+
+
+@contextmanager
+def stages(say: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """A callable that is told what is begun, and tells it on once that has taken `SILENCE`: what is done at once, or refused, is not announced."""
+    timer: list[threading.Timer] = []
+
+    def end() -> None:
+        while timer:
+            timer.pop().cancel()
+
+    def begin(line: str) -> None:
+        end()
+        if SILENCE <= 0:
+            say(line)
+            return
+        timer.append(threading.Timer(SILENCE, say, (line,)))
+        timer[0].daemon = True
+        timer[0].start()
+
+    try:
+        yield begin
+    finally:
+        end()
 
 
 @contextmanager

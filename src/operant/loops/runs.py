@@ -20,7 +20,7 @@ from operant.core.schema import require
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.planning import MOST_SEED, check_copies, grow, plan, spine_of, whole_number
 from operant.loops.policy_files import load_policy
-from operant.loops.progress import showing
+from operant.loops.progress import showing, stages
 from operant.loops.results import episodes_argument, stack_evaluations, summary
 from operant.loops.runner import Listener, Runner, Update
 from operant.loops.track import check_trackers
@@ -194,23 +194,24 @@ def train(
     if listener is not None and not callable(listener):
         raise BadInput(f"listener {listener!r}: it is called with every Update, as in listener=print")
     with showing(f"{method} on {task}" if isinstance(task, str) else str(method), progress, listener) as hears:
-        config, world, spine = plan(
-            method,
-            task,
-            seeds=seeds,
-            seed=seed,
-            steps=steps,
-            samples=samples,
-            tokens=tokens,
-            seconds=seconds,
-            device=device,
-            threads=threads,
-            every=every,
-            episodes=episodes,
-            policy=policy,
-            hyperparameters=hyperparameters,
-            say=lambda line: hears and hears(Update("load", 0, 1, {}, None, line)),
-        )
+        with stages(lambda line: hears and hears(Update("load", 0, 1, {}, None, line))) as say:
+            config, world, spine = plan(
+                method,
+                task,
+                seeds=seeds,
+                seed=seed,
+                steps=steps,
+                samples=samples,
+                tokens=tokens,
+                seconds=seconds,
+                device=device,
+                threads=threads,
+                every=every,
+                episodes=episodes,
+                policy=policy,
+                hyperparameters=hyperparameters,
+                say=say,
+            )
         check_trackers(track)
         config |= {"keep": whole_number("keep", keep, 2, LARGEST), "track": list(track)}
         if out is None:
