@@ -111,7 +111,8 @@ def _fields(module: str, name: str) -> list[str]:
     for node in _tree(module).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             own = [item.target.id for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
-            return own + [field for base in node.bases if isinstance(base, ast.Name) for field in _fields(module, base.id)]
+            inherited = [field for base in node.bases if isinstance(base, ast.Name) for field in _fields(module, base.id)]
+            return list(dict.fromkeys(own + inherited))  # a class may give an inherited one another default
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("operant."):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
