@@ -147,6 +147,9 @@ ONE_NUMBER = [  # text, value; read alike as a reference and as a completion
     (r"$5\%$", "1/20"), (r"$\$5$", "5"), (r"$\$5{,}000$", "5000"), ("5{,}000", "5000"), ("5{.}5", "11/2"), (r"5,\!000", "5000"), (r"5\,000\,000", "5000000"),
     ("5 000~km", "5000"), ("$5$ cm", "5"), ("$5$ or $5$", "5"), ("20% off", "1/5"), ("20% more", "1/5"), ("1st place", "1"), ("Figure 5", "5"),
     ("Chapter 5", "5"), ("5 and a quarter", "21/4"), ("5 and a bit", "5"), ("5-ish", "5"), ("5 or thereabouts", "5"), ("5/", "5"), ("0/5", "0"), ("5/5", "1"),
+    ("5,000 (five thousand)", "5000"), ("5.12, rounded to 2 decimals", "128/25"), ("approximately 5.12 (to 2 d.p.)", "128/25"),
+    ("5.12 to 3 significant figures", "128/25"), ("5 km (rounded to 1 decimal place)", "5"), ("5 thousand (5,000)", "5000"), ("3/2 or 1 1/2", "3/2"),
+    ("The answer is (C) 5", "5"), ("5 [units: m^2]", "5"), ("2.5-fold", "5/2"), ("01,234", "617/500"),
 ]
 NOT_ONE_NUMBER = [  # a status on either side
     "3.5.1", "2024-01-05", "1/2/2024", "01.02.2024", "5:30", "3-5", "3\u20135", "10 - 20", "1,2,3", "1, 2", "3 and 5", "2 + 3", "2 × 3", "6 x 4", "1920x1080",
@@ -191,7 +194,8 @@ NOT_ONE_NUMBER = [  # a status on either side
     r"\begin{cases} x = 5 \\ y = 6 \end{cases}", r"\begin{pmatrix} 5 \\ 6 \end{pmatrix}", r"\begin{pmatrix} 5 & 6 \end{pmatrix}",
     r"\boxed{\begin{pmatrix} 5 \\ 6 \end{pmatrix}}", r"\boxed{\begin{pmatrix} 5 & 6 \end{pmatrix}}", r"\langle 5, 6 \rangle", r"\boxed{5\hat{i}}",
     r"5\hat{i} + 6\hat{j}", r"5\mathbf{i}", r"\vec{5}", r"5 \cup 6", r"\{5\} \cup \{6\}", r"(5, \infty)", r"(-\infty, 5)", r"(-\infty, 5]", r"[5, \infty)",
-    r"x \in [5, 6]", r"\mathbb{R} \setminus \{5\}", r"5 \mid x", r"5 \nmid x", r"x \neq 5", r"5 \% \text{ of } 6", "/5", "5 / 0", "5 : 1",
+    r"x \in [5, 6]", r"\mathbb{R} \setminus \{5\}", r"5 \mid x", r"5 \nmid x", r"x \neq 5", r"5 \% \text{ of } 6", "/5", "5 / 0", "5 : 1", "2+ million",
+    "5+ people", "5 out of 5", "2M", "1,000,0000",
 ]
 NO_NUMBER = [  # no reward in a completion, a status in a reference
     "", "yes", "no number", "x", "H2O", "x^2", "x_1", "cm^2", "x^{2}", "forty-two", "...", "-", "$", "%", r"\boxed{}", r"\boxed{x}", "Negative six", "四十二",

@@ -165,6 +165,7 @@ _RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]{1,40}")
 _LOWERED_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]{1,40}")
 _OVER_DIGITS = re.compile("(?<=\\d)[\u0304\u0305\u0307\u0332-\u0338]")  # repeats or strikes out
 _MATRIX = re.compile(r"\\(?:begin|end)\s?\{(?:[a-zA-Z]?matrix|cases)\*?\}")
+_ROUNDED = re.compile(r"(?:rounded |correct |accurate )?to \d{1,2} (?=decimal|significant|sig\b|d\.p|s\.f|dp\b|sf\b)")
 _NUMERO = re.compile("№|(?<![^\\W_])[Nn][º°](?=\\s?\\d)")
 _CIRCLED = re.compile("[①-⑳]")
 _VULGAR = re.compile("[¼-¾⅐-⅞↉]")
@@ -184,7 +185,7 @@ def _plain_text(text: str) -> str:
     """The text in the few characters that the grammar knows."""
     if "&" in text:
         text = re.sub(r"&(?:#x?[\da-fA-F]{1,6}|[A-Za-z]{2,8});", lambda found: html.unescape(found[0]), text)
-    text = _BASE_TEN.sub("", text)
+    text = _BASE_TEN.sub("", _ROUNDED.sub(" ", text))
     if not text.isascii():
         text = _OVER_DIGITS.sub(_EXPRESSION, text)
         text = _CIRCLED.sub(lambda found: f" ({unicodedata.normalize('NFKC', found[0])}) ", _NUMERO.sub(" No. ", text))
@@ -527,7 +528,7 @@ class _Reader:
         if behind.text == ")":
             attached = following is not None and not (following.space or following.line)
             return attached and (following.text in ("^", "!", "(") or following.kind == "number" or self._is_unknown(end + 1))
-        if behind.text == "(" and any(word.removesuffix("s") in _SCALES for word in self._words(end + 1, 2)):
+        if behind.text == "(" and " ".join(self._words(end + 1, 2)).strip().removeprefix("in ").removesuffix("s") in _SCALES:  # 5 (in thousands)
             return True
         words = self._words(end, 4)
         return any((first in ("or", "and") and second in _BOUNDING) or (first == "of" and second.capitalize() in _MONTHS) for first, second in pairwise(words))
@@ -754,6 +755,8 @@ class _Reader:
         operator, behind = self.tokens[place], self.at(place + 1)
         if behind is None or behind.line:
             return operator.text == "+" and not operator.space
+        if operator.text == "+" and not operator.space and behind.space and behind.kind == "word":  # 2+ million
+            return True
         if operator.text.lower() in _SPOKEN_OPERATORS:
             return self._is_unknown(place + 1) or behind.text.lower() in _COUNTING
         if operator.text == "/" and behind.text in _SHORT_UNITS:
