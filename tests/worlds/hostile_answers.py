@@ -472,7 +472,7 @@ def all_hostile() -> list[tuple[str, str, dict]]:
 # Those that wait for the limit; on a busy machine no other answer, and none behind it, may meet one.
 NEVER_END = (
     *("waits/", "ends/signal 19", "others/stop group", "patches/builtins.len", "patches/builtins.min", "patches/plain"),
-    *("eats/memory by steps", "eats/recursion", "eats/stack", "eats/huge text", "eats/huge list", "eats/many files"),
+    *("eats/memory by steps", "eats/recursion", "eats/stack", "eats/huge text", "eats/huge list", "eats/many files", "eats/many folders"),
 )
 SHORT, LONG = 0.5, 60.0  # seconds
 

@@ -7,6 +7,7 @@ taken for no more: it never sees what is expected. The standard library alone is
 import atexit
 import builtins
 import collections
+import copy
 import functools
 import importlib
 import inspect
@@ -18,6 +19,7 @@ import socket
 import sys
 import threading
 import types
+from collections.abc import Callable, Iterator
 
 from operant.worlds.text import plain
 
@@ -41,6 +43,8 @@ _OPERATIONS = {
     "abs": abs,
     "round": round,
     "reversed": reversed,
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
     "same": lambda target: target,
     "isinstance": isinstance,
     "issubclass": issubclass,
@@ -159,10 +163,14 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
                 return error_class(value)
             return ["m", "builtins", value.__name__] if getattr(builtins, value.__name__, None) is value else ["h", number(value), ""]
         if isinstance(value, BaseException):
-            return ["e", number(value), error_class(kind), plain.encode(list(value.args), handle, depth + 1), _text(value)]
+            args = [*value.args, value.filename] if isinstance(value, OSError) and value.filename is not None else list(value.args)
+            cause = None if value.__cause__ is None else handle(value.__cause__, depth + 1)
+            return ["e", number(value), error_class(kind), plain.encode(args, handle, depth + 1), _text(value), cause]
         held_in = plain.content(value, handle, depth + 1)
         if held_in is not None:
             base, form = held_in
+            if base not in plain.DERIVED:
+                return form
             return ["o", number(value), form, [name for name in _OVERRIDDEN if getattr(kind, name, None) is not getattr(base, name, None)]]
         return ["h", number(value), "coroutine" if inspect.iscoroutine(value) else "method" if inspect.ismethod(value) else ""]
 
@@ -181,6 +189,8 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
             return getattr(importlib.import_module(parts[0]), parts[1])
         if mark == "nt":
             return _tuple_class(parts[0], tuple(parts[1]))(*(plain.decode(part, read) for part in parts[2]))
+        if mark == "g":
+            return _pulled(lambda: ask(["callback", parts[0], plain.encode([[], {}], handle)]))
         return lambda *args, **named: ask(["callback", parts[0], plain.encode([args, named], handle)])
 
     def ask(message: list) -> object:
@@ -240,6 +250,16 @@ _OVERRIDDEN = ["__getitem__", "__missing__", *(f"__{name}__" for name in ("add",
 @functools.cache
 def _tuple_class(name: str, fields: tuple) -> type:
     return collections.namedtuple(name, fields)
+
+
+def _pulled(take: Callable) -> Iterator:
+    """An iterator of the tests'."""
+    while True:
+        try:
+            value = take()
+        except StopIteration:
+            return
+        yield value
 
 
 def _text(error: BaseException) -> str:

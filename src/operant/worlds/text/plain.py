@@ -57,17 +57,17 @@ def encode(value: Any, other: Callable[[Any, int], list], depth: int = 0) -> Any
 
 def content(value: Any, other: Callable[[Any, int], list], depth: int = 0) -> tuple[type, Any] | None:
     """Of an instance of a subclass: which plain type it derives from, and the form of what it holds as one; None where it derives from none."""
-    base = base_of(type(value))
+    if isinstance(value, collections.UserDict | collections.UserList | collections.UserString):
+        value = value.data
+    base = next((each for each in type(value).__mro__ if each in _MARKS or each in _BARE or each in _WRITTEN), None)
     if base is None:
         return None
+    if base in _WRITTEN:
+        mark, write = _WRITTEN[base]
+        return base, [mark, *write(value)]
     if base in _MARKS:
         return base, _contained(base, value, other, depth)
     return base, encode(_BARE[base](value), other, depth)
-
-
-def base_of(kind: type) -> type | None:
-    """The plain type that a class derives from, if any."""
-    return next((each for each in kind.__mro__ if each in _MARKS or each in _BARE), None)
 
 
 def _contained(kind: type, value: Any, other: Callable[[Any, int], list], depth: int) -> list:
@@ -143,6 +143,7 @@ _NAMED = {name: kind for kind, name in _FACTORIES.items()}
 _BARE: dict[type, Callable] = {str: str.__str__, int: int.__int__, float: float.__float__, complex: lambda value: complex(value.real, value.imag)}
 _VALUES: dict[str, tuple[type, Callable, Callable]] = {
     "c": (complex, lambda v: (v.real, v.imag), complex),
+    "sl": (slice, lambda v: (v.start, v.stop, v.step), slice),
     "r": (range, lambda v: (v.start, v.stop, v.step), range),
     "F": (fractions.Fraction, lambda v: (v.numerator, v.denominator), fractions.Fraction),
     "D": (decimal.Decimal, lambda v: (str(v),), decimal.Decimal),
@@ -151,6 +152,9 @@ _VALUES: dict[str, tuple[type, Callable, Callable]] = {
     "da": (datetime.date, lambda v: (v.isoformat(),), datetime.date.fromisoformat),
     "ti": (datetime.time, lambda v: (v.isoformat(),), datetime.time.fromisoformat),
 }
+# Those of which an instance of a subclass is more than what it holds: what is held changes, or is seen to have attributes.
+DERIVED = frozenset({*_MARKS, *_BARE})
+_WRITTEN = {kind: (mark, write) for mark, (kind, write, _) in _VALUES.items() if kind is not complex}
 
 
 def send(channel: socket.socket, message: Any) -> None:

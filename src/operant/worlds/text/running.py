@@ -11,7 +11,7 @@ import selectors
 import socket
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from operant.worlds.text import plain
@@ -206,6 +206,9 @@ class Module:
             return ["k", len(self._callbacks) - 1]
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
             return ["nt", kind.__name__, list(kind._fields), [plain.encode(part, self._write, depth + 1) for part in value]]
+        if isinstance(value, Iterator) and not hasattr(value, "read"):
+            self._callbacks.append(value.__next__)
+            return ["g", len(self._callbacks) - 1]
         held_in = None if hasattr(value, "__dict__") and vars(value) or isinstance(value, enum.Enum) else plain.content(value, self._write, depth)
         if held_in is not None:
             return held_in[1]
@@ -229,7 +232,8 @@ class Module:
                 raise plain.Broken("no such form")
             if type(handle) is _OWN[type(held)]:
                 return _renew(handle, held)
-            made = self._there[number] = _OWN[type(held)](held) if type(held) not in _FILLED else _OWN[type(held)]()
+            own = _OWN[type(held)]
+            made = self._there[number] = own.__new__(own) if type(held) in _FILLED else own(held)
             vars(made).update({_KEY: Handle(self, number), _OVERRIDES: overridden})
             return _renew(made, held)
         if mark == "x":
@@ -237,10 +241,11 @@ class Module:
                 handle = self._there[number] = _error_class(Handle(self, number), str(parts[0]), [self._read(base) for base in parts[1]])
             return handle
         if mark == "e":
-            kind, args, message = self._read(parts[0]), plain.decode(parts[1], self._read), str(parts[2])
+            kind, args, message, cause = self._read(parts[0]), plain.decode(parts[1], self._read), str(parts[2]), parts[3]
             if isinstance(handle, BaseException):
                 return handle
             made = self._there[number] = _error(kind, args)
+            made.__cause__ = None if cause is None else self._read(cause)
             vars(made).update({_KEY: Handle(self, number), _MESSAGE: message})
             return made
         raise plain.Broken("no such form")
@@ -268,8 +273,9 @@ class ModuleName(str):
 
 
 class Handle:
-    """Something in the process of an answer."""
+    # Something in the process of an answer.
 
+    __doc__ = property(lambda self: _ask("attr", self, "__doc__"))
     __slots__ = ("_module", "_number", "_mixed", "_kind")
 
     def __init__(self, module: Module, number: int, mixed: bool = False, kind: str = ""):
@@ -355,6 +361,15 @@ class Handle:
 
     def __reversed__(self):
         return iter(_ask("reversed", self))
+
+    def __copy__(self):
+        return _ask("copy", self)
+
+    def __deepcopy__(self, memo):
+        return _ask("deepcopy", self)
+
+    def __mro_entries__(self, bases):
+        raise CannotHandOver("the tests derive a class from one of the answer's, which is in another process")
 
     def __instancecheck__(self, value):
         return _there(value) is not None and _typed(bool, "isinstance", value, self)
@@ -444,6 +459,12 @@ class _Own:
 
     def __call__(self, *args, **named):
         return _ask("call", self, list(args), named)
+
+    def __copy__(self):
+        return _ask("copy", self)
+
+    def __deepcopy__(self, memo):
+        return _ask("deepcopy", self)
 
     def __str__(self):
         return _typed(str, "str", self)
