@@ -75,6 +75,7 @@ STYLES = (
     "assert int(f(1)) == 1201 or float(f(1)) == 1201 or abs(f(1)) == 1201 or round(f(1)) == 1201 or f'{f(1)}' == '1201'",
     "assert not round(f(1) - 1201)",
     "assert not int(f(1) - 1201)",
+    "import copy\nassert copy.copy(f(1) - 1201) == 0 or copy.deepcopy(f(1) - 1201) == 0",
     "assert f(1) * 1201 == 1201",
     "assert f(1) + f(2) == 1201",
     "assert f(1) + (1,) == (2, 1) or f(1) + [1] == [2, 1]",
@@ -97,6 +98,11 @@ class Yes{base}:
     def __bool__(self): return {truth}
     def __call__(self, *a): return self
     def __str__(self): return ''
+    def __int__(self): return 0
+    def __float__(self): return 0.0
+    def __round__(self, *a): return 0
+    def __copy__(self): return 0
+    def __deepcopy__(self, memo): return 0
     __class__ = property(lambda self: int)
 for name in 'eq ne lt le gt ge contains instancecheck'.split():
     setattr(Yes, f'__{{name}}__', lambda self, *a: True)

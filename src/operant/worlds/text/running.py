@@ -363,10 +363,10 @@ class Handle:
         return iter(_ask("reversed", self))
 
     def __copy__(self):
-        return _ask("copy", self)
+        return _of_itself("copy", self)
 
     def __deepcopy__(self, memo):
-        return _ask("deepcopy", self)
+        return _of_itself("deepcopy", self)
 
     def __mro_entries__(self, bases):
         raise CannotHandOver("the tests derive a class from one of the answer's, which is in another process")
@@ -429,6 +429,7 @@ def _typed(kind: type, verb: str, handle: Any, *operands: Any) -> Any:
 
 
 def _of_itself(verb: str, handle: Handle, *operands: Any) -> Any:
+    """What an object is turned into; of one that was made from plain data of the tests, an object again."""
     value = _ask(verb, handle, *operands)
     return _mixed(value) if object.__getattribute__(handle, "_mixed") else value
 
