@@ -13,7 +13,10 @@ import pytest
 
 from operant.cli.main import COMMANDS, parse
 from operant.core import registry
-from operant.loops import planning
+from operant.worlds.data.world import DataWorld
+from operant.worlds.gym.world import GymWorld
+from operant.worlds.sequences.world import SequenceWorld
+from operant.worlds.text.world import TextWorld
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,7 +42,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, use_small_cache: Path)
     registry.methods()
     before = set(sys.modules)
     monkeypatch.setattr(registry._methods, "entries", dict(registry._methods.entries))
-    monkeypatch.setattr(planning, "DEFAULT_STEPS", TINY)
+    for world in (GymWorld, DataWorld, TextWorld, SequenceWorld):
+        monkeypatch.setattr(world, "default_steps", TINY[world.kind])
     tasks = dict(TEXT_TASKS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

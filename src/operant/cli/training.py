@@ -303,12 +303,11 @@ def _evaluate_arguments(parser: Parser) -> None:
 
 
 def _evaluate(args: Namespace) -> int:
-    from operant.loops.planning import check_copies
     from operant.loops.runs import load
 
     run = load(args.run, trust=args.trust)
     config = run.config
-    check_copies(run.world, config["seeds"], args.episodes)
+    run.world.check_episodes(config["seeds"], args.episodes)
     with waiting(f"evaluating {config['seeds']} seed{'s' * (config['seeds'] > 1)} of {config['method']} on {config['task']}"):
         found = run.evaluate(episodes=args.episodes, seed=args.seed, which=args.policy) | {"policy": args.policy}
     if args.json:

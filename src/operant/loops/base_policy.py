@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,8 +19,10 @@ from safetensors import SafetensorError
 from operant.core.cache import cache_directory
 from operant.core.errors import RunFailed
 from operant.core.files import disk_fault, remove, write_atomic
+from operant.loops.learner import Spine
 from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
+from operant.worlds.base import World
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,15 @@ FALL = 0.05  # share of the loss
 TEACHER = WarmUp(low=0.9, high=1.0, enough=0.4, clean=True)
 
 
-def ensure_base_policy(world, say: Callable[[str], None], recipe: WarmUp = WarmUp()) -> None:
+def ensure_base_policy(world: Any, say: Callable[[str], None], recipe: WarmUp = WarmUp()) -> None:
     """Set `world.base` to the task's base policy, making it first where the cache has none. Where a model was given, that is what training starts from.
+
+    Nothing happens in worlds that have no such thing.
 
     Raises:
         RunFailed: pass@1 did not reach the range in any of the tries.
     """
-    if world.options.model is None:
+    if world.makes_base and world.options.model is None:
         world.base = _kept(world, say, fitted(world, recipe))
 
 
@@ -84,10 +89,12 @@ def ensure_teacher(world, say: Callable[[str], None]) -> None:
         world.taught = _kept(world, say, TEACHER)
 
 
-def ensure_models(world, spine, say: Callable[[str], None]) -> None:
+def ensure_models(world: World, spine: Spine, say: Callable[[str], None]) -> None:
     """Have all models ready that a spine trains from or follows: the base policy, and the teacher where a part of the spine asks it."""
+    if spine.from_scratch:
+        return
     ensure_base_policy(world, say)
-    if "teacher_log_prob" in getattr(spine, "needs", ()):
+    if world.makes_base and "teacher_log_prob" in spine.needs:
         ensure_teacher(world, say)
 
 

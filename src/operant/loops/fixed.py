@@ -10,9 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from operant.loops.learner import Learner, Spine
+from operant.worlds.base import World
+
 
 @dataclass(frozen=True)
-class FixedPolicy:
+class FixedPolicy(Spine):
     """A configured baseline.
 
     Attributes:
@@ -20,21 +23,22 @@ class FixedPolicy:
         load: `(world, folder) → policy`, the same from where a run kept it; None where `policy` makes it again.
     """
 
-    policy: Callable[[Any, Sequence[int]], Any]
-    load: Callable[[Any, Path], Any] | None = None
+    draws_answers = True  # a budget of answers is met by none
 
-    def learner(self, world, seeds: Sequence[int], total_steps: int, device: torch.device) -> FixedLearner:
+    policy: Callable[[World, Sequence[int]], Any]
+    load: Callable[[World, Path], Any] | None = None
+
+    def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> FixedLearner:
         return FixedLearner(self, world, list(seeds), total_steps)
 
 
-class FixedLearner:
+class FixedLearner(Learner):
     """A loop that has nothing to learn: its one iteration ends the run."""
 
-    resume = "bitwise"
+    trains = False
 
-    def __init__(self, method: FixedPolicy, world, seeds: list[int], total_steps: int):
+    def __init__(self, method: FixedPolicy, world: World, seeds: list[int], total_steps: int):
         self.seeds, self.total_steps, self.step = seeds, total_steps, 0
-        self.failures: Path | None = None
         self.policy = method.policy(world, seeds)
 
     def iterate(self) -> dict[str, Tensor]:
@@ -46,6 +50,3 @@ class FixedLearner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
-
-    def close(self) -> None:
-        pass

@@ -1,20 +1,55 @@
-"""What every training loop offers to the runner, and the checks that all share."""
+"""What every configured loop and every loop at work offers to the runner, and the checks that all share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from operant.core.errors import RunFailed
+from operant.core.memory import check_memory
+from operant.core.records import Rollout
+from operant.worlds.base import Source, World
 
 
-class Learner(Protocol):
+class Spine:
+    """A configured loop: a frozen dataclass that a method fills in.
+
+    Attributes:
+        policy: how the policy's network is built; None where the world brings the policy.
+        needs: what its parts ask of a batch, by name.
+        draws_answers: it samples rollouts, so that a budget may count answers and tokens.
+        from_scratch: on text it starts from fresh weights and not from the base policy.
+    """
+
+    draws_answers: ClassVar[bool] = False
+    from_scratch: ClassVar[bool] = False
+
+    policy: Any
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset()
+
+    def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
+        """Raise `BadInput` for what would stop a run of this loop later, before anything is written.
+
+        Args:
+            steps: of a seed.
+            episodes: of an evaluation; None for the task's own number.
+        """
+        world.check(None, seeds, episodes)
+
+    def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> Learner:
+        raise NotImplementedError
+
+
+class Learner:
     """A training loop with its whole state.
 
     Attributes:
@@ -23,23 +58,53 @@ class Learner(Protocol):
         policy: what acts and is evaluated.
         resume: "bitwise", or "episode-boundary" where an environment cannot give its state.
         failures: where the batch of a failed update is saved.
+        trains: there is something to learn, so that what was there before is worth a look.
+        stride: steps of one iteration, which are done whole.
+        spent: what was used so far a seed besides steps: "samples" (rows) and "tokens" that were drawn; whoever runs the loop may add "seconds". None
+            where steps are all.
+        limit: a budget in one of these units, (unit, amount), that takes the place of `total_steps` for what changes along a run; None for steps.
+        rollout: the last one; None where there is none.
+        source: of rollouts; None where there is none.
     """
+
+    trains: bool = True
+    resume: str = "bitwise"
+    stride: int = 1
+    spent: dict[str, float] | None = None
+    limit: tuple[str, float] | None = None
+    rollout: Rollout | None = None
+    source: Source | None = None
+    failures: Path | None = None
 
     step: int
     seeds: list[int]
-    policy: nn.Module
-    resume: str
-    failures: Path | None
+    policy: Any
 
     def iterate(self) -> dict[str, Tensor]:
         """Do one iteration; metrics by name, `[S]` each, on the CPU."""
-        ...
+        raise NotImplementedError
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        raise NotImplementedError
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End what it started in other processes."""
+        if self.source is not None:
+            self.source.close()
+
+
+def check_batch(world: World, seeds: int, size: int, net: Any) -> None:
+    """Raise `BadInput` where batches of so many rows take more than the machine's memory.
+
+    Args:
+        net: of the policy, with the widths of its layers; None where the world brings the policy.
+    """
+    stacked = seeds if world.stacked else 1
+    what = f"a batch of {size:,}{f' for each of {stacked:,} seeds' * (stacked > 1)}"
+    check_memory(what, stacked * size * world.row_bytes(() if net is None else net.hidden), "take a smaller --batch-size")
 
 
 def check_finite(learner: Learner, names: list[str], values: Tensor, norms: Tensor, batch_of) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -13,13 +12,14 @@ from torch import Tensor
 from operant import ops
 from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
-from operant.loops.learner import check_finite
+from operant.loops.learner import Learner, Spine, check_batch, check_finite
 from operant.loops.parts import needs_of, part_name
 from operant.loops.terms import Term, step_losses
+from operant.worlds.base import World
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Spine):
     """A configured supervised loop.
 
     Attributes:
@@ -40,19 +40,22 @@ class Pairs:
     warmup_steps: int = 0
     max_grad_norm: float | None = None
 
-    def learner(self, world, seeds: Sequence[int], total_steps: int, device: torch.device) -> PairsLearner:
+    from_scratch = True
+
+    def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
+        check_batch(world, len(seeds), self.batch_size, self.policy)
+        super().check(world, seeds, steps, episodes)
+
+    def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> PairsLearner:
         return PairsLearner(self, world, list(seeds), total_steps, device)
 
 
-class PairsLearner:
+class PairsLearner(Learner):
     """The loop at work. A step is one update."""
 
-    resume = "bitwise"
-
-    def __init__(self, method: Pairs, world, seeds: list[int], total_steps: int, device: torch.device):
+    def __init__(self, method: Pairs, world: World, seeds: list[int], total_steps: int, device: torch.device):
         self.method, self.world, self.seeds, self.total_steps = method, world, seeds, total_steps
         self.step = 0
-        self.failures: Path | None = None
         self.streams = Streams(seeds, device)
         self.policy = world.policy(method.policy, self.streams).to(device)
         self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
@@ -104,6 +107,3 @@ class PairsLearner:
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.demonstrations.load_state_dict(state["demonstrations"])
-
-    def close(self) -> None:
-        pass

@@ -16,18 +16,14 @@ from operant.core.random import Streams
 from operant.core.registry import LARGEST, Method, configure, get_method, methods, own_file
 from operant.core.schema import MOST_SEEDS
 from operant.loops.fixed import FixedPolicy
-from operant.loops.policy_gradient import PolicyGradient
-from operant.loops.value_learning import ValueLearning
 from operant.nets.actors import ActorCriticNet, ActorNet
 from operant.nets.lifted import PlainModule
 from operant.worlds import make_world, world_options
 
-DEFAULT_STEPS = {"gym": 100_000, "data": 50_000, "text": 100, "sequences": 200}
 MOST_STEPS = 10**9  # of a run that is limited by time
 MOST_SEED = 2**62
 MOST_BUDGET = 10**15  # of steps, answers or tokens
 MOST_THREADS = 1_024
-ELEMENT = 64  # bytes, at the least, that a batch keeps of a token: the token, probabilities, entropy, mask, reward, advantage and their copies
 
 
 def plan(
@@ -83,14 +79,14 @@ def plan(
         raise BadInput(f"{method} trains on tasks of kind {', '.join(entry.worlds)}; {world.task} is of kind {world.kind}: take {_fitting(method, fitting)}")
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
     spine = with_module(entry.build(h), policy, method)
-    space = getattr(world, "action_space", None)
-    if space is not None and (kind := "discrete" if hasattr(space, "n") else "continuous") not in entry.actions:
+    if (kind := world.action_kind) is not None and kind not in entry.actions:
         fitting = [key for key, other in methods().items() if world.kind in other.worlds and kind in other.actions]
-        raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {world.task} has {kind} ones ({space}): take {_fitting(method, fitting)}")
-    total = steps if steps is not None else DEFAULT_STEPS[world.kind] if not (world.kind == "text" and entry.spine == "pairs") else 1_500
+        given = f"{world.task} has {kind} ones ({world.action_space})"
+        raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {given}: take {_fitting(method, fitting)}")
+    total = steps if steps is not None else world.steps_of(entry.spine)
     unit = given[0] if given else "steps"
     if unit in ("samples", "tokens"):
-        if entry.spine not in ("policy gradient", "fixed policy") or world.kind not in ("text", "sequences"):
+        if not (spine.draws_answers and world.answers):
             raise BadInput(f"--{unit} counts what policy gradients draw on text and sequences; {method} on {world.task} takes --steps or --seconds")
         prompts = getattr(getattr(spine, "sample", None), "prompts", 1)
         total = -(-limits[unit] // prompts)  # no iteration draws less than a token for each prompt
@@ -106,26 +102,14 @@ def plan(
         "step_unit": world.step_unit,
         "hyperparameters": asdict(h),
         "notes": notes,
-        "device": _device(device, world).type,
+        "device": (world.device() if device == "auto" else torch.device(device)).type,
         "threads": threads or 1,
         "budget": {"unit": unit, "amount": amount},
         "every": every or max(1, amount // 10),
         "episodes": episodes,
         "fingerprint": world.fingerprint(),
     }
-    _check_sizes(world, spine, seeds, episodes)
-    if world.kind == "text":
-        sample = getattr(spine, "sample", None)
-        say("checking the problems and their own answers" + (", and the model" if world.options.model is not None else ""))
-        world.check(sample, [seed + index for index in range(seeds)], episodes)
-        if "teacher_log_prob" in getattr(spine, "needs", ()) and world.options.model is not None and world.options.teacher is None:
-            raise BadInput(f"{method} follows a teacher, which can be made only where the policy is made from scratch: give one as --teacher")
-    elif world.kind == "data" and entry.spine == "value learning":
-        world.check_rewards()
-    if world.kind == "gym" and isinstance(spine, PolicyGradient):
-        world.check_source(spine.sample, seeds, spine.workers)
-    if world.kind == "gym" and isinstance(spine, ValueLearning) and spine.online is not None:
-        world.check_replay(spine.online, seeds, total)
+    spine.check(world, [seed + index for index in range(seeds)], total, episodes)
     if world.stacked and not isinstance(spine, FixedPolicy):
         parameters = sum(p.numel() for p in world.policy(spine.policy, Streams([seed])).parameters())
         check_memory(f"training {seeds:,} networks of {parameters:,} parameters", TRAINED * seeds * parameters, "take fewer --seeds, or narrower layers")
@@ -252,31 +236,3 @@ def whole_number(name: str, value: Any, low: int, high: int) -> int:
     if value > high:
         raise BadInput(f"--{name} {value}: it must be at most {high:,}")
     return value
-
-
-def check_copies(world: Any, seeds: int, episodes: int | None) -> None:
-    """Raise `BadInput` where an evaluation would step more copies of an environment at a time than can be."""
-    if world.kind in ("gym", "data") and episodes is not None:
-        (world.environment if world.kind == "data" else world).check_copies(seeds, episodes, "--episodes")
-
-
-def _check_sizes(world: Any, spine: Any, seeds: int, episodes: int | None) -> None:
-    """Raise `BadInput` where a batch takes more than the machine's memory, or an evaluation more copies of an environment than can be."""
-    observed = world.kind in ("gym", "data")
-    check_copies(world, seeds, episodes)
-    stacked = seeds if world.stacked else 1
-    if isinstance(spine, PolicyGradient) and not observed:
-        plan = spine.sample
-        prompts, each = getattr(plan, "prompts", 1), getattr(plan, "n", 1)
-        what = f"a batch of {prompts:,} prompts with {each:,} answer{'s' * (each > 1)} each, {world.longest:,} tokens long"
-        check_memory(what, stacked * prompts * each * world.longest * ELEMENT, "take fewer prompts, a smaller group, or shorter answers")
-    if (size := getattr(spine, "batch_size", None)) is not None:
-        one = 4 * (2 * world.observation_size + sum(spine.policy.hidden)) if observed else world.longest * ELEMENT
-        check_memory(f"a batch of {size:,}{f' for each of {stacked:,} seeds' * (stacked > 1)}", stacked * size * one, "take a smaller --batch-size")
-
-
-def _device(device: str, world) -> torch.device:
-    """Small networks on the CPU, language models on the accelerator where there is one."""
-    if device != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if world.kind == "text" and torch.cuda.is_available() else "cpu")

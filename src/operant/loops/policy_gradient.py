@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,21 +14,23 @@ from torch import Tensor
 from operant import ops
 from operant.core.errors import RunFailed
 from operant.core.flat import Adam, FlatParameters
+from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Rollout
 from operant.core.status import Status
 from operant.loops.credit import Grouping
 from operant.loops.fill import Fill
-from operant.loops.learner import check_finite, suggest_micro_batch
+from operant.loops.learner import Learner, Spine, check_finite, suggest_micro_batch
 from operant.loops.parts import REPLAYED, Stateful, needs_of, part_name, statistics_of
 from operant.loops.reference import Reference, ReferencePolicy
 from operant.loops.terms import Term, step_losses
+from operant.worlds.base import World
 
 RATIO_TOLERANCE = 5e-3  # largest |log ratio| before the first update on fresh data; float32 passes of different shapes differ by 1e-5, sharp policies by 1e-3
 
 
 @dataclass(frozen=True)
-class PolicyGradient:
+class PolicyGradient(Spine):
     """A configured policy-gradient loop: the named steps of one method. What its parts may ask of the loop stands in `loops.parts`.
 
     Attributes:
@@ -80,27 +81,32 @@ class PolicyGradient:
         accept = self.fill.parts if self.fill is not None else ()
         return needs_of((*self.shape, *accept, *self.select, self.credit, *self.focus, *self.terms))
 
-    def learner(self, world, seeds: Sequence[int], total_steps: int, device: torch.device) -> PolicyGradientLearner:
+    def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
+        if world.answers:
+            prompts, each, stacked = getattr(self.sample, "prompts", 1), getattr(self.sample, "n", 1), len(seeds) if world.stacked else 1
+            what = f"a batch of {prompts:,} prompts with {each:,} answer{'s' * (each > 1)} each, {world.longest:,} tokens long"
+            check_memory(what, stacked * prompts * each * world.row_bytes(), "take fewer prompts, a smaller group, or shorter answers")
+        world.check(self.sample, seeds, episodes, workers=self.workers)
+        if "teacher_log_prob" in self.needs:
+            world.check_teacher()
+
+    def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> PolicyGradientLearner:
         return PolicyGradientLearner(self, world, list(seeds), total_steps, device)
 
 
-class PolicyGradientLearner:
+class PolicyGradientLearner(Learner):
     """The loop at work: the one place where updates of policy gradients happen.
 
     Attributes:
         rollout: the newest scored rollout, with its advantages and the steps that were learned from.
-        spent: what was used so far a seed: "samples" (rows) and "tokens" that were drawn; whoever runs the loop may add "seconds".
-        limit: a budget in one of these units, (unit, amount), that takes the place of `total_steps` for what changes along a run; None for steps.
     """
 
-    def __init__(self, method: PolicyGradient, world, seeds: list[int], total_steps: int, device: torch.device):
+    def __init__(self, method: PolicyGradient, world: World, seeds: list[int], total_steps: int, device: torch.device):
         self.method = method = copy.deepcopy(method)  # parts that keep something keep it for this learner alone
         self.world, self.seeds, self.total_steps = world, seeds, total_steps
         self.step = 0
         self.version = 0
         self.spent: dict[str, float] = {"samples": 0, "tokens": 0}
-        self.limit: tuple[str, float] | None = None
-        self.failures: Path | None = None
         self.streams = Streams(seeds, device)
         self.policy = world.policy(method.policy, self.streams).to(device)
         if isinstance(temperature := getattr(method.sample, "temperature", None), int | float):
@@ -108,7 +114,7 @@ class PolicyGradientLearner:
         self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
         self.optimizer = Adam([self.flat], learning_rate=method.learning_rate, eps=method.adam_eps)
         self.source = world.source(method.sample, self.streams, workers=method.workers)
-        self.resume = self.source.resume
+        self.resume, self.stride = self.source.resume, self.source.steps_per_sample
         self.needs = needs_of(method.terms)
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
         self._after = (*method.select, method.credit, *method.focus)
@@ -138,7 +144,7 @@ class PolicyGradientLearner:
         """One rollout and the updates from it."""
         self._began = self.progress
         rollout, metrics = self._collect()
-        self.step += self.source.steps_per_sample
+        self.step += self.stride
         if rollout.shape[1]:  # a fill may keep nothing
             rows = self.policy.unit == "row"
             with suggest_micro_batch(min(self.method.micro_batch or rollout.shape[1], rollout.shape[1])) if rows else nullcontext():
@@ -539,8 +545,6 @@ class PolicyGradientLearner:
         self._stateful.load_state_dict(state["parts"])
         self.source.load_state_dict(state["source"])
 
-    def close(self) -> None:
-        self.source.close()
 
 
 def _found(x: Any, what: str) -> str:

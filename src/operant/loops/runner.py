@@ -22,19 +22,18 @@ from operant.core.files import disk_fault, remove, write_atomic
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
-from operant.core.registry import get_method
 from operant.core.run import RunDirectory
 from operant.core.schema import require
 from operant.evaluate.collapse import none_scored, run_collapse
 from operant.evaluate.records import load_run
 from operant.loops.base_policy import ensure_models
-from operant.loops.fixed import FixedLearner
-from operant.loops.learner import Learner
+from operant.loops.learner import Learner, Spine
 from operant.loops.planning import members_of
 from operant.loops.policy_files import save_policy
 from operant.loops.results import episodes_argument, pass_at, score_object
 from operant.loops.track import make_trackers
 from operant.loops.trust import resume_command
+from operant.worlds.base import World
 
 LOGITS = 2**24  # most of one policy that stand in memory at once where completions are described
 
@@ -68,7 +67,7 @@ Listener = Callable[[Update], None]
 class Runner:
     """One process's work on one run."""
 
-    def __init__(self, directory: RunDirectory, config: dict, world, spine, listener: Listener | None):
+    def __init__(self, directory: RunDirectory, config: dict, world: World, spine: Spine, listener: Listener | None):
         self.directory, self.config, self.world, self.spine = directory, config, world, spine
         self.listener = listener or (lambda update: None)
         self.members = members_of(config, world.stacked)
@@ -116,8 +115,7 @@ class Runner:
         self._say("prepare", 0)
         for line in (*self.world.notes, *self.config.get("notes", ())):
             self._say("prepare", 0, message=line)
-        if self.world.kind == "text" and get_method(self.config["method"]).spine != "pairs":
-            ensure_models(self.world, self.spine, self._say_of_base_policy)
+        ensure_models(self.world, self.spine, self._say_of_base_policy)
         state = self._restore() if resume else None
         self._began = time.perf_counter()
         while self.member < len(self.members):
@@ -176,10 +174,10 @@ class Runner:
 
     def _train_member(self, state: dict | None) -> None:
         seeds, config = self.members[self.member], self.config
-        learner: Learner = self.spine.learner(self.world, seeds, config["steps"], torch.device(config["device"]))
+        learner = self.spine.learner(self.world, seeds, config["steps"], torch.device(config["device"]))
         learner.failures = self.directory.path / "failures"
         self._round(learner)
-        if self.member == 0 and hasattr(learner, "source") and hasattr(learner.source, "notes"):
+        if self.member == 0 and learner.source is not None:
             for line in learner.source.notes():
                 self._say("prepare", 0, message=line)
         try:
@@ -188,11 +186,11 @@ class Runner:
                     learner.load_state_dict(state)
             else:
                 self._manifest(learner)
-                if self.world.kind in ("text", "sequences") or not isinstance(learner, FixedLearner):  # a fixed policy's curve is its one evaluation
+                if self.world.answers or learner.trains:  # a fixed policy's curve is its one evaluation
                     self._evaluate(learner, base=True)
                 self.seconds["member"] = 0.0
             every = config["every"]
-            if self.unit != "steps" and hasattr(learner, "limit"):
+            if self.unit != "steps":
                 learner.limit = (self.unit, self.amount)
             if self._due:
                 with self._fitting():
@@ -235,8 +233,7 @@ class Runner:
 
     def _say_of_restarts(self, learner: Learner) -> None:
         """Tell once a run that verifier processes died and were replaced."""
-        report = getattr(getattr(learner, "source", None), "report", None)
-        if report is None or self._told_of_restarts or not (found := report()).get("restarts"):
+        if learner.source is None or self._told_of_restarts or not (found := learner.source.report()).get("restarts"):
             return
         self._told_of_restarts = True
         status, message = next(iter(found["messages"].items()), ("ended", "its process ended"))
@@ -251,10 +248,10 @@ class Runner:
                 return
             found = f"none of the {count:,} answers of an evaluation could be scored: {details['fault'][0]}"
         else:
-            report = getattr(getattr(learner, "source", None), "report", None)
-            if report is None or not (statuses := report().get("statuses")) or statuses.get("ok"):
+            report = {} if learner.source is None else learner.source.report()
+            if not (statuses := report.get("statuses")) or statuses.get("ok"):
                 return
-            found = none_scored({status: {"count": count, "message": report()["messages"].get(status)} for status, count in statuses.items()})
+            found = none_scored({status: {"count": count, "message": report["messages"].get(status)} for status, count in statuses.items()})
         if not self._told_of_unscored:
             self._told_of_unscored = True
             self._say("train", self._spent(learner), message=found)
@@ -277,9 +274,9 @@ class Runner:
         """What a learner has used of its budget, in the budget's unit."""
         if self.unit == "steps":
             return learner.step
-        if isinstance(learner, FixedLearner):
+        if not learner.trains:
             return self.amount if learner.step else 0  # there is nothing to spend it on
-        if hasattr(learner, "spent"):
+        if learner.spent is not None:
             learner.spent["seconds"] = self.seconds["member"]
         return self.seconds["member"] if self.unit == "seconds" else learner.spent[self.unit]
 
@@ -289,13 +286,13 @@ class Runner:
             return False
         if self.unit != "steps":
             return self._spent(learner) >= self.amount
-        return learner.step + _stride(learner) > self.amount
+        return learner.step + learner.stride > self.amount
 
     def _round(self, learner: Learner) -> None:
         """Count a budget of steps in whole iterations, one at least, as it is spent."""
         if self.unit != "steps":
             return
-        stride, asked = _stride(learner), self.amount
+        stride, asked = learner.stride, self.amount
         self.amount = max(1, asked // stride) * stride
         if asked < stride and self.member == 0:
             self._say("prepare", 0, message=f"{asked:,} steps are less than one iteration of {self.config['method']}: {stride:,} are done")
@@ -317,7 +314,7 @@ class Runner:
         self._say("train", self._spent(learner), columns)
 
     def _evaluate(self, learner: Learner, *, base: bool = False) -> Evaluation:
-        slow = base and self.world.kind == "text" and self.member == 0
+        slow = base and self.world.makes_base and self.member == 0
         self._say("evaluate", self._spent(learner), message="evaluating the policy before training" if slow else "")
         seeds = self.members[self.member]
         evaluation = self.world.evaluate(learner.policy, len(seeds), **episodes_argument(self.config["episodes"]))
@@ -363,7 +360,7 @@ class Runner:
         seeds = self.members[self.member]
         for place, seed in enumerate(seeds):
             found = {"seed": seed, "step": learner.step, "score": evaluation.score, "value": float(evaluation.values[place].mean())}
-            if hasattr(learner, "spent"):
+            if learner.spent is not None:
                 found["spent"] = {name: learner.spent[name] for name in ("samples", "tokens")} | {"seconds": round(self.seconds["member"], 3)}
             if (passed := pass_at(evaluation, place)) is not None:
                 found["pass_at_k"] = passed
@@ -373,17 +370,16 @@ class Runner:
 
     def _describe(self, learner: Learner, seeds: list[int]) -> None:
         """Keep completions of the last rollout, and what verifiers said."""
-        describe = getattr(getattr(learner, "source", None), "describe", None)
-        if describe is not None and learner.rollout is not None:
+        if (source := learner.source) is None:
+            return
+        if source.describes and learner.rollout is not None:
             told = learner.rollout.take(_telling_rows(learner.rollout))
             try:
                 told.extras |= self._drift(learner.policy, told, seeds)
             except torch.OutOfMemoryError:
                 self._say("evaluate", self._spent(learner), message="no memory for a second policy: completions are written without ratio and KL")
-            self.directory.append("completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in describe(told, range(told.shape[1]))])
-        report = getattr(getattr(learner, "source", None), "report", None)
-        if report is not None:
-            self.messages = report().get("messages", {}) | self.messages
+            self.directory.append("completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in source.describe(told, range(told.shape[1]))])
+        self.messages = source.report().get("messages", {}) | self.messages
 
     @torch.no_grad()
     def _drift(self, policy: Any, rollout: Rollout, seeds: list[int]) -> dict[str, torch.Tensor]:
@@ -427,7 +423,7 @@ class Runner:
         result["seconds"] = round(self.seconds["total"], 3)
         trained = self.seconds["training"] > 1e-3  # a fixed policy does not train: it has no speed
         result["steps_per_second"] = round(sum(found["step"] for found in self.finished) / self.seconds["training"], 3) if trained else 0.0
-        if self.world.kind in ("text", "sequences") and "spent" in self.finished[0]:
+        if self.world.answers and "spent" in self.finished[0]:
             names = ("samples", "tokens", "seconds")
             result["spent"] = {name: round(float(np.mean([found["spent"][name] for found in self.finished])), 3) for name in names}  # a seed
         if truncated := sum(found.get("truncated", 0) for found in self.finished):
@@ -475,11 +471,6 @@ class Runner:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-
-
-def _stride(learner: Learner) -> int:
-    """Steps of one iteration, which are done whole."""
-    return getattr(getattr(learner, "source", None), "steps_per_sample", 1)
 
 
 def _telling_rows(rollout: Rollout, groups: int = 4) -> torch.Tensor:

@@ -18,7 +18,7 @@ from operant.core.registry import LARGEST
 from operant.core.run import RunDirectory, machine
 from operant.core.schema import require
 from operant.loops.base_policy import ensure_base_policy
-from operant.loops.planning import MOST_SEED, check_copies, grow, plan, spine_of, whole_number
+from operant.loops.planning import MOST_SEED, grow, plan, spine_of, whole_number
 from operant.loops.policy_files import load_policy
 from operant.loops.progress import showing, stages
 from operant.loops.results import episodes_argument, stack_evaluations, summary
@@ -85,7 +85,7 @@ class Run:
         Raises:
             BadInput: no observation of this environment; or a text or sequence task, whose policy is a model over tokens (`load_policy` gives it).
         """
-        if self.world.kind not in ("gym", "data"):
+        if self.world.action_kind is None:
             raise BadInput(f"{self.config['task']} has no observations to act on: its policy is a model over tokens, {self.path}/policies/last")
         return self.world.act(self.load_policy(seed), observation)
 
@@ -102,7 +102,7 @@ class Run:
         config = self.config
         episodes = None if episodes is None else whole_number("episodes", episodes, 1, LARGEST)
         seed = whole_number("seed", seed, 0, MOST_SEED)
-        check_copies(self.world, config["seeds"], episodes)
+        self.world.check_episodes(config["seeds"], episodes)
         found = []
         for index in range(config["seeds"]):
             policy = self.load_policy(config["seed"] + index, which)
@@ -118,7 +118,7 @@ class Run:
         target = self.path / "videos" / f"seed-{config['seed']}.gif"
         if target.exists():
             return target
-        if not hasattr(self.world, "render"):
+        if self.world.action_kind is None:
             return None
         policy = self.load_policy()
 
@@ -230,8 +230,7 @@ def prepare(task: Any, say: Callable[[str], None], **options: Any) -> None:
         options: of the task's kind.
     """
     world = make_world(task, **options)
-    if world.kind == "text":
-        ensure_base_policy(world, say)
+    ensure_base_policy(world, say)
 
 
 def resume(

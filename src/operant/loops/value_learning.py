@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 from operant.core.errors import RunFailed
 from operant.core.flat import Adam, FlatParameters, shared_view
 from operant.core.random import Streams
-from operant.loops.learner import check_finite
+from operant.loops.learner import Learner, Spine, check_batch, check_finite
 from operant.nets.actors import Actor, ActorNet, Critic, CriticNet
+from operant.worlds.base import World
 from operant.worlds.data.transitions import Batch, Transitions
 from operant.worlds.gym.collect import episode_means
 
@@ -55,7 +55,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class ValueLearning:
+class ValueLearning(Spine):
     """A configured value-learning loop: the named steps of one method.
 
     Attributes:
@@ -84,17 +84,24 @@ class ValueLearning:
     online: Any = None
     updates_per_iteration: int = 100
 
-    def learner(self, world, seeds: Sequence[int], total_steps: int, device: torch.device) -> ValueLearner:
+    def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
+        check_batch(world, len(seeds), self.batch_size, self.policy)
+        super().check(world, seeds, steps, episodes)
+        if self.online is None:
+            world.check_transitions()
+        else:
+            world.check_replay(self.online, len(seeds), steps)
+
+    def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> ValueLearner:
         return ValueLearner(self, world, list(seeds), total_steps, device)
 
 
-class ValueLearner:
+class ValueLearner(Learner):
     """The loop at work. A step is one update on a data set, one environment step online."""
 
-    def __init__(self, method: ValueLearning, world, seeds: list[int], total_steps: int, device: torch.device):
+    def __init__(self, method: ValueLearning, world: World, seeds: list[int], total_steps: int, device: torch.device):
         self.method, self.world, self.seeds, self.total_steps = method, world, seeds, total_steps
         self.step = 0
-        self.failures: Path | None = None
         self.streams = Streams(seeds, device)
         self.actor: Actor = world.policy(method.policy, self.streams).to(device)
         self.policy = self.actor
@@ -115,7 +122,6 @@ class ValueLearner:
             self._owed = 0.0
         else:
             self.transitions = world.transitions(self.actor, device)
-            self.resume = "bitwise"
 
     def _critic(self, name: str, net: CriticNet) -> Critic:
         distribution = self.actor.distribution

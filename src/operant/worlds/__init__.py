@@ -1,10 +1,6 @@
 """Where experience comes from: `make_world("scheme:name")` gives the world of a task.
 
-A world has `kind` ("gym", "data", "text", "sequences"), `task` (its whole name; files by their absolute path), `stacked` (whether seeds share one
-learner), `notes` (what a person is told of it before training, a line each), `learning_rate_scale` (what default learning rates are multiplied by) and builds,
-for a loop, what that loop asks for:
-`policy(net, streams)`, `source(plan, streams, workers)`, `replay(plan, actor, streams, total_steps)`, `transitions(actor, device)`, `demonstrations(policy,
-batch_size, streams)`, and `evaluate(policy, seeds, …)`. A world that cannot give one of these says so in one line.
+What a world offers to loops and to the runner stands in `operant.worlds.base.World`.
 """
 
 from __future__ import annotations
@@ -13,10 +9,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from operant.core.errors import BadInput, close_names, unknown
 from operant.worlds.names import NAMES
+
+if TYPE_CHECKING:
+    from operant.worlds.base import World
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ OPTIONS = {  # of each kind of world
 }
 
 
-def make_world(task: Any, **options: Any) -> Any:
+def make_world(task: Any, **options: Any) -> World:
     """The world of a task: `scheme:name`, a bare known name, an environment or a callable that makes one, or a world that is ready.
 
     Args:
@@ -64,7 +63,7 @@ def make_world(task: Any, **options: Any) -> Any:
     Raises:
         BadInput: unknown scheme, name or option (with the nearest), or data that cannot be read.
     """
-    if hasattr(task, "kind") and hasattr(task, "evaluate"):
+    if not isinstance(task, str) and isinstance(task, _base()):
         if options:
             raise BadInput(f"{next(iter(options))} is an option of tasks that are named; {task.task} is a world, and is made with its own")
         return task
@@ -74,9 +73,16 @@ def make_world(task: Any, **options: Any) -> Any:
         return SCHEMES["gym"].load()(task, **options)
     scheme, name = _find(task)
     world = scheme.load()
-    if options and not hasattr(world, "option_type"):
+    if options and world.option_type is None:
         raise BadInput(f"{task} has no option {next(iter(options))!r}: tasks of its kind have none")
     return world.from_name(name, **options)
+
+
+def _base() -> type[World]:
+    """What worlds inherit; importing it takes PyTorch, and names are answered without."""
+    from operant.worlds.base import World
+
+    return World
 
 
 def check_scheme(task: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
+from operant.worlds.base import World
 from operant.worlds.data.fit import fit_actions, fit_observations, notes
 from operant.worlds.data.options import DataOptions
 from operant.worlds.data.tasks import load_task
@@ -21,7 +23,7 @@ from operant.worlds.gym.episodes import run_episodes
 from operant.worlds.names import OGBENCH
 
 
-class DataWorld:
+class DataWorld(World):
     """A data set, and the environment that it is from, to evaluate in.
 
     Args:
@@ -41,7 +43,7 @@ class DataWorld:
     kind = "data"
     stacked = True
     step_unit = "updates"
-    learning_rate_scale = 1.0
+    default_steps = 50_000
     option_type = DataOptions
 
     def __init__(self, task: str, **options: Any):
@@ -64,14 +66,21 @@ class DataWorld:
     def policy(self, net: Any, streams: Streams):
         return net.build(self.observation_size, self.action_space, streams)
 
-    def source(self, plan: Any, streams: Streams, *, workers: int = 1):
-        raise BadInput(f"{self.task} is a data set: a policy-gradient method needs an environment (gym:) or a problem set (text:, sequences:)")
+    @property
+    def action_kind(self) -> str:
+        return self.environment.action_kind
 
-    def replay(self, plan: Any, actor: Any, streams: Streams, total_steps: int):
-        raise BadInput(f"{self.task} is a data set: an online method needs an environment (gym:)")
+    def row_bytes(self, widths: Sequence[int] = ()) -> int:
+        return self.environment.row_bytes(widths)
 
-    def check_rewards(self) -> None:
-        """Raise `BadInput` where the data have none to learn values from."""
+    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None, *, workers: int = 1) -> None:
+        self.check_episodes(len(seeds), episodes)
+
+    def check_episodes(self, seeds: int, episodes: int | None) -> None:
+        self.environment.check_episodes(seeds, episodes)
+
+    def check_transitions(self) -> None:
+        """Raise `BadInput` where the data have no rewards to learn values from."""
         if self._reward != "none":
             return
         task = self.task.replace("-v0", "-singletask-v0")
@@ -80,7 +89,7 @@ class DataWorld:
 
     def transitions(self, actor: Any, device: torch.device) -> Transitions:
         """All transitions in one store that every seed shares: observations and actions as the actor takes and gives them."""
-        self.check_rewards()
+        self.check_transitions()
         return self._store(actor, device)
 
     def _store(self, actor: Any, device: torch.device) -> Transitions:
@@ -93,9 +102,6 @@ class DataWorld:
 
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Demonstrations:
         return Demonstrations(self._store(policy, streams.device), batch_size, streams)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Success (the episode ended at its goal) or undiscounted return of the policies' modes on fresh episodes."""

@@ -14,6 +14,7 @@ from operant.core.records import Rollout
 from operant.core.status import Status
 from operant.nets.actors import Actor
 from operant.nets.normalize import RunningNormalizer
+from operant.worlds.base import Source
 from operant.worlds.gym.environments import Environments
 
 MakeEnvironments = Callable[[list[int]], Environments]
@@ -89,7 +90,7 @@ def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, 
     return observation
 
 
-class Collector:
+class Collector(Source):
     """The source of policy-gradient experience on environments: `length` steps of every row, through episode ends.
 
     Normalisers of observations (in the actor) and rewards (here) stand still within a chunk and take it in afterwards, so that a chunk does not depend on

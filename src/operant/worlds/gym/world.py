@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.nets.actors import Actor
 from operant.nets.distributions import drawn_range
+from operant.worlds.base import World
 from operant.worlds.data.transitions import Transitions
 from operant.worlds.gym.adapter import callable_name, make_environments, render_episode
 from operant.worlds.gym.check import BrokenRule
@@ -34,7 +35,7 @@ MOST_ROWS, MOST_OBJECTS = 1_000_000, 10_000  # copies of an environment at a tim
 WIDE = 10_000  # numbers in an observation from which a person is told
 
 
-class GymWorld:
+class GymWorld(World):
     """One environment id, or what makes environments.
 
     Args:
@@ -52,7 +53,7 @@ class GymWorld:
     stacked = True
     score = "return"
     step_unit = "environment steps"
-    learning_rate_scale = 1.0
+    default_steps = 100_000
 
     def __init__(self, environment: Any, **options: Any):
         self.environment = environment if isinstance(environment, str) else maker_of(environment)
@@ -81,7 +82,23 @@ class GymWorld:
         scaled = "" if self.observation_space.dtype.kind == "f" else ", not scaled"
         return [f"{what} go into a multilayer perceptron as {size:,} inputs{scaled}: no network here sees pictures"]
 
-    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+    @property
+    def action_kind(self) -> str:
+        return "discrete" if isinstance(self.action_space, gymnasium.spaces.Discrete) else "continuous"
+
+    def row_bytes(self, widths: Sequence[int] = ()) -> int:
+        return 4 * (2 * self.observation_size + sum(widths))
+
+    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None, *, workers: int = 1) -> None:
+        self.check_episodes(len(seeds), episodes)
+        if plan is not None:
+            self._check_source(plan, len(seeds), workers)
+
+    def check_episodes(self, seeds: int, episodes: int | None) -> None:
+        if episodes is not None:
+            self.check_copies(seeds, episodes, "--episodes")
+
+    def _check_source(self, plan: Any, seeds: int, workers: int) -> None:
         """Raise `BadInput` where `source` would."""
         if not isinstance(plan, Steps):
             raise BadInput(f"{self.task} is sampled step by step; this method's plan is {type(plan).__name__}")
@@ -132,20 +149,11 @@ class GymWorld:
         return net.build(self.observation_size, self.action_space, streams)
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Collector:
-        self.check_source(plan, len(streams.seeds), workers)
+        self._check_source(plan, len(streams.seeds), workers)
         return Collector(self.make, self.observation_size, plan, streams, workers=workers)
 
     def replay(self, plan: Online, actor: Actor, streams: Streams, total_steps: int) -> ReplayCollector:
         return ReplayCollector(self.make, self.observation_size, plan, actor, streams, total_steps)
-
-    def transitions(self, actor: Any, device: torch.device):
-        raise BadInput(f"{self.task} is no data set: an offline method needs one (ogbench:, data:, minari:)")
-
-    def demonstrations(self, policy: Any, batch_size: int, streams: Streams):
-        raise BadInput(f"{self.task} has no demonstrations: a supervised method needs a data set (ogbench:, data:, minari:)")
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Undiscounted returns of the policies' modes on fresh episodes."""

@@ -14,6 +14,7 @@ from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
 from operant.core.status import Status
 from operant.nets.tabular import draw
+from operant.worlds.base import Source
 from operant.worlds.plans import Generation, Plan, Prompt, Request, Rows, run_plan
 from operant.worlds.sequences import exact
 from operant.worlds.sequences.problems import Policy, SequenceProblem, last_step
@@ -35,7 +36,7 @@ class SequenceGroups:
                 raise BadInput(f"sequence groups: {name} is {getattr(self, name)}, must be 1 or more; nearest: 1")
 
 
-class SequenceSource:
+class SequenceSource(Source):
     """Samples sequences from a policy of this world and scores them by the table.
 
     Args:
@@ -43,10 +44,6 @@ class SequenceSource:
         plan: how many prompts and sequences (`SequenceGroups`), or a plan of `worlds.plans`, which is carried out for each seed apart.
         streams: one random stream a seed; as many seeds as the policy has.
     """
-
-    resume = "bitwise"
-    steps_per_sample = 1  # a step of this world is an iteration
-    progress = 0.0
 
     def __init__(self, problem: SequenceProblem, plan: SequenceGroups | Plan, streams: Streams):
         self.problem, self.plan, self.streams = problem, plan, streams

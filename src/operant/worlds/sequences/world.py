@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.nets.language import TokenCritic
 from operant.nets.tabular import TabularPolicy, prefix_count, prefix_index
+from operant.worlds.base import World
 from operant.worlds.names import TRANSFORMER
 from operant.worlds.plans import Groups
 from operant.worlds.sequences.problems import PROBLEMS, SequenceProblem, make_problem
@@ -20,7 +20,7 @@ from operant.worlds.sequences.source import SequenceGroups, SequenceSource, eval
 SHARPNESS, LEAST = 4.0, 0.01  # of teachers: exponent, and the least value that a choice counts as, of 0 to 1
 
 
-class SequenceWorld:
+class SequenceWorld(World):
     """One problem, with a tabular softmax policy (seeds stacked) or a one-layer transformer (one seed at a time).
 
     Args:
@@ -31,8 +31,8 @@ class SequenceWorld:
 
     kind = "sequences"
     step_unit = "iterations"
-    notes: Sequence[str] = ()
-    learning_rate_scale = 1.0
+    answers = True
+    default_steps = 200
 
     def __init__(self, problem: SequenceProblem, name: str, *, transformer: bool = False):
         self.problem, self.transformer = problem, transformer
@@ -93,9 +93,6 @@ class SequenceWorld:
         if not hasattr(plan, "prompts"):
             raise BadInput(f"{self.task} is sampled by prompts and sequences; this method's plan is {type(plan).__name__}")
         return SequenceSource(self.problem, plan, streams)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 0, seed: int = 0) -> Evaluation:
         """Exact score of every prompt at temperature 1; nothing is drawn."""

@@ -19,6 +19,7 @@ from operant.core.random import Streams, derive_seed
 from operant.core.records import Rollout
 from operant.core.status import Status
 from operant.nets.language import TokenPolicy, generation_to_inputs
+from operant.worlds.base import Source
 from operant.worlds.plans import Generation, Plan, Prompt, Request, run_plan
 from operant.worlds.text.engine import generate
 from operant.worlds.text.models import end_tokens
@@ -28,7 +29,7 @@ from operant.worlds.text.verifiers import Scorer, Verdict, Verifier, scorer
 EVALUATION_ROWS = 512  # completions that an evaluation generates at once
 
 
-class TextSource:
+class TextSource(Source):
     """Problems of a task, completed by a policy and scored by a verifier. One seed (S is 1), one step an iteration.
 
     The i-th problem depends on the seed and on i alone, so a rollout names its problems by number (`rollout.group`), and the state is a cursor, generators and
@@ -44,8 +45,7 @@ class TextSource:
         chat: prompts go through the tokenizer's chat template.
     """
 
-    resume = "bitwise"
-    steps_per_sample = 1
+    describes = True
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from operant.core.random import Streams, derive_seed
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.nets.language import TokenCritic, TokenPolicy
+from operant.worlds.base import World
 from operant.worlds.text.builtin_verifiers import NoisyVerifier, make_verifier
 from operant.worlds.text.options import TextOptions
 from operant.worlds.text.tasks import TEXT_TASKS, TextTask
@@ -34,7 +35,7 @@ AT_ONCE = 4096  # prompts that are tokenized together
 BFLOAT16_RATIO_TOLERANCE = 1.0
 
 
-class TextWorld:
+class TextWorld(World):
     """One text task.
 
     Args:
@@ -54,6 +55,9 @@ class TextWorld:
     stacked = False
     score = "pass@1"
     step_unit = "iterations"
+    answers = True
+    makes_base = True
+    default_steps = 100
     option_type = TextOptions
 
     def __init__(self, name: str, **options: Any):
@@ -147,13 +151,20 @@ class TextWorld:
         twin.tokenizer, twin.longest = make_tokenizer(self.problems.alphabet), self.problems.longest_completion + 1
         return twin
 
-    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None) -> None:
+    def steps_of(self, loop: str) -> int:
+        return 1_500 if loop == "pairs" else self.default_steps  # its steps are updates
+
+    def device(self) -> torch.device:
+        """Language models train on the accelerator where there is one."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def check_teacher(self) -> None:
+        if self.options.model is not None and self.options.teacher is None:
+            raise BadInput(f"{self.task}: this method follows a teacher, which can be made only where the policy is made from scratch: give one as --teacher")
+
+    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None, *, workers: int = 1) -> None:
         """Look for what would stop a run later: in all problems of a file, else in the first ones; in the rows' own answers, which are scored; and in the
         models that were given, which are loaded.
-
-        Args:
-            plan: the sampling plan, None where nothing is sampled in training.
-            episodes: problems of an evaluation.
 
         Raises:
             BadInput: the tokenizer cannot write the task's characters, the model lacks tokens of it, a prompt and its answer do not fit the model, the
@@ -312,9 +323,6 @@ class TextWorld:
 
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Traces:
         return Traces(self, batch_size, streams)
-
-    def transitions(self, actor: Any, device: torch.device):
-        raise BadInput(f"{self.task} is no data set of transitions: an offline method needs one (ogbench:, data:, minari:)")
 
     def decoded_policy(self, policy: TokenPolicy, decode: str, samples: int) -> TokenPolicy:
         """A policy that answers by `samples` completions a problem in evaluations: their "majority", or "best-of-n" by the task's verifier."""

@@ -1,0 +1,197 @@
+"""What every world and every source of rollouts offers: a loop and the runner ask by these names, and a world that lacks a channel says so in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from operant.core.errors import BadInput
+from operant.core.random import Streams
+from operant.core.records import Evaluation, Rollout
+
+BYTES_A_TOKEN = 64  # at the least, that a batch keeps of one: the token, probabilities, entropy, mask, reward, advantage and their copies
+
+
+class World:
+    """A task as loops see it.
+
+    Attributes:
+        kind: "gym", "data", "text" or "sequences"; methods say which kinds they train on.
+        option_type: the dataclass of the options of its tasks; None for none.
+        step_unit: what a step of a run is.
+        answers: policies answer prompts. A budget may then count answers and tokens, and a run's result stands beside that of the policy that it began with.
+        makes_base: policies start from a base policy, which is made once and kept, where no model was given.
+        task: the whole name; a file stands in it with its absolute path, so that a run goes on from anywhere.
+        stacked: seeds share one learner.
+        score: the name of what `evaluate` measures.
+        notes: what a person should know before a run, a line each.
+        learning_rate_scale: what default learning rates are multiplied by.
+        longest: tokens of the longest answer, where there are answers.
+        observation_size: numbers in an observation, where there are observations.
+        action_space: where a policy acts in an environment.
+        action_kind: "discrete" or "continuous" where a policy acts in an environment; None where it writes tokens.
+    """
+
+    kind: ClassVar[str]
+    option_type: ClassVar[type | None] = None
+    step_unit: ClassVar[str]
+    answers: ClassVar[bool] = False
+    makes_base: ClassVar[bool] = False
+    default_steps: ClassVar[int]
+
+    task: str
+    stacked: bool
+    score: str
+    notes: Sequence[str] = ()
+    learning_rate_scale: float = 1.0
+    longest: int
+    observation_size: int
+    action_kind: Literal["discrete", "continuous"] | None = None
+    action_space: Any
+
+    # A run is planned
+
+    def steps_of(self, loop: str) -> int:
+        """Steps of a run that is given no budget.
+
+        Args:
+            loop: what trains, in words ("policy gradient").
+        """
+        return self.default_steps
+
+    def device(self) -> torch.device:
+        """Where a run trains that is not told: small networks on the processor."""
+        return torch.device("cpu")
+
+    def fingerprint(self) -> str:
+        """What must be the same when a run goes on."""
+        raise NotImplementedError
+
+    def row_bytes(self, widths: Sequence[int] = ()) -> int:
+        """Memory, at the least, of one row of a batch that goes through layers of these widths."""
+        return self.longest * BYTES_A_TOKEN
+
+    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None, *, workers: int = 1) -> None:
+        """Raise `BadInput` for what would stop a run later.
+
+        Args:
+            plan: how rollouts are sampled; None where none are.
+            episodes: of an evaluation; None for the task's own number.
+            workers: processes that sample.
+        """
+
+    def check_episodes(self, seeds: int, episodes: int | None) -> None:
+        """Raise `BadInput` where an evaluation cannot have as many."""
+
+    def check_replay(self, plan: Any, seeds: int, total_steps: int) -> None:
+        """Raise `BadInput` where `replay` would."""
+
+    def check_transitions(self) -> None:
+        """Raise `BadInput` where `transitions` would."""
+
+    def check_teacher(self) -> None:
+        """Raise `BadInput` where there is no teacher to follow, nor can one be made."""
+
+    # Training asks for channels
+
+    def policy(self, net: Any, streams: Streams) -> Any:
+        """The policy that training starts from, every seed's, or the one seed's where seeds are not stacked.
+
+        Args:
+            net: how the method's network is built; None where the world brings its own.
+        """
+        raise NotImplementedError
+
+    def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Source:
+        """Rollouts of a plan, for policy gradients."""
+        raise BadInput(f"{self.task} has no rollouts: a policy-gradient method needs an environment (gym:) or a problem set (text:, sequences:)")
+
+    def replay(self, plan: Any, actor: Any, streams: Streams, total_steps: int) -> Any:
+        """Experience that goes into replay, for value learning online."""
+        raise BadInput(f"{self.task} has no steps to act in: an online method needs an environment (gym:)")
+
+    def transitions(self, actor: Any, device: torch.device) -> Any:
+        """All logged transitions, for value learning on data."""
+        raise BadInput(f"{self.task} is no data set of transitions: an offline method needs one (ogbench:, data:, minari:)")
+
+    def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Any:
+        """Batches of what a good policy did, for supervised methods."""
+        raise BadInput(f"{self.task} has no demonstrations: a supervised method needs a data set (ogbench:, data:, minari:)")
+
+    def teacher(self, seeds: int = 1) -> Any:
+        """A good policy to follow, frozen."""
+        raise BadInput(f"{self.task} has no teacher")
+
+    # A policy is used
+
+    def evaluate(self, policy: Any, seeds: int, *, episodes: int, seed: int = 0) -> Evaluation:
+        """Score of each seed's policy on `episodes` fresh episodes or held-out problems; the same `seed` draws the same ones."""
+        raise NotImplementedError
+
+    def act(self, policy: Any, observation: Any) -> np.ndarray | np.integer:
+        """The policy's mode at one observation, or at several with an axis in front, both as the environment has them."""
+        raise BadInput(f"{self.task} has no observations to act on")
+
+    def render(self, act: Any, seed: int, max_steps: int) -> list[np.ndarray]:
+        """Frames of one episode; none where nothing can be drawn."""
+        return []
+
+    def close(self) -> None:
+        """Let go of what evaluations hold open; it is taken up again when it is needed."""
+
+
+class Source:
+    """Rollouts of one plan.
+
+    Attributes:
+        describes: its rows are text that a person can read (`describe`).
+        resume: "bitwise", or "episode-boundary" where an environment cannot give its state.
+        progress: share of the run that is done; whoever runs the loop sets it.
+        steps_per_sample: steps of one seed in one `sample`.
+    """
+
+    describes: ClassVar[bool] = False
+    resume: str = "bitwise"
+    progress: float = 0.0
+    steps_per_sample: int = 1
+
+    def sample(self, policy: Any, version: int) -> Rollout:
+        """One iteration's rollout, its rewards still 0."""
+        raise NotImplementedError
+
+    def score(self, rollout: Rollout) -> Rollout:
+        """The rollout with its rewards."""
+        return rollout
+
+    def measure(self, names: Collection[str], rollout: Rollout, policy: Any) -> dict[str, Tensor]:
+        """What this world can say of a scored rollout's rows beyond their reward, of what is asked, `[S, N]` each."""
+        return {}
+
+    def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
+        """What a person wants to see of a scored rollout, `[S]` by name."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """What a person should know before rollouts are scored, a line each."""
+        return []
+
+    def report(self) -> dict[str, Any]:
+        """What came of scoring so far: "statuses", "restarts", "messages"; empty where nothing can fail."""
+        return {}
+
+    def describe(self, rollout: Rollout, rows: Sequence[int]) -> list[dict]:
+        """Rows of a rollout for a person to read; empty where there is nothing to read."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End what samples or scores in other processes."""
