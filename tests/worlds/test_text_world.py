@@ -313,7 +313,7 @@ def test_a_teacher_that_was_given(folders, tmp_path):
     assert not any(p.requires_grad for p in teacher.parameters())
     with pytest.raises(BadInput, match="--teacher"):
         make_world(TASK, model=str(folders["llama"])).teacher()
-    with pytest.raises(BadInput, match="kdrl follows a teacher"):
+    with pytest.raises(BadInput, match="this method follows a teacher"):
         operant.train("kdrl", TASK, model=folders["llama"], steps=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

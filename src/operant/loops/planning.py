@@ -109,6 +109,8 @@ def plan(
         "episodes": episodes,
         "fingerprint": world.fingerprint(),
     }
+    if world.to_check:
+        say(f"checking {world.to_check}")
     spine.check(world, [seed + index for index in range(seeds)], total, episodes)
     if world.stacked and not isinstance(spine, FixedPolicy):
         parameters = sum(p.numel() for p in world.policy(spine.policy, Streams([seed])).parameters())

@@ -30,6 +30,7 @@ class World:
         score: the name of what `evaluate` measures.
         notes: what a person should know before a run, a line each.
         learning_rate_scale: what default learning rates are multiplied by.
+        to_check: what `check` looks at, in words, where that may take a while.
         longest: tokens of the longest answer, where there are answers.
         observation_size: numbers in an observation, where there are observations.
         action_space: where a policy acts in an environment.
@@ -48,6 +49,7 @@ class World:
     score: str
     notes: Sequence[str] = ()
     learning_rate_scale: float = 1.0
+    to_check: str = ""
     longest: int
     observation_size: int
     action_kind: Literal["discrete", "continuous"] | None = None

@@ -117,6 +117,10 @@ class TextWorld(World):
         return [f"{self.task}: {line}" for line in (*getattr(self.problems, "notes", ()), *self._reference_notes)]
 
     @property
+    def to_check(self) -> str:
+        return "the problems and their own answers" + (", and the model" if self.options.model is not None else "")
+
+    @property
     def base_split(self) -> str:
         """The held-out set that tells how able a base policy is."""
         return getattr(self.problems, "base_split", self.problems.splits[0])
