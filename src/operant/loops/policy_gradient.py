@@ -53,6 +53,8 @@ class PolicyGradient(Spine):
         learning_rate: Adam's; `anneal` lowers it linearly to 0 at the end of training.
     """
 
+    draws_answers = True
+
     sample: Any
     credit: Callable[[Rollout], Tensor]
     terms: Sequence[Term]
