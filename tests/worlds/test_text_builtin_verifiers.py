@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from operant.core.errors import BadInput, RunFailed
 from operant.core.status import Status
 from operant.worlds.text.builtin_verifiers import VERIFIERS, NoisyVerifier, NumericAnswer, make_verifier
+from operant.worlds.text.json_schemas import json_schema
 from operant.worlds.text.tasks import Problem
 from operant.worlds.text.verifiers import ExactAnswer, VerifierPool, scorer
 
@@ -43,6 +45,10 @@ from operant.worlds.text.verifiers import ExactAnswer, VerifierPool, scorer
         ("5", r"\boxed{x}, and not 5", 0.0),
         ("0.25", "25 %", 1.0),
         ("42", "1" + ",111" * 30 + ",042", 0.0),
+        ("1000000", "1000001", 1.0),  # a millionth of it, to the last digit
+        ("1000000", "999999", 1.0),
+        ("1000000", "1000001.0001", 0.0),
+        ("0.3", "0.300001", 1.0),
     ],
 )
 def test_numeric(answer: str, completion: str, score: float):
@@ -109,6 +115,8 @@ def test_names_and_settings():
         ("numeric:tolerance=x", "nearest: 1e-6"),
         ("numeric:precision=1", "numeric takes tolerance"),
         ("regex:a", "takes no settings"),
+        ("exact:marker=", "the marker is empty"),
+        ("exact:marker= ", "the marker is empty"),
         ("noisy:0.1", "0 to 1"),
         ("noisy:0.1,1.3", "0 to 1"),
     ):
@@ -268,6 +276,52 @@ def test_a_schema_that_is_none_is_a_status(pools, schema: str):
     for completion in ("3", "no json"):
         verdict = pools("json-schema").score([(Problem("?", schema), completion)])[0]
         assert verdict.status == Status.CRASHED and "schema" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("schema", "right", "wrong"),
+    [
+        ({"multipleOf": 0.01}, ["19.99", "0", "1e400", "-19.99", "1.10e1"], ["19.995", "1e-400", "1e-5000000"]),
+        ({"multipleOf": 0.1}, ["0.3", "1.1"], ["0.35"]),
+        ({"multipleOf": 7}, ["7e300", "0e-9", "1" * 6000], ["8e300", "1" * 5000]),  # six ones are 7 times 15873
+        ({"type": "integer"}, ["1" * 5000, "-" + "9" * 5000, "1.0", "1e3"], ["1." + "1" * 5000, "1.5", "1e-3"]),
+        ({"$schema": "http://json-schema.org/draft-04/schema#", "type": "integer"}, ["1" * 5000], ["1.0"]),
+        ({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": ["integer", "array"], "items": {"$ref": "#"}}, ["[1.0, [2]]"], ["[1.5]"]),
+        ({"minimum": 0.1}, ["0.1", "0.10000000000000000001"], ["0.09999999999999999999"]),
+        ({"const": 0.3}, ["0.30", "3e-1"], ["0.30000000000000001"]),
+        ({"uniqueItems": True}, ["[1, true]"], ["[0.1, 0.10]"]),
+        ({"pattern": "^a$"}, ['"a"'], ['"a\\n"', '"a\\nb"']),
+        ({"pattern": r"^\d\w$"}, ['"4a"'], ['"\u0664a"', '"4\u00e9"']),
+        ({"pattern": r"^[\s$.\w]+$"}, ['"\u00a0$._"'], ['"[]"']),
+        ({"pattern": r"^(?<one>.)-\k<one>$"}, ['"4-4"'], ['"4-5"', '"\\r-\\r"']),
+        ({"pattern": "^[^]$|^[]$"}, ['"\\n"'], ['""']),
+        ({"patternProperties": {"^a$": False}}, ['{"a\\n": 1}', '{"b": 1}'], ['{"a": 1}']),
+        ({"properties": {"pattern": {"pattern": "^a$"}, "enum": {"enum": ["^a$"]}}}, ['{"pattern": "a", "enum": "^a$"}'], ['{"pattern": "a\\n"}']),
+        ({"format": "email"}, ['"a.b+c@d.org"', "5"], ['"notmail"', '"@"', '"a@"', '"a b@c.org"', '"a@b.org\\n"']),
+        ({"format": "date"}, ['"2024-02-29"'], ['"2023-02-29"', '"2024-2-9"']),
+        ({"format": "date-time"}, ['"2024-02-29T23:59:60Z"', '"2024-02-29t00:00:00.5+02:00"'], ['"2024-02-30T00:00:00Z"', '"2024-02-29 00:00"']),
+        ({"format": "time"}, ['"23:00:00Z"'], ['"24:00:00Z"', '"23:00"']),
+        ({"format": "ipv4"}, ['"1.2.3.4"'], ['"1.2.3"', '"1.2.3.256"']),
+        ({"format": "ipv6"}, ['"::1"'], ['"1.2.3.4"']),
+        ({"format": "hostname"}, ['"a-b.org"'], ['"a_b"', '"-a"', '""']),
+        ({"format": "uri"}, ['"http://a.org/b?c=%20#d"', '"urn:a"'], ['"a.org"', '"http://a b"']),
+        ({"format": "uuid"}, ['"123e4567-e89b-12d3-a456-426614174000"'], ['"123e4567"']),
+        ({"format": "regex"}, ['"(?<a>b)"'], ['"("']),
+        ({"format": "int32"}, ["5", '"x"'], []),
+    ],
+)
+def test_a_schema_means_what_it_says(schema: dict, right: list[str], wrong: list[str]):
+    pytest.importorskip("jsonschema")
+    for problem in (Problem("?", "-", {"schema": schema}), Problem("?", json.dumps(schema))):
+        assert [json_schema(problem, text) for text in (*right, *wrong)] == [1.0] * len(right) + [0.0] * len(wrong)
+
+
+@pytest.mark.parametrize(("schema", "named"), [({"items": {"format": "duration"}}, "duration"), ({"pattern": "("}, "pattern"), ({"pattern": r"\p{L}"}, "pattern")])
+def test_what_a_schema_says_and_cannot_be_checked_is_a_status(schema: dict, named: str):
+    pytest.importorskip("jsonschema")
+    for completion in ("[]", '"P1D"', "no json"):
+        with pytest.raises(ValueError, match=named):
+            json_schema(Problem("?", "-", {"schema": schema}), completion)
 
 
 @pytest.mark.parametrize("pattern", ["(", "[a", "*", "(?P<n>", "\\"])

@@ -7,7 +7,6 @@ Those that parse or run what a model wrote with more than a bounded search are f
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from operant.core.errors import BadInput, unknown
-from operant.worlds.text.fences import read_blocks
+from operant.worlds.text.json_schemas import json_schema
 from operant.worlds.text.numbers import NotOneNumber, last_box, last_number, read_number
 from operant.worlds.text.python_tests import python_tests
 from operant.worlds.text.verifiers import ExactAnswer, Verifier
@@ -52,7 +51,7 @@ def _wanted_number(problem: Problem) -> Fraction:
 
 
 def _near(given: Fraction, wanted: Fraction, tolerance: float) -> bool:
-    return abs(given - wanted) <= Fraction(tolerance) * max(abs(wanted), 1)
+    return abs(given - wanted) <= Fraction(repr(tolerance)) * max(abs(wanted), 1)  # the decimal that was written, and not the float below it
 
 
 def regex(problem: Problem, completion: str) -> float:
@@ -64,61 +63,6 @@ def regex(problem: Problem, completion: str) -> float:
     if not problem.answer.rstrip().endswith("\\"):  # the space behind a backslash belongs to the pattern
         patterns.append(re.compile(problem.answer.strip(), re.DOTALL))
     return float(any(pattern.fullmatch(text) for pattern in patterns for text in dict.fromkeys((completion.strip(), completion))))
-
-
-def json_schema(problem: Problem, completion: str) -> float:
-    """1.0 where the completion is JSON that its schema accepts: metadata "schema", or the answer as a schema.
-
-    The completion is JSON by RFC 8259 from its first to its last character, or one fenced block that is: no text beside it, no NaN or Infinity, no name twice
-    in an object. Raises `ValueError` where the schema is no JSON, or no JSON schema, and `RecursionError` where JSON is nested too deeply to be read.
-    """
-    import jsonschema
-
-    schema = problem.metadata.get("schema")
-    schema = problem.answer if schema is None else schema
-    if isinstance(schema, str):
-        try:
-            schema = _json(schema)
-        except ValueError as error:
-            raise ValueError(f"the problem's schema is no JSON: {error}") from None
-    if not isinstance(schema, bool | dict):
-        raise ValueError(f"the problem's schema is no JSON schema: {str(schema)[:80]}")
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    if isinstance(schema, dict) and schema and not any(name.startswith("$") or name in kind.VALIDATORS for name in schema):
-        raise ValueError(f"the problem's schema is no JSON schema: {', '.join(map(repr, schema))[:80]} is no keyword, so that it would accept everything")
-    try:
-        kind.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise ValueError(f"the problem's schema is no JSON schema: {error.message[:200]}") from None
-    try:
-        value = _json(_unfenced(completion))
-    except ValueError:
-        return 0.0
-    return float(kind(schema).is_valid(value))
-
-
-def _json(text: str) -> Any:
-    """A JSON text; ValueError where it is none, holds NaN or Infinity, or names a member of an object twice."""
-
-    def once(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(found := dict(members)) < len(members):
-            raise ValueError("an object names a member twice")
-        return found
-
-    def refuse(name: str) -> None:
-        raise ValueError(f"{name} is no JSON")
-
-    return json.loads(text.strip().removeprefix("\ufeff"), object_pairs_hook=once, parse_constant=refuse)
-
-
-def _unfenced(text: str) -> str:
-    """What the one fenced block holds that a text consists of; a text that is anything else as it is."""
-    stripped = text.strip().replace("\r\n", "\n")
-    if not stripped.startswith(("```", "~~~")) or not stripped.endswith(stripped[:3]):
-        return text
-    blocks = read_blocks(stripped)
-    whole = len(blocks) == 1 and blocks[0].closed and blocks[0].language in ("", "json", "jsonc", "json5")
-    return blocks[0].code if whole and stripped.count("\n") >= blocks[0].code.count("\n") + 1 else text
 
 
 _LIST = re.compile(r"[-+]?\d+(?:,[-+]?\d{1,2})+")  # in collections of mathematics two numbers, and not one with decimals
@@ -257,6 +201,8 @@ def make_verifier(spec: Any, base: Any = None) -> Any:
             value = {key: known[1](text)}
         except ValueError:
             raise BadInput(f"verifier {spec!r}: tolerance={text!r} is no number; nearest: 1e-6") from None
+        if name == "exact" and not text.strip():
+            raise BadInput(f"verifier {spec!r}: the marker is empty; write exact to compare whole completions, or a mark as in exact:marker=#### ")
         if name == "numeric" and not (math.isfinite(value[key]) and value[key] >= 0):
             raise BadInput(f"verifier {spec!r}: tolerance={text} must be 0 or more; nearest: 0")
     return ExactAnswer(**value) if name == "exact" else NumericAnswer(**value)
