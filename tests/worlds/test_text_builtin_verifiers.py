@@ -316,7 +316,9 @@ def test_a_schema_means_what_it_says(schema: dict, right: list[str], wrong: list
         assert [json_schema(problem, text) for text in (*right, *wrong)] == [1.0] * len(right) + [0.0] * len(wrong)
 
 
-@pytest.mark.parametrize(("schema", "named"), [({"items": {"format": "duration"}}, "duration"), ({"pattern": "("}, "pattern"), ({"pattern": r"\p{L}"}, "pattern")])
+@pytest.mark.parametrize(
+    ("schema", "named"), [({"items": {"format": "duration"}}, "duration"), ({"pattern": "("}, "pattern"), ({"pattern": r"\p{L}"}, "pattern")]
+)
 def test_what_a_schema_says_and_cannot_be_checked_is_a_status(schema: dict, named: str):
     pytest.importorskip("jsonschema")
     for completion in ("[]", '"P1D"', "no json"):
