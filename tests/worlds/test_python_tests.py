@@ -124,11 +124,19 @@ def test_the_check_of_an_entry_point(score):
         (["'text'"], "is empty"),
         (["x = 3"], "nothing of the answer"),
         (["def helper():\n    assert f(3) == 6"], "never call"),
-        (["g = f"], "never call"),
+        (["g = f"], "assert nothing"),
+        (["print(f(3))"], "assert nothing"),
+        (["r = f(3) == 6"], "assert nothing"),
+        (["def test_f():\n    f(3) == 6"], "assert nothing"),
+        (["def check(candidate):\n    return candidate(3) == 6\ncheck(f)"], "assert nothing"),
+        (["for x in []:\n    assert f(x) == 6\nf(3)"], "assert nothing"),
+        (["import pytest\n@pytest.mark.skip\ndef test_f(): assert f(3) == 5\nf(3)"], "assert nothing"),
+        (["try:\n    f(object())\nexcept TypeError:\n    pass\nassert f(3) == 6"], "cannot be handed"),
+        (["import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        with self.assertRaises(TypeError): f(object())"], "cannot be handed"),
         (["def test_f(tmp_path):\n    assert f(3) == 6"], "tmp_path"),
         (["class Own: pass\nassert f(Own()) == 6"], "cannot be handed"),
         (["class Own(f): pass\nassert Own()"], "derive a class"),
-        (["import sys\nf(3)\nsys.exit(0)"], "SystemExit"),
+        (["import sys\nassert f(3) == 6\nsys.exit(0)"], "SystemExit"),
         (["assert abs(sum([1, 2]) - 3) < 1"], "abs, sum"),
     ],
 )
@@ -228,11 +236,69 @@ def test_types_that_answers_define(score, tests, right, wrong):
     assert score(tests, wrong) == 0.0
 
 
+CASE = UNIT + "    def test(self): self.assertEqual(f(3), 6)\n"
+TWO = "def test_a(): assert f(3) == 6\ndef test_b(): assert f(0) == 0\n"
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        CASE + "unittest.TextTestRunner().run(unittest.TestLoader().loadTestsFromTestCase(T))",
+        CASE + "suite = unittest.TestSuite()\nsuite.addTest(T('test'))\nunittest.TextTestRunner().run(suite)",
+        CASE + "result = unittest.TestResult()\nunittest.defaultTestLoader.loadTestsFromTestCase(T).run(result)\nassert result.testsRun == 1",
+        CASE + "unittest.main(argv=['x'], exit=False)",
+        CASE + "if __name__ == '__main__':\n    unittest.main()",
+        CASE + "KINDS = [T]",
+        TWO + "if __name__ == '__main__':\n    test_a()",
+        TWO + "ALL = [test_a, test_b]\ntest_b()",
+        TWO + "for test in [test_a, test_b]:\n    try: test()\n    except AssertionError: print('failed')",
+        "try:\n    assert f(3) == 6\nexcept AssertionError:\n    print('failed')\nassert f(0) == 0",
+        "def check(candidate): assert candidate(3) == 6\nCHECKS = [check]\nfor each in CHECKS: each(f)",
+        "assert f(0) == 0\nclass TestOuter:\n    class TestInner:\n        def test(self): assert f(3) == 6",
+        "def setup_module():\n    global got\n    got = f(3)\ndef test(): assert got == 6",
+        "import pytest\n@pytest.mark.skip\nclass TestA:\n    def test(self): assert False\n@pytest.mark.xfail\ndef test_x(): assert f(3) == 5\ndef test_y(): assert f(3) == 6",
+        UNIT + "    def test(self): self.assertEqual(f(3), 6)\n    @unittest.expectedFailure\n    def test_known(self): assert f(3) == 7",
+        "if f(3) != 6: raise AssertionError('no')",
+        "match f(3):\n    case 6: pass\n    case _: raise AssertionError",
+    ],
+)  # fmt: skip
+def test_what_pytest_would_collect_runs_and_counts(score, tests):
+    assert score([tests], DOUBLE) == 1.0
+    assert score([tests], SQUARE) == 0.0
+
+
+# An object that agrees with everything.
+YES = (
+    "class Yes:\n    def __sub__(self, o): return self\n    __rsub__ = __add__ = __mul__ = __truediv__ = __sub__\n    def __str__(self): return '{0}'\n    __repr__ = __str__\n"
+    "    def __format__(self, how): return '0.000'\n    def __iter__(self): return iter(({1}))\n    real = 0\n    def any(self): return False\ndef f(x): return Yes()"
+)
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        *("f'{f(3) - 6:.3f}' == '0.000'", "str(f(3) - 6) == '0'", "repr(6 - f(3)) == '0'", "f'{f(3) - 6}' == '0'", "not any(f(3) - 6)", "list(f(3) - 6) == []"),
+        *("str(f(3) - 6) in ('0', '[0 0]')", "all(x == 0 for x in f(3) - 6)", "(f(3) - 6).real == 0", "not (f(3) - 6).any()", "sum(f(3) - 6) == 0"),
+    ],
+)  # fmt: skip
+def test_an_object_made_from_what_is_expected_says_nothing(score, tests):
+    for code in (YES.format("0", ""), YES.format("[0 0]", "0, 0")):
+        assert score([f"assert {tests}"], code) != 1.0
+
+
+def test_no_name_of_the_answer_stands_for_an_expected_value(score):
+    for name, value in (("Fraction", "Fraction(1, 2)"), ("Decimal", "Decimal('0.5')"), ("date", "date(2024, 1, 1)"), ("sqrt", "sqrt(16)"), ("array", "array([1, 2])")):
+        code = f"def {name}(*given): return 0\ndef f(x): return 0"
+        assert score([f"assert f(1) == {value}"], code) != 1.0, name
+    assert score(["assert f(1) == Fraction(1, 2)"], "from fractions import Fraction\ndef f(x): return Fraction(x, 2)") == 1.0
+    assert score(["assert gcd(12, 8) == 4"], "def gcd(a, b):\n    while b: a, b = b, a % b\n    return a") == 1.0
+
+
 @pytest.mark.parametrize(
     ("tests", "code"),
     [
         (["assert len(f(2**25)) == 2**25"], "def f(n): return b'x' * n"),
-        (["try:\n    f(10**7)\nexcept Exception:\n    pass"], "def f(n): return 'x' * n * 2"),
+        (["try:\n    assert f(10**7)\nexcept Exception:\n    pass"], "def f(n): return 'x' * n * 2"),
         (["assert f(1) == 1"], "held = ['x' * 2**25]\ndef f(x): return x"),
         (["assert f(1) == 1"], "def f(x):\n    held = bytearray(2**33)\n    return x"),
         (["assert f(1) == 1"], "held = bytearray(2**33)\ndef f(x): return x"),

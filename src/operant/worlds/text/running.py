@@ -12,7 +12,7 @@ import socket
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from operant.worlds.text import plain
 
@@ -21,11 +21,17 @@ _MOST_NAMES = 10_000
 # Methods of text and sets whose operand is what is expected: an object that an answer made must not say how they turn out.
 _PREDICATES = frozenset({"startswith", "endswith", "issubset", "issuperset", "isdisjoint"})
 
+# Attributes of numbers and arrays, by which an object made from what is expected could say that nothing differs.
+_OF_NUMBERS = frozenset({"real", "imag", "numerator", "denominator", "is_integer", "any", "all", "sum", "max", "min", "mean", "item", "tolist", "std", "ptp"})
 _TOLD = frozenset({"__name__", "__qualname__", "__doc__", "__dict__"})
 
 
-class CannotHandOver(TypeError):
-    """The tests give the answer something that cannot cross to its process."""
+class CannotHandOver(BaseException):
+    """The tests do what cannot be done between two processes. No `Exception`: tests that expect one do not mean it."""
+
+
+class Refused(BaseException):
+    """An object of the answer's would say how a comparison with what is expected turns out."""
 
 
 class Exceeded(BaseException):
@@ -135,6 +141,8 @@ class Module:
         self._callbacks: list[Callable] = []
         self._there: dict[int, Any] = {}  # what stands here for an object of the answer's, by its number
         self.calls = 0
+        self.ended: BaseException | None = None  # what the tests cannot undo by catching it
+        self.refused = False
         try:
             first, found = self._receive(2)
             if first != "names":
@@ -153,11 +161,14 @@ class Module:
 
     def ask(self, verb: str, *operands: Any) -> Any:
         """Do an operation in the answer's process; its value, or the exception that came of it (marked as the answer's own)."""
+        if self.ended is not None:
+            raise self.ended
         self.calls += 1
         try:
-            plain.send(self._process.channel, [verb, plain.encode(operands, self._write)])
+            message = [verb, plain.encode(operands, self._write)]
+            plain.send(self._process.channel, message)
         except plain.NotPlain as error:
-            raise CannotHandOver(f"the tests give the answer {error}") from None
+            self.end(CannotHandOver(f"the tests give the answer {error}"))
         while True:
             kind, *parts = self._receive(4)
             if kind == "callback":
@@ -181,12 +192,22 @@ class Module:
                         _overwrite(mine, its)
             return value
 
+    def end(self, error: BaseException) -> NoReturn:
+        """End the tests by what is the outcome whatever they catch."""
+        self.ended = self.ended or error
+        raise self.ended
+
+    def refuse(self, why: str) -> NoReturn:
+        """Refuse what an object says of itself: the answer is wrong, whatever the tests catch."""
+        self.refused = True
+        raise Refused(why)
+
     def _receive(self, most: int) -> list:
         message = plain.receive(self._process.channel)
         if not isinstance(message, list) or not 2 <= len(message) <= most:
             raise plain.Broken("no such message")
         if message[0] == "exceeded":
-            raise Exceeded(f"the answer exceeded a limit: {str(message[1])[:200]}")
+            self.end(Exceeded(f"the answer exceeded a limit: {str(message[1])[:200]}"))
         if len(message) != {"ok": 4, "raised": 3, "callback": 3}.get(message[0], len(message)):
             raise plain.Broken("no such message")
         return message
@@ -212,7 +233,7 @@ class Module:
         held_in = None if hasattr(value, "__dict__") and vars(value) or isinstance(value, enum.Enum) else plain.content(value, self._write, depth)
         if held_in is not None:
             return held_in[1]
-        raise CannotHandOver(f"the tests give the answer a {kind.__name__}, which cannot be handed to another process")
+        self.end(CannotHandOver(f"the tests give the answer a {kind.__name__}, which cannot be handed to another process"))
 
     def _read(self, form: list) -> Any:
         mark, number, *parts = form
@@ -285,14 +306,16 @@ class Handle:
         object.__setattr__(self, "_mixed", mixed)  # made from plain data of the tests by arithmetic: says nothing of itself
 
     def __call__(self, *args, **named):
-        return _ask("call", self, list(args), named)
+        value = _ask("call", self, list(args), named)
+        return _of_mixed(value, self) if _is_mixed(self) else value
 
     def __getattr__(self, name):
         if name in _PREDICATES:
             raise TypeError(f"{name} of an object that is no text and no set")
         if name.startswith("__") and name not in _TOLD:  # others are protocols: numpy would read memory where such an attribute points
             raise AttributeError(name)
-        return _ask("attr", self, name)
+        value = _ask("attr", self, name)
+        return _of_mixed(value, self) if name in _OF_NUMBERS and _is_mixed(self) else value
 
     def __setattr__(self, name, value):
         _ask("set", self, name, value)
@@ -322,12 +345,20 @@ class Handle:
         return _typed(int, "hash", self)
 
     def __iter__(self):
-        iterator = _ask("iter", self)
+        iterator, first, sure = _ask("iter", self), [], not _is_mixed(self)
         while True:
             try:
-                yield _ask("next", iterator)
+                value = _ask("next", iterator)
             except StopIteration:
+                if not sure:
+                    _of_mixed(first, self)
+                yield from first
                 return
+            first.append(value)
+            sure = sure or not _says_little(value)
+            if sure:
+                yield from first
+                first.clear()
 
     def __next__(self):
         return _ask("next", self)
@@ -357,7 +388,7 @@ class Handle:
         return _of_itself("round", self, *digits)
 
     def __neg__(self):
-        return _mixed(_ask("neg", self)) if object.__getattribute__(self, "_mixed") else _ask("neg", self)
+        return _mixed(_ask("neg", self), self) if _is_mixed(self) else _ask("neg", self)
 
     def __reversed__(self):
         return iter(_ask("reversed", self))
@@ -369,7 +400,7 @@ class Handle:
         return _of_itself("deepcopy", self)
 
     def __mro_entries__(self, bases):
-        raise CannotHandOver("the tests derive a class from one of the answer's, which is in another process")
+        _module(self).end(CannotHandOver("the tests derive a class from one of the answer's, which is in another process"))
 
     def __instancecheck__(self, value):
         return _there(value) is not None and _typed(bool, "isinstance", value, self)
@@ -387,7 +418,7 @@ def _operator(verb: str, *, swapped: bool = False) -> Callable:
         if _there(other) is not None:
             return _ask(verb, first, second)
         if isinstance(other, int | float | complex) and verb not in ("lt", "le", "gt", "ge"):
-            return _mixed(_ask(verb, first, second))
+            return _mixed(_ask(verb, first, second), self)
         return NotImplemented
 
     return operate
@@ -414,31 +445,72 @@ def _there(value: Any) -> Handle | None:
     return found if type(found) is Handle else None
 
 
+def _module(value: Any) -> Module:
+    """The answer to which an object belongs."""
+    return object.__getattribute__(_there(value), "_module")
+
+
+def _is_mixed(value: Any) -> bool:
+    return object.__getattribute__(_there(value), "_mixed")
+
+
 def _ask(verb: str, handle: Any, *operands: Any) -> Any:
-    there = next(found for part in (handle, *operands) if (found := _there(part)) is not None)
-    return object.__getattribute__(there, "_module").ask(verb, handle, *operands)
+    return _module(next(part for part in (handle, *operands) if _there(part) is not None)).ask(verb, handle, *operands)
 
 
 def _typed(kind: type, verb: str, handle: Any, *operands: Any) -> Any:
-    if verb in ("bool", "len", "int", "float") and object.__getattribute__(_there(handle), "_mixed"):
-        raise TypeError("an object that was made from what is expected says nothing of itself")
+    if _is_mixed(handle) and (verb in ("bool", "len", "int", "float") or verb == "format" and operands[0]):
+        _module(handle).refuse("an object that was made from what is expected says nothing of itself")
     value = _ask(verb, handle, *operands)
     if type(value) is not kind:
         raise TypeError(f"{verb} gave no {kind.__name__}")
+    if kind is str and _is_mixed(handle):
+        if _is_number(value):
+            _module(handle).refuse("an object that was made from what is expected says nothing of itself")
+        if not set("23456789") & set(value):
+            _module(handle).end(CannotHandOver(_UNSURE))
+    return value
+
+
+_UNSURE = "the tests ask an object that was made by arithmetic with plain data for what any object could say: nothing, 0 or 1"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        complex(text.strip(" ()[]%").replace(",", "") or "0")
+    except ValueError:
+        return False
+    return True
+
+
+def _says_little(value: Any) -> bool:
+    """Whether plain data could be guessed without knowing what is expected."""
+    if isinstance(value, list | tuple | set | frozenset | collections.deque):
+        return all(_says_little(item) for item in value)
+    return _there(value) is None and (value in (None, "", 0, 1) if isinstance(value, int | float | complex | str | None) else not value)
+
+
+def _of_mixed(value: Any, handle: Any) -> Any:
+    """What an object gives that was made from plain data of the tests."""
+    there = _there(value)
+    if there is not None:
+        return _mixed(value, handle) if type(value) is Handle else value
+    if _says_little(value):
+        _module(handle).end(CannotHandOver(_UNSURE))
     return value
 
 
 def _of_itself(verb: str, handle: Handle, *operands: Any) -> Any:
     """What an object is turned into; of one that was made from plain data of the tests, an object again."""
     value = _ask(verb, handle, *operands)
-    return _mixed(value) if object.__getattribute__(handle, "_mixed") else value
+    return _mixed(value, handle) if _is_mixed(handle) else value
 
 
-def _mixed(value: Any) -> Handle:
+def _mixed(value: Any, handle: Any) -> Handle:
     """The outcome of arithmetic between an object of the answer's and plain data: another object of the answer's, of which no plain part is seen."""
     there = _there(value)
     if there is None:
-        raise TypeError("arithmetic between an object and plain data must give an object")
+        _module(handle).refuse("arithmetic between an object and plain data must give an object")
     return Handle(object.__getattribute__(there, "_module"), object.__getattribute__(there, "_number"), mixed=True)
 
 
