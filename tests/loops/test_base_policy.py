@@ -1,5 +1,6 @@
 """When a base policy or a teacher is able enough to be kept."""
 
+import errno
 import json
 from dataclasses import replace
 
@@ -98,6 +99,26 @@ def test_a_teacher_may_end_below_its_aim_but_not_far(scores, monkeypatch, ends, 
         with pytest.raises(RunFailed, match=r"teacher .* 0.4 was wanted: give one as --teacher"):
             ensure_teacher(world, lambda message: None)
         assert world.taught is None
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(scores, monkeypatch, tmp_path):
+    def full(world, policy, folder):
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    world = make_world("text:arithmetic")
+    scores += [0.3]
+    with monkeypatch.context() as patch:
+        patch.setattr(TextWorld, "save_policy", full)
+        with pytest.raises(RunFailed, match=f"could not be written to {tmp_path}/base/.*set OPERANT_CACHE to another place"):
+            ensure_base_policy(world, lambda message: None, WarmUp(**SHORT))
+    assert list((tmp_path / "base").iterdir()) == []
+    (tmp_path / "base").rmdir()
+    (tmp_path / "base").write_text("a file")
+    said = []
+    with pytest.raises(RunFailed, match="could not be written to"):
+        ensure_base_policy(world, said.append, WarmUp(**SHORT))
+    assert said == []  # nothing was trained
 
 
 def test_evidence_says_which_base_policies_its_runs_had(monkeypatch, tmp_path):

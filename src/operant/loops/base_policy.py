@@ -121,7 +121,29 @@ def _kept(world, say: Callable[[str], None], recipe: WarmUp) -> Path:
     return folder
 
 
-def _make(world, recipe: WarmUp, folder, content: dict, say: Callable[[str], None]) -> None:
+def _make(world, recipe: WarmUp, folder: Path, content: dict, say: Callable[[str], None]) -> None:
+    """Train, and keep what came of it in `folder`, which is there whole or not at all. A place that cannot be written to is told before minutes are spent."""
+    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True, exist_ok=True)
+        policy, made = _train(world, recipe, folder, say)
+        world.save_policy(policy, temporary)
+        write_atomic(temporary / "base.json", json.dumps(content | made, indent=1))
+    except (OSError, SafetensorError) as error:
+        fault, what = disk_fault(error) or error, "teacher" if recipe.clean else "base policy"
+        raise RunFailed(f"the {what} of {world.task} could not be written to {folder}: {fault}; make room, or set OPERANT_CACHE to another place") from error
+    finally:
+        if temporary.is_dir() and not (temporary / "base.json").exists():
+            remove(temporary)
+    remove(folder)
+    try:
+        os.rename(temporary, folder)
+    except OSError:  # another process made the same one first: the content is the same
+        remove(temporary)
+
+
+def _train(world, recipe: WarmUp, folder: Path, say: Callable[[str], None]) -> tuple[Any, dict[str, Any]]:
+    """(a policy within the recipe's range, what is kept of how it was made)."""
     wanted = recipe.low if recipe.enough is None else recipe.enough
     what, history, began = "teacher" if recipe.clean else "base policy", [], time.process_time()
     say(f"{what}: making that of {world.task}, once; it is kept in {folder.parent}")
@@ -140,23 +162,7 @@ def _make(world, recipe: WarmUp, folder, content: dict, say: Callable[[str], Non
             f"the {what} of {world.task} stood at pass@1 {score:.2f} after {step} updates, the last of {recipe.tries} tries; {wanted} was wanted: "
             f"{other}, a folder or hub id"
         )
-    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
-    made = {"pass@1": score, "updates": step, "restarts": place, "seconds": round(time.process_time() - began, 1), "history": history}
-    try:
-        temporary.mkdir(parents=True, exist_ok=True)
-        world.save_policy(attempt.learner.policy, temporary)
-        write_atomic(temporary / "base.json", json.dumps(content | made, indent=1))
-    except (OSError, SafetensorError) as error:
-        fault = disk_fault(error) or error
-        raise RunFailed(f"the {what} of {world.task} could not be written to {folder}: {fault}; make room, or set OPERANT_CACHE to another place") from error
-    finally:
-        if not (temporary / "base.json").exists():
-            remove(temporary)
-    remove(folder)
-    try:
-        os.rename(temporary, folder)
-    except OSError:  # another process made the same one first: the content is the same
-        remove(temporary)
+    return attempt.learner.policy, {"pass@1": score, "updates": step, "restarts": place, "seconds": round(time.process_time() - began, 1), "history": history}
 
 
 class _Try:
