@@ -95,6 +95,11 @@ def test_dict_text_and_html_say_the_same(make_run, make_text_run) -> None:
     assert "0.90 [0.78, 1.00]" in text and "before training" in text
 
 
+def test_equal_scores_have_a_range_that_is_explained(make_run) -> None:
+    text = compared(make_run("r", method="random", final=(20.0, 24.0, 22.0)), make_run("p", final=(500.0, 500.0, 500.0))).to_text()
+    assert "500.0 [500.0, 500.0] (range)" in text and "range of 3 seeds: The scores of these seeds are all the same" in text
+
+
 def test_narrow_text_wraps_and_loses_no_digit(make_run) -> None:
     text = compared(make_run("r", method="random", final=(20.0, 24.0)), make_run("p", final=(480.0, 500.0))).to_text(width=72)
     assert max(map(len, text.splitlines())) <= 72

@@ -78,6 +78,8 @@ def explain(name: str) -> str:
     """What a name means; of a metric that a method made itself, where to look."""
     if name in TERMS:
         return TERMS[name]
+    if name.startswith("range of "):
+        return "The scores of these seeds are all the same, which says nothing of how far others would lie apart: it is no 95 % interval."
     if name.startswith("loss/"):
         return f"The loss of the method's part {name.removeprefix('loss/')}, weighted as it is trained, mean over the iteration's updates."
     if name.startswith("pass@"):
