@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from operant.core.errors import BadInput
+from operant.core.registry import get_method
+from operant.loops.pairs import Pairs
 from operant.loops.planning import plan
+from operant.loops.terms import NegativeLogLikelihood
+from operant.worlds import make_world
 from operant.worlds.text import models
 from operant.worlds.text.models import count_parameters, make_model, make_tokenizer, save_policy
 
@@ -42,3 +48,29 @@ def test_default_learning_rates_fall_with_the_root_of_the_models_size(folder, mo
 def test_what_could_never_end_is_refused(given, says):
     with pytest.raises(BadInput, match=says):
         plan("ppo", "gym:CartPole-v1", **given)
+
+
+def spine(method: str, **changes):
+    entry = get_method(method)
+    return replace(entry.build(entry.hyperparameters()), **changes)
+
+
+@pytest.mark.parametrize(
+    ("loop", "task", "says"),
+    [
+        (lambda: Pairs([NegativeLogLikelihood()]), "gym:CartPole-v1", "no demonstrations"),
+        (lambda: Pairs([NegativeLogLikelihood()]), "sequences:target", "no demonstrations"),
+        (lambda: spine("iql"), "gym:Pendulum-v1", "no data set of transitions"),
+        (lambda: spine("iql"), TASK, "no data set of transitions"),
+        (lambda: spine("sac-v2"), TASK, "no steps to act in"),
+        (lambda: spine("sac-v2"), "sequences:target", "no steps to act in"),
+        (lambda: spine("ppo"), TASK, "plan is Steps"),
+        (lambda: spine("ppo"), "sequences:target", "plan is Steps"),
+        (lambda: spine("grpo"), "gym:CartPole-v1", "plan is Groups"),
+        (lambda: spine("ppo", terms=spine("kdrl").terms), "gym:CartPole-v1", "no teacher to follow"),
+    ],
+)
+def test_a_loop_is_told_of_a_channel_that_a_world_lacks_before_anything_is_made(loop, task, says):
+    world = make_world(task)
+    with pytest.raises(BadInput, match=says):
+        loop().check(world, [0], 10, 1)

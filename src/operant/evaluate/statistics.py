@@ -185,13 +185,13 @@ def t_quantile(probability: float, freedom: int) -> float:
 def stratified_bootstrap(
     scores: ArrayLike, statistic: Statistic = iqm, *, repetitions: int = 2000, confidence: float = 0.95, seed: int = 0, bounds: Bounds = UNBOUNDED
 ) -> Interval:
-    """A statistic with its t interval, whose standard error is a bootstrap's: point ± t √(n / (n − 1)) SE.
+    """A statistic with its t interval, whose standard error is a bootstrap's, point ± t √(n / (n − 1)) SE, and which reaches the quantiles of the resamples.
 
     Runs are resampled with replacement for each task by itself (Agarwal et al. 2021, section 4.1). The quantiles of the resamples, the usual interval, cover
     too little where there are few runs (90 % at five, 75 % at three). This one has the t quantile in the place of the normal one, with Welch's and
     Satterthwaite's degrees of freedom, rounded down: tasks · (n − 1) where all tasks spread alike, n − 1 where one spreads most. √(n / (n − 1)) makes up for
-    the bootstrap's variance, whose divisor is n. Of the mean of one task it is Student's interval. Two runs of one task have their range instead, and so have
-    runs that all scored alike.
+    the bootstrap's variance, whose divisor is n. Where the resamples lie to one side, as with a share of failed runs, a quantile may lie beyond its end, which
+    then moves there. Two runs of one task have their range instead, and so have runs that all scored alike.
 
     Args:
         scores: `[runs, tasks]` or `[runs]`.
@@ -209,7 +209,7 @@ def stratified_bootstrap(
         raise BadInput(f"scores must be [runs, tasks], got shape {list(table.shape)}")
     band = sample_efficiency_curve(table[:, :, None], statistic, repetitions=repetitions, confidence=confidence, seed=seed, bounds=bounds)
     low, high = (None, None) if band.low is None or band.high is None else (float(band.low[0]), float(band.high[0]))
-    alike = band.runs > 2 and low == high  # says nothing of the spread that other seeds would have
+    alike = band.runs > 2 and _alike(table)  # says nothing of the spread that other seeds would have
     return Interval(float(band.point[0]), low, high, band.runs, None if alike else band.confidence)
 
 
@@ -253,10 +253,17 @@ def sample_efficiency_curve(
         drawn = generator.integers(runs, size=(min(step, repetitions - start), runs, tasks))
         resampled = curves[:, drawn, np.arange(tasks)]  # [points, step, runs, tasks]
         samples[start : start + step] = np.asarray(statistic(resampled.reshape(-1, runs, tasks))).reshape(points, -1).T
-    error = np.where(np.ptp(samples, axis=0) > 0, samples.std(axis=0), 0.0)
+    alike = np.array([_alike(table) for table in curves])
+    error = np.where(alike, 0.0, samples.std(axis=0))
+    lower, upper = (np.where(alike, point, end) for end in np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0))
     freedom = [_degrees_of_freedom(table) for table in curves]
     reach = np.array([t_quantile((1 + confidence) / 2, each) for each in freedom]) * math.sqrt(runs / (runs - 1)) * error
-    return Band(point, np.clip(point - reach, *bounds), np.clip(point + reach, *bounds), runs, confidence)
+    return Band(point, np.clip(np.minimum(point - reach, lower), *bounds), np.clip(np.maximum(point + reach, upper), *bounds), runs, confidence)
+
+
+def _alike(table: NDArray[np.float64]) -> bool:
+    """Whether the runs of each task scored the same, up to rounding, from scores `[runs, tasks]`."""
+    return bool((np.ptp(table, axis=0) <= 4 * np.finfo(np.float64).eps * np.abs(table).max(axis=0)).all())
 
 
 def _degrees_of_freedom(table: NDArray[np.float64]) -> int:

@@ -43,6 +43,7 @@ class Pairs(Spine):
     from_scratch = True
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
+        world.check_demonstrations()
         check_batch(world, len(seeds), self.batch_size, self.policy)
         super().check(world, seeds, steps, episodes)
 

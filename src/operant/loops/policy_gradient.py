@@ -84,13 +84,13 @@ class PolicyGradient(Spine):
         return needs_of((*self.shape, *accept, *self.select, self.credit, *self.focus, *self.terms))
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
+        if "teacher_log_prob" in self.needs:
+            world.check_teacher()
         if world.answers:
             prompts, each, stacked = getattr(self.sample, "prompts", 1), getattr(self.sample, "n", 1), len(seeds) if world.stacked else 1
             what = f"a batch of {prompts:,} prompts with {each:,} answer{'s' * (each > 1)} each, {world.longest:,} tokens long"
             check_memory(what, stacked * prompts * each * world.row_bytes(), "take fewer prompts, a smaller group, or shorter answers")
         world.check(self.sample, seeds, episodes, workers=self.workers)
-        if "teacher_log_prob" in self.needs:
-            world.check_teacher()
 
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> PolicyGradientLearner:
         return PolicyGradientLearner(self, world, list(seeds), total_steps, device)

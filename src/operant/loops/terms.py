@@ -168,7 +168,7 @@ class KLToReference:
 class KLWeighting:
     """What hyper-parameters with a KL to the reference in the loss have beside its coefficient."""
 
-    kl_importance_weight: bool = False  # multiply the KL by the ratio, as TRL does (its use_bias_correction_kl)
+    kl_importance_weight: bool = False  # multiply a KL in the loss (beta above 0) by the ratio, as TRL does (its use_bias_correction_kl)
 
 
 @dataclass(frozen=True)

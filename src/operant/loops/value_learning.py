@@ -85,12 +85,12 @@ class ValueLearning(Spine):
     updates_per_iteration: int = 100
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
-        check_batch(world, len(seeds), self.batch_size, self.policy)
-        super().check(world, seeds, steps, episodes)
         if self.online is None:
             world.check_transitions()
         else:
             world.check_replay(self.online, len(seeds), steps)
+        check_batch(world, len(seeds), self.batch_size, self.policy)
+        super().check(world, seeds, steps, episodes)
 
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> ValueLearner:
         return ValueLearner(self, world, list(seeds), total_steps, device)

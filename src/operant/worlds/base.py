@@ -85,18 +85,32 @@ class World:
             episodes: of an evaluation; None for the task's own number.
             workers: processes that sample.
         """
+        self.check_episodes(len(seeds), episodes)
+        if plan is not None:
+            self.check_source(plan, len(seeds), workers)
 
     def check_episodes(self, seeds: int, episodes: int | None) -> None:
         """Raise `BadInput` where an evaluation cannot have as many."""
 
+    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+        """Raise `BadInput` where there are no rollouts of this plan."""
+        raise BadInput(f"{self.task} has no rollouts: a policy-gradient method needs an environment (gym:) or a problem set (text:, sequences:)")
+
     def check_replay(self, plan: Any, seeds: int, total_steps: int) -> None:
-        """Raise `BadInput` where `replay` would."""
+        """Raise `BadInput` where there are no steps to act in, or no memory to keep them."""
+        raise BadInput(f"{self.task} has no steps to act in: an online method needs an environment (gym:)")
 
     def check_transitions(self) -> None:
-        """Raise `BadInput` where `transitions` would."""
+        """Raise `BadInput` where there are no logged transitions to learn values from."""
+        raise BadInput(f"{self.task} is no data set of transitions: an offline method needs one (ogbench:, data:, minari:)")
+
+    def check_demonstrations(self) -> None:
+        """Raise `BadInput` where there is nothing to imitate."""
+        raise BadInput(f"{self.task} has no demonstrations: a supervised method needs a data set (ogbench:, data:, minari:)")
 
     def check_teacher(self) -> None:
         """Raise `BadInput` where there is no teacher to follow, nor can one be made."""
+        raise BadInput(f"{self.task} has no teacher to follow")
 
     # Training asks for channels
 
@@ -109,24 +123,29 @@ class World:
         raise NotImplementedError
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Source:
-        """Rollouts of a plan, for policy gradients."""
-        raise BadInput(f"{self.task} has no rollouts: a policy-gradient method needs an environment (gym:) or a problem set (text:, sequences:)")
+        """Rollouts of a plan, for policy gradients. Raises as `check_source`."""
+        self.check_source(plan, len(streams.seeds), workers)
+        raise NotImplementedError
 
     def replay(self, plan: Any, actor: Any, streams: Streams, total_steps: int) -> Any:
-        """Experience that goes into replay, for value learning online."""
-        raise BadInput(f"{self.task} has no steps to act in: an online method needs an environment (gym:)")
+        """Experience that goes into replay, for value learning online. Raises as `check_replay`."""
+        self.check_replay(plan, len(streams.seeds), total_steps)
+        raise NotImplementedError
 
     def transitions(self, actor: Any, device: torch.device) -> Any:
-        """All logged transitions, for value learning on data."""
-        raise BadInput(f"{self.task} is no data set of transitions: an offline method needs one (ogbench:, data:, minari:)")
+        """All logged transitions, for value learning on data. Raises as `check_transitions`."""
+        self.check_transitions()
+        raise NotImplementedError
 
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Any:
-        """Batches of what a good policy did, for supervised methods."""
-        raise BadInput(f"{self.task} has no demonstrations: a supervised method needs a data set (ogbench:, data:, minari:)")
+        """Batches of what a good policy did, for supervised methods. Raises as `check_demonstrations`."""
+        self.check_demonstrations()
+        raise NotImplementedError
 
     def teacher(self, seeds: int = 1) -> Any:
-        """A good policy to follow, frozen."""
-        raise BadInput(f"{self.task} has no teacher")
+        """A good policy to follow, frozen. Raises as `check_teacher`."""
+        self.check_teacher()
+        raise NotImplementedError
 
     # A policy is used
 

@@ -13,7 +13,7 @@ from operant.evidence.rlvr.tier import language
 
 @claim(
     "dph-rl",
-    "Enumerated policies: the mean of f(u) under the start is KL(start || policy), and twice the Jensen-Shannon divergence, to 1e-5. text:countdown, 60 "
+    "Enumerated policies: the mean of f(u) under the start is KL(start || policy), and twice the Jensen-Shannon divergence, to 1e-5. text:countdown, 100 "
     "iterations (pass@16 in the place of pass@64): pass@16 after training with the forward KL or with JS is at least the base's less 0.01, while GRPO with a "
     "reverse KL (0.04) and without any fall by at least 0.05; pass@1 of the better variant within 0.02 of GRPO's or above; means over 5 seeds",
 )

@@ -15,7 +15,7 @@ from operant.loops.runs import Run
 
 @claim(
     "fapo",
-    "The sign of a flawed right answer's advantage is that of (share of wrong) - (share of sound right) answers in every group of up to 12. text:cued, 60 "
+    "The sign of a flawed right answer's advantage is that of (share of wrong) - (share of sound right) answers in every group of up to 12. text:cued, 100 "
     "iterations: the share of right answers by flawed steps after training is at most half of that of outcome-only GRPO; accuracy with the cue is at least "
     "GRPO's less 0.01, and without it (split \"uncued\") at least 0.03 above GRPO's; means over 5 seeds",
 )

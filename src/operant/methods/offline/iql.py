@@ -1,8 +1,9 @@
 """IQL: offline learning that never asks for the value of an action outside the data: V is an upper expectile of Q over the data's actions.
 
 Paper: Kostrikov et al. 2021, arXiv:2110.06169: expectile loss eq. 5, Q loss eq. 6, policy by advantage-weighted regression eq. 7.
-Settled on: V regresses the minimum of the target critics, as in the authors' code; weights are clipped at 100 and taken with Q of the target network; the
-actor is a Gaussian with a free standard deviation and a mean bounded by tanh, constant learning rate (the authors' cosine decay and dropout are left out).
+Settled on: V, critics and actor take one joint step, each with the weights from before it (the authors update V first, and the others with the new V); V
+regresses the minimum of the target critics, as in the authors' code; weights are clipped at 100 and taken with Q of the target network; the actor is a Gaussian
+with a free standard deviation and a mean bounded by tanh, constant learning rate (the authors' cosine decay and dropout are left out).
 """
 
 from __future__ import annotations

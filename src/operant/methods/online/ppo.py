@@ -1,8 +1,9 @@
 """PPO: many epochs of minibatch updates on fresh experience, kept near the policy that acted by clipping the likelihood ratio.
 
 Paper: Schulman et al. 2017, arXiv:1707.06347; the objective is eq. 9 with the clipped surrogate of eq. 7, the advantage is GAE (arXiv:1506.02438, eq. 16).
-Departures from the paper and from the authors' code: the value loss is not clipped; one learning rate, constant unless `anneal`. As in the authors' code,
-advantages are normalised over each minibatch, and Adam's epsilon is 1e-5. Time limits bootstrap.
+Departures from the paper and from the authors' code: the value loss is not clipped; one learning rate and clip, the rate constant unless `anneal`. As in the
+authors' code, advantages are normalised over each minibatch, and Adam's epsilon is 1e-5; the deviation that divides them is at least 1e-4 (1e-8 there), so that
+what is left of advantages where nothing tells actions apart is not blown up. Time limits bootstrap.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class PPO:
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
     value_coefficient: NonNegative = 0.5  # weight of the squared value error
     entropy_coefficient: NonNegative = 0.0  # weight of the entropy bonus
-    normalize_advantage: Literal["minibatch", "rollout"] = "minibatch"  # which steps' advantages are shifted and scaled together to mean 0 and deviation 1
+    normalize_advantage: Literal["minibatch", "rollout"] = "minibatch"  # which steps' advantages are shifted together to mean 0 and divided by their deviation
     max_grad_norm: Positive = 0.5  # L2, over all parameters of a seed
     hidden: Widths = (64, 64)  # widths of the two towers
     normalize_observation: bool = False  # running mean and deviation of observations

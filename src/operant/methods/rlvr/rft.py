@@ -2,8 +2,9 @@
 
 Paper: Yuan et al. 2023, arXiv:2308.01825, section 3.3: the loss is −log π of the answers that the verifier accepts, the mean over their tokens.
 Settled on: the policy samples anew before every update (the paper samples once, from the fine-tuned model, and trains on that for some epochs); a reward above
-one half counts as right; `distinct` keeps one of equal answers to a prompt, where the paper compares lists of equations. The divisor is the number of accepted
-tokens of the whole rollout, for every minibatch alike. With `epochs` above 1 there is no correction for the policy having moved.
+one half counts as right; `distinct` keeps one of equal answers to a prompt, where the paper compares lists of equations. A minibatch's sum is divided by its
+tokens times the rollout's share of accepted ones: with one minibatch, by the number of accepted tokens. With `epochs` above 1 there is no correction for the
+policy having moved.
 """
 
 from __future__ import annotations

@@ -73,11 +73,11 @@ class DataWorld(World):
     def row_bytes(self, widths: Sequence[int] = ()) -> int:
         return self.environment.row_bytes(widths)
 
-    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None, *, workers: int = 1) -> None:
-        self.check_episodes(len(seeds), episodes)
-
     def check_episodes(self, seeds: int, episodes: int | None) -> None:
         self.environment.check_episodes(seeds, episodes)
+
+    def check_demonstrations(self) -> None:
+        """All data have actions."""
 
     def check_transitions(self) -> None:
         """Raise `BadInput` where the data have no rewards to learn values from."""

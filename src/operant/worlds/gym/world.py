@@ -89,17 +89,11 @@ class GymWorld(World):
     def row_bytes(self, widths: Sequence[int] = ()) -> int:
         return 4 * (2 * self.observation_size + sum(widths))
 
-    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None, *, workers: int = 1) -> None:
-        self.check_episodes(len(seeds), episodes)
-        if plan is not None:
-            self._check_source(plan, len(seeds), workers)
-
     def check_episodes(self, seeds: int, episodes: int | None) -> None:
         if episodes is not None:
             self.check_copies(seeds, episodes, "--episodes")
 
-    def _check_source(self, plan: Any, seeds: int, workers: int) -> None:
-        """Raise `BadInput` where `source` would."""
+    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
         if not isinstance(plan, Steps):
             raise BadInput(f"{self.task} is sampled step by step; this method's plan is {type(plan).__name__}")
         self.check_copies(seeds, plan.environments, "--environments")
@@ -149,7 +143,7 @@ class GymWorld(World):
         return net.build(self.observation_size, self.action_space, streams)
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Collector:
-        self._check_source(plan, len(streams.seeds), workers)
+        self.check_source(plan, len(streams.seeds), workers)
         return Collector(self.make, self.observation_size, plan, streams, workers=workers)
 
     def replay(self, plan: Online, actor: Actor, streams: Streams, total_steps: int) -> ReplayCollector:

@@ -86,12 +86,18 @@ class SequenceWorld(World):
             policy.logits.copy_(SHARPNESS * (total / count).clamp(min=LEAST).log().view(policy.logits.shape[1:]))
         return policy
 
+    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+        if not hasattr(plan, "prompts"):
+            raise BadInput(f"{self.task} is sampled by prompts and sequences; this method's plan is {type(plan).__name__}")
+
+    def check_teacher(self) -> None:
+        """Every problem has one."""
+
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> SequenceSource:
         """A source for a plan. Of plain `Groups`, the prompts and rows a prompt are taken, for all seeds at once."""
         if type(plan) is Groups:
             plan = SequenceGroups(plan.prompts, plan.n)
-        if not hasattr(plan, "prompts"):
-            raise BadInput(f"{self.task} is sampled by prompts and sequences; this method's plan is {type(plan).__name__}")
+        self.check_source(plan, len(streams.seeds), workers)
         return SequenceSource(self.problem, plan, streams)
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 0, seed: int = 0) -> Evaluation:

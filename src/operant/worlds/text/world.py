@@ -162,6 +162,13 @@ class TextWorld(World):
         """Language models train on the accelerator where there is one."""
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
+    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+        if not hasattr(plan, "requests"):
+            raise BadInput(f"{self.task} is sampled by a plan of completions; this method's plan is {type(plan).__name__}")
+
+    def check_demonstrations(self) -> None:
+        """Tasks write traces, files hold worked solutions."""
+
     def check_teacher(self) -> None:
         if self.options.model is not None and self.options.teacher is None:
             raise BadInput(f"{self.task}: this method follows a teacher, which can be made only where the policy is made from scratch: give one as --teacher")
@@ -178,6 +185,7 @@ class TextWorld(World):
         from operant.worlds.text.models import load_config, load_tokenizer, longest_row, other_layers, unwritable, why_no_longer
         from operant.worlds.text.probe import probe
 
+        super().check(plan, seeds, episodes, workers=workers)
         options, tokenizer = self.options, self.tokenizer
         positions, why = self._positions, ""
         if options.model is not None:
@@ -319,8 +327,7 @@ class TextWorld(World):
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Any:
         from operant.worlds.text.source import TextSource
 
-        if not hasattr(plan, "requests"):
-            raise BadInput(f"{self.task} is sampled by a plan of completions; this method's plan is {type(plan).__name__}")
+        self.check_source(plan, len(streams.seeds), workers)
         verifier = self.problems.verifier if self.verifier is None else self.verifier
         settings = {"limit": self.longest, "chat": self.chat, "verifier_workers": self.options.verifier_workers}
         return TextSource(self.problems, self.tokenizer, plan, streams, verifier, **settings)
