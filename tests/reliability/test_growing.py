@@ -87,9 +87,14 @@ def test_a_method_of_a_file_is_found_again(tmp_path, process_environment):
     done = run(*words, "--import", "of_a_file.py")
     assert done.returncode == 0, done.stderr
     refused = run("evaluate", "run")
-    assert refused.returncode == 2 and "of_a_file.py for the method of-a-file" in refused.stderr and "--trust" in refused.stderr
+    assert refused.returncode == 2 and "of_a_file.py, which it was made with" in refused.stderr and "--trust" in refused.stderr
     for found in (run("evaluate", "run", "--trust"), run("evaluate", "run", "--import", "of_a_file.py"), run("resume", "run", "--steps", 4, "--trust")):
         assert found.returncode == 0, found.stderr
+    (tmp_path / "of_a_file.py").rename(tmp_path / "moved.py")
+    gone = run("evaluate", "run", "--trust")
+    assert gone.returncode == 2 and "which is not there: give the file where it is now, --import FILE.py" in gone.stderr
+    assert run("evaluate", "run", "--import", "moved.py").returncode == 0
+    (tmp_path / "moved.py").rename(tmp_path / "of_a_file.py")
     assert "group-size" in run("train", "of-a-file", "--import", "of_a_file.py", "--help").stdout
     (tmp_path / "json.py").write_text("")
     with pytest.raises(BadInput, match="another module is called json"):
@@ -99,6 +104,36 @@ def test_a_method_of_a_file_is_found_again(tmp_path, process_environment):
     for file, says in {"none.py": "no Python file is there", "run": "no Python file", "bad.py": "raised ZeroDivisionError"}.items():
         answer = run("methods", "--import", file)
         assert answer.returncode == 2 and says in answer.stderr and answer.stderr.count("\n") == 1
+
+
+ENVIRONMENT = """
+import gymnasium
+gymnasium.register("OfAFile-v0", "gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=20)
+"""
+
+
+def test_an_environment_of_a_file_is_found_again(tmp_path, process_environment):
+    def run(*words) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, "-m", "operant", *map(str, words)], env=process_environment, capture_output=True, text=True, cwd=tmp_path)
+
+    (tmp_path / "environment.py").write_text(ENVIRONMENT)
+    done = run("train", "random", "--task", "gym:OfAFile-v0", "--steps", 10, "--episodes", 1, "--import", "environment.py", "--out", "run")
+    assert done.returncode == 0 and "operant evaluate run --trust" in done.stdout, done.stderr
+    refused = run("evaluate", "run")
+    assert refused.returncode == 2 and "environment.py, which it was made with" in refused.stderr
+    assert run("evaluate", "run", "--trust", "--episodes", 1).returncode == 0
+
+
+WRONG = [{"steps": 8192.0}, {"steps": float("nan")}, {"steps": "x"}, {"steps": 2**70}, {"seeds": 3.0}, {"seeds": "3"}, {"seeds": True}]
+
+
+@pytest.mark.parametrize("given", WRONG)
+def test_what_is_no_number_of_steps_or_seeds_costs_nothing(tmp_path, given):
+    run = operant.train("ppo", steps=128, out=tmp_path / "run", **CARTPOLE)
+    before = {path: path.read_bytes() for path in (run.path / "run.json", run.path / "result.json")}
+    with pytest.raises(BadInput, match=next(iter(given))):
+        operant.resume(run.path, progress=False, **given)
+    assert before == {path: path.read_bytes() for path in before}
 
 
 class Net(nn.Module):

@@ -19,6 +19,7 @@ import torch
 import operant
 from operant.cli.main import main
 from operant.core.files import remove
+from operant.loops.trust import code_named
 
 MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
 SMALL = {"threads": 1, "episodes": 1}
@@ -278,6 +279,14 @@ def verdict(problem, completion):
 """
 
 
+def test_verifiers_of_the_library_are_no_code_that_a_run_names():
+    def named(task: str = "text:arithmetic", **options) -> list[str]:
+        return code_named({"task": task, "method": "grpo", "options": options})
+
+    assert named(verifier="exact:marker== ", evaluate_with="numeric:tolerance=1e-3") == named(verifier="noisy:0.1,0.3") == []
+    assert named("gym:noisy.evil:Evil-v0") and named("gym:exact:Evil-v0") and named(verifier="noisy.evil:f") and named(verifier="theirs:f")
+
+
 @pytest.mark.parametrize("kind, named", [("gym", {"task": "gym:sent_module:Sent-v0"}), ("text", {"options": {"verifier": "sent_module:verdict"}})])
 @pytest.mark.parametrize("command", ["report", "evaluate", "resume"])
 def test_code_that_a_run_names_waits_for_trust(kind: str, named: dict, command: str, runs, use_small_cache, tmp_path: Path, capsys, monkeypatch):
@@ -292,7 +301,8 @@ def test_code_that_a_run_names_waits_for_trust(kind: str, named: dict, command: 
     words = [str(word) for word in COMMANDS[command](run, tmp_path)]
     code = main(words)
     said = capsys.readouterr().err
-    assert "the module sent_module" in said and "--trust" in said and not (tmp_path / "sprung").exists()
+    assert not (tmp_path / "sprung").exists()
+    assert ("the module sent_module" in said and "--trust" in said) or (command, kind) == ("report", "text")  # of text there is no video to draw
     assert code == (0 if command == "report" else 2)  # a report does without the video
     if kind == "gym":
         assert main([*words, "--trust"]) == (2 if command == "resume" else 0)  # its fingerprint says that it is another task

@@ -221,6 +221,10 @@ def test_the_wrapper_that_a_refused_action_space_is_told_trains(action):
     with pytest.raises(BadInput) as caught:
         operant.worlds.make_world(lambda: Taken(OBSERVATIONS["vector"], space))
     code = str(caught.value).rpartition("Discrete; ")[2].rpartition(" makes a ")[0]
+    names = {"gymnasium": gymnasium, "np": np, "env": Taken(OBSERVATIONS["vector"], space)}
+    exec(f"env = {code}", names)  # noqa: S102 - as a person writes it, whose name then stands for the wrapper
+    names["env"].reset()
+    names["env"].step(names["env"].action_space.sample())
     made = lambda: eval(code, {"gymnasium": gymnasium, "np": np, "env": Taken(OBSERVATIONS["vector"], space)})  # noqa: E731, S307
     world = operant.worlds.make_world(made)
     random, environments = world.random_policy(), world.make([0])

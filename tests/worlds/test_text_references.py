@@ -97,6 +97,12 @@ def test_a_solution_that_is_rejected_where_the_answer_is_not_is_told_of(write):
     assert "takes the answer alone: line 1" in check(write(rows), make_verifier("numeric"))[0]
 
 
+def test_a_base_policy_is_not_taught_solutions_that_are_never_right(write):
+    world = make_world(f"file:{write([{'prompt': f'{a}+4=', 'answer': str(a + 4), 'solution': f'{a}+4={a + 4}'} for a in range(40)])}", verifier="exact")
+    with pytest.raises(BadInput, match=r"rejects the solution of 40 of 40 rows and takes the answer alone: line 1: '0\+4=4'\. The base policy would learn"):
+        world.check(None, [0], 4)
+
+
 def test_of_a_large_file_a_sample_is_scored(monkeypatch):
     monkeypatch.setattr(references, "MOST_ROWS", 50)
     rows = [Reference(f"line {n}", Problem("?", str(n)), (str(n),), False) for n in range(200)]

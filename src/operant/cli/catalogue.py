@@ -207,7 +207,7 @@ def _show_arguments(parser: Parser) -> None:
 def _show(args: Namespace) -> int:
     from operant import evidence
     from operant.cli.training import default_text, example_task, option, type_name
-    from operant.core.registry import get_method, hyperparameters
+    from operant.core.registry import get_method, hyperparameters, own_file
 
     entry = get_method(args.method)
     fields = hyperparameters(entry.hyperparameters)
@@ -220,7 +220,8 @@ def _show(args: Namespace) -> int:
     facts = [("family", entry.family), ("paper", entry.paper), ("loop", entry.spine), ("worlds", ", ".join(entry.worlds)), ("status", status(entry))]
     if recorded is not None:
         facts += [("claim", recorded["claim"]), ("measured", figures_text(recorded["figures"]))]
-    facts += [("source", source or "not in a file"), ("try", f"operant train {entry.key} --task {example_task(entry)}")]
+    brought = f" --import {own_file(entry)}" if own_file(entry) is not None else ""
+    facts += [("source", source or "not in a file"), ("try", f"operant train {entry.key}{brought} --task {example_task(entry)}")]
     text = f"{entry.key}: {entry.name}\n\n{entry.doc}\n\n{table(facts)}"
     if fields:
         rows = [(option(item.name), type_name(item.type), default_text(item.default), item.help) for item in fields]

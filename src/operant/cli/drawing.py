@@ -30,13 +30,13 @@ def draw(run: Run, trust: bool, imports: Sequence[str]) -> str:
 
     if run.result is None or run.videos:
         return ""
+    scheme = SCHEMES.get(run.task.partition(":")[0])
+    if scheme is None or not scheme.load().acts:
+        return ""
     try:
         require_trust(run.path, run.manifest, trust)
     except BadInput as error:
         return str(error)
-    scheme = SCHEMES.get(run.task.partition(":")[0])
-    if scheme is None or not hasattr(scheme.load(), "render"):
-        return ""
     words = [sys.executable, "-m", "operant.cli.drawing", str(run.path), "trust" if trust else "", *imports]
     try:
         drawn = subprocess.run(

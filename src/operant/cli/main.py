@@ -50,16 +50,29 @@ def _run(words: list[str]) -> int:
 
         write(f"operant {operant.__version__}")
         return 0
-    for file in files_to_import(words):
-        from operant.core.registry import import_file
+    with _imported(files_to_import(words)):
+        command, args = parse(words)
+        try:
+            with _own_warnings():
+                return command.run(args)
+        except SystemExit as end:  # of code that a person brought: it ends the run, not as if all were well
+            raise RunFailed(f"something that the command ran asked Python to exit (SystemExit: {end.code})") from end
 
-        import_file(file)
-    command, args = parse(words)
+
+@contextmanager
+def _imported(files: list[str]) -> Iterator[None]:
+    """Files that a person named, as long as a command lasts: a run that it makes remembers them."""
+    if not files:
+        yield
+        return
+    from operant.core.registry import forget_imported_files, import_file
+
     try:
-        with _own_warnings():
-            return command.run(args)
-    except SystemExit as end:  # of code that a person brought: it ends the run, not as if all were well
-        raise RunFailed(f"something that the command ran asked Python to exit (SystemExit: {end.code})") from end
+        for file in files:
+            import_file(file)
+        yield
+    finally:
+        forget_imported_files()
 
 
 @contextmanager

@@ -319,7 +319,8 @@ def _evaluate(args: Namespace) -> int:
         rows += [(f"seed {config['seed'] + index}", f"{value:.4g}") for index, value in enumerate(score["per_seed"])]
     rows += [(f"pass@{k}", f"{value:.3f}") for k, value in found.get("pass_at_k", {}).items()]
     counted = f"{found['episodes']} {'problem' if 'pass_at_k' in found else 'episode'}{'s' * (found['episodes'] > 1)}"
-    write(f"{found['method']} on {found['task']}: the {args.policy} policies, {counted} a seed, drawn with seed {args.seed}\n\n{table(rows)}")
+    drawn = "" if run.world.exact else f", drawn with seed {args.seed}"
+    write(f"{found['method']} on {found['task']}: the {args.policy} policies, {counted} a seed{drawn}\n\n{table(rows)}")
     return 0
 
 

@@ -180,6 +180,7 @@ def import_file(path: str | Path) -> None:
         raise BadInput(f"--import {path}: no Python file is there; give one that ends with .py")
     known = sys.modules.get(path.stem)
     if known is not None and getattr(known, "__file__", None) == str(path):
+        _imported[str(path)] = None
         return
     found = None if known is not None else importlib.util.find_spec(path.stem)
     if known is not None or (found is not None and found.origin != str(path)):
@@ -193,6 +194,20 @@ def import_file(path: str | Path) -> None:
         if isinstance(error, BadInput) or not isinstance(error, Exception | SystemExit):
             raise
         raise BadInput(f"--import {path}: running it raised {type(error).__name__}: {' '.join(str(error).split())}") from error
+    _imported[str(path)] = None
+
+
+_imported: dict[str, None] = {}  # files that a person named, in order
+
+
+def imported_files() -> list[str]:
+    """The files that a person's command named (`import_file`), in order."""
+    return list(_imported)
+
+
+def forget_imported_files() -> None:
+    """At the end of a command: what comes next in this process was not made with them."""
+    _imported.clear()
 
 
 def own_file(entry: Method) -> str | None:

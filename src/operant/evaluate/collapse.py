@@ -13,6 +13,7 @@ from operant.evaluate.statistics import mean, pass_at_k, stratified_bootstrap
 
 # What counts as out of bounds. Shares are 0 to 1, "of its start" is the mean of the last fifth of training over that of the first.
 PASS_LOST = 0.02  # below the base policy's, where chance does not explain it
+LEAST_ITERATIONS = 10  # before that a fifth of them is one batch or two
 REWARD_ALONE, PASS_STILL = 0.1, 0.02  # a rise of the training reward beside which pass@1 does not rise
 ENTROPY_LOST, ENTROPY_GONE, ENTROPY_RISEN = 0.3, 0.1, 2.0  # of its start; risen by NOISE nats at least
 NOISE = 0.2
@@ -60,6 +61,7 @@ def collapse_report(
           "kl_behaviour" (nats a token, from the policy that sampled), "clip_fraction": of the last fifth.
         - "verifier": for each status {"count", "share", "message"} of the answers of training that could not be scored; "unscored_in_evaluation", {"count",
           "share"} of those of the newest evaluation, where there are some.
+        - "iterations": rows of the shortest seed.
         - "entropy_of", "samples" (a problem at evaluation), "diagnoses": a line for each figure out of bounds; empty where there is no sign of collapse.
     """
     base, policy = _newest(evaluations, base=True), _newest(evaluations, base=False)
@@ -82,6 +84,7 @@ def collapse_report(
     for name in ("ratio/q01", "ratio/q50", "ratio/q99", "ess", "kl_behaviour", "clip_fraction"):
         if (value := _window(courses, name, first=False)) is not None:
             report[name] = value
+    report["iterations"] = min(map(len, courses), default=0)
     report["verifier"] = _failures(courses, messages or {})
     if "samples" in report and (unscored := sum(policy[seed].get("unscored", 0) for seed in seeds)):
         total = sum(len(policy[seed]["values"]) * policy[seed]["samples"] for seed in seeds)
@@ -199,7 +202,13 @@ def _of_variety(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"pass@1 is {-first['change']:.2f} below the base policy's: training made it worse")
         if (reward := report.get("reward")) is not None and reward["end"] > reward["start"]:
             lines[-1] += f", while the reward rose from {reward['start']:.2f} to {reward['end']:.2f}: it rewards something else"
-    elif first is not None and first["change"] < PASS_STILL and (reward := report.get("reward")) and reward["end"] - reward["start"] >= REWARD_ALONE:
+    elif (
+        first is not None
+        and first["change"] < PASS_STILL
+        and report["iterations"] >= LEAST_ITERATIONS
+        and (reward := report.get("reward"))
+        and reward["end"] - reward["start"] >= REWARD_ALONE
+    ):
         lines.append(
             f"the training reward rose from {reward['start']:.2f} to {reward['end']:.2f}, pass@1 stayed at {first['policy']:.2f}: "
             "held-out answers are scored by another rule than training, or what was learned does not carry over to them"

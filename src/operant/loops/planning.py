@@ -13,12 +13,12 @@ import torch
 from operant.core.errors import BadInput
 from operant.core.memory import TRAINED, check_memory
 from operant.core.random import Streams
-from operant.core.registry import LARGEST, Method, configure, get_method, methods, own_file
+from operant.core.registry import LARGEST, Method, configure, get_method, imported_files, methods, own_file
 from operant.core.schema import MOST_SEEDS
 from operant.loops.fixed import FixedPolicy
 from operant.nets.actors import ActorCriticNet, ActorNet
 from operant.nets.lifted import PlainModule
-from operant.worlds import make_world, world_options
+from operant.worlds import SCHEMES, make_world, world_options
 
 MOST_STEPS = 10**9  # of a run that is limited by time
 MOST_SEED = 2**62
@@ -73,10 +73,10 @@ def plan(
         raise BadInput("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
     if isinstance(task, str) and task.partition(":")[0] in ("text", "file", "reasoning-gym"):
         say(f"loading {task}" + (f" and the tokenizer of {options['model']}" if options.get("model") is not None else ""))
+    if isinstance(task, str) and (scheme := SCHEMES.get(task.partition(":")[0])) is not None:
+        _check_kind(entry, task, scheme.kind)  # before it is read
     world = make_world(task, **options)
-    if world.kind not in entry.worlds:
-        fitting = [key for key, other in methods().items() if world.kind in other.worlds]
-        raise BadInput(f"{method} trains on tasks of kind {', '.join(entry.worlds)}; {world.task} is of kind {world.kind}: take {_fitting(method, fitting)}")
+    _check_kind(entry, world.task, world.kind)
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
     spine = with_module(entry.build(h), policy, method)
     if (kind := world.action_kind) is not None and kind not in entry.actions:
@@ -118,8 +118,8 @@ def plan(
     if policy is not None:
         world.policy(spine.policy, Streams([seed + index for index in range(seeds)]))
         config["policy_module"] = type(policy).__name__ if isinstance(policy, torch.nn.Module) else getattr(policy, "__name__", "a callable")
-    if (file := own_file(entry)) is not None:
-        config["imports"] = [file]
+    if files := list(dict.fromkeys([*imported_files(), *filter(None, [own_file(entry)])])):
+        config["imports"] = files
     if not isinstance(task, str):
         config["task_callable"] = True
     if options:
@@ -145,6 +145,12 @@ def _fit_learning_rates(h: Any, given: Collection[str], scale: float) -> tuple[A
         for name, rate in rates.items()
     ]
     return replace(h, **rates), notes
+
+
+def _check_kind(entry: Method, task: str, kind: str) -> None:
+    if kind not in entry.worlds:
+        fitting = [key for key, other in methods().items() if kind in other.worlds]
+        raise BadInput(f"{entry.key} trains on tasks of kind {', '.join(entry.worlds)}; {task} is of kind {kind}: take {_fitting(entry.key, fitting)}")
 
 
 def _fitting(method: str, fitting: list[str]) -> str:
@@ -220,6 +226,8 @@ def with_module(spine: Any, policy: PlainModule | None, method: str) -> Any:
     """A spine whose policy's network is a plain module. Raises `BadInput` where its policy is no network over observations."""
     if policy is None:
         return spine
+    if not isinstance(policy, torch.nn.Module) and not callable(policy):
+        raise BadInput(f"policy={policy!r}: a torch.nn.Module, or a callable that makes one")
     if not isinstance(net := getattr(spine, "policy", None), ActorNet | ActorCriticNet):
         raise BadInput(f"{method} takes no module as policy, for it trains no network over observations; a language model is given as model=")
     return replace(spine, policy=replace(net, module=policy))

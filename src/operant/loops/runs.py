@@ -16,9 +16,9 @@ from operant.core.errors import BadInput, RunFailed
 from operant.core.files import disk_fault, replacing
 from operant.core.registry import LARGEST
 from operant.core.run import RunDirectory, machine
-from operant.core.schema import require
+from operant.core.schema import MOST_SEEDS, require
 from operant.loops.base_policy import ensure_base_policy
-from operant.loops.planning import MOST_SEED, grow, plan, spine_of, whole_number
+from operant.loops.planning import MOST_BUDGET, MOST_SEED, grow, plan, spine_of, whole_number
 from operant.loops.policy_files import load_policy
 from operant.loops.progress import showing, stages
 from operant.loops.results import episodes_argument, stack_evaluations, summary
@@ -70,7 +70,7 @@ class Run:
         seed = seeds[0] if seed is None else seed
         if which not in ("last", "best"):
             raise BadInput(f"which={which!r}: 'last' or 'best'")
-        if seed not in seeds:
+        if isinstance(seed, bool) or seed not in seeds:
             raise BadInput(f"{self.path} has seeds {seeds[0]} to {seeds[-1]}, not {seed}")
         if (which, seed) not in self._policies:
             self._policies[which, seed] = load_policy(self.world, config, self.path / "policies" / which / f"seed-{seed}", seed, self._module)
@@ -85,7 +85,7 @@ class Run:
         Raises:
             BadInput: no observation of this environment; or a text or sequence task, whose policy is a model over tokens (`load_policy` gives it).
         """
-        if self.world.action_kind is None:
+        if not self.world.acts:
             raise BadInput(f"{self.config['task']} has no observations to act on: its policy is a model over tokens, {self.path}/policies/last")
         return self.world.act(self.load_policy(seed), observation)
 
@@ -118,7 +118,7 @@ class Run:
         target = self.path / "videos" / f"seed-{config['seed']}.gif"
         if target.exists():
             return target
-        if self.world.action_kind is None:
+        if not self.world.acts:
             return None
         policy = self.load_policy()
 
@@ -259,6 +259,8 @@ def resume(
     """
     directory = RunDirectory.open(path)
     config = directory.config
+    steps = None if steps is None else whole_number("steps", steps, 1, MOST_BUDGET)
+    seeds = None if seeds is None else whole_number("seeds", seeds, 1, MOST_SEEDS)
     grown = steps is not None or seeds is not None
     if directory.result is not None and not grown:
         return Run(directory, None if task is None else make_world(task, **config.get("options", {})), trust, policy)

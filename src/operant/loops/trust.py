@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from operant.core.errors import BadInput
-from operant.core.registry import import_file, registered
+from operant.core.registry import get_method, import_file, imported_files, own_file, registered
+from operant.worlds.text.builtin_verifiers import VERIFIERS
 
 _NAMING = ("environment", "verifier", "evaluate_with")  # options that take `module:name`
 
@@ -17,21 +18,25 @@ def code_named(config: dict[str, Any]) -> list[str]:
     task = config["task"]
     scheme, _, name = task.partition(":")
     named = [(name, f"for the task {task}")] if scheme == "gym" else []
-    named += [(value, f"as its {option}") for option, value in config.get("options", {}).items() if option in _NAMING and isinstance(value, str)]
+    given = ((option, value) for option, value in config.get("options", {}).items() if option in _NAMING and isinstance(value, str))
+    named += [(value, f"as its {option}") for option, value in given if value.partition(":")[0] not in VERIFIERS]  # one of ours with its settings
     modules = [(value.rpartition(":")[0], why) for value, why in named]
-    found = [f"the module {module} {why}" for module, why in modules if module and module.partition(".")[0] not in ("operant", "noisy")]
-    return found + [f"the file {file} for the method {config['method']}" for file in config.get("imports", ())]
+    found = [f"the module {module} {why}" for module, why in modules if module and module.partition(".")[0] != "operant"]
+    return found + [f"the file {file}, which it was made with" for file in config.get("imports", ())]
 
 
 def require_trust(path: Path, config: dict[str, Any], trust: bool) -> None:
     """Raise `BadInput` where a run names code and nobody said that it may be imported; import the file of its method where somebody did."""
     if not isinstance(trust, bool):
         raise BadInput(f"trust={trust!r}: True or False")
-    if registered(config["method"]):  # the person brought it here already
+    if registered(key := config["method"]) and own_file(get_method(key)) is not None:  # the person brought it here already, perhaps from another place
         config = config | {"imports": []}
+    config = config | {"imports": [file for file in config.get("imports", ()) if file not in imported_files()]}
     if not trust and (names := code_named(config)):
         raise BadInput(f"{path} imports {', '.join(names)}, which may do anything: say --trust (in Python trust=True) if you trust who made this run")
     for file in config.get("imports", ()):
+        if not Path(file).is_file():
+            raise BadInput(f"{path} was made with {file}, which is not there: give the file where it is now, --import FILE.py")
         import_file(file)
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operant.core.errors import BadInput, close_names, unknown
@@ -23,11 +24,13 @@ class Scheme:
     """One kind of task name.
 
     Attributes:
+        kind: of its worlds.
         module: where its world class is, imported when it is asked for.
         world: the class; `world.from_name(rest)` makes a world, `world.names()` lists known names with a line each.
         example: a name that a person can type.
     """
 
+    kind: str
     module: str
     world: str
     example: str
@@ -37,16 +40,17 @@ class Scheme:
 
 
 SCHEMES = {
-    "gym": Scheme("operant.worlds.gym.world", "GymWorld", "gym:CartPole-v1"),
-    "ogbench": Scheme("operant.worlds.data.world", "OGBenchWorld", "ogbench:pointmaze-medium-navigate-singletask-v0"),
-    "data": Scheme("operant.worlds.data.world", "FileWorld", "data:PATH.npz"),
-    "minari": Scheme("operant.worlds.data.world", "MinariWorld", "minari:D4RL/pointmaze/umaze-v2"),
-    "text": Scheme("operant.worlds.text.world", "TextWorld", "text:arithmetic"),
-    "file": Scheme("operant.worlds.text.schemes", "FileTextWorld", "file:PATH.jsonl"),
-    "reasoning-gym": Scheme("operant.worlds.text.schemes", "ReasoningGymWorld", "reasoning-gym:chain_sum"),
-    "sequences": Scheme("operant.worlds.sequences.world", "SequenceWorld", "sequences:target"),
+    "gym": Scheme("gym", "operant.worlds.gym.world", "GymWorld", "gym:CartPole-v1"),
+    "ogbench": Scheme("data", "operant.worlds.data.world", "OGBenchWorld", "ogbench:pointmaze-medium-navigate-singletask-v0"),
+    "data": Scheme("data", "operant.worlds.data.world", "FileWorld", "data:PATH.npz"),
+    "minari": Scheme("data", "operant.worlds.data.world", "MinariWorld", "minari:D4RL/pointmaze/umaze-v2"),
+    "text": Scheme("text", "operant.worlds.text.world", "TextWorld", "text:arithmetic"),
+    "file": Scheme("text", "operant.worlds.text.schemes", "FileTextWorld", "file:PATH.jsonl"),
+    "reasoning-gym": Scheme("text", "operant.worlds.text.schemes", "ReasoningGymWorld", "reasoning-gym:chain_sum"),
+    "sequences": Scheme("sequences", "operant.worlds.sequences.world", "SequenceWorld", "sequences:target"),
 }
 
+FILES = {".jsonl": "file", ".json": "file", ".npz": "data", ".hdf5": "data", ".h5": "data"}  # what reads files that end so
 OPTIONS = {  # of each kind of world
     "gym": ("operant.worlds.gym.options", "GymOptions"),
     "data": ("operant.worlds.data.options", "DataOptions"),
@@ -128,6 +132,8 @@ def _scheme_of(name: str, known: Iterable[str]) -> str:
         schemes.setdefault(bare, []).append(scheme)
     if len(schemes.get(name, ())) == 1:
         return schemes[name][0]
+    if (behind := FILES.get(Path(name).suffix.lower())) is not None and Path(name).is_file():
+        raise BadInput(f"unknown task {name!r}: did you mean {behind}:{name}?")
     from operant.worlds.gym.ids import newest_ids
 
     for bare in newest_ids():

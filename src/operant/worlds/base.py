@@ -24,6 +24,8 @@ class World:
         option_type: the dataclass of the options of its tasks; None for none.
         step_unit: what a step of a run is.
         answers: policies answer prompts. A budget may then count answers and tokens, and a run's result stands beside that of the policy that it began with.
+        acts: policies act in an environment (`act`, `render`).
+        exact: evaluations are computed and draw nothing.
         makes_base: policies start from a base policy, which is made once and kept, where no model was given.
         task: the whole name; a file stands in it with its absolute path, so that a run goes on from anywhere.
         stacked: seeds share one learner.
@@ -41,6 +43,8 @@ class World:
     option_type: ClassVar[type | None] = None
     step_unit: ClassVar[str]
     answers: ClassVar[bool] = False
+    acts: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
     makes_base: ClassVar[bool] = False
     default_steps: ClassVar[int]
 

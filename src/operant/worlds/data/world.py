@@ -43,6 +43,7 @@ class DataWorld(World):
     kind = "data"
     stacked = True
     step_unit = "updates"
+    acts = True
     default_steps = 50_000
     option_type = DataOptions
 

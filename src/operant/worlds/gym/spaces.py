@@ -63,7 +63,7 @@ def _flattening(space: gymnasium.Space) -> str:
 
 def _transforming(space: gymnasium.Space) -> str:
     """How to make a Discrete or a Box of floats of an action space, in words: code that works as it stands, where there is some."""
-    shaped = "" if len(space.shape or ()) == 1 else ".reshape(env.action_space.shape)"
+    shaped = "" if len(space.shape or ()) == 1 else ".reshape(space.shape)"
 
     def wrapped(function: str, kind: str, made: str) -> str:
         return f"gymnasium.wrappers.TransformAction(env, {function}, gymnasium.spaces.{made}) makes a {kind} of it"
@@ -71,27 +71,29 @@ def _transforming(space: gymnasium.Space) -> str:
     if isinstance(space, spaces.MultiBinary):
         size = math.prod(space.shape)
         if 2**size <= MOST_CHOICES:
-            return wrapped(f"lambda i: np.array(np.unravel_index(i, [2] * {size}), np.int8){shaped}", "Discrete", f"Discrete({2**size})")
+            bits = f"np.array(np.unravel_index(i, [2] * {size}), np.int8){shaped}"
+            return wrapped(f"lambda i, space=env.action_space: {bits}", "Discrete", f"Discrete({2**size})")
         return wrapped("lambda a: (a > 0).astype(np.int8)", "Box", "Box(-1, 1, env.action_space.shape)")
     if isinstance(space, spaces.MultiDiscrete):
-        start, choices = " + env.action_space.start" if space.start.any() else "", math.prod(map(int, space.nvec.ravel()))
+        start, choices = " + space.start" if space.start.any() else "", math.prod(map(int, space.nvec.ravel()))
         if choices <= MOST_CHOICES:
-            kept = f"np.array(np.unravel_index(i, env.action_space.nvec.ravel())){shaped}{start}"
-            return wrapped(f"lambda i: {kept}", "Discrete", f"Discrete({choices})")
-        cut = f"lambda a: np.minimum(a * env.action_space.nvec, env.action_space.nvec - 1).astype(int){start}"
+            kept = f"np.array(np.unravel_index(i, space.nvec.ravel())){shaped}{start}"
+            return wrapped(f"lambda i, space=env.action_space: {kept}", "Discrete", f"Discrete({choices})")
+        cut = f"lambda a, space=env.action_space: np.minimum(a * space.nvec, space.nvec - 1).astype(int){start}"
         return wrapped(cut, "Box", "Box(0, 1, env.action_space.shape)")
     if isinstance(space, spaces.Box):  # of integers
-        return wrapped("lambda a: np.rint(a).astype(env.action_space.dtype)", "Box", "Box(*np.float32([env.action_space.low, env.action_space.high]))")
+        rounded = "lambda a, space=env.action_space: np.rint(a).astype(space.dtype)"
+        return wrapped(rounded, "Box", "Box(*np.float32([env.action_space.low, env.action_space.high]))")
     if isinstance(space, spaces.Dict | spaces.Tuple):
         parts = list(space.values() if isinstance(space, spaces.Dict) else space)
         if parts and all(isinstance(part, spaces.Discrete) and part.start == 0 for part in parts):
             counts = [int(part.n) for part in parts]
             if math.prod(counts) <= MOST_CHOICES:
                 parted = f"np.unravel_index(i, {counts})"
-                made = f"dict(zip(env.action_space, {parted}))" if isinstance(space, spaces.Dict) else f"tuple({parted})"
-                return wrapped(f"lambda i: {made}", "Discrete", f"Discrete({math.prod(counts)})")
+                made = f"dict(zip(space, {parted}))" if isinstance(space, spaces.Dict) else f"tuple({parted})"
+                return wrapped(f"lambda i, space=env.action_space: {made}", "Discrete", f"Discrete({math.prod(counts)})")
         if parts and all(isinstance(part, spaces.Box) and part.dtype.kind == "f" for part in parts):
-            return wrapped("lambda a: gymnasium.spaces.unflatten(env.action_space, a)", "Box", "flatten_space(env.action_space)")
+            return wrapped("lambda a, space=env.action_space: gymnasium.spaces.unflatten(space, a)", "Box", "flatten_space(env.action_space)")
     return "gymnasium.wrappers.TransformAction can make a Discrete or a Box of it"
 
 

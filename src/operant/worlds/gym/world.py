@@ -53,6 +53,7 @@ class GymWorld(World):
     stacked = True
     score = "return"
     step_unit = "environment steps"
+    acts = True
     default_steps = 100_000
 
     def __init__(self, environment: Any, **options: Any):

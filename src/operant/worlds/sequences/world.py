@@ -32,6 +32,7 @@ class SequenceWorld(World):
     kind = "sequences"
     step_unit = "iterations"
     answers = True
+    exact = True
     default_steps = 200
 
     def __init__(self, problem: SequenceProblem, name: str, *, transformer: bool = False):

@@ -21,7 +21,7 @@ BATCH = 16  # rows between two looks at the clock
 SHOWN = 4  # rows that a message names
 
 
-def check_references(references: Sequence[Reference], verifier: Any, *, task: str, name: str) -> list[str]:
+def check_references(references: Sequence[Reference], verifier: Any, *, task: str, name: str, imitated: bool = False) -> list[str]:
     """Score the own answer of each row: its solution, else its answer, by a scorer made for this and closed again.
 
     A row is rejected where none of its completions gets a reward above 0 (or, for rewards that are never above 0, above that of an empty completion), or where
@@ -31,17 +31,19 @@ def check_references(references: Sequence[Reference], verifier: Any, *, task: st
     Args:
         references: of the rows; of more than `MOST_ROWS` a sample is scored.
         task, name: of the task and the verifier, for messages.
+        imitated: a policy is trained on the solutions first, which must then be right too.
 
     Returns:
         What a person should know, a line each: rows that are rejected, solutions that are rejected where the answer alone is not, and how many were looked at.
 
     Raises:
-        BadInput: more than `MOST_REJECTED` of the rows are rejected, with the first of them; or the verifier cannot be loaded.
+        BadInput: more than `MOST_REJECTED` of the rows are rejected (of solutions that are imitated, alone), with the first of them; or the verifier cannot be
+            loaded.
     """
     rule = any(verifier is each for each in ANSWER_IS_A_RULE)
     sample = np.random.default_rng(0).permutation(len(references))[:MOST_ROWS]
     rejected: dict[str, str] = {}
-    unsolved: list[str] = []
+    unsolved: dict[str, str] = {}
     scored, begun = 0, time.monotonic()
     judge = scorer(verifier)
     try:
@@ -58,7 +60,7 @@ def check_references(references: Sequence[Reference], verifier: Any, *, task: st
                 if not any(accepted):
                     rejected[reference.place] = _reason(verdicts[0])
                 elif not accepted[0]:
-                    unsolved.append(reference.place)
+                    unsolved[reference.place] = reference.completions[0]
     finally:
         judge.close()
     looked = f"{scored:,} rows" if scored == len(references) else f"{scored:,} rows that were looked at (of {len(references):,})"
@@ -71,9 +73,14 @@ def check_references(references: Sequence[Reference], verifier: Any, *, task: st
             raise BadInput(f"{task}: {line}. No answer to such a row can be right: mend the rows, or take another --verifier")
         notes.append(line)
     if unsolved:
-        unsolved.sort(key=lambda place: (len(place), place))
-        shown = ", ".join(unsolved[:SHOWN]) + ", …" * (len(unsolved) > SHOWN)
-        notes.append(f"the verifier {name} rejects the solution of {len(unsolved):,} of {looked} and takes the answer alone: {shown}")
+        places = sorted(unsolved, key=lambda place: (len(place), place))
+        line = f"the verifier {name} rejects the solution of {len(unsolved):,} of {looked} and takes the answer alone: "
+        if imitated and len(unsolved) > MOST_REJECTED * scored:
+            raise BadInput(
+                f"{task}: {line}{places[0]}: {unsolved[places[0]][:60]!r}. The base policy would learn to write what is never right: "
+                "mend the solutions, take a --verifier that reads them, or give a --model"
+            )
+        notes.append(line + ", ".join(places[:SHOWN]) + ", …" * (len(places) > SHOWN))
     if rule and (unknown := sum(not reference.solved for reference in references)):
         notes.append(f'{unknown:,} rows have no "solution", so it was only looked at whether the verifier {name} can score them')
     return notes

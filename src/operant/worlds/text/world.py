@@ -262,7 +262,7 @@ class TextWorld(World):
                     problems, rng = self.problems.held_out(self.base_split, 2), np.random.default_rng(0)
                     check_verifier(problems, [self.problems.solution(problem, rng) for problem in problems], scoring, task=self.task, name=name)
                 continue
-            notes |= dict.fromkeys(check_references(references, scoring, task=self.task, name=name))
+            notes |= dict.fromkeys(check_references(references, scoring, task=self.task, name=name, imitated=self.options.model is None))
         return list(notes)
 
     @property
