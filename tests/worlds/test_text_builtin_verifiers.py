@@ -375,6 +375,51 @@ def test_a_pattern_is_matched_in_whole(pools, pattern: str, completion: str, sco
         ("x^2 + 1", "$1 + x^2$", 1.0),
         (r"\$30 and \$40", r"\$30 and \$40", 1.0),
         (r"\$30 and \$40", r"\boxed{18.90}", 0.0),
+        ("50%", "50", 1.0),  # per cent or not, on either side, and never both
+        ("50%", "$50$", 1.0),
+        ("50%", r"\boxed{50}", 1.0),
+        (r"50\%", "It is 0.5.", 1.0),
+        ("50", "It is 50 percent.", 1.0),
+        ("0.5", r"\boxed{50\%}", 1.0),
+        ("50%", "5000", 0.0),
+        ("5000%", "50%", 0.0),
+        ("5000", "20% off, so 50", 0.0),
+        ("4", r"\sqrt{16}", 1.0),  # a formula without marks, alone on the last line or said to be the answer
+        ("4", "We find\nx = \\sqrt{16}", 1.0),
+        ("4", r"The answer is \sqrt{16}.", 1.0),
+        ("6", r"2 \cdot 3", 1.0),
+        ("24", "4!", 1.0),
+        ("5", "4!", 0.0),
+        ("x+1", "1+x", 1.0),
+        ("x+1", "**Answer:** 1+x\nConfidence: 90%", 1.0),
+        ("x+1", "Answer:\n1 + x", 1.0),
+        ("x+1", "1+y", 0.0),
+        ("x^2-1", "(x-1)(x+1)", 1.0),
+        ("x^2", "x\u00b2", 1.0),
+        (r"\frac{\pi}{2}", "pi/2", 1.0),
+        ("2\u03c0", r"\boxed{2\pi}", 1.0),
+        (r"\sqrt{2}", "\u221a2", 1.0),
+        ("x+1", "I do not know.", 0.0),
+        ("x+1", "no", 0.0),
+        ("(1,2)", "(1, 2)", 1.0),  # in brackets in order, without them in any
+        ("(1,2)", "1, 2", 1.0),
+        ("(1,2)", "(2,1)", 0.0),
+        ("(1,2)", "2, 1", 0.0),
+        ("1,2", "2,1", 1.0),
+        (r"\{1,2\}", "$\\{2, 1\\}$", 1.0),
+        ("(1.5, 2)", r"$(\frac{3}{2}, 2)$", 1.0),  # decimals are what they write
+        ("x+0.5", r"$\frac{1}{2}+x$", 1.0),
+        (r"\begin{pmatrix}1.5\\2\end{pmatrix}", r"$\begin{pmatrix}\frac{3}{2}\\2\end{pmatrix}$", 1.0),
+        ("1<x<2.5", r"$1<x<\frac52$", 1.0),
+        (r"\sqrt{3+2\sqrt{2}}", r"$1+\sqrt{2}$", 1.0),
+        (r"\sqrt{2}", "1.41421356", 0.0),
+        (r"\sqrt{2}", "$1.4142135623730950488016887242096980785696718753769$", 0.0),
+        (r"2\pi", "6.2831853", 0.0),
+        (r"\frac{\sqrt{2}}{2}", r"\boxed{0.7071067811865476}", 0.0),
+        (r"\pi x", "$3.14159265x$", 0.0),
+        (r"(\sqrt{2}, 2)", "$(1.41421356, 2)$", 0.0),
+        ("1.41421356", r"$\sqrt{2}$", 0.0),
+        (r"\frac{1}{3}", "0.333333", 1.0),  # numbers within a millionth, as by numeric
     ],
 )
 def test_mathematics(pools, answer: str, completion: str, score: float):
@@ -392,6 +437,16 @@ def test_mathematics_takes_no_number_out_of_what_is_none(pools, answer: str, com
     pytest.importorskip("math_verify")
     verdict = pools("math-verify").score([(Problem("?", answer), completion)])[0]
     assert verdict.value == 0.0 or (verdict.status == Status.CRASHED and "one number" in verdict.message)
+
+
+@pytest.mark.parametrize(
+    ("answer", "completion"),
+    [("x+1", "I think it may be 1+x, maybe 2"), ("x+1", "so it is x^2 or so"), ("-2", "3-5"), ("2018", "2024-01-05"), ("7", "5 or 6")]
+    + [("4", r"It is \sqrt{16} then")],
+)
+def test_mathematics_that_is_not_read_is_a_status_and_no_wrong_answer(pools, answer: str, completion: str):
+    pytest.importorskip("math_verify")
+    assert pools("math-verify").score([(Problem("?", answer), completion)])[0].status == Status.CRASHED
 
 
 @pytest.mark.parametrize("answer", [r"\frac{a}{b", r"\boxed{", "$$"])

@@ -68,41 +68,123 @@ def regex(problem: Problem, completion: str) -> float:
 _LIST = re.compile(r"[-+]?\d+(?:,[-+]?\d{1,2})+")  # in collections of mathematics two numbers, and not one with decimals
 _OF_DIGITS = re.compile(r"(?:[A-Za-z]\s?=)?(?:\\(?:sqrt|[dt]?frac|[dt]?binom|cdot|times|div|left|right|log|ln)(?![A-Za-z])|[\d.\s+\-*/^!|(){}\[\]])+")
 _MISREAD = re.compile(r"\d\s+\d|\d\s*\(|[)}\]]\s*\d|\)\s*\(|\d\s*\\[dt]?frac|\d\.\d*\.|[-+]\s*[-+]")  # products, mixed numbers and signs, by math-verify
+_A_DATE = re.compile(r"\d+(?:[-/]\d+)+")  # or a range, where no formula is marked
+_MARKS_A_FORMULA = re.compile(r"\\boxed|(?<!\\)\$|\\[(\[]")
+_MATHEMATICS = re.compile(r"[\d\\^=√π∞]")
+_SAYS_THE_ANSWER = re.compile(r"(?i)\banswer(?:\s+is)?[*_ \t]*[:=]?[*_]*\s*")
+_ENDS_A_FORMULA = "*_`. \t"
+_SHORT_WORDS = "am|an|as|at|be|by|do|he|if|in|is|it|me|my|no|of|ok|on|or|so|to|up|us|vs|we"
+_FORMULA = re.compile(
+    rf"(?:\\[A-Za-z]+|\\[^A-Za-z]|(?<![A-Za-z\\])(?!(?i:{_SHORT_WORDS})(?![A-Za-z]))(?:sqrt|log|ln|sin|cos|tan|exp|pi|[A-Za-z]{{1,2}})(?![A-Za-z])"
+    r"|[\d\s.,;:+\-−*/^=<>!|_'&%°±×·÷≤≥≠√πθ∞∪∩⁰¹²³⁴-⁹(){}\[\]])+"
+)
+_TWO_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]+\s+[A-Za-z]")
+_PER_CENT = re.compile(r"\\?%|\bper ?cent\b|\bpct\b", re.IGNORECASE)
+_SQUARE_ROOT = re.compile(r"√\s?(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
+_IN_LATEX = {"π": r"\pi ", "θ": r"\theta ", "∞": r"\infty ", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "−": "-", "≤": r"\le ", "≥": r"\ge "}
+_IN_LATEX |= {"≠": r"\ne ", "±": r"\pm ", "∪": r"\cup ", "∩": r"\cap ", "²": "^2", "³": "^3", "**": "^"}
 
 
 def math_verify(problem: Problem, completion: str) -> float:
-    """1.0 where the completion's expression equals the answer as mathematics, by the library math-verify.
+    """1.0 where the completion's expression equals the answer as mathematics, by the library math-verify; decimals are what is written, to the last digit.
 
-    Where the answer is one number, the completion's box, else a formula at its end, else the completion is read by the grammar of `numeric` first: the library
-    takes one number out of much that is none. Raises `ValueError` where the answer is nothing that the library can read, or can find equal to itself, and
-    `NotOneNumber` where the library finds a number right in what is neither one number nor an expression of digits alone.
+    The expression stands in a box or between marks of a formula, or is all there is of what is said to be the answer, or of the last line. Where the answer is
+    one number, the completion's box, else a formula at its end, else the completion is read by the grammar of `numeric` first, within a millionth: the library
+    takes one number out of much that is none. Raises `ValueError` where the answer is nothing that the library can read, or can find equal to itself, and where
+    the completion holds mathematics of which none can be read; `NotOneNumber` where it is to give one number and gives none, and is no expression of digits.
     """
-    import math_verify as library
-
     try:
         number = None if _LIST.fullmatch(problem.answer.strip()) else read_number(problem.answer)
     except NotOneNumber:
         number = None
+    marked = _MARKS_A_FORMULA.search(completion) is not None
+    bare = _bare_formula(completion)
     said = None
     if number is not None:
         box, formula = last_box(completion), _closing_formula(completion)
-        expression = box or formula
+        expression = box or formula or ("" if marked else bare)
+        read, text = (read_number, formula) if formula and box is None else (last_number, completion)
         try:
-            given = read_number(formula) if formula and box is None else last_number(completion)
+            given = read(text)
         except NotOneNumber as error:
             given, said = None, error
         if given is not None:
-            if _near(given, number, 1e-6) or "%" not in problem.answer + completion:
-                return float(_near(given, number, 1e-6))
-        elif said is not None and expression and _OF_DIGITS.fullmatch(expression.strip()) and not _MISREAD.search(expression):
-            said = None
+            shares = _is_share(read_number, problem.answer, number), _is_share(read, text, given)
+            if shares[0] != shares[1] and _near(*((given, 100 * number) if shares[0] else (100 * given, number)), 1e-6):  # 50% is 50, too
+                return 1.0
+            return float(_near(given, number, 1e-6))
+        if said is not None:
+            if not expression or (not marked and _A_DATE.fullmatch(expression)):
+                raise said
+            if _OF_DIGITS.fullmatch(expression.strip()) and not _MISREAD.search(expression):
+                said = None
     wanted = _parsed_answer(problem.answer, number)
     if completion.strip() == problem.answer.strip():
         return 1.0
-    right = library.verify(list(wanted), library.parse(completion, parsing_timeout=None), timeout_seconds=None)
+    text = completion if marked else bare and f"${bare}$"
+    given = _parsed(text) if text else ()
+    if all(isinstance(each, str) for each in given) and _MATHEMATICS.search(completion):
+        raise ValueError(f"math-verify can read no formula in {completion.strip()[-80:]!r}: one stands between $ signs, in a box, or alone on the last line")
+    right = bool(given) and _equal(wanted, given)
     if right and said is not None:
         raise said
     return float(right)
+
+
+def _is_share(read: Callable[[str], Fraction | None], text: str, value: Fraction) -> bool:
+    """Whether the number that is read in a text is given in per cent."""
+    without = _PER_CENT.sub(" ", text)
+    try:
+        return without != text and read(without) == 100 * value != 0
+    except NotOneNumber:
+        return False
+
+
+def _bare_formula(completion: str) -> str | None:
+    """What a text says that the answer is, or else its last line, where that is a formula without a mark of one."""
+    if not (lines := completion.strip().splitlines()):
+        return None
+    *_, named = [None, *_SAYS_THE_ANSWER.finditer(completion)]
+    behind = "" if named is None else completion[named.end() :].strip()
+    for line in (behind.splitlines()[0] if behind else "", lines[-1]):
+        line = line.strip(_ENDS_A_FORMULA)
+        if line and len(line) < 400 and _FORMULA.fullmatch(line) and not _TWO_WORDS.search(line):
+            return line
+    return None
+
+
+def _in_latex(text: str) -> str:
+    """A text whose marks of mathematics are LaTeX, which is all that math-verify reads."""
+    text = _SQUARE_ROOT.sub(lambda found: rf"\sqrt{{{found[1] or found[2]}}}", text)
+    for mark, command in _IN_LATEX.items():
+        text = text.replace(mark, command)
+    return re.sub(r"(?<![\\A-Za-z])pi(?![A-Za-z])", r"\\pi ", text)
+
+
+def _parsed(text: str) -> tuple[Any, ...]:
+    """What math-verify reads in a text, its decimals exact; strings alone where it is nothing."""
+    import math_verify as library
+
+    return tuple(_exact(each) for each in library.parse(_in_latex(text), parsing_timeout=None))
+
+
+def _exact(expression: Any) -> Any:
+    """An expression in which a decimal is the fraction that it writes; math-verify would round what it is compared with."""
+    from latex2sympy2_extended.logic import And
+    from latex2sympy2_extended.sets import FiniteSet
+    from sympy import Float, Rational
+
+    if isinstance(expression, str) or not expression.atoms(Float):
+        return expression
+    if isinstance(expression, FiniteSet | And):  # which lose their order when they are made anew
+        return expression.func(*map(_exact, expression._unsorted_args))
+    return expression.xreplace({number: Rational(str(number)) for number in expression.atoms(Float)})
+
+
+def _equal(wanted: tuple[Any, ...], given: tuple[Any, ...]) -> bool:
+    import math_verify as library
+
+    return library.verify(list(wanted), list(given), numeric_precision=50, timeout_seconds=None)
 
 
 def _closing_formula(completion: str) -> str | None:
@@ -119,16 +201,14 @@ def _closing_formula(completion: str) -> str | None:
 @lru_cache(maxsize=1024)
 def _parsed_answer(answer: str, number: Fraction | None) -> tuple[Any, ...]:
     """What math-verify reads an answer as."""
-    import math_verify as library
-
     if number is not None:
         text = f"${number.numerator}$" if number.denominator == 1 else rf"$\frac{{{number.numerator}}}{{{number.denominator}}}$"
     else:
-        text = answer if re.search(r"(?<!\\)\$|\\boxed|\\[(\[]", answer) else f"${answer}$"
-    parsed = library.parse(text, parsing_timeout=None)
-    if all(isinstance(each, str) for each in parsed) or not library.verify(parsed, parsed, timeout_seconds=None):
+        text = answer if _MARKS_A_FORMULA.search(answer) else f"${answer}$"
+    parsed = _parsed(text)
+    if all(isinstance(each, str) for each in parsed) or not _equal(parsed, parsed):
         raise ValueError(f"math-verify cannot read the problem's answer {answer[:80]!r}")
-    return tuple(parsed)
+    return parsed
 
 
 @dataclass(frozen=True)
