@@ -64,7 +64,7 @@ ONE_NUMBER = [  # text, value; read alike as a reference and as a completion
     ("-3/4", "-3/4"), (r"\frac{3}{4}", "3/4"), (r"\dfrac{-3}{4}", "-3/4"), (r"-\dfrac34", "-3/4"), (r"\frac{3}{-4}", "-3/4"), (r"\frac34", "3/4"),
     (r"\frac 3 4", "3/4"), (r"\frac{3}4", "3/4"), ("3⁄4", "3/4"), ("¾", "3/4"), ("2 3/4", "11/4"), (r"2\frac34", "11/4"), (r"2 \frac{3}{4}", "11/4"),
     ("2¾", "11/4"), ("2 and 3/4", "11/4"), ("-2 3/4", "-11/4"), (r"2\tfrac{3}{4}", "11/4"), (r"10\ 000", "10000"), ("10'000", "10000"), ("10’000", "10000"),
-    ("10_000", "10000"), ("10.000", "10"), ("10.000,00", "10000"), ("10,000.00", "10000"), ("1,00,000", "100000"), ("10,00", "10"), ("1,2345", "2469/2000"),
+    ("10_000", "10000"), ("10.000", "10"), ("10.000,00", "10000"), ("10,000.00", "10000"), ("1,00,000", "100000"), ("10,00", "10"), ("0,1234", "617/5000"),
     ("12 345 678", "12345678"), ("0,5", "1/2"), ("﹣5", "-5"), ("-5", "-5"), ("\u2011 5", "-5"), ("+5", "5"), ("(-5)", "-5"), ("x=-5", "-5"),
     ("x = \u20135", "-5"), ("\u2212\xbd", "-1/2"), ("\u22120", "0"), ("\uff11\uff12\uff0e\uff15", "25/2"), ("\uff0d\uff15", "-5"),
     ("\uff15\uff10\uff05", "1/2"), ("४२", "42"), ("5万", "50000"), ("3.5亿", "350000000"), ("5個", "5"), ("5円", "5"), ("5元", "5"), ("5 000원", "5000"),
@@ -150,6 +150,9 @@ ONE_NUMBER = [  # text, value; read alike as a reference and as a completion
     ("5,000 (five thousand)", "5000"), ("5.12, rounded to 2 decimals", "128/25"), ("approximately 5.12 (to 2 d.p.)", "128/25"),
     ("5.12 to 3 significant figures", "128/25"), ("5 km (rounded to 1 decimal place)", "5"), ("5 thousand (5,000)", "5000"), ("3/2 or 1 1/2", "3/2"),
     ("The answer is (C) 5", "5"), ("5 [units: m^2]", "5"), ("2.5-fold", "5/2"), ("01,234", "617/500"),
+    ("2.5×", "5/2"), ("11 (5 + 6)", "11"), ("11 (5 + 6 = 11)", "11"), ("30 (2 × 3 × 5)", "30"), ("The sum is 11 (5 + 6).", "11"), ("0.5 (1/2 + 0)", "1/2"),
+    ("The answer is as follows:\nApples: 5", "5"), ("Confidence: 90%", "9/10"), ("The sum is $11 ($5 + $6).", "11"), ("11 apples (5 + 6)", "11"),
+    ("-1 (5 - 6)", "-1"), ("1,000 (500+500)", "1000"), ("2 (6 / 3)", "2"),
 ]
 NOT_ONE_NUMBER = [  # a status on either side
     "3.5.1", "2024-01-05", "1/2/2024", "01.02.2024", "5:30", "3-5", "3\u20135", "10 - 20", "1,2,3", "1, 2", "3 and 5", "2 + 3", "2 × 3", "6 x 4", "1920x1080",
@@ -196,6 +199,8 @@ NOT_ONE_NUMBER = [  # a status on either side
     r"5\hat{i} + 6\hat{j}", r"5\mathbf{i}", r"\vec{5}", r"5 \cup 6", r"\{5\} \cup \{6\}", r"(5, \infty)", r"(-\infty, 5)", r"(-\infty, 5]", r"[5, \infty)",
     r"x \in [5, 6]", r"\mathbb{R} \setminus \{5\}", r"5 \mid x", r"5 \nmid x", r"x \neq 5", r"5 \% \text{ of } 6", "/5", "5 / 0", "5 : 1", "2+ million",
     "5+ people", "5 out of 5", "2M", "1,000,0000",
+    "10,0000", "1,2345", "3,1416", "1234,5678", "12 (5 + 6)", "12 (5 + 6 = 11)", "3 (1-2)", "7 (3/4)", "11 (5 + x)", "11 (5 and 6)",
+    "Answer: 5, confidence: 90%",
 ]
 NO_NUMBER = [  # no reward in a completion, a status in a reference
     "", "yes", "no number", "x", "H2O", "x^2", "x_1", "cm^2", "x^{2}", "forty-two", "...", "-", "$", "%", r"\boxed{}", r"\boxed{x}", "Negative six", "四十二",
@@ -204,11 +209,13 @@ NO_NUMBER = [  # no reward in a completion, a status in a reference
     r"\boxed{\ldots}", r"\boxed{five}", "minus forty", "FFh", "No answer", "n/a", "I don't know", "e5", "one and a half",
 ]
 COMPLETIONS = [  # text, the number that it gives as a completion; as a reference it is a status
+    ("**Answer:** 5\n\n**Confidence:** 90%", "5"), ("Answer:\n5\nConfidence: 90%\nTime taken: 3 s", "5"), ("The answer is 5.\nSteps: 3", "5"),
+    ("Answer: 5\nCorrection: 6", "6"), ("Answer: 5\nTotal: 6", "6"), ("Answer: 5\nWait: 6", "6"), ("Confidence: 90%\nAnswer: 5", "5"),
     ("so 6 times 7 is 42.", "42"), ("42 and then 41", "41"), ("I used 3 eggs, so 5 are left", "5"), ("The answer is 5!", "5"), ("Step 1: 5", "5"),
     ("a is 3.\nb is -4", "-4"), ("1) 5", "5"), ("the ratio is 3:4 so 7", "7"), ("I have 5 apples, then 3 more. The answer is 3.", "3"),
     ("In 2020, 5 people were left", "5"), ("5加3等于8", "8"), ("5\n6", "6"), ("1. 5", "5"), ("So in 2023 there were 5 apples.", "5"),
     ("add 3 to 7 to get 10", "10"), ("Adding 2 to 3 gives 5.", "5"), ("She paid $5.00 for 2 books", "2"),
-    ("I think 5. Let me check: 5 × 2 = 10. So the answer is 5", "5"), ("Answer: 5\nConfidence: 90%", "9/10"), ("not 6 but 5", "5"), ("6, no wait, 5", "5"),
+    ("I think 5. Let me check: 5 × 2 = 10. So the answer is 5", "5"), ("Answer: 5\nConfidence: 90%", "5"), ("not 6 but 5", "5"), ("6, no wait, 5", "5"),
     ("Of the 12 eggs, the rest is 4", "4"), ("5 | 6", "6"), ("#### 72\n\nQuestion: what is 2 + 5?", "72"), ("#### $1,072\nThis took 3 steps.", "1072"),
     ("#### Step 2\nso 7", "7"), ("#### 2. The sum\nso 7", "7"), ("5 b", "5"), (r"5 \\ 6", "6"),
 ]
@@ -231,6 +238,10 @@ def test_what_holds_no_number(text: str):
     assert last_number(text) is None
     with pytest.raises(NotOneNumber, match="no number"):
         read_number(text)
+
+
+def test_an_answer_in_words_is_not_the_number_of_another_line():
+    assert last_number("I found 3.\nAnswer: none\nConfidence: 90%") is None
 
 
 @pytest.mark.parametrize(("text", "value"), COMPLETIONS)

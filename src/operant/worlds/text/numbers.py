@@ -45,6 +45,8 @@ def read_number(text: str) -> Fraction:
 def last_number(completion: str) -> Fraction | None:
     """The number that a completion gives, or None: the one in its last `\\boxed{}`, else behind `####` on the last line so marked, else the last one in it.
 
+    Lines at the end that name something else, such as `Confidence: 90%`, are left out where one before them says the answer.
+
     Args:
         completion: of which the last `LONGEST_READ` characters are searched.
 
@@ -57,7 +59,7 @@ def last_number(completion: str) -> Fraction | None:
     marked = _MARKED.match(text, text.rfind("####")) if "####" in text else None
     if marked is not None:
         return _single(marked[1])
-    lines, left = text.splitlines(), LONGEST_NUMBER
+    lines, left = _to_the_answer(text.splitlines()), LONGEST_NUMBER
     while lines:
         line = lines.pop()
         held = _MAY_HOLD.search(line[::-1])
@@ -74,6 +76,19 @@ def last_number(completion: str) -> Fraction | None:
         if start > 0 or left <= 0:
             raise _unreadable(line[start:], "holds digits and no number")
     return None
+
+
+def _to_the_answer(lines: list[str]) -> list[str]:
+    """The lines without those at their end that name something else, `Confidence: 90%`, where one before them says the answer."""
+    named = max((place for place, line in enumerate(lines) if _NAMES_THE_ANSWER.match(line)), default=None)
+    if named is None:
+        return lines
+    end = len(lines)
+    while end > named + 1 and (not lines[end - 1].strip() or (_NAMES_ANOTHER.match(lines[end - 1]) and not _NAMES_A_RESULT.match(lines[end - 1]))):
+        end -= 1
+    if end == len(lines) or any(_MAY_HOLD.search(line[::-1]) for line in lines[named:end]):
+        return lines[:end]
+    return lines[named:end] if _ANSWERS_IN_WORDS.match(lines[named]) else lines
 
 
 def last_box(completion: str) -> str | None:
@@ -275,6 +290,13 @@ class _Box:
 
 
 _MARKED = re.compile(r"####[ \t]*(?=[-−+$€£¥\\]{0,3}\.?\d)([^A-Za-z\n]{1,80})(?:\n|$)")  # not the heading `#### 2. Then`
+_NAMES_THE_ANSWER = re.compile(r"\W{0,6}(?:(?:so|thus|therefore|hence|and|the|my|final),? ){0,4}answer\b", re.IGNORECASE)
+_ANSWERS_IN_WORDS = re.compile(_NAMES_THE_ANSWER.pattern + r"[^\w]*(?:is\b\W*)?\w[^:]*$", re.IGNORECASE)
+_NAMES_ANOTHER = re.compile(r"\W{0,6}[A-Z]\w{0,30}(?: \w{1,30}){0,2}[^\w\n:]{0,3}:")
+_NAMES_A_RESULT = re.compile(
+    r"[^:]{0,60}\b(?:answer|correct\w*|result|total|sum|solution|final\w*|wait|so|thus|hence|therefore|actually|revised|update\w*|edit|no|we|I)\b",
+    re.IGNORECASE,
+)
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BOX = re.compile(r"(?:\\(?:boxed|fbox)|(?<![^\W_])boxed(?=\s?\{))\s{0,9}")
 _TO_END_OF_FORMULA = re.compile(r"(?:(?!\\[)\]])[^$\n])*")
@@ -401,8 +423,11 @@ _ABBREVIATED = frozenset(("ft", "lb", "lbs", "hr", "hrs", "yd"))
 _LENGTHS = frozenset("m cm mm km dm nm um µm μm ft in yd mi s".split())
 _OPERATORS = frozenset("-−+±÷×/:")
 _SIGNS = frozenset("-−+")
+_WORKED = frozenset("-−+×xX/")
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:([,' _])\d{3})(?:\1\d{3})*(?:\.\d+)?|[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?|[1-9]\d{0,2}(?:[' _]\d{3})+,\d+")
 _DOTTED = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+,\d+|[1-9]\d{0,2}(?:\.\d{3}){2,}|\d+,\d+")
+
+_IN_FOURS = re.compile(r"[1-9]\d{0,3},\d{4}")  # grouped as in China, or decimals
 
 
 def _read_digits(text: str) -> Fraction | None:
@@ -414,6 +439,8 @@ def _read_digits(text: str) -> Fraction | None:
         comma_decimal = "," in mantissa and any(each in mantissa for each in "' _")
         mantissa = re.sub("[' _]", "", mantissa) if comma_decimal else re.sub("[,' _]", "", mantissa)
         mantissa = mantissa.replace(",", ".")
+    elif _IN_FOURS.fullmatch(mantissa):
+        return None
     elif _DOTTED.fullmatch(mantissa):
         mantissa = mantissa.replace(".", "").replace(",", ".")
     if not re.fullmatch(r"\d+(?:\.\d+)?|\.\d+", mantissa) or len(mantissa) > MOST_DIGITS:
@@ -421,6 +448,35 @@ def _read_digits(text: str) -> Fraction | None:
     if exponent and (len(exponent) > 5 or abs(int(exponent)) > LARGEST_EXPONENT):
         return None
     return Fraction(mantissa) * Fraction(10) ** int(exponent or 0)
+
+
+def _parted(tokens: list[_Token]) -> list[list[_Token]]:
+    """The sides of an equation."""
+    parts: list[list[_Token]] = [[]]
+    for token in tokens:
+        if token.text == "=":
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts
+
+
+def _worked_out(tokens: list[_Token]) -> Fraction | None:
+    """The worth of numbers joined by plus, minus, times and slash; None where anything else is there."""
+    terms: list[Fraction] = []
+    operator = "+"
+    for place, token in enumerate(tokens):
+        if place % 2:
+            operator = token.text
+            continue
+        number = _read_digits(token.text) if token.kind == "number" else None
+        if number is None or operator not in _WORKED or (operator == "/" and not number):
+            return None
+        if operator in "+-−":
+            terms.append(number if operator == "+" else -number)
+        else:
+            terms[-1] = terms[-1] / number if operator == "/" else terms[-1] * number
+    return sum(terms, Fraction()) if len(tokens) % 2 else None
 
 
 def _unspaced(letter: str) -> bool:
@@ -457,7 +513,27 @@ class _Reader:
         place = 0
         while place < len(self.tokens):
             place = self._item(place)
+        self._drop_workings()
         self._drop_asides()
+
+    def _drop_workings(self) -> None:
+        """Leave out how a number is found that stands behind it in brackets, `11 (5 + 6)` and `11 (5 + 6 = 11)`; where another is found, there is no number."""
+        closing = self.items[-1].end if self.items else 0
+        opening = max((place for place in range(closing) if self.tokens[place].text == "("), default=None)
+        if opening is None or self.at(closing) is None or self.tokens[closing].text != ")":
+            return
+        before = next((item for item in reversed(self.items) if item.end <= opening), None)
+        parts = _parted(self.tokens[opening + 1 : closing])
+        between = self.tokens[before.end : opening] if before is not None else []
+        if before is None or len(between) > 3 or any(token.kind != "word" or token.line for token in between) or max(map(len, parts)) < 3:
+            return
+        values = [_worked_out(part) for part in parts]
+        if before.value is None or None in values or not self.tokens[opening].space:
+            return
+        while self.items[-1] is not before:
+            self.items.pop()
+        if any(value != before.value for value in values):
+            before.value = None
 
     def _drop_asides(self) -> None:
         """Leave out what stands behind a number in brackets and only speaks of it, `5 (since x > 0)`, and the marks of notes, `8 [1]`."""
@@ -589,7 +665,7 @@ class _Reader:
         if joint == len(said):
             return False
         if said:
-            return len(said) <= 4 and said[-1] in ("=", "≈")
+            return len(said) <= 4 and said[-1] in ("=", "≈", ":")
         spoken = any(token.text in ("or", "and", "&") for token in between)
         behind = self.at(item.end)
         return spoken or behind is None or behind.line or behind.kind != "word"
