@@ -236,6 +236,66 @@ def test_types_that_answers_define(score, tests, right, wrong):
     assert score(tests, wrong) == 0.0
 
 
+B = "class B:\n    def __init__(self, v): self.v = v\n    def {}: {}"
+
+
+@pytest.mark.parametrize(
+    ("tests", "code", "value"),
+    [
+        ("import pytest\nassert V(1).x == 1\nwith pytest.raises(TypeError): V(1) + 'x'", "class V:\n    def __init__(self, x): self.x = x\n    def __add__(self, o): return V({})", ("3", "self.x + o")),
+        ("assert callable(f(1))", "def f(x): return {}", ("object()", "print")),
+        ("assert hasattr(S(), '__iter__')", "class S:\n    {}", ("x = 1", "def __iter__(self): return iter(())")),
+        ("from collections.abc import Iterator\nassert isinstance(f(1), Iterator)", "def f(x): return {}", ("object()", "iter([1])")),
+        ("import pytest\nwith pytest.raises(TypeError): len(f(1))", "class L:\n    def __{}__(self): return 1\ndef f(x): return L()", ("len", "abs")),
+        ("import pytest\nwith pytest.raises(TypeError): f(1) < 3", "class L:\n    def __lt__(self, o): {}\ndef f(x): return L()", (None, "raise TypeError")),
+        ("import pytest\nwith pytest.raises(TypeError): {f(1)}", "class L:\n    __{}__ = None\ndef f(x): return L()", ("len", "hash")),
+        ("assert f(1).__add__('x') is NotImplemented", "class L:\n    def __add__(self, o): return {}\ndef f(x): return L()", ("self", "NotImplemented")),
+    ],
+)  # fmt: skip
+def test_an_object_claims_what_it_has(score, tests, code, value):
+    wrong, right = value
+    assert score([tests], code.format(right)) == 1.0
+    if wrong is not None:
+        assert score([tests], code.format(wrong)) == 0.0
+
+
+@pytest.mark.parametrize("tests", ["f(1) < 3", "f(1) >= 3", "not f(1) < 3", "3 in f(1)"])
+def test_an_object_does_not_compare_itself_with_plain_data(score, tests):
+    yes = "class Yes:\n    def __lt__(self, o): return o is not None\n    __ge__ = __gt__ = __lt__\n    def __contains__(self, o): return True\ndef f(x): return Yes()"
+    assert "the tests" in score([f"assert {tests}"], yes)
+    assert "the tests" in score([f"try: {tests}\nexcept BaseException: pass\nassert f"], yes)
+
+
+@pytest.mark.parametrize(
+    ("tests", "code"),
+    [
+        ("a = b = B(1)\nb += B(2)\nassert a.v == 3 and a is b", B.format("__iadd__(self, o)", "self.v += o.v; return self")),
+        ("a = b = B(1)\nb += 2\nassert a.v == 3 and a is b", B.format("__iadd__(self, o)", "self.v += o; return self")),
+        ("assert (B(1) << 3).v == 8 and (B(1) << B(3)).v == 8", B.format("__lshift__(self, o)", "return B(self.v << getattr(o, 'v', o))")),
+        ("assert (~B(1)).v == -2", B.format("__invert__(self)", "return B(~self.v)")),
+        ("assert (+B(1)).v == 1", B.format("__pos__(self)", "return B(self.v)")),
+        ("assert divmod(B(7), B(2))[0].v == 3", B.format("__divmod__(self, o)", "return B(self.v // o.v), B(0)")),
+        ("import math\nassert math.floor(B(1.5)) == 1", B.format("__floor__(self)", "return int(self.v)")),
+        ("assert [10, 20][B(1)] == 20", B.format("__index__(self)", "return self.v")),
+        ("b = B(1)\ndel b.v\nassert not hasattr(b, 'v')", B.format("x(self)", "pass")),
+        ("import asyncio\nasync def main(): return [x async for x in f(3)]\nassert asyncio.run(main()) == [0, 1, 2]", "async def f(n):\n    for i in range(n): yield i"),
+        ("import asyncio\nasync def main():\n    async with B(3) as b: return b.v\nassert asyncio.run(main()) == 3", B.format("x(self)", "pass") + "\n    async def __aenter__(self): return self\n    async def __aexit__(self, *_): pass"),
+        ("g = f(1)\nassert next(g) == 1 and g.send(5) == 5", "def f(x):\n    y = yield x\n    yield y"),
+    ],
+)  # fmt: skip
+def test_what_objects_do(score, tests, code):
+    assert score([tests], code) == 1.0
+    assert score([tests.replace("==", "!=").replace("not has", "has")], code) == 0.0
+
+
+def test_a_limit_is_known_from_the_system(score):
+    for code in ("import sys; sys.exit(217)", "import os; os._exit(217)", "raise MemoryError"):
+        assert score([["", "1"]], code) == 0.0
+    for code in ("def f(x): raise MemoryError", "raise MemoryError", "def f(x): return len(bytearray(2**33))"):
+        assert score(["assert f(1) == 1"], code) == 0.0
+        assert score(["try: assert f(1) == 1\nexcept BaseException: pass\nassert f"], code) == 0.0
+
+
 CASE = UNIT + "    def test(self): self.assertEqual(f(3), 6)\n"
 TWO = "def test_a(): assert f(3) == 6\ndef test_b(): assert f(0) == 0\n"
 
@@ -300,11 +360,11 @@ def test_no_name_of_the_answer_stands_for_an_expected_value(score):
         (["assert len(f(2**25)) == 2**25"], "def f(n): return b'x' * n"),
         (["try:\n    assert f(10**7)\nexcept Exception:\n    pass"], "def f(n): return 'x' * n * 2"),
         (["assert f(1) == 1"], "held = ['x' * 2**25]\ndef f(x): return x"),
-        (["assert f(1) == 1"], "def f(x):\n    held = bytearray(2**33)\n    return x"),
-        (["assert f(1) == 1"], "held = bytearray(2**33)\ndef f(x): return x"),
-        ([UNIT + "    def test(self): self.assertRaises(Exception, f, 1)"], "def f(x): return bytearray(2**33)"),
+        (["assert f(1) == 1"], "def f(x):\n    held = []\n    while True: held.append('x' * 2**20)"),
+        (["assert f(1) == 1"], "held = []\nwhile True: held.append('x' * 2**20)"),
+        ([UNIT + "    def test(self): self.assertRaises(Exception, f, 1)"], "def f(x):\n    held = 'x'\n    while True: held += held"),
         ([["", "1"]], "print('x' * 2**25)"),
-        ([["", "1"]], "held = bytearray(2**33)\nprint(1)"),
+        ([["", "1"]], "held = []\nwhile True: held.append('x' * 2**20)"),
     ],
 )
 def test_what_exceeds_a_limit_is_not_wrong(score, tests, code):

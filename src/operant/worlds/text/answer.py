@@ -13,6 +13,7 @@ import importlib
 import inspect
 import io
 import linecache
+import math
 import operator
 import os
 import socket
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator
 
 from operant.worlds.text import plain
 
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "and_", "or_", "xor")
 _OPERATIONS = {
     "call": lambda target, args, named: target(*args, **named),
     "attr": getattr,
@@ -52,10 +54,22 @@ _OPERATIONS = {
     "exit": lambda target: type(target).__exit__(target, None, None, None),
     "await": lambda target: _await(target),
     "eq": operator.eq,
-    "neg": operator.neg,
+    "delattr": delattr,
+    "contains": operator.contains,
+    "divmod": divmod,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "trunc": math.trunc,
+    "aiter": aiter,
+    "anext": lambda target: _await(anext(target)),
+    "aenter": lambda target: _await(type(target).__aenter__(target)),
+    "aexit": lambda target: _await(type(target).__aexit__(target, None, None, None)),
+    "generator send": lambda target, value: target.send(value),
+    "generator throw": lambda target, error: target.throw(error),
+    "generator close": lambda target: target.close(),
 } | {
     name: getattr(operator, name)
-    for name in ("lt", "le", "gt", "ge", "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor")
+    for name in ("lt", "le", "gt", "ge", "neg", "pos", "invert", "index", *_ARITHMETIC, *(f"i{name.rstrip('_')}" for name in _ARITHMETIC))
 }
 
 
@@ -141,7 +155,7 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
     try:
         exec(compile(code, file, "exec", dont_inherit=True), module.__dict__)
     except MemoryError:
-        say(["exceeded", "its memory"])
+        say(["exceeded", plain.ITS_MEMORY])
         return
     except BaseException as error:
         say(["failed", type(error).__name__])
@@ -161,7 +175,7 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
         if isinstance(value, type):
             if issubclass(value, BaseException):
                 return error_class(value)
-            return ["m", "builtins", value.__name__] if getattr(builtins, value.__name__, None) is value else ["h", number(value), ""]
+            return ["m", "builtins", value.__name__] if getattr(builtins, value.__name__, None) is value else ["h", number(value), "", _protocols(kind)]
         if isinstance(value, BaseException):
             args = [*value.args, value.filename] if isinstance(value, OSError) and value.filename is not None else list(value.args)
             cause = None if value.__cause__ is None else handle(value.__cause__, depth + 1)
@@ -172,7 +186,7 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
             if base not in plain.DERIVED:
                 return form
             return ["o", number(value), form, [name for name in _OVERRIDDEN if getattr(kind, name, None) is not getattr(base, name, None)]]
-        return ["h", number(value), "coroutine" if inspect.iscoroutine(value) else "method" if inspect.ismethod(value) else ""]
+        return ["h", number(value), "coroutine" if inspect.iscoroutine(value) else "method" if inspect.ismethod(value) else "", _protocols(kind)]
 
     def error_class(kind: type) -> list:
         """The form of a class of exceptions: Python's own by its name, one of the answer's with its bases."""
@@ -218,7 +232,7 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
         except plain.Broken:
             raise
         except (plain.NotPlain, MemoryError) as error:
-            reply = ["exceeded", str(error) or "its memory"]
+            reply = ["exceeded", str(error) or plain.ITS_MEMORY]
         except BaseException as error:
             reply = ["raised", handle(error), printed.take()]
         say(reply)
@@ -231,16 +245,33 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
             names[name] = ["module"]
             continue
         if isinstance(value, type) and not issubclass(value, BaseException):
-            names[name] = ["value", ["h", number(value), ""]]  # also Python's own: a call of it is one of the answer
+            names[name] = ["value", ["h", number(value), "", _protocols(type(value))]]  # also Python's own: a call of it is one of the answer
             continue
         try:
             names[name] = ["value", plain.encode(value, handle)]
         except (plain.NotPlain, RecursionError):
-            names[name] = ["value", ["h", number(value), ""]]
+            names[name] = ["value", ["h", number(value), "", _protocols(type(value))]]
     say(["names", names])
     while True:
         verb, form = plain.receive(channel)
         do(verb, form)
+
+
+# What the type of an object may have, or not; each is asked of the object only where its type has it.
+_PROTOCOLS = (
+    *("call", "iter", "next", "len", "getitem", "setitem", "delitem", "contains", "enter", "exit", "reversed", "int", "float", "index", "abs", "round"),
+    *("neg", "pos", "invert", "floor", "ceil", "trunc", "divmod", "hash", "lt", "le", "gt", "ge", "aiter", "anext", "aenter", "aexit"),
+    *(before + name.rstrip("_") for name in _ARITHMETIC for before in ("", "r", "i")),
+)
+
+
+def _protocols(kind: type) -> list[str]:
+    """The methods by which instances of a type take part in what Python's syntax does."""
+    mine = {name: value for base in reversed(kind.__mro__) if base is not object for name, value in vars(base).items()}
+    found = [name for name in (f"__{each}__" for each in _PROTOCOLS) if mine.get(name) is not None]
+    if "__hash__" not in mine:  # object's
+        found.append("__hash__")
+    return found + [name for name in ("send", "throw", "close") if issubclass(kind, types.GeneratorType)]
 
 
 # What a subclass of a plain type may do in another way than that type; all else is done with what it holds.
@@ -269,7 +300,17 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _await(coroutine):
+@functools.cache
+def _loop():
     import asyncio
 
-    return asyncio.run(coroutine)
+    return asyncio.new_event_loop()
+
+
+def _await(awaitable):
+    """What comes of it, in one loop for all that the answer awaits."""
+
+    async def wait():
+        return await awaitable
+
+    return _loop().run_until_complete(wait())

@@ -19,6 +19,8 @@ from typing import Any
 DEEPEST = 100  # containers within containers
 LARGEST = 2**24  # bytes of a frame
 OUT_OF_MEMORY = 217  # exit code of a program that ran out of memory
+ITS_MEMORY = "its memory"  # what a module says that ran out of it; either is believed where its guard adds this to how it ended:
+FILLED_MEMORY = ", having filled its memory"
 
 
 class NotPlain(TypeError):

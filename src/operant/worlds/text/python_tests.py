@@ -197,7 +197,7 @@ class Written:
             module = running.Module(door, code)
         except MemoryError:
             raise
-        except Exception:
+        except (Exception, running.Refused):
             return False  # it does not load, or says what is no message
         try:
             return self._passed(module)

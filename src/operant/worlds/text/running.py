@@ -11,7 +11,7 @@ import selectors
 import socket
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from operant.worlds.text import plain
@@ -42,6 +42,8 @@ class _Process:
     """A process that runs an answer, with a leash on it and the pipe where its guard says how it ended."""
 
     def __init__(self, door: socket.socket, job: dict, streams: tuple[int, ...] = ()):
+        self.how: str | None = None  # it has ended
+        self.filled_memory = False  # as the guard saw, whatever the answer says
         self.channel, inside = socket.socketpair()
         leash, self._leash = os.pipe()
         self.ending, ending = os.pipe()
@@ -56,13 +58,18 @@ class _Process:
 
     def close(self) -> str:
         """Kill it where it still runs; how it ended. When this returns nothing of it is left."""
+        if self.how is not None:
+            return self.how
         self.channel.close()
         os.close(self._leash)
         said = b""
         while part := os.read(self.ending, 256):
             said += part
         os.close(self.ending)
-        return said.decode(errors="replace")
+        self.how = said.decode(errors="replace")
+        self.filled_memory = self.how.endswith(plain.FILLED_MEMORY)
+        self.how = self.how.removesuffix(plain.FILLED_MEMORY)
+        return self.how
 
 
 def run_program(door: socket.socket, code: str, given: str, most: int) -> tuple[bytes, bool]:
@@ -117,7 +124,7 @@ def run_program(door: socket.socket, code: str, given: str, most: int) -> tuple[
     said = process.close()
     if len(printed) > most:
         raise Exceeded(f"the answer exceeded a limit: it printed more than {most} bytes")
-    if said == f"exited with code {plain.OUT_OF_MEMORY}":
+    if said == f"exited with code {plain.OUT_OF_MEMORY}" and process.filled_memory:
         raise Exceeded("the answer exceeded a limit: its memory")
     return bytes(printed), said == "exited with code 0"
 
@@ -207,6 +214,10 @@ class Module:
         if not isinstance(message, list) or not 2 <= len(message) <= most:
             raise plain.Broken("no such message")
         if message[0] == "exceeded":
+            if message[1] == plain.ITS_MEMORY:
+                self._process.close()
+                if not self._process.filled_memory:  # it says so
+                    self.refuse("the answer raised MemoryError")
             self.end(Exceeded(f"the answer exceeded a limit: {str(message[1])[:200]}"))
         if len(message) != {"ok": 4, "raised": 3, "callback": 3}.get(message[0], len(message)):
             raise plain.Broken("no such message")
@@ -243,9 +254,9 @@ class Module:
             raise plain.Broken("no such form")
         handle = self._there.get(number)
         if mark == "h":
-            (kind,) = parts
-            if type(handle) is not Handle:
-                handle = self._there[number] = Handle(self, number, kind=str(kind))
+            kind, protocols = parts
+            if not isinstance(handle, Handle):
+                handle = self._there[number] = _handle_class(frozenset(protocols))(self, number, kind=str(kind))
             return _waiter(handle) if kind == "coroutine" else handle
         if mark == "o":
             held, overridden = plain.decode(parts[0], self._read), frozenset(parts[1])
@@ -255,11 +266,11 @@ class Module:
                 return _renew(handle, held)
             own = _OWN[type(held)]
             made = self._there[number] = own.__new__(own) if type(held) in _FILLED else own(held)
-            vars(made).update({_KEY: Handle(self, number), _OVERRIDES: overridden})
+            vars(made).update({_KEY: _ANY(self, number), _OVERRIDES: overridden})
             return _renew(made, held)
         if mark == "x":
             if not isinstance(handle, type):
-                handle = self._there[number] = _error_class(Handle(self, number), str(parts[0]), [self._read(base) for base in parts[1]])
+                handle = self._there[number] = _error_class(_ANY(self, number), str(parts[0]), [self._read(base) for base in parts[1]])
             return handle
         if mark == "e":
             kind, args, message, cause = self._read(parts[0]), plain.decode(parts[1], self._read), str(parts[2]), parts[3]
@@ -267,7 +278,7 @@ class Module:
                 return handle
             made = self._there[number] = _error(kind, args)
             made.__cause__ = None if cause is None else self._read(cause)
-            vars(made).update({_KEY: Handle(self, number), _MESSAGE: message})
+            vars(made).update({_KEY: _ANY(self, number), _MESSAGE: message})
             return made
         raise plain.Broken("no such form")
 
@@ -305,10 +316,6 @@ class Handle:
         object.__setattr__(self, "_kind", kind)
         object.__setattr__(self, "_mixed", mixed)  # made from plain data of the tests by arithmetic: says nothing of itself
 
-    def __call__(self, *args, **named):
-        value = _ask("call", self, list(args), named)
-        return _of_mixed(value, self) if _is_mixed(self) else value
-
     def __getattr__(self, name):
         if name in _PREDICATES:
             raise TypeError(f"{name} of an object that is no text and no set")
@@ -320,17 +327,8 @@ class Handle:
     def __setattr__(self, name, value):
         _ask("set", self, name, value)
 
-    def __getitem__(self, key):
-        return _ask("item", self, key)
-
-    def __setitem__(self, key, value):
-        _ask("setitem", self, key, value)
-
-    def __delitem__(self, key):
-        _ask("delitem", self, key)
-
-    def __len__(self):
-        return _typed(int, "len", self)
+    def __delattr__(self, name):
+        _ask("delattr", self, name)
 
     def __bool__(self):
         return _typed(bool, "bool", self)
@@ -344,54 +342,8 @@ class Handle:
     def __hash__(self):
         return _typed(int, "hash", self)
 
-    def __iter__(self):
-        iterator, first, sure = _ask("iter", self), [], not _is_mixed(self)
-        while True:
-            try:
-                value = _ask("next", iterator)
-            except StopIteration:
-                if not sure:
-                    _of_mixed(first, self)
-                yield from first
-                return
-            first.append(value)
-            sure = sure or not _says_little(value)
-            if sure:
-                yield from first
-                first.clear()
-
-    def __next__(self):
-        return _ask("next", self)
-
-    def __contains__(self, item):
-        return any(item == each for each in self)  # compared here
-
-    def __enter__(self):
-        return _ask("enter", self)
-
-    def __exit__(self, *_):
-        _ask("exit", self)
-
     def __format__(self, how):
         return _typed(str, "format", self, how)
-
-    def __int__(self):
-        return _typed(int, "int", self)
-
-    def __float__(self):
-        return _typed(float, "float", self)
-
-    def __abs__(self):
-        return _of_itself("abs", self)
-
-    def __round__(self, *digits):
-        return _of_itself("round", self, *digits)
-
-    def __neg__(self):
-        return _mixed(_ask("neg", self), self) if _is_mixed(self) else _ask("neg", self)
-
-    def __reversed__(self):
-        return iter(_ask("reversed", self))
 
     def __copy__(self):
         return _of_itself("copy", self)
@@ -417,32 +369,121 @@ def _operator(verb: str, *, swapped: bool = False) -> Callable:
         first, second = (other, self) if swapped else (self, other)
         if _there(other) is not None:
             return _ask(verb, first, second)
-        if isinstance(other, int | float | complex) and verb not in ("lt", "le", "gt", "ge"):
-            return _mixed(_ask(verb, first, second), self)
-        return NotImplemented
+        try:
+            value = _ask(verb, first, second)
+        except TypeError as error:
+            if str(error).startswith("unsupported operand") or " not supported between " in str(error):
+                return NotImplemented
+            raise
+        if verb in _ORDERS:
+            _module(self).end(CannotHandOver("the tests compare an object of the answer's with plain data, of which it would say itself how it turns out"))
+        return _mixed(value, self)
 
     return operate
 
 
-_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor")
-for _verb in ("lt", "le", "gt", "ge", *_ARITHMETIC):
-    setattr(Handle, f"__{_verb.rstrip('_')}__", _operator(_verb))
+_ORDERS = ("lt", "le", "gt", "ge")
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "and_", "or_", "xor")
+
+
+def _given(verb: str) -> Callable:
+    return lambda self, *operands: _ask(verb, self, *operands)
+
+
+def _as_type(kind: type, verb: str) -> Callable:
+    return lambda self: _typed(kind, verb, self)
+
+
+def _turned(verb: str) -> Callable:
+    return lambda self, *operands: _of_itself(verb, self, *operands)
+
+
+def _later(verb: str) -> Callable:
+    async def wait(self: Any, *_: Any) -> Any:
+        return _ask(verb, self)
+
+    return wait
+
+
+class _Protocols:
+    """What objects of the answer's do where their class has it, by the same names; none other claims to."""
+
+    def __call__(self, *args, **named):
+        value = _ask("call", self, list(args), named)
+        return _of_mixed(value, self) if _is_mixed(self) else value
+
+    def __iter__(self):
+        iterator, first, sure = _ask("iter", self), [], not _is_mixed(self)
+        while True:
+            try:
+                value = _ask("next", iterator)
+            except StopIteration:
+                if not sure:
+                    _of_mixed(first, self)
+                yield from first
+                return
+            first.append(value)
+            sure = sure or not _says_little(value)
+            if sure:
+                yield from first
+                first.clear()
+
+    def __contains__(self, item):
+        if isinstance(self, Iterable) or hasattr(self, "__getitem__"):
+            return any(item == each for each in self)  # compared here
+        if _there(item) is not None:
+            return _typed(bool, "contains", self, item)
+        _module(self).end(CannotHandOver("the tests ask an object of the answer's whether it holds plain data, and it has nothing to iterate over"))
+
+    def __exit__(self, *_):
+        _ask("exit", self)
+
+    def __reversed__(self):
+        return iter(_ask("reversed", self))
+
+    def __pow__(self, other, modulus=None):
+        return _POWER(self, other)
+
+    def __divmod__(self, other):
+        return _ask("divmod", self, other) if _there(other) is not None else (self // other, self % other)
+
+
+_PROTOCOLS: dict[str, Callable] = {name: value for name, value in vars(_Protocols).items() if isinstance(value, types.FunctionType)}
+_PROTOCOLS |= {f"__{verb}__": _given(verb) for verb in ("next", "enter", "setitem", "delitem", "aiter")} | {"__getitem__": _given("item")}
+_PROTOCOLS |= {f"__{verb}__": _as_type(int, verb) for verb in ("len", "int", "index")} | {"__float__": _as_type(float, "float")}
+_PROTOCOLS |= {f"__{verb}__": _turned(verb) for verb in ("abs", "round", "neg", "pos", "invert", "floor", "ceil", "trunc")}
+_PROTOCOLS |= {f"__{verb}__": _later(verb) for verb in ("anext", "aenter", "aexit")}
+_PROTOCOLS |= {name: _given(f"generator {name}") for name in ("send", "throw", "close")}
+_POWER = _operator("pow")
+for _verb in (*_ORDERS, *_ARITHMETIC):
+    _PROTOCOLS.setdefault(f"__{_verb.rstrip('_')}__", _operator(_verb))
     if _verb in _ARITHMETIC:
-        setattr(Handle, f"__r{_verb.rstrip('_')}__", _operator(_verb, swapped=True))
+        _PROTOCOLS[f"__r{_verb.rstrip('_')}__"] = _operator(_verb, swapped=True)
+        _PROTOCOLS[f"__i{_verb.rstrip('_')}__"] = _operator("i" + _verb.rstrip("_"))
+
+
+@functools.cache
+def _handle_class(protocols: frozenset[str]) -> type[Handle]:
+    """The class of handles of objects that have these methods of `_PROTOCOLS`."""
+    space: dict[str, Any] = {name: _PROTOCOLS[name] for name in protocols & _PROTOCOLS.keys()}
+    return type("Handle", (Handle,), {"__slots__": (), "__doc__": vars(Handle)["__doc__"], **space} | ({} if "__hash__" in protocols else {"__hash__": None}))
+
+
+_ANY = _handle_class(frozenset({"__hash__", "__call__"}))  # of what is reached through something else that stands for it
 
 
 def _there(value: Any) -> Handle | None:
     """What stands for a thing of the answer's, where `value` is one."""
-    if type(value) is Handle:
-        return value
     kind = type(value)
+    if issubclass(kind, Handle):
+        return value
     if isinstance(value, type):
         found = value.__dict__.get(_KEY)
     elif issubclass(kind, _Own | BaseException):
         found = vars(value).get(_KEY)
     else:
         return None
-    return found if type(found) is Handle else None
+    return found if isinstance(found, Handle) else None
 
 
 def _module(value: Any) -> Module:
@@ -459,7 +500,7 @@ def _ask(verb: str, handle: Any, *operands: Any) -> Any:
 
 
 def _typed(kind: type, verb: str, handle: Any, *operands: Any) -> Any:
-    if _is_mixed(handle) and (verb in ("bool", "len", "int", "float") or verb == "format" and operands[0]):
+    if _is_mixed(handle) and (verb in ("bool", "len", "int", "float", "index") or verb == "format" and operands[0]):
         _module(handle).refuse("an object that was made from what is expected says nothing of itself")
     value = _ask(verb, handle, *operands)
     if type(value) is not kind:
@@ -494,7 +535,7 @@ def _of_mixed(value: Any, handle: Any) -> Any:
     """What an object gives that was made from plain data of the tests."""
     there = _there(value)
     if there is not None:
-        return _mixed(value, handle) if type(value) is Handle else value
+        return _mixed(value, handle) if isinstance(value, Handle) else value
     if _says_little(value):
         _module(handle).end(CannotHandOver(_UNSURE))
     return value
@@ -511,7 +552,10 @@ def _mixed(value: Any, handle: Any) -> Handle:
     there = _there(value)
     if there is None:
         _module(handle).refuse("arithmetic between an object and plain data must give an object")
-    return Handle(object.__getattribute__(there, "_module"), object.__getattribute__(there, "_number"), mixed=True)
+    if isinstance(handle, Handle) and object.__getattribute__(there, "_number") == object.__getattribute__(handle, "_number"):
+        object.__setattr__(handle, "_mixed", True)  # changed in place
+        return handle
+    return type(there)(object.__getattribute__(there, "_module"), object.__getattribute__(there, "_number"), mixed=True)
 
 
 # Where the instances of the classes below keep what no attribute can be called.
@@ -523,7 +567,7 @@ class _Own:
 
     def __getattr__(self, name):
         found = getattr(vars(self)[_KEY], name)
-        if type(found) is Handle and object.__getattribute__(found, "_kind") == "method":
+        if isinstance(found, Handle) and object.__getattribute__(found, "_kind") == "method":
             return _changing(self, found)
         return found
 

@@ -16,6 +16,7 @@ import itertools
 import json
 import math
 import os
+import resource
 import secrets
 import selectors
 import signal
@@ -23,12 +24,14 @@ import socket
 import sys
 from types import SimpleNamespace
 
-from operant.worlds.text import answer, confinement
+from operant.worlds.text import answer, confinement, plain
 
 JUDGE, ANSWER = b"J", b"A"  # the words to the template
 MOST_PIPES = 8
 LONGEST_START = 2**20  # bytes
 HIGHEST_PIPE = 4096
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
+_FILLED = 0.25  # of the memory: what grows by doubling fails with no more in use
 
 
 def load(module: str, name: str, file: str | None):
@@ -152,6 +155,8 @@ class Template:
         else:
             with contextlib.suppress(OSError):
                 os.killpg(child, signal.SIGKILL)
+        if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _RSS_UNIT > self.start["limits"]["memory"] * _FILLED:
+            ended += plain.FILLED_MEMORY.encode()
         with contextlib.suppress(OSError):  # nobody may be left to hear it
             os.write(ending, ended)
         os.close(ending)
