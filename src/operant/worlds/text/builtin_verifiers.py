@@ -51,7 +51,7 @@ def _wanted_number(problem: Problem) -> Fraction:
 
 
 def _near(given: Fraction, wanted: Fraction, tolerance: float) -> bool:
-    return abs(given - wanted) <= Fraction(repr(tolerance)) * max(abs(wanted), 1)  # the decimal that was written, and not the float below it
+    return abs(given - wanted) <= Fraction(str(tolerance)) * max(abs(wanted), 1)  # the decimal that was written, and not the float below it
 
 
 def regex(problem: Problem, completion: str) -> float:
@@ -72,17 +72,17 @@ _A_DATE = re.compile(r"\d+(?:[-/]\d+)+")  # or a range, where no formula is mark
 _MARKS_A_FORMULA = re.compile(r"\\boxed|(?<!\\)\$|\\[(\[]")
 _MATHEMATICS = re.compile(r"[\d\\^=√π∞]")
 _SAYS_THE_ANSWER = re.compile(r"(?i)\banswer(?:\s+is)?[*_ \t]*[:=]?[*_]*\s*")
-_ENDS_A_FORMULA = "*_`. \t"
+_AROUND_A_FORMULA = "*_`.,; \t"
 _SHORT_WORDS = "am|an|as|at|be|by|do|he|if|in|is|it|me|my|no|of|ok|on|or|so|to|up|us|vs|we"
 _FORMULA = re.compile(
     rf"(?:\\[A-Za-z]+|\\[^A-Za-z]|(?<![A-Za-z\\])(?!(?i:{_SHORT_WORDS})(?![A-Za-z]))(?:sqrt|log|ln|sin|cos|tan|exp|pi|[A-Za-z]{{1,2}})(?![A-Za-z])"
-    r"|[\d\s.,;:+\-−*/^=<>!|_'&%°±×·÷≤≥≠√πθ∞∪∩⁰¹²³⁴-⁹(){}\[\]])+"
+    r"|[\d\s.,;:+\-−*/^=<>!|_'&%°±×·÷≤≥≠≈√πθ∞∪∩⁰¹²³⁴-⁹(){}\[\]])+"
 )
 _TWO_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]+\s+[A-Za-z]")
 _PER_CENT = re.compile(r"\\?%|\bper ?cent\b|\bpct\b", re.IGNORECASE)
 _SQUARE_ROOT = re.compile(r"√\s?(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
 _IN_LATEX = {"π": r"\pi ", "θ": r"\theta ", "∞": r"\infty ", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "−": "-", "≤": r"\le ", "≥": r"\ge "}
-_IN_LATEX |= {"≠": r"\ne ", "±": r"\pm ", "∪": r"\cup ", "∩": r"\cap ", "²": "^2", "³": "^3", "**": "^"}
+_IN_LATEX |= {"≠": r"\ne ", "≈": r"\approx ", "±": r"\pm ", "∪": r"\cup ", "∩": r"\cap ", "²": "^2", "³": "^3", "**": "^"}
 
 
 def math_verify(problem: Problem, completion: str) -> float:
@@ -142,12 +142,12 @@ def _is_share(read: Callable[[str], Fraction | None], text: str, value: Fraction
 
 def _bare_formula(completion: str) -> str | None:
     """What a text says that the answer is, or else its last line, where that is a formula without a mark of one."""
-    if not (lines := completion.strip().splitlines()):
+    if not (lines := [line for line in completion.splitlines() if line.strip(_AROUND_A_FORMULA)]):
         return None
     *_, named = [None, *_SAYS_THE_ANSWER.finditer(completion)]
     behind = "" if named is None else completion[named.end() :].strip()
     for line in (behind.splitlines()[0] if behind else "", lines[-1]):
-        line = line.strip(_ENDS_A_FORMULA)
+        line = line.strip(_AROUND_A_FORMULA)
         if line and len(line) < 400 and _FORMULA.fullmatch(line) and not _TWO_WORDS.search(line):
             return line
     return None
@@ -158,7 +158,7 @@ def _in_latex(text: str) -> str:
     text = _SQUARE_ROOT.sub(lambda found: rf"\sqrt{{{found[1] or found[2]}}}", text)
     for mark, command in _IN_LATEX.items():
         text = text.replace(mark, command)
-    return re.sub(r"(?<![\\A-Za-z])pi(?![A-Za-z])", r"\\pi ", text)
+    return re.sub(r"(?<![\\A-Za-z])(pi|(?<!\{)(?:exp|sin|cos|tan|log|ln))(?![A-Za-z])", r"\\\1 ", text)
 
 
 def _parsed(text: str) -> tuple[Any, ...]:
