@@ -288,6 +288,27 @@ def test_what_objects_do(score, tests, code):
     assert score([tests.replace("==", "!=").replace("not has", "has")], code) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("tests", "code"),
+    [
+        ("xs = [3, 1]\nf(nums=xs)\nassert xs == [1, 3]", "def f(nums): nums.sort()"),
+        ("row = [3, 1]\ng = [row]\nf(g)\nassert row == [1, 3] and g == [[1, 3]] and g[0] is row", "def f(g): g[0].sort()"),
+        ("row = [3, 1]\nf((row, {'a': row}))\nassert row == [1, 3]", "def f(t): t[0].sort()"),
+        ("import numpy as np\na = np.array([1.0, 2.0])\nf(a)\nassert a[0] == 2", "def f(a): a *= 2"),
+        ("import numpy as np\nassert (f() == np.array(['a', 'b'])).all() and f(2).shape == (0, 3) and f(3).dtype == np.float32 and f(3) == 1.5", "import numpy as np\ndef f(x=1): return np.array(['a', 'b']) if x == 1 else np.zeros((0, 3)) if x == 2 else np.float32(1.5)"),
+        ("import uuid, array\nfrom pathlib import Path\nassert f() == [uuid.UUID(int=1), Path('a/b'), array.array('i', [1]), ...]", "import uuid, array\nfrom pathlib import Path\ndef f(): return [uuid.UUID(int=1), Path('a') / 'b', array.array('i', [1]), ...]"),
+        ("assert f.__annotations__ == {'x': int} and f.__defaults__ == (1,)", "def f(x: int = 1): pass"),
+        ("@f\ndef g(x):\n    'doc'\n    return x\nassert g(2) == 2 and g.__name__ == 'g' and g.__doc__ == 'doc'", "import functools\ndef f(h):\n    @functools.wraps(h)\n    def w(x): return h(x)\n    return w"),
+        ("class Own(Exception): pass\ndef g(): raise Own('a')\ntry:\n    f(g)\n    assert False\nexcept Own as e: assert e.args == ('a',)", "def f(g): return g()"),
+        ("import io, contextlib\nout = io.StringIO()\nwith contextlib.redirect_stderr(out): f()\nassert out.getvalue() == 'no\\n'", "import sys\ndef f(): print('no', file=sys.stderr)"),
+        ("import io, contextlib\nout = io.StringIO()\nwith contextlib.redirect_stdout(out): f()\nassert len(out.getvalue()) == 100000", "def f(): print('x' * 100000, end='')"),
+    ],
+)  # fmt: skip
+def test_what_crosses(score, tests, code):
+    assert score([tests], code) == 1.0
+    assert score([tests.replace("==", "!=")], code) == 0.0
+
+
 def test_a_limit_is_known_from_the_system(score):
     for code in ("import sys; sys.exit(217)", "import os; os._exit(217)", "raise MemoryError"):
         assert score([["", "1"]], code) == 0.0

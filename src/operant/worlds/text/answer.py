@@ -135,7 +135,7 @@ class _Printed(io.TextIOWrapper):
         super().__init__(io.BytesIO(), encoding="utf-8", errors="surrogatepass", write_through=True)
 
     def take(self) -> str:
-        kept = self.buffer.getvalue().decode(errors="replace")[: 2**16]
+        kept = self.buffer.getvalue().decode(errors="replace")
         self.buffer.seek(0)
         self.buffer.truncate()
         return kept
@@ -143,7 +143,7 @@ class _Printed(io.TextIOWrapper):
 
 def _serve(code: str, file: str, channel: socket.socket) -> None:
     """Load the code as a module named `answer`, say which names it has, and do what the judge asks."""
-    printed = sys.stdout = _Printed()
+    printed, told = sys.stdout, sys.stderr = _Printed(), _Printed()
     module = _module("answer", file)
 
     def say(message: list) -> None:
@@ -162,6 +162,7 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
         return
     held: list = []
     numbers: dict[int, int] = {}  # one object, one number
+    of_tests: dict[int, tuple] = {}  # exceptions of callbacks, by which the tests know their own again
 
     def number(value: object) -> int:
         if id(value) not in numbers:
@@ -205,7 +206,7 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
             return _tuple_class(parts[0], tuple(parts[1]))(*(plain.decode(part, read) for part in parts[2]))
         if mark == "g":
             return _pulled(lambda: ask(["callback", parts[0], plain.encode([[], {}], handle)]))
-        return lambda *args, **named: ask(["callback", parts[0], plain.encode([args, named], handle)])
+        return _named(lambda *args, **named: ask(["callback", parts[0], plain.encode([args, named], handle)]), *parts[1:])
 
     def ask(message: list) -> object:
         say(message)
@@ -218,23 +219,26 @@ def _serve(code: str, file: str, channel: socket.socket) -> None:
             if verb == "value":
                 return plain.decode(parts[0], read)
             if verb == "raised":
-                raise getattr(builtins, parts[0], RuntimeError)(parts[1])
+                error = getattr(builtins, parts[0], RuntimeError)(parts[1])
+                of_tests[id(error)] = (error, parts[2])
+                raise error
             do(verb, parts[0])
 
     def do(verb: str, form: list) -> None:
         operands = plain.decode(form, read)
+        changeable = plain.changeable(operands[1:]) if verb == "call" else []
         try:
             value = _OPERATIONS[verb](*operands)
             # A function that changes its argument in place gives nothing back; so what it left of the arguments goes with a None. (With a value it does not:
             # `assert f(xs) == sorted(xs)` would be true of an answer that empties xs and gives back an empty list.)
-            left = plain.encode(operands[1], handle) if verb == "call" and value is None else None
-            reply = ["ok", plain.encode(value, handle), left, printed.take()]
+            left = plain.encode(changeable, handle) if verb == "call" and value is None else None
+            reply = ["ok", plain.encode(value, handle), left, [printed.take(), told.take()]]
         except plain.Broken:
             raise
         except (plain.NotPlain, MemoryError) as error:
             reply = ["exceeded", str(error) or plain.ITS_MEMORY]
         except BaseException as error:
-            reply = ["raised", handle(error), printed.take()]
+            reply = ["raised", ["own", of_tests[id(error)][1]] if id(error) in of_tests else handle(error), [printed.take(), told.take()]]
         say(reply)
 
     names = {}
@@ -291,6 +295,12 @@ def _pulled(take: Callable) -> Iterator:
         except StopIteration:
             return
         yield value
+
+
+def _named(function: Callable, name: str, text: str | None) -> Callable:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = text
+    return function
 
 
 def _text(error: BaseException) -> str:

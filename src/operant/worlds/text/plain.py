@@ -6,13 +6,16 @@ The standard library alone is imported.
 
 from __future__ import annotations
 
+import array
 import collections
 import datetime
 import decimal
 import fractions
 import json
+import pathlib
 import socket
 import sys
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -51,9 +54,10 @@ def encode(value: Any, other: Callable[[Any, int], list], depth: int = 0) -> Any
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         if isinstance(value, numpy.generic):
-            return encode(value.item(), other, depth + 1)
-        if kind is numpy.ndarray and value.dtype.kind in "biuf":
-            return ["n", str(value.dtype), encode(value.tolist(), other, depth + 1)]
+            item = encode(value.item(), other, depth + 1)
+            return ["ns", str(value.dtype), item] if value.dtype.kind in "iufc" and value.dtype.name not in ("int64", "float64", "complex128") else item
+        if kind is numpy.ndarray and value.dtype.kind in _ARRAYS:
+            return ["n", str(value.dtype), list(value.shape), encode(value.ravel().tolist(), other, depth + 1)]
     return other(value, depth)
 
 
@@ -122,10 +126,17 @@ def decode(form: Any, other: Callable[[list], Any], depth: int = 0) -> Any:
         if mark == "n":
             import numpy
 
-            dtype, items = parts
-            if numpy.dtype(dtype).kind not in "biuf":
+            dtype, shape, items = parts
+            if numpy.dtype(dtype).kind not in _ARRAYS:
                 raise Broken("no such array")
-            return numpy.array(decode(items, other, depth + 1), dtype=dtype)
+            return numpy.array(decode(items, other, depth + 1), dtype=dtype).reshape(shape)
+        if mark == "ns":
+            import numpy
+
+            dtype, item = parts
+            if numpy.dtype(dtype).kind not in _ARRAYS:
+                raise Broken("no such number")
+            return numpy.dtype(dtype).type(decode(item, other, depth + 1))
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, ImportError) as error:
         raise Broken(f"no such form: {type(error).__name__}") from None
     return other(form)
@@ -135,6 +146,24 @@ def _factory(form: Any, other: Callable[[list], Any]) -> Any:
     return None if form is None else other(form) if isinstance(form, list) else _NAMED[form]
 
 
+def changeable(value: Any, most: int = 1000) -> list:
+    """The containers and arrays within a value that a function can change in place, in one order wherever it is asked; none if more than `most`."""
+    found, waiting = [], [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, tuple) or type(each) in (list, collections.deque):
+            waiting += each
+        elif type(each) in (dict, collections.OrderedDict, collections.defaultdict):
+            waiting += each.values()
+        if type(each) in _CHANGEABLE or type(each).__name__ == "ndarray":
+            found.append(each)
+            if len(found) > most:
+                return []
+    return found
+
+
+_CHANGEABLE = (list, dict, set, bytearray, collections.deque, collections.OrderedDict, collections.Counter, collections.defaultdict)
+_ARRAYS = "biufcU"  # kinds of arrays' items
 _BUILD: dict[str, Callable] = {"l": list, "t": tuple, "s": set, "f": frozenset}
 _PAIRED: dict[str, type] = {"d": dict, "O": collections.OrderedDict, "C": collections.Counter, "dd": collections.defaultdict}
 _MARKS: dict[type, str] = {kind: mark for mark, kind in (_BUILD | _PAIRED | {"q": collections.deque, "b": bytes, "a": bytearray}).items()}
@@ -144,6 +173,10 @@ _NAMED = {name: kind for kind, name in _FACTORIES.items()}
 # How the plain value is read of an instance of a subclass, past whatever the subclass says of itself.
 _BARE: dict[type, Callable] = {str: str.__str__, int: int.__int__, float: float.__float__, complex: lambda value: complex(value.real, value.imag)}
 _VALUES: dict[str, tuple[type, Callable, Callable]] = {
+    "el": (type(...), lambda v: (), lambda: ...),
+    "u": (uuid.UUID, lambda v: (v.hex,), uuid.UUID),
+    "p": (type(pathlib.Path()), lambda v: (str(v),), pathlib.Path),
+    "ar": (array.array, lambda v: (v.typecode, v.tobytes().hex()), lambda code, data: array.array(code, bytes.fromhex(data))),
     "c": (complex, lambda v: (v.real, v.imag), complex),
     "sl": (slice, lambda v: (v.start, v.stop, v.step), slice),
     "r": (range, lambda v: (v.start, v.stop, v.step), range),

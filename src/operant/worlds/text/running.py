@@ -23,7 +23,7 @@ _PREDICATES = frozenset({"startswith", "endswith", "issubset", "issuperset", "is
 
 # Attributes of numbers and arrays, by which an object made from what is expected could say that nothing differs.
 _OF_NUMBERS = frozenset({"real", "imag", "numerator", "denominator", "is_integer", "any", "all", "sum", "max", "min", "mean", "item", "tolist", "std", "ptp"})
-_TOLD = frozenset({"__name__", "__qualname__", "__doc__", "__dict__"})
+_TOLD = frozenset({"__name__", "__qualname__", "__doc__", "__dict__", "__annotations__", "__defaults__", "__kwdefaults__"})
 
 
 class CannotHandOver(BaseException):
@@ -146,6 +146,7 @@ class Module:
     def __init__(self, door: socket.socket, code: str):
         self._process = _Process(door, {"code": code, "program": False})
         self._callbacks: list[Callable] = []
+        self._raised: list[Exception] = []  # by callbacks
         self._there: dict[int, Any] = {}  # what stands here for an object of the answer's, by its number
         self.calls = 0
         self.ended: BaseException | None = None  # what the tests cannot undo by catching it
@@ -181,8 +182,11 @@ class Module:
             if kind == "callback":
                 self._answer(*parts)
                 continue
-            if sys.stdout is not sys.__stdout__:
-                sys.stdout.write(str(parts[-1]))  # the tests are listening
+            if not isinstance(parts[-1], list) or len(parts[-1]) != 2:
+                raise plain.Broken("no such message")
+            for stream, own, text in zip((sys.stdout, sys.stderr), (sys.__stdout__, sys.__stderr__), parts[-1], strict=True):
+                if stream is not own:
+                    stream.write(str(text))  # the tests are listening
             if kind == "raised":
                 error = plain.decode(parts[0], self._read)
                 if not isinstance(error, Exception | SystemExit):
@@ -194,9 +198,12 @@ class Module:
             value = plain.decode(parts[0], self._read)
             if verb == "call" and value is None and parts[1] is not None:
                 left = plain.decode(parts[1], self._read)
-                if isinstance(left, list) and len(left) == len(operands[1]):
-                    for mine, its in zip(operands[1], left, strict=True):
-                        _overwrite(mine, its)
+                mine = plain.changeable(operands[1:])
+                if isinstance(left, list) and len(left) == len(mine):
+                    # The inner ones first; of one that was sent more than once, what has changed.
+                    changed = [pair for pair in zip(reversed(mine), reversed(left), strict=True) if not _same(*pair)]
+                    for each, its in changed:
+                        _overwrite(each, its)
             return value
 
     def end(self, error: BaseException) -> NoReturn:
@@ -235,7 +242,7 @@ class Module:
             return ["m", value.__module__, value.__name__]
         if isinstance(value, types.FunctionType | types.BuiltinFunctionType | types.MethodType | type | functools.partial):
             self._callbacks.append(value)
-            return ["k", len(self._callbacks) - 1]
+            return ["k", len(self._callbacks) - 1, getattr(value, "__name__", "function"), getattr(value, "__doc__", None)]
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
             return ["nt", kind.__name__, list(kind._fields), [plain.encode(part, self._write, depth + 1) for part in value]]
         if isinstance(value, Iterator) and not hasattr(value, "read"):
@@ -252,6 +259,8 @@ class Module:
             return _pythons_class(number, *parts)
         if not isinstance(number, int):
             raise plain.Broken("no such form")
+        if mark == "own" and 0 <= number < len(self._raised):
+            return self._raised[number]
         handle = self._there.get(number)
         if mark == "h":
             kind, protocols = parts
@@ -292,7 +301,8 @@ class Module:
         except plain.Broken:
             raise
         except Exception as error:
-            reply = ["raised", type(error).__name__, str(error)[:1000]]
+            self._raised.append(error)
+            reply = ["raised", type(error).__name__, str(error)[:1000], len(self._raised) - 1]
         plain.send(self._process.channel, reply)
 
 
@@ -744,7 +754,19 @@ async def _waiter(handle: Handle) -> Any:
     return _ask("await", handle)
 
 
+def _same(mine: Any, its: Any) -> bool:
+    if type(mine) is not type(its):
+        return False
+    try:
+        return bool(mine == its)
+    except ValueError:  # arrays do not say
+        return False
+
+
 def _overwrite(mine: Any, its: Any) -> None:
-    """Let a container that was passed to a function be what the function left of it."""
-    if type(mine) is type(its) and mine is not its and (type(mine) is list or type(mine) in _FILLED):
+    """Let a container that was passed to a function be what the function left of it; what is within stays the same object where that is enough."""
+    if type(mine).__name__ == "ndarray":
+        if type(its) is type(mine) and mine.shape == its.shape and mine.flags.writeable:
+            mine[...] = its
+    elif type(mine) is type(its) and not _same(mine, its):
         _renew(mine, its)

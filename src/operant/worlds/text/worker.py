@@ -155,6 +155,7 @@ class Template:
         else:
             with contextlib.suppress(OSError):
                 os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
         if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _RSS_UNIT > self.start["limits"]["memory"] * _FILLED:
             ended += plain.FILLED_MEMORY.encode()
         with contextlib.suppress(OSError):  # nobody may be left to hear it
