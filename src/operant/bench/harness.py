@@ -111,7 +111,7 @@ class Comparison:
             for contestant in contestants[shift:] + contestants[:shift]:
                 one = _measure(contestant, name)
                 measured[contestant.label].append(one)
-                report(f"{contestant.label}: {_rate(one, self.basis):,.1f} {self.unit}/s ({one['process']:.1f} s, run {repeat + 1} of {repeats})")
+                report(f"{contestant.label}: {_pace(_rate(one, self.basis))} {self.unit}/s ({one['process']:.1f} s, run {repeat + 1} of {repeats})")
         peer = _figures(self.peer, measured[self.peer.label])
         ours = {c.label: _figures(c, measured[c.label]) for c in self.ours}
         own = {c.label: _figures(c.peer, measured[c.peer.label]) for c in self.ours if c.peer is not None}
@@ -135,7 +135,7 @@ class Comparison:
             label = figures["label"]
             ratio = f"{result['ratio'][label]:.2f}" if label in result["ratio"] else "1"
             target = result["target"].get(label)
-            rows.append((label, f"{figures['per_second']:,.1f}", f"{figures['training_per_second']:,.1f}", ratio, "" if target is None else f"{target:g}"))
+            rows.append((label, _pace(figures["per_second"]), _pace(figures["training_per_second"]), ratio, "" if target is None else f"{target:g}"))
         said = [f"{figures['label']}: {_details(figures)}" for figures in everyone if _details(figures)]
         basis = f"medians of {result['repeats']} runs; the ratio is of the {'whole process' if self.basis == 'process' else 'training alone'}"
         return [basis, "", *aligned(rows), *([""] if said else []), *said]
@@ -276,6 +276,11 @@ def _measure(contestant: Contestant, name: str) -> dict:
 
 def _rate(one: dict, basis: str) -> float:
     return one["work"] / one[basis]
+
+
+def _pace(rate: float) -> str:
+    """Units a second, in three digits at the least: 0.0294, 13,826.0."""
+    return f"{rate:,.1f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _figures(contestant: Contestant, measured: list[dict]) -> dict:
