@@ -280,7 +280,7 @@ def _rate(one: dict, basis: str) -> float:
 
 def _pace(rate: float) -> str:
     """Units a second, in three digits at the least: 0.0294, 13,826.0."""
-    return f"{rate:,.1f}" if rate >= 100 else f"{rate:.3g}"
+    return f"{rate:,.1f}" if rate >= 10 else f"{rate:.3g}"
 
 
 def _figures(contestant: Contestant, measured: list[dict]) -> dict:
