@@ -82,9 +82,9 @@ def _train_all(args: Namespace) -> list[Path]:
     planned = {name: value for name, value in given.items() if name not in ("keep", "track")}
     configs = {key: plan(key, args.task, hyperparameters=options, **planned)[0] for key, options in members.items()}
     folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    check_target(folder / "report.html")
     if (folder / "run.json").exists():
         raise BadInput(f"--out {folder} is a run: choose another folder")
-    check_target(folder / "report.html")
     waiting = []
     for key in members:
         if (folder / key / "run.json").exists():
