@@ -23,6 +23,7 @@ class Spine:
     Attributes:
         policy: how the policy's network is built; None where the world brings the policy.
         needs: what its parts ask of a batch, by name.
+        prompts: groups of answers that an iteration draws.
         draws_answers: it samples rollouts, so that a budget may count answers and tokens.
         from_scratch: on text it starts from fresh weights and not from the base policy.
     """
@@ -35,6 +36,10 @@ class Spine:
     @property
     def needs(self) -> frozenset[str]:
         return frozenset()
+
+    @property
+    def prompts(self) -> int:
+        return 1
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         """Raise `BadInput` for what would stop a run of this loop later, before anything is written.

@@ -88,8 +88,7 @@ def plan(
     if unit in ("samples", "tokens"):
         if not (spine.draws_answers and world.answers):
             raise BadInput(f"--{unit} counts what policy gradients draw on text and sequences; {method} on {world.task} takes --steps or --seconds")
-        prompts = getattr(getattr(spine, "sample", None), "prompts", 1)
-        total = -(-limits[unit] // prompts)  # no iteration draws less than a token for each prompt
+        total = -(-limits[unit] // spine.prompts)  # no iteration draws less than a token for each prompt
     elif unit == "seconds":
         total = MOST_STEPS
     amount = limits[unit] if unit != "steps" else total

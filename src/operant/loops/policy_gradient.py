@@ -83,13 +83,17 @@ class PolicyGradient(Spine):
         accept = self.fill.parts if self.fill is not None else ()
         return needs_of((*self.shape, *accept, *self.select, self.credit, *self.focus, *self.terms))
 
+    @property
+    def prompts(self) -> int:
+        return getattr(self.sample, "prompts", 1)  # a plan of steps has none
+
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         if "teacher_log_prob" in self.needs:
             world.check_teacher()
         if world.answers:
-            prompts, each, stacked = getattr(self.sample, "prompts", 1), getattr(self.sample, "n", 1), len(seeds) if world.stacked else 1
-            what = f"a batch of {prompts:,} prompts with {each:,} answer{'s' * (each > 1)} each, {world.longest:,} tokens long"
-            check_memory(what, stacked * prompts * each * world.row_bytes(), "take fewer prompts, a smaller group, or shorter answers")
+            each, stacked = getattr(self.sample, "n", 1), len(seeds) if world.stacked else 1
+            what = f"a batch of {self.prompts:,} prompts with {each:,} answer{'s' * (each > 1)} each, {world.longest:,} tokens long"
+            check_memory(what, stacked * self.prompts * each * world.row_bytes(), "take fewer prompts, a smaller group, or shorter answers")
         world.check(self.sample, seeds, episodes, workers=self.workers)
 
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> PolicyGradientLearner:
