@@ -68,7 +68,7 @@ def _compare(args: Namespace) -> int:
 
 def _train_all(args: Namespace) -> list[Path]:
     """Train each method of `--methods` in a directory of its own, after everything has been checked for all of them."""
-    from operant.loops.planning import plan
+    from operant.loops.configuration import configure_run
     from operant.loops.runs import load, resume, train
     from operant.loops.track import check_trackers
 
@@ -80,7 +80,7 @@ def _train_all(args: Namespace) -> list[Path]:
     given = run_options(args)
     check_trackers(tuple(given.get("track", ())))
     planned = {name: value for name, value in given.items() if name not in ("keep", "track")}
-    configs = {key: plan(key, args.task, hyperparameters=options, **planned)[0] for key, options in members.items()}
+    configs = {key: configure_run(key, args.task, hyperparameters=options, **planned)[0] for key, options in members.items()}
     folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     check_target(folder / "report.html")
     if (folder / "run.json").exists():

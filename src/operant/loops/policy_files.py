@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from operant.core.errors import BadInput
 from operant.core.files import check_size, remove
 from operant.core.random import Streams
+from operant.loops.configuration import spine_of
 from operant.loops.fixed import FixedPolicy
-from operant.loops.planning import spine_of
 from operant.nets.lifted import PlainModule
 
 

@@ -27,8 +27,8 @@ from operant.core.schema import require
 from operant.evaluate.collapse import none_scored, run_collapse
 from operant.evaluate.records import load_run
 from operant.loops.base_policy import ensure_models
+from operant.loops.configuration import members_of
 from operant.loops.learner import Learner, Spine
-from operant.loops.planning import members_of
 from operant.loops.policy_files import save_policy
 from operant.loops.results import episodes_argument, pass_at, score_object
 from operant.loops.track import make_trackers

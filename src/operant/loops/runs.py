@@ -18,7 +18,7 @@ from operant.core.registry import LARGEST
 from operant.core.run import RunDirectory, machine
 from operant.core.schema import MOST_SEEDS, require
 from operant.loops.base_policy import ensure_base_policy
-from operant.loops.planning import MOST_BUDGET, MOST_SEED, grow, plan, spine_of, whole_number
+from operant.loops.configuration import MOST_BUDGET, MOST_SEED, configure_run, grow, spine_of, whole_number
 from operant.loops.policy_files import load_policy
 from operant.loops.progress import showing, stages
 from operant.loops.results import episodes_argument, stack_evaluations, summary
@@ -195,7 +195,7 @@ def train(
         raise BadInput(f"listener {listener!r}: it is called with every Update, as in listener=print")
     with showing(f"{method} on {task}" if isinstance(task, str) else str(method), progress, listener) as hears:
         with stages(lambda line: hears and hears(Update("load", 0, 1, {}, None, line))) as say:
-            config, world, spine = plan(
+            config, world, spine = configure_run(
                 method,
                 task,
                 seeds=seeds,

@@ -59,7 +59,7 @@ class World:
     action_kind: Literal["discrete", "continuous"] | None = None
     action_space: Any
 
-    # A run is planned
+    # A run is configured
 
     def steps_of(self, loop: str) -> int:
         """Steps of a run that is given no budget.

@@ -25,7 +25,7 @@ from operant.core.random import derive_seed
 from operant.core.registry import get_method, hyperparameters
 from operant.core.run import RunDirectory
 from operant.loops.base_policy import WarmUp
-from operant.loops.planning import plan
+from operant.loops.configuration import configure_run
 from operant.loops.runs import Run, train
 from operant.worlds.plans import Request
 from operant.worlds.text.tasks import Problem
@@ -117,7 +117,7 @@ def held_out_answers(run: Run, split: str, problems: int = 128, samples: int = 1
 
 def _one(method: str, task: str, seed: int, steps: int, options: dict[str, Any], hyper: dict[str, Any]) -> Run:
     """One seed's run, finished."""
-    config, _, _ = plan(method, task, seed=seed, steps=steps, hyperparameters=_sized(method, hyper) | options)
+    config, _, _ = configure_run(method, task, seed=seed, steps=steps, hyperparameters=_sized(method, hyper) | options)
     content = {name: config[name] for name in ("method", "task", "seed", "steps", "hyperparameters", "fingerprint")} | {
         "options": options,
         "base": asdict(WarmUp()),

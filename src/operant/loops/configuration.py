@@ -1,4 +1,4 @@
-"""Planning a run: everything that can be checked is checked here, before a run directory exists."""
+"""Configuring a run: everything that can be checked is checked here, before a run directory exists."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_BUDGET = 10**15  # of steps, answers or tokens
 MOST_THREADS = 1_024
 
 
-def plan(
+def configure_run(
     method,
     task,
     *,

@@ -1,4 +1,4 @@
-"""What a plan settles before a run exists: learning rates that fit the model, bounds."""
+"""What configuring a run settles before it exists: learning rates that fit the model, bounds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from operant.core.errors import BadInput
 from operant.core.registry import get_method
+from operant.loops.configuration import configure_run
 from operant.loops.pairs import Pairs
-from operant.loops.planning import plan
 from operant.loops.terms import NegativeLogLikelihood
 from operant.worlds import make_world
 from operant.worlds.text import models
@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 
 def rate(method: str = "grpo", **given) -> float:
-    return plan(method, TASK, steps=1, episodes=1, hyperparameters=given)[0]["hyperparameters"]["learning_rate"]
+    return configure_run(method, TASK, steps=1, episodes=1, hyperparameters=given)[0]["hyperparameters"]["learning_rate"]
 
 
 def test_default_learning_rates_fall_with_the_root_of_the_models_size(folder, monkeypatch):
@@ -40,14 +40,14 @@ def test_default_learning_rates_fall_with_the_root_of_the_models_size(folder, mo
     assert rate(model=folder, lora_rank=2) == pytest.approx(3e-4) and rate(model=folder, learning_rate=1e-3) == 1e-3
     monkeypatch.setattr(models, "count_parameters", lambda path: 7_000_000_000)
     assert rate(model=folder) == pytest.approx(3.6e-6) and rate(model=folder, lora_rank=2) == pytest.approx(3.6e-5)
-    (note,) = plan("grpo", TASK, steps=1, episodes=1, hyperparameters={"model": folder})[0]["notes"]
+    (note,) = configure_run("grpo", TASK, steps=1, episodes=1, hyperparameters={"model": folder})[0]["notes"]
     assert note.startswith("learning_rate is 3.6e-06, 0.012 of the default 0.0003") and "--learning-rate sets another" in note
 
 
 @pytest.mark.parametrize(("given", "says"), [({"seeds": 10**9}, "at most 10,000"), ({"hyperparameters": {"epochs": 10**30}}, "epochs")])
 def test_what_could_never_end_is_refused(given, says):
     with pytest.raises(BadInput, match=says):
-        plan("ppo", "gym:CartPole-v1", **given)
+        configure_run("ppo", "gym:CartPole-v1", **given)
 
 
 def spine(method: str, **changes):
