@@ -71,9 +71,9 @@ def sampled_gradient(learner) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean gradient of many iterations of one group each, mean over prompts, and its standard error; the parameters of a seed side by side."""
     rounds = []
     for _ in range(ROUNDS):  # every prompt in turn
-        learner.flat.grad.zero_()
+        learner.updater.flat.grad.zero_()
         learner.iterate()
-        rounds.append(torch.cat([p.grad.flatten(1) for p in learner.flat.parameters], 1).clone())
+        rounds.append(torch.cat([p.grad.flatten(1) for p in learner.updater.flat.parameters], 1).clone())
     sampled = torch.stack(rounds).unflatten(0, (-1, learner.world.problem.prompts)).mean(1).flatten(0, 1)  # a row: all prompts once
     return sampled.mean(0), sampled.std(0) / len(sampled) ** 0.5
 
@@ -106,9 +106,9 @@ def enumerated_gradient(case: Case, spine, start: dict[str, torch.Tensor]) -> to
         rollout = problem.score(problem.pack(rows, problem.sequences[members], log_prob, ROWS, version=0))
         learner.source.sample = lambda policy, version, rollout=rollout: replace_version(rollout, version)
         learner.source.score = lambda rollout: rollout
-        learner.flat.grad.zero_()
+        learner.updater.flat.grad.zero_()
         learner.iterate()
-        gradient = torch.cat([p.grad.flatten(1) for p in learner.flat.parameters], 1)
+        gradient = torch.cat([p.grad.flatten(1) for p in learner.updater.flat.parameters], 1)
         total = total + (weight.unsqueeze(1) * gradient).sum(0) / problem.prompts
     return total
 

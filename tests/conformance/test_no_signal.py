@@ -39,12 +39,12 @@ def test_equal_rewards_move_nothing(case: Case):
         return rollout
 
     learner.source.score = equal
-    before = learner.flat.data.detach().clone()
+    before = learner.updater.flat.data.detach().clone()
     metrics = learner.iterate()
     if learner.rollout is not None and "advantage" in learner.rollout.extras:
         assert learner.rollout.extras["advantage"].abs().max() == 0
     assert float(metrics.get("gradient_norm", torch.zeros(1)).max()) < 1e-12
-    assert float((learner.flat.data.detach() - before).abs().max()) < 1e-3 * learner.method.learning_rate
+    assert float((learner.updater.flat.data.detach() - before).abs().max()) < 1e-3 * learner.method.learning_rate
 
 
 def test_the_exceptions_are_methods():

@@ -14,8 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from operant.core.checkpoint import first_difference
 from operant.core.errors import RunFailed
 from operant.core.status import Status
-from operant.loops.pairs import Pairs
-from operant.loops.policy_gradient import RATIO_TOLERANCE, PolicyGradientLearner, _RowCutter, _StepCutter
+from operant.loops.pairs import Pairs, PairsLearner
+from operant.loops.policy_gradient import RATIO_TOLERANCE, PolicyGradientLearner
+from operant.loops.update import Fields, RowCutter, StepCutter
 from operant.loops.value_learning import Step, ValueLearner
 
 
@@ -25,15 +26,15 @@ def is_pairs(case: Case) -> bool:
 
 def whole_batch(learner: PolicyGradientLearner, fields: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """All of a rollout as one minibatch."""
-    cut = _StepCutter(fields) if learner.policy.unit == "step" else _RowCutter(fields)
+    cut = StepCutter(fields) if learner.policy.unit == "step" else RowCutter(fields)
     return cut(everything(fields, cut.units))
 
 
 def gradient(learner: PolicyGradientLearner, fields: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """The gradient of one update and its largest |log ratio|; the optimiser must stand still."""
-    assert learner.optimizer.learning_rate == 0
-    log_ratio = learner._step(whole_batch(learner, fields), first=True, last=False, whole=False)[1]
-    return learner.flat.grad.clone(), log_ratio
+    assert learner.updater.optimizer.learning_rate == 0
+    log_ratio = learner.updater.step(whole_batch(learner, fields), progress=0.0, iteration=0, first=True).log_ratio
+    return learner.updater.flat.grad.clone(), log_ratio
 
 
 # ------------------------------------------------------------------------------------------------------------------------------------------ masks
@@ -42,14 +43,14 @@ def gradient(learner: PolicyGradientLearner, fields: dict[str, torch.Tensor]) ->
 @parametrize(is_policy_gradient)
 def test_masked_steps_do_not_reach_the_gradient(case: Case):
     learner = case.learner()
-    learner.optimizer.learning_rate = 0.0
+    learner.updater.optimizer.learning_rate = 0.0
     rollout = credited(learner)
     generator = torch.Generator().manual_seed(0)
     keep = torch.rand(rollout.mask.shape, generator=generator) < 0.7
     keep[:, 0, 0] = True
     rollout.mask = rollout.mask & (keep if learner.policy.unit == "step" else keep[..., :1])  # rows of tokens are masked whole, steps one by one
     rollout.extras["advantage"] = torch.randn(rollout.mask.shape, generator=generator, dtype=rollout.log_prob.dtype)
-    fields = learner._fields(rollout)
+    fields = learner.fields(rollout)
     expected, log_ratio = gradient(learner, fields)
     assert expected.abs().max() > 0
 
@@ -64,7 +65,7 @@ def test_masked_steps_do_not_reach_the_gradient(case: Case):
         return corrupted
 
     chosen = rollout.mask
-    for over in getattr(learner, "_overs", ()):  # what a term is weighted over instead
+    for over in learner.updater.overs:  # what a term is weighted over instead
         chosen = chosen | fields[over]
     found, found_ratio = gradient(learner, corrupt(~chosen))
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
@@ -75,8 +76,8 @@ def test_masked_steps_do_not_reach_the_gradient(case: Case):
 @parametrize(is_policy_gradient, lambda case: case.kind == "text")
 def test_tokens_behind_the_end_do_not_reach_the_gradient(case: Case):
     learner = case.learner(spine=case.spine(micro_batch=0))
-    learner.optimizer.learning_rate = 0.0
-    fields = learner._fields(credited(learner))
+    learner.updater.optimizer.learning_rate = 0.0
+    fields = learner.fields(credited(learner))
     fields["advantage"] = fields["mask"] * torch.randn(fields["mask"].shape, generator=torch.Generator().manual_seed(0))
     row = fields["mask"][0].any(-1).nonzero()[0, 0]  # of a learned row (one seed) the end is cut off: on some tasks all answers are equally long
     fields["mask"][0, row, fields["mask"][0, row].nonzero().max()] = False
@@ -94,15 +95,15 @@ def test_tokens_behind_the_end_do_not_reach_the_gradient(case: Case):
 def test_masked_demonstrations_do_not_reach_the_gradient(case: Case):
     def trained(corrupt: bool) -> torch.Tensor:
         learner = case.learner()
-        learner.optimizer.learning_rate = 0.0
-        inputs, action, mask = learner.demonstrations.draw()
-        mask = mask.clone()
+        learner.updater.optimizer.learning_rate = 0.0
+        batch = learner.draw()
+        action, mask = batch["action"], batch["mask"].clone()
         mask[:, ::3] = False
         if corrupt:
             off = ~mask if action.ndim == mask.ndim else ~mask.unsqueeze(-1)
             action = torch.where(off, torch.full_like(action, 1), action)
-        learner.update(inputs, action, mask)
-        return learner.flat.grad.clone()
+        learner.updater.step(batch | {"action": action, "mask": mask}, progress=0.0, iteration=0)
+        return learner.updater.flat.grad.clone()
 
     assert trained(False).abs().max() > 0
     torch.testing.assert_close(trained(True), trained(False), rtol=0, atol=0)
@@ -223,27 +224,26 @@ def test_no_host_read_in_an_update(case: Case, monkeypatch: pytest.MonkeyPatch):
         with host_reads(monkeypatch) as found:
             learner.update()
     elif isinstance(learner, PolicyGradientLearner):
-        batch = whole_batch(learner, learner._fields(credited(learner)))
+        batch = whole_batch(learner, learner.fields(credited(learner)))
         if case.kind == "text":
             allowed = reads_of_replays(learner, batch, monkeypatch)
         with host_reads(monkeypatch) as found:
             for first, last in ((True, False), (False, True)):
-                learner._step(batch, first=first, last=last, whole=False)
+                learner.updater.step(batch, progress=0.0, iteration=0, first=first, last=last)
     else:
-        inputs, action, mask = learner.demonstrations.draw()
+        batch = learner.draw()
         if case.kind == "text":
-            with host_reads(monkeypatch) as allowed:
-                learner.policy.replay(inputs, action, learner.needs)
+            allowed = reads_of_replays(learner, batch, monkeypatch, updates=1)
         with host_reads(monkeypatch) as found:
-            learner.update(inputs, action, mask)
+            learner.updater.step(batch, progress=0.0, iteration=0)
     assert found == allowed
 
 
-def reads_of_replays(learner: PolicyGradientLearner, batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """What the forward passes of two updates read: a replay looks at lengths, so that it is as small as its rows allow. An update adds nothing to that."""
+def reads_of_replays(learner: PolicyGradientLearner | PairsLearner, batch: Fields, monkeypatch: pytest.MonkeyPatch, updates: int = 2) -> Counter[str]:
+    """What the forward passes of updates read: a replay looks at lengths, so that it is as small as its rows allow. An update adds nothing to that."""
     with host_reads(monkeypatch) as found:
-        for _ in range(2):
-            for _ in learner._micro_batches(batch):
+        for _ in range(updates):
+            for _ in learner.updater.micro_batches(batch):
                 pass
     return found
 
@@ -267,12 +267,13 @@ def test_compiled_replay_equals_eager(case: Case):
         inputs, action = {"observation": batch.observation}, batch.action
         policy, flat, needs = learner.actor, learner._actor_flat, frozenset({"logits"})
     elif isinstance(learner, PolicyGradientLearner):
-        batch = whole_batch(learner, learner._fields(credited(learner)))
+        batch = whole_batch(learner, learner.fields(credited(learner)))
         inputs, action = {"observation": batch["inputs.observation"]}, batch["action"]
-        policy, flat, needs = learner.policy, learner.flat, learner.needs | {"entropy"}
+        policy, flat, needs = learner.policy, learner.updater.flat, learner.updater.needs | {"entropy"}
     else:
-        inputs, action, _ = learner.demonstrations.draw()
-        policy, flat, needs = learner.policy, learner.flat, learner.needs | {"entropy"}
+        batch = learner.draw()
+        inputs, action = {"observation": batch["inputs.observation"]}, batch["action"]
+        policy, flat, needs = learner.policy, learner.updater.flat, learner.updater.needs | {"entropy"}
 
     def replayed(replay) -> dict[str, torch.Tensor]:
         flat.zero_grad()
@@ -287,10 +288,10 @@ def test_code_that_inductor_generates_equals_eager():
     """One forward pass through the compiler that a user would take; the others stop before code is generated, which takes a hundred times as long."""
     learner = Case("ppo", "gym:CartPole-v1").learner()
     torch.compiler.reset()
-    batch = whole_batch(learner, learner._fields(credited(learner)))
+    batch = whole_batch(learner, learner.fields(credited(learner)))
     inputs, action = {"observation": batch["inputs.observation"]}, batch["action"]
     with torch.no_grad():
-        close(torch.compile(learner.policy.replay)(inputs, action, learner.needs), learner.policy.replay(inputs, action, learner.needs))
+        close(torch.compile(learner.policy.replay)(inputs, action, learner.updater.needs), learner.policy.replay(inputs, action, learner.updater.needs))
 
 
 @parametrize(is_value_learning)

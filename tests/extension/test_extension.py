@@ -18,6 +18,7 @@ import operant
 from operant import BadInput, RunFailed
 from operant.loops.credit import GAE, Grouped
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import TermBatch
 from operant.nets.actors import ActorCriticNet
 from operant.worlds.gym.collect import Steps
 from operant.worlds.gym.world import GymWorld
@@ -106,8 +107,8 @@ def groups(**parts) -> PolicyGradient:
     def centred(score: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return score - score.mean(-1, keepdim=True)
 
-    def reinforce(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        return -batch["advantage"] * batch["log_prob"]
+    def reinforce(batch: TermBatch) -> torch.Tensor:
+        return -batch.advantage * batch.log_prob
 
     parts = {"credit": Grouped(centred), "terms": [reinforce]} | parts
     return PolicyGradient(sample=SequenceGroups(1, 16), learning_rate=0.1, **parts)
@@ -159,8 +160,8 @@ def test_a_wrong_advantage_is_named(credit, says: str):
     assert "\n" not in str(told.value)
 
 
-def summed(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    return -(batch["advantage"] * batch["log_prob"]).sum(-1)
+def summed(batch: TermBatch) -> torch.Tensor:
+    return -(batch.advantage * batch.log_prob).sum(-1)
 
 
 def test_a_term_of_the_wrong_shape_is_named():
@@ -186,7 +187,7 @@ def test_an_advantage_for_control_is_a_callable():
         return credit
 
     def learner(credit):
-        terms = [lambda batch: -batch["advantage"] * batch["log_prob"]]
+        terms = [lambda batch: -batch.advantage * batch.log_prob]
         method = PolicyGradient(policy=ActorCriticNet(hidden=(8,)), sample=Steps(2, 32), credit=credit, terms=terms, learning_rate=0.01)
         return method.learner(GymWorld(corridor), [0], 1_000, CPU)
 
@@ -194,7 +195,7 @@ def test_an_advantage_for_control_is_a_callable():
     for one in (ours, gae):
         one.iterate()
     assert ours.rollout.extras["advantage"].max() > 2 and torch.equal(ours.rollout.action, gae.rollout.action)
-    assert not torch.equal(ours.flat.data, gae.flat.data)
+    assert not torch.equal(ours.updater.flat.data, gae.updater.flat.data)
 
 
 def prefers_short(problem, completion: str) -> float:

@@ -42,9 +42,9 @@ class Overflows(ClippedRatio):
     """
 
     def __call__(self, batch):
-        far = torch.zeros_like(batch["old_log_prob"])
-        far[1, 0, 0] = -1e4 if batch["iteration"] >= 3 else 0.0
-        return super().__call__(batch | {"old_log_prob": batch["old_log_prob"] + far, "advantage": batch["advantage"].where(far == 0, 1.0)})
+        far = torch.zeros_like(batch.old_log_prob)
+        far[1, 0, 0] = -1e4 if batch.iteration >= 3 else 0.0
+        return super().__call__(batch | {"old_log_prob": batch.old_log_prob + far, "advantage": batch.advantage.where(far == 0, 1.0)})
 
 
 SMALL = {"minibatches": 2, "prompts": 2, "group_size": 8}
@@ -56,12 +56,13 @@ def test_an_overflowing_ratio_does_not_reach_the_weights(tmp_path: Path):
     learner.failures = tmp_path
     for _ in range(3):
         learner.iterate()
-    before = learner.flat.data.detach().clone(), [x.clone() for x in learner.optimizer._means]
+    flat, means = learner.updater.flat, learner.updater.optimizer._means
+    before = flat.data.detach().clone(), [x.clone() for x in means]
     with pytest.raises(RunFailed) as told:
         learner.iterate()
     found = re.match(SAID, str(told.value))
     assert found and found[3] == "1" and found[4] == "4" and "try a lower --learning-rate" in str(told.value) and "\n" not in str(told.value)
-    assert torch.equal(learner.flat.data, before[0]) and all(torch.equal(x, y) for x, y in zip(learner.optimizer._means, before[1], strict=True))
+    assert torch.equal(flat.data, before[0]) and all(torch.equal(x, y) for x, y in zip(means, before[1], strict=True))
     batch = load_file(re.search(r"its batch is in (\S+);", str(told.value))[1])
     assert torch.isfinite(batch["advantage"]).all() and {"old_log_prob", "mask", "action"} <= batch.keys()
 
@@ -87,7 +88,7 @@ def test_the_other_loops_look_too(key: str, task: str):
     small = {"hidden": (8,), "learning_starts": 8, "batch_size": 8, "capacity": 100}
     spine = get_method(key).build(configure(key, {name: value for name, value in small.items() if hasattr(configure(key, {}), name)}))
     if key == "bc":
-        spine = replace(spine, terms=[lambda batch: steep(batch["log_prob"])], updates_per_iteration=3)
+        spine = replace(spine, terms=[lambda batch: steep(batch.log_prob)], updates_per_iteration=3)
     else:
         extract = spine.extract
 

@@ -12,7 +12,7 @@ from operant.core.registry import configure, get_method
 from operant.core.status import Status
 from operant.loops.focus import MostVaryingRows, TopTokens
 from operant.loops.shape import OverlongPenalty
-from operant.loops.terms import ClippedImportance, ClippedRatio, ClippedSequenceRatio
+from operant.loops.terms import ClippedImportance, ClippedRatio, ClippedSequenceRatio, TermBatch
 from operant.methods.rlvr.dapo import mixed_outcomes
 from operant.methods.rlvr.hapo import EntropySignal, HeterogeneousRatio
 from operant.methods.rlvr.lp_reg import ProtectedRatio, RarePushedDown
@@ -50,7 +50,7 @@ def test_the_penalty_of_length_and_which_groups_are_mixed():
     rollout.extras["limit"] = torch.full((1, 4), 10.0, dtype=F64)
     shaped = OverlongPenalty(buffer=4)(rollout)
     assert shaped.sum(-1).flatten().tolist() == [1.0, 1.0, -0.5, -1.0] and shaped[0, 2, 7] == -0.5
-    rollout.reward = shaped
+    rollout.extras["unshaped_reward"], rollout.reward = rollout.reward, shaped  # as the loop does
     assert not mixed_outcomes(rollout).any()  # lengths alone do not make a group worth learning from
     with pytest.raises(BadInput, match="buffer=0 must be at least 1 token; nearest: 1"):
         OverlongPenalty(0)
@@ -79,25 +79,24 @@ def test_right_answers_are_kept_and_of_equal_ones_the_first():
 
 
 def test_the_anchor_is_the_first_iterations_entropy():
-    focus = PeakEntropy(0.8, 0.5)
+    mark = PeakEntropy(0.8, 0.5)
     first = rollout_of([3, 2], nucleus_entropy=[[1.0, 2.0, 3.0], [0.0, 6.0, 99.0]])
-    assert torch.equal(focus(first), first.mask)
-    assert first.extras["peak"].tolist() == [[[False, True, True], [False, True, False]]]  # the median is 2
-    assert first.extras["entropy_gap"].eq(0).all()
+    marks = mark(first)
+    assert marks["peak"].tolist() == [[[False, True, True], [False, True, False]]]  # the median is 2
+    assert marks["entropy_gap"].eq(0).all()
     again = PeakEntropy(0.8, 0.5)
-    again.load_state_dict(focus.state_dict())
+    again.load_state_dict(mark.state_dict())
     second = rollout_of([3, 2], nucleus_entropy=[[1.0, 1.0, 1.0], [1.0, 1.0, 99.0]])
-    for one in (focus, again):
-        one(second)
-        assert second.extras["peak"].sum() == 5  # all are alike
-        torch.testing.assert_close(second.extras["entropy_gap"], torch.full((1, 2, 3), 1.0 - 11 / 3, dtype=F64))
+    for one in (mark, again):
+        marks = one(second)
+        assert marks["peak"].sum() == 5  # all are alike
+        torch.testing.assert_close(marks["entropy_gap"], torch.full((1, 2, 3), 1.0 - 11 / 3, dtype=F64))
     empty = PeakEntropy(0.8, 0.5)
     none = rollout_of([2], nucleus_entropy=[[1.0, 2.0]])
     none.mask[:] = False
-    empty(none)  # nothing seen: no anchor yet
-    assert none.extras["entropy_gap"].eq(0).all() and not none.extras["peak"].any()
-    empty(first)
-    assert first.extras["entropy_gap"].eq(0).all() and empty.state_dict()["anchor"].tolist() == pytest.approx([11 / 3])
+    marks = empty(none)  # nothing seen: no anchor yet
+    assert marks["entropy_gap"].eq(0).all() and not marks["peak"].any()
+    assert empty(first)["entropy_gap"].eq(0).all() and empty.state_dict()["anchor"].tolist() == pytest.approx([11 / 3])
 
 
 def test_the_anchor_term_has_value_and_gradient_of_the_square():
@@ -108,7 +107,7 @@ def test_the_anchor_term_has_value_and_gradient_of_the_square():
     anchor = 0.1
     square = 0.3 * (entropy[peak].mean() - anchor).square()
     (want,) = torch.autograd.grad(square, logits, retain_graph=True)
-    batch = {"nucleus_entropy": entropy, "peak_entropy": entropy.detach(), "entropy_gap": (entropy[peak].mean() - anchor).detach()}
+    batch = TermBatch({"nucleus_entropy": entropy, "peak_entropy": entropy.detach(), "entropy_gap": (entropy[peak].mean() - anchor).detach()})
     loss = AnchoredEntropy(0.3, 0.8)(batch)[peak].mean()
     torch.testing.assert_close(loss, square)
     torch.testing.assert_close(torch.autograd.grad(loss, logits)[0], want)
@@ -117,21 +116,19 @@ def test_the_anchor_term_has_value_and_gradient_of_the_square():
 def test_rare_steps_of_wrong_answers_are_protected():
     log_prob = [[-1.0, -5.0, -2.0], [-9.0, -3.0, -0.1]]
     rollout = rollout_of([3, 2], log_prob=log_prob, advantage=[[-1.0] * 3, [1.0] * 3])
-    assert torch.equal(RarePushedDown(0.34)(rollout), rollout.mask)
-    assert rollout.extras["rare"].tolist() == [[[False, True, False], [False, False, False]]]
+    assert RarePushedDown(0.34)(rollout)["rare"].tolist() == [[[False, True, False], [False, False, False]]]
     rollout.extras["advantage"] = -rollout.extras["advantage"]
-    RarePushedDown(0.01)(rollout)
-    assert rollout.extras["rare"].tolist() == [[[False, False, False], [True, False, False]]]  # at least one
+    assert RarePushedDown(0.01)(rollout)["rare"].tolist() == [[[False, False, False], [True, False, False]]]  # at least one
 
 
 def test_the_protected_loss_by_hand():
     lowest = torch.finfo(F64).min
     new = torch.tensor([-5.0, -5.0, -5.0, -1.0], dtype=F64, requires_grad=True)
     old = torch.tensor([-4.0, -4.0, -4.0, -4.0], dtype=F64)
-    batch = {
+    batch = TermBatch({
         "log_prob": new, "old_log_prob": old, "advantage": torch.full((4,), -2.0, dtype=F64), "mask": torch.ones(4, dtype=torch.bool),
         "rare": torch.tensor([True, True, False, True]), "proxy_log_prob": torch.tensor([-3.9, lowest, -3.9, -3.9], dtype=F64),
-    }  # fmt: skip
+    })  # fmt: skip
     loss = ProtectedRatio(1.0, 9.0, 0.5, 0.02)(batch)
     ratio = math.exp(-1)
     d = 1.1
@@ -147,17 +144,15 @@ def test_the_protected_loss_by_hand():
 def test_without_a_signal_hapo_is_the_dapo_clip():
     g = torch.Generator().manual_seed(0)
     log_prob, old, advantage = (torch.randn(1, 4, 6, generator=g, dtype=F64) for _ in range(3))
-    batch = {"log_prob": log_prob, "old_log_prob": old, "advantage": advantage, "entropy_signal": torch.zeros_like(old)}
+    batch = TermBatch({"log_prob": log_prob, "old_log_prob": old, "advantage": advantage, "entropy_signal": torch.zeros_like(old)})
     got = HeterogeneousRatio(0.2, 0.28, 1e9)(batch)
     torch.testing.assert_close(got, ClippedRatio(0.2, 0.28)(batch), rtol=0, atol=1e-12)
 
 
 def test_the_signal_is_negative_for_certain_tokens():
     rollout = rollout_of([5], entropy=[[0.1, 0.2, 0.4, 0.8, 1.6]])
-    EntropySignal(0.5, True)(rollout)
-    torch.testing.assert_close(rollout.extras["entropy_signal"], torch.tensor([[[-1.0, -0.5, 0.0, 0.5, 1.0]]], dtype=F64))
-    EntropySignal(0.5, False)(rollout)
-    assert (rollout.extras["entropy_signal"] >= 0).all()
+    torch.testing.assert_close(EntropySignal(0.5, True)(rollout)["entropy_signal"], torch.tensor([[[-1.0, -0.5, 0.0, 0.5, 1.0]]], dtype=F64))
+    assert (EntropySignal(0.5, False)(rollout)["entropy_signal"] >= 0).all()
 
 
 def test_the_temperature_follows_the_batch_before():
@@ -175,19 +170,19 @@ def test_ratio_of_answers_and_of_importance():
     g = torch.Generator().manual_seed(0)
     old, advantage = torch.randn(1, 3, 4, generator=g, dtype=F64), torch.randn(1, 3, 1, generator=g, dtype=F64).expand(1, 3, 4)
     mask = torch.arange(4) < torch.tensor([[[4], [2], [1]]])
-    batch = {
+    batch = TermBatch({
         "log_prob": (old + 0.3 * torch.randn(old.shape, generator=g, dtype=F64)).requires_grad_(),
         "old_log_prob": old,
         "advantage": advantage,
         "mask": mask,
-    }
+    })  # fmt: skip
     loss = ClippedSequenceRatio(0.1, 0.2)(batch)
     for row, count in enumerate((4, 2, 1)):
-        ratio, a = (batch["log_prob"] - old)[0, row, :count].mean().exp().item(), advantage[0, row, 0].item()
+        ratio, a = (batch.log_prob - old)[0, row, :count].mean().exp().item(), advantage[0, row, 0].item()
         want = -min(ratio * a, min(max(ratio, 0.9), 1.2) * a)
         assert loss[0, row, :count].tolist() == pytest.approx([want] * count)
     on_policy = batch | {"log_prob": old.clone().requires_grad_()}
-    (found,) = torch.autograd.grad(ClippedImportance()(on_policy).sum(), on_policy["log_prob"])
+    (found,) = torch.autograd.grad(ClippedImportance()(on_policy).sum(), on_policy.log_prob)
     torch.testing.assert_close(found, -advantage)
 
 

@@ -75,7 +75,7 @@ def test_the_reference_is_reset_on_its_schedule_and_the_optimiser_forgets():
         distances.append(distance(one))
     assert distances[2] == distances[5] == 0.0
     assert min(distances[:2] + distances[3:5]) > 0
-    assert "reference_reset" in metrics and not one.optimizer.state_dict()["mean"][0].any()
+    assert "reference_reset" in metrics and not one.updater.optimizer.state_dict()["mean"][0].any()
 
 
 def test_patience_resets_where_the_reward_does_not_rise():

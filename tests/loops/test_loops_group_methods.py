@@ -9,6 +9,7 @@ from operant.core.records import Rollout
 from operant.core.registry import configure, get_method
 from operant.core.status import Status
 from operant.loops.shape import KLInReward
+from operant.loops.terms import TermBatch
 from operant.methods.rlvr.canon import InterWeight, restarted_cosine
 
 F64 = torch.float64
@@ -101,9 +102,9 @@ def test_copo_weighs_by_the_entropy_of_answers_and_mixes_losses():
     deviation = math.sqrt(2 * 0.25**2) + 1e-6  # of the groups' means, 0 and 1/2
     agreed = 1 - 1 / (1 + math.exp(2))
     want = torch.tensor([-agreed * 0.25 / deviation] * 2 + [half * 0.25 / deviation] * 2, dtype=F64)
-    torch.testing.assert_close(rollout.extras["global_advantage"][0, :, 0], want)
+    torch.testing.assert_close(method.mark[0](rollout)["global_advantage"][0, :, 0], want)
 
     # Opposite signs and a ratio beyond the clip: the losses of two advantages are not the loss of their sum.
     batch = {"old_log_prob": torch.zeros(1, 1, 1, dtype=F64), "log_prob": torch.full((1, 1, 1), math.log(1.5), dtype=F64)}
     batch |= {"advantage": torch.full((1, 1, 1), 0.5, dtype=F64), "global_advantage": torch.full((1, 1, 1), -0.5, dtype=F64)}
-    assert sum(term(batch) for term in method.terms).item() == pytest.approx(0.15)
+    assert sum(term(TermBatch(batch)) for term in method.terms).item() == pytest.approx(0.15)

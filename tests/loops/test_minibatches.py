@@ -9,8 +9,9 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from operant.loops.credit import GAE
-from operant.loops.policy_gradient import PolicyGradient, PolicyGradientLearner, deal_rows
+from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import SquaredValueError
+from operant.loops.update import Updater, deal_rows
 from operant.nets.actors import ActorCriticNet
 from operant.worlds.gym.collect import Steps
 from operant.worlds.gym.world import GymWorld
@@ -44,8 +45,8 @@ def test_without_idle_rows_it_is_a_permutation_cut_evenly():
 def test_micro_batches_are_of_one_length_or_of_equal_tokens(packs):
     lengths = torch.randperm(20, generator=torch.Generator().manual_seed(0)) + 1
     mask = torch.arange(20) < lengths.view(1, 20, 1)
-    learner = SimpleNamespace(method=SimpleNamespace(micro_batch=6), policy=SimpleNamespace(unit="row", packs=packs))
-    lots = [lengths[rows] for rows in PolicyGradientLearner._micro_rows(learner, mask)]
+    updater = SimpleNamespace(micro_batch=6, policy=SimpleNamespace(unit="row", packs=packs))
+    lots = [lengths[rows] for rows in Updater.rows_together(updater, mask)]
     assert torch.cat(lots).sort().values.tolist() == list(range(1, 21)) and max(map(len, lots)) <= 6 and len(lots) == 4
     tokens = [int(lot.sum()) for lot in lots]
     if packs:
@@ -63,9 +64,9 @@ class Hears:
         self.advantage, self.mask = [], []
 
     def __call__(self, batch):
-        self.advantage.append(batch["advantage"].clone())
-        self.mask.append(batch["mask"].clone())
-        return -batch["log_prob"] * batch["advantage"]
+        self.advantage.append(batch.advantage.clone())
+        self.mask.append(batch.mask.clone())
+        return -batch.log_prob * batch.advantage
 
 
 class Quits(gymnasium.Env):

@@ -11,6 +11,7 @@ from operant import ops
 from operant.core.records import Rollout
 from operant.core.registry import configure, get_method
 from operant.loops.row_terms import GroupedLogRatio
+from operant.loops.terms import TermBatch
 from operant.worlds import make_world
 
 
@@ -27,7 +28,7 @@ def batch(seed: int = 0) -> dict:
 
 def test_rows_of_a_group_are_coupled_and_no_others():
     given = batch()
-    loss = GroupedLogRatio(partial(ops.leave_one_out_cross_entropy, beta=2.0), target="score")(given)
+    loss = GroupedLogRatio(partial(ops.leave_one_out_cross_entropy, beta=2.0), target="score")(TermBatch(given))
     assert loss.shape == given["mask"].shape
     rho = ((given["log_prob"] - given["old_log_prob"]) * given["mask"]).sum(-1)
     for seed in range(2):
@@ -41,7 +42,7 @@ def test_the_order_of_rows_changes_nothing():
     given, order = batch(), torch.tensor([5, 0, 3, 2, 1, 4])
     term = GroupedLogRatio(ops.standardized_log_ratio_loss, target="advantage")
     given["advantage"] = given["score"].unsqueeze(-1).expand(2, 6, 4)
-    torch.testing.assert_close(term(given)[:, order], term({name: x[:, order] for name, x in given.items()}))
+    torch.testing.assert_close(term(TermBatch(given))[:, order], term(TermBatch({name: x[:, order] for name, x in given.items()})))
 
 
 def learner(key: str, **values):
@@ -49,11 +50,12 @@ def learner(key: str, **values):
 
 
 def test_oreal_learns_from_one_right_and_one_wrong_answer_of_each_mixed_group():
-    from operant.methods.rlvr.oreal import one_right_one_wrong
+    from operant.methods.rlvr.oreal import either_side, one_right_one_wrong
 
     at_work = learner("oreal", prompts=6, group_size=5)
     rollout = at_work._collect()[0]
-    keep = one_right_one_wrong(rollout)
+    rollout.extras |= one_right_one_wrong(rollout)
+    keep = either_side(rollout)
     right = rollout.reward.sum(-1) > 0.5
     for seed in range(2):
         for group in rollout.group[seed].unique():
@@ -61,7 +63,7 @@ def test_oreal_learns_from_one_right_and_one_wrong_answer_of_each_mixed_group():
             kept = rows[keep[seed, rows].any(-1)]
             mixed = bool(right[seed, rows].any()) and not bool(right[seed, rows].all())
             assert right[seed, kept].tolist().count(True) == right[seed, kept].tolist().count(False) == int(mixed)
-    assert torch.equal(rollout.extras["right"] | rollout.extras["wrong"], keep)
+    assert not (keep & ~rollout.mask).any() and not (rollout.extras["right"] & rollout.extras["wrong"]).any()
 
 
 def test_oreals_policy_stands_still_while_the_token_model_learns():
@@ -81,6 +83,7 @@ def test_candidate_steps_are_worth_what_their_completions_reached():
     rollout: Rollout = at_work._collect()[0]
     at_work._provide(rollout, at_work._after)
     advantage = at_work.method.credit(rollout)
+    rollout.extras |= at_work.method.mark[0](rollout)
     extras, reward = rollout.extras, rollout.reward.sum(-1)
     seen = 0
     for seed in range(2):

@@ -9,7 +9,7 @@ from operant.core.records import Rollout
 from operant.core.status import Status
 from operant.loops.credit import TokenGAE
 from operant.methods.rlvr.spo import TreeAdvantage, UncertainTokens, chain_advantage, deciding_edges
-from operant.methods.rlvr.t_ppo import WindowCredit
+from operant.methods.rlvr.t_ppo import finished_answers
 from operant.nets.tabular import TabularPolicy
 from operant.worlds.sequences.problems import make_problem
 from operant.worlds.sequences.source import SequenceSource
@@ -66,10 +66,10 @@ def test_the_critic_of_windows_learns_returns_of_finished_answers_on_all_of_thei
     rollout.status = torch.tensor([[0, 0, 0, int(Status.TIMEOUT)]])
     rollout.mask = rollout.mask & (rollout.status == 0).unsqueeze(-1)
     rollout.mask[0, 0, :2] = False  # what earlier windows wrote
-    WindowCredit(1.0, 0.95)(rollout)
-    assert rollout.extras["finished"][0].sum(-1).tolist() == [3, 4, 0, 0]
-    assert rollout.extras["return"][0, 0].tolist() == [1.0, 1.0, 1.0, 0.0]
-    assert rollout.extras["return"][0, 1].tolist() == [0.5] * 4
+    marks = finished_answers(rollout)
+    assert marks["finished"][0].sum(-1).tolist() == [3, 4, 0, 0]
+    assert marks["returns"][0, 0].tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert marks["returns"][0, 1].tolist() == [0.5] * 4
 
 
 def literal_chain(rollout: Rollout, seed: int, row: int) -> list[float]:

@@ -11,7 +11,7 @@ from operant import ops
 from operant.core.registry import configure, get_method, methods
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.row_terms import ClippedAnswerRatio
-from operant.loops.terms import ClippedImportance, ClippedRatio, ClippedSequenceRatio, KLToReference, KLWeighting
+from operant.loops.terms import ClippedImportance, ClippedRatio, ClippedSequenceRatio, KLToReference, KLWeighting, TermBatch
 from operant.worlds import make_world
 
 
@@ -32,8 +32,8 @@ def reduced(loss: torch.Tensor, mask: torch.Tensor, kind: str) -> torch.Tensor:
 def test_rloo_clips_the_ratio_of_the_answer_as_trl_does():
     given = batch()
     spine = get_method("rloo").build(configure("rloo", {}))
-    reduced(spine.terms[0](given), given["mask"], spine.reduce).backward()
-    found, clipped = given["log_prob"].grad.clone(), spine.terms[0].clipped(given)
+    reduced(spine.terms[0](TermBatch(given)), given["mask"], spine.reduce).backward()
+    found, clipped = given["log_prob"].grad.clone(), spine.terms[0].clipped(TermBatch(given))
 
     given["log_prob"].grad = None
     losses, cut = [], []
@@ -45,10 +45,10 @@ def test_rloo_clips_the_ratio_of_the_answer_as_trl_does():
         cut.append(float((ratio > 1.2 and advantage > 0) or (ratio < 0.8 and advantage < 0)))
     torch.stack(losses).mean().backward()
     torch.testing.assert_close(found, given["log_prob"].grad, rtol=1e-12, atol=1e-15)
-    torch.testing.assert_close(reduced(spine.terms[0](given), given["mask"], spine.reduce), torch.stack(losses).mean())
+    torch.testing.assert_close(reduced(spine.terms[0](TermBatch(given)), given["mask"], spine.reduce), torch.stack(losses).mean())
     assert 0 < sum(cut) < 12 and clipped[0, :, 0].tolist() == cut
 
-    by_token = ClippedRatio(0.2, 0.2)(given)  # the same only while every ratio is 1
+    by_token = ClippedRatio(0.2, 0.2)(TermBatch(given))  # the same only while every ratio is 1
     given["log_prob"].grad = None
     (by_token * given["mask"]).sum().div(12).backward()
     assert (given["log_prob"].grad - found).norm() > 0.2 * found.norm()
@@ -57,13 +57,13 @@ def test_rloo_clips_the_ratio_of_the_answer_as_trl_does():
 def test_clipped_steps_are_those_without_gradient():
     for term, kind in ((ClippedRatio(0.1, 0.2), "token-mean"), (ClippedSequenceRatio(0.02, 0.03), "sequence-mean"), (ClippedAnswerRatio(), "sequence-mean")):
         given = batch(40)
-        reduced(term(given), given["mask"], kind).backward()
+        reduced(term(TermBatch(given)), given["mask"], kind).backward()
         idle = (given["log_prob"].grad == 0)[given["mask"]]
-        clipped = term.clipped(given)[given["mask"]]
+        clipped = term.clipped(TermBatch(given))[given["mask"]]
         assert torch.equal(clipped == 1, idle) and 0 < clipped.mean() < 1, term
     given = batch(40)
     ratio = (given["log_prob"] - given["old_log_prob"]).exp()
-    found = ClippedImportance(1.0, 0.2).clipped(given)
+    found = ClippedImportance(1.0, 0.2).clipped(TermBatch(given))
     assert torch.equal((found == 1)[given["mask"]], (ratio > 1.2)[given["mask"]])
 
 
@@ -99,11 +99,11 @@ def test_the_gradients_of_the_kl_by_hand():
     ):
         log_prob = torch.tensor([[[math.log(0.5)]]], dtype=torch.float64, requires_grad=True)
         given = {"log_prob": log_prob, "old_log_prob": log_prob.detach(), "reference_log_prob": torch.tensor([[[math.log(0.25)]]], dtype=torch.float64)}
-        loss = KLToReference(2.0, "k3", weighted)(given)
+        loss = KLToReference(2.0, "k3", weighted)(TermBatch(given))
         loss.sum().backward()
         assert float(loss) == pytest.approx(2 * value) and float(log_prob.grad) == pytest.approx(2 * gradient)
     given["old_log_prob"] = torch.tensor([[[math.log(0.25)]]], dtype=torch.float64)  # the ratio is 2
-    assert float(KLToReference(2.0, "k3", True)(given)) == pytest.approx(2 * 2 * value)
+    assert float(KLToReference(2.0, "k3", True)(TermBatch(given))) == pytest.approx(2 * 2 * value)
 
 
 def test_weighted_by_the_ratio_the_kl_has_the_gradient_of_the_reverse_kl():
@@ -116,7 +116,7 @@ def test_weighted_by_the_ratio_the_kl_has_the_gradient_of_the_reverse_kl():
 
     def expected(acted: torch.Tensor, weighted: bool) -> torch.Tensor:
         given = {"log_prob": logits.log_softmax(0), "old_log_prob": acted.log_softmax(0), "reference_log_prob": reference.log_softmax(0)}
-        return torch.autograd.grad((acted.softmax(0) * KLToReference(1.0, "k3", weighted)(given)).sum(), logits)[0]
+        return torch.autograd.grad((acted.softmax(0) * KLToReference(1.0, "k3", weighted)(TermBatch(given))).sum(), logits)[0]
 
     torch.testing.assert_close(expected(logits.detach(), True), truth)
     torch.testing.assert_close(expected(old, True), truth)

@@ -309,7 +309,7 @@ def test_a_loss_that_overflows_stops_the_run_with_its_batch(tmp_path: Path):
     )
     assert found, told.value
     batch = load_file(found[1])
-    assert batch["return"].max() > 1e24 and {"inputs.observation", "action", "advantage", "old_log_prob", "mask"} <= batch.keys()
+    assert batch["returns"].max() > 1e24 and {"inputs.observation", "action", "advantage", "old_log_prob", "mask"} <= batch.keys()
     assert (tmp_path / "run" / "checkpoints" / "last").resolve().name == "step-000000000200"
     assert not (tmp_path / "run" / "result.json").exists()
 
@@ -333,10 +333,10 @@ class TurnsNaN:
     needs = frozenset()
 
     def __call__(self, batch):
-        wrong = batch["old_log_prob"].new_zeros(batch["mask"].shape)
+        wrong = batch.old_log_prob.new_zeros(batch.mask.shape)
         wrong[1] = float("nan")
         TurnsNaN.calls += 1
-        return batch["log_prob"] * 0 + (wrong if TurnsNaN.calls > 8 else 0)
+        return batch.log_prob * 0 + (wrong if TurnsNaN.calls > 8 else 0)
 
     calls = 0
 

@@ -13,7 +13,7 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient, PolicyGradientLearner
-from operant.loops.terms import ClippedRatio, EntropyBonus, KLToReference
+from operant.loops.terms import ClippedRatio, EntropyBonus, KLToReference, TermBatch
 from operant.nets.tabular import TabularPolicy
 from operant.worlds.sequences import exact
 from operant.worlds.sequences.problems import SequenceProblem, make_problem
@@ -363,7 +363,7 @@ def test_the_loops_credit_and_terms_have_the_same_expectation():
 
     def estimator(rollout, outputs):
         batch = outputs | {"old_log_prob": rollout.log_prob, "advantage": credit(rollout), "mask": rollout.mask, **rollout.extras}
-        return sum(term(batch) for term in terms)
+        return sum(term(TermBatch(batch)) for term in terms)
 
     found = exact.expected_estimator_gradient(policy, STOPPING, estimator, group_size=2, reference=reference)
     held = exact.gradient(exact.kl_per_token(policy, reference, STOPPING, through_prefixes=False).sum(-1), policy)["logits"]

@@ -69,7 +69,8 @@ def test_trained_saved_and_read_by_transformers(folders, tmp_path, kind, way):
     trained = {name for name, p in learner.policy.named_parameters() if p.requires_grad}
     moved = {name for name, p in learner.policy.named_parameters() if not torch.equal(p, before[name])}
     assert moved and moved <= trained
-    assert len(learner.flat.data) == sum(p.numel() for p in learner.policy.parameters() if p.requires_grad) and learner.flat.data.dtype == torch.float32
+    flat = learner.updater.flat.data
+    assert len(flat) == sum(p.numel() for p in learner.policy.parameters() if p.requires_grad) and flat.dtype == torch.float32
     assert trained == ({name for name in before if "lora_" in name} if "lora_rank" in options else set(before))
     world.save_policy(learner.policy, tmp_path / "policy")
     loaded, model = AutoModelForCausalLM.from_pretrained(tmp_path / "policy").eval(), learner.policy.model
@@ -138,7 +139,7 @@ def test_a_state_continues_bit_for_bit(folders, way):
     _, other = learner_of(folders["llama"], hyper=hyper, **WAYS[way])
     other.load_state_dict(state)
     a, b = learner.iterate(), other.iterate()
-    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) and torch.equal(learner.flat.data, other.flat.data)
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) and torch.equal(learner.updater.flat.data, other.updater.flat.data)
 
 
 @pytest.mark.parametrize("critic", [None, TokenCritic("head"), TokenCritic("model")])
@@ -228,7 +229,7 @@ def test_layers_computed_again_give_the_same_gradient(folders, kind):
         seen.clear()
         learner.policy.replay(rollout.inputs, rollout.action)["log_prob"].sum().backward()
         inner.remove()
-        gradients.append(learner.flat.grad.clone())
+        gradients.append(learner.updater.flat.grad.clone())
         calls.append(len(seen))
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
     assert calls[1] == 2  # forwards, and once more for the gradient
@@ -257,13 +258,13 @@ def test_bfloat16_computes_in_it_and_the_policy_that_acts_is_the_one_that_is_tra
 def test_in_bfloat16_ratios_are_to_the_training_pass_and_not_to_the_sampler(folders, kind, lora_rank):
     """Rows are cut twice, into minibatches and micro-batches, and each cut rounds in its own way."""
     _, learner = learner_of(folders[kind], method="gspo", hyper={"minibatches": 2, "epochs": 2}, dtype="bfloat16", lora_rank=lora_rank)
-    step, ratios = learner._step, []
+    step, ratios = learner.updater.step, []
 
     def watched(batch, **place):
-        ratios.append(torch.cat([(micro["log_prob"] - micro["old_log_prob"])[micro["mask"]].detach() for _, micro in learner._micro_batches(batch)]))
+        ratios.append(torch.cat([(micro["log_prob"] - micro["old_log_prob"])[micro["mask"]].detach() for _, micro in learner.updater.micro_batches(batch)]))
         return step(batch, **place)
 
-    learner._step = watched
+    learner.updater.step = watched
     metrics = learner.iterate()
     assert len(ratios) == 4 and ratios[0].abs().max() == 0 and all(part.abs().max() > 0 for part in ratios[1:])
     assert 0 < metrics["kl_sampler"].item() < 1e-3  # rounding is still seen, and is not large
@@ -274,8 +275,8 @@ def test_in_bfloat16_ratios_are_to_the_training_pass_and_not_to_the_sampler(fold
 
 def test_in_float32_the_log_probability_as_drawn_is_the_one_that_ratios_are_taken_to(folders):
     _, learner = learner_of(folders["llama"], method="gspo")
-    step, given = learner._step, []
-    learner._step = lambda batch, **place: given.append(batch["old_log_prob"]) or step(batch, **place)
+    step, given = learner.updater.step, []
+    learner.updater.step = lambda batch, **place: given.append(batch["old_log_prob"]) or step(batch, **place)
     metrics = learner.iterate()
     rollout = learner.rollout
     assert "kl_sampler" not in metrics and sorted(given[0].flatten().tolist()) == sorted(rollout.log_prob.flatten().tolist())

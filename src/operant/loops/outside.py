@@ -10,15 +10,19 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.loops.terms import Batch
+from operant.loops.terms import TermBatch
+
+
+def outside_answers(rollout: Rollout) -> dict[str, Tensor]:
+    """The steps of given answers, `[S, N, T]`: a `mark`, for terms `over` them. With their "given_log_prob" where an iteration has no given answer."""
+    outside = rollout.extras.get("outside", torch.zeros_like(rollout.group, dtype=torch.bool)).unsqueeze(-1)
+    given = {} if "given_log_prob" in rollout.extras else {"given_log_prob": torch.zeros_like(rollout.log_prob)}
+    return {"outside_answers": rollout.mask & outside} | given
 
 
 def own_answers(rollout: Rollout) -> Tensor:
-    """The steps of drawn answers, `[S, N, T]`: a `focus`. Those of given answers stand in the extra "outside_answers", for terms `over` them."""
-    outside = rollout.extras.get("outside", torch.zeros_like(rollout.group, dtype=torch.bool)).unsqueeze(-1)
-    rollout.extras["outside_answers"] = rollout.mask & outside
-    rollout.extras.setdefault("given_log_prob", torch.zeros_like(rollout.log_prob))  # an iteration may have no given answer
-    return rollout.mask & ~outside
+    """The steps of drawn answers, `[S, N, T]`: a `focus`, behind the mark `outside_answers`."""
+    return rollout.mask & ~rollout.extras["outside_answers"]
 
 
 def uniform_log_prob(logits: Tensor, token: Tensor) -> Tensor:
@@ -40,10 +44,10 @@ class MixedImportance:
     needs: ClassVar[frozenset[str]] = frozenset()
     old_statistics: ClassVar[dict] = {"uniform_log_prob": uniform_log_prob}
 
-    def __call__(self, batch: Batch) -> Tensor:
-        behaviour = ops.assumed_behaviour_log_prob(batch["old_log_prob"], batch["uniform_log_prob"])
-        ratio = ops.mixed_importance_ratio(batch["log_prob"], batch["old_log_prob"], behaviour)
-        return -ratio * batch["advantage"] * ops.exploration_weight(batch["log_prob"], gamma=self.gamma)
+    def __call__(self, batch: TermBatch) -> Tensor:
+        behaviour = ops.assumed_behaviour_log_prob(batch.old_log_prob, batch["uniform_log_prob"])
+        ratio = ops.mixed_importance_ratio(batch.log_prob, batch.old_log_prob, behaviour)
+        return -ratio * batch.advantage * ops.exploration_weight(batch.log_prob, gamma=self.gamma)
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,6 @@ class RehearsalDivergence:
     over: ClassVar[str] = "outside_answers"
     needs: ClassVar[frozenset[str]] = frozenset({"given_log_prob"})
 
-    def __call__(self, batch: Batch) -> Tensor:
-        log_ratio = (batch["log_prob"] - batch["given_log_prob"]) * batch["outside_answers"]
+    def __call__(self, batch: TermBatch) -> Tensor:
+        log_ratio = (batch.log_prob - batch["given_log_prob"]) * batch["outside_answers"]
         return self.coefficient * ops.f_generator(log_ratio, kind=self.kind, alpha=self.alpha)

@@ -9,12 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from operant import ops
-from operant.core.flat import Adam, FlatParameters
 from operant.core.random import Streams
-from operant.loops.learner import Learner, Spine, check_batch, check_finite
-from operant.loops.parts import needs_of, part_name
-from operant.loops.terms import Term, step_losses
+from operant.loops.learner import Learner, Spine, check_batch
+from operant.loops.terms import Term
+from operant.loops.update import Fields, Updated, Updater
 from operant.worlds.base import World
 
 
@@ -59,46 +57,40 @@ class PairsLearner(Learner):
         self.step = 0
         self.streams = Streams(seeds, device)
         self.policy = world.policy(method.policy, self.streams).to(device)
-        self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
-        self.optimizer = Adam([self.flat], learning_rate=method.learning_rate)
+        self.updater = Updater(
+            self.policy,
+            method.terms,
+            seeds=len(seeds),
+            stacked=world.stacked,
+            learning_rate=method.learning_rate,
+            reduce=method.reduce,
+            max_grad_norm=method.max_grad_norm,
+        )
         self.demonstrations = world.demonstrations(self.policy, method.batch_size, self.streams)
-        self.needs = needs_of(method.terms)
 
     def iterate(self) -> dict[str, Tensor]:
         method = self.method
-        values, norms, batches = [], [], []
+        updates: list[Updated] = []
+        batches: list[Fields] = []
         for _ in range(min(method.updates_per_iteration, self.total_steps - self.step)):
-            inputs, action, mask = self.demonstrations.draw()
+            batches.append(self.draw())
             if method.warmup_steps:
-                self.optimizer.learning_rate = method.learning_rate * min(1.0, (self.step + 1) / method.warmup_steps)
-            losses, norm = self.update(inputs, action, mask)
-            values.append(losses)
-            norms.append(norm)
+                self.updater.optimizer.learning_rate = method.learning_rate * min(1.0, (self.step + 1) / method.warmup_steps)
+            updates.append(self.updater.step(batches[-1], progress=self.step / self.total_steps, iteration=self.step))
             self.step += 1
-            batches.append({f"inputs.{name}": x for name, x in inputs.items()} | {"action": action, "mask": mask})
-        stacked = torch.stack(values).cpu()
-        names = [part_name(term) for term in method.terms]
-        check_finite(self, names, stacked, torch.stack(norms).cpu(), batches.__getitem__)
-        return {f"loss/{name}": stacked[:, place].mean(0) for place, name in enumerate(names)}
+        return self.updater.finish(self, updates, batches.__getitem__)
 
-    def update(self, inputs: dict[str, Tensor], action: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """One optimiser step on one batch; each term's loss `[terms, S]` and the gradient's norm `[S]`. No host read happens here."""
-        method = self.method
-        weights = ops.step_weights(mask, method.reduce)
-        self.flat.zero_grad()
-        batch = {"mask": mask, **self.policy.replay(inputs, action, self.needs)}
-        losses = torch.stack([(weights * loss).flatten(1).sum(1) for loss in step_losses(method.terms, batch)])
-        losses.sum().backward()
-        norms = self.flat.grad_norm() if method.max_grad_norm is None else self.flat.clip_grad_norm(method.max_grad_norm)
-        self.optimizer.step(norms)
-        return losses.detach(), norms
+    def draw(self) -> Fields:
+        """The next batch."""
+        inputs, action, mask = self.demonstrations.draw()
+        return {f"inputs.{name}": x for name, x in inputs.items()} | {"action": action, "mask": mask}
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "streams": self.streams.state_dict(),
             "policy": dict(self.policy.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.updater.optimizer.state_dict(),
             "demonstrations": self.demonstrations.state_dict(),
         }
 
@@ -106,5 +98,5 @@ class PairsLearner(Learner):
         self.step = state["step"]
         self.streams.load_state_dict(state["streams"])
         self.policy.load_state_dict(state["policy"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.updater.optimizer.load_state_dict(state["optimizer"])
         self.demonstrations.load_state_dict(state["demonstrations"])

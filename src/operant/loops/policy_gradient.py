@@ -1,9 +1,12 @@
-"""The policy-gradient loop: sample → score → select → credit → terms → reduce → step. For control, language and sequences alike."""
+"""The policy-gradient loop: sample → score → shape → fill → select → credit → mark → focus → terms → reduce → step. For control, language and sequences alike.
+
+All up to focus stands here; from the terms on it is `loops.update.Updater`'s.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,17 +16,17 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.errors import RunFailed
-from operant.core.flat import Adam, FlatParameters
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Rollout
 from operant.core.status import Status
 from operant.loops.credit import Grouping
 from operant.loops.fill import Fill
-from operant.loops.learner import Learner, Spine, check_finite, suggest_micro_batch
+from operant.loops.learner import Learner, Spine, suggest_micro_batch
 from operant.loops.parts import REPLAYED, Stateful, needs_of, part_name, statistics_of
 from operant.loops.reference import Reference, ReferencePolicy
-from operant.loops.terms import Term, step_losses
+from operant.loops.terms import Term
+from operant.loops.update import Fields, Reduce, RowCutter, StepCutter, Updated, Updater, deal_rows, ratio_metrics
 from operant.worlds.base import World
 
 RATIO_TOLERANCE = 5e-3  # largest |log ratio| before the first update on fresh data; float32 passes of different shapes differ by 1e-5, sharp policies by 1e-3
@@ -40,6 +43,8 @@ class PolicyGradient(Spine):
         shape: rewards made from rewards, in order: `(rollout) → reward [S, N, T]`.
         fill: which groups are kept, and how long the loop samples for them; None keeps what one round gives.
         select: filters of the scored rollout, in order: `(rollout) → rollout`.
+        mark: what terms and focus read beside what the loop knows, once credit is given: `(rollout) → {name: tensor}`, each `[S, N]` or `[S, N, T, …]`, which
+            stand in the rollout's extras under their names.
         focus: which steps are learned from once credit is given: `(rollout) → mask [S, N, T]`, all of them together.
         policy: how the policy network is built; None where the world brings the policy (a language model). `TokenCritic` gives it a value function.
         reference: how the policy behind "reference_log_prob" comes about, where something needs it.
@@ -62,10 +67,11 @@ class PolicyGradient(Spine):
     shape: Sequence[Callable[[Rollout], Tensor]] = ()
     fill: Fill | None = None
     select: Sequence[Callable[[Rollout], Rollout]] = ()
+    mark: Sequence[Callable[[Rollout], Mapping[str, Tensor]]] = ()
     focus: Sequence[Callable[[Rollout], Tensor]] = ()
     reference: Reference = Reference()
     unit: Literal["row", "group"] = "row"
-    reduce: Literal["token-mean", "sequence-mean", "sequence-sum"] = "sequence-mean"
+    reduce: Reduce = "sequence-mean"
     reduce_length: int | None = None
     normalize_advantage: Literal["rollout", "minibatch"] | None = None
     epochs: int = 1
@@ -81,7 +87,7 @@ class PolicyGradient(Spine):
     def needs(self) -> frozenset[str]:
         """What all parts together ask of the loop."""
         accept = self.fill.parts if self.fill is not None else ()
-        return needs_of((*self.shape, *accept, *self.select, self.credit, *self.focus, *self.terms))
+        return needs_of((*self.shape, *accept, *self.select, self.credit, *self.mark, *self.focus, *self.terms))
 
     @property
     def prompts(self) -> int:
@@ -117,26 +123,32 @@ class PolicyGradientLearner(Learner):
         self.policy = world.policy(method.policy, self.streams).to(device)
         if isinstance(temperature := getattr(method.sample, "temperature", None), int | float):
             self.policy.temperature = temperature  # what is learned from is what was sampled from
-        self.flat = FlatParameters(self.policy, seeds=len(seeds), stacked=world.stacked)
-        self.optimizer = Adam([self.flat], learning_rate=method.learning_rate, eps=method.adam_eps)
+        self.updater = Updater(
+            self.policy,
+            method.terms,
+            seeds=len(seeds),
+            stacked=world.stacked,
+            learning_rate=method.learning_rate,
+            reduce=method.reduce,
+            reduce_length=method.reduce_length,
+            unit=method.unit,
+            micro_batch=method.micro_batch,
+            max_grad_norm=method.max_grad_norm,
+            normalize_advantage=method.normalize_advantage == "minibatch",
+            adam_eps=method.adam_eps,
+        )
         self.source = world.source(method.sample, self.streams, workers=method.workers)
         self.resume, self.stride = self.source.resume, self.source.steps_per_sample
-        self.needs = needs_of(method.terms)
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
-        self._after = (*method.select, method.credit, *method.focus)
+        self._after = (*method.select, method.credit, *method.mark, *method.focus)
         everything = method.needs
         self.reference = ReferencePolicy(method.reference, self.policy) if "reference_log_prob" in everything else None
         self.teacher = world.teacher(len(seeds)).to(device).requires_grad_(False) if "teacher_log_prob" in everything else None
-        self._replayed = self.needs & set(REPLAYED)
-        self._statistics = statistics_of(method.terms)
-        self._old_statistics = statistics_of(method.terms, "old_statistics")
-        self._overs = tuple(dict.fromkeys(over for term in method.terms if (over := getattr(term, "over", None)) is not None))
-        lists = {"shape": method.shape, "select": method.select, "focus": method.focus, "terms": method.terms}
+        lists = {"shape": method.shape, "select": method.select, "mark": method.mark, "focus": method.focus, "terms": method.terms}
         parts = {f"{name} {place}": part for name, items in lists.items() for place, part in enumerate(items)}
         self._stateful = Stateful(parts | {"credit": method.credit, "fill": method.fill and method.fill.accept})
         self._began = 0.0  # progress at the beginning of the iteration
         self.rollout: Rollout | None = None
-        self._equal: Tensor | None = None
         self._tolerance = getattr(self.policy, "ratio_tolerance", RATIO_TOLERANCE)
         self._rounded = self._tolerance > RATIO_TOLERANCE  # what acts and what is trained are one policy that is rounded twice (bfloat16)
 
@@ -157,7 +169,7 @@ class PolicyGradientLearner(Learner):
                 metrics |= self._update(self.prepare(rollout))
         self.version += 1
         if self.reference is not None and self.reference.follow(self.policy, self.version, float(metrics["reward"].mean()) if "reward" in metrics else 0.0):
-            self.optimizer.reset()
+            self.updater.optimizer.reset()
             metrics["reference_reset"] = torch.ones(len(self.seeds))
         return metrics
 
@@ -213,6 +225,8 @@ class PolicyGradientLearner(Learner):
 
     def _shape(self, rollout: Rollout) -> None:
         self._provide(rollout, self._before)
+        if self.method.shape:
+            rollout.extras["unshaped_reward"] = rollout.reward
         for shape in self.method.shape:
             reward = shape(rollout)
             if not isinstance(reward, Tensor) or reward.shape != rollout.shape:
@@ -221,7 +235,7 @@ class PolicyGradientLearner(Learner):
                 raise RunFailed(f"shape {part_name(shape)} gave a reward that is not finite at step {self.step}")
             rollout.reward = reward
 
-    # ------------------------------------------------------------------------------------------------------------------------------ select, credit, focus
+    # ------------------------------------------------------------------------------------------------------------------------ select, credit, mark, focus
 
     def prepare(self, rollout: Rollout) -> Rollout:
         """A scored and shaped rollout with everything that the update reads: advantages, the steps to learn from, and what terms need."""
@@ -254,12 +268,23 @@ class PolicyGradientLearner(Learner):
             raise RunFailed(f"credit {name} gave {_found(advantage, 'advantages')}; the rollout has {list(rollout.shape)}")
         if not torch.isfinite(advantage[rollout.mask]).all():
             raise RunFailed(f"credit {name} gave an advantage that is not finite at step {self.step}")
-        if "value" in self.needs:
+        extras["advantage"] = ops.normalize(advantage, rollout.mask, dim=(-2, -1)) if method.normalize_advantage == "rollout" else advantage
+        for mark in method.mark:
+            extras |= self._marks(rollout, mark)
+        if "value" in self.updater.needs:
             self._provide(rollout, (), {"value"})
-            extras.setdefault("return", advantage + extras["value"])
-        if method.normalize_advantage == "rollout":
-            advantage = ops.normalize(advantage, rollout.mask, dim=(-2, -1))
-        extras["advantage"] = advantage
+            extras.setdefault("returns", advantage + extras["value"])
+
+    def _marks(self, rollout: Rollout, mark: Callable[[Rollout], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        marks, name = mark(rollout), part_name(mark)
+        if not isinstance(marks, Mapping):
+            raise RunFailed(f"mark {name} gave {type(marks).__name__}, not a dict of tensors by name")
+        for key, value in marks.items():
+            if not isinstance(value, Tensor) or value.shape[:2] != rollout.shape[:2] or (value.ndim > 2 and value.shape[2] != rollout.shape[2]):
+                raise RunFailed(f"mark {name} gave {_found(value, 'a tensor')} as {key!r}; the rollout has {list(rollout.shape)}")
+            if key in rollout.extras or key in Rollout.__dataclass_fields__:
+                raise RunFailed(f"mark {name} gave {key!r}, which the rollout has already; give it another name")
+        return marks
 
     def _without_idle_rows(self, rollout: Rollout) -> Rollout:
         """The rollout without rows that no term learns from (probes, filtered groups), where rows of one seed can be left out."""
@@ -271,7 +296,7 @@ class PolicyGradientLearner(Learner):
     def _busy(self, rollout: Rollout) -> Tensor:
         """Which rows a term learns from, `[S, N]`."""
         busy = rollout.mask.any(-1)
-        for over in self._overs:
+        for over in self.updater.overs:
             busy = busy | self._extra(rollout, over).any(-1)
         return busy
 
@@ -295,16 +320,16 @@ class PolicyGradientLearner(Learner):
         if replayed or statistics:
             found = self._replay(self.policy, rollout, replayed, statistics)
             extras |= {name: found[name] for name in (*replayed, *statistics)}
-        rest = wanted - set(extras) - {"advantage", "score", "return", "old_value", "logits"}
+        rest = wanted - set(extras) - {"advantage", "score", "returns", "old_value", "logits"}
         if rest:
             extras |= self.source.measure(rest, rollout, self.policy)
             if missing := sorted(rest - set(extras)):
                 raise RunFailed(f"{missing[0]!r} is needed by this method, and {self.world.task} has no such measure")
 
     def _provide_terms(self, rollout: Rollout) -> None:
-        self._provide(rollout, (), self.needs - set(REPLAYED))
-        if self._old_statistics:
-            rollout.extras |= {name: x for name, x in self._replay(self.policy, rollout, (), self._old_statistics).items() if name in self._old_statistics}
+        self._provide(rollout, (), self.updater.needs - set(REPLAYED))
+        if statistics := self.updater.old_statistics:
+            rollout.extras |= {name: x for name, x in self._replay(self.policy, rollout, (), statistics).items() if name in statistics}
 
     def _extra(self, rollout: Rollout, name: str) -> Tensor:
         if name not in rollout.extras:
@@ -319,7 +344,7 @@ class PolicyGradientLearner(Learner):
     def _by_rows(self, rollout: Rollout, measure: Callable[[Rollout], dict[str, Tensor]]) -> dict[str, Tensor]:
         """`[S, N, T]` tensors that are measured a few rows at a time."""
         found: dict[str, Tensor] = {}
-        for rows in self._micro_rows(rollout.extras.get("present", rollout.mask)):
+        for rows in self.updater.rows_together(rollout.extras.get("present", rollout.mask)):
             part = measure(rollout if isinstance(rows, slice) else rollout.take(rows))
             if isinstance(rows, slice):
                 return part
@@ -329,92 +354,55 @@ class PolicyGradientLearner(Learner):
 
     # ---------------------------------------------------------------------------------------------------------------------------------- terms, reduce, step
 
-    def _micro_rows(self, mask: Tensor, group: Tensor | None = None) -> Iterator[Tensor | slice]:
-        """Rows that go through the model together: all, or at most `micro_batch` at a time, whole groups where these are the unit.
-
-        They are of similar length, so that there is little padding. Where the policy packs its rows, each lot has its share of all lengths, so that none is
-        large.
-
-        Args:
-            mask: `[S, n, T]`, whose sums are the rows' lengths.
-            group: `[S, n]`, where groups must stay together.
-        """
-        size = self.method.micro_batch
-        if getattr(self.policy, "unit", "row") == "step" or not 0 < size < mask.shape[1] or (group is not None and len(mask) > 1):
-            yield slice(None)
-            return
-        lengths = mask.sum(-1)[0]
-        if group is None:
-            order = torch.argsort(lengths, stable=True)
-            lots = -(-len(order) // size)
-            yield from (order[lot::lots] for lot in range(lots)) if getattr(self.policy, "packs", False) else order.split(size)
-            return
-        members = [(group[0] == number).nonzero().squeeze(1) for number in group[0].unique()]
-        batch: list[Tensor] = []
-        for rows in sorted(members, key=lambda rows: int(lengths[rows].max())):
-            if batch and sum(map(len, batch)) + len(rows) > size:
-                yield torch.cat(batch)
-                batch = []
-            batch.append(rows)
-        yield torch.cat(batch)
-
-    def _fields(self, rollout: Rollout) -> dict[str, Tensor]:
+    def fields(self, rollout: Rollout) -> Fields:
         """What minibatches are cut from, by the names that terms use."""
         extras = rollout.extras
         fields = {f"inputs.{name}": x for name, x in rollout.inputs.items()}
         fields |= {"action": rollout.action, "old_log_prob": rollout.log_prob, "mask": rollout.mask, "advantage": extras["advantage"]}
-        if "value" in self.needs:
-            fields |= {"old_value": extras["value"], "return": extras["return"]}
+        if "value" in self.updater.needs:
+            fields |= {"old_value": extras["value"], "returns": extras["returns"]}
         if self.policy.unit == "row":
             fields["group"] = rollout.group
-        if "score" in self.needs:
+        if "score" in self.updater.needs:
             fields["score"] = rollout.reward.sum(-1)
-        names = [*self.needs, *self._overs, *self._old_statistics]
+        names = [*self.updater.needs, *self.updater.overs, *self.updater.old_statistics]
         return fields | {name: self._extra(rollout, name) for name in names if name not in REPLAYED and name not in fields}
 
     def _update(self, rollout: Rollout) -> dict[str, Tensor]:
-        method = self.method
+        method, updater = self.method, self.updater
         if method.anneal:
-            self.optimizer.learning_rate = method.learning_rate * (1 - self._began)
-        if not self.world.stacked and not (rollout.mask.any() or any(rollout.extras[over].any() for over in self._overs)):
+            updater.optimizer.learning_rate = method.learning_rate * (1 - self._began)
+        if not self.world.stacked and not (rollout.mask.any() or any(rollout.extras[over].any() for over in updater.overs)):
             return {"gradient_norm": torch.zeros(len(self.seeds))}  # nothing to learn from; stacked seeds all take the step, so that none depends on others
         steps = self.policy.unit == "step"
-        fields = self._fields(rollout)
-        cut = _StepCutter(fields) if steps else _RowCutter(fields)
+        fields = self.fields(rollout)
+        cut = StepCutter(fields) if steps else RowCutter(fields)
         whole = steps and bool(rollout.mask.all())
-        terms, norms, indices = [], [], []
-        diagnostics: dict[str, Tensor] = {}
+        indices: list[Tensor] = []
         found: dict[str, Tensor] = {}
         first_log_ratio = None
         for _ in range(method.epochs):
             indices += self._minibatches(rollout, cut.units)
         if self._rounded:
-            log_prob = self._log_prob_as_trained(cut, indices[: len(indices) // method.epochs])
-            cut = _RowCutter(fields | {"old_log_prob": log_prob})
+            log_prob = updater.log_prob_as_trained(cut, indices[: len(indices) // method.epochs])
+            cut = RowCutter(fields | {"old_log_prob": log_prob})
             first_log_ratio = ((log_prob - rollout.log_prob) * rollout.mask).abs().max()
             count = rollout.mask.sum((1, 2)).clamp(min=1)
             found["kl_sampler"] = ((ops.kl_k3(rollout.log_prob, log_prob) * rollout.mask).sum((1, 2)) / count).cpu()
+        updates: list[Updated] = []
         for index in indices:
-            values, log_ratio, seen = self._step(cut(index), first=first_log_ratio is None, last=index is indices[-1], whole=whole)
-            if first_log_ratio is None:
-                first_log_ratio = log_ratio
-            terms.append(values)
-            norms.append(seen.pop("gradient_norm"))
-            diagnostics = seen
-        values = torch.stack(terms).cpu()
-        gradient_norms = torch.stack(norms).cpu()
-        names = [part_name(term) for term in method.terms]
-        check_finite(self, names, values, gradient_norms, lambda update: cut(indices[update]))
-        worst = first_log_ratio.abs().max().item()
+            first, last = not updates and first_log_ratio is None, index is indices[-1]
+            updates.append(updater.step(cut(index), progress=self._began, iteration=self.version, first=first, last=last, whole=whole))
+        metrics = updater.finish(self, updates, lambda update: cut(indices[update]))
+        worst = (updates[0].log_ratio if first_log_ratio is None else first_log_ratio).abs().max().item()
         if not worst <= self._tolerance:
             raise RunFailed(
                 f"the ratio before the first update is not 1: |log ratio| reaches {worst:.3g} at step {self.step}; "
                 "the policy that is trained is not the one that acted"
             )
-        metrics = {f"loss/{name}": values[:, place].mean(0) for place, name in enumerate(names)}
-        metrics["gradient_norm"] = gradient_norms.mean(0)
+        diagnostics = updates[-1].diagnostics
         if "log_ratio" in diagnostics:
-            metrics |= _ratio_metrics(diagnostics.pop("log_ratio").cpu())
+            metrics |= ratio_metrics(diagnostics.pop("log_ratio").cpu())
         return metrics | found | {name: value.cpu() for name, value in diagnostics.items()}
 
     def _minibatches(self, rollout: Rollout, units: int) -> list[Tensor]:
@@ -438,95 +426,6 @@ class PolicyGradientLearner(Learner):
             batches.append(torch.stack([x[x > 0] - 1 for x in chosen]))
         return batches
 
-    def _step(self, batch: dict[str, Tensor], *, first: bool, last: bool, whole: bool) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
-        """One optimiser step on one minibatch, in micro-batches of rows. No host read happens here.
-
-        Args:
-            first, last: of the iteration; the first gives its largest |log ratio|, the last its diagnostics.
-            whole: every step of the rollout was chosen, so that all weigh alike.
-
-        Returns:
-            (each term's loss `[terms, S]`, largest |log ratio| or None, diagnostics).
-        """
-        method = self.method
-        mask = batch["mask"]
-        if method.normalize_advantage == "minibatch":
-            flat = ops.normalize(batch["advantage"].flatten(1), None if whole else mask.flatten(1), dim=-1)
-            batch = batch | {"advantage": flat.view_as(mask)}
-        weights = {None: self._equal_weights(mask) if whole else self._weights(mask)} | {over: self._weights(batch[over]) for over in self._overs}
-        self.flat.zero_grad()
-        values, log_ratios, parts = [], [], []
-        for rows, micro in self._micro_batches(batch):
-            weight = {over: (x if isinstance(rows, slice) else x[:, rows]).flatten(1) for over, x in weights.items()}
-            micro = micro | {"progress": self._began, "iteration": self.version}
-            losses = torch.stack([
-                torch.linalg.vecdot(weight[getattr(term, "over", None)], loss.flatten(1))
-                for term, loss in zip(method.terms, step_losses(method.terms, micro), strict=True)
-            ])  # [terms, S]  # fmt: skip
-            losses.sum().backward()
-            values.append(losses.detach())
-            if first:
-                log_ratios.append(((micro["log_prob"].detach() - micro["old_log_prob"]) * micro["mask"]).abs().max())
-            if last:
-                parts.append(self._diagnose(micro, weight[None]))
-        seen = {name: torch.cat([p[name] for p in parts], 1) if name == "log_ratio" else sum(p[name] for p in parts) for name in parts[0]} if parts else {}
-        seen["gradient_norm"] = self.flat.clip_grad_norm(method.max_grad_norm)
-        self.optimizer.step(seen["gradient_norm"])
-        return values[0] if len(values) == 1 else torch.stack(values).sum(0), torch.stack(log_ratios).max() if first else None, seen
-
-    def _micro_batches(self, batch: dict[str, Tensor]) -> Iterator[tuple[Tensor | slice, dict[str, Tensor]]]:
-        """The micro-batches of a minibatch: (which of its rows, their fields and what the policy gives them now)."""
-        present = batch["mask"]
-        for over in self._overs:
-            present = present | batch[over]
-        for rows in self._micro_rows(present, batch.get("group") if self.method.unit == "group" else None):
-            micro = batch if isinstance(rows, slice) else {name: x[:, rows] for name, x in batch.items()}
-            inputs = {name.removeprefix("inputs."): x for name, x in micro.items() if name.startswith("inputs.")}
-            statistics = (self._statistics,) if self._statistics else ()
-            yield rows, micro | self.policy.replay(inputs, micro["action"], self._replayed, *statistics)
-
-    @torch.no_grad()
-    def _log_prob_as_trained(self, cut: _RowCutter, firsts: Sequence[Tensor]) -> Tensor:
-        """The policy's log-probabilities `[S, N, T]` before the first update: of each row in the minibatch and micro-batch in which it is trained first.
-
-        In bfloat16 the numbers of a row depend on the shape of what is computed with it, so that only the same cut gives the same bits.
-
-        Args:
-            firsts: the minibatches of the first pass, which hold every row once.
-        """
-        found = torch.zeros_like(cut.fields["old_log_prob"])
-        seeds = torch.arange(len(found), device=found.device).unsqueeze(1)
-        for index in firsts:
-            for rows, micro in self._micro_batches(cut(index)):
-                found[seeds, index[:, rows]] = micro["log_prob"]
-        return found
-
-    def _weights(self, mask: Tensor) -> Tensor:
-        """The reducer's weights of a minibatch, `[S, U]` (steps) or `[S, n, T]` (rows)."""
-        grid = mask if mask.ndim == 3 else mask.unsqueeze(-1)
-        return ops.step_weights(grid, self.method.reduce, length=self.method.reduce_length, dtype=self.flat.data.dtype).view(mask.shape)
-
-    def _equal_weights(self, mask: Tensor) -> Tensor:
-        """The same of a minibatch in which every step was chosen: one tensor for all of its shape."""
-        if self._equal is None or self._equal.shape != mask.shape:
-            self._equal = self._weights(torch.ones_like(mask))
-        return self._equal
-
-    @torch.no_grad()
-    def _diagnose(self, micro: dict[str, Tensor], weight: Tensor) -> dict[str, Tensor]:
-        """Weighted means over a minibatch: what tells whether updates are too large."""
-        new, old = micro["log_prob"], micro["old_log_prob"]
-        clips = [term.clipped for term in self.method.terms if hasattr(term, "clipped")]
-        per_step = {"kl_behaviour": ops.kl_k3(old, new), "ratio": ops.policy_ratio(new, old)}
-        if clips:
-            per_step["clip_fraction"] = torch.stack([clipped(micro) for clipped in clips]).amax(0)
-        if "entropy" in self._replayed:
-            per_step["loss_entropy"] = micro["entropy"]
-        found = {name: torch.linalg.vecdot(weight, value.flatten(1)) for name, value in per_step.items()}
-        if self.policy.unit == "row":
-            found["log_ratio"] = (new - old).masked_fill(~micro["mask"], torch.nan).flatten(1)
-        return found
-
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
@@ -534,7 +433,7 @@ class PolicyGradientLearner(Learner):
             "spent": {name: self.spent[name] for name in ("samples", "tokens")},
             "streams": self.streams.state_dict(),
             "policy": dict(self.policy.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.updater.optimizer.state_dict(),
             "reference": None if self.reference is None else self.reference.state_dict(),
             "parts": self._stateful.state_dict(),
             "source": self.source.state_dict(),
@@ -545,70 +444,13 @@ class PolicyGradientLearner(Learner):
         self.spent |= state["spent"]
         self.streams.load_state_dict(state["streams"])
         self.policy.load_state_dict(state["policy"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.updater.optimizer.load_state_dict(state["optimizer"])
         if self.reference is not None:
             self.reference.load_state_dict(state["reference"])
         self._stateful.load_state_dict(state["parts"])
         self.source.load_state_dict(state["source"])
 
 
-
 def _found(x: Any, what: str) -> str:
     """What a part gave, in words."""
     return f"{what} of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-
-
-def _ratio_metrics(log_ratio: Tensor) -> dict[str, Tensor]:
-    """Quantiles of the ratio, and the effective sample size as a share of the steps, `[S]` each, from log ratios `[S, U]` (NaN where nothing is chosen)."""
-    ratio = log_ratio.double().exp()
-    low, middle, high = ratio.nanquantile(torch.tensor([0.01, 0.5, 0.99], dtype=ratio.dtype), dim=1)
-    count = (~ratio.isnan()).sum(1)
-    ess = ratio.nansum(1).square() / (count * ratio.square().nansum(1)).clamp(min=1e-300)
-    return {"ratio/q01": low, "ratio/q50": middle, "ratio/q99": high, "ess": ess}
-
-
-class _StepCutter:
-    """Minibatches of single steps: everything in one matrix, so that a minibatch is one gather."""
-
-    def __init__(self, fields: dict[str, Tensor]):
-        seeds, rows, length = fields["mask"].shape
-        self.units = rows * length
-        self._kinds = [(name, x.dtype, x.shape[3:]) for name, x in fields.items()]
-        columns = [x.reshape(seeds, self.units, -1).float() for x in fields.values()]
-        self._widths = [column.shape[-1] for column in columns]
-        self._packed = torch.cat(columns, -1)
-
-    def __call__(self, index: Tensor) -> dict[str, Tensor]:
-        seeds, count = index.shape
-        flat = index + torch.arange(seeds, device=index.device).unsqueeze(1) * self.units
-        rows = self._packed.flatten(0, 1).index_select(0, flat.reshape(-1)).view(seeds, count, -1)
-        batch = {}
-        for (name, dtype, shape), column in zip(self._kinds, rows.split(self._widths, -1), strict=True):
-            column = column if shape else column.squeeze(-1)
-            batch[name] = column if dtype == torch.float32 else column.to(dtype)
-        return batch
-
-
-def deal_rows(busy: Tensor, count: int, generator: torch.Generator) -> list[Tensor]:
-    """Rows `[N]` dealt at random to `count` minibatches, as equal in size as can be: first those that are learned from, then the others in their order.
-
-    What a seed learns from, and the draws for it, are then the same however many idle rows stand beside them (stacked seeds all have the rows of the largest).
-    """
-    own, idle = busy.nonzero().squeeze(1), (~busy).nonzero().squeeze(1)
-    own = own[torch.randperm(len(own), generator=generator)]
-    sizes = [len(part) for part in torch.arange(len(busy)).tensor_split(count)]
-    chosen = own.tensor_split(count)
-    beside = idle.split([size - len(part) for size, part in zip(sizes, chosen, strict=True)])
-    return [torch.cat(pair) for pair in zip(chosen, beside, strict=True)]
-
-
-class _RowCutter:
-    """Minibatches of whole rows (sequences)."""
-
-    def __init__(self, fields: dict[str, Tensor]):
-        self.fields = fields
-        self.units = fields["mask"].shape[1]
-
-    def __call__(self, index: Tensor) -> dict[str, Tensor]:
-        seeds = torch.arange(len(index), device=index.device).unsqueeze(1)
-        return {name: x[seeds, index] for name, x in self.fields.items()}

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from operant import ops
-from operant.loops.terms import Batch
+from operant.loops.terms import TermBatch
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class ClippedAnswerRatio:
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def __call__(self, batch: Batch) -> Tensor:
-        log_ratio, advantage = row_log_ratio(batch).unsqueeze(-1), ops.row_mean(batch["advantage"], batch["mask"])
+    def __call__(self, batch: TermBatch) -> Tensor:
+        log_ratio, advantage = row_log_ratio(batch).unsqueeze(-1), ops.row_mean(batch.advantage, batch.mask)
         loss = ops.clipped_ratio_loss(log_ratio, log_ratio.new_zeros(()), advantage, clip_low=self.low, clip_high=self.high)
-        return loss.expand(batch["mask"].shape)
+        return loss.expand(batch.mask.shape)
 
-    def clipped(self, batch: Batch) -> Tensor:
-        log_ratio, advantage = row_log_ratio(batch).unsqueeze(-1), ops.row_mean(batch["advantage"], batch["mask"])
+    def clipped(self, batch: TermBatch) -> Tensor:
+        log_ratio, advantage = row_log_ratio(batch).unsqueeze(-1), ops.row_mean(batch.advantage, batch.mask)
         clipped = ops.ratio_clip_fraction(log_ratio, log_ratio.new_zeros(()), advantage, clip_low=self.low, clip_high=self.high)
-        return clipped.expand(batch["mask"].shape)
+        return clipped.expand(batch.mask.shape)
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,16 @@ class GroupedLogRatio:
     def needs(self) -> frozenset[str]:
         return frozenset({"score"} if self.target == "score" else ())
 
-    def __call__(self, batch: Batch) -> Tensor:
-        mask, group = batch["mask"], batch["group"]
+    def __call__(self, batch: TermBatch) -> Tensor:
+        mask, group = batch.mask, batch.group
         log_ratio = row_log_ratio(batch)
-        target = batch["score"] if self.target == "score" else ops.row_mean(batch["advantage"], mask).squeeze(-1)
+        target = batch.score if self.target == "score" else ops.row_mean(batch.advantage, mask).squeeze(-1)
         # Each row's group is a row of a table of all rows, so that nothing is read by the host; its own place in it is on the diagonal.
         together = (group.unsqueeze(-1) == group.unsqueeze(-2)) & mask.any(-1).unsqueeze(-2)
         table = self.loss(log_ratio.unsqueeze(-2).expand(together.shape), target.unsqueeze(-2).expand(together.shape), together)
         return table.diagonal(dim1=-2, dim2=-1).unsqueeze(-1).expand(mask.shape)
 
 
-def row_log_ratio(batch: Batch) -> Tensor:
+def row_log_ratio(batch: TermBatch) -> Tensor:
     """Log-ratio of each row's chosen steps together, `[S, n]` nats, with gradient."""
-    return ops.row_sum(batch["log_prob"] - batch["old_log_prob"], batch["mask"]).squeeze(-1)
+    return ops.row_sum(batch.log_prob - batch.old_log_prob, batch.mask).squeeze(-1)

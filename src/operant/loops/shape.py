@@ -40,8 +40,6 @@ class OverlongPenalty:
     """Soft punishment of long answers (DAPO, arXiv:2503.14476, eq. 13), added to the reward: 0 up to `limit − buffer` tokens, then linear, to −1 at
     `limit`, the longest answer that the task allows.
 
-    The rewards as they were before stand in the extra "unpunished".
-
     Args:
         buffer: last tokens before the limit in which the penalty grows, at least 1.
     """
@@ -55,7 +53,6 @@ class OverlongPenalty:
 
     def __call__(self, rollout: Rollout) -> Tensor:
         length = rollout.extras.get("present", rollout.mask).sum(-1)
-        rollout.extras["unpunished"] = rollout.reward
         return rollout.reward + on_last_step(rollout, ((rollout.extras["limit"] - self.buffer - length) / self.buffer).clamp(-1, 0))
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from operant import ops
-from operant.loops.terms import Batch
+from operant.loops.terms import TermBatch
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class KLToTeacher:
     name: ClassVar[str] = "teacher_kl"
     needs: ClassVar[frozenset[str]] = frozenset({"teacher_log_prob", "score"})
 
-    def __call__(self, batch: Batch) -> Tensor:
-        coefficient = self.start + (self.end - self.start) * batch["progress"]
-        estimate = {"k1": ops.kl_k1, "k2": ops.kl_k2, "k3": ops.kl_k3}[self.estimator](batch["log_prob"], batch["teacher_log_prob"])
-        return coefficient * (estimate * (batch["score"] <= 0.5).unsqueeze(-1) if self.wrong_only else estimate)
+    def __call__(self, batch: TermBatch) -> Tensor:
+        coefficient = self.start + (self.end - self.start) * batch.progress
+        estimate = {"k1": ops.kl_k1, "k2": ops.kl_k2, "k3": ops.kl_k3}[self.estimator](batch.log_prob, batch.teacher_log_prob)
+        return coefficient * (estimate * (batch.score <= 0.5).unsqueeze(-1) if self.wrong_only else estimate)

@@ -1,17 +1,15 @@
-"""Objective terms of the policy-gradient and pairs loops: one number a step, to be minimised.
+"""Objective terms of the policy-gradient, supervised and preference loops: one number a step, to be minimised.
 
-A term is a callable `(batch) → [S, …]` with a `name` and the set `needs` of what must be in its batch; a plain function is called by its own name and needs
-nothing more. It never normalises: the reducer owns every denominator. `batch` holds, by name: log_prob (new, with gradient), old_log_prob, advantage, mask,
-group `[S, n]` (rows of tokens), progress (a float, 0 to 1), iteration (from 0), and what was asked for: entropy, value (with old_value and return), logits,
-reference_log_prob, teacher_log_prob, score `[S, n]` (a row's reward), the statistics (see `loops.parts`), and any extra of the rollout by its name.
+A term is a callable `(batch: TermBatch) → [S, …]` with a `name` and the set `needs` of what it reads beyond what is always there; a plain function is called by
+its own name and needs nothing more. It never normalises: the reducer owns every denominator.
 
-A term with an attribute `over` is weighted by that mask, an extra `[S, N, T]` of the rollout, in the place of the steps that the policy chose. One that clips
+A term with an attribute `over` is weighted by that mask, a mark `[S, N, T]` of the rollout, in the place of the steps that the policy chose. One that clips
 says where, by `clipped(batch) → [S, …]`, 1 or 0 a step: the steps whose gradient the clip took away, or bounded. The loop logs their share as "clip_fraction".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -21,19 +19,75 @@ from operant import ops
 from operant.core.errors import RunFailed
 from operant.loops.parts import part_name
 
-Batch = dict[str, Tensor]
-
 LOG_RATIO_ROUNDING = 1e-4  # nats; log-probabilities of one policy differ by as much between two passes in float32, and nothing is learned from that
+
+
+class TermBatch:
+    """What a term reads: a micro-batch of rows `[S, n, T]`, or of single steps `[S, n]`; every attribute has that shape unless it says otherwise.
+
+    What the method's own parts brought (marks, statistics, extras of the rollout that it needs) is read by its name, `batch["rare"]`.
+
+    Args:
+        tensors: all of it by name.
+
+    Attributes:
+        log_prob: of the policy now, nats, with gradient.
+        mask: True at the steps that are learned from.
+        old_log_prob: of the policy that acted; policy gradients alone, as `advantage`.
+        group: which rows belong together, `[S, n]` int64; rows of tokens alone.
+        score: a row's reward, all its steps together, `[S, n]`; by `needs`, as all that follows.
+        entropy: of the policy now, nats, with gradient.
+        value: of the critic now, with gradient; `old_value` of the critic before the updates, `returns` what it is fitted to ("value").
+        logits: `[…, V]`, with gradient.
+        reference_log_prob, teacher_log_prob: of the reference policy and of the teacher.
+        progress: share of training that is done, 0 to 1.
+        iteration: from 0.
+    """
+
+    log_prob: Tensor
+    mask: Tensor
+    old_log_prob: Tensor
+    advantage: Tensor
+    group: Tensor
+    score: Tensor
+    entropy: Tensor
+    value: Tensor
+    old_value: Tensor
+    returns: Tensor
+    logits: Tensor
+    reference_log_prob: Tensor
+    teacher_log_prob: Tensor
+
+    def __init__(self, tensors: Mapping[str, Tensor], progress: float = 0.0, iteration: int = 0):
+        self.tensors, self.progress, self.iteration = tensors, progress, iteration
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name not in TermBatch.__annotations__:
+            raise AttributeError(f"a batch of terms has no {name!r}; what a method's own parts bring is read as batch[{name!r}]")
+        if name not in self.tensors:
+            raise RunFailed(f"a term reads batch.{name}, which this loop was not asked for: a term names it in its `needs`")
+        return self.tensors[name]
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name in TermBatch.__annotations__:
+            raise RunFailed(f"a term reads batch[{name!r}]: it is an attribute, batch.{name}")
+        if name not in self.tensors:
+            raise RunFailed(f"a term reads batch[{name!r}], which nothing brought: a term names it in its `needs`")
+        return self.tensors[name]
+
+    def __or__(self, others: Mapping[str, Tensor]) -> TermBatch:
+        """The same batch with other tensors in the place of some."""
+        return TermBatch({**self.tensors, **others}, self.progress, self.iteration)
 
 
 class Term(Protocol):
     name: str
     needs: frozenset[str]
 
-    def __call__(self, batch: Batch) -> Tensor: ...
+    def __call__(self, batch: TermBatch) -> Tensor: ...
 
 
-def step_losses(terms: Sequence[Term], batch: Batch) -> list[Tensor]:
+def step_losses(terms: Sequence[Term], batch: TermBatch) -> list[Tensor]:
     """Each term's loss a step, of the mask's shape.
 
     Raises:
@@ -42,9 +96,9 @@ def step_losses(terms: Sequence[Term], batch: Batch) -> list[Tensor]:
     losses = []
     for term in terms:
         loss = term(batch)
-        if not isinstance(loss, Tensor) or loss.shape != batch["mask"].shape:
+        if not isinstance(loss, Tensor) or loss.shape != batch.mask.shape:
             found = f"of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"that is a {type(loss).__name__}"
-            raise RunFailed(f"term {part_name(term)} gave a loss {found}; the batch has {list(batch['mask'].shape)}: one loss a step")
+            raise RunFailed(f"term {part_name(term)} gave a loss {found}; the batch has {list(batch.mask.shape)}: one loss a step")
         losses.append(loss)
     return losses
 
@@ -58,11 +112,11 @@ class ClippedRatio:
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return ops.clipped_ratio_loss(batch["log_prob"], batch["old_log_prob"], batch["advantage"], clip_low=self.low, clip_high=self.high)
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return ops.clipped_ratio_loss(batch.log_prob, batch.old_log_prob, batch.advantage, clip_low=self.low, clip_high=self.high)
 
-    def clipped(self, batch: Batch) -> Tensor:
-        return ops.ratio_clip_fraction(batch["log_prob"], batch["old_log_prob"], batch["advantage"], clip_low=self.low, clip_high=self.high)
+    def clipped(self, batch: TermBatch) -> Tensor:
+        return ops.ratio_clip_fraction(batch.log_prob, batch.old_log_prob, batch.advantage, clip_low=self.low, clip_high=self.high)
 
 
 @dataclass(frozen=True)
@@ -74,13 +128,13 @@ class ClippedSequenceRatio:
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def __call__(self, batch: Batch) -> Tensor:
-        log_ratio = ops.sequence_log_ratio(batch["log_prob"], batch["old_log_prob"], batch["mask"])
-        return ops.clipped_ratio_loss(log_ratio, log_ratio.new_zeros(()), batch["advantage"], clip_low=self.clip_low, clip_high=self.clip_high)
+    def __call__(self, batch: TermBatch) -> Tensor:
+        log_ratio = ops.sequence_log_ratio(batch.log_prob, batch.old_log_prob, batch.mask)
+        return ops.clipped_ratio_loss(log_ratio, log_ratio.new_zeros(()), batch.advantage, clip_low=self.clip_low, clip_high=self.clip_high)
 
-    def clipped(self, batch: Batch) -> Tensor:
-        log_ratio = ops.sequence_log_ratio(batch["log_prob"], batch["old_log_prob"], batch["mask"])
-        return ops.ratio_clip_fraction(log_ratio, log_ratio.new_zeros(()), batch["advantage"], clip_low=self.clip_low, clip_high=self.clip_high)
+    def clipped(self, batch: TermBatch) -> Tensor:
+        log_ratio = ops.sequence_log_ratio(batch.log_prob, batch.old_log_prob, batch.mask)
+        return ops.ratio_clip_fraction(log_ratio, log_ratio.new_zeros(()), batch.advantage, clip_low=self.clip_low, clip_high=self.clip_high)
 
 
 @dataclass(frozen=True)
@@ -92,13 +146,13 @@ class ClippedImportance:
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return ops.clipped_importance_loss(batch["log_prob"], batch["old_log_prob"], batch["advantage"], clip_low=self.low, clip_high=self.high)
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return ops.clipped_importance_loss(batch.log_prob, batch.old_log_prob, batch.advantage, clip_low=self.low, clip_high=self.high)
 
-    def clipped(self, batch: Batch) -> Tensor:
-        ratio = ops.policy_ratio(batch["log_prob"].detach(), batch["old_log_prob"])
+    def clipped(self, batch: TermBatch) -> Tensor:
+        ratio = ops.policy_ratio(batch.log_prob.detach(), batch.old_log_prob)
         bounded = (ratio < 1 - self.low) | (ratio > 1 + self.high)  # a weight is bounded whatever the sign of what it weighs
-        return (bounded & (batch["advantage"] != 0)).to(ratio.dtype)
+        return (bounded & (batch.advantage != 0)).to(ratio.dtype)
 
 
 @dataclass(frozen=True)
@@ -108,8 +162,8 @@ class WeightedLogLikelihood:
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return -batch["advantage"] * batch["log_prob"]
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return -batch.advantage * batch.log_prob
 
 
 @dataclass(frozen=True)
@@ -120,8 +174,8 @@ class SquaredValueError:
     name: ClassVar[str] = "value"
     needs: ClassVar[frozenset[str]] = frozenset({"value"})
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return self.coefficient * (batch["value"] - batch["return"]).square()
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return self.coefficient * (batch.value - batch.returns).square()
 
 
 @dataclass(frozen=True)
@@ -132,8 +186,8 @@ class EntropyBonus:
     name: ClassVar[str] = "entropy"
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return -self.coefficient * batch["entropy"]
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return -self.coefficient * batch.entropy
 
 
 @dataclass(frozen=True)
@@ -155,12 +209,12 @@ class KLToReference:
     name: ClassVar[str] = "kl"
     needs: ClassVar[frozenset[str]] = frozenset({"reference_log_prob"})
 
-    def __call__(self, batch: Batch) -> Tensor:
+    def __call__(self, batch: TermBatch) -> Tensor:
         estimate = {"k1": ops.kl_k1, "k2": ops.kl_k2, "k3": ops.kl_k3}[self.estimator]
-        loss = self.coefficient * estimate(batch["log_prob"], batch["reference_log_prob"])
+        loss = self.coefficient * estimate(batch.log_prob, batch.reference_log_prob)
         if not self.importance_weight:
             return loss
-        ratio = ops.policy_ratio(batch["log_prob"], batch["old_log_prob"])
+        ratio = ops.policy_ratio(batch.log_prob, batch.old_log_prob)
         return loss * (ratio.detach() if self.estimator == "k2" else ratio)
 
 
@@ -178,5 +232,5 @@ class NegativeLogLikelihood:
     name: ClassVar[str] = "negative_log_likelihood"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return -batch["log_prob"]
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return -batch.log_prob

@@ -32,6 +32,8 @@ class Actor(nn.Module):
         tanh_mean: bound the mean of an unsquashed Gaussian to the action space by tanh.
     """
 
+    unit = "step"  # a minibatch is made of single steps
+
     def __init__(
         self,
         distribution: Categorical | Gaussian | SquashedGaussian,
@@ -113,8 +115,6 @@ class Critic(nn.Module):
 
 class ActorCritic(Actor):
     """An actor and a state-value function, for policy gradients on observations. Its `net` is a `Towers`."""
-
-    unit = "step"  # a minibatch is made of single steps
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
         if "value" not in needs:

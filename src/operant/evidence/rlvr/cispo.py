@@ -9,7 +9,7 @@ import torch
 
 from operant.evidence import Finding, claim, verdict
 from operant.evidence.rlvr.exact import loss_gradient, random_policy, relative_error, spine
-from operant.loops.terms import ClippedRatio
+from operant.loops.terms import ClippedRatio, TermBatch
 from operant.worlds.sequences.problems import make_problem
 
 
@@ -32,7 +32,7 @@ def check(folder: Path) -> Finding:
 
     def gradients(term) -> torch.Tensor:
         log_prob = (0.5 * log_ratio).requires_grad_()
-        term({"log_prob": log_prob, "old_log_prob": torch.zeros_like(log_ratio), "advantage": advantage}).sum().backward()
+        term(TermBatch({"log_prob": log_prob, "old_log_prob": torch.zeros_like(log_ratio), "advantage": advantage})).sum().backward()
         return log_prob.grad
 
     own, ppo = gradients(spine("cispo").terms[0]), gradients(ClippedRatio(0.2, 0.2))

@@ -11,6 +11,7 @@ import torch
 from operant.evidence import Finding, claim, verdict
 from operant.evidence.rlvr.exact import random_policy, spine
 from operant.evidence.rlvr.tier import language
+from operant.loops.terms import TermBatch
 from operant.worlds.sequences.problems import make_problem
 
 SIZES = {"prompts": 64, "group_size": 4}  # as many answers as elsewhere in the tier, in groups small enough to be often all alike
@@ -50,7 +51,8 @@ def degenerate_batch() -> tuple[float, float, float]:
     def gradient(key: str) -> torch.Tensor:
         own = replace(rollout, extras=dict(rollout.extras))
         method = spine(key)
-        batch = {"log_prob": log_prob, "old_log_prob": own.log_prob, "mask": own.mask, "advantage": method.credit(own)} | own.extras
+        marks = {name: value for mark in method.mark for name, value in mark(own).items()}
+        batch = TermBatch({"log_prob": log_prob, "old_log_prob": own.log_prob, "mask": own.mask, "advantage": method.credit(own)} | marks)
         loss = sum((term(batch) / problem.length).sum() / own.shape[1] for term in method.terms)
         return torch.autograd.grad(loss, policy.logits, retain_graph=True)[0]
 

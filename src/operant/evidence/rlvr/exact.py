@@ -8,6 +8,7 @@ from torch import Tensor
 from operant.core.records import Rollout
 from operant.core.registry import configure, get_method
 from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import TermBatch
 from operant.nets.tabular import TabularPolicy, prefix_count, prefix_index
 from operant.worlds.sequences import exact
 from operant.worlds.sequences.problems import SequenceProblem
@@ -36,7 +37,7 @@ def loss_gradient(method: PolicyGradient, policy: TabularPolicy, problem: Sequen
         for shape in method.shape:
             rollout.reward = shape(rollout)
         batch = {"old_log_prob": rollout.log_prob, "mask": rollout.mask, "advantage": method.credit(rollout)} | rollout.extras | outputs
-        return sum(term(batch) for term in method.terms)
+        return sum(term(TermBatch(batch)) for term in method.terms)
 
     found = exact.expected_estimator_gradient(
         policy, problem, estimator, group_size=GROUP, reference=reference, reduce=method.reduce, length=method.reduce_length

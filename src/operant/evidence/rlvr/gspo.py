@@ -8,7 +8,7 @@ import torch
 
 from operant.evidence import Finding, claim, verdict
 from operant.evidence.rlvr.exact import loss_gradient, random_policy, relative_error, spine
-from operant.loops.terms import ClippedSequenceRatio
+from operant.loops.terms import ClippedSequenceRatio, TermBatch
 from operant.worlds.sequences.problems import make_problem
 
 
@@ -40,7 +40,7 @@ def literal_errors() -> tuple[float, float]:
     mask = (torch.arange(steps) < length.unsqueeze(1)).unsqueeze(0)
     advantage = torch.randn(rows, generator=generator, dtype=torch.float64)
     batch = {"log_prob": log_prob, "old_log_prob": old, "mask": mask, "advantage": advantage.view(1, -1, 1).expand(old.shape)}
-    per_step = ClippedSequenceRatio(low, high)(batch)
+    per_step = ClippedSequenceRatio(low, high)(TermBatch(batch))
     losses = []
     for row in range(rows):
         ratio = (log_prob[0, row, : length[row]].sum() - old[0, row, : length[row]].sum()).exp() ** (1 / int(length[row]))

@@ -9,7 +9,7 @@ import torch
 from operant import ops
 from operant.evidence import Finding, claim, verdict
 from operant.evidence.rlvr.tier import language
-from operant.loops.terms import ClippedRatio
+from operant.loops.terms import ClippedRatio, TermBatch
 from operant.methods.rlvr.hapo import HeterogeneousRatio
 
 
@@ -46,7 +46,7 @@ def identity_error() -> float:
     plain = ops.normalize(score, dim=-1)
     errors = [ops.token_weighted_advantage(score, None, torch.full(score.shape, 9)) - plain]
     log_prob, old, advantage = torch.randn(3, 1, 100, 30, generator=generator, dtype=torch.float64)
-    batch = {"log_prob": log_prob, "old_log_prob": old, "advantage": advantage, "entropy_signal": torch.zeros_like(old)}
+    batch = TermBatch({"log_prob": log_prob, "old_log_prob": old, "advantage": advantage, "entropy_signal": torch.zeros_like(old)})
     loss = HeterogeneousRatio(0.2, 0.28, 10.0)(batch)
     dual = ops.dual_clipped_ratio_loss(log_prob, old, advantage, clip_low=0.2, clip_high=0.28, max_ratio=10.0)
     below = (advantage > 0) | (ops.policy_ratio(log_prob, old) < 10)

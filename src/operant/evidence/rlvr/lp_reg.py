@@ -9,7 +9,7 @@ import torch
 from operant.evidence import Finding, claim, verdict
 from operant.evidence.rlvr.exact import spine
 from operant.evidence.rlvr.tier import language
-from operant.loops.terms import ClippedRatio
+from operant.loops.terms import ClippedRatio, TermBatch
 from operant.methods.rlvr.lp_reg import ProtectedRatio
 from operant.worlds.sequences.problems import SequenceProblem
 from operant.worlds.sequences.world import SequenceWorld
@@ -46,10 +46,10 @@ def filtered_gradient() -> float:
     """Largest difference between the gradients of rare filtered tokens and those of the clipped loss."""
     generator = torch.Generator().manual_seed(0)
     old, noise, advantage = torch.randn(3, 10_000, generator=generator, dtype=torch.float64)
-    batch = {
+    batch = TermBatch({
         "old_log_prob": old, "advantage": -advantage.abs(), "rare": torch.ones(10_000, dtype=torch.bool),
         "proxy_log_prob": torch.full_like(old, torch.finfo(old.dtype).min),
-    }  # fmt: skip
+    })  # fmt: skip
     gradients = []
     for term in (ProtectedRatio(1.0, 9.0, 1.0, 0.02), ClippedRatio(1.0, 9.0)):
         log_prob = (old + noise).requires_grad_()

@@ -11,7 +11,7 @@ from operant.core.records import Rollout
 from operant.evidence import Finding, claim, verdict
 from operant.evidence.rlvr.exact import random_policy, relative_error, true_values
 from operant.loops.credit import TokenGAE
-from operant.loops.terms import ClippedRatio
+from operant.loops.terms import ClippedRatio, TermBatch
 from operant.nets.tabular import TabularPolicy
 from operant.worlds.sequences import exact
 from operant.worlds.sequences.problems import SequenceProblem, make_problem
@@ -52,7 +52,7 @@ def gradient_error(problem: SequenceProblem, actor: TabularPolicy, values: Tenso
     def estimator(rollout: Rollout, outputs: dict[str, Tensor]) -> Tensor:
         rollout.extras["value"], rollout.extras["next_value"] = policy.values(rollout)
         advantage = TokenGAE(1.0, lam)(rollout)
-        return ClippedRatio()({"log_prob": outputs["log_prob"], "old_log_prob": rollout.log_prob, "advantage": advantage})
+        return ClippedRatio()(TermBatch({"log_prob": outputs["log_prob"], "old_log_prob": rollout.log_prob, "advantage": advantage}))
 
     found = exact.expected_estimator_gradient(policy, problem, estimator).mean["logits"]
     return relative_error(-found, exact.exact_gradient(policy, problem)["logits"])

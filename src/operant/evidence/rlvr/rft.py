@@ -9,6 +9,7 @@ from torch import Tensor
 from operant.core.records import Rollout
 from operant.evidence import Finding, claim, verdict
 from operant.evidence.rlvr.exact import GROUP, random_policy, relative_error, spine
+from operant.loops.terms import TermBatch
 from operant.worlds.sequences import exact
 from operant.worlds.sequences.problems import make_problem
 
@@ -37,4 +38,4 @@ def estimator(rollout: Rollout, outputs: dict[str, Tensor]) -> Tensor:
     method = spine("rft")
     batches = rollout.with_tensors({name: value.reshape(-1, GROUP, *value.shape[2:]) for name, value in rollout.tensors().items()})
     advantage = method.credit(batches).reshape(rollout.shape)
-    return method.terms[0]({"advantage": advantage, "log_prob": outputs["log_prob"]})
+    return method.terms[0](TermBatch({"advantage": advantage, "log_prob": outputs["log_prob"]}))

@@ -24,7 +24,7 @@ from operant.core.registry import NonNegative, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.settings import GroupSettings
-from operant.loops.terms import Batch, ClippedRatio, KLToReference, KLWeighting
+from operant.loops.terms import ClippedRatio, KLToReference, KLWeighting, TermBatch
 from operant.worlds.plans import Groups
 
 
@@ -43,15 +43,17 @@ def answers(rollout: Rollout) -> Tensor:
 
 @dataclass(frozen=True)
 class ConsistencyBlend:
-    """The local advantage times w; the global one times 1 − w is put into `extras["global_advantage"]`."""
+    """The local advantage times w; its `mark` gives the global one times 1 − w, "global_advantage"."""
 
     gamma: float
     rho: float
     needs: ClassVar[frozenset[str]] = frozenset({"answer"})
 
     def __call__(self, rollout: Rollout) -> Tensor:
-        rollout.extras["global_advantage"] = Grouped(self._global, measures=[answers])(rollout)
         return Grouped(self._local, measures=[answers])(rollout)
+
+    def mark(self, rollout: Rollout) -> dict[str, Tensor]:
+        return {"global_advantage": Grouped(self._global, measures=[answers])(rollout)}
 
     def local_weight(self, answer: Tensor, mask: Tensor) -> Tensor:
         """w of each group, 0 to 1, `[G, 1]`."""
@@ -74,18 +76,20 @@ class GlobalClippedRatio:
     name: ClassVar[str] = "global_policy"
     needs: ClassVar[frozenset[str]] = frozenset({"global_advantage"})
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return ops.clipped_ratio_loss(batch["log_prob"], batch["old_log_prob"], batch["global_advantage"], clip_low=self.low, clip_high=self.high)
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return ops.clipped_ratio_loss(batch.log_prob, batch.old_log_prob, batch["global_advantage"], clip_low=self.low, clip_high=self.high)
 
-    def clipped(self, batch: Batch) -> Tensor:
-        return ops.ratio_clip_fraction(batch["log_prob"], batch["old_log_prob"], batch["global_advantage"], clip_low=self.low, clip_high=self.high)
+    def clipped(self, batch: TermBatch) -> Tensor:
+        return ops.ratio_clip_fraction(batch.log_prob, batch.old_log_prob, batch["global_advantage"], clip_low=self.low, clip_high=self.high)
 
 
 @method("copo", family="rlvr", paper="arXiv:2508.04138", worlds=("text", "sequences"))
 def copo(h: COPO) -> PolicyGradient:
+    blend = ConsistencyBlend(h.gamma, h.rho)
     return PolicyGradient(
         sample=Groups(h.prompts, h.group_size),
-        credit=ConsistencyBlend(h.gamma, h.rho),
+        credit=blend,
+        mark=[blend.mark],
         terms=[ClippedRatio(h.clip, h.clip), GlobalClippedRatio(h.clip, h.clip), *([KLToReference(h.beta, "k3", h.kl_importance_weight)] if h.beta else [])],
         reduce="sequence-mean",
         **h.updates,

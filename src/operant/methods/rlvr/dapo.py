@@ -48,4 +48,4 @@ def dapo(h: DAPO) -> PolicyGradient:
 
 def mixed_outcomes(rollout: Rollout) -> Tensor:
     """`mixed_groups`, of the rewards before the punishment of length, `[S, N]`."""
-    return mixed_groups(replace(rollout, reward=rollout.extras.get("unpunished", rollout.reward)))
+    return mixed_groups(replace(rollout, reward=rollout.extras.get("unshaped_reward", rollout.reward)))

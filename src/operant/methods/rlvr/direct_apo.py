@@ -25,7 +25,7 @@ from operant.core.status import Status
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.row_terms import row_log_ratio
 from operant.loops.settings import UpdateSettings
-from operant.loops.terms import Batch
+from operant.loops.terms import TermBatch
 from operant.nets.language import TokenCritic
 from operant.worlds.next_steps import NextSteps
 
@@ -48,6 +48,7 @@ def direct_apo(h: DirectAPO) -> PolicyGradient:
     return PolicyGradient(
         sample=NextSteps(h.prompts, h.candidates, h.completions, h.step_tokens),
         credit=step_advantage,
+        mark=[success_of_states],
         focus=[undecided_states],
         terms=[StepRegression(h.beta, h.critic_iterations), SoftLabel()],
         policy=TokenCritic("model"),
@@ -56,34 +57,61 @@ def direct_apo(h: DirectAPO) -> PolicyGradient:
     )
 
 
-def step_advantage(rollout: Rollout) -> Tensor:
-    """The critic's A(s, a) = V(s + a) − V(s) of each candidate, at its steps, `[S, N, T]`. A candidate that completes the answer is worth its reward.
+@dataclass(frozen=True)
+class Outcomes:
+    """What a round's answers say of its states, `[S, N]` each.
 
-    Puts into the extras, for critic and focus: "success" `[S, N]`, the rate of success from the candidate's state; "label" `[S, N, T]` and where it holds,
-    "states" `[S, N, T]` bool: at a candidate's first step the rate of success from its state, at the first step of its first completion that from behind it.
+    Attributes:
+        candidate: the row is a next step that is learned from; completion: it is a completion of one that could be scored.
+        worth: the rate of success behind a candidate, or its reward where it completes the answer.
+        behind: the rate of success of the completions of each row; tried: it has some.
+        parent: the row that each row branched from, -1 for none.
     """
-    extras, mask = rollout.extras, rollout.mask
-    reward, ok = rollout.reward.sum(-1), rollout.status == int(Status.OK)
-    candidate = mask.any(-1)
-    unfinished = extras.get("unfinished", torch.zeros_like(candidate))
-    parent = torch.full_like(rollout.group, -1) if rollout.parent is None else rollout.parent
-    completion = ok & extras["probe"] & (parent >= 0)
-    behind, tried = rate_of_children(reward, completion, parent)
-    worth = torch.where(unfinished, behind, reward)
-    success, _ = rate_of_children(worth, candidate & (tried | ~unfinished), parent)
-    success = success.gather(1, parent.clamp(min=0))  # of the row that the state was taken from, at each of its candidates
 
-    first = rollout.extras["present"] & (torch.arange(mask.shape[-1], device=mask.device) == rollout.branch_at.unsqueeze(-1))
-    leads = completion & torch.cat([torch.ones_like(parent[:, :1], dtype=torch.bool), parent[:, 1:] != parent[:, :-1]], 1)
-    extras["success"] = success
-    extras["states"] = first & (candidate | leads).unsqueeze(-1)
-    extras["label"] = torch.where(candidate, success, behind.gather(1, parent.clamp(min=0))).unsqueeze(-1) * extras["states"]
+    candidate: Tensor
+    completion: Tensor
+    worth: Tensor
+    behind: Tensor
+    tried: Tensor
+    unfinished: Tensor
+    parent: Tensor
+    first: Tensor  # the first step of each row behind the state it branched from, `[S, N, T]`
 
+    @classmethod
+    def of(cls, rollout: Rollout) -> Outcomes:
+        reward, candidate = rollout.reward.sum(-1), rollout.mask.any(-1)
+        unfinished = rollout.extras.get("unfinished", torch.zeros_like(candidate))
+        parent = torch.full_like(rollout.group, -1) if rollout.parent is None else rollout.parent
+        completion = (rollout.status == int(Status.OK)) & rollout.extras["probe"] & (parent >= 0)
+        behind, tried = rate_of_children(reward, completion, parent)
+        place = torch.arange(rollout.shape[-1], device=parent.device)
+        first = rollout.extras["present"] & (place == rollout.branch_at.unsqueeze(-1))
+        return cls(candidate, completion, torch.where(unfinished, behind, reward), behind, tried, unfinished, parent, first)
+
+
+def step_advantage(rollout: Rollout) -> Tensor:
+    """The critic's A(s, a) = V(s + a) − V(s) of each candidate, at its steps, `[S, N, T]`. A candidate that completes the answer is worth its reward."""
+    extras, mask, found = rollout.extras, rollout.mask, Outcomes.of(rollout)
     value = extras["value"].sigmoid()
-    before = (value * (first & mask)).sum(-1)
+    before = (value * (found.first & mask)).sum(-1)
     last = mask & (mask.cumsum(-1) == mask.sum(-1, keepdim=True))
-    after = torch.where(unfinished, (extras["next_value"].sigmoid() * last).sum(-1), reward)
+    after = torch.where(found.unfinished, (extras["next_value"].sigmoid() * last).sum(-1), rollout.reward.sum(-1))
     return (after - before).unsqueeze(-1) * mask
+
+
+def success_of_states(rollout: Rollout) -> dict[str, Tensor]:
+    """For focus, "success" `[S, N]`: the rate of success from the state of each candidate. For the critic, "label" `[S, N, T]` and where it holds, "states":
+
+    at a candidate's first step the rate of success from its state, at the first step of its first completion that from behind it.
+    """
+    found = Outcomes.of(rollout)
+    parent, place = found.parent, found.parent.clamp(min=0)
+    success, _ = rate_of_children(found.worth, found.candidate & (found.tried | ~found.unfinished), parent)
+    success = success.gather(1, place)  # of the row that the state was taken from, at each of its candidates
+    leads = found.completion & torch.cat([torch.ones_like(parent[:, :1], dtype=torch.bool), parent[:, 1:] != parent[:, :-1]], 1)
+    states = found.first & (found.candidate | leads).unsqueeze(-1)
+    label = torch.where(found.candidate, success, found.behind.gather(1, place)).unsqueeze(-1) * states
+    return {"success": success, "states": states, "label": label}
 
 
 step_advantage.needs = frozenset({"value"})
@@ -112,10 +140,10 @@ class StepRegression:
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def __call__(self, batch: Batch) -> Tensor:
-        mask = batch["mask"]
-        advantage = ops.row_mean(batch["advantage"], mask).squeeze(-1)
-        loss = ops.log_ratio_regression_loss(row_log_ratio(batch), advantage, beta=self.beta) * (batch["iteration"] >= self.critic_iterations)
+    def __call__(self, batch: TermBatch) -> Tensor:
+        mask = batch.mask
+        advantage = ops.row_mean(batch.advantage, mask).squeeze(-1)
+        loss = ops.log_ratio_regression_loss(row_log_ratio(batch), advantage, beta=self.beta) * (batch.iteration >= self.critic_iterations)
         return loss.unsqueeze(-1).expand(mask.shape)
 
 
@@ -127,5 +155,5 @@ class SoftLabel:
     over: ClassVar[str] = "states"
     needs: ClassVar[frozenset[str]] = frozenset({"value", "label"})
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(batch["value"], batch["label"].to(batch["value"].dtype), reduction="none")
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(batch.value, batch["label"].to(batch.value.dtype), reduction="none")

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from operant import ops
 from operant.core.registry import Count, NonNegative, Positive, Range, method
 from operant.loops.credit import Grouped
-from operant.loops.outside import RehearsalDivergence, own_answers
+from operant.loops.outside import RehearsalDivergence, outside_answers, own_answers
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
@@ -41,6 +41,7 @@ def dph_rl(h: DPHRL) -> PolicyGradient:
     return PolicyGradient(
         sample=Rehearsal(h.prompts, h.group_size, pool=max(h.pool, h.prompts), tries=h.tries, mastered=h.mastered, rehearsals=h.rehearsals),
         credit=Grouped(ops.group_normalized_advantage),
+        mark=[outside_answers],
         focus=[own_answers],
         terms=[ClippedRatio(h.clip_low, h.clip_high), RehearsalDivergence(h.coefficient, h.divergence, h.alpha)],
         reduce="token-mean",

@@ -24,7 +24,7 @@ from operant.loops.credit import Grouped
 from operant.loops.fill import Fill, mixed_groups
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.settings import GroupSettings
-from operant.loops.terms import Batch
+from operant.loops.terms import TermBatch
 from operant.worlds.temperature import EntropyTemperature
 
 
@@ -45,7 +45,7 @@ def hapo(h: HAPO) -> PolicyGradient:
         sample=EntropyTemperature(h.prompts, h.group_size, h.temperature_scale, h.quantile),
         fill=Fill(mixed_groups, h.rounds),
         credit=Grouped(ops.token_weighted_advantage, measures=[answer_length]),
-        focus=[EntropySignal(h.quantile, h.signed_signal)],
+        mark=[EntropySignal(h.quantile, h.signed_signal)],
         terms=[HeterogeneousRatio(h.clip_low, h.clip_high, h.max_ratio)],
         reduce="token-mean",
         **h.updates,
@@ -59,7 +59,7 @@ def answer_length(rollout: Rollout) -> Tensor:
 
 @dataclass(frozen=True)
 class EntropySignal:
-    """Leaves the mask as it is and puts ĥ of each step into the extra "entropy_signal".
+    """Marks each step with its ĥ, "entropy_signal".
 
     Args:
         quantile: of the log-entropies, where ĥ is 0.
@@ -70,11 +70,10 @@ class EntropySignal:
     signed: bool
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
 
-    def __call__(self, rollout: Rollout) -> Tensor:
+    def __call__(self, rollout: Rollout) -> dict[str, Tensor]:
         entropy = rollout.extras["entropy"]
         signal = ops.normalized_log_entropy(entropy, *ops.log_entropy_range(entropy, rollout.mask, quantile=self.quantile))
-        rollout.extras["entropy_signal"] = (signal if self.signed else signal.abs()).masked_fill(~rollout.mask, 0.0)
-        return rollout.mask
+        return {"entropy_signal": (signal if self.signed else signal.abs()).masked_fill(~rollout.mask, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -92,17 +91,17 @@ class HeterogeneousRatio:
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset({"entropy_signal"})
 
-    def __call__(self, batch: Batch) -> Tensor:
+    def __call__(self, batch: TermBatch) -> Tensor:
         low, high, advantage = self._by_signal(batch)
-        return ops.dual_clipped_ratio_loss(batch["log_prob"], batch["old_log_prob"], advantage, clip_low=low, clip_high=high, max_ratio=self.max_ratio)
+        return ops.dual_clipped_ratio_loss(batch.log_prob, batch.old_log_prob, advantage, clip_low=low, clip_high=high, max_ratio=self.max_ratio)
 
-    def clipped(self, batch: Batch) -> Tensor:
+    def clipped(self, batch: TermBatch) -> Tensor:
         low, high, advantage = self._by_signal(batch)
-        return ops.ratio_clip_fraction(batch["log_prob"], batch["old_log_prob"], advantage, clip_low=low, clip_high=high, max_ratio=self.max_ratio)
+        return ops.ratio_clip_fraction(batch.log_prob, batch.old_log_prob, advantage, clip_low=low, clip_high=high, max_ratio=self.max_ratio)
 
-    def _by_signal(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def _by_signal(self, batch: TermBatch) -> tuple[Tensor, Tensor, Tensor]:
         """(clip_low, clip_high, advantage) of each step."""
         signal = batch["entropy_signal"]
         low, high = ops.entropy_scaled_clip(signal, clip_low=self.clip_low, clip_high=self.clip_high)
-        ratio = ops.policy_ratio(batch["log_prob"].detach(), batch["old_log_prob"])
-        return low, high, ops.redistributed_advantage(batch["advantage"], signal, ratio, clip_low=low, clip_high=high)
+        ratio = ops.policy_ratio(batch.log_prob.detach(), batch.old_log_prob)
+        return low, high, ops.redistributed_advantage(batch.advantage, signal, ratio, clip_low=low, clip_high=high)

@@ -25,7 +25,7 @@ from operant.core.registry import NonNegative, Positive, Range, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.settings import GroupSettings
-from operant.loops.terms import Batch, ClippedRatio
+from operant.loops.terms import ClippedRatio, TermBatch
 from operant.worlds.plans import Groups
 
 PositiveShare = Annotated[float, Range(0, 1, open_low=True)]
@@ -46,7 +46,7 @@ def lp_reg(h: LpReg) -> PolicyGradient:
     return PolicyGradient(
         sample=Groups(h.prompts, h.group_size),
         credit=Grouped(ops.group_normalized_advantage),
-        focus=[RarePushedDown(h.share)],
+        mark=[RarePushedDown(h.share)],
         terms=[ProtectedRatio(h.clip_low, h.clip_high, h.coefficient, h.kappa)],
         reduce="token-mean",
         **h.updates,
@@ -55,7 +55,7 @@ def lp_reg(h: LpReg) -> PolicyGradient:
 
 @dataclass(frozen=True)
 class RarePushedDown:
-    """Leaves the mask as it is and marks, in the extra "rare", the least likely steps among those whose advantage is negative.
+    """Marks as "rare" the least likely steps among those whose advantage is negative.
 
     Args:
         share: of those steps, above 0.
@@ -63,9 +63,8 @@ class RarePushedDown:
 
     share: float
 
-    def __call__(self, rollout: Rollout) -> Tensor:
-        rollout.extras["rare"] = ops.top_share(-rollout.log_prob, rollout.mask & (rollout.extras["advantage"] < 0), self.share)
-        return rollout.mask
+    def __call__(self, rollout: Rollout) -> dict[str, Tensor]:
+        return {"rare": ops.top_share(-rollout.log_prob, rollout.mask & (rollout.extras["advantage"] < 0), self.share)}
 
 
 @dataclass(frozen=True)
@@ -85,15 +84,15 @@ class ProtectedRatio(ClippedRatio):
     def old_statistics(self) -> dict[str, Any]:
         return {"proxy_log_prob": partial(ops.min_p_log_prob, kappa=self.kappa)}
 
-    def __call__(self, batch: Batch) -> Tensor:
-        log_prob, proxy, kept = batch["log_prob"], batch["proxy_log_prob"], self._kept(batch)
+    def __call__(self, batch: TermBatch) -> Tensor:
+        log_prob, proxy, kept = batch.log_prob, batch["proxy_log_prob"], self._kept(batch)
         # Elsewhere the divergence is that of the policy from itself: 0, as is its gradient.
         divergence = ops.kl_k3(log_prob, torch.where(kept, proxy, log_prob.detach()))
-        surrogate = -ops.policy_ratio(log_prob, batch["old_log_prob"]) * batch["advantage"]
+        surrogate = -ops.policy_ratio(log_prob, batch.old_log_prob) * batch.advantage
         return torch.where(kept, surrogate + self.coefficient * divergence, super().__call__(batch))
 
-    def clipped(self, batch: Batch) -> Tensor:
+    def clipped(self, batch: TermBatch) -> Tensor:
         return super().clipped(batch).masked_fill(self._kept(batch), 0.0)
 
-    def _kept(self, batch: Batch) -> Tensor:
-        return batch["rare"] & (batch["log_prob"].detach() < batch["proxy_log_prob"])
+    def _kept(self, batch: TermBatch) -> Tensor:
+        return batch["rare"] & (batch.log_prob.detach() < batch["proxy_log_prob"])

@@ -25,7 +25,7 @@ from operant.core.registry import NonNegative, Range, method
 from operant.loops.credit import Grouped, Grouping, scored
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.settings import GroupSettings
-from operant.loops.terms import Batch, KLToReference, KLWeighting
+from operant.loops.terms import KLToReference, KLWeighting, TermBatch
 from operant.nets.language import TokenCritic
 from operant.worlds.plans import Groups
 
@@ -45,7 +45,8 @@ def oreal(h: OREAL) -> PolicyGradient:
     return PolicyGradient(
         sample=Groups(h.prompts, h.group_size),
         credit=Grouped(ops.leave_one_out),
-        focus=[one_right_one_wrong],
+        mark=[one_right_one_wrong],
+        focus=[either_side],
         terms=[
             Cloning(h.positive, h.token_reward, h.critic_iterations),
             WrongAnswers(h.negative, h.token_reward, h.critic_iterations),
@@ -58,8 +59,8 @@ def oreal(h: OREAL) -> PolicyGradient:
     )
 
 
-def one_right_one_wrong(rollout: Rollout) -> Tensor:
-    """The steps of the first right and the first wrong answer of each group that has both, `[S, N, T]`; "right" and "wrong" in the extras tell them apart.
+def one_right_one_wrong(rollout: Rollout) -> dict[str, Tensor]:
+    """The steps of the first "right" and of the first "wrong" answer of each group that has both, `[S, N, T]` each.
 
     Right is a reward above 0.5.
     """
@@ -73,8 +74,12 @@ def one_right_one_wrong(rollout: Rollout) -> Tensor:
         mixed = sides[0].any(1, keepdim=True) & sides[1].any(1, keepdim=True)
         kept.append(groups.unpack(mixed & torch.stack([side & (side.cumsum(1) == 1) for side in sides]).any(0)))
     keep = rollout.mask & torch.stack(kept).unsqueeze(-1)
-    rollout.extras["right"], rollout.extras["wrong"] = keep & right.unsqueeze(-1), keep & wrong.unsqueeze(-1)
-    return keep
+    return {"right": keep & right.unsqueeze(-1), "wrong": keep & wrong.unsqueeze(-1)}
+
+
+def either_side(rollout: Rollout) -> Tensor:
+    """The steps of both, `[S, N, T]`."""
+    return rollout.extras["right"] | rollout.extras["wrong"]
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,12 @@ class _Side:
     def needs(self) -> frozenset[str]:
         return frozenset({"value"} if self.weighted else ())
 
-    def weights(self, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
+    def weights(self, batch: TermBatch) -> tuple[Tensor | float, Tensor | float]:
         """Of tokens in right and in wrong answers, each times the coefficient."""
         if not self.weighted:
             return self.coefficient, self.coefficient
-        scale = self.coefficient * (batch["iteration"] >= self.critic_iterations)
-        right, wrong = ops.token_outcome_weights(batch["value"], batch["mask"])
+        scale = self.coefficient * (batch.iteration >= self.critic_iterations)
+        right, wrong = ops.token_outcome_weights(batch.value, batch.mask)
         return scale * right, scale * wrong
 
 
@@ -110,8 +115,8 @@ class Cloning(_Side):
     name: ClassVar[str] = "right"
     over: ClassVar[str] = "right"
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return -self.weights(batch)[0] * batch["advantage"] * batch["log_prob"]
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return -self.weights(batch)[0] * batch.advantage * batch.log_prob
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,8 @@ class WrongAnswers(_Side):
     name: ClassVar[str] = "wrong"
     over: ClassVar[str] = "wrong"
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return -self.weights(batch)[1] * batch["advantage"] * ops.policy_ratio(batch["log_prob"], batch["old_log_prob"])
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return -self.weights(batch)[1] * batch.advantage * ops.policy_ratio(batch.log_prob, batch.old_log_prob)
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ class TokenReward:
     name: ClassVar[str] = "token_reward"
     needs: ClassVar[frozenset[str]] = frozenset({"value", "score"})
 
-    def __call__(self, batch: Batch) -> Tensor:
-        logit = ops.row_mean(batch["value"], batch["mask"])
-        label = (batch["score"] > 0.5).to(logit.dtype).unsqueeze(-1)
-        return functional.binary_cross_entropy_with_logits(logit, label, reduction="none").expand(batch["mask"].shape)
+    def __call__(self, batch: TermBatch) -> Tensor:
+        logit = ops.row_mean(batch.value, batch.mask)
+        label = (batch.score > 0.5).to(logit.dtype).unsqueeze(-1)
+        return functional.binary_cross_entropy_with_logits(logit, label, reduction="none").expand(batch.mask.shape)

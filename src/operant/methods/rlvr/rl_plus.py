@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from operant import ops
 from operant.core.registry import Count, NonNegative, Positive, method
 from operant.loops.credit import Grouped
-from operant.loops.outside import MixedImportance, own_answers
+from operant.loops.outside import MixedImportance, outside_answers, own_answers
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.settings import GroupSettings
 from operant.loops.terms import ClippedRatio
@@ -34,6 +34,7 @@ def rl_plus(h: RLPlus) -> PolicyGradient:
     return PolicyGradient(
         sample=WithSolutions(h.prompts, h.group_size, solutions=h.solutions),
         credit=Grouped(ops.group_normalized_advantage),
+        mark=[outside_answers],
         focus=[own_answers],
         terms=[ClippedRatio(h.clip, h.clip), MixedImportance(h.gamma)],
         reduce="token-mean",

@@ -23,7 +23,7 @@ from operant.core.registry import Count, Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.settings import GroupSettings
-from operant.loops.terms import LOG_RATIO_ROUNDING, Batch
+from operant.loops.terms import LOG_RATIO_ROUNDING, TermBatch
 from operant.worlds.plans import Groups
 
 
@@ -59,7 +59,7 @@ class UniformPolicyValue:
     statistics: ClassVar[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {"mean_log_prob": vocabulary_mean}
     old_statistics: ClassVar[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {"old_mean_log_prob": vocabulary_mean}
 
-    def __call__(self, batch: Batch) -> Tensor:
-        target = ops.uniform_policy_target(batch["advantage"], batch["mean_log_prob"], batch["old_mean_log_prob"], batch["mask"], temperature=self.rho)
-        error = self.rho * (batch["log_prob"] - batch["old_log_prob"]) - target
+    def __call__(self, batch: TermBatch) -> Tensor:
+        target = ops.uniform_policy_target(batch.advantage, batch["mean_log_prob"], batch["old_mean_log_prob"], batch.mask, temperature=self.rho)
+        error = self.rho * (batch.log_prob - batch.old_log_prob) - target
         return error.masked_fill(error.detach().abs() <= LOG_RATIO_ROUNDING * self.rho, 0.0).square()

@@ -22,7 +22,7 @@ from operant.core.registry import NonNegative, Positive, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.settings import GroupSettings
-from operant.loops.terms import Batch, ClippedRatio
+from operant.loops.terms import ClippedRatio, TermBatch
 from operant.worlds.plans import Groups
 
 
@@ -40,7 +40,7 @@ def siren(h: SIREN) -> PolicyGradient:
     return PolicyGradient(
         sample=Groups(h.prompts, h.group_size),
         credit=Grouped(ops.group_normalized_advantage),
-        focus=[PeakEntropy(h.top_p, h.peak_quantile)],
+        mark=[PeakEntropy(h.top_p, h.peak_quantile)],
         terms=[ClippedRatio(h.clip_low, h.clip_high), AnchoredEntropy(h.anchor_coefficient, h.top_p)],
         reduce="token-mean",
         **h.updates,
@@ -53,7 +53,7 @@ def token_nucleus_entropy(logits: Tensor, token: Tensor, *, top_p: float) -> Ten
 
 
 class PeakEntropy:
-    """Leaves the mask as it is and marks its most uncertain steps: extras "peak", "peak_entropy" (before the update), and "entropy_gap", H̄ less its anchor.
+    """Marks the most uncertain steps: "peak", "peak_entropy" (before the update), and "entropy_gap", H̄ less its anchor.
 
     The anchor of a seed is its first iteration's H̄ and is kept.
     """
@@ -63,15 +63,14 @@ class PeakEntropy:
         self.statistics = {"nucleus_entropy": partial(token_nucleus_entropy, top_p=top_p)}
         self._anchor: Tensor | None = None  # [S], NaN where no step was seen yet
 
-    def __call__(self, rollout: Rollout) -> Tensor:
+    def __call__(self, rollout: Rollout) -> dict[str, Tensor]:
         entropy, mask = rollout.extras["nucleus_entropy"], rollout.mask
         threshold = entropy.masked_fill(~mask, torch.nan).flatten(1).nanquantile(self.quantile, 1).view(-1, 1, 1)
         peak = mask & (entropy >= threshold)
         mean = ops.row_mean(entropy.flatten(1), peak.flatten(1)).squeeze(1).masked_fill(~peak.flatten(1).any(1), torch.nan)
         self._anchor = mean if self._anchor is None else torch.where(self._anchor.isnan(), mean, self._anchor)
         gap = (mean - self._anchor).nan_to_num()
-        rollout.extras |= {"peak": peak, "peak_entropy": entropy, "entropy_gap": gap.view(-1, 1, 1).expand(mask.shape)}
-        return mask
+        return {"peak": peak, "peak_entropy": entropy, "entropy_gap": gap.view(-1, 1, 1).expand(mask.shape)}
 
     def state_dict(self) -> dict[str, Any]:
         return {"anchor": self._anchor}
@@ -94,6 +93,6 @@ class AnchoredEntropy:
     def statistics(self) -> dict[str, Any]:
         return {"nucleus_entropy": partial(token_nucleus_entropy, top_p=self.top_p)}
 
-    def __call__(self, batch: Batch) -> Tensor:
+    def __call__(self, batch: TermBatch) -> Tensor:
         gap = batch["entropy_gap"]
         return self.coefficient * gap * (gap + 2 * (batch["nucleus_entropy"] - batch["peak_entropy"]))

@@ -38,15 +38,10 @@ class TPPO(GroupSettings):
     value_coefficient: NonNegative = 0.5  # weight of the squared value error
 
 
-@dataclass(frozen=True)
-class WindowCredit(TokenGAE):
-    """`TokenGAE`; into the extras go the critic's targets, "return", and the tokens that it learns from, "finished": those of answers that have their score."""
-
-    def __call__(self, rollout: Rollout) -> Tensor:
-        present = rollout.extras.get("present", rollout.mask)
-        rollout.extras["finished"] = present & scored(rollout).unsqueeze(-1)
-        rollout.extras["return"] = rollout.reward.flip(-1).cumsum(-1).flip(-1)
-        return super().__call__(rollout)
+def finished_answers(rollout: Rollout) -> dict[str, Tensor]:
+    """The tokens that the critic learns from, "finished": those of answers that have their score; and what it is fitted to there, "returns"."""
+    present = rollout.extras.get("present", rollout.mask)
+    return {"finished": present & scored(rollout).unsqueeze(-1), "returns": rollout.reward.flip(-1).cumsum(-1).flip(-1)}
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,8 @@ def t_ppo(h: TPPO) -> PolicyGradient:
     return PolicyGradient(
         policy=TokenCritic("model"),
         sample=Windows(h.prompts, h.group_size, h.window),
-        credit=WindowCredit(1.0, h.lam),
+        credit=TokenGAE(1.0, h.lam),
+        mark=[finished_answers],
         terms=[ClippedRatio(h.clip, h.clip), FinishedValueError(h.value_coefficient)],
         reduce="token-mean",
         **h.updates,

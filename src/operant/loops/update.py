@@ -1,0 +1,283 @@
+"""The gradient half of a loop: minibatches and micro-batches, the reducer's weights, one backward, a clip and an Adam a seed, and what an update tells.
+
+Policy gradients, supervised and preference learning hand their batches to the same `Updater`; what they do to come by a batch is their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from operant import ops
+from operant.core.flat import Adam, FlatParameters
+from operant.loops.learner import Learner, check_finite
+from operant.loops.parts import REPLAYED, needs_of, part_name, statistics_of
+from operant.loops.terms import Term, TermBatch, step_losses
+
+Fields = dict[str, Tensor]
+"""A batch by names: "inputs.NAME" and "action" (what the policy replays), "mask", and what terms read, `[S, n, …]` each: n rows, or n single steps."""
+
+Reduce = Literal["token-mean", "sequence-mean", "sequence-sum"]
+
+
+class Replayed(Protocol):
+    """What is trained: a policy that says of given actions what its numbers are now."""
+
+    unit: str
+
+    def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = (), *statistics: Mapping[str, Any]) -> dict[str, Tensor]: ...
+
+
+@dataclass
+class Updated:
+    """What one optimiser step gave, still on its device.
+
+    Attributes:
+        losses: each term's, `[terms, S]`.
+        gradient_norm: before the clip, `[S]`.
+        log_ratio: the largest |log ratio| to the policy that acted; None where it was not asked for.
+        diagnostics: `[S]` by name, and "log_ratio" `[S, U]`; empty where they were not asked for.
+    """
+
+    losses: Tensor
+    gradient_norm: Tensor
+    log_ratio: Tensor | None = None
+    diagnostics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Updater:
+    """A policy, its objective and its optimiser.
+
+    Args:
+        policy: on its final device.
+        terms: the objective, a list of per-step terms; each seed's losses are added up.
+        seeds: how many; `stacked` says that every parameter has them as its first axis.
+        learning_rate, adam_eps: Adam's. `optimizer.learning_rate` may be set before any step.
+        reduce, reduce_length: how steps are weighted (`ops.step_weights`).
+        unit: "group" keeps the rows of a group together in micro-batches, in their order.
+        micro_batch: rows that go through the policy at once where a unit is a row; 0 for all. Never changes the loss.
+        max_grad_norm: largest norm of a seed's gradient; None for no clip.
+        normalize_advantage: to mean 0 and deviation 1 over each minibatch's chosen steps.
+
+    Attributes:
+        flat: the parameters that are trained.
+        needs, overs, old_statistics: what the terms ask for besides the policy's numbers: names of fields, masks of their own, and statistics of the policy
+            that acted.
+    """
+
+    def __init__(
+        self,
+        policy: Replayed,
+        terms: Sequence[Term],
+        *,
+        seeds: int,
+        stacked: bool,
+        learning_rate: float,
+        reduce: Reduce = "sequence-mean",
+        reduce_length: int | None = None,
+        unit: Literal["row", "group"] = "row",
+        micro_batch: int = 0,
+        max_grad_norm: float | None = None,
+        normalize_advantage: bool = False,
+        adam_eps: float = 1e-8,
+    ):
+        self.policy, self.terms = policy, terms
+        self.reduce, self.reduce_length, self.unit, self.micro_batch = reduce, reduce_length, unit, micro_batch
+        self.max_grad_norm, self.normalize_advantage = max_grad_norm, normalize_advantage
+        self.flat = FlatParameters(policy, seeds=seeds, stacked=stacked)
+        self.optimizer = Adam([self.flat], learning_rate=learning_rate, eps=adam_eps)
+        self.needs = needs_of(terms)
+        self.overs = tuple(dict.fromkeys(over for term in terms if (over := getattr(term, "over", None)) is not None))
+        self.statistics = statistics_of(terms)
+        self.old_statistics = statistics_of(terms, "old_statistics")
+        self._replayed = self.needs & set(REPLAYED)
+        self._clips = [term.clipped for term in terms if hasattr(term, "clipped")]
+        self._equal: Tensor | None = None
+
+    def step(self, batch: Fields, *, progress: float, iteration: int, first: bool = False, last: bool = False, whole: bool = False) -> Updated:
+        """One optimiser step on one minibatch, in micro-batches of rows. No host read happens here.
+
+        Args:
+            progress, iteration: of training, as terms see it (`TermBatch`).
+            first: give the largest |log ratio|; last: give the diagnostics.
+            whole: every step was chosen, so that all weigh alike.
+        """
+        mask = batch["mask"]
+        if self.normalize_advantage:
+            flat = ops.normalize(batch["advantage"].flatten(1), None if whole else mask.flatten(1), dim=-1)
+            batch = batch | {"advantage": flat.view_as(mask)}
+        weights = {None: self._equal_weights(mask) if whole else self._weights(mask)} | {over: self._weights(batch[over]) for over in self.overs}
+        self.flat.zero_grad()
+        values, log_ratios, parts = [], [], []
+        for rows, micro in self.micro_batches(batch):
+            weight = {over: (x if isinstance(rows, slice) else x[:, rows]).flatten(1) for over, x in weights.items()}
+            seen = TermBatch(micro, progress, iteration)
+            losses = torch.stack([
+                torch.linalg.vecdot(weight[getattr(term, "over", None)], loss.flatten(1))
+                for term, loss in zip(self.terms, step_losses(self.terms, seen), strict=True)
+            ])  # [terms, S]  # fmt: skip
+            losses.sum().backward()
+            values.append(losses.detach())
+            if first:
+                log_ratios.append(((seen.log_prob.detach() - seen.old_log_prob) * seen.mask).abs().max())
+            if last:
+                parts.append(self._diagnose(seen, weight[None]))
+        norm = self.flat.grad_norm() if self.max_grad_norm is None else self.flat.clip_grad_norm(self.max_grad_norm)
+        self.optimizer.step(norm)
+        told = {name: torch.cat([p[name] for p in parts], 1) if name == "log_ratio" else sum(p[name] for p in parts) for name in parts[0]} if parts else {}
+        return Updated(values[0] if len(values) == 1 else torch.stack(values).sum(0), norm, torch.stack(log_ratios).max() if first else None, told)
+
+    def finish(self, learner: Learner, updates: Sequence[Updated], batch_of: Callable[[int], Fields]) -> dict[str, Tensor]:
+        """The means of an iteration's updates, `[S]` each on the CPU: "loss/TERM" and "gradient_norm". Here the host reads them, and looks.
+
+        Args:
+            batch_of: from an update's place to its batch, which is saved where the update failed.
+
+        Raises:
+            RunFailed: a loss or a gradient was not finite (`check_finite`).
+        """
+        losses, norms = torch.stack([update.losses for update in updates]).cpu(), torch.stack([update.gradient_norm for update in updates]).cpu()
+        names = [part_name(term) for term in self.terms]
+        check_finite(learner, names, losses, norms, batch_of)
+        return {f"loss/{name}": losses[:, place].mean(0) for place, name in enumerate(names)} | {"gradient_norm": norms.mean(0)}
+
+    def micro_batches(self, batch: Fields) -> Iterator[tuple[Tensor | slice, Fields]]:
+        """The micro-batches of a minibatch: (which of its rows, their fields and what the policy gives them now)."""
+        present = batch["mask"]
+        for over in self.overs:
+            present = present | batch[over]
+        for rows in self.rows_together(present, batch.get("group") if self.unit == "group" else None):
+            micro = batch if isinstance(rows, slice) else {name: x[:, rows] for name, x in batch.items()}
+            inputs = {name.removeprefix("inputs."): x for name, x in micro.items() if name.startswith("inputs.")}
+            statistics = (self.statistics,) if self.statistics else ()
+            yield rows, micro | self.policy.replay(inputs, micro["action"], self._replayed, *statistics)
+
+    def rows_together(self, mask: Tensor, group: Tensor | None = None) -> Iterator[Tensor | slice]:
+        """Rows that go through the policy together: all, or at most `micro_batch` at a time, whole groups where these are the unit.
+
+        They are of similar length, so that there is little padding. Where the policy packs its rows, each lot has its share of all lengths, so that none is
+        large.
+
+        Args:
+            mask: `[S, n, T]`, whose sums are the rows' lengths.
+            group: `[S, n]`, where groups must stay together.
+        """
+        size = self.micro_batch
+        if self.policy.unit == "step" or not 0 < size < mask.shape[1] or (group is not None and len(mask) > 1):
+            yield slice(None)
+            return
+        lengths = mask.sum(-1)[0]
+        if group is None:
+            order = torch.argsort(lengths, stable=True)
+            lots = -(-len(order) // size)
+            yield from (order[lot::lots] for lot in range(lots)) if getattr(self.policy, "packs", False) else order.split(size)
+            return
+        members = [(group[0] == number).nonzero().squeeze(1) for number in group[0].unique()]
+        batch: list[Tensor] = []
+        for rows in sorted(members, key=lambda rows: int(lengths[rows].max())):
+            if batch and sum(map(len, batch)) + len(rows) > size:
+                yield torch.cat(batch)
+                batch = []
+            batch.append(rows)
+        yield torch.cat(batch)
+
+    @torch.no_grad()
+    def log_prob_as_trained(self, cut: RowCutter, firsts: Sequence[Tensor]) -> Tensor:
+        """The policy's log-probabilities `[S, N, T]` before the first update: of each row in the minibatch and micro-batch in which it is trained first.
+
+        In bfloat16 the numbers of a row depend on the shape of what is computed with it, so that only the same cut gives the same bits.
+
+        Args:
+            firsts: the minibatches of the first pass, which hold every row once.
+        """
+        found = torch.zeros_like(cut.fields["old_log_prob"])
+        seeds = torch.arange(len(found), device=found.device).unsqueeze(1)
+        for index in firsts:
+            for rows, micro in self.micro_batches(cut(index)):
+                found[seeds, index[:, rows]] = micro["log_prob"]
+        return found
+
+    def _weights(self, mask: Tensor) -> Tensor:
+        """The reducer's weights of a minibatch, `[S, U]` (steps) or `[S, n, T]` (rows)."""
+        grid = mask if mask.ndim == 3 else mask.unsqueeze(-1)
+        return ops.step_weights(grid, self.reduce, length=self.reduce_length, dtype=self.flat.data.dtype).view(mask.shape)
+
+    def _equal_weights(self, mask: Tensor) -> Tensor:
+        """The same of a minibatch in which every step was chosen: one tensor for all of its shape."""
+        if self._equal is None or self._equal.shape != mask.shape:
+            self._equal = self._weights(torch.ones_like(mask))
+        return self._equal
+
+    @torch.no_grad()
+    def _diagnose(self, batch: TermBatch, weight: Tensor) -> dict[str, Tensor]:
+        """Weighted means over a micro-batch: what tells whether updates are too large."""
+        new, old = batch.log_prob, batch.old_log_prob
+        per_step = {"kl_behaviour": ops.kl_k3(old, new), "ratio": ops.policy_ratio(new, old)}
+        if self._clips:
+            per_step["clip_fraction"] = torch.stack([clipped(batch) for clipped in self._clips]).amax(0)
+        if "entropy" in self._replayed:
+            per_step["loss_entropy"] = batch.entropy
+        found = {name: torch.linalg.vecdot(weight, value.flatten(1)) for name, value in per_step.items()}
+        if self.policy.unit == "row":
+            found["log_ratio"] = (new - old).masked_fill(~batch.mask, torch.nan).flatten(1)
+        return found
+
+
+def ratio_metrics(log_ratio: Tensor) -> dict[str, Tensor]:
+    """Quantiles of the ratio, and the effective sample size as a share of the steps, `[S]` each, from log ratios `[S, U]` (NaN where nothing is chosen)."""
+    ratio = log_ratio.double().exp()
+    low, middle, high = ratio.nanquantile(torch.tensor([0.01, 0.5, 0.99], dtype=ratio.dtype), dim=1)
+    count = (~ratio.isnan()).sum(1)
+    ess = ratio.nansum(1).square() / (count * ratio.square().nansum(1)).clamp(min=1e-300)
+    return {"ratio/q01": low, "ratio/q50": middle, "ratio/q99": high, "ess": ess}
+
+
+class StepCutter:
+    """Minibatches of single steps: everything in one matrix, so that a minibatch is one gather."""
+
+    def __init__(self, fields: Fields):
+        seeds, rows, length = fields["mask"].shape
+        self.units = rows * length
+        self._kinds = [(name, x.dtype, x.shape[3:]) for name, x in fields.items()]
+        columns = [x.reshape(seeds, self.units, -1).float() for x in fields.values()]
+        self._widths = [column.shape[-1] for column in columns]
+        self._packed = torch.cat(columns, -1)
+
+    def __call__(self, index: Tensor) -> Fields:
+        seeds, count = index.shape
+        flat = index + torch.arange(seeds, device=index.device).unsqueeze(1) * self.units
+        rows = self._packed.flatten(0, 1).index_select(0, flat.reshape(-1)).view(seeds, count, -1)
+        batch = {}
+        for (name, dtype, shape), column in zip(self._kinds, rows.split(self._widths, -1), strict=True):
+            column = column if shape else column.squeeze(-1)
+            batch[name] = column if dtype == torch.float32 else column.to(dtype)
+        return batch
+
+
+class RowCutter:
+    """Minibatches of whole rows (sequences)."""
+
+    def __init__(self, fields: Fields):
+        self.fields = fields
+        self.units = fields["mask"].shape[1]
+
+    def __call__(self, index: Tensor) -> Fields:
+        seeds = torch.arange(len(index), device=index.device).unsqueeze(1)
+        return {name: x[seeds, index] for name, x in self.fields.items()}
+
+
+def deal_rows(busy: Tensor, count: int, generator: torch.Generator) -> list[Tensor]:
+    """Rows `[N]` dealt at random to `count` minibatches, as equal in size as can be: first those that are learned from, then the others in their order.
+
+    What a seed learns from, and the draws for it, are then the same however many idle rows stand beside them (stacked seeds all have the rows of the largest).
+    """
+    own, idle = busy.nonzero().squeeze(1), (~busy).nonzero().squeeze(1)
+    own = own[torch.randperm(len(own), generator=generator)]
+    sizes = [len(part) for part in torch.arange(len(busy)).tensor_split(count)]
+    chosen = own.tensor_split(count)
+    beside = idle.split([size - len(part) for size, part in zip(sizes, chosen, strict=True)])
+    return [torch.cat(pair) for pair in zip(chosen, beside, strict=True)]
