@@ -261,7 +261,7 @@ def test_a_minari_file_by_id_by_folder_and_by_file(tmp_path, monkeypatch):
         ("data:cache/toy/cliff-v0", f"data:{folder.parent}"),
     ):
         world = make_world(name)
-        assert (world.task, world.environment_id, world.observation_size, world.dataset.size) == (task, "CliffWalking-v1", 48, 4)
+        assert (world.task, world.environment_id, world.observation.size, world.dataset.size) == (task, "CliffWalking-v1", 48, 4)
         assert world.environment.environment.kwargs == {"max_episode_steps": 30}
     said["eval_env_spec"] = json.dumps({"id": "Acrobot-v1"})  # Minari's recommendation for evaluation
     (folder / "metadata.json").write_text(json.dumps(said))

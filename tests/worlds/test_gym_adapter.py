@@ -205,9 +205,9 @@ def test_boxes_of_any_shape():
 @pytest.mark.parametrize(
     ("observation", "action", "message"),
     [
-        (spaces.Dict(a=spaces.Discrete(2)), spaces.Discrete(2), r"observation space Dict\(.*FlattenObservation"),
-        (spaces.Tuple([spaces.Discrete(2)]), spaces.Discrete(2), r"observation space Tuple\("),
-        (spaces.Discrete(2), spaces.MultiDiscrete([2, 2]), r"action space MultiDiscrete\(.*supported are a Box of floats and Discrete"),
+        (spaces.Dict(a=spaces.Text(3), b=spaces.Discrete(2)), spaces.Discrete(2), r"observation space Dict\(.*'a' is Text.*FilterObservation\(env, \['b'\]\)"),
+        (spaces.Tuple([spaces.Graph(spaces.Discrete(2), None)]), spaces.Discrete(2), r"observation space Tuple\(.*'0' is Graph.*supported are Box, Discrete"),
+        (spaces.Discrete(2), spaces.Sequence(spaces.Discrete(2)), r"action space Sequence\(.*supported are Box, Discrete, MultiDiscrete"),
         (spaces.Discrete(2), spaces.Box(0, 5, (1,), np.int64), r"action space Box\("),
     ],
 )

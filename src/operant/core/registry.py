@@ -72,7 +72,7 @@ class Method:
         spine: the loop it configures, in words.
         hyperparameters: its frozen dataclass.
         build: from hyper-parameters to a configured spine.
-        actions: the kinds of action space that it takes, of "discrete" and "continuous".
+        actions: the kinds of actions that it takes, of "discrete" (one choice), "multi-discrete" (several at a time) and "continuous".
         baseline: whether it stands for comparison, and claims nothing.
     """
 
@@ -84,7 +84,7 @@ class Method:
     spine: str
     hyperparameters: type
     build: Callable[[Any], Any]
-    actions: tuple[str, ...] = ("discrete", "continuous")
+    actions: tuple[str, ...] = ("discrete", "multi-discrete", "continuous")
     baseline: bool = False
 
     @property
@@ -108,7 +108,7 @@ def method(
     paper: str,
     worlds: tuple[str, ...],
     name: str | None = None,
-    actions: tuple[str, ...] = ("discrete", "continuous"),
+    actions: tuple[str, ...] = ("discrete", "multi-discrete", "continuous"),
     baseline: bool = False,
 ):
     """Register a function from a frozen dataclass of hyper-parameters to a configured spine (see `Method`)."""

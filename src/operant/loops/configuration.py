@@ -19,6 +19,7 @@ from operant.loops.fixed import FixedPolicy
 from operant.nets.actors import ActorCriticNet, ActorNet
 from operant.nets.lifted import PlainModule
 from operant.worlds import SCHEMES, make_world, world_options
+from operant.worlds.gym.spaces import one_line
 
 MOST_STEPS = 10**9  # of a run that is limited by time
 MOST_SEED = 2**62
@@ -79,9 +80,10 @@ def configure_run(
     _check_kind(entry, world.task, world.kind)
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
     spine = with_module(entry.build(h), policy, method)
-    if (kind := world.action_kind) is not None and kind not in entry.actions:
-        fitting = [key for key, other in methods().items() if world.kind in other.worlds and kind in other.actions]
-        given = f"{world.task} has {kind} ones ({world.action_space})"
+    if world.action is not None and not world.action.kinds <= set(entry.actions):
+        kinds = world.action.kinds
+        fitting = [key for key, other in methods().items() if world.kind in other.worlds and kinds <= set(other.actions)]
+        given = f"{world.task} has {' and '.join(sorted(kinds))} ones ({one_line(world.action_space)})"
         raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {given}: take {_fitting(method, fitting)}")
     total = steps if steps is not None else world.steps_of(entry.spine)
     unit = given[0] if given else "steps"

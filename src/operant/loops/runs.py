@@ -76,18 +76,23 @@ class Run:
             self._policies[which, seed] = load_policy(self.world, config, self.path / "policies" / which / f"seed-{seed}", seed, self._module)
         return self._policies[which, seed]
 
-    def policy(self, observation, *, seed: int | None = None) -> np.ndarray:
+    def policy(self, observation: Any, *, action_mask: Any = None, seed: int | None = None) -> Any:
         """The trained policy's mode at one observation, or at several with an axis in front, as the environment gives and takes them.
 
+        Args:
+            observation: of a Dict or Tuple space several are one whose every part has an axis in front, or a list.
+            action_mask: where the environment gives one beside its observations, `info["action_mask"]` or `env.action_masks()`, of each observation.
+
         Returns:
-            an element of the environment's action space (a NumPy integer where it is Discrete), or an array of as many.
+            an element of the environment's action space (a NumPy integer where it is Discrete), or an array of as many (of a Dict or Tuple space one in each
+            part).
 
         Raises:
-            BadInput: no observation of this environment; or a text or sequence task, whose policy is a model over tokens (`load_policy` gives it).
+            BadInput: no observation or mask of this environment; or a text or sequence task, whose policy is a model over tokens (`load_policy` gives it).
         """
         if not self.world.acts:
             raise BadInput(f"{self.config['task']} has no observations to act on: its policy is a model over tokens, {self.path}/policies/last")
-        return self.world.act(self.load_policy(seed), observation)
+        return self.world.act(self.load_policy(seed), observation, action_mask)
 
     def evaluate(self, *, episodes: int | None = None, seed: int = 1, which: str = "last") -> dict[str, Any]:
         """Score every seed's policy on episodes that training's own evaluations, whose seed is 0, did not see (of text: on new answers to held-out problems).

@@ -105,7 +105,7 @@ class ValueLearner(Learner):
         self.streams = Streams(seeds, device)
         self.actor: Actor = world.policy(method.policy, self.streams).to(device)
         self.policy = self.actor
-        self.critics = nn.ModuleDict({name: self._critic(name, net) for name, net in method.critics.items()}).to(device)
+        self.critics = nn.ModuleDict({name: net.build(world.observation, world.action, self.streams, name) for name, net in method.critics.items()}).to(device)
         self.scalars = nn.ParameterDict({name: torch.full((len(seeds), 1), value, device=device) for name, value in method.scalars.items()})
         self._actor_flat = FlatParameters(nn.ModuleList([self.actor, self.scalars]), seeds=len(seeds))
         self._critic_flat = FlatParameters(self.critics, seeds=len(seeds))
@@ -122,16 +122,6 @@ class ValueLearner(Learner):
             self._owed = 0.0
         else:
             self.transitions = world.transitions(self.actor, device)
-
-    def _critic(self, name: str, net: CriticNet) -> Critic:
-        distribution = self.actor.distribution
-        sizes = {
-            "observation": self.world.observation_size,
-            "next_observation": self.world.observation_size,
-            "action": distribution.size if distribution.discrete else distribution.action_size,
-        }
-        width = sum(sizes[part] for part in net.inputs)
-        return Critic(width, self.streams, name, hidden=net.hidden, ensemble=net.ensemble, layer_norm=net.layer_norm)
 
     def iterate(self) -> dict[str, Tensor]:
         method = self.method

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
-import gymnasium
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from operant.core.random import Streams
-from operant.nets.distributions import Categorical, Gaussian, SquashedGaussian, distribution_for
+from operant.core.spec import Spec
+from operant.nets.distributions import Distribution, Gaussian, SquashedGaussian, distribution_for
+from operant.nets.encoders import Encoded, Encoder, build_encoder
 from operant.nets.layers import MLP, Towers, orthogonal
-from operant.nets.lifted import LiftedTowers, PlainModule, lift
-from operant.nets.normalize import RunningNormalizer
+from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
+from operant.nets.normalize import RunningNormalizer, observation_normalizer
 
 
 class Actor(nn.Module):
     """From observations to an action distribution.
 
     Args:
+        observation: what a row of it consists of. Where it has an action mask, no choice that the mask forbids is drawn, preferred or given a probability.
         distribution: of actions.
-        net: from observations to the distribution's parameters, or to its mean alone where the standard deviation is free.
+        net: from observations to the distribution's parameters, or to its locations alone where the standard deviation is free.
         seeds: S.
         log_std: "state" (the network puts it out), or "free": one learned number an action, not a function of the state.
-            Without meaning where actions are discrete.
+            Without meaning where actions are choices.
         log_std_bounds: the log standard deviation is clamped to this range.
         normalizer: of observations.
         tanh_mean: bound the mean of an unsquashed Gaussian to the action space by tanh.
@@ -36,7 +38,8 @@ class Actor(nn.Module):
 
     def __init__(
         self,
-        distribution: Categorical | Gaussian | SquashedGaussian,
+        observation: Spec,
+        distribution: Distribution,
         net: nn.Module,
         seeds: int,
         *,
@@ -46,20 +49,16 @@ class Actor(nn.Module):
         tanh_mean: bool = False,
     ):
         super().__init__()
-        self.distribution, self.net, self.seeds = distribution, net, seeds
+        self.observation, self.distribution, self.net, self.seeds = observation, distribution, net, seeds
         self.log_std_bounds = log_std_bounds
-        self.free_log_std = not distribution.discrete and log_std == "free"
-        self.tanh_mean = tanh_mean and not distribution.discrete
+        self.free_log_std = distribution.deviations > 0 and log_std == "free"
+        self.tanh_mean = tanh_mean and distribution.deviations > 0
         if self.free_log_std:
-            self.log_std = nn.Parameter(torch.zeros(seeds, 1, distribution.action_size))
+            self.log_std = nn.Parameter(torch.zeros(seeds, 1, distribution.deviations))
         if self.tanh_mean:
             for name, value in zip(("mean_center", "mean_scale"), distribution.middle_and_half(), strict=True):
                 self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.normalizer = normalizer
-
-    @property
-    def discrete(self) -> bool:
-        return self.distribution.discrete
 
     def normalized(self, observation: Tensor) -> Tensor:
         """Observations as the network sees them."""
@@ -67,24 +66,28 @@ class Actor(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Distribution parameters `[S, …, size]` from normalised observations `[S, …, D]`."""
-        return self._distribution_parameters(self.net(observation))
+        return self._distribution_parameters(self.net(observation), observation)
 
-    def _distribution_parameters(self, out: Tensor) -> Tensor:
-        if self.discrete:
-            return out
-        if self.free_log_std:
-            log_std = self.log_std if out.ndim == 3 else self.log_std.view(out.shape[0], *[1] * (out.ndim - 2), -1)
-            mean, log_std = out, log_std.clamp(*self.log_std_bounds).expand_as(out)
-        else:
-            mean, log_std = self.distribution.split(out)
-            log_std = log_std.clamp(*self.log_std_bounds)
-        if self.tanh_mean:
-            mean = torch.tanh(mean) * self.mean_scale + self.mean_center
-        return torch.cat([mean, log_std], -1)
+    def _distribution_parameters(self, out: Tensor, observation: Tensor) -> Tensor:
+        distribution = self.distribution
+        if distribution.deviations:
+            if self.free_log_std:
+                log_std = self.log_std if out.ndim == 3 else self.log_std.view(out.shape[0], *[1] * (out.ndim - 2), -1)
+                locations, log_std = out, log_std.clamp(*self.log_std_bounds).expand(*out.shape[:-1], -1)
+            else:
+                locations, log_std = distribution.split(out)
+                log_std = log_std.clamp(*self.log_std_bounds)
+            if self.tanh_mean:
+                logits, mean = locations.split([distribution.choices, distribution.deviations], -1)
+                mean = torch.tanh(mean) * self.mean_scale + self.mean_center
+                locations = torch.cat([logits, mean], -1) if distribution.choices else mean
+            out = torch.cat([locations, log_std], -1)
+        allowed = self.observation.allowed(observation)
+        return out if allowed is None else distribution.forbid(out, allowed)
 
     @torch.inference_mode()
     def act(self, observation: Tensor) -> np.ndarray:
-        """The mode of the policy at raw observations `[S, N, D]`, in the environment's units: `[S, N]` or `[S, N, A]`."""
+        """The mode of the policy at raw observations `[S, N, D]`, as `Environments.step` takes actions: `[S, N]` or `[S, N, A]`."""
         return self.distribution.to_environment(self.distribution.mode(self(self.normalized(observation))).cpu())
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
@@ -101,15 +104,33 @@ class Actor(nn.Module):
 
 
 class Critic(nn.Module):
-    """An ensemble of value functions of any concatenated inputs: `[S, B, …] → [S, E, B]`."""
+    """An ensemble of value functions of any concatenated inputs: `[S, B, …] → [S, E, B]`.
+
+    Args:
+        inputs: width of all inputs side by side.
+        encoder: of those inputs that `observes` says are rows of observations; one for the whole ensemble.
+    """
 
     def __init__(
-        self, inputs: int, streams: Streams, name: str, *, hidden: Sequence[int], ensemble: int = 2, activation: str = "relu", layer_norm: bool = False
+        self,
+        inputs: int,
+        streams: Streams,
+        name: str,
+        *,
+        hidden: Sequence[int],
+        ensemble: int = 2,
+        activation: str = "relu",
+        layer_norm: bool = False,
+        encoder: Encoder | None = None,
+        observes: Sequence[bool] = (),
     ):
         super().__init__()
         self.net = MLP([inputs, *hidden, 1], streams.torch_generators(f"initialize/{name}"), activation=activation, ensemble=ensemble, layer_norm=layer_norm)
+        self.encoder, self._observes = encoder, tuple(observes)
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        if self.encoder is not None:
+            inputs = tuple(self.encoder(x) if observed else x for x, observed in zip(inputs, self._observes, strict=True))
         return self.net(torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0]).squeeze(-1)
 
 
@@ -120,7 +141,7 @@ class ActorCritic(Actor):
         if "value" not in needs:
             return super().replay(inputs, action, needs)
         out, value = self.net.both(inputs["observation"])
-        return self._found(self._distribution_parameters(out), action, needs) | {"value": value}
+        return self._found(self._distribution_parameters(out, inputs["observation"]), action, needs) | {"value": value}
 
     def value(self, observation: Tensor) -> Tensor:
         """`[S, …]` from normalised observations `[S, …, D]`."""
@@ -139,21 +160,30 @@ class ActorCriticNet:
     Attributes:
         hidden: widths of both towers.
         normalize: running normalisation of observations.
-        module: a plain module in the place of the actor's tower: from observations to logits, or to the mean of a Gaussian.
+        encoders: plain modules in the place of what the house makes of a field, `[N, *shape] → [N, F]`, by its name.
+        shared: actor and critic have one encoder, which learns from both; otherwise one each.
+        module: a plain module in the place of the actor's tower: from observations to logits, or to the mean of a Gaussian (see `plain_actor`).
     """
 
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
     normalize: bool = False
+    encoders: Mapping[str, PlainModule] = field(default_factory=dict)
+    shared: bool = True
     module: PlainModule | None = None
 
-    def build(self, observation_size: int, space: gymnasium.Space, streams: Streams) -> ActorCritic:
-        distribution = distribution_for(space)
-        outputs = distribution.size if distribution.discrete else distribution.action_size
+    def build(self, observation: Spec, action: Spec, streams: Streams) -> ActorCritic:
+        distribution = distribution_for(action)
+        outputs = distribution.locations
         generators, inner, value = streams.torch_generators("initialize/towers"), orthogonal(2**0.5), orthogonal(1.0)
+
+        def encoder(name: str) -> Encoder | None:
+            return build_encoder(observation, streams, name, self.encoders, inner)
+
         if self.module is None:
+            encoders = [encoder("encoder")] if self.shared else [encoder("actor"), encoder("critic")]
             towers = Towers(
-                observation_size,
+                observation.size if encoders[0] is None else encoders[0].size,
                 self.hidden,
                 outputs,
                 generators,
@@ -161,12 +191,17 @@ class ActorCriticNet:
                 initialize=inner,
                 actor_last=orthogonal(0.01),
                 critic_last=value,
+                encoders=[one for one in encoders if one is not None],
             )
         else:
-            critic = MLP([observation_size, *self.hidden, 1], generators, activation=self.activation, hidden=inner, last=value)
-            towers = LiftedTowers(lift(self.module, observation_size, outputs, streams), critic)
+            encoded = encoder("critic")
+            width = observation.size if encoded is None else encoded.size
+            critic: nn.Module = MLP([width, *self.hidden, 1], generators, activation=self.activation, hidden=inner, last=value)
+            critic = critic if encoded is None else Encoded(encoded, critic)
+            towers = LiftedTowers(plain_actor(self.module, observation, outputs, streams), critic)
         seeds = len(streams.seeds)
-        return ActorCritic(distribution, towers, seeds, log_std="free", normalizer=RunningNormalizer(seeds, observation_size) if self.normalize else None)
+        normalizer = observation_normalizer(observation, seeds) if self.normalize else None
+        return ActorCritic(observation, distribution, towers, seeds, log_std="free", normalizer=normalizer)
 
 
 @dataclass(frozen=True)
@@ -175,12 +210,30 @@ class CriticNet:
 
     Attributes:
         inputs: fields of the batch that it sees, in order.
+        encoders: as in `ActorCriticNet`.
     """
 
     inputs: tuple[str, ...] = ("observation", "action")
     hidden: tuple[int, ...] = (256, 256)
     ensemble: int = 2
     layer_norm: bool = False
+    encoders: Mapping[str, PlainModule] = field(default_factory=dict)
+
+    def build(self, observation: Spec, action: Spec, streams: Streams, name: str) -> Critic:
+        """A critic called `name`. The action is a network's input as `Distribution.encode` gives it."""
+        encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
+        seen = observation.size if encoder is None else encoder.size
+        sizes = {"observation": seen, "next_observation": seen, "action": distribution_for(action).features}
+        return Critic(
+            sum(sizes[part] for part in self.inputs),
+            streams,
+            name,
+            hidden=self.hidden,
+            ensemble=self.ensemble,
+            layer_norm=self.layer_norm,
+            encoder=encoder,
+            observes=[part != "action" for part in self.inputs],
+        )
 
 
 @dataclass(frozen=True)
@@ -189,22 +242,58 @@ class ActorNet:
 
     Attributes:
         squash: a Gaussian through tanh onto the bounds of the action space; otherwise a Gaussian in the space's own units.
+        encoders: as in `ActorCriticNet`.
         module: a plain module in the place of the network: from observations to logits, to a Gaussian's mean, or to mean and log standard deviation side by
-            side where `log_std` is "state".
+            side where `log_std` is "state" (see `plain_actor`).
     """
 
     hidden: tuple[int, ...] = (256, 256)
     squash: bool = False
-    log_std: str = "state"
+    log_std: Literal["free", "state"] = "state"
     log_std_bounds: tuple[float, float] = (-20.0, 2.0)
     tanh_mean: bool = False
+    encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     module: PlainModule | None = None
 
-    def build(self, observation_size: int, space: gymnasium.Space, streams: Streams) -> Actor:
-        distribution = distribution_for(space, SquashedGaussian if self.squash else Gaussian)
-        outputs = distribution.size if distribution.discrete or self.log_std == "state" else distribution.action_size
-        if self.module is None:
-            net = MLP([observation_size, *self.hidden, outputs], streams.torch_generators("initialize/actor"))
+    def build(self, observation: Spec, action: Spec, streams: Streams) -> Actor:
+        distribution = distribution_for(action, SquashedGaussian if self.squash else Gaussian)
+        outputs = distribution.size if self.log_std == "state" else distribution.locations
+        if self.module is not None:
+            net: nn.Module = plain_actor(self.module, observation, outputs, streams)
         else:
-            net = lift(self.module, observation_size, outputs, streams)
-        return Actor(distribution, net, len(streams.seeds), log_std=self.log_std, log_std_bounds=self.log_std_bounds, tanh_mean=self.tanh_mean)
+            encoder = build_encoder(observation, streams, "actor/encoder", self.encoders)
+            width = observation.size if encoder is None else encoder.size
+            net = MLP([width, *self.hidden, outputs], streams.torch_generators("initialize/actor"))
+            net = net if encoder is None else Encoded(encoder, net)
+        seeds = len(streams.seeds)
+        return Actor(observation, distribution, net, seeds, log_std=self.log_std, log_std_bounds=self.log_std_bounds, tanh_mean=self.tanh_mean)
+
+
+def plain_actor(module: PlainModule, observation: Spec, outputs: int, streams: Streams) -> Lifted:
+    """A plain module as an actor's network.
+
+    It takes rows `[N, D]` of vectors; a picture that is all there is in its own shape, `[N, *shape]`; and what has several fields as a dict of them, each
+    `[N, *row_shape]`. Numbers are the environment's own (pixels 0 to 255), choices one-hot; an action mask is obeyed behind it.
+    """
+    fields = [part for part in observation.fields if part.role != "action_mask"]
+    if len(fields) == 1 and not fields[0].picture and observation.mask is None:
+        return lift(module, observation.size, outputs, streams)
+    if len(fields) == 1:
+        shape = ", ".join(["N", *map(str, fields[0].row_shape or (1,))])
+        return lift(module, observation.size, outputs, streams, said=("policy", f"[{shape}]"), read=_Reads(observation, (fields[0].name,)))
+    each = ", ".join(f"{part.name}: [{', '.join(['N', *map(str, part.row_shape)])}]" for part in fields)
+    return lift(module, observation.size, outputs, streams, said=("policy", f"{{{each}}}"), read=_Reads(observation, tuple(part.name for part in fields)))
+
+
+@dataclass(frozen=True)
+class _Reads:
+    """From rows to the fields that a plain module takes: the one, or several by name."""
+
+    observation: Spec
+    names: tuple[str, ...]
+
+    def __call__(self, rows: Tensor) -> Tensor | dict[str, Tensor]:
+        fields = self.observation.unpack(rows)
+        if len(self.names) == 1:
+            return fields[self.names[0]].reshape(*rows.shape[:-1], *(self.observation.named[self.names[0]].row_shape or (1,)))
+        return {name: fields[name] for name in self.names}

@@ -1,54 +1,111 @@
 """Action distributions over the parameters that an actor puts out, in closed form and without validation.
 
 Each is a stateless object: `size` says how many numbers the actor must give an action, `noise` which draws `sample` turns into an action, so that draws are
-made once a rollout and the same action comes out wherever it is computed.
+made once a rollout and the same action comes out wherever it is computed. Parameters `[…, size]` are locations (logits and means, in this order) and behind
+them one log standard deviation for each mean.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import gymnasium
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from operant import ops
 from operant.core.errors import BadInput
 from operant.core.random import Streams
+from operant.core.spec import Spec
 
 
-class Distribution(Protocol):
-    """A family of action distributions.
+class Distribution:
+    """A family of action distributions. Actions `[…, *action_shape]` are in the policy's units.
 
-    Parameters have the shape `[…, size]`; actions `[…]` int64 (discrete) or `[…, A]` float.
+    Attributes:
+        size: parameters of one action.
+        deviations: how many of them are log standard deviations.
+        action_shape, action_type: of one action.
+        features: width of an action as the input of a network (`encode`).
+        choices: logits that an action mask speaks of, which come first among the parameters.
     """
 
     size: int
-    discrete: bool
-
-    def noise(self, streams: Streams, name: str, *shape: int) -> Tensor: ...
-    def uniform(self, streams: Streams, name: str, *shape: int) -> Tensor: ...
-    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor: ...
-    def mode(self, parameters: Tensor) -> Tensor: ...
-    def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor: ...
-    def entropy(self, parameters: Tensor) -> Tensor: ...
-    def to_environment(self, action: Tensor) -> np.ndarray: ...
-    def from_environment(self, action: Tensor) -> Tensor: ...
-
-
-class Categorical:
-    """Softmax over `size` actions; the parameters are logits. Samples by Gumbel-max."""
-
-    discrete = True
-
-    def __init__(self, space: gymnasium.spaces.Discrete):
-        self.size = int(space.n)
+    deviations: int = 0
+    action_shape: tuple[int, ...]
+    action_type: torch.dtype
+    features: int
+    choices: int = 0
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
-        return streams.uniform(name, *shape, self.size).clamp_(1e-20).log_().neg_().log_().neg_()
+        """What `sample` turns into actions, `[S, *shape, …]`."""
+        raise NotImplementedError
 
-    def uniform(self, streams: Streams, name: str, *shape: int) -> Tensor:
+    def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
+        """Uniformly random actions `[S, *shape, *action_shape]`, of what is `allowed [S, *shape, choices]` where there is a mask."""
+        raise NotImplementedError
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def encode(self, action: Tensor) -> Tensor:
+        """Actions as the input of a network, `[…, features]`: choices one-hot, numbers as they are."""
+        raise NotImplementedError
+
+    def to_environment(self, action: Tensor) -> np.ndarray:
+        """Actions as `Environments.step` takes them: choices counted from 0, numbers in the space's own units."""
+        return action.numpy()
+
+    def from_environment(self, action: Tensor) -> Tensor:
+        """The inverse of `to_environment`."""
+        return action
+
+    def forbid(self, parameters: Tensor, allowed: Tensor) -> Tensor:
+        """Parameters under which no choice is drawn that a mask `allowed [..., choices]` forbids."""
+        masked = ops.forbid(parameters[..., : self.choices], allowed)
+        return masked if self.choices == self.size else torch.cat([masked, parameters[..., self.choices :]], -1)
+
+    @property
+    def locations(self) -> int:
+        """Parameters that are no log standard deviations."""
+        return self.size - self.deviations
+
+    def split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """(locations, log standard deviations)."""
+        return parameters.split([self.locations, self.deviations], -1)
+
+    def middle_and_half(self) -> tuple[np.ndarray, np.ndarray]:
+        """Middle and half the width of the range of each number that is not counted, `[A]` each, for actions that tanh keeps within it. Raises `BadInput`
+        where it has no bounds."""
+        return np.zeros(0), np.zeros(0)
+
+
+def _gumbel(streams: Streams, name: str, *shape: int) -> Tensor:
+    return streams.uniform(name, *shape).clamp_(1e-20).log_().neg_().log_().neg_()
+
+
+class Categorical(Distribution):
+    """Softmax over `size` actions; the parameters are logits. Samples by Gumbel-max."""
+
+    action_shape = ()
+    action_type = torch.int64
+
+    def __init__(self, action: Spec):
+        self.size = self.choices = self.features = action.counts[0]
+
+    def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
+        return _gumbel(streams, name, *shape, self.size)
+
+    def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
+        if allowed is not None:
+            return ops.forbid(self.noise(streams, name, *shape), allowed).argmax(-1)
         return streams.integers(name, self.size, *shape)
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
@@ -63,43 +120,83 @@ class Categorical:
     def entropy(self, parameters: Tensor) -> Tensor:
         return ops.entropy_from_logits(parameters)
 
-    def to_environment(self, action: Tensor) -> np.ndarray:
-        return action.numpy()
-
-    def from_environment(self, action: Tensor) -> Tensor:
-        return action
+    def encode(self, action: Tensor) -> Tensor:
+        return nn.functional.one_hot(action, self.size).float()
 
 
-class _Continuous:
-    discrete = False
+class Categoricals(Distribution):
+    """Several independent choices at a time, K softmaxes whose logits stand side by side; bits are choices of two."""
 
-    def __init__(self, space: gymnasium.spaces.Box):
-        self.space, self.shape = space, space.shape
-        self.action_size = int(np.prod(space.shape))
-        self.size = 2 * self.action_size
-        self.low, self.high = space.low.reshape(-1), space.high.reshape(-1)
+    action_type = torch.int64
+
+    def __init__(self, action: Spec):
+        counts = torch.tensor(action.counts)
+        self.size = self.choices = self.features = int(counts.sum())
+        self.action_shape = (len(counts),)
+        most = int(counts.max())
+        # Choices as a grid `[K, most]`, whose rows are padded by logits that are never drawn.
+        self._real = torch.arange(most) < counts.unsqueeze(1)
+        self._index = torch.where(self._real, (counts.cumsum(0) - counts).unsqueeze(1) + torch.arange(most), 0)
+
+    def _grid(self, parameters: Tensor) -> Tensor:
+        device = parameters.device
+        return ops.forbid(parameters[..., self._index.to(device)], self._real.to(device))
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
-        return streams.normal(name, *shape, self.action_size)
+        return _gumbel(streams, name, *shape, self.size)
+
+    def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
+        noise = self.noise(streams, name, *shape)
+        return self.mode(noise if allowed is None else ops.forbid(noise, allowed))
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        return self.mode(parameters + noise)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return self._grid(parameters).argmax(-1)
+
+    def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
+        return ops.categorical_log_prob(self._grid(parameters), action).sum(-1)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        return ops.entropy_from_logits(self._grid(parameters)).sum(-1)
+
+    def encode(self, action: Tensor) -> Tensor:
+        grid = nn.functional.one_hot(action, self._real.shape[1]).float()
+        return grid[..., self._real.to(action.device)]
+
+
+class _Continuous(Distribution):
+    action_type = torch.float32
+
+    def __init__(self, action: Spec):
+        self.low, self.high = action.bounds()
+        self.deviations = self.features = len(self.low)
+        self.size = 2 * self.deviations
+        self.action_shape = (self.deviations,)
+
+    def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
+        return streams.normal(name, *shape, self.deviations)
+
+    def encode(self, action: Tensor) -> Tensor:
+        return action
 
     def middle_and_half(self) -> tuple[np.ndarray, np.ndarray]:
-        """Middle and half the width of the action space, `[A]` each, for actions that tanh keeps within it. Raises `BadInput` where it has no bounds."""
-        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):
-            raise BadInput(f"actions of this method are kept within the bounds of the action space by tanh, and {self.space} has infinite ones")
-        return self.high / 2 + self.low / 2, self.high / 2 - self.low / 2
-
-    def split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, log_std), each `[…, A]`."""
-        return parameters.split(self.action_size, -1)
+        low, high = self.low, self.high
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            place = int(np.argmin(np.isfinite(low) & np.isfinite(high)))
+            found = f"number {place} of {len(low)} is from {low[place]:g} to {high[place]:g}"
+            raise BadInput(f"actions of this method are kept within the bounds of the action space by tanh, and this one has infinite ones: {found}")
+        return high / 2 + low / 2, high / 2 - low / 2
 
 
 class Gaussian(_Continuous):
     """Independent normals in the space's own units; the parameters are mean and log standard deviation. The environment clips."""
 
-    def uniform(self, streams: Streams, name: str, *shape: int) -> Tensor:
+    def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
         """Over the range of the action space (see `drawn_range`)."""
         low, high = (torch.as_tensor(bound, dtype=torch.float32, device=streams.device) for bound in drawn_range(self.low, self.high))
-        share = streams.uniform(name, *shape, self.action_size)
+        share = streams.uniform(name, *shape, self.deviations)
         return low * (1 - share) + high * share
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
@@ -116,22 +213,16 @@ class Gaussian(_Continuous):
     def entropy(self, parameters: Tensor) -> Tensor:
         return ops.gaussian_entropy(self.split(parameters)[1])
 
-    def to_environment(self, action: Tensor) -> np.ndarray:
-        return action.numpy()
-
-    def from_environment(self, action: Tensor) -> Tensor:
-        return action
-
 
 class SquashedGaussian(_Continuous):
     """Normals through tanh onto (−1, 1), stretched onto the space's bounds by `to_environment`. Log-probabilities are of the action in (−1, 1)."""
 
-    def __init__(self, space: gymnasium.spaces.Box):
-        super().__init__(space)
+    def __init__(self, action: Spec):
+        super().__init__(action)
         self.center, self.scale = self.middle_and_half()
 
-    def uniform(self, streams: Streams, name: str, *shape: int) -> Tensor:
-        return streams.uniform(name, *shape, self.action_size) * 2 - 1
+    def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
+        return streams.uniform(name, *shape, self.deviations) * 2 - 1
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         mean, log_std = self.split(parameters)
@@ -159,6 +250,64 @@ class SquashedGaussian(_Continuous):
         return torch.where(scale > 0, (action - center) / scale, 0.0)
 
 
+class Mixed(Distribution):
+    """Choices and numbers at a time, independent of each other: `[…, K + A]` float32, the K choices counted from 0 and then the A numbers."""
+
+    action_type = torch.float32
+
+    def __init__(self, action: Spec, continuous: type[Gaussian] | type[SquashedGaussian]):
+        self._choices, self._numbers = Categoricals(action), continuous(action)
+        self.choices, self.deviations = self._choices.choices, self._numbers.deviations
+        self.size, self.features = self._choices.size + self._numbers.size, self._choices.features + self._numbers.features
+        self._counted = self._choices.action_shape[0]
+        self.action_shape = (self._counted + self.deviations,)
+
+    def _each(self, x: Tensor, counted: int) -> tuple[Tensor, Tensor]:
+        return x.split([counted, x.shape[-1] - counted], -1)
+
+    def _actions(self, choices: Tensor, numbers: Tensor) -> Tensor:
+        return torch.cat([choices.float(), numbers], -1)
+
+    def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
+        return torch.cat([self._choices.noise(streams, f"{name}/choices", *shape), self._numbers.noise(streams, name, *shape)], -1)
+
+    def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
+        choices = self._choices.uniform(streams, f"{name}/choices", *shape, allowed=allowed)
+        return self._actions(choices, self._numbers.uniform(streams, name, *shape))
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        logits, rest = self._each(parameters, self.choices)
+        first, second = self._each(noise, self.choices)
+        return self._actions(self._choices.sample(logits, first), self._numbers.sample(rest, second))
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        logits, rest = self._each(parameters, self.choices)
+        return self._actions(self._choices.mode(logits), self._numbers.mode(rest))
+
+    def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
+        (logits, rest), (choices, numbers) = self._each(parameters, self.choices), self._each(action, self._counted)
+        return self._choices.log_prob(logits, choices.long()) + self._numbers.log_prob(rest, numbers)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        logits, rest = self._each(parameters, self.choices)
+        return self._choices.entropy(logits) + self._numbers.entropy(rest)
+
+    def encode(self, action: Tensor) -> Tensor:
+        choices, numbers = self._each(action, self._counted)
+        return torch.cat([self._choices.encode(choices.long()), numbers], -1)
+
+    def to_environment(self, action: Tensor) -> np.ndarray:
+        choices, numbers = self._each(action, self._counted)
+        return np.concatenate([choices.numpy(), self._numbers.to_environment(numbers)], -1)
+
+    def from_environment(self, action: Tensor) -> Tensor:
+        choices, numbers = self._each(action, self._counted)
+        return torch.cat([choices, self._numbers.from_environment(numbers)], -1)
+
+    def middle_and_half(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._numbers.middle_and_half()
+
+
 def drawn_range(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The range that uniformly random actions are drawn from: the bounds; 2 units from the one that there is, [-1, 1] where there is none."""
     low, high = low.astype(np.float64), high.astype(np.float64)
@@ -166,10 +315,10 @@ def drawn_range(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.where(above, low, np.where(below, high - 2, -1)), np.where(below, high, np.where(above, low + 2, 1))
 
 
-def distribution_for(space: gymnasium.Space, continuous: type[Gaussian] | type[SquashedGaussian] = Gaussian) -> Categorical | Gaussian | SquashedGaussian:
-    """The distribution of an action space: `Categorical` for Discrete, `continuous` for Box."""
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return Categorical(space)
-    if isinstance(space, gymnasium.spaces.Box):
-        return continuous(space)
-    raise BadInput(f"actions of {space} are not supported: Discrete and Box are")
+def distribution_for(action: Spec, continuous: type[Gaussian] | type[SquashedGaussian] = Gaussian) -> Distribution:
+    """The distribution of an action: softmaxes over what is counted, `continuous` over what is not."""
+    if action.counts and action.boxes:
+        return Mixed(action, continuous)
+    if action.boxes:
+        return continuous(action)
+    return Categorical(action) if action.one_choice else Categoricals(action)

@@ -140,6 +140,7 @@ class Towers(nn.Module):
         inputs, hidden: width of the input and of the hidden layers.
         outputs: width of the actor's output; the critic's is 1.
         actor_last, critic_last: how the output layers are initialised.
+        encoders: what the input goes through before: none, one for both, or the actor's and the critic's; `inputs` is then the width of their output.
     """
 
     def __init__(
@@ -153,23 +154,30 @@ class Towers(nn.Module):
         initialize: Initialize,
         actor_last: Initialize,
         critic_last: Initialize,
+        encoders: Sequence[nn.Module] = (),
     ):
         super().__init__()
+        self.encoders = nn.ModuleList(encoders)
         self.trunk = MLP([inputs, *hidden], generators, activation=activation, hidden=initialize, ensemble=2, activate_last=True)
         self.actor_head = Linear(hidden[-1], outputs, generators, actor_last)
         self.critic_head = Linear(hidden[-1], 1, generators, critic_last)
 
     def forward(self, x: Tensor) -> Tensor:
         """The actor's output `[S, …, outputs]`."""
-        return self.actor_head(self.trunk.member(x, 0))
+        return self.actor_head(self.trunk.member(self.encoders[0](x) if self.encoders else x, 0))
 
     def value(self, x: Tensor) -> Tensor:
         """The critic's output `[S, …]`."""
-        return self.critic_head(self.trunk.member(x, 1)).squeeze(-1)
+        return self.critic_head(self.trunk.member(self.encoders[-1](x) if self.encoders else x, 1)).squeeze(-1)
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(actor's output, critic's output) in one pass."""
         lead = x.shape[1:-1]
-        h = self.trunk(x.flatten(1, -2) if x.ndim > 3 else x)
+        features = x.flatten(1, -2) if x.ndim > 3 else x
+        if len(self.encoders) == 1:
+            features = self.encoders[0](features)
+        elif self.encoders:
+            features = torch.stack([encoder(features) for encoder in self.encoders], 1)
+        h = self.trunk(features)
         actor, critic = self.actor_head(h[:, 0]), self.critic_head(h[:, 1])
         return actor.unflatten(1, lead) if len(lead) > 1 else actor, critic.view(x.shape[0], *lead)

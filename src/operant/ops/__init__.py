@@ -3,6 +3,7 @@
 from operant.ops.advantage import centre, gae, group_normalized_advantage, normalize
 from operant.ops.distribution import (
     categorical_log_prob,
+    forbid,
     gaussian_entropy,
     gaussian_log_prob,
     tanh_gaussian_log_prob,
@@ -80,6 +81,7 @@ __all__ = [
     "exploration_weight",
     "extended_gae",
     "f_generator",
+    "forbid",
     "flaw_penalized_reward",
     "forward_corrected_weight",
     "gae",

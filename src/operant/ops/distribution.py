@@ -48,6 +48,18 @@ def categorical_log_prob(logits: Tensor, action: Tensor) -> Tensor:
     return logits.gather(-1, action.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
 
 
+FORBIDDEN = -1e8  # far below any logit or value, and finite, so that 0 * log 0 stays 0
+
+
+def forbid(values: Tensor, allowed: Tensor) -> Tensor:
+    """Logits or action values `[..., K]` of which only those that are `allowed` (bool, broadcastable) can be drawn, preferred or bootstrapped from.
+
+    The others become -1e8: their probability, and what they add to an entropy, are exactly 0, and no gradient reaches them (Huang and Ontanon,
+    arXiv:2006.14171). Where nothing is allowed, all become equal.
+    """
+    return torch.where(allowed, values, FORBIDDEN)
+
+
 def token_log_prob_and_entropy(logits: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probability of the token drawn and the entropy of its whole distribution, from one log-softmax.
 

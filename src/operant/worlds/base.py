@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
+from operant.core.spec import Spec
 
 BYTES_A_TOKEN = 64  # at the least, that a batch keeps of one: the token, probabilities, entropy, mask, reward, advantage and their copies
 
@@ -34,9 +35,9 @@ class World:
         learning_rate_scale: what default learning rates are multiplied by.
         to_check: what `check` looks at, in words, where that may take a while.
         longest: tokens of the longest answer, where there are answers.
-        observation_size: numbers in an observation, where there are observations.
-        action_space: where a policy acts in an environment.
-        action_kind: "discrete" or "continuous" where a policy acts in an environment; None where it writes tokens.
+        observation: what an observation consists of, where a policy acts in an environment.
+        action: what an action consists of, where a policy acts in an environment; None where it writes tokens.
+        action_space: the environment's own, for messages.
     """
 
     kind: ClassVar[str]
@@ -55,8 +56,8 @@ class World:
     learning_rate_scale: float = 1.0
     to_check: str = ""
     longest: int
-    observation_size: int
-    action_kind: Literal["discrete", "continuous"] | None = None
+    observation: Spec
+    action: Spec | None = None
     action_space: Any
 
     # A run is configured
@@ -157,8 +158,12 @@ class World:
         """Score of each seed's policy on `episodes` fresh episodes or held-out problems; the same `seed` draws the same ones."""
         raise NotImplementedError
 
-    def act(self, policy: Any, observation: Any) -> np.ndarray | np.integer:
-        """The policy's mode at one observation, or at several with an axis in front, both as the environment has them."""
+    def act(self, policy: Any, observation: Any, action_mask: Any = None) -> Any:
+        """The policy's mode at one observation, or at several with an axis in front, both as the environment has them.
+
+        Args:
+            action_mask: which choices are allowed (of each observation), where that does not stand in an observation.
+        """
         raise BadInput(f"{self.task} has no observations to act on")
 
     def render(self, act: Any, seed: int, max_steps: int) -> list[np.ndarray]:

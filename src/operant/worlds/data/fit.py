@@ -32,6 +32,8 @@ def fit_observations(where: str, name: str, array: np.ndarray, environment: str,
         if shape != space.shape and shape != (math.prod(space.shape),) and (shape or space.shape != (1,)):
             raise BadInput(f"{where}: {name} has {_numbers(shape)} a row; {environment} has {_numbers(space.shape)}, {space}")
         return array.reshape(rows, math.prod(shape))
+    if not isinstance(space, spaces.Discrete):
+        raise BadInput(f"{where}: {environment} has {space}; observations of data are those of a Box or a Discrete space")
     count, start = int(space.n), int(space.start)
     if shape not in ((), (1,)):
         if shape == (count,) and ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all():
@@ -75,6 +77,8 @@ def fit_actions(where: str, array: np.ndarray, environment: str, space: gymnasiu
                 f"{min(max(int(array[row]), start), last)}){shifted}"
             )
         return array - start
+    if not isinstance(space, spaces.Box):
+        raise BadInput(f"{said}; actions of data are those of a Box or a Discrete space")
     size = math.prod(space.shape)
     if whole:
         raise BadInput(f"{said}: give floats, {size} a row, in the environment's own units")

@@ -53,23 +53,24 @@ class DataWorld(World):
         self.task, self.dataset, self.score, self.environment = found.name, found.dataset, found.score, found.world
         self.environment_id, self._reward = found.environment, found.reward
         self.observation_space, self.action_space = self.environment.observation_space, self.environment.action_space
-        self.observation_size = self.environment.observation_size
+        self.observation, self.action = self.environment.observation, self.environment.action
         where = Path(self.task).name if ":/" in self.task else self.task  # a file's name is enough, its folders hide the rest of the line
         data, place = self.dataset, (self.environment_id, self.observation_space)
         self._action = fit_actions(where, data.action, self.environment_id, self.action_space)
-        self._observation = fit_observations(where, "observation", data.observation, *place)
-        self._next_observation = fit_observations(where, "next_observation", data.next_observation, *place)
+        self._observation = self._with_mask(fit_observations(where, "observation", data.observation, *place))
+        self._next_observation = self._with_mask(fit_observations(where, "next_observation", data.next_observation, *place))
         self.notes = [f"{where}: {line}" for line in notes(data, *place)]
+
+    def _with_mask(self, observation: np.ndarray) -> np.ndarray:
+        """Observations of the data as the environment's rows, `[M, D]`: an action mask that it gives beside them is not in the data, and allows all there."""
+        missing = self.observation.size - observation.shape[1]
+        return np.pad(observation, ((0, 0), (0, missing)), constant_values=1.0) if missing else observation
 
     def fingerprint(self) -> str:
         return f"{self.task} {self.dataset.content_hash()} {self.environment_id}"
 
     def policy(self, net: Any, streams: Streams):
-        return net.build(self.observation_size, self.action_space, streams)
-
-    @property
-    def action_kind(self) -> str:
-        return self.environment.action_kind
+        return net.build(self.observation, self.action, streams)
 
     def row_bytes(self, widths: Sequence[int] = ()) -> int:
         return self.environment.row_bytes(widths)
@@ -95,7 +96,7 @@ class DataWorld(World):
 
     def _store(self, actor: Any, device: torch.device) -> Transitions:
         data, distribution = self.dataset, actor.distribution
-        store = Transitions(1, data.size, self.observation_size, 0 if distribution.discrete else distribution.action_size, device)
+        store = Transitions(1, data.size, self.observation.size, sum(distribution.action_shape), device)
         action = distribution.from_environment(torch.from_numpy(self._action)).unsqueeze(0)
         observation, following, reward = (torch.from_numpy(array).unsqueeze(0) for array in (self._observation, self._next_observation, data.reward))
         store.add(observation, action, reward, following, *(torch.from_numpy(flag).unsqueeze(0) for flag in (data.terminated, data.truncated)))
@@ -110,9 +111,9 @@ class DataWorld(World):
         values = played.terminated.astype(np.float64) if self.score == "success" else played.total
         return Evaluation(self.score, values, {"length": played.length, "return": played.total, "truncated": played.truncated})
 
-    def act(self, policy: Any, observation: Any) -> np.ndarray | np.integer:
+    def act(self, policy: Any, observation: Any, action_mask: Any = None) -> Any:
         """The policy's mode at one observation or several, as `GymWorld.act`."""
-        return self.environment.act(policy, observation)
+        return self.environment.act(policy, observation, action_mask)
 
     def random_policy(self) -> Any:
         return self.environment.random_policy()

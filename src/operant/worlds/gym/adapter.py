@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ctypes.util import find_library
 from functools import cache
 from typing import Any
@@ -24,13 +24,14 @@ from gymnasium.wrappers import PassiveEnvChecker
 
 from operant.core.errors import BadInput, OperantError
 from operant.core.random import derive_seed
+from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym import snapshot
-from operant.worlds.gym.check import CODE, Reader, closed, place, raised, time_limit
+from operant.worlds.gym.check import CODE, Reader, closed, from_info, from_nowhere, masks_of, place, raised, time_limit
 from operant.worlds.gym.environments import Environments, Step
 from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.native import NATIVE
 from operant.worlds.gym.objects import Rows
-from operant.worlds.gym.spaces import Actions, one_line, supported
+from operant.worlds.gym.spaces import Actions, one_line
 
 
 def _making(make: Callable[[], Any], name: str, where: str, seconds: float = 60.0) -> Any:
@@ -56,7 +57,7 @@ class GymnasiumEnvironments:
         start_seconds: how long making or resetting one environment may take (enforced on the main thread, see `check.time_limit`).
 
     Raises:
-        BadInput: a space that is not Box or Discrete, a missing package, no rows.
+        BadInput: a space that is not supported, a missing package, no rows.
         RunFailed: the environment raised, took too long, or broke the Gymnasium API; at any later call too.
     """
 
@@ -68,7 +69,7 @@ class GymnasiumEnvironments:
         self._seeds = [int(seed) for seed in row_seeds]
         self._start_seconds = start_seconds
         self._steps = 0
-        self._started = False
+        self._started = self._known = False
         self.envs: list[gymnasium.Env] = []
         try:
             for row in range(self.rows):
@@ -81,17 +82,23 @@ class GymnasiumEnvironments:
             self.close()
             raise
         self.resume = "bitwise" if all(map(snapshot.resumable, self.envs)) else "episode-boundary"
-        self._reader = Reader(name, self.observation_space)
         self._actions = Actions(name, self.action_space)
+        self.action_spec = self._actions.spec
+        self._reader = Reader(name, self.observation_space, self.action_spec)
         self._true = np.ones(self.rows, bool)
         self.observation = np.zeros((self.rows, self._reader.size), np.float32)
 
+    @property
+    def observation_spec(self) -> Spec:
+        return self._reader.spec
+
     def reset(self) -> np.ndarray:
         """Start a new episode in every row. Returns `[R, D]` float32."""
-        observation = np.empty_like(self.observation)
-        for row, seed in enumerate(self._seeds):
-            self._begin(row, observation, None if self._started else seed)
-        self._reader.finite(observation, self._steps)
+        begun = [self._begun(row, None if self._started else seed) for row, seed in enumerate(self._seeds)]
+        observation = np.empty((self.rows, self._reader.size), np.float32)  # as wide as the first reset says
+        for row, (seen, info) in enumerate(begun):
+            self._read(row, observation, seen, info)
+        self._check(observation)
         self._started = True
         self.observation = observation
         return observation
@@ -111,10 +118,11 @@ class GymnasiumEnvironments:
                 raise
             except CODE as error:
                 raise raised(place(self.name, row, steps), "step", error) from error
-            seen, gain, over, cut, _ = reader.step_result(result, row, steps)
+            seen, gain, over, cut, info = reader.step_result(result, row, steps)
             reader.observation(seen, next_observation, row, steps)
             reward[row] = reader.reward(gain, row, steps)
             over, cut = reader.flag(over, "terminated", row, steps), reader.flag(cut, "truncated", row, steps)
+            reader.mask(env, info, next_observation, row, steps, ended=over or cut)
             if over or cut:
                 terminated[row], truncated[row] = over, cut
                 ended.append(row)
@@ -124,8 +132,9 @@ class GymnasiumEnvironments:
         if ended:
             observation = next_observation.copy()
             for row in ended:
-                self._begin(row, observation)
+                self._read(row, observation, *self._begun(row))
             reader.finite(observation, self._steps)
+        reader.playable(observation, self._steps)
         self.observation = observation
         return Step(observation, next_observation, reward, terminated, truncated, self._true.copy())
 
@@ -154,9 +163,9 @@ class GymnasiumEnvironments:
             return
         for row, seed in enumerate(self._seeds):
             # What an environment makes in its first reset has to be there before its state is put back.
-            self._begin(row, self.observation, derive_seed(seed, "resume", self._steps) % 2**31)
+            self._read(row, self.observation, *self._begun(row, derive_seed(seed, "resume", self._steps) % 2**31))
         if state["environments"] is None:
-            self._reader.finite(self.observation, self._steps)
+            self._check(self.observation)
             return
         self.observation = np.array(state["observation"], np.float32)
         for row, (env, saved) in enumerate(zip(self.envs, state["environments"], strict=True)):
@@ -177,8 +186,8 @@ class GymnasiumEnvironments:
             raise BadInput(f"{where}: making it gave a {type(env).__module__}.{type(env).__name__}; expected a gymnasium.Env")
         return _without_checker(env)
 
-    def _begin(self, row: int, observation: np.ndarray, seed: int | None = None) -> None:
-        """Start an episode in one row; its first observation goes into `observation[row]`."""
+    def _begun(self, row: int, seed: int | None = None) -> tuple[object, dict]:
+        """Start an episode in one row: (observation, info). The first one ever tells where action masks come from."""
         where = place(self.name, row, self._steps)
         try:
             with time_limit(self._start_seconds, f"{where}: reset"):
@@ -187,7 +196,20 @@ class GymnasiumEnvironments:
             raise
         except CODE as error:
             raise raised(where, "reset", error) from error
-        self._reader.observation(self._reader.reset_result(result, row, self._steps), observation, row, self._steps)
+        seen, info = self._reader.reset_result(result, row, self._steps)
+        if not self._known:
+            self._known = True
+            self._reader.find_mask(masks_of(self.envs[row], info))
+        return seen, info
+
+    def _read(self, row: int, observation: np.ndarray, seen: object, info: dict) -> None:
+        """Write what a row's reset gave into `observation[row]`."""
+        self._reader.observation(seen, observation, row, self._steps)
+        self._reader.mask(self.envs[row], info, observation, row, self._steps)
+
+    def _check(self, observation: np.ndarray) -> None:
+        self._reader.finite(observation, self._steps)
+        self._reader.playable(observation, self._steps)
 
 
 class VectorEnvironments:
@@ -204,7 +226,7 @@ class VectorEnvironments:
         start_seconds: how long a reset may take (enforced on the main thread).
 
     Raises:
-        BadInput: no mode, a space that is not Box or Discrete, a number of seeds that is not the number of rows.
+        BadInput: no mode, a space that is not supported, a number of seeds that is not the number of rows.
         RunFailed: the environment raised, took too long, or broke the Gymnasium API; at any later call too.
     """
 
@@ -224,12 +246,17 @@ class VectorEnvironments:
             raise BadInput(f"environment {name!r}: its metadata['autoreset_mode'] is missing or unknown; set it to one of {modes}") from None
         self.observation_space, self.action_space = _spaces(name, vector_env, "single_")
         self._start_seconds = start_seconds
-        self._reader = Reader(name, self.observation_space)
         self._actions = Actions(name, self.action_space)
+        self.action_spec = self._actions.spec
+        self._reader = Reader(name, self.observation_space, self.action_spec)
         self._steps = 0
-        self._started = False
-        self._ended = np.zeros(self.rows, bool)
+        self._started = self._known = False
+        self._ended, self._all = np.zeros(self.rows, bool), np.ones(self.rows, bool)
         self.observation = np.zeros((self.rows, self._reader.size), np.float32)
+
+    @property
+    def observation_spec(self) -> Spec:
+        return self._reader.spec
 
     def reset(self) -> np.ndarray:
         """Start a new episode in every row. Returns `[R, D]` float32."""
@@ -251,24 +278,29 @@ class VectorEnvironments:
         reward = np.array([reader.reward(value, row, steps) for row, value in enumerate(gains)], np.float32)
         terminated = np.array([reader.flag(value, "terminated", row, steps) for row, value in enumerate(over)])
         truncated = np.array([reader.flag(value, "truncated", row, steps) for row, value in enumerate(cut)])
-        observation = next_observation = self._read(seen)
         ended = terminated | truncated
+        observation = next_observation = self._read(seen, info, ended if self._mode is not AutoresetMode.SAME_STEP else np.zeros(self.rows, bool))
         valid = ~self._ended if self._mode is AutoresetMode.NEXT_STEP else np.ones(self.rows, bool)
         self._steps += 1
         self._ended = ended
         self.observation = observation
         if ended.any():
+            if self._mode is AutoresetMode.NEXT_STEP and reader.spec.mask is not None:
+                observation[ended, reader.spec.mask] = 1.0  # the next action is ignored
             if self._mode is AutoresetMode.SAME_STEP:
                 if "final_obs" not in info:
                     raise reader.broken(None, steps, "under SAME_STEP info['final_obs'] holds the last observation of each row that ended; it is missing")
                 next_observation = observation.copy()
+                final = info.get("final_info", {})
                 for row in ended.nonzero()[0].tolist():
-                    reader.observation(info["final_obs"][row], next_observation, row, steps)
+                    reader.observation(_final(info["final_obs"], row), next_observation, row, steps)
+                    reader.mask(self.vector_env, self._row_info(final, row), next_observation, row, steps, ended=True)
                 reader.finite(next_observation, steps)
             elif self._mode is AutoresetMode.DISABLED:
                 fresh = self._begin({"options": {"reset_mask": ended.copy()}})
                 observation = np.where(ended[:, None], fresh, next_observation)
                 self.observation = observation
+        reader.playable(observation, steps)
         return Step(observation, next_observation, reward, terminated, truncated, valid)
 
     def state_dict(self) -> dict:
@@ -303,18 +335,46 @@ class VectorEnvironments:
             raise raised(where, "reset", error) from error
         self._started = True
         self._ended = np.zeros(self.rows, bool)
-        self.observation = self._read(self._reader.reset_result(result, None, self._steps))
+        seen, info = self._reader.reset_result(result, None, self._steps)
+        if not self._known:
+            self._known = True
+            self._reader.find_mask(from_info if ACTION_MASK in info else from_nowhere)
+        self.observation = self._read(seen, info, self._ended)
+        self._reader.playable(self.observation, self._steps)
         return self.observation
 
-    def _read(self, seen: object) -> np.ndarray:
-        """A batch of observations as fresh `[R, D]` float32."""
-        if np.shape(seen)[:1] != (self.rows,):
-            raise self._reader.broken(None, self._steps, f"observations have shape {np.shape(seen)}; expected {self.rows} rows")
-        into = np.empty_like(self.observation)
-        for row, value in enumerate(np.asarray(seen)):
+    def _read(self, seen: Any, info: dict, ended: np.ndarray) -> np.ndarray:
+        """A batch of observations as fresh `[R, D]` float32; of rows that `ended` the action mask may be missing."""
+        into = np.empty((self.rows, self._reader.size), np.float32)
+        for row, value in enumerate(self._rows_of(seen)):
             self._reader.observation(value, into, row, self._steps)
+            self._reader.mask(self.vector_env, self._row_info(info, row), into, row, self._steps, ended=bool(ended[row]))
         self._reader.finite(into, self._steps)
         return into
+
+    def _rows_of(self, seen: Any) -> Iterable[Any]:
+        """A batch of observations one by one."""
+        if isinstance(self.observation_space, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
+            try:
+                return list(gymnasium.vector.utils.iterate(self.vector_env.observation_space, seen))
+            except CODE as error:
+                raise self._reader.broken(None, self._steps, f"observations are no batch of its space ({one_line(error, 80)})") from error
+        if np.shape(seen)[:1] != (self.rows,):
+            raise self._reader.broken(None, self._steps, f"observations have shape {np.shape(seen)}; expected {self.rows} rows")
+        return np.asarray(seen)
+
+    def _row_info(self, info: dict, row: int) -> dict:
+        """A row's action mask out of the infos of all: where there is none for it, Gymnasium says so in `_action_mask`."""
+        if ACTION_MASK not in info or not info.get(f"_{ACTION_MASK}", self._all)[row]:
+            return {}
+        return {ACTION_MASK: _final(info[ACTION_MASK], row)}
+
+
+def _final(values: Any, row: int) -> Any:
+    """A row's element of a batch: one array a part, or one object a row."""
+    if isinstance(values, dict):
+        return {key: _final(part, row) for key, part in values.items()}
+    return tuple(_final(part, row) for part in values) if isinstance(values, tuple) else values[row]
 
 
 def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], *, env_kwargs: dict | None = None) -> Environments:
@@ -398,13 +458,12 @@ def render_episode(
 
 
 def _spaces(name: str, env: gymnasium.Env | VectorEnv, prefix: str = "") -> tuple[gymnasium.Space, gymnasium.Space]:
-    """(observation space, action space) of a row. Raises `BadInput` where one is missing or not supported."""
+    """(observation space, action space) of a row. Raises `BadInput` where one is missing."""
     found = []
     for what in ("observation", "action"):
         space = getattr(env, f"{prefix}{what}_space", None)
         if not isinstance(space, gymnasium.Space):
             raise BadInput(f"environment {name!r}: its {prefix}{what}_space is {one_line(space, 60)}, no gymnasium.Space")
-        supported(name, what, space)
         found.append(space)
     return tuple(found)
 

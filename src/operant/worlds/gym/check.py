@@ -10,15 +10,16 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 
 from operant.core.errors import RunFailed
-from operant.worlds.gym.spaces import Observations, one_line
+from operant.core.spec import ACTION_MASK, Spec
+from operant.worlds.gym.spaces import Observations, observation_spec, one_line
 
 CODE = (Exception, SystemExit)  # what foreign code may raise: an environment that exits does not end the run as if all were well
 STEP_RULE = "step returns (observation, reward, terminated, truncated, info)"
@@ -28,6 +29,35 @@ RESET_RULE = "reset returns (observation, info)"
 def place(name: str, row: int | None = None, step: int | None = None) -> str:
     """Start of a message: the environment, the row, and how many steps the rows have made."""
     return f"environment {name!r}" + ("" if row is None else f", row {row}") + ("" if step is None else f", after {step} steps")
+
+
+# From an environment, what came with its observation and whether an episode ended with it: the action mask, None where there is none.
+Masks = Callable[[Any, dict, bool], object | None]
+
+
+def from_nowhere(env: Any, info: dict, ended: bool) -> object | None:
+    """No mask beside the observation."""
+    return None
+
+
+def from_info(env: Any, info: dict, ended: bool) -> object | None:
+    return info.get(ACTION_MASK)
+
+
+def from_method(env: gymnasium.Env, info: dict, ended: bool) -> object | None:
+    """What the environment's `action_masks()` says, as sb3-contrib's MaskablePPO asks it; nobody acts where an episode ended."""
+    return None if ended else env.get_wrapper_attr("action_masks")()
+
+
+def masks_of(env: gymnasium.Env, info: dict) -> Masks:
+    """Where an environment's action mask comes from, beside its observations.
+
+    Args:
+        info: of its first reset.
+    """
+    if env.has_wrapper_attr("action_masks"):
+        return from_method
+    return from_info if ACTION_MASK in info else from_nowhere
 
 
 class BrokenRule(RunFailed):
@@ -96,19 +126,62 @@ class Reader:
 
     Args:
         name: the environment, for messages.
-        space: its observation space, Box or Discrete.
+        space: its observation space.
+        action: what its actions consist of.
 
     Attributes:
-        size: D, numbers in one flat observation.
+        size: D, numbers in one packed observation.
+        spec: what it consists of.
     """
 
-    def __init__(self, name: str, space: spaces.Box | spaces.Discrete):
+    def __init__(self, name: str, space: gymnasium.Space, action: Spec):
         self.name = name
-        self._observations = Observations(name, space)
-        self.size = self._observations.size
+        self._space, self._action = space, action
+        self._masks: Masks = from_nowhere
+        self._lay(masked=False)
+
+    def _lay(self, *, masked: bool) -> None:
+        self.spec = observation_spec(self.name, self._space, self._action, masked=masked)
+        self._observations = Observations(self.name, self._space, self.spec, self._action)
+        self.size = self.spec.size
         self._bounds = None
-        if isinstance(space, spaces.Box) and name not in _told and (np.isfinite(space.low).any() or np.isfinite(space.high).any()):
-            self._bounds = space.low.reshape(-1).astype(np.float32), space.high.reshape(-1).astype(np.float32)
+        fields = [field for field in self.spec.fields if field.kind == "box"]
+        if self.name not in _told and any(np.isfinite(bound).any() for field in fields for bound in field.bounds()):
+            low, high = np.full(self.size, -np.inf, np.float32), np.full(self.size, np.inf, np.float32)
+            for field in fields:
+                low[self.spec.slices[field.name]], high[self.spec.slices[field.name]] = field.bounds()
+            self._bounds = low, high
+
+    def find_mask(self, masks: Masks) -> None:
+        """Take the action mask from `masks`, where an environment gives one beside its observations."""
+        if masks is not from_nowhere and self._action.counts and self.spec.mask is None:
+            self._masks = masks
+            self._lay(masked=True)
+
+    def mask(self, source: object, info: dict, into: np.ndarray, row: int, step: int, *, ended: bool = False) -> None:
+        """Write one row's action mask into `into[row]`, where it stands beside the observation; of an outcome that `ended` an episode it may be missing.
+
+        Args:
+            source: the environment, which may have it.
+            info: what came with the observation, which may have it.
+        """
+        if not self._observations.beside:
+            return
+        found = self._masks(source, info, ended)
+        if found is None:
+            if not ended:
+                raise self.broken(row, step, "info['action_mask'] was there at the first reset, and is missing now")
+            self._observations.allow_all(into[row])
+            return
+        try:
+            self._observations.write_mask(found, into[row])
+        except ValueError as error:
+            raise self.broken(row, step, f"the action mask {error}") from None
+
+    def playable(self, observation: np.ndarray, step: int) -> None:
+        """Raise `RunFailed` where a mask in observations `[R, D]` that are acted on is no mask, or forbids everything."""
+        if self.spec.mask is not None and (found := self._observations.forbidden(observation)) is not None:
+            raise self.broken(found[0], step, f"the action mask {found[1]}")
 
     def broken(self, row: int | None, step: int, what: str) -> BrokenRule:
         """The error for a broken rule."""
@@ -140,11 +213,11 @@ class Reader:
             found = f"observation element {column} is {observation[row, column]:g}, outside [{low[column]:g}, {high[column]:g}]"
             warnings.warn(f"{place(self.name, row, step)}: {found}, as its observation space says; told once", RuntimeWarning, stacklevel=2)
 
-    def reset_result(self, result: object, row: int | None, step: int) -> object:
-        """The observation out of what `reset` returned."""
+    def reset_result(self, result: object, row: int | None, step: int) -> tuple[object, dict]:
+        """(observation, info) out of what `reset` returned."""
         if type(result) is not tuple or len(result) != 2 or not isinstance(result[1], dict):
             raise self.broken(row, step, f"{RESET_RULE}, with info a dict; got {_described(result)}")
-        return result[0]
+        return result
 
     def step_result(self, result: object, row: int | None, step: int) -> tuple:
         """The five values that `step` returned."""

@@ -50,7 +50,7 @@ class Chunk:
         self.observation = torch.zeros(*shape, observation_size)
         self.next_observation = torch.zeros(*shape, observation_size)
         self.parameters = torch.zeros(*shape, distribution.size)
-        self.action = torch.zeros(shape, dtype=torch.int64) if distribution.discrete else torch.zeros(*shape, distribution.action_size)
+        self.action = torch.zeros(*shape, *distribution.action_shape, dtype=distribution.action_type)
         self.reward = torch.zeros(shape)
         self.terminated, self.truncated, self.valid = (torch.zeros(shape, dtype=torch.bool) for _ in range(3))
         if shared:
@@ -74,7 +74,7 @@ def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, 
     distribution = actor.distribution
     noise = noise.transpose(0, 1)
     arrays = {name: getattr(chunk, name).numpy() for name in ("reward", "terminated", "truncated", "valid")}
-    action_shape = (-1,) if distribution.discrete else (seeds * rows, -1)
+    action_shape = (seeds * rows, *distribution.action_shape)
     for t in range(length):
         seen = torch.from_numpy(observation).view(seeds, rows, size)
         chunk.observation[t] = seen

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 import gymnasium
 import numpy as np
 
+from operant.core.spec import Spec
+
 
 @dataclass(slots=True)
 class Step:
@@ -36,8 +38,9 @@ class Environments(Protocol):
 
     Attributes:
         rows: R.
-        observation_space: of one row, Box or Discrete. Observations come out flat: Discrete as one-hot float32, Box as float32.
-        action_space: of one row, Box or Discrete.
+        observation_space, action_space: of one row.
+        observation_spec: what a packed observation consists of; from the first `reset` on, which tells whether an action mask is in it.
+        action_spec: what an action consists of.
         resume: "bitwise" when `load_state_dict` continues bit for bit, "episode-boundary" when it starts new episodes.
         observation: `[R, D]` what the policy acts on next; set by `reset`, `step` and `load_state_dict`.
     """
@@ -45,6 +48,8 @@ class Environments(Protocol):
     rows: int
     observation_space: gymnasium.Space
     action_space: gymnasium.Space
+    observation_spec: Spec
+    action_spec: Spec
     resume: str
     observation: np.ndarray
 
@@ -52,7 +57,8 @@ class Environments(Protocol):
         """Start a new episode in every row. Returns `[R, D]` float32. The first call seeds each row; later ones continue its random stream."""
 
     def step(self, action: np.ndarray) -> Step:
-        """Act in every row. `action`: `[R]` int64 counted from 0 (Discrete), or `[R, A]` float32 in the space's own units (Box), clipped to its bounds."""
+        """Act in every row. `action`: `[R]` int64 counted from 0 where it is one choice, `[R, K]` where it is several, `[R, A]` float32 in the space's own
+        units where it is numbers, clipped to the bounds, and choices before numbers, `[R, K + A]`, where it is both."""
 
     def state_dict(self) -> dict:
         """Everything that `load_state_dict` of a fresh object with the same rows needs."""

@@ -11,13 +11,16 @@ are zero-dimensional arrays (a Python float is converted again at each call), an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from math import pi
 
 import numpy as np
 from gymnasium import spaces
 
 from operant.core.errors import BadInput
+from operant.core.spec import Spec
 from operant.worlds.gym.environments import Step
+from operant.worlds.gym.spaces import action_spec, observation_spec
 
 
 class NativeEnvironments:
@@ -55,6 +58,14 @@ class NativeEnvironments:
         self._true = np.ones(self.rows, bool)
         self._allocate()
         self.observation = np.zeros((self.rows, self.observation_space.shape[0]), np.float32)
+
+    @cached_property
+    def action_spec(self) -> Spec:
+        return action_spec(self.env_id, self.action_space)
+
+    @cached_property
+    def observation_spec(self) -> Spec:
+        return observation_spec(self.env_id, self.observation_space, self.action_spec)
 
     @property
     def state(self) -> np.ndarray:

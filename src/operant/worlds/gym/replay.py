@@ -59,7 +59,7 @@ class ReplayCollector:
         distribution = actor.distribution
         self._environments = make(row_seeds(streams.seeds, plan.environments, "environment"))
         self.resume = self._environments.resume
-        action_size = 0 if distribution.discrete else distribution.action_size
+        action_size = sum(distribution.action_shape)
         self.replay = Transitions(seeds, replay_capacity(plan, total_steps), observation_size, action_size, streams.device)
         self._observation: np.ndarray | None = None
         self._return = np.zeros((seeds, plan.environments))
@@ -75,7 +75,7 @@ class ReplayCollector:
         distribution = actor.distribution
         seen = torch.from_numpy(self._observation).view(seeds, rows, -1)
         if explore:
-            action = distribution.uniform(self.streams, "explore", rows).cpu()
+            action = distribution.uniform(self.streams, "explore", rows, allowed=actor.observation.allowed(seen)).cpu()
         else:
             noise = distribution.noise(self.streams, "action", rows)
             action = distribution.sample(actor(actor.normalized(seen.to(noise.device))), noise).cpu()

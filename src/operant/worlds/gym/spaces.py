@@ -1,4 +1,4 @@
-"""An environment's two spaces as networks see them: flat float32 observations, and actions that are counted from 0 or flat floats.
+"""An environment's two spaces as the library sees them: a `Spec` of each, observations as packed float32 rows, actions as rows that become its own elements.
 
 Training, evaluation, drawing and `Run.policy` all read observations and write actions by what stands here.
 """
@@ -6,15 +6,20 @@ Training, evaluation, drawing and `Run.policy` all read observations and write a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
 from operant.core.errors import BadInput
+from operant.core.spec import ACTION_MASK, GOAL, Field, Spec
 
-MOST_CHOICES = 4_096  # combinations that are still offered as one choice among so many
 WIDEST = 1_000_000  # numbers in one observation or action; a hidden layer of 64 units on so many has 256 MB of weights
+SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
+
+Path = tuple[str | int, ...]  # the keys and places that lead to a part of a space
 
 
 def one_line(value: object, limit: int = 200) -> str:
@@ -23,183 +28,405 @@ def one_line(value: object, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def width(space: spaces.Box | spaces.Discrete) -> int:
-    """Numbers in one flat observation or action; a Discrete one counts as one-hot."""
-    return int(space.n) if isinstance(space, spaces.Discrete) else math.prod(space.shape)
+def leaves(space: gymnasium.Space, path: Path = ()) -> Iterator[tuple[Path, gymnasium.Space]]:
+    """The spaces that Dict and Tuple spaces are made of, with where each stands, in the order of the space."""
+    if isinstance(space, spaces.Dict):
+        for key, part in space.items():
+            yield from leaves(part, (*path, key))
+    elif isinstance(space, spaces.Tuple):
+        for place, part in enumerate(space):
+            yield from leaves(part, (*path, place))
+    else:
+        yield path, space
 
 
-def supported(name: str, what: str, space: gymnasium.Space) -> None:
-    """Raise `BadInput` unless rows with this space can be carried as arrays.
-
-    Args:
-        name: the environment.
-        what: "observation" or "action".
-        space: Box of real numbers (actions: of floats) or Discrete.
-    """
-    kinds, words = ("f", "a Box of floats") if what == "action" else ("fiub", "Box")
-    if not isinstance(space, spaces.Discrete) and not (isinstance(space, spaces.Box) and space.dtype.kind in kinds):
-        hint = _flattening(space) if what == "observation" else f"; {_transforming(space)}"
-        raise BadInput(f"environment {name!r}: {what} space {one_line(space)} is not supported; supported are {words} and Discrete{hint}")
-    if not 0 < width(space) <= WIDEST:
-        found = "has no elements" if width(space) == 0 else f"is {width(space):,} numbers wide once it is flat; at most {WIDEST:,} are carried"
-        raise BadInput(f"environment {name!r}: {what} space {one_line(space)} {found}")
+def _has_numbers(space: gymnasium.Space, kinds: str) -> bool:
+    if isinstance(space, spaces.Box):
+        return space.dtype.kind in kinds
+    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
 
 
-def _flattening(space: gymnasium.Space) -> str:
-    """How to make a Box of an observation space, in words; empty where no wrapper of Gymnasium's does."""
+def _field(name: str, space: gymnasium.Space, role: str = "") -> Field:
+    """One field of a supported space that is no Dict or Tuple."""
 
-    def flattens(part: gymnasium.Space) -> bool:
-        try:
-            return isinstance(spaces.flatten_space(part), spaces.Box)
-        except (NotImplementedError, ValueError):
-            return False
+    def once(bound: np.ndarray) -> tuple[float, ...]:
+        flat = bound.reshape(-1) if bound.size else np.zeros(1)
+        return (flat[0].item(),) if (flat == flat[0]).all() else tuple(flat.tolist())
 
-    if flattens(space):
-        return "; gymnasium.wrappers.FlattenObservation makes a Box of it"
-    if isinstance(space, spaces.Dict) and (fitting := sorted(key for key, part in space.items() if flattens(part))):
-        return f"; gymnasium.wrappers.FlattenObservation(FilterObservation(env, {fitting})) makes a Box of what is numbers in it"
-    return "; gymnasium.wrappers.TransformObservation can make a Box of it"
-
-
-def _transforming(space: gymnasium.Space) -> str:
-    """How to make a Discrete or a Box of floats of an action space, in words: code that works as it stands, where there is some."""
-    shaped = "" if len(space.shape or ()) == 1 else ".reshape(space.shape)"
-
-    def wrapped(function: str, kind: str, made: str) -> str:
-        return f"gymnasium.wrappers.TransformAction(env, {function}, gymnasium.spaces.{made}) makes a {kind} of it"
-
-    if isinstance(space, spaces.MultiBinary):
-        size = math.prod(space.shape)
-        if 2**size <= MOST_CHOICES:
-            bits = f"np.array(np.unravel_index(i, [2] * {size}), np.int8){shaped}"
-            return wrapped(f"lambda i, space=env.action_space: {bits}", "Discrete", f"Discrete({2**size})")
-        return wrapped("lambda a: (a > 0).astype(np.int8)", "Box", "Box(-1, 1, env.action_space.shape)")
+    if isinstance(space, spaces.Box):
+        return Field(name, space.shape, str(space.dtype), low=once(space.low), high=once(space.high), role=role)
+    if isinstance(space, spaces.Discrete):
+        return Field(name, (), "int64", "discrete", (int(space.n),), (int(space.start),), role=role)
     if isinstance(space, spaces.MultiDiscrete):
-        start, choices = " + space.start" if space.start.any() else "", math.prod(map(int, space.nvec.ravel()))
-        if choices <= MOST_CHOICES:
-            kept = f"np.array(np.unravel_index(i, space.nvec.ravel())){shaped}{start}"
-            return wrapped(f"lambda i, space=env.action_space: {kept}", "Discrete", f"Discrete({choices})")
-        cut = f"lambda a, space=env.action_space: np.minimum(a * space.nvec, space.nvec - 1).astype(int){start}"
-        return wrapped(cut, "Box", "Box(0, 1, env.action_space.shape)")
-    if isinstance(space, spaces.Box):  # of integers
-        rounded = "lambda a, space=env.action_space: np.rint(a).astype(space.dtype)"
-        return wrapped(rounded, "Box", "Box(*np.float32([env.action_space.low, env.action_space.high]))")
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        parts = list(space.values() if isinstance(space, spaces.Dict) else space)
-        if parts and all(isinstance(part, spaces.Discrete) and part.start == 0 for part in parts):
-            counts = [int(part.n) for part in parts]
-            if math.prod(counts) <= MOST_CHOICES:
-                parted = f"np.unravel_index(i, {counts})"
-                made = f"dict(zip(space, {parted}))" if isinstance(space, spaces.Dict) else f"tuple({parted})"
-                return wrapped(f"lambda i, space=env.action_space: {made}", "Discrete", f"Discrete({math.prod(counts)})")
-        if parts and all(isinstance(part, spaces.Box) and part.dtype.kind == "f" for part in parts):
-            return wrapped("lambda a, space=env.action_space: gymnasium.spaces.unflatten(space, a)", "Box", "flatten_space(env.action_space)")
-    return "gymnasium.wrappers.TransformAction can make a Discrete or a Box of it"
+        counts, starts = (tuple(map(int, numbers.reshape(-1))) for numbers in (space.nvec, space.start))
+        return Field(name, space.shape, str(space.dtype), "multi-discrete", counts, starts, role=role)
+    size = math.prod(space.shape)
+    return Field(name, space.shape, "int8", "multi-binary", (2,) * size, (0,) * size, role=role)
 
 
-class Observations:
-    """Reads observations as an environment gives them into flat float32 rows: a Box row by row of its elements, Discrete as one-hot.
+def _parts(name: str, what: str, space: gymnasium.Space) -> list[tuple[Path, str, gymnasium.Space]]:
+    """(path, field's name, space) of each part of a space. Raises `BadInput` where it cannot be carried in rows."""
+    kinds = "f" if what == "action" else "fiub"
+    found = [(path, ".".join(map(str, path)) or what, part) for path, part in leaves(space)]
+    place = f"environment {name!r}: {what} space {one_line(space)}"
+    if wrong := [(path, part) for path, _, part in found if not _has_numbers(part, kinds)]:
+        path, part = wrong[0]
+        which = f" is not supported: {'.'.join(map(str, path))!r} is {one_line(part, 60)}" if path else " is not supported"
+        boxes = " (Boxes of floats)" if what == "action" else ""
+        raise BadInput(f"{place}{which}; supported are {SUPPORTED}{boxes}{_hint(what, space)}")
+    if len({part for _, part, _ in found}) < len(found):
+        raise BadInput(f"{place} has two parts of one name once nested keys are joined by dots")
+    fields = [_field(part, leaf) for _, part, leaf in found]
+    for field in fields:
+        if field.size == 0 or field.numbers == 0:
+            raise BadInput(f"{place} has no elements" + (f" in {field.name!r}" if len(fields) > 1 else ""))
+    if not fields:
+        raise BadInput(f"{place} has no elements")
+    if (wide := sum(max(field.size, sum(field.counts)) for field in fields)) > WIDEST:
+        raise BadInput(f"{place} is {wide:,} numbers wide once it is flat; at most {WIDEST:,} are carried")
+    return found
+
+
+def _hint(what: str, space: gymnasium.Space) -> str:
+    """How to make a space that is supported of one that is not, in words: code that works as it stands, where there is some."""
+    if what == "action":
+        if isinstance(space, spaces.Box):  # of integers
+            rounded = "lambda a, space=env.action_space: np.rint(a).astype(space.dtype)"
+            box = "gymnasium.spaces.Box(*np.float32([env.action_space.low, env.action_space.high]))"
+            return f"; gymnasium.wrappers.TransformAction(env, {rounded}, {box}) makes a Box of floats of it"
+        return "; gymnasium.wrappers.TransformAction can make one of these of it"
+    if isinstance(space, spaces.Dict):
+        fitting = sorted(key for key, part in space.items() if all(_has_numbers(leaf, "fiub") for _, leaf in leaves(part)))
+        if fitting:
+            return f"; gymnasium.wrappers.FilterObservation(env, {fitting}) keeps the rest of it"
+    return "; gymnasium.wrappers.TransformObservation can make one of these of it"
+
+
+def action_spec(name: str, space: gymnasium.Space) -> Spec:
+    """What an action consists of: what is counted, and then boxes. Raises `BadInput` for a space that is not supported."""
+    fields = [_field(part, leaf) for _, part, leaf in _parts(name, "action", space)]
+    return Spec(tuple(sorted(fields, key=lambda field: field.kind == "box")))
+
+
+def observation_spec(name: str, space: gymnasium.Space, action: Spec, *, masked: bool = False) -> Spec:
+    """What an observation consists of.
 
     Args:
         name: the environment, for messages.
-        space: Box or Discrete.
+        action: of the same environment, which an action mask speaks of.
+        masked: the mask does not stand in the observation, and is its last field.
 
-    Attributes:
-        size: D, numbers in one flat observation.
+    Raises:
+        BadInput: a space that is not supported, or a mask of another length than the choices.
     """
+    choices = sum(action.counts)
+    fields = []
+    for path, part, leaf in _parts(name, "observation", space):
+        masks = path == (ACTION_MASK,) and choices > 0
+        field = _field(part, leaf, "action_mask" if masks else "goal" if path == (GOAL,) else "")
+        if masks and (field.numbers != choices or field.kind in ("discrete", "multi-discrete")):
+            raise BadInput(f"environment {name!r}: the action mask in its observation is {one_line(leaf)}; it is 1 or 0 for each of {choices} choices")
+        fields.append(field)
+    if masked:
+        fields.append(Field(ACTION_MASK, (choices,), "int8", low=(0.0,), high=(1.0,), role="action_mask"))
+    if all(field.role == "action_mask" for field in fields):
+        raise BadInput(f"environment {name!r}: observation space {one_line(space)} has nothing but an action mask")
+    return Spec(tuple(fields))
 
-    def __init__(self, name: str, space: spaces.Box | spaces.Discrete):
-        self._name = name
-        self._discrete = isinstance(space, spaces.Discrete)
-        self.size = width(space)
-        self._start = int(space.start) if self._discrete else 0
-        self._shape = space.shape
-        self._flat = len(space.shape) == 1
-        self._kinds = "fiub" if space.dtype.kind == "f" else "iub"
-        self._declared = space.dtype
+
+class _Part:
+    """Reads one field of an observation into its place of a row."""
+
+    def __init__(self, field: Field, path: Path, place: slice):
+        self.field, self.path, self.place = field, path, place
+        self._one_hot = field.kind in ("discrete", "multi-discrete")
+        self._shape, self._flat = field.shape, len(field.shape) == 1
+        self._counts, self._starts = np.array(field.counts), np.array(field.starts)
+        self._first = np.cumsum(self._counts) - self._counts
+        kind = np.dtype(field.dtype).kind
+        self._kinds = "iu" if self._one_hot else "fiub" if kind == "f" or field.role == "action_mask" else "iub"
         self._accepted: np.dtype | None = None  # the type seen last, so that the usual step compares two pointers
 
     def write(self, value: object, row: np.ndarray) -> None:
-        """Write one observation into `row [D]`. Raises `ValueError`, which says what is wrong with it, for a wrong shape or type."""
-        if self._discrete:
+        """Write one value into `row [size]`. Raises `ValueError`, which says what is wrong with it, for a wrong shape or type."""
+        if self._one_hot:
             array = np.asarray(value)
-            index = int(array) - self._start if array.shape == () and array.dtype.kind in "iu" else -1
-            if not 0 <= index < self.size:
-                known = f"an integer from {self._start} to {self._start + self.size - 1}"
-                raise ValueError(f"{one_line(value, 60)} is not {known}, as its Discrete observation space says")
+            if array.shape != self._shape or array.dtype.kind not in "iu":
+                raise ValueError(f"{one_line(value, 60)} is not {self._known()}")
+            index = array.reshape(-1) - self._starts
+            if not ((index >= 0) & (index < self._counts)).all():
+                raise ValueError(f"{one_line(value, 60)} is not {self._known()}")
             row[:] = 0.0
-            row[index] = 1.0
+            row[self._first + index] = 1.0
             return
         array = value if type(value) is np.ndarray else np.asarray(value)
         if array.shape != self._shape:
             raise ValueError(f"has shape {array.shape}; its observation space says {self._shape}")
         if array.dtype is not self._accepted:
             if array.dtype.kind not in self._kinds:
-                raise ValueError(f"has type {array.dtype}; its observation space says {self._declared}")
+                raise ValueError(f"has type {array.dtype}; its observation space says {self.field.dtype}")
             self._accepted = array.dtype
         row[:] = array if self._flat else array.reshape(-1)
 
-    def rows(self, values: object) -> tuple[np.ndarray, bool]:
-        """One observation, or several with an axis in front, as (`[N, D]` float32, whether it was one).
+    def _known(self) -> str:
+        first, last = self._starts, self._starts + self._counts - 1
+        if self.field.kind == "discrete":
+            return f"an integer from {first[0]} to {last[0]}, as its Discrete observation space says"
+        known = f"from {one_line(first.tolist(), 60)} to {one_line(last.tolist(), 60)}"
+        return f"integers of shape {self._shape} {known}, as its MultiDiscrete observation space says"
+
+
+class Observations:
+    """Reads observations as an environment gives them into packed float32 rows (see `Spec`).
+
+    Args:
+        name: the environment, for messages.
+        space: of its observations.
+        spec: what a row consists of.
+        action: what an action consists of, whose choices masks speak of.
+
+    Attributes:
+        size: D, numbers in one row.
+        beside: the action mask does not stand in the observation.
+    """
+
+    def __init__(self, name: str, space: gymnasium.Space, spec: Spec, action: Spec):
+        self._name, self._space, self.spec, self.size = name, space, spec, spec.size
+        self._choosing = [field.name for field in action.fields if field.counts]
+        self._counts = np.array(action.counts, np.int64)
+        self._parts = [_Part(field, path, spec.slices[field.name]) for (path, _), field in zip(leaves(space), spec.fields, strict=False)]
+        self._whole = self._parts[0] if len(self._parts) == 1 and self._parts[0].path == () else None
+        self.beside = len(spec.fields) > len(self._parts)
+        self._observed = self.size if not self.beside else spec.mask.start
+
+    def write(self, value: object, row: np.ndarray) -> None:
+        """Write one observation into `row [D]`. Raises `ValueError`, which says what is wrong with it, for a wrong shape or type."""
+        if self._whole is not None:
+            self._whole.write(value, row[: self._observed])
+            return
+        for part in self._parts:
+            try:
+                part.write(_at(value, part.path), row[part.place])
+            except ValueError as error:
+                raise ValueError(f"{part.field.name!r} {error}") from None
+
+    def write_mask(self, mask: object, row: np.ndarray) -> None:
+        """Write an action mask that does not stand in the observation into `row [D]`: 1 for what is allowed, else 0, in one array or one for each choice (by
+        their names, where the action space is a Dict). Raises `ValueError`."""
+        if isinstance(mask, dict):
+            if missing := [name for name in self._choosing if name not in mask]:
+                raise ValueError(f"has no {missing[0]!r}")
+            mask = [mask[name] for name in self._choosing]
+        flat = _flat(mask)
+        choices = self.size - self._observed
+        if flat.shape != (choices,) or flat.dtype.kind not in "fiub":
+            raise ValueError(f"has {flat.size} entries of type {flat.dtype}; it is 1 or 0 for each of {choices} choices")
+        row[self._observed :] = flat
+
+    def allow_all(self, row: np.ndarray) -> None:
+        """Write a mask that forbids nothing into `row [D]`, where it is not known: of an outcome in which nobody acts again."""
+        row[self._observed :] = 1.0
+
+    def rows(self, values: object, mask: object = None) -> tuple[np.ndarray, bool]:
+        """One observation, or several with an axis in front (of a Dict or Tuple space in each part, or as a list), as (`[N, D]` float32, whether it was one).
+
+        Args:
+            mask: the action mask, or as many, where it does not stand in the observation.
 
         Raises:
-            BadInput: another shape or type, a number that is not finite.
+            BadInput: another shape or type, a number that is not finite, or a mask that is missing, in vain or forbids everything.
         """
-        try:
-            array = np.asarray(values)
-        except ValueError:  # rows of different lengths
-            array = np.empty((), object)
-        one = array.shape == self._shape
-        if not one and (array.ndim == 0 or array.shape[1:] != self._shape):
-            batch = ", ".join(["N", *map(str, self._shape)])
-            raise BadInput(f"observations of shape {array.shape}; {self._name} has one of shape {self._shape}, or several of shape ({batch})")
-        seen = np.empty((1 if one else len(array), self.size), np.float32)
-        for place, value in enumerate(array[None] if one else array):
+        elements, one = self._elements(values)
+        seen = np.empty((len(elements), self.size), np.float32)
+        for place, value in enumerate(elements):
             try:
                 self.write(value, seen[place])
             except ValueError as error:
                 raise BadInput(f"{self._name}: observation {error}") from None
+        self._mask_rows(mask, seen, one)
         if not np.isfinite(seen).all():
             raise BadInput(f"{self._name}: observation {int(np.argwhere(~np.isfinite(seen))[0, 0])} has a NaN or an infinite number")
+        if self.spec.mask is not None and (found := self.forbidden(seen)) is not None:
+            raise BadInput(f"{self._name}: the action mask of observation {found[0]} {found[1]}")
         return seen, one
+
+    def _mask_rows(self, mask: object, seen: np.ndarray, one: bool) -> None:
+        if not self.beside:
+            if mask is not None:
+                raise BadInput(f"{self._name}: action_mask is given, and this environment has none" + (" beside its observations" if self.spec.mask else ""))
+            return
+        if mask is None:
+            raise BadInput(f"{self._name}: give its action mask too: policy(observation, action_mask=…), as info['action_mask'] or env.action_masks() has it")
+        masks = [mask] if one else list(mask)
+        if len(masks) != len(seen):
+            raise BadInput(f"{self._name}: {len(masks)} action masks for {len(seen)} observations")
+        for row, value in zip(seen, masks, strict=True):
+            try:
+                self.write_mask(value, row)
+            except ValueError as error:
+                raise BadInput(f"{self._name}: the action mask {error}") from None
+
+    def _elements(self, values: object) -> tuple[list[Any] | np.ndarray, bool]:
+        if self._whole is None:
+            return self._nested_elements(values)
+        try:
+            array = np.asarray(values)
+        except ValueError:  # rows of different lengths
+            array = np.empty((), object)
+        shape = self._space.shape
+        one = array.shape == shape
+        if not one and (array.ndim == 0 or array.shape[1:] != shape):
+            batch = ", ".join(["N", *map(str, shape)])
+            raise BadInput(f"observations of shape {array.shape}; {self._name} has one of shape {shape}, or several of shape ({batch})")
+        return (array[None] if one else array), one
+
+    def _nested_elements(self, values: object) -> tuple[list[Any], bool]:
+        """Elements of a Dict or Tuple space: one, a list of some, or one whose every part has an axis in front."""
+        if isinstance(values, list) and all(isinstance(value, dict | tuple) for value in values):
+            return values, False
+        shapes = []
+        for part in self._parts:
+            try:
+                shapes.append((part, np.shape(_at(values, part.path))))
+            except ValueError as error:
+                raise BadInput(f"{self._name}: an observation without {part.field.name!r}: {error}") from None
+        if all(shape == part.field.shape for part, shape in shapes):
+            return [values], True
+        lengths = {shape[0] if shape[1:] == part.field.shape and shape else None for part, shape in shapes}
+        if len(lengths) == 1 and None not in lengths:
+            return [_take(values, place) for place in range(lengths.pop())], False
+        part, shape = next(((part, shape) for part, shape in shapes if shape != part.field.shape and shape[1:] != part.field.shape), shapes[-1])
+        batch = ", ".join(["N", *map(str, part.field.shape)])
+        said = f"one of shape {part.field.shape}, or several of shape ({batch}), of all parts alike"
+        raise BadInput(f"observations whose {part.field.name!r} has shape {shape}; {self._name} has {said}")
+
+    def forbidden(self, rows: np.ndarray) -> tuple[int, str] | None:
+        """The first of `rows [N, D]` in which nobody can act, and why: its mask is no mask, or forbids all of a choice. None where all can."""
+        mask = rows[:, self.spec.mask]
+        no_mask = ((mask != 0) & (mask != 1)).any(1)
+        nothing = (np.add.reduceat(mask, np.cumsum(self._counts) - self._counts, axis=1) == 0).any(1)
+        wrong = no_mask | nothing
+        if not wrong.any():
+            return None
+        row = int(wrong.argmax())
+        found = one_line(mask[row].tolist(), 80)
+        return row, f"is {found}; it is 1 or 0 for each choice" if no_mask[row] else f"forbids every action: {found}"
+
+
+def _at(value: Any, path: Path) -> Any:
+    """A part of an element of a Dict or Tuple space. Raises `ValueError` where there is none."""
+    for key in path:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            raise ValueError(f"is missing: {one_line(value, 60)} has no {key!r}") from None
+    return value
+
+
+def _take(value: Any, place: int) -> Any:
+    """Element `place` of a batch of elements."""
+    if isinstance(value, dict):
+        return {key: _take(part, place) for key, part in value.items()}
+    return tuple(_take(part, place) for part in value) if isinstance(value, tuple) else np.asarray(value)[place]
+
+
+def _flat(mask: Any) -> np.ndarray:
+    """A mask in one array or several as `[choices]`."""
+    if isinstance(mask, tuple | list):
+        parts = [_flat(part) for part in mask]
+        return np.concatenate(parts) if parts else np.zeros(0)
+    return np.asarray(mask).reshape(-1)
 
 
 class Actions:
-    """Turns actions as policies give them into the environment's own: counted from the space's start, or clipped to its bounds in its own type and shape.
+    """Turns actions as policies give them into the environment's own: counted from the space's start, or clipped to its bounds, each in its own type and shape.
 
     Args:
         name: the environment, for messages.
-        space: Discrete, or a Box of floats.
+        space: of its actions.
     """
 
-    def __init__(self, name: str, space: spaces.Box | spaces.Discrete):
-        self._name = name
-        self._discrete = isinstance(space, spaces.Discrete)
-        if self._discrete:
-            self._count, self._start = int(space.n), space.start
-        else:
-            self._low, self._high, self._type, self._shape = space.low.reshape(-1), space.high.reshape(-1), space.dtype, space.shape
+    def __init__(self, name: str, space: gymnasium.Space):
+        self._name, self._space, self.spec = name, space, action_spec(name, space)
+        paths = {".".join(map(str, path)) or "action": path for path, _ in leaves(space)}
+        self._parts: list[tuple[Path, slice, Callable[[np.ndarray], np.ndarray]]] = []
+        at = 0
+        for field in self.spec.fields:
+            make = self._numbers if field.kind == "box" else self._choices
+            self._parts.append((paths[field.name], slice(at, at + field.numbers), make(field)))
+            at += field.numbers
+        self._width = at
+        self._counted = not self.spec.boxes
 
-    def to_environment(self, action: np.ndarray, rows: int) -> np.ndarray:
-        """`[N]` integers from 0, or `[N, A]` floats, as `[N, *shape]` elements of the space; `of_row` takes one out.
+    def to_environment(self, action: np.ndarray, rows: int) -> Any:
+        """Actions of `rows` rows as a batch of elements of the space, arrays `[N, *shape]` (of a Dict or Tuple space one in each part); `of_row` takes one out.
+
+        Args:
+            action: `[N]` integers from 0 where it is one choice, `[N, K]` integers where it is several, else `[N, K + A]`: choices, and then numbers.
 
         Raises:
             BadInput: not `rows` actions, an integer out of range, or a number that is not finite.
         """
         action = np.asarray(action)
-        if self._discrete:
-            if action.shape != (rows,) or action.dtype.kind not in "iu":
-                raise BadInput(f"environment {self._name!r}: actions of shape {action.shape} and type {action.dtype}; expected ({rows},) integers")
-            # Seen as unsigned, a negative number is larger than any count: one comparison for both ends.
-            if np.count_nonzero(action.astype(np.int64, copy=False).view(np.uint64) >= self._count):
-                raise BadInput(f"environment {self._name!r}: actions {one_line(action.tolist())} are not all from 0 to {self._count - 1}")
-            return action + self._start
-        if action.shape != (rows, self._low.size):
-            raise BadInput(f"environment {self._name!r}: actions of shape {action.shape}; expected ({rows}, {self._low.size})")
-        if not np.isfinite(action).all():
+        wanted = (rows,) if self.spec.one_choice else (rows, self._width)
+        if action.shape != wanted or (self._counted and action.dtype.kind not in "iu"):
+            found = f"actions of shape {action.shape}" + (f" and type {action.dtype}" if self._counted else "")
+            expected = f"({rows},) integers" if self.spec.one_choice else f"({rows}, {self._width})" + " integers" * self._counted
+            raise BadInput(f"environment {self._name!r}: {found}; expected {expected}")
+        if self.spec.one_choice:
+            return self._placed([self._parts[0][2](action)])
+        if not self._counted and not np.isfinite(action).all():
             raise BadInput(f"environment {self._name!r}, row {int(np.argwhere(~np.isfinite(action))[0, 0])}: the action has a NaN or an infinite number")
-        return np.minimum(np.maximum(action, self._low), self._high).astype(self._type, copy=False).reshape(rows, *self._shape)
+        return self._placed([make(action[:, place]) for _, place, make in self._parts])
 
-    def of_row(self, actions: np.ndarray, row: int) -> np.ndarray | np.integer:
-        """One row's action: a NumPy integer (which can be a key), or an array of the space's shape, `()` too."""
-        return actions[row] if self._discrete else actions[row, ...]
+    def of_row(self, actions: Any, row: int) -> Any:
+        """One row's action, an element of the space: a NumPy integer (which can be a key) of a Discrete part, else an array of its shape, `()` too."""
+
+        def taken(space: gymnasium.Space, value: Any) -> Any:
+            if isinstance(space, spaces.Dict):
+                return {key: taken(part, value[key]) for key, part in space.items()}
+            if isinstance(space, spaces.Tuple):
+                return tuple(taken(part, one) for part, one in zip(space, value, strict=True))
+            return value[row] if isinstance(space, spaces.Discrete) else value[row, ...]
+
+        return taken(self._space, actions)
+
+    def _placed(self, values: list[np.ndarray]) -> Any:
+        """Values of all parts where they stand in the space."""
+        if not isinstance(self._space, spaces.Dict | spaces.Tuple):
+            return values[0]
+        by_path = {path: value for (path, _, _), value in zip(self._parts, values, strict=True)}
+
+        def placed(space: gymnasium.Space, path: Path) -> Any:
+            if isinstance(space, spaces.Dict):
+                return {key: placed(part, (*path, key)) for key, part in space.items()}
+            if isinstance(space, spaces.Tuple):
+                return tuple(placed(part, (*path, place)) for place, part in enumerate(space))
+            return by_path[path]
+
+        return placed(self._space, ())
+
+    def _choices(self, field: Field) -> Callable[[np.ndarray], np.ndarray]:
+        counts, starts, dtype = np.array(field.counts, np.uint64), np.array(field.starts, np.int64), field.dtype
+        if field.kind == "discrete":
+            counts, starts = counts[0], starts[0]
+
+        def made(action: np.ndarray) -> np.ndarray:
+            whole = action.astype(np.int64, copy=False)
+            # Seen as unsigned, a negative number is larger than any count: one comparison for both ends.
+            if np.count_nonzero(whole.view(np.uint64) >= counts):
+                known = f"0 to {int(counts) - 1}" if field.kind == "discrete" else f"0 to {one_line([count - 1 for count in counts.tolist()], 60)}"
+                raise BadInput(f"environment {self._name!r}: actions {one_line(action.tolist())} are not all from {known}")
+            if field.kind == "discrete":
+                return (whole[:, 0] if whole.ndim == 2 else whole) + starts
+            return (whole + starts).astype(dtype).reshape(len(whole), *field.shape)
+
+        return made
+
+    def _numbers(self, field: Field) -> Callable[[np.ndarray], np.ndarray]:
+        (low, high), dtype, shape = field.bounds(), np.dtype(field.dtype), field.shape
+
+        def made(action: np.ndarray) -> np.ndarray:
+            return np.minimum(np.maximum(action, low), high).astype(dtype, copy=False).reshape(len(action), *shape)
+
+        return made

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 
@@ -15,6 +14,7 @@ from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
+from operant.core.spec import Spec
 from operant.nets.actors import Actor
 from operant.nets.distributions import drawn_range
 from operant.worlds.base import World
@@ -27,7 +27,7 @@ from operant.worlds.gym.native import NATIVE
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.replay import Online, ReplayCollector, check_replay_memory
-from operant.worlds.gym.spaces import Actions, Observations, width
+from operant.worlds.gym.spaces import Actions, Observations
 from operant.worlds.gym.workers import check_workers
 from operant.worlds.names import CLASSIC, MUJOCO
 
@@ -65,9 +65,11 @@ class GymWorld(World):
         probe = self.make([0])
         try:
             self.observation_space, self.action_space = probe.observation_space, probe.action_space
-            self.observation_size = probe.reset().shape[-1]
-            self._observations, self._actions = Observations(self.task, self.observation_space), Actions(self.task, self.action_space)
-            probe.step(self.random_policy().act(torch.zeros(1, probe.rows))[0])
+            seen = probe.reset()
+            self.observation, self.action = probe.observation_spec, probe.action_spec
+            self._observations = Observations(self.task, self.observation_space, self.observation, self.action)
+            self._actions = Actions(self.task, self.action_space)
+            probe.step(self.random_policy().act(torch.from_numpy(seen).unsqueeze(0))[0])
         except BrokenRule as error:
             raise BadInput(str(error)) from error
         finally:
@@ -76,19 +78,11 @@ class GymWorld(World):
     @property
     def notes(self) -> list[str]:
         """What a person should know before a run, a line each."""
-        shape, size = self.observation_space.shape, self.observation_size
-        if len(shape) < 3 and size < WIDE:
-            return []
-        what = f"observations of shape {shape}" if len(shape) > 1 else f"{size:,} numbers an observation"
-        scaled = "" if self.observation_space.dtype.kind == "f" else ", not scaled"
-        return [f"{what} go into a multilayer perceptron as {size:,} inputs{scaled}: no network here sees pictures"]
-
-    @property
-    def action_kind(self) -> str:
-        return "discrete" if isinstance(self.action_space, gymnasium.spaces.Discrete) else "continuous"
+        flat = sum(field.size for field in self.observation.fields if not field.picture)
+        return [f"{flat:,} numbers an observation go into a multilayer perceptron"] if flat >= WIDE else []
 
     def row_bytes(self, widths: Sequence[int] = ()) -> int:
-        return 4 * (2 * self.observation_size + sum(widths))
+        return 4 * (2 * self.observation.size + sum(widths))
 
     def check_episodes(self, seeds: int, episodes: int | None) -> None:
         if episodes is not None:
@@ -99,7 +93,7 @@ class GymWorld(World):
             raise BadInput(f"{self.task} is sampled step by step; this method's plan is {type(plan).__name__}")
         self.check_copies(seeds, plan.environments, "--environments")
         rows, size = seeds * plan.environments, self.transition_bytes
-        what = f"a rollout of {plan.length:,} steps of {rows:,} environments ({self.observation_size:,} numbers an observation)"
+        what = f"a rollout of {plan.length:,} steps of {rows:,} environments ({self.observation.size:,} numbers an observation)"
         check_memory(what, plan.length * rows * size, "take fewer --environments, or a shorter --rollout-length")
         if workers > 1:
             check_workers(self.make, seeds, plan.environments, workers)
@@ -119,12 +113,12 @@ class GymWorld(World):
     @property
     def transition_bytes(self) -> int:
         """Memory of one step of one copy."""
-        return Transitions.row_bytes(self.observation_size, 1 if isinstance(self.action_space, gymnasium.spaces.Discrete) else width(self.action_space))
+        return Transitions.row_bytes(self.observation.size, self.action.numbers)
 
     def check_replay(self, plan: Online, seeds: int, total_steps: int) -> None:
         """Raise `BadInput` where memory cannot hold what `replay` keeps."""
         self.check_copies(seeds, plan.environments, "--environments")
-        check_replay_memory(plan, self.observation_size, self.transition_bytes, seeds, total_steps)
+        check_replay_memory(plan, self.observation.size, self.transition_bytes, seeds, total_steps)
 
     @classmethod
     def from_name(cls, name: str, **options: Any) -> GymWorld:
@@ -141,36 +135,40 @@ class GymWorld(World):
     def policy(self, net: Any, streams: Streams):
         if net is None:
             raise BadInput(f"this method brings no policy network, and {self.task} has none of its own")
-        return net.build(self.observation_size, self.action_space, streams)
+        return net.build(self.observation, self.action, streams)
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Collector:
         self.check_source(plan, len(streams.seeds), workers)
-        return Collector(self.make, self.observation_size, plan, streams, workers=workers)
+        return Collector(self.make, self.observation.size, plan, streams, workers=workers)
 
     def replay(self, plan: Online, actor: Actor, streams: Streams, total_steps: int) -> ReplayCollector:
-        return ReplayCollector(self.make, self.observation_size, plan, actor, streams, total_steps)
+        return ReplayCollector(self.make, self.observation.size, plan, actor, streams, total_steps)
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Undiscounted returns of the policies' modes on fresh episodes."""
         played = run_episodes(self.make, policy.act, seeds, episodes, seed, self.options.max_evaluation_steps)
         return Evaluation(self.score, played.total, {"length": played.length, "truncated": played.truncated})
 
-    def act(self, policy: Any, observation: Any) -> np.ndarray | np.integer:
+    def act(self, policy: Any, observation: Any, action_mask: Any = None) -> Any:
         """The policy's mode at one observation, or at several with an axis in front, both as the environment has them.
 
+        Args:
+            observation: of a Dict or Tuple space several are one whose every part has an axis in front, or a list.
+            action_mask: which choices are allowed (of each observation), where that does not stand in the observation.
+
         Returns:
-            an element of the action space, or an array of as many. A Discrete one is a NumPy integer.
+            an element of the action space, or an array of as many (of a Dict or Tuple space one in each part). A Discrete one is a NumPy integer.
 
         Raises:
-            BadInput: no observation of this environment.
+            BadInput: no observation of this environment, or no mask of it.
         """
-        seen, one = self._observations.rows(observation)
+        seen, one = self._observations.rows(observation, action_mask)
         actions = self._actions.to_environment(policy.act(torch.from_numpy(seen).unsqueeze(0))[0], len(seen))
         return self._actions.of_row(actions, 0) if one else actions
 
     def random_policy(self) -> Any:
         """A policy of uniformly random actions, the baseline of every table."""
-        return RandomPolicy(self.action_space)
+        return RandomPolicy(self.observation, self.action)
 
     def render(self, act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
         """Every fourth frame of one episode; none where the environment cannot draw."""
@@ -178,15 +176,31 @@ class GymWorld(World):
 
 
 class RandomPolicy:
-    """Uniformly random actions, from a stream of its own."""
+    """Uniformly random actions, of those that an action mask allows, from a stream of its own."""
 
-    def __init__(self, space: gymnasium.Space):
-        self.space = space
+    def __init__(self, observation: Spec, action: Spec):
+        self.observation, self.action = observation, action
         self._draws = np.random.default_rng(0)
 
     def act(self, observation: torch.Tensor) -> np.ndarray:
         shape = observation.shape[:2]
-        if isinstance(self.space, gymnasium.spaces.Discrete):
-            return self._draws.integers(self.space.n, size=shape)
-        low, high = drawn_range(self.space.low.reshape(-1), self.space.high.reshape(-1))
-        return self._draws.uniform(low, high, size=(*shape, low.size)).astype(np.float32)
+        parts = []
+        if self.action.counts:
+            allowed = self.observation.allowed(observation)
+            choices = self._free(shape) if allowed is None else self._allowed(allowed.numpy())
+            if not self.action.boxes:
+                return choices[..., 0] if self.action.one_choice else choices
+            parts.append(choices)
+        low, high = drawn_range(*self.action.bounds())
+        parts.append(self._draws.uniform(low, high, size=(*shape, low.size)))
+        return np.concatenate(parts, -1).astype(np.float32)
+
+    def _free(self, shape: tuple[int, ...]) -> np.ndarray:
+        if self.action.one_choice:
+            return self._draws.integers(self.action.counts[0], size=shape)[..., None]
+        return self._draws.integers(self.action.counts, size=(*shape, len(self.action.counts)))
+
+    def _allowed(self, allowed: np.ndarray) -> np.ndarray:
+        keys = np.where(allowed, self._draws.random(allowed.shape), -1.0)
+        ends = np.cumsum(self.action.counts)
+        return np.stack([part.argmax(-1) for part in np.split(keys, ends[:-1], axis=-1)], -1)
