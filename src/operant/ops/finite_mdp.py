@@ -1,0 +1,189 @@
+"""Finite Markov decision processes: Bellman's operator, values, optima, occupancies, and what data say of one.
+
+K states, A actions. Without a horizon a reward is `[..., K, A]`, a transition `[..., K, A, K]`, a policy `[..., K, A]` (probabilities). With a horizon of H steps
+each has the step in front, `[..., H, K, A]` and so on; where reward or transition are the same at every step, that axis may have length 1. Leading axes
+broadcast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def bellman_q(reward: Tensor, transition: Tensor, next_value: Tensor, *, discount: float) -> Tensor:
+    """Q(s, a) = r(s, a) + discount · Σ_s' P(s'|s, a) V(s') (Bellman 1957; Puterman 1994, eq. 6.2.1).
+
+    Args:
+        reward: `[..., K, A]`.
+        transition: `[..., K, A, K]`, rows that sum to 1; a row of zeros leaves the reward alone.
+        next_value: `[..., K]`, the value of what comes next (with a horizon: `next_step_value`).
+        discount: 0 to 1.
+    """
+    return reward + discount * torch.einsum("...kaj,...j->...ka", transition, next_value)
+
+
+def greedy_policy(q: Tensor) -> Tensor:
+    """The policy that takes the first best action: 1 there, 0 elsewhere, `[..., K, A]` from Q of that shape."""
+    return torch.nn.functional.one_hot(q.argmax(-1), q.shape[-1]).to(q.dtype)
+
+
+def next_step_value(value: Tensor) -> Tensor:
+    """Values one step later, 0 after the last: `[..., H, K]` from values of that shape."""
+    return torch.cat([value[..., 1:, :], torch.zeros_like(value[..., :1, :])], -2)
+
+
+def stationary_value(reward: Tensor, transition: Tensor, policy: Tensor, *, discount: float) -> Tensor:
+    """V of a policy without a horizon, `[..., K]`: the solution of (I - discount P_pi) V = r_pi (Puterman 1994, theorem 6.1.1).
+
+    Args:
+        reward, transition, policy: as the module says.
+        discount: in [0, 1).
+    """
+    gain = (reward * policy).sum(-1)
+    system = torch.eye(policy.shape[-2], dtype=policy.dtype, device=policy.device) - discount * _chain(transition, policy)
+    return torch.linalg.solve(system, gain.expand(system.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+
+
+def horizon_value(reward: Tensor, transition: Tensor, policy: Tensor, *, discount: float = 1.0) -> Tensor:
+    """V of a policy over H steps, `[..., H, K]`, by backward induction: V_h = Σ_a pi_h(a|s) (r_h + discount P_h V_{h+1}), V_H = 0.
+
+    Args:
+        reward, transition, policy: with a step axis, as the module says; the policy's has length H.
+        discount: 0 to 1.
+    """
+    values, following = [], torch.zeros_like(policy[..., 0, :, 0])
+    for step in reversed(range(policy.shape[-3])):
+        q = bellman_q(_at(reward, step, 3), _at(transition, step, 4), following, discount=discount)
+        following = (q * policy[..., step, :, :]).sum(-1)
+        values.append(following)
+    return torch.stack(values[::-1], -2)
+
+
+def stationary_occupancy(initial: Tensor, transition: Tensor, policy: Tensor, *, discount: float) -> Tensor:
+    """How often a policy is in a state and takes an action, d(s, a) = (1 - discount) Σ_t discount^t Pr(s_t = s, a_t = a), `[..., K, A]`; it sums to 1.
+
+    The solution of d (I - discount P_pi) = (1 - discount) initial (Puterman 1994, section 6.9).
+
+    Args:
+        initial: `[..., K]`, the distribution of the first state.
+        transition, policy: as the module says.
+        discount: in [0, 1).
+    """
+    system = torch.eye(policy.shape[-2], dtype=policy.dtype, device=policy.device) - discount * _chain(transition, policy)
+    state = torch.linalg.solve(system.mT, (1 - discount) * initial.expand(system.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+    return state.unsqueeze(-1) * policy
+
+
+def horizon_occupancy(initial: Tensor, transition: Tensor, policy: Tensor) -> Tensor:
+    """Pr(s_h = s, a_h = a) of a policy at each of H steps, `[..., H, K, A]`; each step sums to 1.
+
+    Args:
+        initial: `[..., K]`, the distribution of the first state.
+        transition, policy: with a step axis, as the module says; the policy's has length H.
+    """
+    found, state = [], initial
+    for step in range(policy.shape[-3]):
+        found.append(state.unsqueeze(-1) * policy[..., step, :, :])
+        state = torch.einsum("...kaj,...ka->...j", _at(transition, step, 4), found[-1])
+    return torch.stack(found, -3)
+
+
+def stationary_optimum(reward: Tensor, transition: Tensor, *, discount: float) -> tuple[Tensor, Tensor]:
+    """The largest values `[..., K]` and a policy `[..., K, A]` that has them, by Howard's policy iteration (Puterman 1994, section 6.4).
+
+    An action is changed where another one is better by more than rounding, so that each round has a better policy, and the last one none.
+
+    Args:
+        reward, transition: as the module says.
+        discount: in [0, 1).
+    """
+    q = reward.expand(torch.broadcast_shapes(reward.shape, transition.shape[:-1]))
+    policy = greedy_policy(q)
+    while True:
+        value = stationary_value(reward, transition, policy, discount=discount)
+        q = bellman_q(reward, transition, value, discount=discount)
+        better = q.amax(-1) > (q * policy).sum(-1) + 1e-12 * (1 + q.abs().amax())
+        if not better.any():
+            return value, policy
+        policy = torch.where(better.unsqueeze(-1), greedy_policy(q), policy)
+
+
+def horizon_optimum(reward: Tensor, transition: Tensor, *, horizon: int, discount: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The largest values `[..., H, K]` over H steps and a policy `[..., H, K, A]` that has them, by backward induction (Puterman 1994, section 4.5).
+
+    Args:
+        reward, transition: with a step axis, as the module says.
+        horizon: H, at least 1.
+        discount: 0 to 1.
+    """
+    values, policies = [], []
+    following = torch.zeros(torch.broadcast_shapes(reward.shape[:-3], transition.shape[:-4]) + reward.shape[-2:-1], dtype=reward.dtype, device=reward.device)
+    for step in reversed(range(horizon)):
+        q = bellman_q(_at(reward, step, 3), _at(transition, step, 4), following, discount=discount)
+        following = q.amax(-1)
+        values.append(following)
+        policies.append(greedy_policy(q))
+    return torch.stack(values[::-1], -2), torch.stack(policies[::-1], -3)
+
+
+def concentrability(occupancy: Tensor, data: Tensor) -> Tensor:
+    """C* = max_{s, a} d(s, a) / mu(s, a), over pairs that the policy visits, `[...]`: at least 1, infinite where data miss a pair (arXiv:2103.12021, def. 1).
+
+    Args:
+        occupancy: `[..., K, A]`, d of the policy that the data are held against (with a horizon `[..., H, K, A]`, and the largest of all steps).
+        data: mu, of the same shape, the distribution that the data's pairs are drawn from, normalised as `occupancy` is.
+    """
+    ratio = torch.where(occupancy > 0, occupancy / data, torch.zeros_like(occupancy))
+    return ratio.flatten(-2).amax(-1)
+
+
+def empirical_model(pair: Tensor, next_state: Tensor, reward: Tensor, *, shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Counts, mean rewards and frequencies of what came next, of M transitions.
+
+    Args:
+        pair: `[S, M]` int64, the place of state and action (with a horizon of step, state and action) in row-major order.
+        next_state: `[S, M]` int64.
+        reward: `[S, M]` float.
+        shape: of the pairs, (K, A) or (H, K, A).
+
+    Returns:
+        count `[S, *shape]`, mean reward `[S, *shape]` and transition `[S, *shape, K]`; the last two are 0 where nothing was seen.
+    """
+    states, pairs = shape[-2], 1
+    for size in shape:
+        pairs *= size
+    rows = len(pair)
+    following = torch.zeros(rows, pairs * states, dtype=reward.dtype, device=reward.device)
+    following = following.scatter_add_(-1, pair * states + next_state, torch.ones_like(reward)).view(rows, pairs, states)
+    count = following.sum(-1)
+    seen = count.clamp(min=1)
+    mean = torch.zeros_like(count).scatter_add_(-1, pair, reward) / seen
+    return count.view(rows, *shape), mean.view(rows, *shape), (following / seen.unsqueeze(-1)).view(rows, *shape, states)
+
+
+def count_penalty(count: Tensor, *, scale: float, most: float) -> Tensor:
+    """b = most · sqrt(scale / N) of a pair that was seen N times; of one that was not, most · max(sqrt(scale), 1) (VI-LCB, arXiv:2103.12021, algorithm 3).
+
+    With the paper's scale, 2000 log(2 (T + 1) S A / delta), the maximum changes nothing; with a smaller one it keeps a pair without data from looking better
+    than the worst that can be.
+
+    Args:
+        count: `[...]`, N.
+        scale: L, above 0.
+        most: the largest value that a policy can have, in units of the return.
+    """
+    seen = (scale / count.clamp(min=1)).sqrt()
+    return most * torch.where(count > 0, seen, seen.clamp(min=1))
+
+
+def _chain(transition: Tensor, policy: Tensor) -> Tensor:
+    """The chain of states that a policy makes, `[..., K, K]`."""
+    return torch.einsum("...kaj,...ka->...kj", transition, policy)
+
+
+def _at(table: Tensor, step: int, axes: int) -> Tensor:
+    """A table at one step, whose axis is the `axes`-th from the right; of length 1 where all steps are the same."""
+    return table.select(-axes, step if table.shape[-axes] > 1 else 0)
