@@ -27,6 +27,7 @@ TASKS = {
     "data": {"continuous": "ogbench:pointmaze-medium-navigate-singletask-v0"},
     "text": {"tokens": "text:arithmetic"},
     "sequences": {"tokens": "sequences:target"},
+    "tabular": {"discrete": "tabular:random-sparse"},
 }
 SMALL = {
     "hidden": (16, 16),

@@ -15,6 +15,7 @@ from operant.core.checkpoint import first_difference
 from operant.core.errors import RunFailed
 from operant.core.status import Status
 from operant.loops.pairs import Pairs, PairsLearner
+from operant.loops.planning import Planner
 from operant.loops.policy_gradient import RATIO_TOLERANCE, PolicyGradientLearner
 from operant.loops.update import Fields, RowCutter, StepCutter
 from operant.loops.value_learning import Step, ValueLearner
@@ -230,6 +231,9 @@ def test_no_host_read_in_an_update(case: Case, monkeypatch: pytest.MonkeyPatch):
         with host_reads(monkeypatch) as found:
             for first, last in ((True, False), (False, True)):
                 learner.updater.step(batch, progress=0.0, iteration=0, first=first, last=last)
+    elif isinstance(learner, Planner):
+        with host_reads(monkeypatch) as found:
+            learner.improve()
     else:
         batch = learner.draw()
         if case.kind == "text":

@@ -27,6 +27,7 @@ TRY = {
     "file": "grpo --model DIR --verifier numeric",
     "reasoning-gym": "grpo --model DIR",
     "sequences": "grpo",
+    "tabular": "value-iteration",
 }
 """A method, and what else it takes, to try on each kind of task."""
 

@@ -31,7 +31,7 @@ def draw(run: Run, trust: bool, imports: Sequence[str]) -> str:
     if run.result is None or run.videos:
         return ""
     scheme = SCHEMES.get(run.task.partition(":")[0])
-    if scheme is None or not scheme.load().acts:
+    if scheme is None or not scheme.load().draws:
         return ""
     try:
         require_trust(run.path, run.manifest, trust)

@@ -248,6 +248,7 @@ def result_text(result: dict[str, Any], first_seed: int, trusted: str = "") -> s
     seeds, score = result["seeds"], result["score"]
     title = f"{result['method']} on {result['task']}: {seeds} seed{'s' * (seeds > 1)} of {result['steps']:,} steps in {result['seconds']:,.1f} s"
     rows = [(f"{score['name']} (IQM)", score_text(score))]
+    rows += [(f"{name} (IQM)", score_text(measured)) for name, measured in result.get("measures", {}).items()]
     if "base" in result:
         rows.append(("before training", score_text(result["base"])))
     if seeds > 1:
@@ -315,12 +316,13 @@ def _evaluate(args: Namespace) -> int:
         return 0
     score = found["score"]
     rows = [(f"{score['name']} (IQM)", score_text(score))]
+    rows += [(f"{name} (IQM)", score_text(measured)) for name, measured in found.get("measures", {}).items()]
     if len(score["per_seed"]) > 1:
         rows += [(f"seed {config['seed'] + index}", f"{value:.4g}") for index, value in enumerate(score["per_seed"])]
     rows += [(f"pass@{k}", f"{value:.3f}") for k, value in found.get("pass_at_k", {}).items()]
     counted = f"{found['episodes']} {'problem' if 'pass_at_k' in found else 'episode'}{'s' * (found['episodes'] > 1)}"
-    drawn = "" if run.world.exact else f", drawn with seed {args.seed}"
-    write(f"{found['method']} on {found['task']}: the {args.policy} policies, {counted} a seed{drawn}\n\n{table(rows)}")
+    how = f"{counted} a seed, drawn with seed {args.seed}" if not run.world.exact else f"{counted} a seed" if run.world.answers else "computed exactly"
+    write(f"{found['method']} on {found['task']}: the {args.policy} policies, {how}\n\n{table(rows)}")
     return 0
 
 

@@ -131,12 +131,14 @@ class Evaluation:
     """What fresh episodes or held-out problems said of the policies.
 
     Attributes:
-        score: name of the score: "return", "success" or "pass@1".
+        score: name of the score: "return", "success", "pass@1" or "value".
         values: `[S, E]` float64, one a seed and an episode (or problem).
         details: further arrays and numbers by name; text adds "correct" `[S, P]` and "samples" (n), from which pass@k is computed, and
             where answers could not be scored "unscored" `[S, P]` and "fault" `[S]`, the first message.
+        measures: what a person wants to see beside the score, `[S]` float64 by name.
     """
 
     score: str
     values: np.ndarray
     details: dict = field(default_factory=dict)
+    measures: dict[str, np.ndarray] = field(default_factory=dict)

@@ -168,7 +168,7 @@ COLLAPSE = record(
 )
 RESULT = record(
     {"run": text, "method": text, "task": text, "seeds": _AMOUNT, "steps": _COUNT, "score": _SCORE, "seconds": number(0), "steps_per_second": number(0)},
-    {"base": _SCORE, "spent": _SPENT, "pass_at_k": record({"policy": _PASS_AT_K, "base": _PASS_AT_K}), "collapse": COLLAPSE},
+    {"base": _SCORE, "measures": mapping(_SCORE), "spent": _SPENT, "pass_at_k": record({"policy": _PASS_AT_K, "base": _PASS_AT_K}), "collapse": COLLAPSE},
 )
 
 _PLACE = {"step": _COUNT, "seed": _COUNT}
@@ -184,7 +184,7 @@ def METRICS(row: Any) -> str:
 _METRICS = record(_PLACE, {"seconds": number(0)})
 _EVALUATION = record(
     _PLACE | {"score": text, "value": number()},
-    {"values": sequence(number()), "base": flag, "pass_at_k": _PASS_AT_K, "samples": integer(1, 10**9)},
+    {"values": sequence(number()), "base": flag, "measures": mapping(number()), "pass_at_k": _PASS_AT_K, "samples": integer(1, 10**9)},
 )
 
 
@@ -210,13 +210,16 @@ COMPLETION = record(
     {"reward": maybe(number()), "status": _status},
 )
 
+_FINISHED = record(
+    {"seed": _COUNT, "step": _COUNT, "score": text, "value": number()}, {"spent": _SPENT, "pass_at_k": _PASS_AT_K, "measures": mapping(number())}
+)
 STATE = record(
     {
         "learner": record({}, {"step": _COUNT, "spent": _SPENT}),
         "run": record(
             {
                 "member": _COUNT,
-                "finished": sequence(record({"seed": _COUNT, "step": _COUNT, "score": text, "value": number()}, {"spent": _SPENT, "pass_at_k": _PASS_AT_K})),
+                "finished": sequence(_FINISHED),
                 "base": sequence(record({"value": number(), "pass_at_k": maybe(_PASS_AT_K)})),
                 "best": mapping(number()),
                 "seconds": record({"total": number(0), "training": number(0), "member": number(0)}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,16 @@ def score_object(name: str, values: np.ndarray) -> dict[str, Any]:
     return {"name": name, "iqm": interval.point, "low": interval.low, "high": interval.high, "level": interval.level, "per_seed": values[:, 0].tolist()}
 
 
+def measures(found: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """A score object of each figure that stands beside the score, `[S]` by name."""
+    return {name: score_object(name, np.reshape(values, (-1, 1))) for name, values in found.items()}
+
+
 def summary(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as in a run's result: the score object, and pass@k for text."""
+    """An evaluation as in a run's result: the score object, what is measured beside it, and pass@k for text."""
     found = {"score": score_object(evaluation.score, evaluation.values.mean(1, keepdims=True))}
+    if evaluation.measures:
+        found["measures"] = measures(evaluation.measures)
     rows = [pass_at(evaluation, place) for place in range(len(evaluation.values))]
     if rows[0] is not None:
         found["pass_at_k"] = {k: float(np.mean([row[k] for row in rows])) for k in rows[0]}
@@ -41,7 +49,8 @@ def stack_evaluations(found: list[Evaluation]) -> Evaluation:
     details = {name: np.concatenate([np.atleast_2d(item.details[name]) for item in found]) for name in found[0].details if name != "samples"}
     if "samples" in found[0].details:
         details["samples"] = found[0].details["samples"]
-    return Evaluation(found[0].score, np.concatenate([item.values for item in found]), details)
+    measures = {name: np.concatenate([item.measures[name] for item in found]) for name in found[0].measures}
+    return Evaluation(found[0].score, np.concatenate([item.values for item in found]), details, measures)
 
 
 def episodes_argument(episodes: int | None) -> dict[str, int]:

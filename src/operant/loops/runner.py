@@ -30,7 +30,7 @@ from operant.loops.base_policy import ensure_models
 from operant.loops.configuration import members_of
 from operant.loops.learner import Learner, Spine
 from operant.loops.policy_files import save_policy
-from operant.loops.results import episodes_argument, pass_at, score_object
+from operant.loops.results import episodes_argument, measures, pass_at, score_object
 from operant.loops.track import make_trackers
 from operant.loops.trust import resume_command
 from operant.worlds.base import World
@@ -325,6 +325,8 @@ class Runner:
             row = {"step": learner.step, "seed": seed, "score": evaluation.score, "value": float(values.mean()), "values": values.tolist(), "base": base}
             if (passed := pass_at(evaluation, place)) is not None:
                 row["pass_at_k"] = passed
+            if evaluation.measures:
+                row["measures"] = {name: float(values[place]) for name, values in evaluation.measures.items()}
             details = evaluation.details
             row |= {name: float(details[name][place].mean()) for name in ("longer", "distinct", "entropy") if name in details}
             if "samples" in details:
@@ -364,6 +366,8 @@ class Runner:
                 found["spent"] = {name: learner.spent[name] for name in ("samples", "tokens")} | {"seconds": round(self.seconds["member"], 3)}
             if (passed := pass_at(evaluation, place)) is not None:
                 found["pass_at_k"] = passed
+            if evaluation.measures:
+                found["measures"] = {name: float(values[place]) for name, values in evaluation.measures.items()}
             if "truncated" in evaluation.details:
                 found["truncated"] = int(evaluation.details["truncated"][place].sum())
             self.finished.append(found)
@@ -420,6 +424,8 @@ class Runner:
         steps = max(found["step"] for found in self.finished)
         result = {"run": str(self.directory.path), "method": config["method"], "task": config["task"], "seeds": config["seeds"], "steps": steps}
         result["score"] = score_object(self.finished[0]["score"], values)
+        if "measures" in self.finished[0]:
+            result["measures"] = measures({name: [found["measures"][name] for found in self.finished] for name in self.finished[0]["measures"]})
         result["seconds"] = round(self.seconds["total"], 3)
         trained = self.seconds["training"] > 1e-3  # a fixed policy does not train: it has no speed
         result["steps_per_second"] = round(sum(found["step"] for found in self.finished) / self.seconds["training"], 3) if trained else 0.0

@@ -123,7 +123,7 @@ class Run:
         target = self.path / "videos" / f"seed-{config['seed']}.gif"
         if target.exists():
             return target
-        if not self.world.acts:
+        if not self.world.draws:
             return None
         policy = self.load_policy()
 

@@ -1,7 +1,7 @@
 """Finite Markov decision processes: Bellman's operator, values, optima, occupancies, and what data say of one.
 
-K states, A actions. Without a horizon a reward is `[..., K, A]`, a transition `[..., K, A, K]`, a policy `[..., K, A]` (probabilities). With a horizon of H steps
-each has the step in front, `[..., H, K, A]` and so on; where reward or transition are the same at every step, that axis may have length 1. Leading axes
+K states, A actions. Without a horizon a reward is `[..., K, A]`, a transition `[..., K, A, K]`, a policy `[..., K, A]` (probabilities). With a horizon of H
+steps each has the step in front, `[..., H, K, A]` and so on; where reward or transition are the same at every step, that axis may have length 1. Leading axes
 broadcast.
 """
 
@@ -27,7 +27,7 @@ def bellman_q(reward: Tensor, transition: Tensor, next_value: Tensor, *, discoun
 
 def greedy_policy(q: Tensor) -> Tensor:
     """The policy that takes the first best action: 1 there, 0 elsewhere, `[..., K, A]` from Q of that shape."""
-    return torch.nn.functional.one_hot(q.argmax(-1), q.shape[-1]).to(q.dtype)
+    return torch.zeros_like(q).scatter_(-1, q.argmax(-1, keepdim=True), 1.0)
 
 
 def next_step_value(value: Tensor) -> Tensor:

@@ -48,13 +48,16 @@ SCHEMES = {
     "file": Scheme("text", "operant.worlds.text.schemes", "FileTextWorld", "file:PATH.jsonl"),
     "reasoning-gym": Scheme("text", "operant.worlds.text.schemes", "ReasoningGymWorld", "reasoning-gym:chain_sum"),
     "sequences": Scheme("sequences", "operant.worlds.sequences.world", "SequenceWorld", "sequences:target"),
+    "tabular": Scheme("tabular", "operant.worlds.tabular.world", "TabularWorld", "tabular:random-sparse"),
 }
 
 FILES = {".jsonl": "file", ".json": "file", ".npz": "data", ".hdf5": "data", ".h5": "data"}  # what reads files that end so
+NAMED = {"text": "text task", "sequences": "sequence problem", "tabular": "finite MDP"}  # schemes whose names are the library's own, and what they name
 OPTIONS = {  # of each kind of world
     "gym": ("operant.worlds.gym.options", "GymOptions"),
     "data": ("operant.worlds.data.options", "DataOptions"),
     "text": ("operant.worlds.text.options", "TextOptions"),
+    "tabular": ("operant.worlds.tabular.options", "TabularOptions"),
 }
 
 
@@ -113,8 +116,8 @@ def check_name(task: str) -> None:
         from operant.worlds.gym.ids import registered
 
         registered(name)
-    elif scheme in ("text", "sequences") and name not in NAMES[scheme]:
-        raise unknown({"text": "text task", "sequences": "sequence problem"}[scheme], name, NAMES[scheme])
+    elif scheme in NAMED and name not in NAMES[scheme] and not (scheme == "tabular" and name.endswith(".npz")):
+        raise unknown(NAMED[scheme], name, NAMES[scheme])
 
 
 def _find(task: str) -> tuple[Scheme, str]:

@@ -21,11 +21,12 @@ class World:
     """A task as loops see it.
 
     Attributes:
-        kind: "gym", "data", "text" or "sequences"; methods say which kinds they train on.
+        kind: "gym", "data", "text", "sequences" or "tabular"; methods say which kinds they train on.
         option_type: the dataclass of the options of its tasks; None for none.
         step_unit: what a step of a run is.
         answers: policies answer prompts. A budget may then count answers and tokens, and a run's result stands beside that of the policy that it began with.
-        acts: policies act in an environment (`act`, `render`).
+        acts: policies act on observations (`act`).
+        draws: episodes of a policy can be drawn (`render`).
         exact: evaluations are computed and draw nothing.
         makes_base: policies start from a base policy, which is made once and kept, where no model was given.
         task: the whole name; a file stands in it with its absolute path, so that a run goes on from anywhere.
@@ -45,6 +46,7 @@ class World:
     step_unit: ClassVar[str]
     answers: ClassVar[bool] = False
     acts: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
     exact: ClassVar[bool] = False
     makes_base: ClassVar[bool] = False
     default_steps: ClassVar[int]
@@ -113,6 +115,14 @@ class World:
         """Raise `BadInput` where there is nothing to imitate."""
         raise BadInput(f"{self.task} has no demonstrations: a supervised method needs a data set (ogbench:, data:, minari:)")
 
+    def check_mdp(self, seeds: int) -> None:
+        """Raise `BadInput` where there is no finite MDP, or no memory for one."""
+        raise BadInput(f"{self.task} is no finite MDP: a planner needs one (tabular:)")
+
+    def check_samples(self, seeds: int) -> None:
+        """Raise `BadInput` where there are no logged transitions of a finite MDP, or no memory for them."""
+        self.check_mdp(seeds)
+
     def check_teacher(self) -> None:
         """Raise `BadInput` where there is no teacher to follow, nor can one be made."""
         raise BadInput(f"{self.task} has no teacher to follow")
@@ -145,6 +155,16 @@ class World:
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Any:
         """Batches of what a good policy did, for supervised methods. Raises as `check_demonstrations`."""
         self.check_demonstrations()
+        raise NotImplementedError
+
+    def mdp(self, streams: Streams) -> Any:
+        """The finite MDP of each seed, for planners that know it. Raises as `check_mdp`."""
+        self.check_mdp(len(streams.seeds))
+        raise NotImplementedError
+
+    def samples(self, streams: Streams) -> Any:
+        """Logged transitions of each seed's finite MDP, for planners from data. Raises as `check_samples`."""
+        self.check_samples(len(streams.seeds))
         raise NotImplementedError
 
     def teacher(self, seeds: int = 1) -> Any:

@@ -16,6 +16,7 @@ TEXT = ("arithmetic", "countdown", "cued", "graph-path", "knights-knaves", "prog
 PROBLEMS = ("parity", "target", "sum-mod", "graded", "length", "random")
 TRANSFORMER = "-transformer"
 SEQUENCES = PROBLEMS + tuple(f"{name}{TRANSFORMER}" for name in PROBLEMS)
+TABULAR = ("chain", "river-swim", "four-rooms", "cliff", "random-dense", "random-sparse", "bandit")
 
-NAMES = {"gym": CLASSIC + MUJOCO, "ogbench": OGBENCH, "text": TEXT, "sequences": SEQUENCES}
+NAMES = {"gym": CLASSIC + MUJOCO, "ogbench": OGBENCH, "text": TEXT, "sequences": SEQUENCES, "tabular": TABULAR}
 """The library's own names by scheme. Modules from outside may add to `TEXT_TASKS`, and to what Gymnasium has registered."""

@@ -17,7 +17,7 @@ import re
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -155,13 +155,21 @@ def load_minari(name: str) -> Dataset:
 # ---------------------------------------------------------------------------------------------------------------- files
 
 
-def _read_npz(path: Path) -> Dataset:
+def read_arrays(path: Path, names: Collection[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of an npz file that have one of these names, and the names of all that it holds.
+
+    Nothing is unpickled, and nothing is read that is larger than the file or the machine's memory.
+
+    Raises:
+        BadInput: it cannot be read, with the array that is wrong.
+    """
+    check_source(path)
     arrays: dict[str, np.ndarray] = {}
     key = "the archive"
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-            wanted = [name for name in members if name in _ARRAY_OF or name in _TEXTS]
+            wanted = [name for name in members if name in names]
             room = _Room(path)
             for key in wanted:
                 _look_at_member(path, key, archive, members[key], room)
@@ -169,8 +177,15 @@ def _read_npz(path: Path) -> Dataset:
         with np.load(path, allow_pickle=False) as file:
             for key in wanted:
                 arrays[key] = file[key]
+    except FileNotFoundError:
+        raise BadInput(f"cannot read {path}: no such file") from None
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError, KeyError, RuntimeError) as error:
         raise BadInput(f"{path}: {key} is cut or damaged ({_line(error)})") from error
+    return arrays, list(members)
+
+
+def _read_npz(path: Path) -> Dataset:
+    arrays, members = read_arrays(path, {*_ARRAY_OF, *_TEXTS})
     metadata = _read_texts(path, {name: arrays.pop(name) for name in _TEXTS if name in arrays})
     dataset = _from_arrays(str(path), arrays, {name: value for name, value in metadata.items() if name != "sha256"}, members)
     if "sha256" in metadata:

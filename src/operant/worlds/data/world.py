@@ -44,6 +44,7 @@ class DataWorld(World):
     stacked = True
     step_unit = "updates"
     acts = True
+    draws = True
     default_steps = 50_000
     option_type = DataOptions
 

@@ -54,6 +54,7 @@ class GymWorld(World):
     score = "return"
     step_unit = "environment steps"
     acts = True
+    draws = True
     default_steps = 100_000
 
     def __init__(self, environment: Any, **options: Any):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from operant.core.registry import Range, Workers
+from operant.worlds.options import TaskOptions
 
 
 @dataclass(frozen=True)
-class TextOptions:
+class TextOptions(TaskOptions):
     model: str | None = None  # folder or hub id of the language model that training starts from; none for a small one made from scratch
     lora_rank: Annotated[int, Range(0)] = 0  # rank of a low-rank adapter, all that is then trained; its product counts twice (PEFT's alpha is 2 rank); 0: none
     dtype: Literal["float32", "bfloat16"] = "float32"  # of computation; what is trained stays in float32
@@ -23,8 +24,8 @@ class TextOptions:
     teacher: str | None = None  # folder or hub id of the teacher, for methods that follow one; none for one made from scratch
 
     def given(self) -> dict[str, Any]:
-        """The options that differ from their defaults, as a run's config keeps them: folders under their absolute names."""
-        found = {item.name: getattr(self, item.name) for item in fields(self) if getattr(self, item.name) != item.default}
+        """As every task's, with folders under their absolute names."""
+        found = super().given()
         for name in ("model", "teacher"):
             if name in found and Path(found[name]).is_dir():
                 found[name] = str(Path(found[name]).resolve())

@@ -1,0 +1,129 @@
+"""The planning loop: finite MDPs, solved from what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from operant.core.errors import RunFailed
+from operant.core.random import Streams
+from operant.loops.learner import Learner, Spine
+from operant.worlds.base import World
+from operant.worlds.tabular.mdp import FiniteMDP, Samples
+
+State = dict[str, Tensor]
+"""Where a planner stands: tables by name, among them "policy" `[S, *shape]`, probabilities, which is evaluated and kept."""
+
+
+class Problem:
+    """What a planner is given, for all seeds at once.
+
+    Attributes:
+        shape: of what a policy decides: (K, A), with a horizon (H, K, A).
+        streams: of random draws, a generator a seed.
+        step: iterations that are done.
+    """
+
+    def __init__(self, reads: Literal["mdp", "samples"], world: World, streams: Streams):
+        self._given: FiniteMDP | Samples = (world.mdp(streams) if reads == "mdp" else world.samples(streams)).to(streams.device)
+        self.shape, self.streams, self.step = self._given.shape, streams, 0
+
+    @property
+    def mdp(self) -> FiniteMDP:
+        """The MDP itself, of planners that read "mdp"."""
+        if not isinstance(self._given, FiniteMDP):
+            raise RunFailed('a planner asked for the MDP, and reads samples of it: Planning(…, reads="mdp")')
+        return self._given
+
+    @property
+    def samples(self) -> Samples:
+        """Logged transitions, of planners that read "samples"."""
+        if not isinstance(self._given, Samples):
+            raise RunFailed('a planner asked for samples, and reads the MDP itself: Planning(…, reads="samples")')
+        return self._given
+
+    def zeros(self, *axes: int) -> Tensor:
+        """`[S, *axes]` float64."""
+        return torch.zeros(len(self.streams.seeds), *axes, dtype=torch.float64, device=self.streams.device)
+
+    def uniform(self) -> Tensor:
+        """The policy that takes every action alike."""
+        return torch.full_like(self.zeros(*self.shape), 1 / self.shape[-1])
+
+
+@dataclass(frozen=True)
+class Planning(Spine):
+    """A configured planner: where it starts, and one iteration of it.
+
+    It is a function from a state to the next one and no generator, for what a generator knows cannot be saved: so a run goes on bit for bit from the tables of
+    its last checkpoint, however many iterations it took to get there.
+
+    Attributes:
+        start: `(problem) → state`, before the first iteration. Raises `BadInput` for a problem that the planner is not for.
+        improve: `(problem, state) → state`, one iteration; it reads nothing to the host.
+        reads: "mdp", the truth, or "samples", logged transitions alone.
+    """
+
+    start: Callable[[Problem], State]
+    improve: Callable[[Problem, State], State]
+    reads: Literal["mdp", "samples"] = "mdp"
+
+    policy = None
+
+    def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
+        (world.check_mdp if self.reads == "mdp" else world.check_samples)(len(seeds))
+        super().check(world, seeds, steps, episodes)
+        self.start(Problem(self.reads, world, Streams(seeds[:1])))
+
+    def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> Planner:
+        return Planner(self, world, list(seeds), total_steps, device)
+
+
+class Planner(Learner):
+    """The loop at work. A step is one iteration.
+
+    Logs "change": the largest difference between the state's "value" and that of the iteration before, where it has one.
+    """
+
+    def __init__(self, method: Planning, world: World, seeds: list[int], total_steps: int, device: torch.device):
+        self.method, self.world, self.seeds, self.total_steps = method, world, seeds, total_steps
+        self.step = 0
+        self.streams = Streams(seeds, device)
+        self.problem = Problem(method.reads, world, self.streams)
+        self.policy = world.policy(None, self.streams).to(device)
+        self.state: State = {}
+        self._take(method.start(self.problem))
+
+    def iterate(self) -> dict[str, Tensor]:
+        before = self.state
+        self._take(self.improve())
+        self.step += 1
+        wrong = ((self.state["policy"].sum(-1) - 1).abs() > 1e-6) | (self.state["policy"] < 0).any(-1)
+        if wrong.any():
+            place = wrong.nonzero()[0].tolist()
+            raise RunFailed(f"the policy of iteration {self.step} is no distribution over actions: seed {self.seeds[place[0]]}, state {place[1:]}")
+        return {"change": (self.state["value"] - before["value"]).abs().flatten(1).amax(1).cpu()} if "value" in before else {}
+
+    def improve(self) -> State:
+        """The state after one more iteration. No host read happens here."""
+        self.problem.step = self.step
+        return self.method.improve(self.problem, self.state)
+
+    def _take(self, state: State) -> None:
+        if (policy := state.get("policy")) is None or policy.shape != self.policy.probabilities.shape:
+            found = "no policy" if policy is None else f"a policy of shape {list(policy.shape)}"
+            raise RunFailed(f"the planner's state has {found}; [S, *shape] is {list(self.policy.probabilities.shape)}")
+        self.state = state
+        self.policy.probabilities.copy_(policy)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "streams": self.streams.state_dict(), "state": self.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.streams.load_state_dict(state["streams"])
+        self._take({name: table.to(self.streams.device) for name, table in state["state"].items()})

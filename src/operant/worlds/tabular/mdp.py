@@ -1,0 +1,204 @@
+"""Finite Markov decision processes, and transitions that were drawn from one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from operant import ops
+from operant.core.errors import BadInput
+from operant.core.random import Streams
+
+ROUNDING = 1e-9  # by how much the sum of probabilities may miss 1
+
+
+@dataclass(frozen=True)
+class FiniteMDP:
+    """S finite MDPs of the same size: a seed each, or one that all seeds share (S = 1, which broadcasts).
+
+    Attributes:
+        transition: `[S, K, A, K]` float64, P(s'|s, a). With a horizon `[S, H, K, A, K]`, or 1 in the place of H where it is the same at every step.
+        reward: `[S, K, A]` float64, the mean reward, with a horizon `[S, H or 1, K, A]`.
+        initial: `[S, K]` float64, the distribution of the first state.
+        discount: in [0, 1), and 1 with a horizon.
+        horizon: H, steps of an episode; None for no end.
+        bernoulli: rewards are drawn, 1 with the mean's probability and else 0; otherwise each is the mean.
+
+    Raises:
+        BadInput: a shape, a probability or a number that cannot be, with its place.
+    """
+
+    transition: Tensor
+    reward: Tensor
+    initial: Tensor
+    discount: float
+    horizon: int | None = None
+    bernoulli: bool = False
+
+    def __post_init__(self):
+        steps = () if self.horizon is None else ("H",)
+        for name, axes in (("transition", ("S", *steps, "K", "A", "K")), ("reward", ("S", *steps, "K", "A")), ("initial", ("S", "K"))):
+            table = getattr(self, name)
+            if table.ndim != len(axes) or 0 in table.shape:
+                raise BadInput(f"finite MDP: {name} has shape {list(table.shape)}, must be [{', '.join(axes)}]")
+            if not table.isfinite().all():
+                raise BadInput(f"finite MDP: {name}{_place(~table.isfinite())} is {table[~table.isfinite()][0].item()}, must be a finite number")
+        pairs, states = self.transition.shape[-3:-1], self.transition.shape[-1]
+        if pairs[0] != states or self.reward.shape[-2:] != pairs or self.initial.shape[-1] != states:
+            shapes = ", ".join(f"{name} {list(getattr(self, name).shape)}" for name in ("transition", "reward", "initial"))
+            raise BadInput(f"finite MDP: the numbers of states and actions do not agree: {shapes}")
+        for name, table in (("transition", self.transition), ("initial", self.initial)):
+            if (low := table < 0).any():
+                raise BadInput(f"finite MDP: {name}{_place(low)} is {table[low][0].item():g}: a probability is at least 0")
+            if (off := (table.sum(-1) - 1).abs() > ROUNDING).any():
+                raise BadInput(f"finite MDP: {name}{_place(off)} sums to {table.sum(-1)[off][0].item():.12g}, must be 1")
+        if self.horizon is None and not 0 <= self.discount < 1:
+            raise BadInput(f"finite MDP: discount {self.discount:g} without a horizon, must be in [0, 1)")
+        if self.horizon is not None and any(size not in (1, self.horizon) for size in (self.transition.shape[1], self.reward.shape[1])):
+            raise BadInput(f"finite MDP: transition has {self.transition.shape[1]} steps and reward {self.reward.shape[1]}, must be 1 or {self.horizon}")
+        if self.bernoulli and (self.reward.min() < 0 or self.reward.max() > 1):
+            raise BadInput("finite MDP: rewards that are drawn as 0 or 1 have means in [0, 1]")
+
+    @property
+    def states(self) -> int:
+        """K."""
+        return self.initial.shape[-1]
+
+    @property
+    def actions(self) -> int:
+        """A."""
+        return self.reward.shape[-1]
+
+    @property
+    def seeds(self) -> int:
+        """S: of one that all seeds share, 1."""
+        return max(len(table) for table in (self.transition, self.reward, self.initial))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what a policy decides, (K, A), with a horizon (H, K, A)."""
+        return (*(() if self.horizon is None else (self.horizon,)), self.states, self.actions)
+
+    def to(self, device: torch.device) -> FiniteMDP:
+        """The same on a device."""
+        return replace(self, transition=self.transition.to(device), reward=self.reward.to(device), initial=self.initial.to(device))
+
+    def backup(self, value: Tensor) -> Tensor:
+        """Bellman's Q of next values: `[S, *shape]` from values `[S, K]`, with a horizon from those of all steps `[S, H, K]`."""
+        following = value if self.horizon is None else ops.next_step_value(value)
+        return ops.bellman_q(self.reward, self.transition, following, discount=self.discount)
+
+    def value(self, policy: Tensor) -> Tensor:
+        """V of a policy `[S, *shape]`, exact: `[S, K]`, with a horizon `[S, H, K]`."""
+        if self.horizon is None:
+            return ops.stationary_value(self.reward, self.transition, policy, discount=self.discount)
+        return ops.horizon_value(self.reward, self.transition, policy, discount=self.discount)
+
+    def start_value(self, value: Tensor) -> Tensor:
+        """The value before the first step `[S]`, of values as `value` gives them."""
+        return (self.initial * (value if self.horizon is None else value[..., 0, :])).sum(-1)
+
+    def occupancy(self, policy: Tensor) -> Tensor:
+        """How often a policy `[S, *shape]` visits each pair, exact: `[S, *shape]`. It sums to 1, with a horizon at each step."""
+        if self.horizon is None:
+            return ops.stationary_occupancy(self.initial, self.transition, policy, discount=self.discount)
+        return ops.horizon_occupancy(self.initial, self.transition, policy)
+
+    @cached_property
+    def optimum(self) -> tuple[Tensor, Tensor]:
+        """The largest values, as `value` gives them, and a policy `[S, *shape]` that has them."""
+        if self.horizon is None:
+            return ops.stationary_optimum(self.reward, self.transition, discount=self.discount)
+        return ops.horizon_optimum(self.reward, self.transition, horizon=self.horizon, discount=self.discount)
+
+    def sample(self, data: Tensor, size: int, streams: Streams, name: str = "data") -> Samples:
+        """Transitions of pairs that are drawn independently, each seed's from its own stream.
+
+        Args:
+            data: `[S or 1, *shape]`, the distribution of pairs; each seed's sums to 1, or with a horizon each step's.
+            size: M, transitions a seed.
+            streams: whose seeds are those of the MDPs.
+        """
+        seeds, states = len(streams.seeds), self.states
+        joint = (data.unsqueeze(-1) * self.transition).flatten(1).expand(seeds, -1)
+        generators = streams.torch_generators(name)
+        cell = torch.stack([torch.multinomial(weight, size, replacement=True, generator=one) for weight, one in zip(joint, generators, strict=True)])
+        pair, next_state = cell // states, cell % states
+        reward = self.reward.expand(seeds, *self.shape).reshape(seeds, -1).gather(1, pair)
+        if self.bernoulli:
+            reward = (streams.uniform(name, size).to(reward.device) < reward).to(reward.dtype)
+        return Samples(pair, next_state, reward, self.shape, self.discount, self.horizon)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Logged transitions of finite MDPs, all that somebody who plans from data knows of them.
+
+    Attributes:
+        pair: `[S, M]` int64, the place of state and action (with a horizon of step, state and action) among `shape`.
+        next_state: `[S, M]` int64.
+        reward: `[S, M]` float64, in [0, 1].
+        shape: (K, A), with a horizon (H, K, A).
+        discount, horizon: of the MDP.
+    """
+
+    pair: Tensor
+    next_state: Tensor
+    reward: Tensor
+    shape: tuple[int, ...]
+    discount: float
+    horizon: int | None
+
+    @property
+    def size(self) -> int:
+        """M, transitions a seed."""
+        return self.pair.shape[1]
+
+    @property
+    def most(self) -> float:
+        """The largest value that a policy can have, with rewards in [0, 1]: 1 / (1 - discount), with a horizon H."""
+        return 1 / (1 - self.discount) if self.horizon is None else float(self.horizon)
+
+    def to(self, device: torch.device) -> Samples:
+        """The same on a device."""
+        return replace(self, pair=self.pair.to(device), next_state=self.next_state.to(device), reward=self.reward.to(device))
+
+    def part(self, number: int, parts: int) -> Samples:
+        """One of several parts of equal size, in the order of the data."""
+        size = self.size // parts
+        here = slice(number * size, (number + 1) * size)
+        return replace(self, pair=self.pair[:, here], next_state=self.next_state[:, here], reward=self.reward[:, here])
+
+    @cached_property
+    def model(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What they say of the MDP: counts `[S, *shape]`, mean rewards `[S, *shape]` and transitions `[S, *shape, K]`, 0 where nothing was seen."""
+        return ops.empirical_model(self.pair, self.next_state, self.reward, shape=self.shape)
+
+    def backup(self, reward: Tensor, transition: Tensor, value: Tensor) -> Tensor:
+        """Bellman's Q of a reward `[S, *shape]` and transitions `[S, *shape, K]` of one's own, as `FiniteMDP.backup`."""
+        following = value if self.horizon is None else ops.next_step_value(value)
+        return ops.bellman_q(reward, transition, following, discount=self.discount)
+
+
+def covering(mdp: FiniteMDP, concentrability: float | None) -> Tensor:
+    """A distribution of pairs `[S, *shape]` whose concentrability is known; it sums to 1, with a horizon at each step.
+
+    mu(s, a) = d*(s, a) / C* + (1 - 1 / C*) d*(s) / (A - 1) for the actions that an optimal policy does not take, d* being its occupancy: exactly C*. 1 is the
+    optimal policy's own data.
+
+    Args:
+        concentrability: C*, at least 1; None for all pairs alike.
+    """
+    occupancy = mdp.occupancy(mdp.optimum[1])
+    if concentrability is None:
+        return torch.full_like(occupancy, 1 / (mdp.states * mdp.actions))
+    others = (occupancy.sum(-1, keepdim=True) - occupancy) / (mdp.actions - 1)
+    return occupancy / concentrability + (1 - 1 / concentrability) * others
+
+
+def _place(where: Tensor) -> str:
+    """The first place that is marked, as it is indexed."""
+    return str(where.nonzero()[0].tolist())

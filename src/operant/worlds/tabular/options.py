@@ -1,0 +1,19 @@
+"""What a person may choose of a finite MDP besides its name. Free of heavy imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from operant.core.registry import Count, Range
+from operant.worlds.options import TaskOptions
+
+
+@dataclass(frozen=True)
+class TabularOptions(TaskOptions):
+    states: Annotated[int | None, Range(1)] = None  # how many there are, of tasks of any size; none for the task's own number
+    actions: Annotated[int | None, Range(2)] = None  # how many there are, of tasks of any number; none for the task's own number
+    discount: Annotated[float | None, Range(0, 1, open_high=True)] = None  # of rewards, a step; none for the task's own
+    horizon: Annotated[int | None, Range(1)] = None  # steps of an episode, whose rewards are then not discounted; none for the task's own, or no end
+    transitions: Count = 10_000  # logged transitions of each seed, for methods that plan from data
+    concentrability: Annotated[float | None, Range(1)] = 4.0  # C*: by how much data have an optimal policy's pairs more rarely; none: all pairs alike

@@ -1,0 +1,166 @@
+"""The finite MDPs that have names. Rewards are in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from operant.core.random import derive_seed
+
+F64 = torch.float64
+MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left
+FOUR_ROOMS = """
+#############
+#.....#....G#
+#.....#.....#
+#...........#
+#.....#.....#
+#.....#.....#
+##.####.....#
+#.....###.###
+#.....#.....#
+#.....#.....#
+#...........#
+#S....#.....#
+#############
+"""
+CLIFF = """
+............
+............
+............
+SxxxxxxxxxxG
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A named finite MDP.
+
+    Attributes:
+        build: `(states, actions, seeds) → (transition, reward, initial)`, as `FiniteMDP` has them without a horizon; tables that all seeds share have S = 1.
+        states, actions: the default sizes; `sized` says which of them may be others.
+        discount: where no other one is asked for.
+        horizon: of tasks that have episodes of so many steps; None for none.
+        bernoulli: rewards are drawn.
+        own: each seed has an instance of its own.
+    """
+
+    build: Callable[[int, int, Sequence[int]], tuple[Tensor, Tensor, Tensor]]
+    states: int
+    actions: int
+    sized: tuple[str, ...] = ()
+    discount: float = 0.95
+    horizon: int | None = None
+    bernoulli: bool = False
+    own: bool = False
+
+
+def chain(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Action 0 goes on, and pays 1 at the end; action 1 goes back to the start and pays 0.2. Each does the other's with probability 0.2 (Strens 2000)."""
+    transition, reward = torch.zeros(states, 2, states, dtype=F64), torch.zeros(states, 2, dtype=F64)
+    for state in range(states):
+        on = min(state + 1, states - 1)
+        pays = 1.0 if state == states - 1 else 0.0
+        for action, slip in ((0, 0.2), (1, 0.8)):
+            transition[state, action, on] += 1 - slip
+            transition[state, action, 0] += slip
+            reward[state, action] = (1 - slip) * pays + slip * 0.2
+    return transition[None], reward[None], _at(states, 0)
+
+
+def river_swim(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Action 0 swims down and pays 0.005 at the lower end; action 1 swims up against the current and pays 1 at the upper one.
+
+    Strehl and Littman 2008; the numbers are those of Osband et al. 2013.
+    """
+    transition, reward = torch.zeros(states, 2, states, dtype=F64), torch.zeros(states, 2, dtype=F64)
+    for state in range(states):
+        down, up = max(state - 1, 0), min(state + 1, states - 1)
+        transition[state, 0, down] = 1
+        for place, chance in ((down, 0.05), (state, 0.6), (up, 0.35)):
+            transition[state, 1, place] += chance
+    transition[0, 1] = transition[-1, 1] = 0
+    transition[0, 1, 0], transition[0, 1, 1] = 0.4, 0.6
+    transition[-1, 1, -1], transition[-1, 1, -2] = 0.6, 0.4
+    reward[0, 0], reward[-1, 1] = 0.005, 1
+    return transition[None], reward[None], _at(states, 0)
+
+
+def grid(text: str, slip: float) -> Callable[[int, int, Sequence[int]], tuple[Tensor, Tensor, Tensor]]:
+    """A maze: `#` a wall, `S` the start, `G` the goal, which pays 1 once and ends all, `x` a fall back to the start.
+
+    Args:
+        slip: probability that a step goes in one of the three other directions.
+    """
+    rows = text.strip().splitlines()
+    cells = [(y, x) for y, row in enumerate(rows) for x, mark in enumerate(row) if mark not in "#x"]
+    number = {cell: place for place, cell in enumerate(cells)}
+    mark = {(y, x): value for y, row in enumerate(rows) for x, value in enumerate(row)}
+    start = next(number[cell] for cell in cells if mark[cell] == "S")
+
+    def build(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        transition, reward = torch.zeros(states, 4, states, dtype=F64), torch.zeros(states, 4, dtype=F64)
+        for cell, place in number.items():
+            for action in range(4):
+                for way, (dy, dx) in enumerate(MOVES):
+                    chance = 1 - slip if way == action else slip / 3
+                    target = (cell[0] + dy, cell[1] + dx)
+                    falls = mark.get(target) == "x"
+                    target = cell if mark[cell] == "G" or target not in number else target
+                    transition[place, action, start if falls and mark[cell] != "G" else number[target]] += chance
+                    reward[place, action] += chance * (mark[target] == "G" and mark[cell] != "G")
+        return transition[None], reward[None], _at(states, start)
+
+    return build
+
+
+def cells(text: str) -> int:
+    """States of a maze."""
+    return sum(mark not in "#x\n" for mark in text)
+
+
+def dense(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Transitions uniform over all distributions, mean rewards uniform in [0, 1); an instance for each seed."""
+    weight = _drawn(seeds, "random-dense", states, actions, states)
+    weight = -torch.log1p(-weight)  # exponential draws, normalised: uniform on the simplex
+    return weight / weight.sum(-1, keepdim=True), _drawn(seeds, "random-dense-reward", states, actions), torch.full((1, states), 1 / states, dtype=F64)
+
+
+def sparse(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Each pair leads to three states (Garnet, Archibald et al. 1995), mean rewards are uniform in [0, 1); an instance for each seed."""
+    weight = -torch.log1p(-_drawn(seeds, "random-sparse", states, actions, states))
+    order = _drawn(seeds, "random-sparse-branches", states, actions, states)
+    kept = weight * (order <= order.kthvalue(min(3, states), -1, keepdim=True).values)
+    return kept / kept.sum(-1, keepdim=True), _drawn(seeds, "random-sparse-reward", states, actions), torch.full((1, states), 1 / states, dtype=F64)
+
+
+def bandit(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Contexts are equally likely, rewards are 0 or 1 with means uniform in [0, 1); an instance for each seed. One state is a bandit without contexts."""
+    transition = torch.full((1, states, actions, states), 1 / states, dtype=F64)
+    return transition, _drawn(seeds, "bandit", states, actions), torch.full((1, states), 1 / states, dtype=F64)
+
+
+TABLES: dict[str, Table] = {
+    "chain": Table(chain, 5, 2, ("states",)),
+    "river-swim": Table(river_swim, 6, 2, ("states",), 0.99),
+    "four-rooms": Table(grid(FOUR_ROOMS, 1 / 3), cells(FOUR_ROOMS), 4),
+    "cliff": Table(grid(CLIFF, 0.1), cells(CLIFF), 4),
+    "random-dense": Table(dense, 20, 4, ("states", "actions"), 0.9, own=True),
+    "random-sparse": Table(sparse, 20, 4, ("states", "actions"), 0.9, own=True),
+    "bandit": Table(bandit, 10, 5, ("states", "actions"), horizon=1, bernoulli=True, own=True),
+}
+
+
+def _at(states: int, place: int) -> Tensor:
+    initial = torch.zeros(1, states, dtype=F64)
+    initial[0, place] = 1
+    return initial
+
+
+def _drawn(seeds: Sequence[int], name: str, *shape: int) -> Tensor:
+    """Uniform draws in [0, 1) of each seed's own, `[S, *shape]` float64."""
+    generators = [torch.Generator().manual_seed(derive_seed(seed, "tabular", name)) for seed in seeds]
+    return torch.stack([torch.rand(shape, generator=generator, dtype=F64) for generator in generators])

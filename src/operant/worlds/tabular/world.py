@@ -1,0 +1,183 @@
+"""The world of finite MDPs, where values, optima and occupancies are computed and not estimated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from operant.core.errors import BadInput, unknown
+from operant.core.memory import check_memory
+from operant.core.random import Streams
+from operant.core.records import Evaluation
+from operant.core.registry import read_settings
+from operant.nets.finite import FinitePolicy
+from operant.worlds.base import World
+from operant.worlds.data.formats import read_arrays
+from operant.worlds.tabular.mdp import FiniteMDP, Samples, covering
+from operant.worlds.tabular.options import TabularOptions
+from operant.worlds.tabular.problems import TABLES, Table
+
+MOST_CELLS = 2**24  # (step, state, action, next state) that torch.multinomial draws from
+FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon")
+
+
+class TabularWorld(World):
+    """One finite MDP, or one for each seed. The score of a policy is its value at the first state, the discounted sum of rewards, with a horizon their sum.
+
+    Args:
+        name: one of `TABLES`, or a file `PATH.npz` (see docs/extending.md).
+        options: fields of `TabularOptions`, values or text.
+
+    Attributes:
+        discount, horizon: of its MDPs.
+
+    Raises:
+        BadInput: an unknown name or option, a size that the task does not have, a file that holds no MDP, more than the machine's memory.
+    """
+
+    kind = "tabular"
+    option_type = TabularOptions
+    stacked = True
+    score = "value"
+    step_unit = "iterations"
+    acts = True
+    exact = True
+    action_kind = "discrete"
+
+    def __init__(self, name: str, **options: Any):
+        self.file = Path(name).expanduser().resolve() if name.endswith(".npz") else None
+        self.task = f"tabular:{name if self.file is None else self.file}"
+        if self.file is None and name not in TABLES:
+            raise unknown("finite MDP", name, TABLES)
+        self.options: TabularOptions = read_settings(TabularOptions, options, self.task, "option")
+        table, asked = TABLES.get(name, _IN_A_FILE), self.options
+        for size in ("states", "actions"):
+            if getattr(asked, size) is not None and size not in table.sized:
+                raise BadInput(f"{self.task} has no option {size}: its size is fixed")
+        if (asked.discount, asked.horizon) != (None, None) and (table.horizon is not None or None not in (asked.discount, asked.horizon)):
+            given = "discount" if asked.discount is not None else "horizon"
+            why = f"its episodes have {table.horizon} step" if table.horizon else "give a discount or a horizon, not both"
+            raise BadInput(f"{self.task} --{given}: {why}")
+        self._table, self._found = table, {}
+        self._read = None if self.file is None else _read(self.file, asked)
+        mdp = self._mdp((0,))
+        self.discount, self.horizon, self.shape = mdp.discount, mdp.horizon, mdp.shape
+        self.action_space = gymnasium.spaces.Discrete(mdp.actions)
+        self.observation_size = 1
+
+    @classmethod
+    def from_name(cls, name: str, **options: Any) -> TabularWorld:
+        return cls(name, **options)
+
+    @staticmethod
+    def names() -> dict[str, str]:
+        return dict.fromkeys(TABLES, "finite MDP, exact truth (a file: tabular:PATH.npz)")
+
+    def fingerprint(self) -> str:
+        mdp = self._mdp((0,))
+        return f"{self.task} {list(self.shape)} {mdp.transition.square().sum().item()!r} {mdp.reward.sum().item()!r} {mdp.discount} {mdp.horizon}"
+
+    def steps_of(self, loop: str) -> int:
+        """The horizon; without one, T = log(N) / (1 - discount), after which value iteration has come N times nearer, N being the number of transitions."""
+        if self.horizon is not None:
+            return self.horizon
+        return math.ceil(math.log(max(self.options.transitions, 2)) / (1 - self.discount))
+
+    def _mdp(self, seeds: Sequence[int]) -> FiniteMDP:
+        """The MDPs of these seeds; the newest are kept."""
+        if self._read is not None:
+            return self._read
+        table, options = self._table, self.options
+        seeds = tuple(seeds) if table.own else (0,)
+        if seeds not in self._found:
+            states, actions = options.states or table.states, options.actions or table.actions
+            self._check_size(len(seeds), states, actions)
+            transition, reward, initial = table.build(states, actions, seeds)
+            if (horizon := options.horizon or table.horizon) is not None:
+                transition, reward = transition.unsqueeze(1), reward.unsqueeze(1)
+            discount = 1.0 if horizon is not None else table.discount if options.discount is None else options.discount
+            self._found = {seeds: FiniteMDP(transition, reward, initial, discount, horizon, table.bernoulli)}
+        return self._found[seeds]
+
+    def _check_size(self, seeds: int, states: int, actions: int) -> None:
+        what = f"{self.task} with {states:,} states and {actions:,} actions{f' for each of {seeds:,} seeds' * (seeds > 1)}"
+        check_memory(what, 4 * 8 * seeds * states * states * actions, "take fewer states, or fewer seeds")
+
+    def check_mdp(self, seeds: int) -> None:
+        if self._table.own:
+            self._check_size(seeds, self.shape[-2], self.shape[-1])
+        check_memory(f"policies of {seeds:,} seeds", 4 * 8 * seeds * math.prod(self.shape), "take fewer seeds")
+
+    def check_samples(self, seeds: int) -> None:
+        self.check_mdp(seeds)
+        size = self.options.transitions
+        check_memory(f"{size:,} transitions of each of {seeds:,} seeds", 4 * 8 * seeds * size, "take fewer --transitions, or fewer seeds")
+        if (found := math.prod(self.shape) * self.shape[-2]) > MOST_CELLS:
+            raise BadInput(f"{self.task}: transitions are drawn where at most {MOST_CELLS:,} can be told apart, here are {found:,}: take fewer states")
+
+    def mdp(self, streams: Streams) -> FiniteMDP:
+        return self._mdp(streams.seeds)
+
+    def samples(self, streams: Streams) -> Samples:
+        """Independent transitions of a behaviour whose concentrability is the option's (`covering`)."""
+        mdp = self._mdp(streams.seeds)
+        return mdp.sample(covering(mdp, self.options.concentrability), self.options.transitions, streams)
+
+    def policy(self, net: Any, streams: Streams) -> FinitePolicy:
+        return FinitePolicy(streams.seeds, self.shape)
+
+    def evaluate(self, policy: FinitePolicy, seeds: int, *, episodes: int = 1, seed: int = 0) -> Evaluation:
+        """Each policy's value, computed, and how far it is below the largest that there is."""
+        mdp = self._mdp(policy.seeds)
+        value = mdp.start_value(mdp.value(policy.probabilities.cpu()))
+        best = mdp.start_value(mdp.optimum[0]).expand(seeds)
+        return Evaluation(self.score, value.unsqueeze(1).numpy(), measures={"suboptimality": (best - value).numpy(), "optimal value": best.numpy()})
+
+    def act(self, policy: FinitePolicy, observation: Any) -> np.ndarray | np.integer:
+        """The policy's likeliest action at a state, or at several, at the first step where there is a horizon."""
+        state = np.asarray(observation)
+        if state.dtype.kind not in "iu" or state.ndim > 1 or state.size == 0 or state.min() < 0 or state.max() >= self.shape[-2]:
+            raise BadInput(f"{self.task}: {observation!r} is no state: states are whole numbers from 0 to {self.shape[-2] - 1}")
+        actions = policy.act(torch.from_numpy(state.astype(np.int64)).view(1, -1))[0].numpy()
+        return actions if state.ndim else actions[0]
+
+
+_IN_A_FILE = Table(lambda states, actions, seeds: NotImplemented, 0, 0)
+
+
+def _read(path: Path, options: TabularOptions) -> FiniteMDP:
+    """The MDP of a file: `transition`, `reward`, and as they are there `initial` (uniform), `discount` or `horizon`, which an option takes the place of."""
+    arrays, keys = read_arrays(path, FILE_KEYS)
+    for name in ("transition", "reward"):
+        if name not in arrays:
+            holds = f"it holds {', '.join(keys[:8])}" if keys else "it is empty"
+            raise BadInput(f"{path} has no {name} ({holds}); a finite MDP has transition [K, A, K] and reward [K, A], or a step axis in front")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iuf" or array.ndim > 4:
+            raise BadInput(f"{path}: {name} is {list(array.shape)} {array.dtype}, must be an array of numbers")
+        if name in ("discount", "horizon") and array.size != 1:
+            raise BadInput(f"{path}: {name} has shape {list(array.shape)}, must be one number")
+    numbers = {name: arrays[name].item() for name in ("discount", "horizon") if name in arrays}
+    horizon = options.horizon if options.horizon is not None else None if options.discount is not None else numbers.get("horizon")
+    discount = options.discount if options.discount is not None else numbers.get("discount")
+    if horizon is None and discount is None:
+        raise BadInput(f"{path} says neither discount nor horizon: give --discount, as in --discount 0.95")
+    if horizon is not None and (horizon != int(horizon) or horizon < 1):
+        raise BadInput(f"{path}: horizon is {horizon:g}, must be a whole number, 1 or more")
+    transition, reward = (torch.from_numpy(arrays[name].astype(np.float64)) for name in ("transition", "reward"))
+    if horizon is not None:
+        transition = transition.unsqueeze(0) if transition.ndim == 3 else transition
+        reward = reward.unsqueeze(0) if reward.ndim == 2 else reward
+    states = transition.shape[-1]
+    initial = torch.from_numpy(arrays["initial"].astype(np.float64)) if "initial" in arrays else torch.full((states,), 1 / max(states, 1), dtype=torch.float64)
+    try:
+        tables = (transition.unsqueeze(0), reward.unsqueeze(0), initial.unsqueeze(0))
+        return FiniteMDP(*tables, 1.0 if horizon is not None else discount, None if horizon is None else int(horizon))
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error

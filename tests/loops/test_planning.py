@@ -1,0 +1,147 @@
+"""The planning loop: what it hands to a planner, what it takes back, and the two planners against what can be computed by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from operant import ops
+from operant.core.errors import BadInput, RunFailed
+from operant.core.random import Streams
+from operant.core.registry import configure, get_method
+from operant.loops.planning import Planning
+from operant.worlds import make_world
+from operant.worlds.tabular.mdp import Samples
+
+CPU = torch.device("cpu")
+
+
+def planner(key: str, world, seeds=(0, 1), **hyper):
+    return get_method(key).build(configure(key, hyper)).learner(world, list(seeds), 1_000, CPU)
+
+
+@pytest.mark.parametrize("name", ["river-swim", "cliff", "random-dense"])
+def test_value_iteration_comes_nearer_by_the_discount(name: str):
+    """‖V_t − V*‖ ≤ discount^t ‖V_0 − V*‖, and the greedy policy is an optimal one in the end."""
+    world = make_world(f"tabular:{name}", discount=0.9)
+    learner, best = planner("value-iteration", world), world.mdp(Streams([0, 1])).optimum[0]
+    before = (learner.state["value"] - best).abs().amax()
+    for step in range(1, 151):
+        change = learner.iterate()["change"]
+        assert (learner.state["value"] - best).abs().amax() <= 0.9**step * before + 1e-12
+    assert change.shape == (2,) and change.max() < 1e-5
+    assert world.evaluate(learner.policy, 2).measures["suboptimality"] == pytest.approx(0, abs=1e-9)
+
+
+def test_value_iteration_is_exact_after_the_horizon():
+    world = make_world("tabular:random-sparse", horizon=4)
+    learner = planner("value-iteration", world)
+    for _ in range(4):
+        learner.iterate()
+    torch.testing.assert_close(learner.state["value"], world.mdp(Streams([0, 1])).optimum[0])
+
+
+def logged(*rows: tuple[int, int, int, float], horizon: int | None = None, discount: float = 0.5) -> Samples:
+    """Transitions (state, action, next state, reward) of two states and two actions."""
+    state, action, following, reward = (torch.tensor([column]) for column in zip(*rows, strict=True))
+    shape = (2, 2) if horizon is None else (horizon, 2, 2)
+    return Samples(2 * state + action, following, reward.double(), shape, discount, horizon)
+
+
+def vi_lcb(samples: Samples, monkeypatch, iterations: int, **hyper):
+    world = make_world("tabular:chain", states=2, **({"horizon": samples.horizon} if samples.horizon else {"discount": samples.discount}))
+    monkeypatch.setattr(world, "samples", lambda streams: samples)
+    learner = planner("vi-lcb", world, seeds=(0,), **hyper)
+    for _ in range(iterations):
+        learner.iterate()
+    return learner.state
+
+
+def test_vi_lcb_by_hand(monkeypatch):
+    """Without penalty: Q(0, 1) = 1 + V(0)/2, which grows to 2. With L = log(…) scaled to 1/4 and N = 4, 1 the penalties are V_max/4 and V_max/2: 1/2 and 1."""
+    samples = logged((0, 1, 0, 1.0), (0, 1, 0, 1.0), (0, 1, 0, 1.0), (0, 1, 0, 1.0), (0, 0, 1, 0.9), (1, 0, 1, 0.75))
+    state = vi_lcb(samples, monkeypatch, 40, scale=0.0)
+    torch.testing.assert_close(state["value"], torch.tensor([[2.0, 1.5]]).double())
+    log = torch.tensor(2.0 * 5 * 4 * 6).log().item()  # 2 (T + 1) K A N, T = ⌈log 6 / (1/2)⌉ = 4
+    state = vi_lcb(samples, monkeypatch, 1, scale=0.25 / log)
+    torch.testing.assert_close(state["value"], torch.tensor([[0.5, 0.0]]).double())  # 1 − 2/4; 0.75 − 2/2 is below 0
+    assert state["policy"].tolist() == [[[0, 1], [1, 0]]]  # where nothing is above 0, the action that was seen most
+    state = vi_lcb(samples, monkeypatch, 40, scale=0.25 / log)
+    torch.testing.assert_close(state["value"], torch.tensor([[1.0, 0.0]]).double())  # v = 1/2 + v/2
+
+
+def test_vi_lcb_on_a_bandit_takes_the_best_lower_bound(monkeypatch):
+    """State 0: a reward of 1 seen once, 0.9 seen four times; state 1: action 1 alone was seen, and was worth nothing. A penalty of √(L / N)."""
+    samples = logged((0, 0, 0, 1.0), (0, 1, 0, 0.9), (0, 1, 0, 0.9), (0, 1, 0, 0.9), (0, 1, 0, 0.9), (1, 1, 0, 0.0), horizon=1)
+    assert vi_lcb(samples, monkeypatch, 1, scale=0.0)["policy"][0, 0].argmax(-1).tolist() == [0, 1]
+    state = vi_lcb(samples, monkeypatch, 1, scale=0.1)
+    assert state["policy"][0, 0].argmax(-1).tolist() == [1, 1]
+    scale = 0.1 * torch.tensor(2.0 * 2 * 4 * 6).log()
+    torch.testing.assert_close(state["value"][0, 0, 0], 0.9 - (scale / 4).sqrt().double())
+
+
+def test_vi_lcb_values_never_fall_and_stay_below_the_truth():
+    """The lower bounds are lower bounds, of every seed and state, with a scale for which theory says so."""
+    world = make_world("tabular:random-sparse", states=5, transitions=2_000, concentrability="none")
+    learner = planner("vi-lcb", world, seeds=range(10), scale=2.0)
+    best = world.mdp(Streams(range(10))).optimum[0]
+    for _ in range(60):
+        before = learner.state["value"]
+        learner.iterate()
+        assert (learner.state["value"] >= before).all()
+    assert (learner.state["value"] <= best).all()
+
+
+def test_a_split_uses_each_part_once():
+    """Iteration t reads part t alone, and after the last one nothing changes."""
+    world = make_world("tabular:random-sparse", states=3, actions=2, discount=0.5, transitions=400)
+    learner = planner("vi-lcb", world, split=True, scale=0.0)
+    last = 12  # ⌈log 400 / 0.5⌉
+    samples, value = world.samples(Streams([0, 1])), torch.zeros(2, 3, dtype=torch.float64)
+    for number in range(last):
+        _, reward, transition = samples.part(number + 1, last + 1).model
+        value = torch.maximum(value, ops.bellman_q(reward, transition, value, discount=0.5).amax(-1))
+        learner.iterate()
+        torch.testing.assert_close(learner.state["value"], value)
+    assert learner.iterate()["change"].tolist() == [0, 0]
+
+
+def test_what_vi_lcb_refuses(tmp_path):
+    spine = get_method("vi-lcb").build(configure("vi-lcb", {"split": True}))
+    with pytest.raises(BadInput, match="vi-lcb --split has 48 parts of 10 transitions: give more --transitions"):
+        spine.check(make_world("tabular:chain", transitions=10), [0], 10, None)
+    import numpy as np
+
+    np.savez(tmp_path / "m.npz", transition=np.ones((1, 2, 1)), reward=[[-1.0, 5.0]], discount=0.5)
+    with pytest.raises(BadInput, match=r"vi-lcb needs rewards in \[0, 1\]; these are from -1 to 5: scale them"):
+        spine.check(make_world(f"tabular:{tmp_path / 'm.npz'}", transitions=100), [0], 10, None)
+
+
+def test_a_planner_reads_what_it_says():
+    world = make_world("tabular:chain")
+    for reads, says in (("mdp", "asked for samples, and reads the MDP itself"), ("samples", "asked for the MDP, and reads samples")):
+        spine = Planning(lambda problem: {"policy": problem.uniform()}, lambda problem, state, reads=reads: ask(problem, reads), reads=reads)
+        with pytest.raises(RunFailed, match=says):
+            spine.learner(world, [0], 10, CPU).iterate()
+
+
+def ask(problem, reads):
+    return problem.samples if reads == "mdp" else problem.mdp
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (lambda problem: {"value": problem.zeros(5)}, r"the planner's state has no policy; \[S, \*shape\] is \[2, 5, 2\]"),
+        (lambda problem: {"policy": problem.zeros(5)}, r"has a policy of shape \[2, 5\]"),
+        (lambda problem: {"policy": problem.zeros(5, 2)}, r"the policy of iteration 1 is no distribution over actions: seed 3, state \[0\]"),
+    ],
+)
+def test_a_state_that_is_none_is_named(state, says: str):
+    spine = Planning(lambda problem: {"policy": problem.uniform()}, lambda problem, before: state(problem))
+    with pytest.raises(RunFailed, match=says):
+        spine.learner(make_world("tabular:chain"), [3, 4], 10, CPU).iterate()
+    with pytest.raises(BadInput, match="is no finite MDP"):
+        replace(spine, reads="samples").check(make_world("sequences:target"), [0], 1, None)
