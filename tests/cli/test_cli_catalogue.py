@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +11,51 @@ import pytest
 
 from operant.cli.catalogue import TRY, fold_names, methods_page
 from operant.core.registry import get_method, methods
+from operant.evidence import Check, Claim, Finding, _claims
 from operant.worlds import SCHEMES
 
 STATUS = {"reproduced", "partly", "not reproduced", "baseline", "untested"}
 RECORDED = {
     "key": "ppo",
-    "claim": "PPO holds the pole",
     "verdict": "partly",
-    "figures": {
-        "CartPole-v1": {"name": "return", "iqm": 470.123456, "low": 450.0, "high": 490.5, "per_seed": [450.0, 490.5], "threshold": 475},
-        "alone": {"iqm": 1, "low": None, "high": None},
-        "largest_errors": [0.5, 1e-7],
-    },
-    "seeds": 5,
-    "seconds": 61.0,
+    "checks": [
+        {
+            "name": "pole",
+            "says": "PPO holds the pole",
+            "tier": "small",
+            "holds": False,
+            "figures": {
+                "CartPole-v1": {"name": "return", "iqm": 470.123456, "low": 450.0, "high": 490.5, "per_seed": [450.0, 490.5], "threshold": 475},
+                "alone": {"iqm": 1, "low": None, "high": None},
+                "largest_errors": [0.5, 1e-7],
+            },
+            "seeds": 5,
+            "seconds": 61.0,
+            "run": 0,
+        },
+        {"name": "ratio", "says": "PPO starts at 1", "tier": "exact", "holds": True, "figures": {}, "seeds": 0, "seconds": 0.1, "run": 0},
+        {"name": "far", "says": "PPO goes far", "tier": "real", "holds": None, "run": None},
+    ],
+    "runs": [{"command": "operant evidence ppo", "seconds": 61.1, "commit": "0123456789abcdef", "sources": "of then", "base_policy": {}}],
 }
 FIGURES = "CartPole-v1 return 470.1 [450, 490.5], CartPole-v1 threshold 475, alone IQM 1, largest errors 0.5 / 1e-07"
 
 
-@dataclass(frozen=True)
-class Claim:
-    key: str
-    claim: str
+CLAIMS = {
+    "iql": Claim("iql", {"improves": Check("improves", "iql works", "real", lambda folder: Finding(True, {}))}),
+    "ppo": Claim("ppo", {each["name"]: Check(each["name"], each["says"], each["tier"], lambda folder: Finding(True, {})) for each in RECORDED["checks"]}),
+}
 
 
 @pytest.fixture
 def evidence(monkeypatch: pytest.MonkeyPatch):
-    """Recorded evidence of PPO alone, and a check that can be run."""
-    monkeypatch.setattr("operant.evidence.recorded", lambda key: RECORDED if key == "ppo" else None, raising=False)
-    monkeypatch.setattr("operant.evidence.claims", lambda: {key: Claim(key, f"{key} works") for key in ("iql", "ppo")}, raising=False)
-    monkeypatch.setattr("operant.evidence.run", lambda key: RECORDED | {"key": key}, raising=False)
+    """Recorded evidence of PPO alone, and claims that can be run."""
+    monkeypatch.setattr("operant.evidence.recorded", lambda key: RECORDED if key == "ppo" else None)
+    monkeypatch.setattr("operant.evidence.claims", lambda: CLAIMS)
+    monkeypatch.setattr("operant.evidence.sources", lambda key: "of now")
+    for key in ("ppo", "iql"):
+        monkeypatch.setitem(_claims.entries, key, CLAIMS[key])
+    monkeypatch.setattr("operant.evidence.run", lambda key, names, tier: RECORDED | {"key": key})
 
 
 def test_methods_are_listed_for_machines(operant):
@@ -49,15 +63,16 @@ def test_methods_are_listed_for_machines(operant):
     assert answer.code == 0
     assert [row["key"] for row in answer.json] == sorted(methods())
     for row in answer.json:
-        assert list(row) == ["key", "name", "family", "paper", "spine", "status"] and row["status"] in STATUS
+        assert list(row) == ["key", "name", "family", "paper", "spine", "status", "fails"] and row["status"] in STATUS
     assert {row["key"]: row["spine"] for row in answer.json}["ppo"] == "policy gradient"
 
 
 def test_status_is_the_recorded_verdict(operant, evidence):
     status = {row["key"]: row["status"] for row in operant("methods", "--json").json}
     assert (status["ppo"], status["bc"], status["random"], status["iql"]) == ("partly", "baseline", "baseline", "untested")
+    assert {row["key"]: row["fails"] for row in operant("methods", "--json").json}["ppo"] == ["pole"]
     table = operant("methods").out
-    assert "arXiv:1707.06347" in table and "partly" in table
+    assert "arXiv:1707.06347" in table and "partly: pole fails" in table
 
 
 def test_the_page_has_the_figures_and_no_foreign_method(operant, evidence, tmp_path: Path):
@@ -67,7 +82,8 @@ def test_the_page_has_the_figures_and_no_foreign_method(operant, evidence, tmp_p
     assert page == methods_page(list(methods().values()))
     (line,) = [line for line in page.splitlines() if line.startswith("| `ppo`")]
     assert "[arXiv:1707.06347](https://arxiv.org/abs/1707.06347)" in line
-    assert line.endswith(f"| partly | PPO holds the pole: {FIGURES} |")
+    checks = f"pole fails: PPO holds the pole: {FIGURES}<br>ratio holds: PPO starts at 1<br>far untested: PPO goes far"
+    assert line.endswith(f"| partly: pole fails | {checks} |")
     assert page.index("## offline") < page.index("| `iql`") < page.index("## online") < page.index("| `ppo`")
 
 
@@ -122,15 +138,32 @@ def test_evidence_is_run_and_listed(operant, evidence):
     assert answer.code == 0 and answer.json == RECORDED
     both = operant("evidence", "iql", "ppo", "--json")
     assert len(both.out.splitlines()) == 2 and both.json["key"] == "ppo"
-    person = operant("evidence", "ppo")
-    assert "partly" in person.out and "470.1" in person.out and "61.0" in person.out
+    person = operant("evidence", "ppo", "--check", "pole")
+    assert "partly" in person.out and "fails: PPO holds" in person.out and "470.1" in person.out and "61.0" in person.out and "starts at 1" not in person.out
     listed = operant("evidence", "--list", "--json").json
-    assert listed == [{"key": "iql", "claim": "iql works", "verdict": "untested"}, {"key": "ppo", "claim": "ppo works", "verdict": "partly"}]
-    assert "ppo works" in operant("evidence", "--list").out
-    wrong = operant("evidence", "ppo", "iqll")
-    assert wrong.code == 2 and wrong.out == "" and "did you mean iql" in wrong.err
-    for words in (("evidence",), ("evidence", "ppo", "--list")):
-        assert operant(*words).code == 2
+    assert listed[0] == {"key": "iql", "check": "improves", "tier": "real", "recorded": "untested", "says": "iql works"}
+    assert [row["recorded"] for row in listed] == ["untested", "fails", "holds", "untested"]
+    assert [row["check"] for row in operant("evidence", "ppo", "--list", "--tier", "exact", "--json").json] == ["ratio"]
+    assert "PPO holds the pole" in operant("evidence", "--list").out
+    stale = operant("evidence", "ppo", "--stale", "--json").json
+    assert [row["code"] for row in stale] == ["changed", "changed", "untested"] and stale[0]["commit"] == "0123456789"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("ppo iqll", "did you mean iql"),
+        ("", "takes keys, --list or --stale"),
+        ("--list --stale", "not both"),
+        ("ppo --check pol", "did you mean pole"),
+        ("ppo iql --check pole", "of one claim"),
+        ("ppo --tier exat", "did you mean exact"),
+        ("ppo --check pole --tier exact", "no such check of tier exact"),
+    ],
+)
+def test_evidence_says_what_is_wrong_before_anything_is_measured(operant, evidence, words: str, said: str):
+    wrong = operant("evidence", *words.split())
+    assert wrong.code == 2 and wrong.out == "" and said in wrong.err
 
 
 def test_benches_are_listed(operant):

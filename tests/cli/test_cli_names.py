@@ -21,7 +21,7 @@ OWN = {key: entry for key, entry in methods().items() if entry.build.__module__.
 def test_the_index_says_what_importing_everything_says():
     assert declared("methods", "method") == {key: entry.build.__module__ for key, entry in OWN.items()}
     assert declared("studies", "study") == {key: entry.conduct.__module__ for key, entry in studies().items()}
-    assert declared("evidence", "claim") == {key: entry.check.__module__ for key, entry in claims().items()}
+    assert declared("evidence", "check") == {key: entry.module for key, entry in claims().items()}
     for key, entry in OWN.items():
         module = entry.build.__module__
         assert sorted(declared_fields(module, "method", key)) == sorted(item.name for item in hyperparameters(entry.hyperparameters)), key

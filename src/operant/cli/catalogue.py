@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, unknown
 from operant.core.files import given_path, write_file
 from operant.loops.progress import waiting
 
@@ -42,7 +42,43 @@ def status(entry: Method | Study) -> str:
 
 def row(entry: Method) -> dict[str, str]:
     """A method as `operant methods --json` lists it."""
-    return {"key": entry.key, "name": entry.name, "family": entry.family, "paper": entry.paper, "spine": entry.spine, "status": status(entry)}
+    found = {"key": entry.key, "name": entry.name, "family": entry.family, "paper": entry.paper, "spine": entry.spine, "status": status(entry)}
+    return found | {"fails": failed(entry.key)}
+
+
+def failed(key: str) -> list[str]:
+    """The checks of a claim that were measured and do not hold."""
+    from operant import evidence
+
+    return [each["name"] for each in (evidence.recorded(key) or {"checks": []})["checks"] if each["holds"] is False]
+
+
+def standing(entry: Method | Study) -> str:
+    """How a method or study stands, and what of its claim does not hold: `partly: pass@1, entropy fail`."""
+    return told(status(entry), entry.key)
+
+
+def told(verdict: str, key: str) -> str:
+    """A verdict with the checks that fail."""
+    names = failed(key)
+    return verdict + (f": {', '.join(names)} fail{'s' * (len(names) == 1)}" if names else "")
+
+
+def standings() -> dict[str, str]:
+    """What was measured of the claim of each method that has evidence: `partly: pass@1 fails`."""
+    from operant import evidence
+    from operant.core.index import declared
+
+    return {key: told(evidence.recorded(key)["verdict"], key) for key in declared("methods", "method") if evidence.recorded(key) is not None}
+
+
+HOLDS = {True: "holds", False: "fails", None: "untested"}
+
+
+def check_text(each: dict[str, Any]) -> str:
+    """A recorded check in one line: `pass@1 fails: text:arithmetic, …: loss 0.025, threshold 0.01`."""
+    figures = figures_text(each.get("figures"))
+    return f"{each['name']} {HOLDS[each['holds']]}: {each['says']}" + (f": {figures}" if figures else "")
 
 
 def figures_text(figures: Any) -> str:
@@ -83,7 +119,7 @@ def _methods(args: Namespace) -> int:
         write(f"written to {args.write}")
     else:
         entries.sort(key=lambda entry: (entry.family, entry.key))
-        rows = [(entry.key, entry.name, entry.family, entry.spine, ", ".join(entry.worlds), entry.paper, status(entry)) for entry in entries]
+        rows = [(entry.key, entry.name, entry.family, entry.spine, ", ".join(entry.worlds), entry.paper, standing(entry)) for entry in entries]
         write(table(rows, ("key", "name", "family", "spine", "worlds", "paper", "status")) + "\n\nmore of one: operant show KEY")
     return 0
 
@@ -101,16 +137,17 @@ def methods_page(entries: list[Method]) -> str:
         "Intervals in brackets: where the record of a figure names their level, those of [statistics.md](statistics.md); elsewhere 95 % percentile bootstrap",
         "intervals over the seeds, which are too narrow (at five seeds they cover 90 %). No threshold was changed when the interval was.",
         "",
-        "Status: `reproduced`, `partly` or `not reproduced` is the verdict on the method's claim, `baseline` claims nothing, `untested` has no evidence yet.",
+        "A claim is a list of checks; each holds or fails. Status: `reproduced` where every one holds, `partly` where some do, else `not reproduced`;",
+        "`baseline` claims nothing, `untested` has no evidence yet.",
         *_of_base_policies(own),
     ]
     for family in sorted({entry.family for entry in own}):
-        lines += ["", f"## {family}", "", "| Key | Method | Paper | Loop | Worlds | Status | Claim and figures |", "|---|---|---|---|---|---|---|"]
+        lines += ["", f"## {family}", "", "| Key | Method | Paper | Loop | Worlds | Status | Checks and figures |", "|---|---|---|---|---|---|---|"]
         for entry in sorted((entry for entry in own if entry.family == family), key=lambda entry: entry.key):
             worlds = ", ".join(entry.worlds)
-            lines.append(_page_row(f"`{entry.key}`", entry.name, _paper_link(entry.paper), entry.spine, worlds, status(entry), _measured(entry.key)))
-    lines += ["", "## Studies", "", "What `operant study KEY` does.", "", "| Key | Study | Paper | Status | Claim and figures |", "|---|---|---|---|---|"]
-    lines += [_page_row(f"`{entry.key}`", entry.summary, _paper_link(entry.paper), status(entry), _measured(entry.key)) for entry in studies().values()]
+            lines.append(_page_row(f"`{entry.key}`", entry.name, _paper_link(entry.paper), entry.spine, worlds, standing(entry), _measured(entry.key)))
+    lines += ["", "## Studies", "", "What `operant study KEY` does.", "", "| Key | Study | Paper | Status | Checks and figures |", "|---|---|---|---|---|"]
+    lines += [_page_row(f"`{entry.key}`", entry.summary, _paper_link(entry.paper), standing(entry), _measured(entry.key)) for entry in studies().values()]
     return "\n".join(lines) + "\n"
 
 
@@ -122,7 +159,7 @@ def _of_base_policies(entries: list[Method]) -> list[str]:
 
     had: dict[int, list[str]] = {}
     for key in sorted({entry.key for entry in entries} | set(studies())):
-        for version in {made["recipe"] for made in (evidence.recorded(key) or {}).get("base_policy", {}).values()}:
+        for version in {made["recipe"] for run in (evidence.recorded(key) or {"runs": []})["runs"] for made in run["base_policy"].values()}:
             had.setdefault(version, []).append(f"`{key}`")
     said = [f"recipe {version} for {', '.join(keys)}" for version, keys in sorted(had.items())]
     return ["", f"Records on `text:` tasks began from base policies made by {'; '.join(said)}. Now they are made by recipe {WarmUp().version}."] if said else []
@@ -133,11 +170,10 @@ def _page_row(*cells: str) -> str:
 
 
 def _measured(key: str) -> str:
-    """The claim and the figures that were recorded, empty where none were."""
+    """The checks and the figures that were recorded, empty where none were."""
     from operant import evidence
 
-    recorded = evidence.recorded(key)
-    return "" if recorded is None else f"{recorded['claim']}: {figures_text(recorded['figures'])}"
+    return "<br>".join(map(check_text, (evidence.recorded(key) or {"checks": []})["checks"]))
 
 
 def _paper_link(paper: str) -> str:
@@ -218,9 +254,8 @@ def _show(args: Namespace) -> int:
         described = [{"name": item.name, "type": type_name(item.type), "default": item.default, "help": item.help} for item in fields]
         write_json(row(entry) | {"worlds": entry.worlds, "doc": entry.doc, "hyperparameters": described, "source": source, "evidence": recorded})
         return 0
-    facts = [("family", entry.family), ("paper", entry.paper), ("loop", entry.spine), ("worlds", ", ".join(entry.worlds)), ("status", status(entry))]
-    if recorded is not None:
-        facts += [("claim", recorded["claim"]), ("measured", figures_text(recorded["figures"]))]
+    facts = [("family", entry.family), ("paper", entry.paper), ("loop", entry.spine), ("worlds", ", ".join(entry.worlds)), ("status", standing(entry))]
+    facts += [("check", check_text(each)) for each in (recorded or {"checks": []})["checks"]]
     brought = f" --import {own_file(entry)}" if own_file(entry) is not None else ""
     facts += [("source", source or "not in a file"), ("try", f"operant train {entry.key}{brought} --task {example_task(entry)}")]
     text = f"{entry.key}: {entry.name}\n\n{entry.doc}\n\n{table(facts)}"
@@ -232,35 +267,77 @@ def _show(args: Namespace) -> int:
 
 
 def _evidence_arguments(parser: Parser) -> None:
-    parser.add_argument("keys", nargs="*", metavar="KEY", help="claims to check, in this order")
-    parser.add_argument("--list", action="store_true", help="list the claims, and what was recorded of each")
+    parser.add_argument("keys", nargs="*", metavar="KEY", help="claims to check, in this order; with --list or --stale: of these alone")
+    parser.add_argument("--check", action="append", metavar="NAME", help="this check of the claim alone, more than once for several")
+    parser.add_argument("--tier", metavar="TIER", help="checks of this tier alone: exact, small or real")
+    parser.add_argument("--list", action="store_true", help="list the claims' checks, and what was recorded of each")
+    parser.add_argument("--stale", action="store_true", help="list the checks whose code has changed since they were recorded, or of which that is unknown")
     add_json(parser)
 
 
 def _evidence(args: Namespace) -> int:
     from operant import evidence
 
-    if args.list == bool(args.keys):
-        raise BadInput("operant evidence takes either keys or --list; for example: operant evidence ppo")
-    if args.list:
-        claims = evidence.claims()
-        verdicts = {key: (evidence.recorded(key) or {}).get("verdict", "untested") for key in claims}
+    if args.tier is not None and args.tier not in evidence.TIERS:
+        raise unknown("tier", args.tier, evidence.TIERS)
+    if args.list and args.stale:
+        raise BadInput("operant evidence takes --list or --stale, not both")
+    if args.check and (args.list or args.stale or len(args.keys) != 1):
+        raise BadInput("--check names checks of one claim that is to be measured; for example: operant evidence ppo --check cartpole")
+    if args.list or args.stale:
+        rows = _stale(args.keys, args.tier) if args.stale else _checks(args.keys, args.tier)
         if args.json:
-            write_json([{"key": key, "claim": claim.claim, "verdict": verdicts[key]} for key, claim in claims.items()])
-        elif claims:
-            write(table([(key, verdicts[key], claim.claim) for key, claim in claims.items()], ("key", "recorded", "claim")))
+            write_json(rows)
+        elif rows:
+            write(table([tuple(each.values()) for each in rows], tuple(rows[0])))
+        elif args.stale:
+            write("every record is of the code as it is")
         return 0
-    claims = {key: evidence.get_claim(key) for key in args.keys}
-    for key in args.keys:
-        with waiting(f"checking {key}: {claims[key].claim}"):
-            found = evidence.run(key)
+    if not args.keys:
+        raise BadInput("operant evidence takes keys, --list or --stale; for example: operant evidence ppo")
+    asked = {key: evidence.chosen(key, args.check or (), args.tier) for key in args.keys}
+    for key, checks in asked.items():
+        names = [each.name for each in checks]
+        with waiting(f"checking {key}: {', '.join(names)}"):
+            found = evidence.run(key, args.check or (), args.tier)
         if args.json:
             write_json(found)
         else:
-            facts = [("claim", found["claim"]), ("verdict", found["verdict"]), *_flat(found["figures"])]
-            facts += [("seeds", str(found["seeds"])), ("seconds", f"{found['seconds']:.1f}")]
+            measured = [each for each in found["checks"] if each["name"] in names]
+            facts = [("verdict", found["verdict"])]
+            for each in measured:
+                facts += [(each["name"], f"{HOLDS[each['holds']]}: {each['says']}"), *((f"  {name}", value) for name, value in _flat(each["figures"]))]
+                facts += [("  seeds", str(each["seeds"])), ("  seconds", f"{each['seconds']:.1f}")]
             write(f"{key}\n\n{table(facts)}\n")
     return 0
+
+
+def _checks(keys: list[str], tier: str | None) -> list[dict[str, str]]:
+    """The checks of claims (of none: of all) of a tier, and what was recorded of each."""
+    from operant import evidence
+
+    rows = []
+    for key in keys or evidence.claims():
+        record = evidence.recorded(key)
+        held = {} if record is None else {each["name"]: each["holds"] for each in record["checks"]}
+        for each in evidence.get_claim(key).checks.values():
+            if tier in (None, each.tier):
+                rows.append({"key": key, "check": each.name, "tier": each.tier, "recorded": HOLDS[held.get(each.name)], "says": each.says})
+    return rows
+
+
+def _stale(keys: list[str], tier: str | None) -> list[dict[str, str]]:
+    """The checks of claims (of none: of all) of a tier that are not recorded of the code as it is, and the commit that they are of."""
+    from operant import evidence
+
+    rows = []
+    for key in keys or evidence.claims():
+        record, checks = evidence.recorded(key), evidence.get_claim(key).checks
+        of = {} if record is None else {each["name"]: record["runs"][each["run"]]["commit"] for each in record["checks"] if each["run"] is not None}
+        for name, how in evidence.freshness(key).items():
+            if how != "fresh" and tier in (None, checks[name].tier):
+                rows.append({"key": key, "check": name, "tier": checks[name].tier, "code": how, "commit": (of.get(name) or "")[:10]})
+    return rows
 
 
 COMMANDS = (
@@ -275,8 +352,8 @@ COMMANDS = (
     Command("show", "Describe a method: what it does, its hyper-parameters, evidence and source.", ("operant show ppo",), _show_arguments, _show),
     Command(
         "evidence",
-        "Check a method's claim again: its figures, the interval and a verdict. With --json, one line for each key.",
-        ("operant evidence ppo --json", "operant evidence --list"),
+        "Check a method's claim again: each check's figures, the interval and a verdict. With --json, one line for each key.",
+        ("operant evidence ppo --json", "operant evidence bnpo --tier exact", "operant evidence --list", "operant evidence --stale"),
         _evidence_arguments,
         _evidence,
     ),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from operant.cli.catalogue import standings
 from operant.cli.children import Children
 from operant.cli.comparing import parse_compare
 from operant.cli.drawing import draw
@@ -56,7 +57,7 @@ def _compare(args: Namespace) -> int:
     comparison = compare(runs)
     found = comparison.to_dict() | {"out": None if out is None else str(out)}
     if out is not None and out.suffix == ".html":
-        write_report(runs, out)
+        write_report(runs, out, standings())
     elif out is not None:
         write_file(out, json.dumps(comparison.to_dict(), indent=1) + "\n" if out.suffix == ".json" else comparison.to_text() + "\n")
     if args.json:
@@ -162,7 +163,7 @@ def _report(args: Namespace) -> int:
     for run, why in zip(runs, undrawn, strict=True):
         if why:
             note(f"no video of {run.path}: {why}")
-    out = write_report([replace(load_run(run.path), undrawn=why) for run, why in zip(runs, undrawn, strict=True)], out)
+    out = write_report([replace(load_run(run.path), undrawn=why) for run, why in zip(runs, undrawn, strict=True)], out, standings())
     if args.json:
         write_json({"report": str(out), "runs": args.runs})
     else:

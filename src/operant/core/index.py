@@ -21,18 +21,19 @@ class Register(Generic[Entry]):
 
     Args:
         room: a package of the library, such as "methods".
-        what: one entry in words, which is also the decorator's name: "method".
+        what: one entry in words: "method".
         otherwise: what an error says of a key that nothing is near.
         outside: registers what comes from outside the library; asked for before a key is called unknown.
+        decorator: its name, where it is not `what`.
     """
 
-    def __init__(self, room: str, what: str, otherwise: str, outside: Callable[[], None] = lambda: None):
-        self.room, self.what, self.otherwise, self._outside = room, what, otherwise, outside
+    def __init__(self, room: str, what: str, otherwise: str, outside: Callable[[], None] = lambda: None, *, decorator: str | None = None):
+        self.room, self.what, self.otherwise, self._outside, self._decorator = room, what, otherwise, outside, decorator or what
         self.entries: dict[str, Entry] = {}
 
     def __contains__(self, key: str) -> bool:
         """Whether it is registered, or one of the library's own; nothing is imported."""
-        return key in self.entries or key in declared(self.room, self.what)
+        return key in self.entries or key in declared(self.room, self._decorator)
 
     def get(self, key: str) -> Entry:
         """The entry of a key; of the library's own, its file alone is imported.
@@ -40,7 +41,7 @@ class Register(Generic[Entry]):
         Raises:
             BadInput: there is none.
         """
-        own = declared(self.room, self.what)
+        own = declared(self.room, self._decorator)
         if key not in self.entries and key in own:
             import_module(own[key])
         if key not in self.entries:
@@ -51,7 +52,7 @@ class Register(Generic[Entry]):
 
     def all(self) -> dict[str, Entry]:
         """All entries by key, the library's own and those from outside."""
-        for module in declared(self.room, self.what).values():
+        for module in declared(self.room, self._decorator).values():
             import_module(module)
         self._outside()
         return dict(sorted(self.entries.items()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ COLLAPSE = {
 KINDS = (("advantage", "advantage"), ("entropy", "entropy"), ("ratio", "ratio"), ("kl", "KL"), ("log_prob", "log-probability"))
 
 
-def write_report(runs: Sequence[Run], out: str | Path) -> Path:
+def write_report(runs: Sequence[Run], out: str | Path, claims: Mapping[str, str] | None = None) -> Path:
     """Writes the report of some runs as one self-contained HTML file.
 
     The file is written beside its place under another name, synced and renamed, so that a report that was there stays whole until the new one is.
@@ -49,6 +49,7 @@ def write_report(runs: Sequence[Run], out: str | Path) -> Path:
     Args:
         runs: of `load_run`, at least one; they are compared as `compare` does.
         out: the file to write; its directory is made where it is missing.
+        claims: what was measured of the claim of each method, in words; a method without is not spoken of.
 
     Returns:
         `out` as a Path.
@@ -58,11 +59,11 @@ def write_report(runs: Sequence[Run], out: str | Path) -> Path:
     """
     out = given_path(out, "--out")
     check_target(out)
-    write_file(out, report_html(runs))
+    write_file(out, report_html(runs, claims))
     return out
 
 
-def report_html(runs: Sequence[Run]) -> str:
+def report_html(runs: Sequence[Run], claims: Mapping[str, str] | None = None) -> str:
     """The report's text; the same runs give the same text. Errors as `write_report`."""
     comparison = compare(runs)
     title = _title(comparison)
@@ -71,7 +72,7 @@ def report_html(runs: Sequence[Run]) -> str:
     glossary = Glossary()
     sections = [
         f"<header><h1>{escape(title)}</h1><p class=quiet>{escape(_summary(comparison))}</p></header>",
-        f"<section id=results><h2>Results</h2>{comparison.to_html(glossary)}{_note(comparison, glossary)}</section>",
+        f"<section id=results><h2>Results</h2>{comparison.to_html(glossary)}{_note(comparison, glossary)}{_claims(comparison, claims or {})}</section>",
         *(_task_section(comparison, task, glossary) for task in comparison.tasks),
         _collapse_section(comparison, glossary),
         _completions_section(comparison, glossary),
@@ -105,6 +106,13 @@ def _note(comparison: Comparison, glossary: Glossary) -> str:
     """How to learn what names mean, and what scores and brackets without a column of their own are."""
     names = [*dict.fromkeys(row.score for row in comparison.rows), *dict.fromkeys(row.interval.level for row in comparison.rows)]
     return f"<p class=quiet>Underlined names are explained when pointed at, and at the page's end. Here: {_and([glossary.link(name) for name in names])}.</p>"
+
+
+def _claims(comparison: Comparison, claims: Mapping[str, str]) -> str:
+    """What the library's own evidence says of the methods, on test beds of its own."""
+    methods = dict.fromkeys(row.runs[0].method for row in comparison.rows)
+    said = [f"<code>{escape(method)}</code> {escape(claims[method])}" for method in methods if method in claims]
+    return f"<p class=quiet>What Operant's own evidence says of each method's claim: {'; '.join(said)}.</p>" if said else ""
 
 
 def _curves(rows: Sequence[Row], read: Any) -> dict[str, list[Curve]]:

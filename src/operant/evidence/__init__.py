@@ -1,7 +1,10 @@
 """Claims and their checks: `claims()` lists them, `run(key)` tests one, `recorded(key)` is what was measured.
 
-Each claim is a module `operant.evidence.<family>.<method>` with a function marked by `@claim`. The claim, its test bed, its baseline and its threshold stand
-in that file and are fixed before it is run. Results are files in `results/`, shipped with the package: the table of methods is made from them.
+Each claim is a module `operant.evidence.<family>.<method>` of functions marked by `@check`. What a check says, its test bed, its baseline and its threshold
+stand there and are fixed before it is run. Results are files in `results/`, shipped with the package: the table of methods is made from them.
+
+A record holds each check with what it says, its tier, whether it holds (None: not measured, or, of a record made before claims were lists of checks, not told
+apart), its figures and the index of the run of `operant evidence` that measured it; `runs` say when and on what, and the digest of the code (`sources`).
 """
 
 from __future__ import annotations
@@ -11,16 +14,23 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from operant.core.errors import RunFailed
+from operant.core.errors import BadInput, RunFailed, unknown
 from operant.core.files import write_atomic
-from operant.core.index import Register
+from operant.core.index import Register, declared
+from operant.core.sources import closure, digest, texts
 
 VERDICTS = ("reproduced", "partly", "not reproduced")
+Tier = Literal["exact", "small", "real"]
+TIERS: dict[Tier, str] = {
+    "exact": "computed, not estimated; runs with the tests",
+    "small": "trained or sampled within minutes, on test beds of our own",
+    "real": "trained on what others publish: MuJoCo, OGBench, beside another library",
+}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -29,40 +39,58 @@ class Finding:
     """What a check found.
 
     Attributes:
-        verdict: one of `VERDICTS`.
+        holds: whether what it says is so.
         figures: numbers by name, with intervals and thresholds, ready for JSON.
-        seeds: how many seeds stand behind them.
+        seeds: how many seeds of training or sampling stand behind them; 0 where nothing was drawn.
     """
 
-    verdict: str
+    holds: bool
     figures: dict[str, Any]
-    seeds: int
+    seeds: int = 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of a claim.
+
+    Attributes:
+        name: what it is called within its claim.
+        says: one sentence, with the threshold.
+        tier: see `TIERS`.
+        measure: `(directory) → Finding`; runs go into the directory, which is the same for all checks of one sitting.
+    """
+
+    name: str
+    says: str
+    tier: Tier
+    measure: Callable[[Path], Finding]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim about one method.
-
-    Attributes:
-        key: the method's key.
-        claim: one sentence, with the threshold.
-        check: `(directory) → Finding`; runs go into the directory.
-    """
+    """What is claimed of one method, a study or a peer: its checks by name, in their order."""
 
     key: str
-    claim: str
-    check: Callable[[Path], Finding]
+    checks: dict[str, Check] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        return next(iter(self.checks.values())).measure.__module__
 
 
-_claims: Register[Claim] = Register("evidence", "claim", "`operant evidence --list` lists what there is")
+_claims: Register[Claim] = Register("evidence", "claim", "`operant evidence --list` lists what there is", decorator="check")
 
 
-def claim(key: str, text: str):
-    """Register a check of a method's claim."""
+def check(key: str, name: str, tier: Tier, says: str):
+    """Register a check of a claim (see `Check`)."""
 
-    def register(check: Callable[[Path], Finding]) -> Callable[[Path], Finding]:
-        _claims.entries[key] = Claim(key, text, check)
-        return check
+    def register(measure: Callable[[Path], Finding]) -> Callable[[Path], Finding]:
+        entry = _claims.entries.setdefault(key, Claim(key))
+        known = entry.checks.get(name)
+        if tier not in TIERS or (known is not None and known.measure.__qualname__ != measure.__qualname__):
+            raise TypeError(f"check {name!r} of {key}: its tier is one of {', '.join(TIERS)}, and its name its own within the claim")
+        entry.checks[name] = Check(name, says, tier, measure)
+        return measure
 
     return register
 
@@ -77,35 +105,104 @@ def get_claim(key: str) -> Claim:
     return _claims.get(key)
 
 
-def run(key: str, *, write: Path | None = RESULTS) -> dict[str, Any]:
-    """Test one claim; its result, which is also written to `write`/KEY.json (None: not written).
+def chosen(key: str, names: Collection[str] = (), tier: str | None = None) -> list[Check]:
+    """The checks of a claim that have one of these names (of none: all) and are of this tier.
 
     Raises:
-        BadInput: no claim of that key.
+        BadInput: no claim of that key, no check of a name or tier.
     """
     entry = get_claim(key)
+    for name in names:
+        if name not in entry.checks:
+            raise unknown(f"check of {key}", name, entry.checks, f"`operant evidence {key} --list` lists them")
+    found = [each for each in entry.checks.values() if (not names or each.name in names) and tier in (None, each.tier)]
+    if not found:
+        raise BadInput(f"{key} has no such check of tier {tier}: its checks are {', '.join(f'{each.name} ({each.tier})' for each in entry.checks.values())}")
+    return found
+
+
+def run(key: str, names: Collection[str] = (), tier: str | None = None, *, write: Path | None = RESULTS) -> dict[str, Any]:
+    """Test one claim, or some of its checks; its record, which is also written to `write`/KEY.json (None: not written).
+
+    What the record said of the checks that were not asked for stays.
+
+    Raises:
+        BadInput: see `chosen`.
+    """
+    entry, asked = get_claim(key), chosen(key, names, tier)
     from operant.core.run import machine
 
     started = time.perf_counter()
+    found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix=f"operant-evidence-{key}-") as folder:
-        finding = entry.check(Path(folder))
-    result = {
-        "key": key,
-        "claim": entry.claim,
-        "verdict": finding.verdict,
-        "figures": finding.figures,
-        "seeds": finding.seeds,
+        for each in asked:
+            before = time.perf_counter()
+            finding = each.measure(Path(folder))
+            taken = round(time.perf_counter() - before, 1)
+            found[each.name] = {"holds": bool(finding.holds), "figures": finding.figures, "seeds": finding.seeds, "seconds": taken}
+    command = " ".join(["operant evidence", key, *(f"--check {name}" for name in names), *([f"--tier {tier}"] if tier else [])])
+    sitting = {
+        "command": command,
         "seconds": round(time.perf_counter() - started, 1),
-        "command": f"operant evidence {key}",
         "commit": _commit(),
-        "base_policy": base_policies(entry.claim),
+        "sources": sources(key),
+        "base_policy": base_policies("; ".join(each.says for each in asked)),
     } | machine()
+    result = merged(entry, recorded(key), found, sitting)
     if write is not None:
         try:
             write_atomic(write / f"{key}.json", json.dumps(result, indent=1, default=lambda number: number.item()) + "\n")
         except OSError as error:
             raise RunFailed(f"the result of {key} ({result['verdict']}) could not be kept in {write}: {error.strerror}") from error
     return result
+
+
+def merged(entry: Claim, before: dict[str, Any] | None, found: dict[str, dict[str, Any]], sitting: dict[str, Any]) -> dict[str, Any]:
+    """A claim's record with what one sitting found, and what was recorded before of its other checks, where they said the same."""
+    old = {} if before is None else {(each["name"], each["says"]): (each, before["runs"][each["run"]]) for each in before["checks"] if each["run"] is not None}
+    runs: list[dict[str, Any]] = []
+    checks = []
+    for each in entry.checks.values():
+        if each.name in found:
+            body, of = found[each.name], sitting
+        elif (each.name, each.says) in old:
+            body, of = old[each.name, each.says]
+        else:
+            body, of = {"holds": None}, None
+        if of is not None and of not in runs:
+            runs.append(of)
+        said = {"name": each.name, "says": each.says, "tier": each.tier}
+        checks.append({**said, **{name: value for name, value in body.items() if name not in said}, "run": None if of is None else runs.index(of)})
+    return {"key": entry.key, "verdict": verdict(checks), "checks": checks, "runs": runs}
+
+
+def verdict(checks: Collection[dict[str, Any]]) -> str:
+    """The whole verdict of checks: "reproduced" where every one holds, "partly" where some do; "untested" where none does and not all were measured."""
+    held = [each["holds"] for each in checks]
+    if all(held):
+        return "reproduced"
+    return "partly" if any(held) else "untested" if None in held else "not reproduced"
+
+
+def sources(key: str) -> str:
+    """The digest of the code that a claim's record rests on: its file, the files of the methods and studies that it names, and all that they import.
+
+    The frame of claims itself (this module) is left out.
+    """
+    module = get_claim(key).module
+    named = declared("methods", "method") | declared("studies", "study")
+    return digest(closure([module, *(named[name] for name in {key, *texts(module)} & named.keys())], without={__name__}))
+
+
+def freshness(key: str) -> dict[str, str]:
+    """How each check of a claim stands to the code: "fresh"; "changed" since it was measured; "unknown", of a record that has no digest; "untested"."""
+    record, now = recorded(key), sources(key)
+    found = dict.fromkeys(get_claim(key).checks, "untested")
+    for each in [] if record is None else record["checks"]:
+        if each["run"] is not None and each["name"] in found:
+            had = record["runs"][each["run"]]["sources"]
+            found[each["name"]] = "unknown" if had is None else "fresh" if had == now else "changed"
+    return found
 
 
 def base_policies(claim: str) -> dict[str, Any]:
@@ -133,8 +230,3 @@ def recorded(key: str) -> dict[str, Any] | None:
     """What was measured for a method, None where nothing was."""
     path = RESULTS / f"{key}.json"
     return json.loads(path.read_text()) if path.exists() else None
-
-
-def verdict(passed: list[bool]) -> str:
-    """ "reproduced" where every part holds, "partly" where some do."""
-    return "reproduced" if all(passed) else "partly" if any(passed) else "not reproduced"

@@ -8,36 +8,47 @@ import numpy as np
 import torch
 
 from operant import ops
-from operant.evidence import Finding, claim, verdict
-from operant.evidence.rlvr.tier import held_out_answers, language
+from operant.evidence import Finding, check
+from operant.evidence.rlvr.tier import SEEDS, held_out_answers, language
 from operant.loops.runs import Run
 
+RUNS = "text:cued, 100 iterations, means over 5 seeds"
 
-@claim(
+
+@check(
     "fapo",
-    "The sign of a flawed right answer's advantage is that of (share of wrong) - (share of sound right) answers in every group of up to 12. text:cued, 100 "
-    "iterations: the share of right answers by flawed steps after training is at most half of that of outcome-only GRPO; accuracy with the cue is at least "
-    "GRPO's less 0.01, and without it (split \"uncued\") at least 0.03 above GRPO's; means over 5 seeds",
+    "sign",
+    "exact",
+    "the sign of a flawed right answer's advantage is that of (share of wrong) - (share of sound right) answers in every group of up to 12",
 )
-def check(folder: Path) -> Finding:
+def sign(folder: Path) -> Finding:
     agree, groups = sign_identity()
+    return Finding(agree == groups, {"groups": groups, "agree": agree})
+
+
+@check(
+    "fapo",
+    "fewer-flawed",
+    "small",
+    f"{RUNS}: the share of right answers by flawed steps after training is at most half of that of outcome-only GRPO",
+)
+def fewer_flawed(folder: Path) -> Finding:
+    flawed = {name: [flawed_share(run) for run in language(name, "text:cued").runs] for name in ("fapo", "grpo")}
+    return Finding(bool(np.mean(flawed["fapo"]) <= 0.5 * np.mean(flawed["grpo"])), {"flawed_share_of_right": flawed}, SEEDS)
+
+
+@check("fapo", "pass@1", "small", f"{RUNS}: accuracy with the cue is at least GRPO's less 0.01")
+def accuracy(folder: Path) -> Finding:
     own, grpo = language("fapo", "text:cued"), language("grpo", "text:cued")
-    flawed = {name: [flawed_share(run) for run in outcome.runs] for name, outcome in (("fapo", own), ("grpo", grpo))}
-    uncued = {name: [uncued_score(run) for run in outcome.runs] for name, outcome in (("fapo", own), ("grpo", grpo))}
+    figures = {"fapo": own.score.tolist(), "grpo": grpo.score.tolist(), "base": own.base_score.tolist()}
+    return Finding(bool(own.score.mean() >= grpo.score.mean() - 0.01), figures, SEEDS)
+
+
+@check("fapo", "without-the-cue", "small", f'{RUNS}: accuracy without the cue (split "uncued") is at least 0.03 above GRPO\'s')
+def without_the_cue(folder: Path) -> Finding:
+    uncued = {name: [uncued_score(run) for run in language(name, "text:cued").runs] for name in ("fapo", "grpo")}
     gain = float(np.mean(uncued["fapo"]) - np.mean(uncued["grpo"]))
-    passed = [
-        agree == groups,
-        bool(np.mean(flawed["fapo"]) <= 0.5 * np.mean(flawed["grpo"])),
-        bool(own.score.mean() >= grpo.score.mean() - 0.01),
-        gain >= 0.03,
-    ]
-    figures = {
-        "sign": {"groups": groups, "agree": agree},
-        "flawed_share_of_right": flawed,
-        "pass@1": {"fapo": own.score.tolist(), "grpo": grpo.score.tolist(), "base": own.base_score.tolist()},
-        "pass@1_uncued": uncued | {"gain": gain, "threshold": 0.03},
-    }
-    return Finding(verdict(passed), figures, seeds=5)
+    return Finding(gain >= 0.03, uncued | {"gain": gain, "threshold": 0.03}, SEEDS)
 
 
 def sign_identity() -> tuple[int, int]:

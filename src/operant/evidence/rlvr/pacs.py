@@ -8,29 +8,38 @@ import torch
 
 from operant import ops
 from operant.core.random import Streams
-from operant.evidence import Finding, claim, verdict
-from operant.evidence.rlvr.tier import language
+from operant.evidence import Finding, check
+from operant.evidence.rlvr.tier import SEEDS, language
 from operant.nets.tabular import TabularPolicy
 from operant.worlds.sequences.problems import make_problem
 
 
-@claim(
+@check(
     "pacs",
-    "where π = π_old the gradient without class weights is beta times RLOO's on the labels (relative error < 1e-5, tabular policy, exact arithmetic); "
-    "text:arithmetic, equal samples, means over 5 seeds: pass@1 at least GRPO's − 0.01 and pass@16 at least GRPO's + 0.02 (the catalogue has pass@32; "
-    "evaluations here draw 16 completions)",
+    "begins-as-rloo",
+    "exact",
+    "where π = π_old the gradient without class weights is beta times RLOO's on the labels (relative error < 1e-5, tabular policy, exact arithmetic)",
 )
-def check(folder: Path) -> Finding:
+def begins_as_rloo(folder: Path) -> Finding:
     error = rloo_error()
-    ours, theirs = language("pacs"), language("grpo")
-    score = float(ours.score.mean() - theirs.score.mean())
-    at_16 = float(ours.pass_at[16].mean() - theirs.pass_at[16].mean())
-    figures = {
-        "rloo_gradient": {"relative_error": error, "tolerance": 1e-5},
-        "pass@1": {"pacs": float(ours.score.mean()), "grpo": float(theirs.score.mean()), "difference": score, "threshold": -0.01},
-        "pass@16": {"pacs": float(ours.pass_at[16].mean()), "grpo": float(theirs.pass_at[16].mean()), "difference": at_16, "threshold": 0.02},
-    }
-    return Finding(verdict([error < 1e-5, score >= -0.01, at_16 >= 0.02]), figures, seeds=5)
+    return Finding(error < 1e-5, {"relative_error": error, "tolerance": 1e-5})
+
+
+@check("pacs", "pass@1", "small", "text:arithmetic, equal samples, means over 5 seeds: pass@1 at least GRPO's − 0.01")
+def accuracy(folder: Path) -> Finding:
+    ours, theirs = float(language("pacs").score.mean()), float(language("grpo").score.mean())
+    return Finding(ours - theirs >= -0.01, {"pacs": ours, "grpo": theirs, "difference": ours - theirs, "threshold": -0.01}, SEEDS)
+
+
+@check(
+    "pacs",
+    "pass@16",
+    "small",
+    "text:arithmetic, equal samples, means over 5 seeds: pass@16 at least GRPO's + 0.02 (the catalogue has pass@32; evaluations here draw 16 completions)",
+)
+def broad(folder: Path) -> Finding:
+    ours, theirs = float(language("pacs").pass_at[16].mean()), float(language("grpo").pass_at[16].mean())
+    return Finding(ours - theirs >= 0.02, {"pacs": ours, "grpo": theirs, "difference": ours - theirs, "threshold": 0.02}, SEEDS)
 
 
 def rloo_error(groups: int = 40, size: int = 8) -> float:

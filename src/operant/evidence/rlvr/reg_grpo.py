@@ -8,8 +8,8 @@ import torch
 
 from operant import ops
 from operant.core.random import Streams
-from operant.evidence import Finding, claim, verdict
-from operant.evidence.rlvr.tier import language
+from operant.evidence import Finding, check
+from operant.evidence.rlvr.tier import SEEDS, language
 from operant.loops.base_policy import ensure_base_policy
 from operant.worlds import make_world
 from operant.worlds.hints import Hinted
@@ -18,27 +18,41 @@ from operant.worlds.plans import Problems, Prompt, Request
 SIZE = 8  # answers a prompt, as in the catalogue
 
 
-@claim(
+@check(
     "reg-grpo",
+    "optimum",
+    "exact",
     "at π = π_old exp(r / beta) / Z the loss is 0 on every sampled group (< 1e-6) for beta from 0.01 to 100, where the standard deviation of the "
-    "log-ratios is above its floor; text:arithmetic, base policy, groups of 8: of problems whose answers all scored alike, the share that scores alike "
-    "when they come back falls by at least 40 % with hints and noise against coming back unchanged; pass@1 at least clipped GRPO's at equal samples "
-    "(means over 5 seeds); the 99 % quantile of token ratios is at most 10 in at least 95 % of iterations",
+    "log-ratios is above its floor",
 )
-def check(folder: Path) -> Finding:
+def optimum(folder: Path) -> Finding:
     loss = largest_loss_at_the_optimum()
+    return Finding(loss < 1e-6, {"largest_loss": loss, "tolerance": 1e-6})
+
+
+@check(
+    "reg-grpo",
+    "hints-bring-variance",
+    "small",
+    "text:arithmetic, base policy, groups of 8: of problems whose answers all scored alike, the share that scores alike when they come back falls by at least "
+    "40 % with hints and noise against coming back unchanged",
+)
+def hints_bring_variance(folder: Path) -> Finding:
     unchanged, changed = alike_again(Unchanged), alike_again(Hinted)
-    ours, theirs = language("reg-grpo"), language("grpo")
-    score = float(ours.score.mean() - theirs.score.mean())
-    calm = float((ours.metrics("ratio/q99") <= 10).mean())
     fall = 1 - changed / unchanged
-    figures = {
-        "loss_at_optimum": {"largest": loss, "tolerance": 1e-6},
-        "alike_again": {"unchanged": unchanged, "with_hints_and_noise": changed, "fall": fall, "threshold": 0.4},
-        "pass@1": {"reg-grpo": float(ours.score.mean()), "grpo": float(theirs.score.mean()), "difference": score, "threshold": 0.0},
-        "ratio_q99_at_most_10": {"share_of_iterations": calm, "threshold": 0.95},
-    }
-    return Finding(verdict([loss < 1e-6, fall >= 0.4, score >= 0, calm >= 0.95]), figures, seeds=5)
+    return Finding(fall >= 0.4, {"unchanged": unchanged, "with_hints_and_noise": changed, "fall": fall, "threshold": 0.4}, seeds=1)
+
+
+@check("reg-grpo", "pass@1", "small", "text:arithmetic: pass@1 at least clipped GRPO's at equal samples (means over 5 seeds)")
+def accuracy(folder: Path) -> Finding:
+    ours, theirs = float(language("reg-grpo").score.mean()), float(language("grpo").score.mean())
+    return Finding(ours >= theirs, {"reg-grpo": ours, "grpo": theirs, "difference": ours - theirs, "threshold": 0.0}, SEEDS)
+
+
+@check("reg-grpo", "calm-ratios", "small", "text:arithmetic: the 99 % quantile of token ratios is at most 10 in at least 95 % of iterations")
+def calm_ratios(folder: Path) -> Finding:
+    calm = float((language("reg-grpo").metrics("ratio/q99") <= 10).mean())
+    return Finding(calm >= 0.95, {"share_of_iterations": calm, "threshold": 0.95}, SEEDS)
 
 
 def largest_loss_at_the_optimum(answers: int = 50, groups: int = 2_000) -> float:

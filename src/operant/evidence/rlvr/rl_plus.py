@@ -2,50 +2,75 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from operant import ops
-from operant.evidence import Finding, claim, verdict
+from operant.evidence import Finding, check
 from operant.evidence.rlvr.exact import spine
-from operant.evidence.rlvr.tier import language
+from operant.evidence.rlvr.tier import SEEDS, language
 from operant.worlds import make_world
 from operant.worlds.sequences import exact
 
 HIDDEN = 2  # prompts whose right sequence the start hardly ever draws
+ENUMERATED = "two of four enumerable prompts whose right answer starts below 1e-6 (in the place of a class of sums)"
 
 
-@claim(
+@check(
     "rl-plus",
-    "10,000 draws of a categorical writer: the mixed ratio's estimate has at most half the variance of plain importance sampling, and less bias than the "
-    "ratio to the sampling policy on the writer's answers. Two of four enumerable prompts whose right answer starts below 1e-6 (in the place of a class of "
-    "sums): after 200 iterations exact pass@64 on them is at least 0.5 with RL-PLUS and at most 0.05 with GRPO, and at least the start's less 0.02 on the "
-    "others, in each of 5 seeds. text:arithmetic, 100 iterations: pass@1 and pass@16 are at least GRPO's (means over 5 seeds)",
+    "variance",
+    "exact",
+    "10,000 draws of a categorical writer: the mixed ratio's estimate has at most half the variance of plain importance sampling",
 )
-def check(folder: Path) -> Finding:
-    variance, bias = estimator_figures()
-    hidden = {key: hidden_prompts(key) for key in ("rl-plus", "grpo")}
+def variance(folder: Path) -> Finding:
+    found, _ = estimator_figures()
+    return Finding(found["mixed"] <= 0.5 * found["plain"], {"variance": found, "largest_share": 0.5})
+
+
+@check("rl-plus", "bias", "exact", "there it has less bias than the ratio to the sampling policy on the writer's answers")
+def bias(folder: Path) -> Finding:
+    _, found = estimator_figures()
+    return Finding(abs(found["mixed"]) < abs(found["ratio_to_old"]), {"bias": found})
+
+
+@check("rl-plus", "hidden", "small", f"{ENUMERATED}: after 200 iterations exact pass@64 on them is at least 0.5 with RL-PLUS, in each of 5 seeds")
+def hidden(folder: Path) -> Finding:
+    found = hidden_prompts("rl-plus")["hidden"]
+    return Finding(min(found) >= 0.5, {"pass@64": found, "threshold": 0.5}, SEEDS)
+
+
+@check("rl-plus", "grpo-never-finds-them", "small", f"{ENUMERATED}: after 200 iterations exact pass@64 on them is at most 0.05 with GRPO, in each of 5 seeds")
+def grpo_never_finds_them(folder: Path) -> Finding:
+    found = hidden_prompts("grpo")
+    return Finding(max(found["hidden"]) <= 0.05, {"pass@64": found["hidden"], "at_most": 0.05, "others": found["others"]}, SEEDS)
+
+
+@check(
+    "rl-plus", "others-stay", "small", f"{ENUMERATED}: after 200 iterations exact pass@64 on the others is at least the start's less 0.02, in each of 5 seeds"
+)
+def others_stay(folder: Path) -> Finding:
+    found = hidden_prompts("rl-plus")
+    return Finding(min(found["others"]) >= found["others_at_start"] - 0.02, {"pass@64": found["others"], "at_start": found["others_at_start"]}, SEEDS)
+
+
+@check("rl-plus", "pass@1", "small", "text:arithmetic, 100 iterations: pass@1 is at least GRPO's (means over 5 seeds)")
+def accuracy(folder: Path) -> Finding:
     own, grpo = language("rl-plus"), language("grpo")
-    passed = [
-        variance["mixed"] <= 0.5 * variance["plain"],
-        abs(bias["mixed"]) < abs(bias["ratio_to_old"]),
-        min(hidden["rl-plus"]["hidden"]) >= 0.5,
-        max(hidden["grpo"]["hidden"]) <= 0.05,
-        min(hidden["rl-plus"]["others"]) >= hidden["rl-plus"]["others_at_start"] - 0.02,
-        own.score.mean() >= grpo.score.mean(),
-        own.pass_at[16].mean() >= grpo.pass_at[16].mean(),
-    ]
-    figures = {
-        "estimator": {"variance": variance, "bias": bias},
-        "pass@64_enumerated": hidden,
-        "pass@1": {"rl-plus": own.score.tolist(), "grpo": grpo.score.tolist(), "base": own.base_score.tolist()},
-        "pass@16": {"rl-plus": own.pass_at[16].tolist(), "grpo": grpo.pass_at[16].tolist(), "base": own.base_pass_at[16].tolist()},
-    }
-    return Finding(verdict([bool(part) for part in passed]), figures, seeds=5)
+    figures = {"rl-plus": own.score.tolist(), "grpo": grpo.score.tolist(), "base": own.base_score.tolist()}
+    return Finding(bool(own.score.mean() >= grpo.score.mean()), figures, SEEDS)
 
 
+@check("rl-plus", "pass@16", "small", "text:arithmetic, 100 iterations: pass@16 is at least GRPO's (means over 5 seeds)")
+def broad(folder: Path) -> Finding:
+    own, grpo = language("rl-plus"), language("grpo")
+    figures = {"rl-plus": own.pass_at[16].tolist(), "grpo": grpo.pass_at[16].tolist(), "base": own.base_pass_at[16].tolist()}
+    return Finding(bool(own.pass_at[16].mean() >= grpo.pass_at[16].mean()), figures, SEEDS)
+
+
+@cache
 def estimator_figures() -> tuple[dict[str, float], dict[str, float]]:
     """Variance and bias of estimates of E_pi[f] for f the indicator of four of twenty answers.
 
@@ -70,6 +95,7 @@ def estimator_figures() -> tuple[dict[str, float], dict[str, float]]:
     return variance, {"mixed": float(mixed.mean()) - truth, "ratio_to_old": float(to_old.mean()) - truth, "truth": truth}
 
 
+@cache
 def hidden_prompts(key: str) -> dict:
     """Exact pass@64 after training, where the start gives the right sequences of two prompts almost no probability."""
     world = make_world("sequences:target")

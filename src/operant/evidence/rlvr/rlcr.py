@@ -9,36 +9,48 @@ import torch
 
 from operant import ops
 from operant.evaluate.statistics import expected_calibration_error
-from operant.evidence import Finding, claim, verdict
-from operant.evidence.rlvr.tier import held_out_answers, language
+from operant.evidence import Finding, check
+from operant.evidence.rlvr.tier import SEEDS, held_out_answers, language
 from operant.loops.runs import Run
 
+TASK = "text:uncertain"
+RUNS = "text:uncertain, 100 iterations, after training, means over 5 seeds"
 
-@claim(
+
+@check("rlcr", "best-confidence", "exact", "for p on a grid of 0.01 the expected reward less its constant 1 is largest at q = p, where it is p squared (1e-9)")
+def best_confidence(folder: Path) -> Finding:
+    error, _ = identities()
+    return Finding(error <= 1e-9, {"largest_error": error, "tolerance": 1e-9})
+
+
+@check(
     "rlcr",
-    "For p on a grid of 0.01 the expected reward less its constant 1 is largest at q = p, where it is p squared (1e-9); with the logarithmic score in its "
-    "place a sure wrong answer (p = q = 0: 0) is worth more than p = 0.5 (-0.19). text:uncertain, 100 iterations: after training the expected calibration "
-    "error (10 bins) on held-out problems is at most 0.05, that of GRPO on correctness alone at least 0.2, and accuracy within 0.01 of it or above; means "
-    "over 5 seeds",
+    "not-logarithmic",
+    "exact",
+    "with the logarithmic score in its place a sure wrong answer (p = q = 0: 0) is worth more than p = 0.5 (-0.19)",
 )
-def check(folder: Path) -> Finding:
-    error, worse = identities()
-    own, grpo = language("rlcr", "text:uncertain"), language("grpo", "text:uncertain")
-    calibration = {name: [calibration_error(run) for run in outcome.runs] for name, outcome in (("rlcr", own), ("grpo", grpo))}
-    passed = [
-        error <= 1e-9,
-        worse,
-        bool(np.mean(calibration["rlcr"]) <= 0.05),
-        bool(np.mean(calibration["grpo"]) >= 0.2),
-        bool(own.score.mean() >= grpo.score.mean() - 0.01),
-    ]
-    figures = {
-        "best_confidence": {"largest_error": error, "tolerance": 1e-9},
-        "logarithmic_score_prefers_sure_wrong": worse,
-        "expected_calibration_error": calibration | {"at_most": 0.05, "grpo_at_least": 0.2},
-        "pass@1": {"rlcr": own.score.tolist(), "grpo": grpo.score.tolist(), "base": own.base_score.tolist()},
-    }
-    return Finding(verdict(passed), figures, seeds=5)
+def not_logarithmic(folder: Path) -> Finding:
+    _, worse = identities()
+    return Finding(worse, {"logarithmic_score_prefers_sure_wrong": worse})
+
+
+@check("rlcr", "calibrated", "small", f"{RUNS}: the expected calibration error (10 bins) on held-out problems is at most 0.05")
+def calibrated(folder: Path) -> Finding:
+    errors = [calibration_error(run) for run in language("rlcr", TASK).runs]
+    return Finding(bool(np.mean(errors) <= 0.05), {"expected_calibration_error": errors, "at_most": 0.05}, SEEDS)
+
+
+@check("rlcr", "grpo-is-not", "small", f"{RUNS}: the expected calibration error of GRPO on correctness alone is at least 0.2")
+def grpo_is_not(folder: Path) -> Finding:
+    errors = [calibration_error(run) for run in language("grpo", TASK).runs]
+    return Finding(bool(np.mean(errors) >= 0.2), {"expected_calibration_error": errors, "at_least": 0.2}, SEEDS)
+
+
+@check("rlcr", "pass@1", "small", f"{RUNS}: accuracy within 0.01 of GRPO's or above")
+def accuracy(folder: Path) -> Finding:
+    own, grpo = language("rlcr", TASK), language("grpo", TASK)
+    figures = {"rlcr": own.score.tolist(), "grpo": grpo.score.tolist(), "base": own.base_score.tolist()}
+    return Finding(bool(own.score.mean() >= grpo.score.mean() - 0.01), figures, SEEDS)
 
 
 def identities() -> tuple[float, bool]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from operant.evidence import Finding, claim, verdict
-from operant.evidence.rlvr.tier import language
+from operant.evidence import Finding, check
+from operant.evidence.rlvr.tier import SEEDS, language
 from operant.loops.base_policy import ensure_base_policy
 from operant.worlds import make_world
 from operant.worlds.plans import Groups
@@ -16,24 +16,41 @@ from operant.worlds.plans import Groups
 TASK = "text:sort"  # answers of several tokens
 
 
-@claim(
+@check(
     "rlpr",
+    "judge",
+    "small",
     "text:sort, base policy, 2,048 answers: as a judge of right against wrong, the mean probability of the reference answer's tokens behind an answer's own"
-    " reasoning has an AUC at least 0.03 above that of their likelihood. 100 iterations: pass@1 rises by at least 0.9 of what GRPO with the exact verifier "
-    "gains; without the spread filter it ends lower or varies at least 1.3 times as much between seeds; means over 5 seeds",
+    " reasoning has an AUC at least 0.03 above that of their likelihood",
 )
-def check(folder: Path) -> Finding:
+def judge(folder: Path) -> Finding:
     mean, product = judges()
-    own, unfiltered, grpo = language("rlpr", TASK), language("rlpr", TASK, spread=0.0), language("grpo", TASK)
+    return Finding(mean >= product + 0.03, {"mean_probability": mean, "likelihood": product, "least_difference": 0.03}, seeds=1)
+
+
+@check(
+    "rlpr",
+    "teacher",
+    "small",
+    "text:sort, 100 iterations: pass@1 rises by at least 0.9 of what GRPO with the exact verifier gains, means over 5 seeds",
+)
+def teacher(folder: Path) -> Finding:
+    own, grpo = language("rlpr", TASK), language("grpo", TASK)
     share = float((own.score - own.base_score).mean() / (grpo.score - grpo.base_score).mean())
-    filter_helps = bool(unfiltered.score.mean() < own.score.mean() or unfiltered.score.std(ddof=1) >= 1.3 * own.score.std(ddof=1))
-    figures = {
-        "auc": {"mean_probability": mean, "likelihood": product, "least_difference": 0.03},
-        "share_of_verifier_gain": {"value": share, "threshold": 0.9},
-        "pass@1": {"rlpr": own.score.tolist(), "rlpr_unfiltered": unfiltered.score.tolist(), "grpo": grpo.score.tolist(), "base": own.base_score.tolist()},
-        "filter_helps": filter_helps,
-    }
-    return Finding(verdict([mean >= product + 0.03, share >= 0.9, filter_helps]), figures, seeds=5)
+    scores = {"rlpr": own.score.tolist(), "grpo": grpo.score.tolist(), "base": own.base_score.tolist()}
+    return Finding(share >= 0.9, {"share_of_verifier_gain": share, "threshold": 0.9, "pass@1": scores}, SEEDS)
+
+
+@check(
+    "rlpr",
+    "spread-filter",
+    "small",
+    "text:sort, 100 iterations: without the spread filter it ends lower or varies at least 1.3 times as much between seeds; means over 5 seeds",
+)
+def spread_filter(folder: Path) -> Finding:
+    own, unfiltered = language("rlpr", TASK), language("rlpr", TASK, spread=0.0)
+    helps = bool(unfiltered.score.mean() < own.score.mean() or unfiltered.score.std(ddof=1) >= 1.3 * own.score.std(ddof=1))
+    return Finding(helps, {"pass@1": {"rlpr": own.score.tolist(), "rlpr_unfiltered": unfiltered.score.tolist()}}, SEEDS)
 
 
 def judges() -> tuple[float, float]:

@@ -10,35 +10,49 @@ import torch
 
 from operant import ops
 from operant.core.random import derive_seed
-from operant.evidence import Finding, claim, verdict
-from operant.evidence.rlvr.tier import Outcome, language
+from operant.evidence import Finding, check
+from operant.evidence.rlvr.tier import SEEDS, Outcome, language
 from operant.loops.runs import Run
 
 COEFFICIENT = 0.1
-
-
-@claim(
-    "siren",
-    "Nucleus entropy is brute force's (1e-6) and has no gradient outside the nucleus. text:arithmetic, 100 iterations of 16 x 8 at a coefficient of 0.1 "
-    "(the paper's 0.005 is for a loss that it divides by padded lengths of thousands of tokens): over the last fifth the masked entropy is within 20 % of "
-    "its anchor in each of 5 seeds, the full entropy at most twice its start, and maj@16 on held-out problems at least GRPO's (mean). The row's "
-    "comparison with a naive entropy bonus is left out: GRPO here has none",
+RUNS = (
+    "text:arithmetic, 100 iterations of 16 x 8 at a coefficient of 0.1 (the paper's 0.005 is for a loss that it divides by padded lengths of thousands of "
+    "tokens)"
 )
-def check(folder: Path) -> Finding:
+
+
+@check("siren", "nucleus-entropy", "exact", "nucleus entropy is brute force's (1e-6) and has no gradient outside the nucleus")
+def nucleus_entropy(folder: Path) -> Finding:
     error, outside = nucleus_errors()
+    return Finding(error <= 1e-6 and outside == 0, {"largest_error": error, "tolerance": 1e-6, "largest_gradient_outside": outside})
+
+
+@check("siren", "anchored", "small", f"{RUNS}: over the last fifth the masked entropy is within 20 % of its anchor in each of 5 seeds")
+def anchored(folder: Path) -> Finding:
+    drift = anchor_drift(language("siren", anchor_coefficient=COEFFICIENT))
+    return Finding(max(drift) <= 0.2, {"drift": drift, "threshold": 0.2}, SEEDS)
+
+
+@check(
+    "siren",
+    "no-explosion",
+    "small",
+    f"{RUNS}: over the last fifth the full entropy is at most twice its start in each of 5 seeds. The row's comparison with a naive entropy bonus is left out: "
+    "GRPO here has none",
+)
+def no_explosion(folder: Path) -> Finding:
     own, grpo = language("siren", anchor_coefficient=COEFFICIENT), language("grpo")
-    drift = anchor_drift(own)
     growth = (own.entropy / own.base_entropy).tolist()
-    majority = {name: [majority_rate(run) for run in outcome.runs] for name, outcome in (("siren", own), ("grpo", grpo))}
-    passed = [error <= 1e-6 and outside == 0, max(drift) <= 0.2, max(growth) <= 2, float(np.mean(majority["siren"])) >= float(np.mean(majority["grpo"]))]
-    figures = {
-        "nucleus_entropy": {"largest_error": error, "tolerance": 1e-6, "largest_gradient_outside": outside},
-        "drift_from_anchor": {"seeds": drift, "threshold": 0.2},
-        "entropy": {"siren": own.entropy.tolist(), "grpo": grpo.entropy.tolist(), "start": own.base_entropy.tolist(), "growth": growth},
-        "maj@16": majority,
-        "pass@1": {"siren": own.score.tolist(), "grpo": grpo.score.tolist(), "base": own.base_score.tolist()},
-    }
-    return Finding(verdict(passed), figures, seeds=5)
+    entropy = {"siren": own.entropy.tolist(), "grpo": grpo.entropy.tolist(), "start": own.base_entropy.tolist()}
+    return Finding(max(growth) <= 2, {"growth": growth, "at_most": 2, "entropy": entropy}, SEEDS)
+
+
+@check("siren", "majority", "small", f"{RUNS}: maj@16 on held-out problems at least GRPO's (mean over 5 seeds)")
+def majority(folder: Path) -> Finding:
+    own, grpo = language("siren", anchor_coefficient=COEFFICIENT), language("grpo")
+    rates = {name: [majority_rate(run) for run in outcome.runs] for name, outcome in (("siren", own), ("grpo", grpo))}
+    scores = {"siren": own.score.tolist(), "grpo": grpo.score.tolist(), "base": own.base_score.tolist()}
+    return Finding(float(np.mean(rates["siren"])) >= float(np.mean(rates["grpo"])), {"maj@16": rates, "pass@1": scores}, SEEDS)
 
 
 def anchor_drift(outcome: Outcome) -> list[float]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from operant.core.random import Streams
 from operant.core.records import Rollout
-from operant.evidence import Finding, claim, verdict
+from operant.evidence import Finding, check
 from operant.evidence.rlvr.exact import spine, true_values
 from operant.evidence.rlvr.tier import Outcome, language
 from operant.loops.credit import TokenGAE
@@ -22,30 +22,50 @@ SEEDS = 5
 CHAIN = {"cut_every": 1, "probes": 9}  # answers here have at most five tokens: each uncertain token is a segment
 
 
-@claim(
-    "spo",
-    "sequences:random, 5 random tables: the advantages along an answer sum to its reward less the prompt's value, and those of siblings in a tree to 0, "
-    "within 1e-6; sequences:parity, sum-mod and random: the mean squared error of the advantages of tokens below 0.9, against the enumerated ones, is at "
-    "least 30% below that of the reward less the group's mean, with groups that cost as many tokens; text:arithmetic, 100 iterations, 5 seeds, against GRPO"
-    " of 16 x 16, two uncertain tokens a segment, 5 probes, 2 answers a prompt so that no more tokens are drawn: mean training reward over 5 iterations "
-    "reaches 0.8 in at most 0.8 times GRPO's iterations (in the place of accuracy, which is measured at the end alone)",
+@check(
+    "spo", "telescoping", "exact", "sequences:random, 5 random tables: the advantages along an answer sum to its reward less the prompt's value, within 1e-6"
 )
-def check(folder: Path) -> Finding:
-    telescoping, siblings = chain_error(), tree_error()
+def telescoping(folder: Path) -> Finding:
+    error = chain_error()
+    return Finding(error <= 1e-6, {"largest_error": error, "tolerance": 1e-6})
+
+
+@check("spo", "siblings", "exact", "sequences:random, 5 random tables: the advantages of siblings in a tree sum to 0, within 1e-6")
+def siblings(folder: Path) -> Finding:
+    largest = tree_error()
+    return Finding(largest <= 1e-6, {"largest_sum": largest, "tolerance": 1e-6})
+
+
+@check(
+    "spo",
+    "squared-error",
+    "exact",
+    "sequences:parity, sum-mod and random: the mean squared error of the advantages of tokens below 0.9, against the enumerated ones, is at least 30% below "
+    "that of the reward less the group's mean, with groups that cost as many tokens",
+)
+def closer(folder: Path) -> Finding:
     ratios = {name: error_ratio(make_problem(name)) for name in ("parity", "sum-mod", "random")}
+    return Finding(max(ratios.values()) <= 0.7, {"over_grpo": ratios, "threshold": 0.7})
+
+
+@check(
+    "spo",
+    "fewer-iterations",
+    "small",
+    "text:arithmetic, 100 iterations, 5 seeds, against GRPO of 16 x 16, two uncertain tokens a segment, 5 probes, 2 answers a prompt so that no more tokens "
+    "are drawn: mean training reward over 5 iterations reaches 0.8 in at most 0.8 times GRPO's iterations (in the place of accuracy, which is measured at the "
+    "end alone)",
+)
+def fewer_iterations(folder: Path) -> Finding:
     ours, grpo = language("spo", group_size=2, cut_every=2, probes=5), language("grpo", group_size=16)
     steps = [float(np.mean([steps_to(curve, 0.8) for curve in outcome.metrics("reward")])) for outcome in (ours, grpo)]
     tokens = [spent(outcome) for outcome in (ours, grpo)]
     figures = {
-        "telescoping": {"largest_error": telescoping, "tolerance": 1e-6},
-        "siblings": {"largest_sum": siblings, "tolerance": 1e-6},
-        "squared_error_over_grpo": ratios | {"threshold": 0.7},
         "iterations_to_0.8": {"spo": steps[0], "grpo": steps[1], "ratio": steps[0] / steps[1], "threshold": 0.8},
         "tokens": {"spo": tokens[0], "grpo": tokens[1]},
         "pass@1": {"spo": float(ours.score.mean()), "grpo": float(grpo.score.mean())},
     }
-    saved = steps[0] <= 0.8 * steps[1] and tokens[0] <= tokens[1]
-    return Finding(verdict([telescoping <= 1e-6, siblings <= 1e-6, max(ratios.values()) <= 0.7, saved]), figures, seeds=SEEDS)
+    return Finding(steps[0] <= 0.8 * steps[1] and tokens[0] <= tokens[1], figures, SEEDS)
 
 
 def sampled(problem: SequenceProblem, key: str, **hyper: object) -> tuple[Rollout, Tensor, TabularPolicy]:

@@ -8,7 +8,7 @@ rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -177,10 +177,11 @@ def expected_estimator_gradient(
             extras |= {"old_log_prob": outputs["log_prob"].detach(), "reference_log_prob": replay_all(reference, problem)["log_prob"]}
     probability = outputs["log_prob"].detach().sum(-1).exp()
     leaves = {name: value.detach().requires_grad_() for name, value in outputs.items()}
+    scored = _scored(problem, leaves["log_prob"].detach(), extras)
 
     def add(members: Tensor, weight: Tensor) -> None:
         """Add the gradients at `leaves` of groups `[S, P, G, K]` that count `weight [S, P, G]`."""
-        rollout = _rollout(problem, members, leaves["log_prob"].detach(), extras)
+        rollout = _rollout(scored, members)
         per_step = estimator(rollout, {name: _rows(leaf, members) for name, leaf in leaves.items()})
         if per_step.shape != rollout.shape:
             raise BadInput(f"expected_estimator_gradient: the estimator returned shape {tuple(per_step.shape)}, must be one loss a step {tuple(rollout.shape)}")
@@ -226,9 +227,9 @@ def _groups(count: int, size: int, chunk: int, device: torch.device) -> Iterator
 
 def _gather(value: Tensor, members: Tensor) -> Tensor:
     """`value [S, P, M, …]` at members `[S, P, G, K]`: `[S, P, G, K, …]`."""
-    seeds, prompts = members.shape[:2]
-    seed = torch.arange(seeds, device=members.device).view(-1, 1, 1, 1)
-    return value[seed, torch.arange(prompts, device=members.device).view(-1, 1, 1), members]
+    seeds, prompts, count = value.shape[:3]
+    first = count * torch.arange(seeds * prompts, device=members.device).view(seeds, prompts, 1, 1)
+    return value.flatten(0, 2).index_select(0, (first + members).flatten()).view(*members.shape, *value.shape[3:])
 
 
 def _rows(value: Tensor, members: Tensor) -> Tensor:
@@ -236,11 +237,18 @@ def _rows(value: Tensor, members: Tensor) -> Tensor:
     return _gather(value, members).flatten(1, 3)
 
 
-def _rollout(problem: SequenceProblem, members: Tensor, log_prob: Tensor, extras: dict[str, Tensor]) -> Rollout:
-    """The scored record of groups `[S, P, G, K]`."""
-    seeds, prompts, groups, size = members.shape
-    prompt = torch.arange(prompts, device=members.device).repeat_interleave(groups * size).expand(seeds, -1)
-    action = problem.sequences.to(members.device)[members.flatten(1)]
-    rollout = problem.score(problem.pack(prompt, action, _rows(log_prob, members), size, version=0))
-    rollout.extras.update({name: _rows(value, members) for name, value in extras.items()})
+def _scored(problem: SequenceProblem, log_prob: Tensor, extras: dict[str, Tensor]) -> Rollout:
+    """The scored record of every sequence of every prompt, once: rows `[S, P * M]` from `[S, P, M, L]`."""
+    seeds, prompts, count = log_prob.shape[:3]
+    prompt = torch.arange(prompts, device=log_prob.device).repeat_interleave(count).expand(seeds, -1)
+    action = problem.sequences.to(log_prob.device).repeat(prompts, 1).expand(seeds, -1, -1)
+    rollout = problem.score(problem.pack(prompt, action, log_prob.flatten(1, 2), 1, version=0))
+    rollout.extras.update({name: value.flatten(1, 2) for name, value in extras.items()})
     return rollout
+
+
+def _rollout(scored: Rollout, members: Tensor) -> Rollout:
+    """The scored record of groups `[S, P, G, K]`, from that of every sequence."""
+    seeds, prompts, groups, size = members.shape
+    rollout = scored.with_tensors({name: _rows(value.unflatten(1, (prompts, -1)), members) for name, value in scored.tensors().items()})
+    return replace(rollout, group=torch.arange(prompts * groups, device=members.device).repeat_interleave(size).expand(seeds, -1))

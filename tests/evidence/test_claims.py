@@ -1,0 +1,90 @@
+"""Claims: the exact tier is what was recorded, records say what the files say, and a sitting changes what it measured alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from operant import evidence
+from operant.core.registry import methods
+from operant.evidence import Check, Claim, Finding, claims, merged, recorded, verdict
+from operant.studies import studies
+
+EXACT = [(key, each.name) for key, entry in claims().items() for each in entry.checks.values() if each.tier == "exact"]
+
+
+@pytest.mark.parametrize(("key", "name"), EXACT, ids=[" ".join(each) for each in EXACT])
+def test_the_exact_tier_is_as_recorded(key: str, name: str, tmp_path: Path):
+    held = {each["name"]: each["holds"] for each in (recorded(key) or {"checks": []})["checks"]}
+    assert held.get(name) is not None, f"measure it: operant evidence {key} --tier exact"
+    assert evidence.get_claim(key).checks[name].measure(tmp_path).holds == held[name]
+
+
+@pytest.mark.parametrize("key", sorted(path.stem for path in evidence.RESULTS.glob("*.json")))
+def test_a_record_says_what_the_claim_says(key: str):
+    record, entry = recorded(key), claims()[key]
+    for each in record["checks"]:
+        known = entry.checks[each["name"]]
+        assert (each["says"], each["tier"]) == (known.says, known.tier), f"{each['name']}: measure it again, its sentence is another one"
+        assert (each["holds"] is None) == (each["run"] is None)
+    assert [each["name"] for each in record["checks"]] == list(entry.checks) and record["verdict"] == verdict(record["checks"])
+    assert {each["run"] for each in record["checks"]} - {None} == set(range(len(record["runs"])))
+
+
+def test_every_claim_is_of_a_method_or_a_study():
+    assert claims().keys() - methods().keys() - studies().keys() == {"parity"}  # the one claim about the library as a whole
+    assert all(each.says and each.name == each.name.lower() and " " not in each.name for entry in claims().values() for each in entry.checks.values())
+
+
+def entry(**says: str) -> Claim:
+    return Claim("own", {name: Check(name, text, "small", lambda folder: Finding(True, {})) for name, text in says.items()})
+
+
+def found(holds: bool) -> dict:
+    return {"holds": holds, "figures": {"x": 1}, "seeds": 2, "seconds": 0.0}
+
+
+def test_a_sitting_leaves_what_it_did_not_measure():
+    first = merged(entry(a="A", b="B"), None, {"a": found(True)}, {"commit": "1"})
+    assert [each["holds"] for each in first["checks"]] == [True, None] and first["verdict"] == "partly"
+    both = merged(entry(a="A", b="B"), first, {"b": found(False)}, {"commit": "2"})
+    assert [(each["holds"], both["runs"][each["run"]]["commit"]) for each in both["checks"]] == [(True, "1"), (False, "2")]
+    again = merged(entry(a="A", b="B"), both, {"a": found(False)}, {"commit": "3"})
+    assert again["verdict"] == "not reproduced" and {run["commit"] for run in again["runs"]} == {"2", "3"}
+    moved = merged(entry(a="A", b="B, another threshold"), both, {}, {"commit": "4"})
+    assert [each["holds"] for each in moved["checks"]] == [True, None] and len(moved["runs"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("held", "whole"),
+    [([True, True], "reproduced"), ([True, None], "partly"), ([True, False], "partly"), ([False, False], "not reproduced"), ([False, None], "untested")],
+)
+def test_the_whole_verdict_follows_from_the_checks(held: list, whole: str):
+    assert verdict([{"holds": each} for each in held]) == whole
+
+
+def test_a_record_is_stale_once_its_code_does_something_else(monkeypatch: pytest.MonkeyPatch):
+    now = evidence.sources("cispo")
+    record = recorded("cispo")
+    monkeypatch.setattr(evidence, "recorded", lambda key: {**record, "runs": [{**record["runs"][0], "sources": now}]})
+    assert set(evidence.freshness("cispo").values()) == {"fresh"}
+    monkeypatch.setattr(evidence, "recorded", lambda key: {**record, "runs": [{**record["runs"][0], "sources": None}]})
+    assert set(evidence.freshness("cispo").values()) == {"unknown"}
+    monkeypatch.setattr(evidence, "digest", lambda modules: "another")
+    monkeypatch.setattr(evidence, "recorded", lambda key: {**record, "runs": [{**record["runs"][0], "sources": now}]})
+    assert set(evidence.freshness("cispo").values()) == {"changed"}
+
+
+def test_a_claim_rests_on_the_methods_that_it_names_and_on_what_they_import():
+    found = set()
+
+    def kept(modules):
+        found.update(modules)
+        return ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "digest", kept)
+        evidence.sources("bnpo")
+    assert {"operant.methods.rlvr.bnpo", "operant.methods.rlvr.grpo", "operant.loops.policy_gradient", "operant.worlds.text.engine"} <= found
+    assert not any(module.startswith(("operant.cli", "operant.evidence.online")) for module in found)
