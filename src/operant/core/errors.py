@@ -87,3 +87,12 @@ def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> st
 def unknown(what: str, name: str, known: Iterable[str], otherwise: str | None = None) -> BadInput:
     """The error for a name that is not in a registry."""
     return BadInput(f"unknown {what} {name!r}: {nearest(name, known, otherwise)}")
+
+
+CODE = (Exception, SystemExit)  # what foreign code may raise: an environment that exits does not end the run as if all were well
+
+
+def one_line(value: object, limit: int = 200) -> str:
+    """Text of a value or an exception on one line, shortened to `limit` characters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, one_line
 from operant.core.memory import TRAINED, check_memory
 from operant.core.random import Streams
 from operant.core.registry import LARGEST, Method, configure, get_method, imported_files, methods, own_file
@@ -19,7 +19,6 @@ from operant.loops.fixed import FixedPolicy
 from operant.nets.actors import ActorCriticNet, ActorNet
 from operant.nets.lifted import PlainModule
 from operant.worlds import SCHEMES, make_world, world_options
-from operant.worlds.gym.spaces import one_line
 
 MOST_STEPS = 10**9  # of a run that is limited by time
 MOST_SEED = 2**62

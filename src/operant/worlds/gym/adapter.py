@@ -22,16 +22,16 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import PassiveEnvChecker
 
-from operant.core.errors import BadInput, OperantError
+from operant.core.errors import CODE, BadInput, OperantError, one_line
 from operant.core.random import derive_seed
 from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym import snapshot
-from operant.worlds.gym.check import CODE, Reader, closed, from_info, from_nowhere, masks_of, place, raised, time_limit
+from operant.worlds.gym.check import Reader, closed, from_info, from_nowhere, masks_of, place, raised, time_limit
 from operant.worlds.gym.environments import Environments, Step
 from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.native import NATIVE
 from operant.worlds.gym.objects import Rows
-from operant.worlds.gym.spaces import Actions, one_line
+from operant.worlds.gym.spaces import Actions
 
 
 def _making(make: Callable[[], Any], name: str, where: str, seconds: float = 60.0) -> Any:

@@ -17,11 +17,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from operant.core.errors import RunFailed
+from operant.core.errors import CODE, RunFailed, one_line
 from operant.core.spec import ACTION_MASK, Spec
-from operant.worlds.gym.spaces import Observations, observation_spec, one_line
+from operant.worlds.gym.spaces import Observations, observation_spec
 
-CODE = (Exception, SystemExit)  # what foreign code may raise: an environment that exits does not end the run as if all were well
 STEP_RULE = "step returns (observation, reward, terminated, truncated, info)"
 RESET_RULE = "reset returns (observation, info)"
 

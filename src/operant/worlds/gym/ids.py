@@ -7,9 +7,7 @@ import importlib.util
 
 import gymnasium
 
-from operant.core.errors import BadInput, unknown
-from operant.worlds.gym.check import CODE
-from operant.worlds.gym.spaces import one_line
+from operant.core.errors import CODE, BadInput, one_line, unknown
 
 # Beginnings of ids whose packages are not part of Gymnasium.
 PACKAGES = {

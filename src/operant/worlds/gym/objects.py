@@ -10,8 +10,7 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
-from operant.core.errors import BadInput
-from operant.worlds.gym.spaces import one_line
+from operant.core.errors import BadInput, one_line
 
 ADVICE = "give a function that makes one"
 

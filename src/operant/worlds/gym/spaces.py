@@ -13,19 +13,13 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, one_line
 from operant.core.spec import ACTION_MASK, GOAL, Field, Spec
 
 WIDEST = 1_000_000  # numbers in one observation or action; a hidden layer of 64 units on so many has 256 MB of weights
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
 
 Path = tuple[str | int, ...]  # the keys and places that lead to a part of a space
-
-
-def one_line(value: object, limit: int = 200) -> str:
-    """Text of a value or an exception on one line, shortened to `limit` characters."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def leaves(space: gymnasium.Space, path: Path = ()) -> Iterator[tuple[Path, gymnasium.Space]]:

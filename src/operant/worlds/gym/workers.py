@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operant.core.errors import BadInput, OperantError, RunFailed
+from operant.core.errors import CODE, BadInput, OperantError, RunFailed, one_line
 from operant.nets.actors import Actor
-from operant.worlds.gym.check import CODE, one_line
 from operant.worlds.gym.collect import Chunk, fill
 
 
