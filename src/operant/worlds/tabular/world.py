@@ -10,12 +10,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from torch import Tensor
 
 from operant.core.errors import BadInput, unknown
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
+from operant.core.spec import Field, Spec
 from operant.nets.finite import FinitePolicy
 from operant.worlds.base import World
 from operant.worlds.data.formats import read_arrays
@@ -31,7 +33,8 @@ class TabularWorld(World):
     """One finite MDP, or one for each seed. The score of a policy is its value at the first state, the discounted sum of rewards, with a horizon their sum.
 
     Args:
-        name: one of `TABLES`, or a file `PATH.npz` (see docs/extending.md).
+        task: one of `TABLES`, a file `PATH.npz` (see docs/extending.md), or an MDP that is ready.
+        data: `[S or 1, *shape]`, the distribution of the pairs that are logged, with a horizon each step's; None for `covering`.
         options: fields of `TabularOptions`, values or text.
 
     Attributes:
@@ -48,28 +51,29 @@ class TabularWorld(World):
     step_unit = "iterations"
     acts = True
     exact = True
-    action_kind = "discrete"
 
-    def __init__(self, name: str, **options: Any):
+    def __init__(self, task: str | FiniteMDP, *, data: Tensor | None = None, **options: Any):
+        name = task if isinstance(task, str) else "an MDP"
         self.file = Path(name).expanduser().resolve() if name.endswith(".npz") else None
         self.task = f"tabular:{name if self.file is None else self.file}"
-        if self.file is None and name not in TABLES:
+        if isinstance(task, str) and self.file is None and name not in TABLES:
             raise unknown("finite MDP", name, TABLES)
         self.options: TabularOptions = read_settings(TabularOptions, options, self.task, "option")
-        table, asked = TABLES.get(name, _IN_A_FILE), self.options
+        table, asked = TABLES.get(name, _GIVEN), self.options
         for size in ("states", "actions"):
             if getattr(asked, size) is not None and size not in table.sized:
                 raise BadInput(f"{self.task} has no option {size}: its size is fixed")
-        if (asked.discount, asked.horizon) != (None, None) and (table.horizon is not None or None not in (asked.discount, asked.horizon)):
+        ready = isinstance(task, FiniteMDP)
+        if (asked.discount, asked.horizon) != (None, None) and (ready or table.horizon is not None or None not in (asked.discount, asked.horizon)):
             given = "discount" if asked.discount is not None else "horizon"
-            why = f"its episodes have {table.horizon} step" if table.horizon else "give a discount or a horizon, not both"
+            why = "the MDP has its own" if ready else f"its episodes have {table.horizon} step" if table.horizon else "give a discount or a horizon, not both"
             raise BadInput(f"{self.task} --{given}: {why}")
-        self._table, self._found = table, {}
-        self._read = None if self.file is None else _read(self.file, asked)
+        self._table, self._found, self._data = table, {}, data
+        self._given = task if ready else None if self.file is None else _read(self.file, asked)
         mdp = self._mdp((0,))
         self.discount, self.horizon, self.shape = mdp.discount, mdp.horizon, mdp.shape
         self.action_space = gymnasium.spaces.Discrete(mdp.actions)
-        self.observation_size = 1
+        self.observation, self.action = _choice("observation", mdp.states), _choice("action", mdp.actions)
 
     @classmethod
     def from_name(cls, name: str, **options: Any) -> TabularWorld:
@@ -91,8 +95,8 @@ class TabularWorld(World):
 
     def _mdp(self, seeds: Sequence[int]) -> FiniteMDP:
         """The MDPs of these seeds; the newest are kept."""
-        if self._read is not None:
-            return self._read
+        if self._given is not None:
+            return self._given
         table, options = self._table, self.options
         seeds = tuple(seeds) if table.own else (0,)
         if seeds not in self._found:
@@ -127,7 +131,8 @@ class TabularWorld(World):
     def samples(self, streams: Streams) -> Samples:
         """Independent transitions of a behaviour whose concentrability is the option's (`covering`)."""
         mdp = self._mdp(streams.seeds)
-        return mdp.sample(covering(mdp, self.options.concentrability), self.options.transitions, streams)
+        data = covering(mdp, self.options.concentrability) if self._data is None else self._data
+        return mdp.sample(data, self.options.transitions, streams)
 
     def policy(self, net: Any, streams: Streams) -> FinitePolicy:
         return FinitePolicy(streams.seeds, self.shape)
@@ -148,7 +153,12 @@ class TabularWorld(World):
         return actions if state.ndim else actions[0]
 
 
-_IN_A_FILE = Table(lambda states, actions, seeds: NotImplemented, 0, 0)
+_GIVEN = Table(lambda states, actions, seeds: NotImplemented, 0, 0)
+
+
+def _choice(name: str, count: int) -> Spec:
+    """What is one of so many."""
+    return Spec((Field(name, (), "int64", "discrete", (count,), (0,)),))
 
 
 def _read(path: Path, options: TabularOptions) -> FiniteMDP:
