@@ -13,8 +13,9 @@ from operant.core.random import Streams
 from operant.core.status import Status
 from operant.nets.language import TokenPolicy
 from operant.worlds.plans import Groups
+from operant.worlds.text.evaluation import evaluate_policy
 from operant.worlds.text.models import make_model, make_tokenizer
-from operant.worlds.text.source import TextSource, completion_texts, evaluate_policy
+from operant.worlds.text.source import TextSource, completion_texts
 from operant.worlds.text.tasks import Arithmetic
 
 TASK = Arithmetic(operands=4)

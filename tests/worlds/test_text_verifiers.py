@@ -48,7 +48,7 @@ def test_values_come_back_in_order_from_several_workers():
     items = [(PROBLEM, "x" * length) for length in range(60)]
     for verifier in (bad.length, "text_verifiers:length"):
         with VerifierPool(verifier, workers=3) as pool:
-            assert [tuple(v) for v in pool.score(items)] == [(float(length), Status.OK, "") for length in range(60)]
+            assert [tuple(v)[:3] for v in pool.score(items)] == [(float(length), Status.OK, "") for length in range(60)]
             assert pool.score([]) == []
     assert once(bad.OBJECT).value == 2.0  # an object with a score, found by its name; what it prints goes nowhere
 

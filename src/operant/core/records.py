@@ -110,23 +110,6 @@ _OWN = ("action", "log_prob", "mask", "reward", "terminated", "truncated", "grou
 
 
 @dataclass
-class Score:
-    """What a verifier said of N rows.
-
-    Attributes:
-        value: `[N]` float; meaningless where the status is not `OK`.
-        status: `[N]` a `Status` a row.
-        per_step: optional `[N, T]` rewards a step.
-        message: for each row, what went wrong, or an empty string.
-    """
-
-    value: Tensor
-    status: Tensor
-    per_step: Tensor | None = None
-    message: list[str] = field(default_factory=list)
-
-
-@dataclass
 class Evaluation:
     """What fresh episodes or held-out problems said of the policies.
 

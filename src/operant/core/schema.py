@@ -204,7 +204,7 @@ def _status(value: Any) -> str:
     return "" if isinstance(value, str) or (integer(0)(value) == "" and value in set(Status)) else f"must be one of {names}, {_found(value)}"
 
 
-_TOKEN = record({"text": text}, dict.fromkeys(("log_prob", "advantage", "entropy", "ratio", "kl"), maybe(number())))
+_TOKEN = record({"text": text}, dict.fromkeys(("log_prob", "advantage", "entropy", "ratio", "kl"), maybe(number())) | {"turn": _COUNT, "reply": flag})
 COMPLETION = record(
     _PLACE | {"group": _COUNT, "prompt": text, "tokens": sequence(_TOKEN)},
     {"reward": maybe(number()), "status": _status},

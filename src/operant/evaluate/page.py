@@ -74,6 +74,7 @@ button { cursor: pointer; }
 .completion {
   display: grid; grid-template-columns: 7.5rem minmax(0, 1fr); gap: 0 0.8rem; border-top: 1px solid var(--rule); padding: 0.3rem 0; break-inside: avoid;
 }
+.speaker { color: var(--quiet); }
 .completion .reward { font-size: 0.85rem; line-height: 1.85; font-variant-numeric: tabular-nums; color: var(--quiet); }
 .token {
   border-radius: 3px; box-decoration-break: clone; -webkit-box-decoration-break: clone; padding: 0.1em 0; cursor: default;
@@ -162,7 +163,7 @@ SCRIPT = """
   const paint = () => {
     for (const line of list.querySelectorAll(".tokens")) {
       const row = rowOf.get(line);
-      for (const span of line.children) colour(span, row, Number(span.dataset.i));
+      for (const span of line.querySelectorAll(".token")) colour(span, row, Number(span.dataset.i));
     }
     const name = kind(), { low, high } = KINDS[name], limit = limits[name], scale = at("scale");
     const stop = (hue) => hue ? `rgb(var(${hue}) / 0.62)` : "transparent";
@@ -189,7 +190,12 @@ SCRIPT = """
     line.setAttribute("role", "group");
     line.setAttribute("aria-label", "tokens; left and right arrow keys move between them");
     rowOf.set(line, row);
-    line.append(...row.text.map((_, i) => tokenSpan(row, i)));
+    // Where the answer takes turns, a line for each who speaks: the policy, or the task that replies to it.
+    const speaker = (i) => `${row.reply[i] ? "task" : "policy"} ${row.turn[i] + 1}`;
+    row.text.forEach((_, i) => {
+      if (row.turn && (i === 0 || speaker(i) !== speaker(i - 1))) line.append(make("span", "speaker", `${i ? "\n" : ""}${speaker(i)}: `));
+      line.append(tokenSpan(row, i));
+    });
     box.append(make("div", "reward", UNSCORED[row.status] || `reward ${number(row.reward)}`), line);
     return box;
   };
@@ -269,10 +275,8 @@ SCRIPT = """
     const span = tokenAt(event);
     if (!span) return;
     if (event.key === "Escape") { hide(span); return; }
-    const line = span.parentElement;
-    const next = {
-      ArrowRight: span.nextElementSibling, ArrowLeft: span.previousElementSibling, Home: line.firstElementChild, End: line.lastElementChild,
-    }[event.key];
+    const tokens = [...span.parentElement.querySelectorAll(".token")], place = tokens.indexOf(span);
+    const next = { ArrowRight: tokens[place + 1], ArrowLeft: tokens[place - 1], Home: tokens[0], End: tokens[tokens.length - 1] }[event.key];
     if (!next) return;
     event.preventDefault();
     span.tabIndex = -1;

@@ -326,6 +326,7 @@ def _completions(run: Run) -> tuple[list[dict[str, Any]], int]:
                 | {"reward": _finite(row.get("reward")), "status": _status(row.get("status", Status.OK))}
                 | {"text": [token["text"] for token in tokens], "mask": [int(bool(token.get("mask", True))) for token in tokens]}
                 | columns
+                | {name: [int(token[name]) for token in tokens] for name in ("turn", "reply") if all(name in token for token in tokens)}
             )
     return rows, len(steps)
 
@@ -351,7 +352,7 @@ def _completions_section(comparison: Comparison, glossary: Glossary) -> str:
     kinds = _and([link(label) for _, label in KINDS])
     return f"""<section id=completions><h2>Completions</h2>
 <p class=quiet>Answers of training, of the {link("problem", "problems")} with the worst and the best mean {link("reward")}: with what was learned from, not
-with held-out problems. Point at a token, or reach it with Tab and the arrow keys, for its {kinds}. Greyed and dotted tokens are outside the {link("mask")}.
+with held-out problems. Point at a token, or reach it with Tab and the arrow keys, for its {kinds}. Greyed and dotted tokens are outside the {link("mask")}; where an answer takes turns, each turn and each reply begins a line that says whose it is.
 {unscored}<span id=logged></span></p>
 <noscript><p class=warning>The completions need JavaScript; everything else is above.</p></noscript>
 <div class=controls><label>run <select id=run></select></label><label>step <select id=step></select></label>

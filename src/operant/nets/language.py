@@ -66,6 +66,7 @@ class TokenPolicy(nn.Module):
 
     unit = "row"
     seeds = 1
+    decode: tuple[str, int] | None = None  # the decoder by which it answers in evaluations, and from how many completions; None for the mean of the usual ones
 
     def __init__(self, model: nn.Module, temperature: float = 1.0, critic: TokenCritic | None = None):
         super().__init__()

@@ -7,11 +7,11 @@ from typing import Any
 
 from operant.core.records import Rollout
 from operant.core.status import Status
-from operant.worlds.plans import Problems, Prompt, Request, Requests, check_positive
+from operant.worlds.plans import Plan, Problems, Prompt, Request, Requests, check_positive
 
 
 @dataclass(eq=False)
-class Hinted:
+class Hinted(Plan):
     """`prompts` problems an iteration, `n` completions of each; some are problems of the iteration before, made easier or harder (arXiv:2506.07464).
 
     A problem whose completions all had the same reward teaches nothing. The iteration after, it comes once more: where its mean reward was below the running

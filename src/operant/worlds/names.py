@@ -12,7 +12,7 @@ OGBENCH = tuple(
     for suffix in ("-v0", "-singletask-v0", *(f"-singletask-task{task}-v0" for task in range(1, 6)))
 )
 """Without "singletask" the data have goals but no reward; `-singletask-v0` is OGBench's default task, 1."""
-TEXT = ("arithmetic", "countdown", "cued", "graph-path", "knights-knaves", "program", "sort", "uncertain")
+TEXT = ("arithmetic", "countdown", "cued", "graph-path", "knights-knaves", "lookup", "program", "sort", "twenty-questions", "uncertain")
 PROBLEMS = ("parity", "target", "sum-mod", "graded", "length", "random")
 TRANSFORMER = "-transformer"
 SEQUENCES = PROBLEMS + tuple(f"{name}{TRANSFORMER}" for name in PROBLEMS)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from operant.worlds.plans import Problems, Request, Requests, check_positive
+from operant.worlds.plans import Plan, Problems, Request, Requests, check_positive
 
 
 @dataclass(frozen=True)
-class NextSteps:
+class NextSteps(Plan):
     """For each of `prompts` problems: an answer, a state drawn from the beginnings of its steps, `candidates` next steps, `completions` of each.
 
     The candidates are what is learned from; answers and completions are probes. A row of a candidate has the answer as parent, a completion its candidate. A

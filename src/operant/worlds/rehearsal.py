@@ -5,10 +5,10 @@ from __future__ import annotations
 from operant.core.errors import BadInput
 from operant.core.records import Rollout
 from operant.core.status import Status
-from operant.worlds.plans import Groups, Problems, Request, Requests
+from operant.worlds.plans import Groups, Plan, Problems, Request, Requests
 
 
-class Rehearsal:
+class Rehearsal(Plan):
     """Problems from a fixed pool, split by how often the starting policy solves them, and its right answers again.
 
     At first every iteration samples `tries` probe answers of the next `prompts` problems, from which nothing is learned, until `pool` of them are known.

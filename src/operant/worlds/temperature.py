@@ -9,11 +9,11 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.records import Rollout
-from operant.worlds.plans import Problems, Request, Requests, check_positive
+from operant.worlds.plans import Plan, Problems, Request, Requests, check_positive
 
 
 @dataclass(eq=False)
-class EntropyTemperature:
+class EntropyTemperature(Plan):
     """`n` completions a prompt; each token is drawn at 1 + `scale` · ĥ, ĥ in [−1, 1] its normalised log-entropy (HAPO, arXiv:2509.16591).
 
     The range that ĥ is measured by is that of the batch before; the first batch is drawn at 1. The policy that is trained stays at temperature 1.

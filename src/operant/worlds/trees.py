@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operant import ops
-from operant.worlds.plans import Branches, Generation, Groups, Problems, Prompt, Request, Requests, check_positive
+from operant.worlds.plans import Branches, Generation, Groups, Plan, Problems, Prompt, Request, Requests, check_positive
 
 
 @dataclass(eq=False)
-class Windows:
+class Windows(Plan):
     """`prompts` x `n` answers at work at all times, of which each iteration writes the next `window` tokens (partial rollouts).
 
     Answers that did not end in their window go on in the next iteration, under the policy of then; ended ones make room for new ones, so that the batch stays
@@ -94,7 +94,7 @@ class SegmentProbes(Groups):
 
 
 @dataclass(frozen=True)
-class Tree:
+class Tree(Plan):
     """A tree of chunks under each problem: `branching[0]` of them begin the answer, each goes on in `branching[1]` ways, and so on.
 
     A chunk has `chunk` tokens; those of the last level run to the end. A chunk that ends the answer is a leaf. Every row is an edge: it learns what is new in

@@ -65,7 +65,7 @@ def anchor_drift(outcome: Outcome) -> list[float]:
 
 def majority_rate(run: Run, problems: int = 128) -> float:
     """Share of held-out problems whose most frequent answer of 16 is right."""
-    from operant.worlds.text.source import evaluate_policy
+    from operant.worlds.text.evaluation import evaluate_policy
 
     world = run.world
     chosen = world.problems.held_out(world.problems.splits[0], problems)

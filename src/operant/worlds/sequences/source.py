@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
 from operant.core.status import Status
 from operant.nets.tabular import draw
 from operant.worlds.base import Source
-from operant.worlds.plans import Generation, Plan, Prompt, Request, Rows, run_plan
+from operant.worlds.plans import Generation, Heard, Plan, Prompt, Request, Utterance
+from operant.worlds.rows import Rows, run_plan
 from operant.worlds.sequences import exact
 from operant.worlds.sequences.problems import Policy, SequenceProblem, last_step
 
@@ -81,16 +82,22 @@ class SequenceSource(Source):
         present, finished = stack("present"), stack("finished")
         last = last_step(present)
         group = stack("group", -1)
-        unfinished = ~finished & (present.sum(-1) < length) & present.any(-1)
+        unfinished = ~finished & ~stack("cut") & (present.sum(-1) < length) & present.any(-1)
         probe = stack("probe", True)
         extras = {"present": present, "drawn": stack("drawn"), "probe": probe, "entropy": stack("entropy")}
         extras |= {name: flags for name, flags in (("unfinished", unfinished), ("outside", stack("outside"))) if bool(flags.any())}
-        if not bool(probe.any()) and len(extras) == 4 and bool((present == stack("mask")).all()):
+        turns = any(part.turn is not None for part in rows)
+        if not turns and not bool(probe.any()) and len(extras) == 4 and bool((present == stack("mask")).all()):
             extras = {"entropy": extras["entropy"]}
         if any(part.given_log_prob is not None for part in rows):
             for part in rows:
                 part.given_log_prob = torch.zeros_like(part.log_prob) if part.given_log_prob is None else part.given_log_prob
             extras["given_log_prob"] = stack("given_log_prob")
+        if turns:
+            for part in rows:
+                part.turn = torch.zeros_like(part.action) if part.turn is None else part.turn
+                part.reward = torch.zeros_like(part.log_prob) if part.reward is None else part.reward
+            extras |= {"turn": stack("turn"), "turn_reward": stack("reward")}
         if rows[0].behaviour_log_prob is not None:  # a plan draws from its policy's distribution, or from another one
             extras["behaviour_log_prob"] = stack("behaviour_log_prob")
         parent = stack("parent", -1)
@@ -101,10 +108,10 @@ class SequenceSource(Source):
             log_prob=stack("log_prob"),
             mask=stack("mask"),
             reward=torch.zeros_like(stack("log_prob")),
-            terminated=last & ~unfinished.unsqueeze(-1),
-            truncated=last & unfinished.unsqueeze(-1),
+            terminated=last & ~(unfinished | stack("cut")).unsqueeze(-1),
+            truncated=last & (unfinished | stack("cut")).unsqueeze(-1),
             group=group,
-            status=torch.full_like(group, Status.OK),
+            status=stack("status", int(Status.OK)),
             version=version,
             extras=extras,
             **tree,
@@ -123,10 +130,11 @@ class SequenceSource(Source):
         prompt = rollout.group.remainder(self.problem.prompts)  # what is asked, which a plan may show otherwise
         reward = self.problem.reward(prompt, rollout.action).to(rollout.log_prob.dtype)
         rollout.reward = reward.unsqueeze(-1) * (last_step(present) & rollout.terminated)
+        if "turn_reward" in rollout.extras:
+            rollout.reward = rollout.reward + rollout.extras["turn_reward"]
         for place, seed in enumerate(self._seeds):
-            if hasattr(seed.plan, "observe"):
-                kept = {name: value[place : place + 1] for name, value in rollout.tensors().items()}
-                seed.plan.observe(rollout.with_tensors(kept))
+            kept = {name: value[place : place + 1] for name, value in rollout.tensors().items()}
+            seed.plan.observe(rollout.with_tensors(kept))
         return rollout
 
     def measure(self, names: Collection[str], rollout: Rollout, policy: Policy) -> dict[str, Tensor]:
@@ -199,6 +207,7 @@ class _Seed:
     def __init__(self, problem: SequenceProblem, plan: Plan, streams: Streams, place: int):
         self.problem, self.plan, self.place = problem, plan, place
         self.limit = problem.length
+        self.turns, self.turn_limit, self.turn_stop = 0, problem.length, ()
         self.end = (0,) if problem.stops else ()
         self.rng = streams.numpy_generators("sequences/plan")[place]
         self._generator = streams.torch_generators("sequences/token")[place]
@@ -222,7 +231,18 @@ class _Seed:
     def run(self, policy: Policy, progress: float) -> Rows:
         self.progress = progress
         self.policy = policy.of_seed(self.place) if policy.seeds > 1 else policy
-        return run_plan(self.plan, self, self._generate, self._measure, pad=0)
+        return run_plan(self.plan, self, self._generate, self._measure, self._judge, pad=0)
+
+    def reply(self, said: Sequence[Utterance]) -> list[Heard]:
+        raise RunFailed("sequences have nobody who replies")
+
+    def _judge(self, answers: list[tuple[int, tuple[int, ...]]]) -> list[tuple[float, float]]:
+        """The table's reward of each answer; of one that goes on, that of the sequence that ends there with zeros."""
+        action = torch.zeros(len(answers), self.problem.length, dtype=torch.int64)
+        for row, (_, tokens) in zip(action, answers, strict=True):
+            row[: len(tokens)] = torch.tensor(tokens, dtype=torch.int64)
+        prompt = torch.tensor([group % self.problem.prompts for group, _ in answers])
+        return [(float(value), float(value)) for value in self.problem.reward(prompt[None], action[None])[0]]
 
     @torch.no_grad()
     def _generate(self, requests: list[Request]) -> Generation:
@@ -238,15 +258,18 @@ class _Seed:
         done = torch.zeros(len(request), dtype=torch.bool)
         drawn = torch.zeros(action.shape, dtype=torch.bool)
         adapt = self.plan.temperature if callable(self.plan.temperature) else None
-        behaviour = torch.zeros(action.shape, dtype=torch.float64) if adapt else None
+        guide = self.plan.logits
+        behaviour = torch.zeros(action.shape, dtype=torch.float64) if adapt or guide is not None else None
         for step in range(length):
             now = (step >= start) & (step < stop) & ~done
             logits = self._replay(requests, request, action, {"logits"})["logits"][:, step]
+            if guide is not None:
+                logits = guide(logits, *(self._replay(requests, request, action, {"logits"}, other)["logits"][:, step] for other in guide.others))
             if adapt:
                 log_p = logits.log_softmax(-1)
                 logits = log_p / adapt(torch.special.entr(log_p.exp()).sum(-1), log_p).unsqueeze(1)
             action[:, step] = torch.where(now, draw(logits, uniforms[:, step].to(logits.dtype)), action[:, step])
-            if adapt:
+            if behaviour is not None:
                 behaviour[:, step] = logits.log_softmax(-1).gather(1, action[:, step : step + 1]).squeeze(1)
             drawn[:, step] = now
             done = done | (now & ends[torch.arange(len(request)), action[:, step]])
@@ -269,9 +292,11 @@ class _Seed:
             row[: len(given)] = torch.tensor(given, dtype=torch.int64)
         return rows
 
-    def _replay(self, requests: list[Request], request: Tensor, action: Tensor, needs: Collection[str]) -> dict[str, Tensor]:
+    def _replay(
+        self, requests: list[Request], request: Tensor, action: Tensor, needs: Collection[str], policy: Policy | None = None
+    ) -> dict[str, Tensor]:
         prompt = torch.tensor([item.prefix[0] - self.problem.vocabulary for item in requests])[request]
-        return {name: value[0].cpu() for name, value in self.policy.replay({"prompt": prompt[None]}, action[None], needs).items()}
+        return {name: value[0].cpu() for name, value in (policy or self.policy).replay({"prompt": prompt[None]}, action[None], needs).items()}
 
     def _behind(
         self, requests: list[Request], request: Tensor, start: Tensor, action: Tensor, new: Tensor, finished: Tensor, behaviour: Tensor | None = None
@@ -286,12 +311,11 @@ class _Seed:
         return Generation([item.prefix for item in requests], request, tokens, log_prob, entropy, mask, finished, behaviour)
 
     def state_dict(self) -> dict:
-        return {"cursor": self._cursor, "plan": self.plan.state_dict() if hasattr(self.plan, "state_dict") else None}
+        return {"cursor": self._cursor, "plan": self.plan.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
         self._cursor = state["cursor"]
-        if state["plan"] is not None:
-            self.plan.load_state_dict(state["plan"])
+        self.plan.load_state_dict(state["plan"])
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from operant.nets.language import TokenCritic
 from operant.nets.tabular import TabularPolicy, prefix_count, prefix_index
 from operant.worlds.base import World
 from operant.worlds.names import TRANSFORMER
-from operant.worlds.plans import Groups
+from operant.worlds.plans import Groups, Plan, Turns
 from operant.worlds.sequences.problems import PROBLEMS, SequenceProblem, make_problem
 from operant.worlds.sequences.source import SequenceGroups, SequenceSource, evaluate
 
@@ -88,8 +88,10 @@ class SequenceWorld(World):
         return policy
 
     def check_source(self, plan: Any, seeds: int, workers: int) -> None:
-        if not hasattr(plan, "prompts"):
+        if not isinstance(plan, Plan | SequenceGroups):
             raise BadInput(f"{self.task} is sampled by prompts and sequences; this method's plan is {type(plan).__name__}")
+        if isinstance(plan, Turns):
+            raise BadInput(f"{self.task} does not reply: a method that takes turns needs a task that does (text:twenty-questions, text:lookup)")
 
     def check_teacher(self) -> None:
         """Every problem has one."""

@@ -21,7 +21,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from operant.core.errors import BadInput
 from operant.nets import packed
 from operant.nets.kernels import FastLinear, linear, round_rows
-from operant.worlds.plans import Generation, Request
+from operant.worlds.plans import Generation, Logits, Request
 from operant.worlds.text.models import longest_row, other_layers, why_no_longer
 
 LOOK_EVERY = 4  # tokens between two looks at which rows have finished (the only reads by the host, but for the check of an adaptive temperature)
@@ -40,16 +40,28 @@ class _Drawing:
     top_k: int | None
     top_p: float
     uniforms: Tensor | None  # [T, R], or None
+    guide: Logits | None = None
 
     @property
     def apart(self) -> bool:
         """Whether tokens are drawn from another distribution than the policy's."""
-        return callable(self.temperature) or self.top_k is not None or self.top_p < 1
+        return self.guide is not None or callable(self.temperature) or self.top_k is not None or self.top_p < 1
 
     def policy(self, logits: Tensor) -> Tensor:
         """Log-probabilities `[R, V]` of the policy."""
+        return self._scaled(logits).log_softmax(-1)
+
+    def _scaled(self, logits: Tensor) -> Tensor:
         logits = logits.float()
-        return (logits if callable(self.temperature) or self.temperature == 1 else logits / self.temperature).log_softmax(-1)
+        return logits if callable(self.temperature) or self.temperature == 1 else logits / self.temperature
+
+    def guided(self, own: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Log-probabilities `[R, V]` and entropy `[R]` of what the plan's logits make of the policy's and those of others."""
+        made = self.guide(self._scaled(own), *map(self._scaled, others))
+        if made.shape != own.shape:
+            raise BadInput(f"generate: the plan's logits have the shape {list(made.shape)}; the policy's have {list(own.shape)}")
+        log_p = made.log_softmax(-1)
+        return log_p, torch.special.entr(log_p.exp()).sum(1)
 
     def behaviour(self, log_p: Tensor, entropy: Tensor) -> Tensor:
         """Log-probabilities `[R, V]` of what tokens are drawn from: at the temperature of each row, and cut to the likeliest tokens."""
@@ -97,6 +109,7 @@ def _generate(
     cache.expand(of_row, width + most)
     logits, padding = logits[of_row], padding[of_row]
     step = (_JoinedStep if _can_join(model) else _ModelStep)(model, cache, padding)
+    beside = [] if drawing.guide is None else [_Beside(policy.model, ids, padding, of_row, width + most) for policy in drawing.guide.others]
 
     sets = {stop: place for place, stop in enumerate(dict.fromkeys(map(frozenset, stops)))}
     ends = torch.zeros(len(sets), logits.shape[-1], dtype=torch.bool)
@@ -119,7 +132,7 @@ def _generate(
         if behaviour is None:
             token = drawing.token(t, here, p)
         else:
-            log_q = drawing.behaviour(log_p, spread)
+            log_q = drawing.behaviour(*((log_p, spread) if drawing.guide is None else drawing.guided(logits, [other.logits for other in beside])))
             token = drawing.token(t, here, log_q.exp())
             behaviour[t, here] = log_q.gather(1, token.unsqueeze(1)).squeeze(1)
         tokens[t, here], log_prob[t, here], entropy[t, here] = token, log_p.gather(1, token.unsqueeze(1)).squeeze(1), spread
@@ -135,10 +148,24 @@ def _generate(
                 keep = done.sort(stable=True).indices[:open_rows]
                 here = going = going[keep]
                 token, done = token[keep], done[keep]
-                step.keep(keep)
+                for kept in (step, *(other.step for other in beside)):
+                    kept.keep(keep)
         logits = step(token)
+        for other in beside:
+            other.logits = other.step(token)
     record = [None if x is None else x[:last].t() for x in (tokens, log_prob, entropy, behaviour)]
     return _finish(prompts, request.to(device), *record, ends[ends_of.unsqueeze(1), record[0]], limit, pad_token_id)
+
+
+class _Beside:
+    """Another policy that is run along: its step, and its newest logits."""
+
+    def __init__(self, model: PreTrainedModel, ids: Tensor, padding: Tensor, of_row: Tensor, capacity: int):
+        distinct = torch.zeros(len(ids), dtype=padding.dtype, device=padding.device).index_copy(0, of_row, padding)
+        cache, logits = _prefill(model, ids, distinct)
+        cache.expand(of_row, capacity)
+        self.logits = logits[of_row]
+        self.step = (_JoinedStep if _can_join(model) else _ModelStep)(model, cache, padding)
 
 
 def generate(
@@ -153,6 +180,7 @@ def generate(
     greedy: bool = False,
     top_k: int | None = None,
     top_p: float = 1.0,
+    guide: Logits | None = None,
 ) -> Generation:
     """Draw completions.
 
@@ -165,10 +193,11 @@ def generate(
         eos_token_id: the model's end token or tokens, None for a model without one.
         pad_token_id: fills what is not a token.
         greedy: take the likeliest token instead of drawing; log-probability and entropy are still those of the softmax at `temperature`.
+        guide: makes the logits that tokens are drawn from of the policy's own and of other policies'; these read the same tokens.
         top_k, top_p: for evaluation: draw from the `top_k` likeliest tokens, and of those from the fewest whose probability reaches `top_p`, in (0, 1].
 
     Returns:
-        Log-probability and entropy are the policy's. Where tokens are drawn from another distribution (an adaptive temperature, `top_k`, `top_p`), the
+        Log-probability and entropy are the policy's. Where tokens are drawn from another distribution (an adaptive temperature, `top_k`, `top_p`, `guide`), the
         log-probabilities of that one stand in `behaviour_log_prob`.
 
     Raises:
@@ -183,7 +212,7 @@ def generate(
     training = model.training
     model.eval()
     try:
-        result = _generate(model, requests, _Drawing(temperature, top_k, top_p, uniforms), limits, stops, pad_token_id)
+        result = _generate(model, requests, _Drawing(temperature, top_k, top_p, uniforms, guide), limits, stops, pad_token_id)
     finally:
         model.train(training)
     # Tensors made in inference mode cannot be saved for a gradient; copies can.

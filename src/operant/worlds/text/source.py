@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -20,11 +20,14 @@ from operant.core.records import Rollout
 from operant.core.status import Status
 from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.worlds.base import Source
-from operant.worlds.plans import Generation, Plan, Prompt, Request, run_plan
+from operant.worlds.plans import Generation, Heard, Plan, Prompt, Request, Utterance
+from operant.worlds.rows import run_plan
 from operant.worlds.text.engine import generate
+from operant.worlds.text.exchange import Exchange, last_turn
 from operant.worlds.text.models import end_tokens
 from operant.worlds.text.tasks import Problem, TextTask
-from operant.worlds.text.verifiers import Scorer, Verdict, Verifier, scorer
+from operant.worlds.text.tasks.turns import TurnTask
+from operant.worlds.text.verifiers import Scorer, Verdict, Verifier, failed, scorer
 
 EVALUATION_ROWS = 512  # completions that an evaluation generates at once
 
@@ -67,6 +70,11 @@ class TextSource(Source):
         self._checks: dict[str, Scorer] = {}
         self._statuses: Counter[str] = Counter()
         self._messages: dict[str, str] = {}
+        self._known: dict[int, Verdict] = {}  # of rows that were scored while they were sampled
+        self.exchange = Exchange(task, tokenizer, chat=chat, workers=verifier_workers) if isinstance(task, TurnTask) else None
+        self.turns, self.turn_limit, self.turn_stop = 0, limit or task.longest_completion + 1, ()
+        if self.exchange is not None:
+            self.turns, self.turn_limit, self.turn_stop = task.turns, min(self.turn_limit, task.longest_turn + 1), self.exchange.stop
         self._seed = streams.seeds[0]
         self._generator = streams.torch_generators("text/tokens")[0]
         self.rng = streams.numpy_generators("text/plan")[0]
@@ -98,7 +106,7 @@ class TextSource(Source):
         return [self.prompt(index) for index in indices]
 
     def sample(self, policy: TokenPolicy, version: int) -> Rollout:
-        """What the plan asks for, with log-probability and entropy as drawn; the rewards are still 0.
+        """What the plan asks for, with log-probability and entropy as drawn; the rewards are still 0, but for those of turns.
 
         A row terminates with its end token and is truncated where it was cut at a limit.
         """
@@ -106,7 +114,8 @@ class TextSource(Source):
         if not callable(temperature) and policy.temperature != temperature:
             raise BadInput(f"the plan samples at temperature {temperature}, the policy is trained at {policy.temperature}; they must be the same")
         self.policy, self.end = policy, end_tokens(policy.model, self.tokenizer)
-        rows = run_plan(self.plan, self, self._generate, self._measure_given, pad=self.tokenizer.pad_token_id)
+        rows = run_plan(self.plan, self, self._generate, self._measure_given, self._score_tokens, pad=self.tokenizer.pad_token_id)
+        self._known = rows.verdicts
         present = rows.present
         last = torch.arange(present.shape[1], device=present.device) == present.sum(1, keepdim=True) - 1
         finished = rows.finished.unsqueeze(1)
@@ -115,15 +124,24 @@ class TextSource(Source):
             action=rows.action[None],
             log_prob=rows.log_prob[None],
             mask=rows.mask[None],
-            reward=torch.zeros_like(rows.log_prob)[None],
+            reward=(torch.zeros_like(rows.log_prob) if rows.reward is None else rows.reward)[None],
             terminated=(last & finished)[None],
             truncated=(last & ~finished)[None],
             group=rows.group[None],
-            status=torch.zeros_like(rows.group)[None],
+            status=rows.status[None],
             version=version,
             extras={"entropy": rows.entropy[None], **rows.extras(self.limit)},
             **rows.tree(),
         )
+
+    def reply(self, said: Sequence[Utterance]) -> list[Heard]:
+        """What the task replies to turns."""
+        return self.exchange.reply(said, self.problem)
+
+    def _score_tokens(self, answers: list[tuple[int, tuple[int, ...]]]) -> list[tuple[float, Verdict]]:
+        texts = self.tokenizer.batch_decode([tokens for _, tokens in answers], skip_special_tokens=True)
+        verdicts = self._scorer.score([(self.problem(group), text) for (group, _), text in zip(answers, texts, strict=True)])
+        return [(verdict.value, verdict) for verdict in verdicts]
 
     def _generate(self, requests: list[Request]) -> Generation:
         return generate(
@@ -134,6 +152,7 @@ class TextSource(Source):
             generator=self._generator,
             eos_token_id=self.end,
             pad_token_id=self.tokenizer.pad_token_id,
+            guide=self.plan.logits,
         )
 
     @torch.no_grad()
@@ -159,15 +178,20 @@ class TextSource(Source):
         return generation_to_inputs(Generation(list(distinct), request, tokens, tokens, tokens, present, present), self.tokenizer.pad_token_id)
 
     def score(self, rollout: Rollout) -> Rollout:
-        """The rollout with each row's reward on its last step, and its status.
+        """The rollout with each row's reward on its last step, those of its steps where they end, and its status.
 
-        Where the status is not OK the reward stays 0 and means nothing. Rows that are still being written are not scored.
+        Where the status is not OK the reward stays 0 and means nothing. Rows that are still being written are not scored. Of rows that take turns the last turn
+        is scored, and what comes of it is added to the turns' own rewards.
         """
         texts = self._texts(rollout)
         unfinished = rollout.extras.get("unfinished", torch.zeros_like(rollout.group, dtype=torch.bool))[0].tolist()
-        items = [(self.problem(index), text) for index, text, going in zip(rollout.group[0].tolist(), texts, unfinished, strict=True) if not going]
-        verdicts = iter(self._scorer.score(items))
-        found = [Verdict(0.0, Status.OK, "") if going else next(verdicts) for going in unfinished]
+        found = dict(self._known) | {row: Verdict(0.0, Status.OK, "") for row, going in enumerate(unfinished) if going}
+        for row, status in enumerate(rollout.status[0].tolist()):
+            if status != Status.OK:  # a reply failed
+                found[row] = failed(Status(status), self.exchange.messages.get(Status(status).name.lower(), ""))
+        rows = [row for row in range(len(texts)) if row not in found]
+        verdicts = self._scorer.score([(self.problem(int(rollout.group[0, row])), texts[row]) for row in rows])
+        found = [verdict for _, verdict in sorted((found | dict(zip(rows, verdicts, strict=True))).items())]
         for verdict in found:
             name = verdict.status.name.lower()
             self._statuses[name] += 1
@@ -176,10 +200,24 @@ class TextSource(Source):
         device = rollout.mask.device
         value = torch.tensor([verdict.value if verdict.status == Status.OK else 0.0 for verdict in found], device=device)
         rollout.status = torch.tensor([[int(verdict.status) for verdict in found]], device=device)
-        rollout.reward = (rollout.terminated | rollout.truncated) * value.unsqueeze(1)
-        if hasattr(self.plan, "observe"):
-            self.plan.observe(rollout)
+        reward = (rollout.terminated | rollout.truncated) * value.unsqueeze(1)
+        if "turn" in rollout.extras:
+            reward = (reward + rollout.reward).masked_fill(rollout.status.unsqueeze(-1) != int(Status.OK), 0.0)
+        rollout.reward = reward
+        for row, verdict in enumerate(found):
+            self._place_steps(rollout, row, verdict.per_step)
+        self.plan.observe(rollout)
         return rollout
+
+    def _place_steps(self, rollout: Rollout, row: int, per_step: Sequence[tuple[int, float]]) -> None:
+        """Add the rewards of steps to the tokens in which the steps end; of ends behind the text, the last."""
+        if not per_step:
+            return
+        places = self._spoken(rollout)[row].nonzero().squeeze(1).tolist()
+        tokens = rollout.action[0, row, places].tolist()
+        for end, reward in per_step:
+            place = bisect_left(range(len(tokens) - 1), end, key=lambda last: len(self.tokenizer.decode(tokens[: last + 1], skip_special_tokens=True)))
+            rollout.reward[0, row, places[place]] += reward
 
     def notes(self) -> list[str]:
         """What a person should know before answers are scored, a line each: limits that this platform cannot set for the verifier's processes."""
@@ -190,9 +228,18 @@ class TextSource(Source):
         """What came of scoring so far: how many answers had each status, workers that were started anew, and the first message of each fault."""
         return {"statuses": dict(self._statuses), "restarts": getattr(self._scorer, "restarts", 0), "messages": dict(self._messages)}
 
+    def _spoken(self, rollout: Rollout) -> Tensor:
+        """The tokens `[N, T]` of each row's answer: all of them, or where the task replies those of its last turn."""
+        if self.exchange is None:
+            return rollout.extras.get("present", rollout.mask)[0]
+        return last_turn(rollout.extras["turn"][0], rollout.extras["drawn"][0])
+
     def _texts(self, rollout: Rollout) -> list[str]:
         """The answer of each row."""
-        return completion_texts(self.tokenizer, rollout.action[0], rollout.extras.get("present", rollout.mask)[0])
+        spoken = self._spoken(rollout)
+        if self.exchange is None:
+            return completion_texts(self.tokenizer, rollout.action[0], spoken)
+        return self.exchange.texts(rollout.action[0], spoken)
 
     def measure(self, names: Collection[str], rollout: Rollout, policy: TokenPolicy) -> dict[str, Tensor]:
         """What this world can say of a scored rollout's rows beyond their reward, of what is asked, `[1, N]` each.
@@ -288,7 +335,8 @@ class TextSource(Source):
     def describe(self, rollout: Rollout, rows: Sequence[int]) -> list[dict]:
         """Rows of a scored rollout for people to read, as JSON values: group, prompt, reward, status, and the tokens.
 
-        Each token has its text, log-probability, entropy, mask, and what the extras hold of "advantage", "ratio" and "kl" (else None).
+        Each token has its text, log-probability, entropy, mask, and what the extras hold of "advantage", "ratio" and "kl" (else None); of rows that take turns,
+        "turn", and "reply" where the token was not written by the policy.
         """
         described = []
         for row in rows:
@@ -300,6 +348,9 @@ class TextSource(Source):
             }
             for name in ("advantage", "ratio", "kl"):
                 figures[name] = rollout.extras[name][0, row, :length].tolist() if name in rollout.extras else [None] * length
+            if "turn" in rollout.extras:
+                figures["turn"] = rollout.extras["turn"][0, row, :length].tolist()
+                figures["reply"] = (~rollout.extras["drawn"][0, row, :length]).tolist()
             texts = [self.tokenizer.decode([token]) for token in rollout.action[0, row, :length].tolist()]
             group = int(rollout.group[0, row])
             described.append(
@@ -314,19 +365,22 @@ class TextSource(Source):
         return described
 
     def state_dict(self) -> dict:
-        plan = self.plan.state_dict() if hasattr(self.plan, "state_dict") else None
-        return {"cursor": self._cursor, "generator": self._generator.get_state(), "rng": self.rng.bit_generator.state, "plan": plan}
+        return {
+            "cursor": self._cursor,
+            "generator": self._generator.get_state(),
+            "rng": self.rng.bit_generator.state,
+            "plan": self.plan.state_dict(),
+        }
 
     def load_state_dict(self, state: dict) -> None:
         self._cursor = state["cursor"]
         self._generator.set_state(state["generator"])
         self.rng.bit_generator.state = state["rng"]
-        if state["plan"] is not None:
-            self.plan.load_state_dict(state["plan"])
+        self.plan.load_state_dict(state["plan"])
 
     def close(self) -> None:
-        """End the verifiers' processes."""
-        for judge in (self._scorer, *self._checks.values()):
+        """End the processes of verifiers and replies."""
+        for judge in (self._scorer, *self._checks.values(), *([] if self.exchange is None else [self.exchange])):
             judge.close()
 
 
@@ -375,96 +429,3 @@ def tokenize_prompts(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Prob
 def prompt_tokens(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool = False) -> tuple[int, ...]:
     """`tokenize_prompts` of one problem."""
     return tokenize_prompts(tokenizer, [problem], chat=chat)[0]
-
-
-def _requests(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], n: int, chat: bool) -> list[Request]:
-    return [Request(prompt, n) for prompt in tokenize_prompts(tokenizer, problems, chat=chat)]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What the completions of P problems came to.
-
-    Attributes:
-        correct: how many were right, `[P]` int64.
-        distinct: how many different answers they gave, `[P]` int64; completions without an answer give none.
-        majority: whether the answer that was given most often (of equal ones the first) is right, `[P]` bool; False where no completion has an answer.
-        entropy: of the next token, mean over the tokens drawn for a problem, nats, `[P]` float64.
-        unscored: how many could not be scored, which count as not right, `[P]` int64.
-        fault: what went wrong with the first of them, in words; empty where none did.
-    """
-
-    correct: np.ndarray
-    distinct: np.ndarray
-    majority: np.ndarray
-    entropy: np.ndarray
-    unscored: np.ndarray
-    fault: str
-
-
-def evaluate_policy(
-    policy: TokenPolicy,
-    problems: Sequence[Problem],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    samples: int,
-    max_new_tokens: int,
-    seed: int,
-    verifier: Verifier | Scorer | str,
-    verifier_workers: int = 1,
-    answer: Callable[[str], str] = str.strip,
-    chat: bool = False,
-) -> Answers:
-    """What `samples` completions of each problem, drawn at temperature 1, come to: how many are right, how many answers differ, and the entropy.
-
-    Right is a value above 0.5; a completion whose scoring failed is not right.
-
-    Args:
-        seed: of the draws; the same seed and policy give the same counts.
-        verifier: what scores; a scorer given here is left open.
-        verifier_workers: answers that are scored at a time, where the verifier runs in child processes.
-        answer: the canonical answer of a completion, empty where it has none.
-        chat: prompts go through the tokenizer's chat template.
-    """
-    if samples < 1 or not problems:
-        raise BadInput(f"evaluation: {len(problems)} problems and samples={samples}; both are at least 1")
-    generator = torch.Generator().manual_seed(derive_seed(seed, "text/evaluation"))
-    judge = scorer(verifier, workers=verifier_workers)
-    ends = end_tokens(policy.model, tokenizer)
-    at_once = max(1, EVALUATION_ROWS // samples)
-    correct, distinct, majority, entropy, unscored, fault = [], [], [], [], [], ""
-    try:
-        for start in range(0, len(problems), at_once):
-            part = problems[start : start + at_once]
-            generation = generate(
-                policy.model,
-                _requests(tokenizer, part, samples, chat),
-                max_new_tokens=max_new_tokens,
-                generator=generator,
-                eos_token_id=ends,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-            texts = completion_texts(tokenizer, generation.tokens, generation.mask, ends)
-            verdicts: list[Verdict] = judge.score([(part[index], text) for index, text in zip(generation.request.tolist(), texts, strict=True)])
-            right = np.array([verdict.status == Status.OK and verdict.value > 0.5 for verdict in verdicts])
-            failed = [verdict for verdict in verdicts if verdict.status != Status.OK]
-            if failed and not fault:
-                fault = f"{failed[0].status.name.lower()}, {failed[0].message}"
-            unscored.append(np.array([verdict.status != Status.OK for verdict in verdicts]).reshape(len(part), samples).sum(1))
-            correct.append(right.reshape(len(part), samples).sum(1))
-            given = [answer(text) for text in texts]
-            distinct.append([len(set(given[place : place + samples]) - {""}) for place in range(0, len(given), samples)])
-            majority.append([_majority(given[place : place + samples], right[place : place + samples]) for place in range(0, len(given), samples)])
-            spread, tokens = (x.double().reshape(len(part), -1).sum(1) for x in (generation.entropy, generation.mask))
-            entropy.append((spread / tokens).cpu().numpy())
-    finally:
-        if judge is not verifier:
-            judge.close()
-    right, different, failures = (np.concatenate(part).astype(np.int64) for part in (correct, distinct, unscored))
-    return Answers(right, different, np.concatenate(majority).astype(bool), np.concatenate(entropy), failures, fault)
-
-
-def _majority(given: list[str], right: np.ndarray) -> bool:
-    """Whether the answer given most often is right."""
-    votes = Counter(answer for answer in given if answer)
-    return bool(votes) and bool(right[given.index(votes.most_common(1)[0][0])])

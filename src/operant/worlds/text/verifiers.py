@@ -25,7 +25,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from operant.core.errors import BadInput, RunFailed
 from operant.core.status import Status
@@ -41,19 +41,37 @@ _JUDGE = b"J"  # what the template takes for "fork a judge"
 _ROOT = Path(__file__).parents[3]  # the folder that holds this package
 
 
+@dataclass(frozen=True)
+class Score:
+    """What a verifier says of a completion and of its steps.
+
+    Attributes:
+        value: the reward of the whole, on the row's last token.
+        per_step: rewards of steps, besides: (characters of the completion up to the end of the step, reward). Each stands on the token in which the step ends.
+    """
+
+    value: float
+    per_step: Sequence[tuple[int, float]] = ()
+
+
 class Verifier(Protocol):
     """What scores a completion."""
 
-    def score(self, problem: Problem, completion: str) -> float:
-        """The reward of the completion's text, without special tokens; finite."""
+    def score(self, problem: Problem, completion: str) -> float | Score:
+        """The reward of the completion's text, without special tokens; finite. Where its steps have rewards too, a `Score`."""
 
 
 class Verdict(NamedTuple):
-    """What came of scoring one completion: a value (NaN unless the status is OK), the status, and what went wrong in words."""
+    """What came of scoring one completion: a value (NaN unless the status is OK), the status, what went wrong in words, and the rewards of steps (see `Score`).
+
+    Where a task was asked for a reply: its text, reward, whether the row is done, and the task's state, as they came.
+    """
 
     value: float
     status: Status
     message: str
+    per_step: tuple[tuple[int, float], ...] = ()
+    reply: list | None = None
 
 
 class Scorer(Protocol):
@@ -92,6 +110,16 @@ class ExactAnswer:
         return _one_spelling(completion) if self.alone or not self.marker else None
 
 
+@dataclass(frozen=True)
+class Unscored:
+    """0.0 for every completion: the rewards come from elsewhere, such as a task's replies."""
+
+    trusted = True
+
+    def score(self, problem: Problem, completion: str) -> float:
+        return 0.0
+
+
 def _one_spelling(text: str) -> str:
     return unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip()
 
@@ -116,17 +144,28 @@ class InProcess:
 
     def _one(self, problem: Problem, completion: str) -> Verdict:
         try:
-            value = self._score(problem, completion)
-            if hasattr(value, "__float__") and math.isfinite(value):
-                return Verdict(float(value), Status.OK, "")
-            return Verdict(math.nan, Status.MALFORMED, f"the verifier returned {value!r}")
+            return self._verdict(self._score(problem, completion))
         except Exception as error:
-            return Verdict(math.nan, Status.CRASHED, f"{type(error).__name__}: {error}")
+            return failed(Status.CRASHED, f"{type(error).__name__}: {error}")
         except SystemExit as error:  # a run whose verifier leaves has not come to its end
             raise RunFailed(f"the verifier left the process (SystemExit: {error.code}) on the completion {completion[:80]!r}") from error
 
+    @staticmethod
+    def _verdict(found: float | Score) -> Verdict:
+        value, per_step = (found.value, found.per_step) if isinstance(found, Score) else (found, ())
+        if hasattr(value, "__float__") and math.isfinite(value) and _are_steps(per_step):
+            return Verdict(float(value), Status.OK, "", tuple((int(end), float(reward)) for end, reward in per_step))
+        return failed(Status.MALFORMED, f"the verifier returned {found!r}")
+
     def close(self) -> None:
         pass
+
+
+def _are_steps(per_step: object) -> bool:
+    """Whether these are rewards of steps: pairs of a number of characters and a finite reward."""
+    return isinstance(per_step, list | tuple) and all(
+        isinstance(step, list | tuple) and len(step) == 2 and isinstance(step[0], int) and step[0] >= 0 and math.isfinite(step[1]) for step in per_step
+    )
 
 
 class VerifierPool:
@@ -149,6 +188,8 @@ class VerifierPool:
         memory_limit: bytes.
         output_limit: bytes printed a completion, and of a file; all files together have sixteen times as much.
         process_limit: processes and threads that a completion may have at a time.
+        made_of: where `verifier` is the class of a task that replies: the arguments that it is made of there. Items are then (problem, turn, state of the row),
+            and verdicts hold the reply.
 
     Attributes:
         unenforced: the limits that this platform cannot enforce, by name ("network", "reading", "writing", "scratch", "signals", "system calls", "processes",
@@ -168,6 +209,7 @@ class VerifierPool:
         memory_limit: int = 512 * 2**20,
         output_limit: int = 2**20,
         process_limit: int = 16,
+        made_of: dict | None = None,
     ):
         limits = {"workers": (workers, 1), "memory_limit": (memory_limit, 2**20), "output_limit": (output_limit, 1), "process_limit": (process_limit, 2)}
         for name, (value, least) in limits.items():
@@ -178,7 +220,7 @@ class VerifierPool:
         module, name, file = _address(verifier)
         self.name = f"{module}:{name}"
         self.time_limit, self.output_limit = time_limit, output_limit
-        self._start = {"module": module, "name": name, "file": file, **_folders(module, file)}
+        self._start = {"module": module, "name": name, "file": file, "made_of": made_of, **_folders(module, file)}
         self._start["limits"] = {"memory": memory_limit, "output": output_limit, "scratch": 16 * output_limit, "processes": process_limit}
         self._count = workers
         self._workers: list[_Worker | None] = [None] * workers
@@ -191,7 +233,7 @@ class VerifierPool:
         self._started = {0}
         self.unenforced = first.missing
 
-    def score(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+    def score(self, items: Sequence[tuple[Problem, str] | tuple[Problem, str, Any]]) -> list[Verdict]:
         """Score completions; the verdicts in the order of the items. A failure is a status; the next item gets a fresh judge.
 
         Raises:
@@ -207,8 +249,8 @@ class VerifierPool:
                 if index is None:
                     return
                 worker = self._ready(place)
-                problem, completion = items[index]
-                worker.begin({"problem": asdict(problem), "completion": completion})
+                problem, completion, *state = items[index]
+                worker.begin({"problem": asdict(problem), "completion": completion, "state": state})
                 for pipe in worker.pipes:
                     selector.register(pipe, selectors.EVENT_READ, place)
                 selector.register(worker.requests, selectors.EVENT_WRITE, place)
@@ -377,30 +419,32 @@ class _Worker:
                 else:
                     self._received += chunk
         if self._printed > output_limit:
-            return _failed(Status.CRASHED, f"printed more than {output_limit} bytes")
+            return failed(Status.CRASHED, f"printed more than {output_limit} bytes")
         if len(self._received) > _REPLY_LIMIT:
-            return _failed(Status.MALFORMED, f"an answer of more than {_REPLY_LIMIT} bytes")
+            return failed(Status.MALFORMED, f"an answer of more than {_REPLY_LIMIT} bytes")
         if self._received.endswith(b"\n"):
             return self._verdict()
-        return _failed(Status.CRASHED, f"its process {self._ended()}") if ended else None
+        return failed(Status.CRASHED, f"its process {self._ended()}") if ended else None
 
     def _verdict(self) -> Verdict:
         try:
             answer = json.loads(self._received)
             if answer["word"] != self._word:
-                return _failed(Status.MALFORMED, "an answer that is not the verifier's")
+                return failed(Status.MALFORMED, "an answer that is not the verifier's")
             if answer["children"]:
-                return _failed(Status.CRASHED, "left processes running behind it")
+                return failed(Status.CRASHED, "left processes running behind it")
             if "error" in answer:
-                return _failed(Status.CRASHED, str(answer["error"])[:500])
+                return failed(Status.CRASHED, str(answer["error"])[:500])
             if "malformed" in answer:
-                return _failed(Status.MALFORMED, f"the verifier returned {str(answer['malformed'])[:200]}")
-            value = float(answer["value"])
+                return failed(Status.MALFORMED, f"the verifier returned {str(answer['malformed'])[:200]}")
+            if "reply" in answer:
+                return Verdict(0.0, Status.OK, "", reply=answer["reply"])
+            value, per_step = float(answer["value"]), tuple((int(end), float(reward)) for end, reward in answer["per_step"])
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            return _failed(Status.MALFORMED, f"unreadable answer {self._received[:80]!r}")
-        if not math.isfinite(value):
-            return _failed(Status.MALFORMED, f"the verifier returned {value}")
-        return Verdict(value, Status.OK, "")
+            return failed(Status.MALFORMED, f"unreadable answer {self._received[:80]!r}")
+        if not math.isfinite(value) or not _are_steps(per_step):
+            return failed(Status.MALFORMED, f"the verifier returned {value}, {per_step!r:.80}")
+        return Verdict(value, Status.OK, "", per_step)
 
     def _ended(self) -> str:
         """How the judge ended, as its guard says."""
@@ -421,7 +465,8 @@ class _Worker:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def _failed(status: Status, message: str) -> Verdict:
+def failed(status: Status, message: str) -> Verdict:
+    """The verdict of a scoring that came to no value."""
     return Verdict(math.nan, status, message)
 
 

@@ -34,8 +34,12 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 _FILLED = 0.25  # of the memory: what grows by doubling fails with no more in use
 
 
-def load(module: str, name: str, file: str | None):
-    """The object `module:name`, from the file where the module itself cannot be imported (a script, a notebook's helper)."""
+def load(module: str, name: str, file: str | None, made_of: dict | None = None):
+    """The object `module:name`, from the file where the module itself cannot be imported (a script, a notebook's helper).
+
+    Args:
+        made_of: it is the class of a task, made of these arguments, and its `reply` is wanted.
+    """
     try:
         if module == "__main__":
             raise ModuleNotFoundError(name=module)
@@ -49,6 +53,8 @@ def load(module: str, name: str, file: str | None):
         spec.loader.exec_module(found)
     for part in name.split("."):
         found = getattr(found, part)
+    if made_of is not None:
+        return found(**made_of).reply
     return found.score if hasattr(found, "score") else found
 
 
@@ -215,14 +221,28 @@ def judge(score, pipes: list[int], missing: list[str]) -> None:
         item = json.loads(line)
         problem = SimpleNamespace(**item["problem"])
         try:
-            value = score(problem, item["completion"], **runs)
-            number = hasattr(value, "__float__") and math.isfinite(value)
-            said = {"value": float(value)} if number else {"malformed": repr(value)[:200]}
+            found = score(problem, item["completion"], *item["state"], **runs)
+            said = replied(found) if item["state"] else valued(found)
         except Exception as error:
             said = {"error": f"{type(error).__name__}: {error}"[:500]}
         sys.stdout.flush()
         sys.stderr.flush()
         reply(word=item["word"], **said, children=confinement.children_left())
+
+
+def valued(found) -> dict:
+    """What a verifier gave, a number or a `verifiers.Score`, as a message."""
+    value, per_step = (found.value, [[int(end), float(reward)] for end, reward in found.per_step]) if hasattr(found, "per_step") else (found, [])
+    if hasattr(value, "__float__") and math.isfinite(value):
+        return {"value": float(value), "per_step": per_step}
+    return {"malformed": repr(found)[:200]}
+
+
+def replied(found) -> dict:
+    """What a task replied (`turns.Reply`) as a message. It is looked at where it is read; here it need only be plain."""
+    said = [found.text, found.reward, found.done, found.state]
+    json.dumps(said)
+    return {"reply": said}
 
 
 def empty(folder: str) -> None:
@@ -263,7 +283,7 @@ def main() -> None:
         os.dup2(nothing.fileno(), 0)
     sys.path[:] = start["path"]
     try:
-        score = load(start["module"], start["name"], start["file"])
+        score = load(start["module"], start["name"], start["file"], start["made_of"])
         sys.path[:] = start["readable"]
         confinement.hidden()
         template = Template(start, score, trainer, tables=tables, number=number)

@@ -18,13 +18,16 @@ from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.nets.language import TokenCritic, TokenPolicy
 from operant.worlds.base import World
+from operant.worlds.plans import Groups, Plan, Turns
 from operant.worlds.text.builtin_verifiers import NoisyVerifier, make_verifier
 from operant.worlds.text.options import TextOptions
 from operant.worlds.text.tasks import TEXT_TASKS, TextTask
 from operant.worlds.text.tasks.base import Problem
+from operant.worlds.text.tasks.turns import TurnTask
 
 if TYPE_CHECKING:
-    from operant.worlds.text.source import Answers
+    from operant.worlds.text.evaluation import Answers
+    from operant.worlds.text.exchange import Exchange
     from operant.worlds.text.verifiers import Scorer
 
 SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k
@@ -80,6 +83,7 @@ class TextWorld(World):
         self.base: Path | None = None
         self.taught: Path | None = None
         self._kept_judge: tuple[Any, Scorer] | None = None  # of evaluations: the verifier, and what scores by it
+        self._exchange: Exchange | None = None
         self._clean = False
         self._reference_notes: list[str] = []
 
@@ -151,7 +155,7 @@ class TextWorld(World):
 
         twin = copy.copy(self)
         twin.options, twin.verifier, twin.evaluator, twin.chat, twin.base, twin._clean = TextOptions(), None, None, False, None, clean
-        twin._kept_judge = None
+        twin._kept_judge = twin._exchange = None
         twin.tokenizer, twin.longest = make_tokenizer(self.problems.alphabet), self.problems.longest_completion + 1
         return twin
 
@@ -163,8 +167,13 @@ class TextWorld(World):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def check_source(self, plan: Any, seeds: int, workers: int) -> None:
-        if not hasattr(plan, "requests"):
-            raise BadInput(f"{self.task} is sampled by a plan of completions; this method's plan is {type(plan).__name__}")
+        kind = type(plan)
+        if not isinstance(plan, Plan):
+            raise BadInput(f"{self.task} is sampled by a plan of completions; this method's plan is {kind.__name__}")
+        if self.takes_turns and kind not in (Groups, Turns):
+            raise BadInput(f"{self.task} takes turns, and this method's plan ({kind.__name__}) does not; methods with plain groups of answers do, such as grpo")
+        if isinstance(plan, Turns) and not self.takes_turns:
+            raise BadInput(f"{self.task} does not reply: a method that takes turns needs a task that does (text:twenty-questions, text:lookup)")
 
     def check_demonstrations(self) -> None:
         """Tasks write traces, files hold worked solutions."""
@@ -328,6 +337,8 @@ class TextWorld(World):
         from operant.worlds.text.source import TextSource
 
         self.check_source(plan, len(streams.seeds), workers)
+        if self.takes_turns and type(plan) is Groups:
+            plan = Turns(plan.prompts, plan.n, plan.temperature)
         verifier = self.problems.verifier if self.verifier is None else self.verifier
         settings = {"limit": self.longest, "chat": self.chat, "verifier_workers": self.options.verifier_workers}
         return TextSource(self.problems, self.tokenizer, plan, streams, verifier, **settings)
@@ -336,8 +347,14 @@ class TextWorld(World):
         return Traces(self, batch_size, streams)
 
     def decoded_policy(self, policy: TokenPolicy, decode: str, samples: int) -> TokenPolicy:
-        """A policy that answers by `samples` completions a problem in evaluations: their "majority", or "best-of-n" by the task's verifier."""
-        policy.decode = (decode, samples)
+        """A policy that answers in evaluations by a decoder of `samples` completions a problem (`worlds.text.decoders`).
+
+        Raises:
+            BadInput: there is no such decoder.
+        """
+        from operant.worlds.text.decoders import get_decoder
+
+        policy.decode = (decode, 1 if get_decoder(decode).greedy else samples)
         return policy
 
     def evaluate(self, policy: TokenPolicy, seeds: int, *, episodes: int = EPISODES, seed: int = 0) -> Evaluation:
@@ -345,15 +362,17 @@ class TextWorld(World):
 
         Of a policy with a decoder (`decoded_policy`), the share of problems whose chosen answer is right.
         """
-        decode, samples = getattr(policy, "decode", (None, SAMPLES))
-        answers = self._answers(policy, self.problems.splits[0], episodes, samples, seed)
-        values = {None: answers.correct / samples, "majority": answers.majority.astype(float), "best-of-n": (answers.correct > 0).astype(float)}[decode]
+        decode, samples = policy.decode or ("sample", SAMPLES)
+        answers = self._answers(policy, self.problems.splits[0], episodes, samples, seed, decode)
+        values = answers.decoded
         details = {
             "correct": answers.correct[None],
             "samples": samples,
             "distinct": answers.distinct[None],
             "entropy": answers.entropy[None],
         }
+        if answers.turns is not None:
+            details["turns"] = answers.turns[None]
         if answers.fault:
             details |= {"unscored": answers.unscored[None], "fault": np.array([answers.fault])}
         if "length" in self.problems.splits:
@@ -365,8 +384,9 @@ class TextWorld(World):
         """How many of `samples` completions are right, for the first held-out problems of a split: `[P]`."""
         return self._answers(policy, split, problems, samples, seed).correct
 
-    def _answers(self, policy: TokenPolicy, split: str, problems: int, samples: int, seed: int) -> Answers:
-        from operant.worlds.text.source import evaluate_policy
+    def _answers(self, policy: TokenPolicy, split: str, problems: int, samples: int, seed: int, decode: str = "sample") -> Answers:
+        from operant.worlds.text.decoders import get_decoder
+        from operant.worlds.text.evaluation import evaluate_policy
 
         return evaluate_policy(
             policy,
@@ -378,6 +398,8 @@ class TextWorld(World):
             verifier=self._judge(),
             answer=self.problems.answer,
             chat=self.chat,
+            exchange=self.exchange,
+            decoder=get_decoder(decode),
         )
 
     def _judge(self) -> Scorer:
@@ -392,10 +414,28 @@ class TextWorld(World):
             self._kept_judge = (verifier, judge)
         return self._kept_judge[1]
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the task replies to what the policy writes."""
+        return isinstance(self.problems, TurnTask)
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The replies of a task that takes turns, made when they are first asked for and kept until `close`."""
+        if not self.takes_turns:
+            return None
+        from operant.worlds.text.exchange import Exchange
+
+        if self._exchange is None:
+            self._exchange = Exchange(self.problems, self.tokenizer, chat=self.chat, workers=self.options.verifier_workers)
+            weakref.finalize(self, self._exchange.close)
+        return self._exchange
+
     def close(self) -> None:
-        """End the processes that score evaluations; the next one starts them again."""
-        if self._kept_judge is not None:
-            self._kept_judge[1].close()
+        """End the processes that score and reply in evaluations; the next one starts them again."""
+        for kept in (self._kept_judge and self._kept_judge[1], self._exchange):
+            if kept is not None:
+                kept.close()
 
     def save_policy(self, policy: TokenPolicy, folder: Path) -> None:
         """Write the model and its tokenizer in the Hugging Face format: an adapter merged, and alone in `adapter/`."""
@@ -429,22 +469,31 @@ class Traces:
         rows = []
         for _ in range(self._batch_size):
             problem = world.problems.problem(rng)
-            trace = world.problems.solution(problem, rng) if world._clean else world.problems.trace(problem, rng)
-            answer = [*tokenizer.encode(trace, add_special_tokens=False), tokenizer.eos_token_id]
-            rows.append((prompt_tokens(tokenizer, problem, chat=world.chat), answer))
-        steps = max(len(trace) for _, trace in rows)
-        width = max(len(prompt) for prompt, _ in rows) + steps
+            answer, own = self._answer(problem, rng)
+            rows.append((prompt_tokens(tokenizer, problem, chat=world.chat), answer, own))
+        steps = max(len(trace) for _, trace, _ in rows)
+        width = max(len(prompt) for prompt, _, _ in rows) + steps
         tokens = torch.full((1, len(rows), width), tokenizer.pad_token_id)
         action = torch.zeros(1, len(rows), steps, dtype=torch.int64)
         mask = torch.zeros(1, len(rows), steps, dtype=torch.bool)
-        for place, (prompt, trace) in enumerate(rows):
+        for place, (prompt, trace, own) in enumerate(rows):
             tokens[0, place, : len(prompt) + len(trace)] = torch.tensor([*prompt, *trace])
             action[0, place, : len(trace)] = torch.tensor(trace)
-            mask[0, place, : len(trace)] = True
-        prompts = torch.tensor([[len(prompt) for prompt, _ in rows]])
+            mask[0, place, : len(trace)] = torch.tensor(own)
+        prompts = torch.tensor([[len(prompt) for prompt, _, _ in rows]])
         device = self._streams.device
-        inputs = {"tokens": tokens, "prompt_length": prompts, "length": prompts + mask.sum(-1)}
+        inputs = {"tokens": tokens, "prompt_length": prompts, "length": prompts + torch.tensor([[len(trace) for _, trace, _ in rows]])}
         return {name: value.to(device) for name, value in inputs.items()}, action.to(device), mask.to(device)
+
+    def _answer(self, problem: Problem, rng: np.random.Generator) -> tuple[list[int], list[bool]]:
+        """The tokens of a worked answer with its end, and which of them are the policy's own: where the task replies, not all."""
+        world, end = self._world, self._world.tokenizer.eos_token_id
+        if world.exchange is not None:
+            said = world.problems.trace(problem, rng, 0.0) if world._clean else world.problems.trace(problem, rng)
+            return world.exchange.worked(problem, said, end)
+        trace = world.problems.solution(problem, rng) if world._clean else world.problems.trace(problem, rng)
+        answer = [*world.tokenizer.encode(trace, add_special_tokens=False), end]
+        return answer, [True] * len(answer)
 
     def state_dict(self) -> dict:
         return {}

@@ -99,6 +99,10 @@ class Generated:
         """What makes a problem: two with the same key are both trained on, or neither."""
         raise NotImplementedError
 
+    def _identity(self, problem: Problem) -> str:
+        """What no two test problems of a split share."""
+        return problem.prompt
+
     def trace(self, problem: Problem, rng: np.random.Generator, corrupt: float = 0.25) -> str:
         """A worked completion, wrong with probability `corrupt` (0 to 1)."""
         raise NotImplementedError
@@ -122,7 +126,7 @@ class Generated:
         while len(found) < count:
             problem = self._draw(rng, split, len(found))
             if split in self.apart or in_held_out_tenth(self._key(problem)):
-                found.setdefault(problem.prompt, problem)
+                found.setdefault(self._identity(problem), problem)
         return list(found.values())
 
     def answer(self, completion: str) -> str:
