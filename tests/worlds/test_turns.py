@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import text_turns as replies
 import torch
@@ -202,8 +203,6 @@ def test_in_a_chat_a_reply_is_a_users_message():
 
 @pytest.mark.parametrize("name", ["twenty-questions", "lookup"])
 def test_the_tasks_own_traces(name: str):
-    import numpy as np
-
     task, rng = TEXT_TASKS[name](), np.random.default_rng(0)
     exchange = Exchange(task, make_tokenizer(task.alphabet), chat=False)
 
@@ -228,4 +227,12 @@ def test_the_tasks_own_traces(name: str):
     for split in task.splits:
         held = task.held_out(split, 128)
         assert len({task._identity(problem) for problem in held}) == 128
+        assert held == TEXT_TASKS[name]().held_out(split, 128)
         assert split in task.apart or not {task._key(problem) for problem in held} & {task._key(problem) for problem in problems}
+    for text in ["", "=", "a" * 60, "?" * 9, "=" * 40, "ba9", "\ud83d\ude00", *("".join(rng.choice(list(task.alphabet), size=5)) for _ in range(300))]:
+        reply = task.reply(problems[0], text, None)
+        assert isinstance(reply.text, str) and 0 <= task.verifier.score(problems[0], text) <= 1 and isinstance(task.answer(text), str)
+    with pytest.raises(BadInput, match="the nearest is 0"):
+        task.trace(problems[0], rng, -1)
+    with pytest.raises(BadInput, match="the nearest is 20"):
+        type(task)(turns=21)

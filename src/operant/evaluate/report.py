@@ -352,7 +352,8 @@ def _completions_section(comparison: Comparison, glossary: Glossary) -> str:
     kinds = _and([link(label) for _, label in KINDS])
     return f"""<section id=completions><h2>Completions</h2>
 <p class=quiet>Answers of training, of the {link("problem", "problems")} with the worst and the best mean {link("reward")}: with what was learned from, not
-with held-out problems. Point at a token, or reach it with Tab and the arrow keys, for its {kinds}. Greyed and dotted tokens are outside the {link("mask")}; where an answer takes turns, each turn and each reply begins a line that says whose it is.
+with held-out problems. Point at a token, or reach it with Tab and the arrow keys, for its {kinds}. Greyed and dotted tokens are outside the {link("mask")}.
+Where an answer takes turns, each turn and each reply begins a line that says whose it is.
 {unscored}<span id=logged></span></p>
 <noscript><p class=warning>The completions need JavaScript; everything else is above.</p></noscript>
 <div class=controls><label>run <select id=run></select></label><label>step <select id=step></select></label>
