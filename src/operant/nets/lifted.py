@@ -119,9 +119,9 @@ def lift(
     try:
         with torch.no_grad():
             shape = tuple(lifted(torch.zeros(len(made), 2, inputs)).shape)
-    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
+    except Exception as error:  # whatever a module of somebody's own raises
         reason = (str(error).splitlines() or [""])[0]
-        raise BadInput(f"{what} {wanted}; it raised {f'KeyError {reason}' if isinstance(error, KeyError) else reason}") from error
+        raise BadInput(f"{what} {wanted}; it raised {reason if isinstance(error, RuntimeError) else f'{type(error).__name__}: {reason}'}") from error
     if len(shape) != 3 or shape[:2] != (len(made), 2) or shape[2] != (outputs or shape[2]):
         raise BadInput(f"{what} {wanted}; it gives {list(shape[1:])} for 2 of them")
     lifted.size = shape[2]

@@ -144,7 +144,7 @@ class Reader:
         self._observations = Observations(self.name, self._space, self.spec, self._action)
         self.size = self.spec.size
         self._bounds = None
-        fields = [field for field in self.spec.fields if field.kind == "box"]
+        fields = [field for field in self.spec.fields if field.kind == "box" and field.role != "action_mask"]
         if self.name not in _told and any(np.isfinite(bound).any() for field in fields for bound in field.bounds()):
             low, high = np.full(self.size, -np.inf, np.float32), np.full(self.size, np.inf, np.float32)
             for field in fields:

@@ -1,0 +1,80 @@
+"""Two small environments whose best scores are known: one that is seen as a picture, and one that says which actions are allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Catch(gymnasium.Env):
+    """A ball falls through a picture of `size` × `size` × 2 bytes, straight or drifting, to be caught at the bottom (after bsuite's catch, arXiv:1908.03568).
+
+    The first plane shows where the ball is and was a step ago (half as bright), the second the paddle; actions move it left, not at all, right. The return of
+    an episode is 1 or -1. Every ball can be caught.
+    """
+
+    def __init__(self, size: int = 10) -> None:
+        self.size = size
+        self.observation_space = spaces.Box(0, 255, (self.size, self.size, 2), np.uint8)
+        self.action_space = spaces.Discrete(3)
+
+    def _picture(self) -> np.ndarray:
+        picture = np.zeros((self.size, self.size, 2), np.uint8)
+        picture[self.row, self.column, 0] = 255
+        if self.row:
+            picture[self.row - 1, self.before, 0] = 128
+        picture[-1, self.paddle, 1] = 255
+        return picture
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.row, self.paddle = 0, self.size // 2
+        self.column = self.before = int(self.np_random.integers(self.size))
+        self.drift = int(self.np_random.integers(-1, 2))
+        return self._picture(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        last = self.size - 1
+        self.paddle = min(max(self.paddle + int(action) - 1, 0), last)
+        self.before, self.row = self.column, self.row + 1
+        self.column += self.drift
+        if not 0 <= self.column <= last:  # off the wall
+            self.column, self.drift = min(max(self.column, 0), last), -self.drift
+        over = self.row == last
+        reward = (1.0 if self.column == self.paddle else -1.0) if over else 0.0
+        return self._picture(), reward, over, False, {}
+
+
+class Picks(gymnasium.Env):
+    """Three of six numbers, uniform in [0, 1], are taken one after the other, none twice: its observation says which ones are left, and taking another raises.
+
+    The return is their sum: 1.5 at random, 15 / 7 at best (the expected sum of the three largest of six).
+    """
+
+    count, rounds = 6, 3
+    random, best = 1.5, 15 / 7
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Dict(
+            values=spaces.Box(0, 1, (self.count,), np.float32), round=spaces.Discrete(self.rounds + 1), action_mask=spaces.MultiBinary(self.count)
+        )
+        self.action_space = spaces.Discrete(self.count)
+
+    def _seen(self) -> dict[str, Any]:
+        return {"values": self.values.copy(), "round": self.round, "action_mask": self.left.copy()}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict]:
+        super().reset(seed=seed)
+        self.values = self.np_random.random(self.count, dtype=np.float32)
+        self.left, self.round = np.ones(self.count, np.int8), 0
+        return self._seen(), {}
+
+    def step(self, action: int) -> tuple[dict[str, Any], float, bool, bool, dict]:
+        if not self.left[action]:
+            raise ValueError(f"number {action} is taken")
+        self.left[action] = 0
+        self.round += 1
+        return self._seen(), float(self.values[action]), self.round == self.rounds, False, {}

@@ -1,0 +1,216 @@
+"""Action masks: from the observation, from info and from `action_masks()`, in environments one by one, in vectors and in workers; never violated."""
+
+from functools import partial
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import operant
+from operant.core.errors import BadInput, RunFailed
+from operant.core.registry import configure, get_method
+from operant.evidence.online.beds import Picks
+from operant.worlds import make_world
+from operant.worlds.gym.adapter import make_environments
+from operant.worlds.gym.world import GymWorld
+
+PPO = {"environments": 3, "rollout_length": 12, "minibatches": 2, "epochs": 2, "hidden": (8,)}
+
+
+class Beside(Picks):
+    """The mask stands in info, or is what `action_masks()` says."""
+
+    where = "info"
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Box(0, 1, (6,), np.float32)
+
+    def info(self):
+        return {"action_mask": self.left.copy()} if self.where == "info" else {}
+
+    def reset(self, **kwargs):
+        super().reset(**kwargs)
+        return self.values, self.info()
+
+    def step(self, action):
+        _, *rest = super().step(action)
+        return self.values, *rest[:3], self.info()
+
+
+class ByMethod(Beside):
+    where = "method"
+
+    def action_masks(self):
+        assert self.round < self.rounds  # nobody is asked to act where an episode is over
+        return self.left.astype(bool)
+
+
+class Several(gymnasium.Env):
+    """Two choices and a bit, of which a random part is allowed; acts outside of it raise."""
+
+    observation_space = spaces.Box(0, 1, (2,), np.float32)
+    action_space = spaces.Dict(pair=spaces.MultiDiscrete([3, 2], start=[1, 0]), bit=spaces.MultiBinary(1), push=spaces.Box(-1, 1, (1,)))
+
+    def draw(self):
+        self.bit = np.ones(2, np.int8)
+        self.bit[self.np_random.integers(2)] = self.np_random.integers(2)
+        self.pair = (np.zeros(3, np.int8), np.ones(2, np.int8))
+        self.pair[0][self.np_random.integers(3)] = 1
+        return self.observation_space.sample(), {"action_mask": {"pair": self.pair, "bit": self.bit, "else": 3}}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        return self.draw()
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        assert self.pair[0][action["pair"][0] - 1] and self.bit[action["bit"][0]], (action, self.pair, self.bit)
+        self.count += 1
+        seen, info = self.draw()
+        return seen, 0.0, self.count == 4, False, info
+
+
+def vector(env, mode):
+    return lambda num_envs=1: SyncVectorEnv([env] * num_envs, autoreset_mode=mode)
+
+
+BEDS = {"observation": Picks, "info": Beside, "method": ByMethod, "several": Several}
+VECTORS = {f"{name} {mode.name}": vector(env, mode) for name, env in (("observation", Picks), ("info", Beside)) for mode in AutoresetMode}
+
+
+def learner(task, seeds=(0, 1), **hyper):
+    return get_method("ppo").build(configure("ppo", PPO | hyper)).learner(make_world(task), list(seeds), 10_000, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("task", [*BEDS.values(), *VECTORS.values()], ids=[*BEDS, *VECTORS])
+def test_masks_are_obeyed_in_training_evaluation_and_at_random(task):
+    """An action that is not allowed would raise."""
+    one = learner(task)
+    for _ in range(3):
+        one.iterate()
+    rollout = one.rollout
+    assert torch.isfinite(rollout.log_prob).all() and (rollout.log_prob[rollout.mask] > -1e3).all()
+    world = one.world
+    for policy in (one.policy, world.random_policy()):
+        world.evaluate(policy, 2 if policy is one.policy else 1, episodes=5)
+    one.close()
+
+
+@pytest.mark.parametrize("task", [Picks, Beside], ids=["observation", "info"])
+def test_workers_obey_masks(task):
+    apart, together = learner(task, workers=2), learner(task)
+    for one in (apart, together):
+        one.iterate()
+    torch.testing.assert_close(apart.rollout.inputs["observation"], together.rollout.inputs["observation"])
+    apart.close()
+
+
+def test_the_mask_is_the_last_field_where_it_stands_beside_the_observation():
+    for task, names in ((Picks, ["values", "round", "action_mask"]), (Beside, ["observation", "action_mask"]), (ByMethod, ["observation", "action_mask"])):
+        world = make_world(task)
+        assert [field.name for field in world.observation.fields] == names
+        assert world.observation.role("action_mask").numbers == 6
+        environments = world.make([0, 1])
+        seen = environments.reset()
+        assert seen.shape == (2, world.observation.size) and (seen[:, world.observation.mask] == 1).all()
+        stepped = environments.step(np.array([2, 5])).observation[:, world.observation.mask]
+        assert stepped.tolist() == [[1, 1, 0, 1, 1, 1], [1, 1, 1, 1, 1, 0]]
+
+
+@pytest.mark.parametrize("task", [Beside, ByMethod])
+def test_a_run_is_given_the_mask_that_stands_beside_the_observation(task, tmp_path):
+    run = operant.train("ppo", task, steps=36, episodes=2, out=tmp_path / "run", progress=False, **PPO)
+    env = task()
+    seen, _ = env.reset(seed=3)
+    for _ in range(3):
+        seen, *_ = env.step(run.policy(seen, action_mask=env.left))
+    several = np.stack([seen, seen])
+    only = np.eye(6)[[4, 1]]
+    assert run.policy(several, action_mask=only).tolist() == [4, 1]
+    with pytest.raises(BadInput, match=r"give its action mask too: policy\(observation, action_mask=…\)"):
+        run.policy(seen)
+    with pytest.raises(BadInput, match="the action mask of observation 0 forbids every action"):
+        run.policy(seen, action_mask=np.zeros(6))
+    with pytest.raises(BadInput, match="the action mask has 5 entries .* it is 1 or 0 for each of 6 choices"):
+        run.policy(seen, action_mask=np.ones(5))
+
+
+def test_a_run_reads_the_mask_in_the_observation(tmp_path):
+    run = operant.train("ppo", Picks, steps=36, episodes=2, out=tmp_path / "run", progress=False, **PPO)
+    env = Picks()
+    seen, _ = env.reset(seed=3)
+    for _ in range(3):
+        seen, *_ = env.step(run.policy(seen))
+    with pytest.raises(BadInput, match="action_mask is given"):
+        run.policy(seen, action_mask=env.left)
+
+
+class Broken(Beside):
+    def __init__(self, fault, when=1):
+        super().__init__()
+        self.fault, self.when = fault, when
+
+    def info(self):
+        given = super().info()
+        return self.fault(given) if self.round == self.when else given
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lambda given: {"action_mask": np.zeros(6, np.int8)}, "the action mask forbids every action"),
+        (lambda given: {}, r"info\['action_mask'\] was there at the first reset, and is missing now"),
+        (lambda given: {"action_mask": np.ones(5, np.int8)}, "the action mask has 5 entries of type int8; it is 1 or 0 for each of 6 choices"),
+        (lambda given: {"action_mask": np.full(6, 2)}, "the action mask is .* it is 1 or 0 for each choice"),
+        (lambda given: {"action_mask": ["x"] * 6}, "the action mask has 6 entries of type <U1"),
+    ],
+)
+def test_a_mask_that_is_none_is_one_clear_error(fault, message):
+    with pytest.raises(BadInput, match=message):
+        GymWorld(partial(Broken, fault))
+    environments = make_environments(partial(Broken, fault, when=2), [0])
+    environments.reset()
+    environments.step(np.array([0]))
+    with pytest.raises(RunFailed, match=f"row 0, after .*{message}"):
+        environments.step(np.array([1]))
+
+
+def test_an_episodes_last_mask_may_forbid_everything():
+    """As board games say it: nobody acts there."""
+    environments = make_world(partial(Broken, lambda given: {"action_mask": np.zeros(6, np.int8)}, when=3)).make([0])
+    environments.reset()
+    for action in range(3):
+        step = environments.step(np.array([action]))
+    assert step.terminated.all() and (step.observation[:, 6:] == 1).all() and (step.next_observation[:, 6:] == 0).all()
+
+
+def test_masks_mean_nothing_where_nothing_is_chosen():
+    class Numbers(Beside):
+        action_space = spaces.Box(-1, 1, (1,))
+
+        def __init__(self):
+            super().__init__()
+            self.action_space = spaces.Box(-1, 1, (1,))
+
+        def step(self, action):
+            return self.values, 0.0, True, False, self.info()
+
+    assert make_world(Numbers).observation.mask is None
+
+
+def test_ppo_learns_where_actions_are_masked():
+    """0.8 of the way from random (1.5) to the best (15 / 7), by each of three seeds."""
+    one = learner(Picks, (0, 1, 2), environments=8, rollout_length=48, minibatches=4, epochs=4, hidden=(32,), learning_rate=3e-3)
+    wanted = Picks.random + 0.8 * (Picks.best - Picks.random)
+    for _ in range(8):
+        for _ in range(5):
+            one.iterate()
+        score = one.world.evaluate(one.policy, 3, episodes=200).values.mean(1)
+        if score.min() > wanted:
+            return
+    raise AssertionError(f"returns {score}, wanted {wanted}")
