@@ -144,8 +144,10 @@ class TabularWorld(World):
         best = mdp.start_value(mdp.optimum[0]).expand(seeds)
         return Evaluation(self.score, value.unsqueeze(1).numpy(), measures={"suboptimality": (best - value).numpy(), "optimal value": best.numpy()})
 
-    def act(self, policy: FinitePolicy, observation: Any) -> np.ndarray | np.integer:
-        """The policy's likeliest action at a state, or at several, at the first step where there is a horizon."""
+    def act(self, policy: FinitePolicy, observation: Any, action_mask: Any = None) -> np.ndarray | np.integer:
+        """The policy's likeliest action at a state, or at several, at the first step where there is a horizon. No mask is known here."""
+        if action_mask is not None:
+            raise BadInput(f"{self.task}: action_mask is given, and every action can be taken in every state")
         state = np.asarray(observation)
         if state.dtype.kind not in "iu" or state.ndim > 1 or state.size == 0 or state.min() < 0 or state.max() >= self.shape[-2]:
             raise BadInput(f"{self.task}: {observation!r} is no state: states are whole numbers from 0 to {self.shape[-2] - 1}")
