@@ -8,7 +8,7 @@ import pytest
 import torch
 from battery import Case, OneStep, credited, is_policy_gradient, is_value_learning, parametrize
 
-from operant.loops.value_learning import Step, ValueLearner
+from operant.loops.value_learning import Update, ValueLearner
 from operant.worlds.gym.world import GymWorld
 
 
@@ -43,11 +43,14 @@ def target(case: Case, gamma: float, **flags: bool) -> tuple[torch.Tensor, torch
     twin: ValueLearner = case.learner(spine=case.spine())
     twin.iterate()
     learner.load_state_dict(twin.state_dict())  # the same networks, data and draws whatever gamma has been
-    batch = learner.draw()
+    batch = learner.drawer.draw()
     for name, value in flags.items():
         setattr(batch, name, torch.full_like(batch.terminated, value))
-    with torch.no_grad():
-        return learner.method.target(Step(learner, batch)), batch.reward
+    update = Update(learner, batch, learner.drawer)
+    for phase in learner.method.phases:
+        learner.losses(phase, update)
+    assert len(update.targets) == 1
+    return update.targets[0], batch.reward
 
 
 @parametrize(is_value_learning)
@@ -69,6 +72,6 @@ def test_targets_of_value_learning(case: Case):
 def test_replay_keeps_how_episodes_ended(case: Case, ending: str):
     learner = case.learner(world=one_step(case, ending))
     learner.iterate()
-    batch = learner.draw()
+    batch = learner.drawer.draw()
     assert batch.terminated.all().item() == (ending == "terminated") and batch.truncated.all().item() == (ending == "truncated")
     assert torch.equal(batch.next_observation, batch.observation)  # the step's true outcome, not the next episode's start

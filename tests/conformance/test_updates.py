@@ -18,7 +18,7 @@ from operant.loops.pairs import Pairs, PairsLearner
 from operant.loops.planning import Planner
 from operant.loops.policy_gradient import RATIO_TOLERANCE, PolicyGradientLearner
 from operant.loops.update import Fields, RowCutter, StepCutter
-from operant.loops.value_learning import Step, ValueLearner
+from operant.loops.value_learning import Update, ValueLearner
 
 
 def is_pairs(case: Case) -> bool:
@@ -267,9 +267,9 @@ def test_compiled_replay_equals_eager(case: Case):
     torch.compiler.reset()
     if isinstance(learner, ValueLearner):
         learner.iterate()
-        batch = learner.draw()
+        batch = learner.drawer.draw()
         inputs, action = {"observation": batch.observation}, batch.action
-        policy, flat, needs = learner.actor, learner._actor_flat, frozenset({"logits"})
+        policy, flat, needs = learner.policy, learner._flats[learner.method.acts.net], frozenset({"logits"})
     elif isinstance(learner, PolicyGradientLearner):
         batch = whole_batch(learner, learner.fields(credited(learner)))
         inputs, action = {"observation": batch["inputs.observation"]}, batch["action"]
@@ -303,15 +303,15 @@ def test_compiled_losses_equal_eager(case: Case):
     learner = case.learner()
     torch.compiler.reset()
     learner.iterate()
-    method, drawn = learner.method, learner.draw()
+    drawn = learner.drawer.draw()
     before = learner.streams.state_dict()
 
     def losses(compile) -> dict[str, torch.Tensor]:
         learner.streams.load_state_dict(before)
-        step = Step(learner, drawn)
-        with torch.no_grad():
-            target = compile(method.target)(step)
-        found = compile(method.critic_loss)(step, target) | compile(method.extract)(step)
-        return {name: value.detach() for name, value in found.items()} | {"target": target}
+        update = Update(learner, drawn, learner.drawer)
+        found: dict[str, torch.Tensor] = {}
+        for phase in learner.method.phases:
+            found |= compile(phase.losses)(update)
+        return {name: value.detach() for name, value in found.items()} | {f"target {place}": y for place, y in enumerate(update.targets)}
 
     close(losses(lambda function: torch.compile(function, backend="aot_eager")), losses(lambda function: function))

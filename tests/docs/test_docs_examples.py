@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import runpy
 import shlex
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from operant.cli.main import COMMANDS, parse
+from operant.cli.main import COMMANDS, main, parse
 from operant.core import registry
 from operant.worlds.data.world import DataWorld
 from operant.worlds.gym.world import GymWorld
@@ -71,6 +72,19 @@ def test_the_readme_runs(tiny: Path, capsys: pytest.CaptureFixture[str]):
     assert float(after) > float(before) + 0.1  # in 40 iterations
 
 
+def test_the_methods_of_a_file_train(tiny: Path, capsys: pytest.CaptureFixture[str]):
+    """Every `operant train KEY --import FILE` of the page, with the file that the page shows."""
+    page = ROOT / "docs/extending.md"
+    files = {re.match(r"# (\w+\.py)\n", block)[1]: block for block in blocks(page, "python") if re.match(r"# (\w+\.py)\n", block)}
+    found = [line for block in blocks(page, "sh") for line in commands(block) if re.search(r"^operant train .*--import", line)]
+    assert len(found) >= 3
+    for line in found:
+        name = re.search(r"--import (\S+)", line)[1]
+        Path(name).write_text(files[name], encoding="utf-8")
+        words = shlex.split(re.sub(r" --(steps|seeds) \d+", "", line))[1:]
+        assert main([*words, "--seeds", "2", "--steps", "700", "--episodes", "1", "--out", f"run-{name}"]) == 0, capsys.readouterr().err
+
+
 def test_the_statistics_run(tiny: Path, capsys: pytest.CaptureFixture[str]):
     run_blocks("docs/statistics.md", tiny)
     out = capsys.readouterr().out
@@ -91,7 +105,9 @@ def test_extending_runs(tiny: Path, capsys: pytest.CaptureFixture[str]):
         assert list((tiny / "runs").glob(f"{name}/result.json")), name
     trained = registry.methods()["advantage-regression"]
     assert trained.spine == "value learning" and trained.build.__module__ == "advantage_regression"
-    for line in shell_commands(ROOT / "docs" / "extending.md"):  # among them the method that the page adds
+    for line in shell_commands(ROOT / "docs" / "extending.md"):  # among them the methods that the page adds
+        for name in re.findall(r"--import (\w+)\.py", line):
+            importlib.import_module(name)
         parse(shlex.split(line)[1:])
 
 

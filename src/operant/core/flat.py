@@ -56,13 +56,25 @@ class FlatParameters:
     def clip_grad_norm(self, max_norm: float) -> Tensor:
         """Scale each seed's gradient to at most `max_norm`; the norms before, `[S]`."""
         norms = self.grad_norm()
+        self.scale_grad((max_norm / (norms + 1e-6)).clamp(max=1.0))
+        return norms
+
+    def scale_grad(self, scale: Tensor) -> None:
+        """Multiply each seed's gradient by its `scale [S]`."""
         if self.seeds == 1:
-            self.grad.mul_((max_norm / (norms[0] + 1e-6)).clamp(max=1.0))
-            return norms
-        scale = (max_norm / (norms + 1e-6)).clamp(max=1.0)
+            self.grad.mul_(scale[0])
+            return
         for p in self.parameters:
             p.grad.mul_(scale.view(-1, *[1] * (p.ndim - 1)))
-        return norms
+
+    def gradient(self) -> Tensor:
+        """A copy of each seed's gradient, `[S, P / S]`; the parameters must be stacked."""
+        return torch.cat([p.grad.flatten(1) for p in self.parameters], 1)
+
+    def set_gradient(self, gradient: Tensor) -> None:
+        """Put in the place of the gradient what `gradient()` has the shape of."""
+        for p, part in zip(self.parameters, gradient.split([p[0].numel() for p in self.parameters], 1), strict=True):
+            p.grad.copy_(part.view(p.shape))
 
 
 class Adam:
@@ -131,9 +143,9 @@ class Adam:
 def shared_view(module: nn.Module, twin: nn.Module) -> nn.Module:
     """Make `twin` (a copy of `module`) a frozen view of it: the same storage, no gradients to the parameters.
 
-    A critic seen through such a view passes gradients to its inputs alone, as the reparameterised actor loss needs.
+    A net seen through such a view passes gradients to its inputs alone, as the reparameterised actor loss needs.
     """
-    for p, q in zip(module.parameters(), twin.parameters(), strict=True):
+    for p, q in zip((*module.parameters(), *module.buffers()), (*twin.parameters(), *twin.buffers()), strict=True):
         q.data = p.data
         q.requires_grad_(False)
     return twin

@@ -230,7 +230,7 @@ def with_module(spine: Any, policy: PlainModule | None, method: str) -> Any:
         raise BadInput(f"policy={policy!r}: a torch.nn.Module, or a callable that makes one")
     if not isinstance(net := getattr(spine, "policy", None), ActorNet | ActorCriticNet):
         raise BadInput(f"{method} takes no module as policy, for it trains no network over observations; a language model is given as model=")
-    return replace(spine, policy=replace(net, module=policy))
+    return spine.with_policy(replace(net, module=policy))
 
 
 def whole_number(name: str, value: Any, low: int, high: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,6 +41,10 @@ class Spine:
     @property
     def prompts(self) -> int:
         return 1
+
+    def with_policy(self, net: Any) -> Spine:
+        """The same loop with another policy network."""
+        return replace(self, policy=net)
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         """Raise `BadInput` for what would stop a run of this loop later, before anything is written.

@@ -1,221 +1,418 @@
-"""The value-learning loop: draw → relabel → target → critic loss → policy extraction → track. For off-policy and offline methods alike."""
+"""The value-learning loop: draw → relabel → phases of losses → track. For off-policy, offline, hybrid and model-based methods alike."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from operant.core.errors import RunFailed
+from operant import ops
+from operant.core.errors import BadInput, RunFailed
 from operant.core.flat import Adam, FlatParameters, shared_view
 from operant.core.random import Streams
+from operant.loops.behaviour import Behaviour, Sampled
+from operant.loops.draw import Draw, Drawer, Relabel, Uniform
 from operant.loops.learner import Learner, Spine, check_batch, check_finite
-from operant.nets.actors import Actor, ActorNet, Critic, CriticNet
+from operant.nets.actors import Net, Policy
 from operant.worlds.base import World
-from operant.worlds.data.transitions import Batch, Transitions
 from operant.worlds.gym.collect import episode_means
+from operant.worlds.gym.experience import Online
+from operant.worlds.store import Store, Transitions
+
+SCALARS = "scalars"  # under this name a phase trains the learned scalars
 
 
-class Step:
-    """What the steps of one update see.
+@dataclass(frozen=True)
+class Optim:
+    """One phase's optimiser: Adam.
+
+    Attributes:
+        weight_decay: decoupled.
+        max_grad_norm: gradients are scaled to at most this norm, over all that the phase trains; None leaves them.
+    """
+
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.0
+    eps: float = 1e-8
+    max_grad_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class Polyak:
+    """A target network that takes in a share of the trained one at every `every`th update."""
+
+    share: float = 0.005
+    every: int = 1
+
+    def follow(self, target: FlatParameters, trained: FlatParameters, update: int) -> None:
+        if update % self.every == 0:
+            target.data.lerp_(trained.data, self.share)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A target network that becomes the trained one at every `every`th update."""
+
+    every: int = 1000
+
+    def follow(self, target: FlatParameters, trained: FlatParameters, update: int) -> None:
+        if update % self.every == 0:
+            target.data.copy_(trained.data)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some nets, and the losses that train them together: one backward pass, one optimiser step.
+
+    Attributes:
+        losses: `(update) → {name: loss [S, B]}`, one number a seed and transition, to be minimised. They are averaged over transitions (with the weights of the
+            batch, where it has some) and summed. A net that the phase does not train must be reached through `update.frozen`, or without gradients.
+        trains: names of nets, and "scalars" for all learned scalars.
+        every: the phase runs at every `every`th update.
+        steps: optimiser steps when it runs, each with a batch of its own behind the first.
+        draw: the phase's own batches; None for the one that phases share.
+        combine: where a method puts gradients together itself: `({loss name: gradient [S, P]}) → gradient [S, P]`, over all parameters that the phase trains.
+    """
+
+    losses: Callable[[Update], dict[str, Tensor]]
+    trains: tuple[str, ...]
+    every: int = 1
+    steps: int = 1
+    optim: Optim = Optim()
+    draw: Draw | None = None
+    combine: Callable[[dict[str, Tensor]], Tensor] | None = None
+
+    @property
+    def name(self) -> str:
+        return "+".join(self.trains)
+
+
+class Update:
+    """What the losses of one update see.
 
     Attributes:
         batch: the drawn (and relabelled) transitions.
-        actor: the actor module; `actor(observation)` gives distribution parameters, `actor.distribution` what they mean.
+        count: updates of the run before this one.
+        progress: share of training that is done, 0 to 1.
+        streams: random streams; a draw takes a name of its own.
+        targets: the targets that `bellman` gave in this update.
     """
 
-    def __init__(self, learner: ValueLearner, batch: Batch):
-        self._learner = learner
+    def __init__(self, learner: ValueLearner, batch: Transitions, drawer: Drawer):
+        self._learner, self._drawer = learner, drawer
         self.batch = batch
-        self.actor = learner.actor
+        self.count, self.progress = learner.updates, learner.progress
+        self.streams = learner.streams
+        self.targets: list[Tensor] = []
+        self.logged: dict[str, Tensor] = {}
 
-    def critic(self, name: str) -> Critic:
-        """The critic that is trained: `[S, B, …] → [S, E, B]`."""
-        return self._learner.critics[name]
+    def net(self, name: str) -> nn.Module:
+        """A net with gradients to its weights."""
+        return self._learner.nets[name]
 
-    def frozen(self, name: str) -> Critic:
+    def frozen(self, name: str) -> nn.Module:
         """The same weights without gradients to them: gradients reach the inputs alone."""
         return self._learner.frozen[name]
 
-    def target(self, name: str) -> Critic:
-        """The target network."""
+    def target(self, name: str) -> nn.Module:
+        """The target network of a net that is tracked."""
         return self._learner.targets[name]
 
     def scalar(self, name: str) -> Tensor:
         """A learned scalar, `[S, 1]`."""
         return self._learner.scalars[name]
 
-    def noise(self, name: str) -> Tensor:
-        """Draws for one action of each transition."""
-        return self.actor.distribution.noise(self._learner.streams, name, self.batch.reward.shape[1])
+    def noise(self, name: str, net: str = "actor") -> Tensor:
+        """Draws for one action of each transition, for `distribution.sample` of a net."""
+        return self.net(net).distribution.noise(self.streams, name, self.batch.reward.shape[1])
+
+    def bellman(self, next_value: Tensor, *, gamma: float, reward: Tensor | None = None) -> Tensor:
+        """The target r + γ V(s') `[S, B]`, γ to the power of the steps that a transition spans. Termination ends it, truncation does not. No gradients.
+
+        Args:
+            next_value: `[S, B]`.
+            reward: in the place of the batch's.
+        """
+        batch = self.batch
+        discount = gamma if batch.steps is None else gamma**batch.steps
+        found = ops.td_target(batch.reward if reward is None else reward, next_value.detach(), batch.terminated, gamma=discount)
+        self.targets.append(found)
+        return found
+
+    def prioritize(self, priority: Tensor) -> None:
+        """Tell the draw how much is to be learned from each transition, `[S, B]` (the size of its temporal difference)."""
+        self._drawer.prioritize(self.batch, priority.detach())
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Show a person the mean of `[S, …]`."""
+        self.logged[name] = value.detach().flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
 class ValueLearning(Spine):
-    """A configured value-learning loop: the named steps of one method.
+    """A configured value-learning loop.
 
     Attributes:
-        policy: how the actor is built.
-        critics: critics by name.
-        target: `(step) → y [S, B]`, computed without gradients.
-        critic_loss: `(step, y) → {name: loss [S, B]}`.
-        extract: `(step) → {name: loss [S, B]}`, the policy's losses; they must reach critics through `step.frozen` or without gradients.
-        relabel: `(batch) → batch`, in order.
+        nets: actors, critics, encoders, models and whatever else is trained, by name.
+        phases: what trains them, in order; an update runs each that is due.
+        acts: how experience is gathered; its net is the policy that is evaluated.
+        draw: the batches that phases share.
+        relabel: what batches go through, in order.
+        track: nets that have a target network, and how it follows.
         scalars: learned scalars by name, with their initial values.
-        tracking: share of the critics that enters the target networks at each update (Polyak).
         online: how experience enters replay; None where the world is a data set.
         updates_per_iteration: updates (offline) or environment steps (online) between two looks at the metrics.
     """
 
-    policy: ActorNet
-    critics: dict[str, CriticNet]
-    target: Callable[[Step], Tensor]
-    critic_loss: Callable[[Step, Tensor], dict[str, Tensor]]
-    extract: Callable[[Step], dict[str, Tensor]]
-    relabel: Sequence[Callable[[Batch], Batch]] = ()
-    scalars: dict[str, float] = field(default_factory=dict)
-    batch_size: int = 256
-    learning_rate: float = 3e-4
-    tracking: float = 0.005
-    online: Any = None
+    nets: Mapping[str, Net]
+    phases: Sequence[Phase]
+    acts: Behaviour = Sampled()
+    draw: Draw = Uniform()
+    relabel: Sequence[Relabel] = ()
+    track: Mapping[str, Polyak | Copy] = field(default_factory=dict)
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    online: Online | None = None
     updates_per_iteration: int = 100
+
+    @property
+    def policy(self) -> Net:
+        return self.nets[self.acts.net]
+
+    def with_policy(self, net: Net) -> ValueLearning:
+        return replace(self, nets={**self.nets, self.acts.net: net})
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         if self.online is None:
-            world.check_transitions()
+            world.check_data()
         else:
-            world.check_replay(self.online, len(seeds), steps)
-        check_batch(world, len(seeds), self.batch_size, self.policy)
+            world.check_experience(self.online, len(seeds), steps)
+        check_batch(world, len(seeds), self.draw.size, self.policy)
         super().check(world, seeds, steps, episodes)
 
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> ValueLearner:
         return ValueLearner(self, world, list(seeds), total_steps, device)
 
 
+class _Trained:
+    """A phase at work: its optimiser, and the metrics of an iteration."""
+
+    def __init__(self, phase: Phase, flats: list[FlatParameters], drawer: Drawer):
+        self.phase, self.flats, self.drawer = phase, flats, drawer
+        optim = phase.optim
+        self.optimizer = Adam(flats, learning_rate=optim.learning_rate, eps=optim.eps, weight_decay=optim.weight_decay)
+        self.names: list[str] = []
+        self.forget()
+
+    def forget(self) -> None:
+        self.values: list[Tensor] = []
+        self.norms: list[Tensor] = []
+        self.indices: list[Tensor] = []
+        self.logged: dict[str, list[Tensor]] = {}
+
+
 class ValueLearner(Learner):
-    """The loop at work. A step is one update on a data set, one environment step online."""
+    """The loop at work. A step is one update on a data set, one environment step online.
+
+    Attributes:
+        nets, frozen, targets: by name.
+        stores: transitions by name: "replay" (what the policy did) or "data" (a data set).
+        drawer: gives the batches that phases share.
+        updates: done a seed.
+    """
 
     def __init__(self, method: ValueLearning, world: World, seeds: list[int], total_steps: int, device: torch.device):
         self.method, self.world, self.seeds, self.total_steps = method, world, seeds, total_steps
-        self.step = 0
+        self.step = self.updates = 0
         self.streams = Streams(seeds, device)
-        self.actor: Actor = world.policy(method.policy, self.streams).to(device)
-        self.policy = self.actor
-        self.critics = nn.ModuleDict({name: net.build(world.observation, world.action, self.streams, name) for name, net in method.critics.items()}).to(device)
+        built = {name: self._build(name, net) for name, net in method.nets.items()}
+        self.nets = nn.ModuleDict(built).to(device)
+        self.policy: Policy = self.nets[method.acts.net]
         self.scalars = nn.ParameterDict({name: torch.full((len(seeds), 1), value, device=device) for name, value in method.scalars.items()})
-        self._actor_flat = FlatParameters(nn.ModuleList([self.actor, self.scalars]), seeds=len(seeds))
-        self._critic_flat = FlatParameters(self.critics, seeds=len(seeds))
-        self.frozen = shared_view(self.critics, copy.deepcopy(self.critics))
-        self.targets = copy.deepcopy(self.critics)
-        self._target_flat = FlatParameters(self.targets, seeds=len(seeds))
+        self._flats = {name: FlatParameters(net, seeds=len(seeds)) for name, net in self.nets.items()}
+        if method.scalars:
+            self._flats[SCALARS] = FlatParameters(self.scalars, seeds=len(seeds))
+        self.frozen = nn.ModuleDict({name: shared_view(net, copy.deepcopy(net)) for name, net in self.nets.items()})
+        self.targets = nn.ModuleDict({name: copy.deepcopy(self.nets[name]) for name in method.track})
+        self._target_flats = {name: FlatParameters(target, seeds=len(seeds)) for name, target in self.targets.items()}
         self.targets.requires_grad_(False)
-        self.optimizer = Adam([self._actor_flat, self._critic_flat], learning_rate=method.learning_rate)
-        self.collector = None
+        self.experience = None
+        self.stores: dict[str, Store] = {}
         if method.online is not None:
-            self.collector = world.replay(method.online, self.actor, self.streams, total_steps)
-            self.transitions: Transitions = self.collector.replay
-            self.resume = self.collector.resume
+            self.experience = world.experience(method.online, self.policy, self.streams, total_steps)
+            self.stores["replay"] = self.experience.store
+            self.resume = self.experience.resume
             self._owed = 0.0
         else:
-            self.transitions = world.transitions(self.actor, device)
+            self.stores["data"] = world.data(self.policy, device)
+        self.drawer = method.draw.bind(self.stores, self.streams, "draw", method.relabel)
+        self._phases = [self._at_work(phase) for phase in method.phases]
+
+    def _build(self, name: str, net: Net) -> nn.Module:
+        if name == self.method.acts.net:
+            return self.world.policy(net, self.streams)
+        return net.build(self.world.observation, self.world.action, self.streams, name)
+
+    def _at_work(self, phase: Phase) -> _Trained:
+        for name in phase.trains:
+            if name not in self._flats:
+                raise BadInput(f"a phase trains {name!r}; the nets of this method are {', '.join(self._flats)}")
+        drawer = self.drawer if phase.draw is None else phase.draw.bind(self.stores, self.streams, f"draw/{phase.name}", self.method.relabel)
+        return _Trained(phase, [self._flats[name] for name in phase.trains], drawer)
+
+    @property
+    def progress(self) -> float:
+        """The share of training that is done, 0 to 1."""
+        return min(1.0, self.step / self.total_steps)
 
     def iterate(self) -> dict[str, Tensor]:
-        method = self.method
-        values, norms, indices, names = [], [], [], []
-        if self.collector is not None:
-            self.collector.episodes = [[] for _ in self.seeds]
-        remaining = min(method.updates_per_iteration, self.total_steps - self.step)
+        remaining = min(self.method.updates_per_iteration, self.total_steps - self.step)
+        if self.experience is not None:
+            self.experience.episodes = [[] for _ in self.seeds]
+        for at_work in self._phases:
+            at_work.forget()
         while remaining > 0:
             updates = 1
-            if self.collector is not None:
-                plan = method.online
-                self.collector.step(self.actor, explore=self.step < plan.learning_starts)
-                self.step += plan.environments
-                remaining -= plan.environments
-                updates = 0
-                if self.step > plan.learning_starts:
-                    self._owed += plan.updates_per_step * plan.environments
-                    updates = int(self._owed)
-                    self._owed -= updates
-            else:
+            if self.experience is None:
                 self.step += 1
                 remaining -= 1
+            else:
+                updates = self._gather()
+                remaining -= self.method.online.environments
             for _ in range(updates):
-                names, losses, norm, index = self.update()
-                values.append(losses)
-                norms.append(norm)
-                indices.append(index)
-        metrics = {}
-        if values:
-            stacked = torch.stack(values).cpu()
-            check_finite(self, names, stacked, torch.stack(norms).cpu(), lambda update: self.transitions.gather(indices[update]).tensors())
-            metrics = {f"loss/{name}": stacked[:, place].mean(0) for place, name in enumerate(names)}
+                self.update()
+        metrics: dict[str, Tensor] = {}
+        for at_work in self._phases:
+            metrics |= self._metrics(at_work)
         metrics |= {name: value.detach().squeeze(-1).cpu().clone() for name, value in self.scalars.items()}
-        if self.collector is not None:
-            metrics |= episode_means(self.collector.episodes)
+        if self.experience is not None:
+            metrics |= episode_means(self.experience.episodes)
         return metrics
 
-    def draw(self) -> Batch:
-        """Transitions of one update, drawn uniformly and relabelled."""
-        index = (self.streams.uniform("draw", self.method.batch_size) * self.transitions.size).long().clamp_(max=self.transitions.size - 1)
-        batch = self.transitions.gather(index)
-        for relabel in self.method.relabel:
-            batch = relabel(batch)
-        return batch
+    def _gather(self) -> int:
+        """One step of every environment; the updates that are due for it."""
+        plan, behaviour = self.method.online, self.method.acts
+        progress = self.progress
+        explores = self.step < plan.learning_starts
+        self.experience.step(None if explores else lambda observation: behaviour.act(self.policy, observation, self.streams, progress))
+        self.step += plan.environments
+        if self.step <= plan.learning_starts:
+            return 0
+        self._owed += plan.updates_per_step * plan.environments
+        updates = int(self._owed)
+        self._owed -= updates
+        return updates
 
-    def update(self) -> tuple[list[str], Tensor, Tensor, Tensor]:
-        """One gradient step of everything: one summed loss, one backward pass, one optimiser step. No host read happens here.
+    def _metrics(self, at_work: _Trained) -> dict[str, Tensor]:
+        if not at_work.values:
+            return {}
+        values = torch.stack(at_work.values).cpu()
+        check_finite(self, at_work.names, values, torch.stack(at_work.norms).cpu(), lambda update: at_work.drawer.recall(at_work.indices[update]).tensors())
+        metrics = {f"loss/{name}": values[:, place].mean(0) for place, name in enumerate(at_work.names)}
+        return metrics | {name: torch.stack(found).mean(0).cpu() for name, found in at_work.logged.items()}
 
-        Returns:
-            (names of the terms, their losses `[terms, S]`, the gradient's norm `[S]`, the drawn transitions).
+    def update(self) -> None:
+        """One update: every phase that is due, then target networks. No host read happens here."""
+        self.updates += 1
+        shared: Transitions | None = None
+        for at_work in self._phases:
+            if self.updates % at_work.phase.every:
+                continue
+            for step in range(at_work.phase.steps):
+                if at_work.drawer is not self.drawer or step:
+                    batch = at_work.drawer.draw()
+                else:
+                    shared = batch = self.drawer.draw() if shared is None else shared
+                self._train(at_work, batch)
+        with torch.no_grad():
+            for name, track in self.method.track.items():
+                track.follow(self._target_flats[name], self._flats[name], self.updates)
+
+    def _train(self, at_work: _Trained, batch: Transitions) -> None:
+        """One optimiser step of a phase."""
+        phase = at_work.phase
+        update = Update(self, batch, at_work.drawer)
+        for flat in at_work.flats:
+            flat.zero_grad()
+        losses = self.losses(phase, update)
+        names = list(losses)
+        means = torch.stack([(loss if batch.weight is None else loss * batch.weight).mean(-1) for loss in losses.values()])  # [terms, S]
+        if phase.combine is None:
+            means.sum().backward()
+        else:
+            self._combine(at_work, names, means)
+        norms = torch.stack([flat.grad_norm() for flat in at_work.flats]).norm(dim=0)
+        if phase.optim.max_grad_norm is not None:
+            scale = (phase.optim.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+            for flat in at_work.flats:
+                flat.scale_grad(scale)
+        at_work.optimizer.step(norms)
+        at_work.names = names
+        at_work.values.append(means.detach())
+        at_work.norms.append(norms)
+        at_work.indices.append(batch.index)
+        for name, value in update.logged.items():
+            at_work.logged.setdefault(name, []).append(value)
+
+    def losses(self, phase: Phase, update: Update) -> dict[str, Tensor]:
+        """A phase's losses of one update, `[S, B]` each.
+
+        Raises:
+            RunFailed: a loss of another shape.
         """
-        batch = self.draw()
-        step = Step(self, batch)
-        with torch.no_grad():
-            target = self.method.target(step)
-        self._actor_flat.zero_grad()
-        self._critic_flat.zero_grad()
-        losses = self.method.critic_loss(step, target) | self.method.extract(step)
+        losses = phase.losses(update)
         for name, loss in losses.items():
-            if loss.shape != batch.reward.shape:
-                wanted = list(batch.reward.shape)
+            if loss.shape != update.batch.reward.shape:
+                wanted = list(update.batch.reward.shape)
                 raise RunFailed(f"loss {name!r} has shape {list(loss.shape)}; a method gives one number a seed and transition, {wanted}, and reduces nothing")
-        means = torch.stack([loss.mean(-1) for loss in losses.values()])  # [terms, S]
-        means.sum().backward()
-        norms = torch.stack([flat.grad_norm() for flat in (self._actor_flat, self._critic_flat)]).norm(dim=0)
-        self.optimizer.step(norms)
-        with torch.no_grad():
-            self._target_flat.data.lerp_(self._critic_flat.data, self.method.tracking)
-        return list(losses), means.detach(), norms, batch.index
+        return losses
+
+    def _combine(self, at_work: _Trained, names: list[str], means: Tensor) -> None:
+        found = {}
+        for place, name in enumerate(names):
+            means[place].sum().backward(retain_graph=place + 1 < len(names))
+            found[name] = torch.cat([flat.gradient() for flat in at_work.flats], 1)
+            for flat in at_work.flats:
+                flat.zero_grad()
+        combined = at_work.phase.combine(found)
+        start = 0
+        for flat in at_work.flats:
+            width = flat.data.numel() // flat.seeds
+            flat.set_gradient(combined[:, start : start + width])
+            start += width
 
     def state_dict(self) -> dict[str, Any]:
         state = {
             "step": self.step,
+            "updates": self.updates,
             "streams": self.streams.state_dict(),
-            "actor": dict(self.actor.state_dict()),
-            "scalars": dict(self.scalars.state_dict()),
-            "critics": dict(self.critics.state_dict()),
+            "nets": dict(self.nets.state_dict()),
             "targets": dict(self.targets.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
+            "scalars": dict(self.scalars.state_dict()),
+            "draw": self.drawer.state_dict(),
+            "phases": [{"optimizer": at_work.optimizer.state_dict(), "draw": at_work.drawer.state_dict()} for at_work in self._phases],
         }
-        if self.collector is not None:
-            state |= {"collector": self.collector.state_dict(), "owed": self._owed}
+        if self.experience is not None:
+            state |= {"experience": self.experience.state_dict(), "owed": self._owed}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
+        self.step, self.updates = state["step"], state["updates"]
         self.streams.load_state_dict(state["streams"])
-        for name in ("actor", "scalars", "critics", "targets"):
+        for name in ("nets", "targets", "scalars"):
             getattr(self, name).load_state_dict(state[name])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.collector is not None:
-            self.collector.load_state_dict(state["collector"])
+        if self.experience is not None:
+            self.experience.load_state_dict(state["experience"])
             self._owed = state["owed"]
+        self.drawer.load_state_dict(state["draw"])
+        for at_work, saved in zip(self._phases, state["phases"], strict=True):
+            at_work.optimizer.load_state_dict(saved["optimizer"])
+            if at_work.drawer is not self.drawer:
+                at_work.drawer.load_state_dict(saved["draw"])
 
     def close(self) -> None:
-        if self.collector is not None:
-            self.collector.close()
+        if self.experience is not None:
+            self.experience.close()

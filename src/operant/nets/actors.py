@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -12,29 +12,55 @@ from torch import Tensor, nn
 
 from operant.core.random import Streams
 from operant.core.spec import Spec
-from operant.nets.distributions import Distribution, Gaussian, SquashedGaussian, distribution_for
+from operant.nets.distributions import Categorical, Distribution, Gaussian, SquashedGaussian, TanhPoint, distribution_for
 from operant.nets.encoders import Encoded, Encoder, build_encoder
-from operant.nets.layers import MLP, Towers, orthogonal
+from operant.nets.layers import MLP, Linear, Towers, orthogonal
 from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
 from operant.nets.normalize import RunningNormalizer, observation_normalizer
 
 
-class Actor(nn.Module):
-    """From observations to an action distribution.
+class Policy(nn.Module):
+    """What acts at observations: a network whose output its distribution turns into actions.
 
     Args:
         observation: what a row of it consists of. Where it has an action mask, no choice that the mask forbids is drawn, preferred or given a probability.
         distribution: of actions.
+        normalizer: of observations.
+    """
+
+    unit = "step"  # a minibatch is made of single steps
+
+    def __init__(self, observation: Spec, distribution: Distribution, normalizer: RunningNormalizer | None = None):
+        super().__init__()
+        self.observation, self.distribution, self.normalizer = observation, distribution, normalizer
+
+    def normalized(self, observation: Tensor) -> Tensor:
+        """Observations as the network sees them."""
+        return observation if self.normalizer is None else self.normalizer(observation)
+
+    def allowed(self, parameters: Tensor, observation: Tensor) -> Tensor:
+        """Parameters under which nothing is drawn or preferred that an observation's action mask forbids."""
+        allowed = self.observation.allowed(observation)
+        return parameters if allowed is None else self.distribution.forbid(parameters, allowed)
+
+    @torch.inference_mode()
+    def act(self, observation: Tensor) -> np.ndarray:
+        """The mode of the policy at raw observations `[S, N, D]`, as `Environments.step` takes actions: `[S, N]` or `[S, N, A]`."""
+        return self.distribution.to_environment(self.distribution.mode(self(self.normalized(observation))).cpu())
+
+
+class Actor(Policy):
+    """From observations to an action distribution.
+
+    Args:
+        observation, distribution, normalizer: see `Policy`.
         net: from observations to the distribution's parameters, or to its locations alone where the standard deviation is free.
         seeds: S.
         log_std: "state" (the network puts it out), or "free": one learned number an action, not a function of the state.
             Without meaning where actions are choices.
         log_std_bounds: the log standard deviation is clamped to this range.
-        normalizer: of observations.
         tanh_mean: bound the mean of an unsquashed Gaussian to the action space by tanh.
     """
-
-    unit = "step"  # a minibatch is made of single steps
 
     def __init__(
         self,
@@ -48,8 +74,8 @@ class Actor(nn.Module):
         normalizer: RunningNormalizer | None = None,
         tanh_mean: bool = False,
     ):
-        super().__init__()
-        self.observation, self.distribution, self.net, self.seeds = observation, distribution, net, seeds
+        super().__init__(observation, distribution)
+        self.net, self.seeds = net, seeds
         self.log_std_bounds = log_std_bounds
         self.free_log_std = distribution.deviations > 0 and log_std == "free"
         self.tanh_mean = tanh_mean and distribution.deviations > 0
@@ -59,10 +85,6 @@ class Actor(nn.Module):
             for name, value in zip(("mean_center", "mean_scale"), distribution.middle_and_half(), strict=True):
                 self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.normalizer = normalizer
-
-    def normalized(self, observation: Tensor) -> Tensor:
-        """Observations as the network sees them."""
-        return observation if self.normalizer is None else self.normalizer(observation)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Distribution parameters `[S, …, size]` from normalised observations `[S, …, D]`."""
@@ -82,13 +104,7 @@ class Actor(nn.Module):
                 mean = torch.tanh(mean) * self.mean_scale + self.mean_center
                 locations = torch.cat([logits, mean], -1) if distribution.choices else mean
             out = torch.cat([locations, log_std], -1)
-        allowed = self.observation.allowed(observation)
-        return out if allowed is None else distribution.forbid(out, allowed)
-
-    @torch.inference_mode()
-    def act(self, observation: Tensor) -> np.ndarray:
-        """The mode of the policy at raw observations `[S, N, D]`, as `Environments.step` takes actions: `[S, N]` or `[S, N, A]`."""
-        return self.distribution.to_environment(self.distribution.mode(self(self.normalized(observation))).cpu())
+        return self.allowed(out, observation)
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
         """The replay contract: `inputs["observation"] [S, …, D]` (as the network sees them)."""
@@ -134,6 +150,30 @@ class Critic(nn.Module):
         return self.net(torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0]).squeeze(-1)
 
 
+class ActionValues(Policy):
+    """Q of every choice, `[S, …, D] → [S, …, A]`; its policy is greedy among those that are allowed.
+
+    Args:
+        trunk: hidden layers, `[S, …, D] → [S, …, H]`.
+        advantage: `[S, …, H] → [S, …, A · K]`, the values themselves where `value` is None.
+        value: `[S, …, H] → [S, …, K]`, for duelling heads: Q = V + A − mean of A (arXiv:1511.06581, eq. 9).
+        quantiles: K numbers an action whose mean is Q: quantiles of the return (arXiv:1710.10044).
+    """
+
+    def __init__(self, observation: Spec, distribution: Distribution, trunk: nn.Module, advantage: nn.Module, value: nn.Module | None, quantiles: int = 1):
+        super().__init__(observation, distribution)
+        self.trunk, self.advantage, self.value, self.count = trunk, advantage, value, quantiles
+
+    def quantiles(self, observation: Tensor) -> Tensor:
+        """`[S, …, A, K]`, of what is forbidden too."""
+        hidden = self.trunk(observation)
+        advantage = self.advantage(hidden).unflatten(-1, (self.distribution.size, self.count))
+        return advantage if self.value is None else self.value(hidden).unsqueeze(-2) + advantage - advantage.mean(-2, keepdim=True)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return self.allowed(self.quantiles(observation).mean(-1), observation)
+
+
 class ActorCritic(Actor):
     """An actor and a state-value function, for policy gradients on observations. Its `net` is a `Towers`."""
 
@@ -151,6 +191,17 @@ class ActorCritic(Actor):
     def values(self, rollout) -> tuple[Tensor, Tensor]:
         """V of each step's observation and of its true successor, `[S, N, T]` each."""
         return self.value(rollout.inputs["observation"]), self.value(rollout.extras["next_observation"])
+
+
+class Net(Protocol):
+    """How a method's network is built for a task."""
+
+    def build(self, observation: Spec, action: Spec, streams: Streams, name: str) -> nn.Module:
+        """The network with its seed axis.
+
+        Args:
+            name: of the net in its method; its weights are drawn from a stream of that name.
+        """
 
 
 @dataclass(frozen=True)
@@ -172,10 +223,10 @@ class ActorCriticNet:
     shared: bool = True
     module: PlainModule | None = None
 
-    def build(self, observation: Spec, action: Spec, streams: Streams) -> ActorCritic:
+    def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "towers") -> ActorCritic:
         distribution = distribution_for(action)
         outputs = distribution.locations
-        generators, inner, value = streams.torch_generators("initialize/towers"), orthogonal(2**0.5), orthogonal(1.0)
+        generators, inner, value = streams.torch_generators(f"initialize/{name}"), orthogonal(2**0.5), orthogonal(1.0)
 
         def encoder(name: str) -> Encoder | None:
             return build_encoder(observation, streams, name, self.encoders, inner)
@@ -237,11 +288,37 @@ class CriticNet:
 
 
 @dataclass(frozen=True)
+class ActionValueNet:
+    """How to build `ActionValues` for discrete actions: relu layers, and one head, or with `duelling` one of the state's value and one of advantages.
+
+    Attributes:
+        encoders: as in `ActorCriticNet`.
+    """
+
+    hidden: tuple[int, ...] = (256, 256)
+    duelling: bool = False
+    quantiles: int = 1
+    layer_norm: bool = False
+    encoders: Mapping[str, PlainModule] = field(default_factory=dict)
+
+    def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "q") -> ActionValues:
+        distribution, generators = Categorical(action), streams.torch_generators(f"initialize/{name}")
+        encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
+        width = observation.size if encoder is None else encoder.size
+        trunk: nn.Module = MLP([width, *self.hidden], generators, layer_norm=self.layer_norm, activate_last=True)
+        trunk = trunk if encoder is None else Encoded(encoder, trunk)
+        advantage = Linear(self.hidden[-1], distribution.size * self.quantiles, generators)
+        value = Linear(self.hidden[-1], self.quantiles, generators) if self.duelling else None
+        return ActionValues(observation, distribution, trunk, advantage, value, self.quantiles)
+
+
+@dataclass(frozen=True)
 class ActorNet:
     """How to build an actor (see `Actor`).
 
     Attributes:
         squash: a Gaussian through tanh onto the bounds of the action space; otherwise a Gaussian in the space's own units.
+        deterministic: one action through tanh onto the bounds, without a distribution.
         encoders: as in `ActorCriticNet`.
         module: a plain module in the place of the network: from observations to logits, to a Gaussian's mean, or to mean and log standard deviation side by
             side where `log_std` is "state" (see `plain_actor`).
@@ -249,21 +326,22 @@ class ActorNet:
 
     hidden: tuple[int, ...] = (256, 256)
     squash: bool = False
+    deterministic: bool = False
     log_std: Literal["free", "state"] = "state"
     log_std_bounds: tuple[float, float] = (-20.0, 2.0)
     tanh_mean: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     module: PlainModule | None = None
 
-    def build(self, observation: Spec, action: Spec, streams: Streams) -> Actor:
-        distribution = distribution_for(action, SquashedGaussian if self.squash else Gaussian)
+    def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "actor") -> Actor:
+        distribution = distribution_for(action, TanhPoint if self.deterministic else SquashedGaussian if self.squash else Gaussian)
         outputs = distribution.size if self.log_std == "state" else distribution.locations
         if self.module is not None:
             net: nn.Module = plain_actor(self.module, observation, outputs, streams)
         else:
-            encoder = build_encoder(observation, streams, "actor/encoder", self.encoders)
+            encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
             width = observation.size if encoder is None else encoder.size
-            net = MLP([width, *self.hidden, outputs], streams.torch_generators("initialize/actor"))
+            net = MLP([width, *self.hidden, outputs], streams.torch_generators(f"initialize/{name}"))
             net = net if encoder is None else Encoded(encoder, net)
         seeds = len(streams.seeds)
         return Actor(observation, distribution, net, seeds, log_std=self.log_std, log_std_bounds=self.log_std_bounds, tanh_mean=self.tanh_mean)

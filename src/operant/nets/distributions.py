@@ -250,6 +250,34 @@ class SquashedGaussian(_Continuous):
         return torch.where(scale > 0, (action - center) / scale, 0.0)
 
 
+class TanhPoint(SquashedGaussian):
+    """A single action: the parameters through tanh, stretched as `SquashedGaussian` does. It draws nothing and has no density."""
+
+    def __init__(self, action: Spec):
+        super().__init__(action)
+        self.size, self.deviations = self.deviations, 0
+
+    def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
+        return streams.normal(name, *shape, self.size)
+
+    def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
+        return streams.uniform(name, *shape, self.size) * 2 - 1
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        return torch.tanh(parameters)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return torch.tanh(parameters)
+
+    def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
+        raise TypeError("a deterministic actor has no log-probabilities")
+
+    sample_with_log_prob = log_prob
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        raise TypeError("a deterministic actor has no entropy")
+
+
 class Mixed(Distribution):
     """Choices and numbers at a time, independent of each other: `[…, K + A]` float32, the K choices counted from 0 and then the A numbers."""
 

@@ -13,6 +13,7 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
 from operant.core.spec import Spec
+from operant.worlds.store import Store
 
 BYTES_A_TOKEN = 64  # at the least, that a batch keeps of one: the token, probabilities, entropy, mask, reward, advantage and their copies
 
@@ -103,11 +104,11 @@ class World:
         """Raise `BadInput` where there are no rollouts of this plan."""
         raise BadInput(f"{self.task} has no rollouts: a policy-gradient method needs an environment (gym:) or a problem set (text:, sequences:)")
 
-    def check_replay(self, plan: Any, seeds: int, total_steps: int) -> None:
+    def check_experience(self, plan: Any, seeds: int, total_steps: int) -> None:
         """Raise `BadInput` where there are no steps to act in, or no memory to keep them."""
         raise BadInput(f"{self.task} has no steps to act in: an online method needs an environment (gym:)")
 
-    def check_transitions(self) -> None:
+    def check_data(self) -> None:
         """Raise `BadInput` where there are no logged transitions to learn values from."""
         raise BadInput(f"{self.task} is no data set of transitions: an offline method needs one (ogbench:, data:, minari:)")
 
@@ -142,14 +143,14 @@ class World:
         self.check_source(plan, len(streams.seeds), workers)
         raise NotImplementedError
 
-    def replay(self, plan: Any, actor: Any, streams: Streams, total_steps: int) -> Any:
-        """Experience that goes into replay, for value learning online. Raises as `check_replay`."""
-        self.check_replay(plan, len(streams.seeds), total_steps)
+    def experience(self, plan: Any, policy: Any, streams: Streams, total_steps: int) -> Any:
+        """What a policy does in the environment, kept in a store, for value learning online. Raises as `check_experience`."""
+        self.check_experience(plan, len(streams.seeds), total_steps)
         raise NotImplementedError
 
-    def transitions(self, actor: Any, device: torch.device) -> Any:
-        """All logged transitions, for value learning on data. Raises as `check_transitions`."""
-        self.check_transitions()
+    def data(self, policy: Any, device: torch.device) -> Store:
+        """All logged transitions, actions in the policy's units, for value learning on data. Raises as `check_data`."""
+        self.check_data()
         raise NotImplementedError
 
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Any:

@@ -11,9 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import torch
+
 from operant import ops
 from operant.core.registry import Count, NonNegative, Positive, Range, Share, Widths, method
-from operant.loops.value_learning import Step, ValueLearning
+from operant.loops.draw import Uniform
+from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
 
 
@@ -31,33 +34,27 @@ class IQL:
 
 @method("iql", family="offline", paper="arXiv:2110.06169", worlds=("data",), actions=("continuous",))
 def iql(h: IQL) -> ValueLearning:
-    def target(step: Step):
-        batch = step.batch
-        return ops.td_target(batch.reward, step.critic("v")(batch.next_observation).squeeze(1), batch.terminated, gamma=h.gamma)
-
-    def advantage(step: Step, value):
-        q = step.target("q")(step.batch.observation, step.batch.action).amin(1)
-        return q - value
-
-    def critic_loss(step: Step, y):
-        batch = step.batch
-        value = step.critic("v")(batch.observation).squeeze(1)
-        error = advantage(step, value)
-        step.advantage = error.detach()
-        q = step.critic("q")(batch.observation, batch.action)
-        return {"value": ops.expectile_loss(error, expectile=h.expectile), "critic": (q - y.unsqueeze(1)).square().sum(1)}
-
-    def extract(step: Step):
-        log_prob = step.actor.distribution.log_prob(step.actor(step.batch.observation), step.batch.action)
-        return {"actor": -ops.advantage_weight(step.advantage, beta=h.beta, max_weight=h.max_weight) * log_prob}
+    def losses(u: Update):
+        batch = u.batch
+        with torch.no_grad():
+            y = u.bellman(u.net("v")(batch.next_observation).squeeze(1), gamma=h.gamma)
+        error = u.target("q")(batch.observation, batch.action).amin(1) - u.net("v")(batch.observation).squeeze(1)
+        q = u.net("q")(batch.observation, batch.action)
+        actor = u.net("actor")
+        log_prob = actor.distribution.log_prob(actor(batch.observation), batch.action)
+        return {
+            "value": ops.expectile_loss(error, expectile=h.expectile),
+            "critic": (q - y.unsqueeze(1)).square().sum(1),
+            "actor": -ops.advantage_weight(error.detach(), beta=h.beta, max_weight=h.max_weight) * log_prob,
+        }
 
     return ValueLearning(
-        policy=ActorNet(hidden=h.hidden, log_std="free", log_std_bounds=(-5.0, 2.0), tanh_mean=True),
-        critics={"q": CriticNet(hidden=h.hidden), "v": CriticNet(inputs=("observation",), hidden=h.hidden, ensemble=1)},
-        target=target,
-        critic_loss=critic_loss,
-        extract=extract,
-        batch_size=h.batch_size,
-        learning_rate=h.learning_rate,
-        tracking=h.tau,
+        nets={
+            "actor": ActorNet(hidden=h.hidden, log_std="free", log_std_bounds=(-5.0, 2.0), tanh_mean=True),
+            "q": CriticNet(hidden=h.hidden),
+            "v": CriticNet(inputs=("observation",), hidden=h.hidden, ensemble=1),
+        },
+        phases=[Phase(losses, trains=("actor", "q", "v"), optim=Optim(h.learning_rate))],
+        draw=Uniform(h.batch_size),
+        track={"q": Polyak(h.tau)},
     )

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
+from torch import Tensor
 
 from operant import ops
 from operant.core.registry import Count, Positive, Range, Share, Widths, method
-from operant.loops.value_learning import Step, ValueLearning
+from operant.loops.draw import Uniform
+from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
-from operant.worlds.gym.replay import Online
+from operant.worlds.gym.experience import Online
 
 
 @dataclass(frozen=True)
@@ -37,37 +39,29 @@ class SACv2:
 
 @method("sac-v2", name="SAC (auto-temperature)", family="online", paper="arXiv:1812.05905", worlds=("gym",), actions=("continuous",))
 def sac_v2(h: SACv2) -> ValueLearning:
-    def sample(step: Step, observation, noise: str):
-        return step.actor.distribution.sample_with_log_prob(step.actor(observation), step.noise(noise))
+    def sample(u: Update, observation: Tensor, noise: str):
+        actor = u.net("actor")
+        return actor.distribution.sample_with_log_prob(actor(observation), u.noise(noise))
 
-    def alpha(step: Step):
-        return step.scalar("log_alpha").detach().exp()
-
-    def target(step: Step):
-        batch = step.batch
-        action, log_prob = sample(step, batch.next_observation, "next_action")
-        value = ops.soft_value(step.target("q")(batch.next_observation, action), log_prob, alpha(step), dim=1)
-        return ops.td_target(batch.reward, value, batch.terminated, gamma=h.gamma)
-
-    def critic_loss(step: Step, y):
-        q = step.critic("q")(step.batch.observation, step.batch.action)
-        return {"critic": (q - y.unsqueeze(1)).square().sum(1)}
-
-    def extract(step: Step):
-        action, log_prob = sample(step, step.batch.observation, "policy_action")
-        actor_loss = -ops.soft_value(step.frozen("q")(step.batch.observation, action), log_prob, alpha(step), dim=1)
+    def losses(u: Update):
+        batch, alpha = u.batch, u.scalar("log_alpha").detach().exp()
+        with torch.no_grad():
+            action, log_prob = sample(u, batch.next_observation, "next_action")
+            y = u.bellman(ops.soft_value(u.target("q")(batch.next_observation, action), log_prob, alpha, dim=1), gamma=h.gamma)
+        q = u.net("q")(batch.observation, batch.action)
+        action, log_prob = sample(u, batch.observation, "policy_action")
         target_entropy = -float(action.shape[-1]) if h.target_entropy is None else h.target_entropy
-        return {"actor": actor_loss, "temperature": ops.temperature_loss(step.scalar("log_alpha"), log_prob.detach(), target_entropy)}
+        return {
+            "critic": (q - y.unsqueeze(1)).square().sum(1),
+            "actor": -ops.soft_value(u.frozen("q")(batch.observation, action), log_prob, alpha, dim=1),
+            "temperature": ops.temperature_loss(u.scalar("log_alpha"), log_prob.detach(), target_entropy),
+        }
 
     return ValueLearning(
-        policy=ActorNet(hidden=h.hidden, squash=True),
-        critics={"q": CriticNet(hidden=h.hidden)},
+        nets={"actor": ActorNet(hidden=h.hidden, squash=True), "q": CriticNet(hidden=h.hidden)},
         scalars={"log_alpha": torch.tensor(h.initial_alpha).log().item()},
-        target=target,
-        critic_loss=critic_loss,
-        extract=extract,
-        batch_size=h.batch_size,
-        learning_rate=h.learning_rate,
-        tracking=h.tau,
+        phases=[Phase(losses, trains=("actor", "q", "scalars"), optim=Optim(h.learning_rate))],
+        draw=Uniform(h.batch_size),
+        track={"q": Polyak(h.tau)},
         online=Online(h.environments, h.learning_starts, h.updates_per_step, h.capacity),
     )

@@ -14,13 +14,14 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
+from operant.nets.actors import Policy
 from operant.worlds.base import World
 from operant.worlds.data.fit import fit_actions, fit_observations, notes
 from operant.worlds.data.options import DataOptions
 from operant.worlds.data.tasks import load_task
-from operant.worlds.data.transitions import Transitions
 from operant.worlds.gym.episodes import run_episodes
 from operant.worlds.names import OGBENCH
+from operant.worlds.store import Store, transition_columns
 
 
 class DataWorld(World):
@@ -82,7 +83,7 @@ class DataWorld(World):
     def check_demonstrations(self) -> None:
         """All data have actions."""
 
-    def check_transitions(self) -> None:
+    def check_data(self) -> None:
         """Raise `BadInput` where the data have no rewards to learn values from."""
         if self._reward != "none":
             return
@@ -90,17 +91,20 @@ class DataWorld(World):
         hint = f"it is goal-conditioned; take its single task: {task}" if self.task.startswith("ogbench:") else "no key 'rewards'; or clone its actions with bc"
         raise BadInput(f"{self.task} has no rewards ({hint})")
 
-    def transitions(self, actor: Any, device: torch.device) -> Transitions:
-        """All transitions in one store that every seed shares: observations and actions as the actor takes and gives them."""
-        self.check_transitions()
-        return self._store(actor, device)
+    def data(self, policy: Policy, device: torch.device) -> Store:
+        """All transitions in one store that every seed shares: observations and actions as the policy takes and gives them."""
+        self.check_data()
+        return self._store(policy, device)
 
-    def _store(self, actor: Any, device: torch.device) -> Transitions:
-        data, distribution = self.dataset, actor.distribution
-        store = Transitions(1, data.size, self.observation.size, sum(distribution.action_shape), device)
+    def _store(self, policy: Policy, device: torch.device) -> Store:
+        data, distribution = self.dataset, policy.distribution
+        store = Store(1, data.size, transition_columns(self.observation, distribution.action_shape, distribution.action_type), device=device)
         action = distribution.from_environment(torch.from_numpy(self._action)).unsqueeze(0)
-        observation, following, reward = (torch.from_numpy(array).unsqueeze(0) for array in (self._observation, self._next_observation, data.reward))
-        store.add(observation, action, reward, following, *(torch.from_numpy(flag).unsqueeze(0) for flag in (data.terminated, data.truncated)))
+        columns = {"observation": self._observation, "next_observation": self._next_observation, "reward": data.reward}
+        columns |= {"terminated": data.terminated, "truncated": data.truncated}
+        ends = torch.zeros(1, data.size, dtype=torch.bool)
+        ends[0, data.episode_starts[1:] - 1] = True
+        store.append({name: torch.from_numpy(array).unsqueeze(0) for name, array in columns.items()} | {"action": action}, ends=ends)
         return store
 
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Demonstrations:
@@ -156,7 +160,7 @@ class MinariWorld(DataWorld):
 class Demonstrations:
     """Batches of demonstrated actions, drawn uniformly: rows of one step."""
 
-    def __init__(self, store: Transitions, batch_size: int, streams: Streams):
+    def __init__(self, store: Store, batch_size: int, streams: Streams):
         self._store, self._batch_size, self._streams = store, batch_size, streams
 
     def draw(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:

@@ -15,21 +15,21 @@ from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.core.spec import Spec
-from operant.nets.actors import Actor
+from operant.nets.actors import Policy
 from operant.nets.distributions import drawn_range
 from operant.worlds.base import World
-from operant.worlds.data.transitions import Transitions
 from operant.worlds.gym.adapter import callable_name, make_environments, render_episode
 from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
 from operant.worlds.gym.episodes import run_episodes
+from operant.worlds.gym.experience import Experience, Online, check_store_memory
 from operant.worlds.gym.native import NATIVE
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
-from operant.worlds.gym.replay import Online, ReplayCollector, check_replay_memory
 from operant.worlds.gym.spaces import Actions, Observations
 from operant.worlds.gym.workers import check_workers
 from operant.worlds.names import CLASSIC, MUJOCO
+from operant.worlds.store import row_bytes, transition_columns
 
 MOST_ROWS, MOST_OBJECTS = 1_000_000, 10_000  # copies of an environment at a time: of a native one, and of an id whose copies are objects
 WIDE = 10_000  # numbers in an observation from which a person is told
@@ -114,12 +114,12 @@ class GymWorld(World):
     @property
     def transition_bytes(self) -> int:
         """Memory of one step of one copy."""
-        return Transitions.row_bytes(self.observation.size, self.action.numbers)
+        return row_bytes(transition_columns(self.observation, (self.action.numbers,)))
 
-    def check_replay(self, plan: Online, seeds: int, total_steps: int) -> None:
-        """Raise `BadInput` where memory cannot hold what `replay` keeps."""
+    def check_experience(self, plan: Online, seeds: int, total_steps: int) -> None:
+        """Raise `BadInput` where memory cannot hold what `experience` keeps."""
         self.check_copies(seeds, plan.environments, "--environments")
-        check_replay_memory(plan, self.observation.size, self.transition_bytes, seeds, total_steps)
+        check_store_memory(plan, self.observation.size, self.transition_bytes, seeds, total_steps)
 
     @classmethod
     def from_name(cls, name: str, **options: Any) -> GymWorld:
@@ -142,8 +142,8 @@ class GymWorld(World):
         self.check_source(plan, len(streams.seeds), workers)
         return Collector(self.make, self.observation.size, plan, streams, workers=workers)
 
-    def replay(self, plan: Online, actor: Actor, streams: Streams, total_steps: int) -> ReplayCollector:
-        return ReplayCollector(self.make, self.observation.size, plan, actor, streams, total_steps)
+    def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int) -> Experience:
+        return Experience(self.make, plan, policy, streams, total_steps)
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Undiscounted returns of the policies' modes on fresh episodes."""

@@ -1,18 +1,22 @@
-"""How off-policy methods step environments: a few steps at a time, into replay."""
+"""How off-policy methods step environments: a few steps at a time, into a store."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from operant.core.errors import BadInput
 from operant.core.memory import physical_memory
 from operant.core.random import Streams
-from operant.nets.actors import Actor
-from operant.worlds.data.transitions import Transitions
+from operant.nets.actors import Policy
 from operant.worlds.gym.collect import MakeEnvironments, row_seeds
+from operant.worlds.store import Store, transition_columns
+
+Act = Callable[[Tensor], Tensor]  # from raw observations `[S, N, D]` to actions `[S, N, …]` in the policy's units
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,10 @@ class Online:
     capacity: int = 1_000_000
 
 
-def check_replay_memory(plan: Online, observation_size: int, transition_bytes: int, seeds: int, total_steps: int) -> None:
-    """Raise `BadInput` where this machine's memory cannot hold the replay of all seeds."""
+def check_store_memory(plan: Online, observation_size: int, transition_bytes: int, seeds: int, total_steps: int) -> None:
+    """Raise `BadInput` where this machine's memory cannot hold what all seeds keep."""
     each = seeds * transition_bytes
-    kept = replay_capacity(plan, total_steps)
+    kept = capacity_of(plan, total_steps)
     memory = physical_memory()
     if kept * each > memory:
         raise BadInput(
@@ -44,48 +48,48 @@ def check_replay_memory(plan: Online, observation_size: int, transition_bytes: i
         )
 
 
-def replay_capacity(plan: Online, total_steps: int) -> int:
+def capacity_of(plan: Online, total_steps: int) -> int:
     """Transitions kept a seed: no more than a run can give."""
     return min(plan.capacity, total_steps + plan.environments)
 
 
-class ReplayCollector:
-    """Steps every row once a call and appends the transitions to replay."""
+class Experience:
+    """Environments that are stepped into a store, every row once a call.
 
-    def __init__(self, make: MakeEnvironments, observation_size: int, plan: Online, actor: Actor, streams: Streams, total_steps: int):
-        self.plan = plan
-        self.streams = streams
+    Attributes:
+        store: the transitions.
+        episodes: (return, length) of the episodes that ended, by seed; whoever reads them empties it.
+    """
+
+    def __init__(self, make: MakeEnvironments, plan: Online, policy: Policy, streams: Streams, total_steps: int):
+        self.plan, self.streams, self.observation, self.distribution = plan, streams, policy.observation, policy.distribution
         seeds = len(streams.seeds)
-        distribution = actor.distribution
         self._environments = make(row_seeds(streams.seeds, plan.environments, "environment"))
         self.resume = self._environments.resume
-        action_size = sum(distribution.action_shape)
-        self.replay = Transitions(seeds, replay_capacity(plan, total_steps), observation_size, action_size, streams.device)
+        columns = transition_columns(self.observation, self.distribution.action_shape, self.distribution.action_type)
+        self.store = Store(seeds, capacity_of(plan, total_steps), columns, lanes=plan.environments, device=streams.device)
         self._observation: np.ndarray | None = None
         self._return = np.zeros((seeds, plan.environments))
         self._length = np.zeros((seeds, plan.environments), dtype=np.int64)
         self.episodes: list[list[tuple[float, int]]] = [[] for _ in range(seeds)]
 
     @torch.no_grad()
-    def step(self, actor: Actor, *, explore: bool) -> None:
-        """Step every row: with uniformly random actions where `explore`, else with actions drawn from the policy."""
+    def step(self, act: Act | None) -> None:
+        """Step every row with the actions of `act`; None: with uniformly random ones."""
         seeds, rows = self._return.shape
         if self._observation is None:
             self._observation = self._environments.reset()
-        distribution = actor.distribution
         seen = torch.from_numpy(self._observation).view(seeds, rows, -1)
-        if explore:
-            action = distribution.uniform(self.streams, "explore", rows, allowed=actor.observation.allowed(seen)).cpu()
+        if act is None:
+            action = self.distribution.uniform(self.streams, "explore", rows, allowed=self.observation.allowed(seen)).cpu()
         else:
-            noise = distribution.noise(self.streams, "action", rows)
-            action = distribution.sample(actor(actor.normalized(seen.to(noise.device))), noise).cpu()
-        flat = action.flatten(0, 1)
-        step = self._environments.step(distribution.to_environment(flat))
+            action = act(seen.to(self.streams.device)).cpu()
+        step = self._environments.step(self.distribution.to_environment(action.flatten(0, 1)))
         if not step.valid.all():
             raise BadInput("a vector environment with NEXT_STEP autoreset cannot fill replay: give an environment of one row, or SAME_STEP autoreset")
-        flags = (torch.from_numpy(flag).view(seeds, rows) for flag in (step.terminated, step.truncated))
-        reward = torch.from_numpy(step.reward).view(seeds, rows)
-        self.replay.add(seen, action, reward, torch.from_numpy(step.next_observation).view(seeds, rows, -1), *flags)
+        found = {name: torch.from_numpy(getattr(step, name)).view(seeds, rows) for name in ("reward", "terminated", "truncated")}
+        following = torch.from_numpy(step.next_observation).view(seeds, rows, -1)
+        self.store.append({"observation": seen, "action": action, "next_observation": following} | found)
         self._count(step)
         self._observation = step.observation.copy()
 
@@ -102,7 +106,7 @@ class ReplayCollector:
     def state_dict(self) -> dict:
         return {
             "environments": self._environments.state_dict(),
-            "replay": self.replay.state_dict(),
+            "store": self.store.state_dict(),
             "observation": self._observation,
             "return": self._return,
             "length": self._length,
@@ -110,11 +114,12 @@ class ReplayCollector:
 
     def load_state_dict(self, state: dict) -> None:
         self._environments.load_state_dict(state["environments"])
-        self.replay.load_state_dict(state["replay"])
+        self.store.load_state_dict(state["store"])
         if self.resume == "bitwise":
             self._observation, self._return, self._length = state["observation"], state["return"], state["length"]
         else:
             self._observation, self._return, self._length = None, self._return * 0, self._length * 0
+            self.store.cut()
 
     def close(self) -> None:
         self._environments.close()

@@ -1,0 +1,106 @@
+"""Draws against hand-worked numbers: several steps in one, proportions of priorities, mixes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from operant.core.checkpoint import first_difference, join_state, split_state
+from operant.core.errors import BadInput
+from operant.core.random import Streams
+from operant.core.spec import Field, Spec
+from operant.loops.draw import Mixed, NStep, Prioritized, Uniform
+from operant.worlds.store import Store, transition_columns
+
+
+def store_of(rewards: list[float], terminated: list[bool], truncated: list[bool], *, stores: int = 1, capacity: int | None = None) -> Store:
+    count = len(rewards)
+    store = Store(stores, capacity or count, transition_columns(Spec((Field("observation", (1,)),)), (), torch.int64))
+    flags = {"terminated": torch.tensor(terminated), "truncated": torch.tensor(truncated)}
+    columns = {
+        "observation": torch.arange(count).float().view(-1, 1),
+        "next_observation": torch.arange(count).float().view(-1, 1) + 0.5,
+        "action": torch.zeros(count, dtype=torch.int64),
+        "reward": torch.tensor(rewards),
+    } | flags
+    store.append({name: value.expand(stores, *value.shape) for name, value in columns.items()})
+    return store
+
+
+def test_several_steps_by_hand():
+    """Rewards 1, 2, 4, 8, 16; the third transition terminates, the fifth is cut. Gamma 0.5, three steps."""
+    store = store_of([1, 2, 4, 8, 16], [False, False, True, False, False], [False, False, False, False, True])
+    batch = NStep(3, 0.5)(store.gather(torch.arange(5).view(1, -1)), store, Streams([0]))
+    assert batch.reward[0].tolist() == [1 + 1 + 1, 2 + 2, 4, 8 + 8, 16]
+    assert batch.steps[0].tolist() == [3, 2, 1, 2, 1]
+    assert batch.next_observation[0, :, 0].tolist() == [2.5, 2.5, 2.5, 4.5, 4.5]
+    assert batch.terminated[0].tolist() == [True, True, True, False, False]
+    assert batch.truncated[0].tolist() == [False, False, False, True, True]
+    assert batch.observation[0, :, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_goal_ends_the_sum_where_the_recording_goes_on():
+    store = Store(1, 4, transition_columns(Spec((Field("observation", (1,)),)), (), torch.int64))
+    columns = {"observation": torch.zeros(1, 4, 1), "next_observation": torch.arange(4.0).view(1, 4, 1), "action": torch.zeros(1, 4, dtype=torch.int64)}
+    flags = {"terminated": torch.tensor([[False, True, False, False]]), "truncated": torch.zeros(1, 4, dtype=torch.bool)}
+    store.append(columns | flags | {"reward": torch.ones(1, 4)}, ends=torch.tensor([[False, False, False, True]]))
+    batch = NStep(3, 1.0)(store.gather(torch.arange(4).view(1, -1)), store, Streams([0]))
+    assert batch.reward[0].tolist() == [2, 1, 2, 1] and batch.terminated[0].tolist() == [True, True, False, False]
+    assert batch.next_observation[0, :, 0].tolist() == [1, 1, 3, 3]
+
+
+def test_priorities_draw_in_proportion_and_weights_undo_it():
+    """Five transitions of priorities 0 to 4 (alpha 1): the shares of draws are 0 to 0.4, and weight times share is the same for all."""
+    streams = Streams([0, 1])
+    store = store_of([0] * 5, [False] * 5, [False] * 5, stores=2, capacity=7)
+    drawer = Prioritized(20_000, alpha=1.0, beta=1.0, epsilon=0.0).bind({"replay": store}, streams, "draw", ())
+    first = drawer.draw()  # new ones are all alike
+    torch.testing.assert_close(torch.bincount(first.index[0], minlength=5) / 20_000, torch.full((5,), 0.2), atol=0.02, rtol=0)
+    assert torch.equal(first.weight, torch.ones(2, 20_000))
+    everything = store.gather(torch.arange(5).expand(2, -1))
+    drawer.prioritize(everything, torch.tensor([[0.0, 1, 2, 3, 4], [4.0, 3, 2, 1, 0]]))
+    batch = drawer.draw()
+    for seed, priorities in enumerate(([0, 1, 2, 3, 4], [4, 3, 2, 1, 0])):
+        share = torch.bincount(batch.index[seed], minlength=5) / 20_000
+        torch.testing.assert_close(share, torch.tensor(priorities) / 10, atol=0.015, rtol=0)
+        for place, priority in enumerate(priorities):
+            if priority:
+                torch.testing.assert_close(batch.weight[seed][batch.index[seed] == place][0], torch.tensor(1 / priority))
+
+
+def test_the_sum_tree_is_the_sum_of_its_leaves_and_goes_on_from_a_state():
+    streams = Streams([0])
+    store = store_of([0] * 6, [False] * 6, [False] * 6, capacity=11)
+    draw = Prioritized(8, updates=10)
+    drawer = draw.bind({"replay": store}, streams, "draw", ())
+    generator = torch.Generator().manual_seed(0)
+    one = {name: torch.zeros(1, 1, *column.shape, dtype=column.dtype) for name, column in store.columns.items()}
+    for _ in range(9):  # beyond the ring's end
+        batch = drawer.draw()
+        drawer.prioritize(batch, torch.rand(batch.reward.shape, generator=generator))
+        store.append(one)
+    for node in range(1, drawer.leaves):
+        assert drawer.tree[0, node] == drawer.tree[0, 2 * node] + drawer.tree[0, 2 * node + 1]
+    state, drawn = join_state(*split_state({"draw": drawer.state_dict(), "streams": streams.state_dict()})), drawer.draw()
+    other = Streams([0])
+    other.load_state_dict(state["streams"])
+    twin = draw.bind({"replay": store}, other, "draw", ())
+    twin.load_state_dict(state["draw"])
+    assert first_difference(twin.draw().tensors(), drawn.tensors()) is None and torch.equal(twin.tree, drawer.tree)
+
+
+def test_a_mix_takes_its_share_of_each_store_and_tells_each_its_own_priorities():
+    streams = Streams([0])
+    stores = {"replay": store_of([1.0] * 4, [False] * 4, [False] * 4), "data": store_of([2.0] * 6, [False] * 6, [False] * 6)}
+    drawer = Mixed((Prioritized(3, store="replay", alpha=1.0, epsilon=0.0), Uniform(5, store="data"))).bind(stores, streams, "draw", ())
+    batch = drawer.draw()
+    assert batch.reward[0].tolist() == [1.0] * 3 + [2.0] * 5 and batch.weight[0, 3:].tolist() == [1.0] * 5
+    drawer.prioritize(batch, torch.full((1, 8), 7.0))
+    leaves = drawer.parts[0].tree[0, drawer.parts[0].leaves :]
+    assert set(leaves[batch.index[0, :3]].tolist()) == {7.0}
+    assert drawer.recall(batch.index).reward[0].tolist() == batch.reward[0].tolist()
+
+
+def test_a_store_that_is_not_there():
+    with pytest.raises(BadInput, match="a draw asks for the store 'data'; there is replay"):
+        Uniform(3, store="data").bind({"replay": store_of([0.0], [False], [False])}, Streams([0]), "draw", ())
