@@ -32,8 +32,8 @@ def test_returns_of_policy_gradients(case: Case):
         assert torch.equal(getattr(rollouts[0], name), getattr(rollouts[1], name))
     reward, following = rollouts[0].reward, rollouts[0].extras["next_value"]
     assert following.abs().min() > 1e-3
-    torch.testing.assert_close(rollouts[1].extras["return"], reward, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(rollouts[0].extras["return"], reward + spine.credit.gamma * following, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(rollouts[1].extras["returns"], reward, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(rollouts[0].extras["returns"], reward + spine.credit.gamma * following, rtol=1e-5, atol=1e-6)
 
 
 def target(case: Case, gamma: float, **flags: bool) -> tuple[torch.Tensor, torch.Tensor]:
