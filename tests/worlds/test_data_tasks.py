@@ -328,7 +328,7 @@ def test_a_store_holds_actions_in_the_units_of_the_policy(tmp_path):
     world = make_world(f"data:{write(tmp_path / 'x.npz', arrays)}")
     for squash, expected in ((False, torques), (True, torques / 2)):
         actor = world.policy(ActorNet(hidden=(2,), squash=squash), Streams([0]))
-        action = world.transitions(actor, torch.device("cpu")).gather(torch.arange(4).unsqueeze(0)).action[0]
+        action = world.data(actor, torch.device("cpu")).gather(torch.arange(4).unsqueeze(0)).action[0]
         assert action.tolist() == expected.tolist()
         assert actor.distribution.to_environment(action).tolist() == torques.tolist()
 
