@@ -14,11 +14,13 @@ from gymnasium import spaces
 import operant
 from operant.core.errors import BadInput
 from operant.core.random import Streams
+from operant.core.registry import configure, get_method
 from operant.nets.actors import ActorNet
 from operant.worlds import make_world
 from operant.worlds.data.collect import collect, make_dataset
 from operant.worlds.data.formats import load, save_npz
 from operant.worlds.data.tasks import Registered, load_task
+from operant.worlds.gym.world import GymWorld
 from operant.worlds.names import OGBENCH
 
 MEDIUM = "pointmaze-medium-navigate-v0"
@@ -231,7 +233,23 @@ class Keyed(gymnasium.Env):
 def test_dict_observations_of_the_environment_lie_as_data_sets_keep_them(monkeypatch):
     monkeypatch.setitem(gymnasium.registry, "Keyed-v0", gymnasium.envs.registration.EnvSpec("Keyed-v0", entry_point=Keyed))
     env = pickle.loads(pickle.dumps(Registered("Keyed-v0")))()
-    assert env.observation_space.shape == (3,) and env.reset(seed=0)[0].tolist() == [3, 1, 2]
+    assert list(env.observation_space) == ["goal", "position"]
+    world = GymWorld(Registered("Keyed-v0"))
+    assert world.make([0]).reset().tolist() == [[3, 1, 2]]
+
+
+def test_data_of_an_environment_whose_mask_stands_beside_its_observations(tmp_path):
+    """A policy that is trained on them, where all is allowed, obeys the mask when it acts."""
+    states = np.arange(12) % 500
+    arrays = {"observations": states, "actions": states % 6, "rewards": np.zeros(12), "terminals": np.zeros(12, bool), "next_observations": states + 1}
+    np.savez(tmp_path / "taxi.npz", **arrays)
+    world = make_world(f"data:{tmp_path / 'taxi.npz'}", environment="Taxi-v4")
+    assert world.observation.size == 506
+    learner = get_method("bc").build(configure("bc", {"hidden": (4,), "batch_size": 4})).learner(world, [0], 3, torch.device("cpu"))
+    learner.iterate()
+    env = gymnasium.make("Taxi-v4")
+    seen, info = env.reset(seed=0)
+    assert info["action_mask"][world.act(learner.policy, seen, info["action_mask"])]
 
 
 def test_a_minari_file_by_id_by_folder_and_by_file(tmp_path, monkeypatch):

@@ -251,7 +251,7 @@ def test_observations_that_are_none():
     assert goals.rows(one)[0].tolist() == [[1, 1, 2, 2, 0, 0]] and goals.rows(one)[1]  # in the order of the space, whose keys are sorted
     assert goals.rows([one, one])[0].shape == (2, 6) and not goals.rows([one])[1]
     assert goals.rows({name: np.zeros((3, 2)) for name in one})[0].shape == (3, 6)
-    with pytest.raises(BadInput, match="without 'desired_goal': is missing"):
+    with pytest.raises(BadInput, match="observation 'desired_goal' is missing: .* has no 'desired_goal'"):
         goals.rows({"observation": np.zeros(2), "achieved_goal": np.zeros(2)})
     with pytest.raises(BadInput, match=r"whose 'observation' has shape \(3,\); gym:x has one of shape \(2,\), or several of shape \(N, 2\)"):
         goals.rows(one | {"observation": np.zeros(3)})

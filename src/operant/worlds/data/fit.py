@@ -22,18 +22,22 @@ def fit_observations(where: str, name: str, array: np.ndarray, environment: str,
     Args:
         where, name: the data and the array, for messages.
         environment: its id, for messages.
-        space: Box or Discrete.
+        space: Box or Discrete, or a Dict or Tuple, whose rows the data hold as a `Spec` lays them.
 
     Raises:
         BadInput: they are of another shape than the environment's, or are no states of a Discrete space.
     """
     rows, shape = len(array), array.shape[1:]
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        if shape != (size := spaces.flatdim(space),):
+            raise BadInput(f"{where}: {name} has {_numbers(shape)} a row; {environment} has {size} numbers, {space}")
+        return array
     if isinstance(space, spaces.Box):
         if shape != space.shape and shape != (math.prod(space.shape),) and (shape or space.shape != (1,)):
             raise BadInput(f"{where}: {name} has {_numbers(shape)} a row; {environment} has {_numbers(space.shape)}, {space}")
         return array.reshape(rows, math.prod(shape))
     if not isinstance(space, spaces.Discrete):
-        raise BadInput(f"{where}: {environment} has {space}; observations of data are those of a Box or a Discrete space")
+        raise BadInput(f"{where}: {environment} has {space}; observations of data are Box, Discrete, Dict and Tuple spaces")
     count, start = int(space.n), int(space.start)
     if shape not in ((), (1,)):
         if shape == (count,) and ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all():

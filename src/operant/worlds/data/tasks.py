@@ -116,7 +116,7 @@ def _relabel(dataset: Dataset, environment: str) -> Dataset:
 
 @dataclass(frozen=True)
 class Registered:
-    """Makes an environment of Gymnasium's registry whose observations are as data sets hold them: those of a Dict or Tuple space side by side, by their keys.
+    """Makes an environment of Gymnasium's registry whose observations become rows as data sets hold them: the parts of a Dict space in the order of their keys.
 
     Attributes:
         id: as it is registered, or `module:id`.
@@ -136,8 +136,11 @@ class Registered:
         env = gymnasium.make(name, **{"disable_env_checker": True} | dict(self.kwargs) | kwargs)
         if not isinstance(env.observation_space, spaces.Dict | spaces.Tuple):
             return env
-        ordered = _by_key(env.observation_space)
-        return gymnasium.wrappers.TransformObservation(env, partial(spaces.flatten, ordered), spaces.flatten_space(ordered))
+        return gymnasium.wrappers.TransformObservation(env, _as_it_is, _by_key(env.observation_space))
+
+
+def _as_it_is(observation: Any) -> Any:
+    return observation
 
 
 def _by_key(space: gymnasium.Space) -> gymnasium.Space:

@@ -283,7 +283,7 @@ class Observations:
             try:
                 shapes.append((part, np.shape(_at(values, part.path))))
             except ValueError as error:
-                raise BadInput(f"{self._name}: an observation without {part.field.name!r}: {error}") from None
+                raise BadInput(f"{self._name}: observation {part.field.name!r} {error}") from None
         if all(shape == part.field.shape for part, shape in shapes):
             return [values], True
         lengths = {shape[0] if shape[1:] == part.field.shape and shape else None for part, shape in shapes}
