@@ -18,6 +18,7 @@ import torch
 from operant.core.records import Rollout
 from operant.core.registry import Method, configure, get_method, methods
 from operant.loops.base_policy import ensure_models
+from operant.loops.outer import Outer
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.value_learning import ValueLearning
 from operant.worlds import make_world
@@ -49,6 +50,10 @@ SMALL = {
     "tries": 4,
     "rounds": 2,
     "rehearsals": 4,
+    "cells": 16,
+    "members": 4,
+    "episode_steps": 8,
+    "period": 20,
 }
 TOTAL = 100_000  # steps of a run that no test finishes
 
@@ -109,14 +114,25 @@ def cases() -> list[Case]:
     """Every method with every kind of task."""
     found = []
     for key, entry in methods().items():
-        for kind in entry.worlds:
+        for kind in entry.worlds if entry.example is None else ():
             found += [Case(key, task) for actions, task in TASKS[kind].items() if actions == "tokens" or actions in entry.actions]
+        found += [Case(key, entry.example)] if entry.example is not None else []
     return [Case(case.key, "text:uncertain") if case.kind == "text" and "confidence" in getattr(case.spine(), "needs", ()) else case for case in found]
 
 
 def learning(case: Case) -> bool:
     """Whether the method learns at all."""
     return not (case.entry.baseline and case.entry.spine == "fixed policy")
+
+
+def is_outer(case: Case) -> bool:
+    """Whether it stands around another loop, whose updates are tested as that loop's."""
+    return issubclass(spine_class(case), Outer)
+
+
+def updates(case: Case) -> bool:
+    """Whether a loop of its own learns."""
+    return learning(case) and not is_outer(case)
 
 
 def is_policy_gradient(case: Case) -> bool:

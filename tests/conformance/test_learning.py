@@ -10,7 +10,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from battery import Case, OneStep, is_policy_gradient, learning, parametrize
+from battery import Case, OneStep, is_policy_gradient, learning, parametrize, updates
 
 from operant.core.random import Streams
 from operant.loops.parts import needs_of
@@ -48,7 +48,7 @@ def most(reaches: Callable[[int], bool]) -> bool:
     return all(found) or (any(found) and reaches(third))
 
 
-@parametrize(learning, lambda case: case.kind == "gym")
+@parametrize(updates, lambda case: case.kind == "gym")
 def test_learns_what_to_do_on_each_side(case: Case):
     discrete = case.task == "gym:CartPole-v1"
     world = GymWorld(partial(OneStep, discrete=discrete))

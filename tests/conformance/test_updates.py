@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from battery import Case, credited, everything, is_policy_gradient, is_value_learning, learning, parametrize
+from battery import Case, credited, everything, is_policy_gradient, is_value_learning, parametrize, updates
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from operant.core.checkpoint import first_difference
@@ -216,7 +216,7 @@ def test_host_reads_are_seen(monkeypatch: pytest.MonkeyPatch):
     assert not found
 
 
-@parametrize(learning)
+@parametrize(updates)
 def test_no_host_read_in_an_update(case: Case, monkeypatch: pytest.MonkeyPatch):
     learner = case.learner()
     allowed: Counter[str] = Counter()
@@ -261,7 +261,7 @@ def close(compiled: dict[str, torch.Tensor], eager: dict[str, torch.Tensor]) -> 
         torch.testing.assert_close(compiled[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@parametrize(learning, lambda case: case.kind in ("gym", "data") and not is_value_learning(case))
+@parametrize(updates, lambda case: case.kind in ("gym", "data") and not is_value_learning(case))
 def test_compiled_replay_equals_eager(case: Case):
     learner = case.learner()
     torch.compiler.reset()

@@ -188,6 +188,8 @@ def example_task(entry: Method) -> str:
     """A task that a method can train on."""
     from operant.worlds import SCHEMES
 
+    if entry.example is not None:
+        return entry.example
     if entry.worlds[0] == "gym" and "discrete" not in entry.actions:
         return "gym:Pendulum-v1"
     return SCHEMES[{"data": "ogbench"}.get(entry.worlds[0], entry.worlds[0])].example

@@ -149,3 +149,16 @@ def shared_view(module: nn.Module, twin: nn.Module) -> nn.Module:
         q.data = p.data
         q.requires_grad_(False)
     return twin
+
+
+def rows_of(module: nn.Module) -> Tensor:
+    """The parameters of each seed of a module end to end, `[S, P]`: a copy."""
+    return torch.cat([p.detach().flatten(1) for p in module.parameters()], 1)
+
+
+@torch.no_grad()
+def set_rows(module: nn.Module, rows: Tensor) -> None:
+    """Give a module's seeds the parameters `[S, P]`, in the order of `rows_of`."""
+    parameters = list(module.parameters())
+    for p, part in zip(parameters, rows.split([p[0].numel() for p in parameters], 1), strict=True):
+        p.copy_(part.view(p.shape))

@@ -74,6 +74,7 @@ class Method:
         build: from hyper-parameters to a configured spine.
         actions: the kinds of actions that it takes, of "discrete" (one choice), "multi-discrete" (several at a time) and "continuous".
         baseline: whether it stands for comparison, and claims nothing.
+        example: a task that it is for, where it is not for every one of its kinds; None where it is.
     """
 
     key: str
@@ -86,6 +87,7 @@ class Method:
     build: Callable[[Any], Any]
     actions: tuple[str, ...] = ("discrete", "multi-discrete", "continuous")
     baseline: bool = False
+    example: str | None = None
 
     @property
     def doc(self) -> str:
@@ -110,6 +112,7 @@ def method(
     name: str | None = None,
     actions: tuple[str, ...] = ("discrete", "multi-discrete", "continuous"),
     baseline: bool = False,
+    example: str | None = None,
 ):
     """Register a function from a frozen dataclass of hyper-parameters to a configured spine (see `Method`)."""
 
@@ -123,7 +126,7 @@ def method(
         if existing is not None and existing.build.__module__ != build.__module__:
             raise BadInput(f"method {key!r} is registered twice: by {existing.build.__module__} and by {build.__module__}")
         words = re.sub(r"(?<!^)(?=[A-Z])", " ", spine.__name__).lower()
-        _methods.entries[key] = Method(key, name or key.upper(), family, paper, worlds, words, types[0], build, actions, baseline)
+        _methods.entries[key] = Method(key, name or key.upper(), family, paper, worlds, words, types[0], build, actions, baseline, example)
         return build
 
     return register

@@ -228,7 +228,7 @@ def with_module(spine: Any, policy: PlainModule | None, method: str) -> Any:
         return spine
     if not isinstance(policy, torch.nn.Module) and not callable(policy):
         raise BadInput(f"policy={policy!r}: a torch.nn.Module, or a callable that makes one")
-    if not isinstance(net := getattr(spine, "policy", None), ActorNet | ActorCriticNet):
+    if not isinstance(net := spine.trained, ActorNet | ActorCriticNet):
         raise BadInput(f"{method} takes no module as policy, for it trains no network over observations; a language model is given as model=")
     return spine.with_policy(replace(net, module=policy))
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -42,8 +43,13 @@ class Spine:
     def prompts(self) -> int:
         return 1
 
+    @property
+    def trained(self) -> Any:
+        """How the network is built that learns, which is the policy's unless something stands around it."""
+        return self.policy
+
     def with_policy(self, net: Any) -> Spine:
-        """The same loop with another policy network."""
+        """The same loop with another network in the place of `trained`."""
         return replace(self, policy=net)
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
@@ -93,6 +99,10 @@ class Learner:
     def iterate(self) -> dict[str, Tensor]:
         """Do one iteration; metrics by name, `[S]` each, on the CPU."""
         raise NotImplementedError
+
+    def measures(self) -> dict[str, np.ndarray]:
+        """What a person wants to see beside the score of an evaluation, `[S]` by name."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         raise NotImplementedError

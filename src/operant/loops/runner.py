@@ -318,6 +318,7 @@ class Runner:
         self._say("evaluate", self._spent(learner), message="evaluating the policy before training" if slow else "")
         seeds = self.members[self.member]
         evaluation = self.world.evaluate(learner.policy, len(seeds), **episodes_argument(self.config["episodes"]))
+        evaluation.measures |= learner.measures()
         self._obey()
         rows = []
         for place, seed in enumerate(seeds):

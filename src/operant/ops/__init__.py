@@ -1,6 +1,7 @@
 """Pure tensor functions, one equation each. They import torch alone and take any leading axes; time, where there is one, is the last axis."""
 
 from operant.ops.advantage import centre, gae, group_normalized_advantage, normalize
+from operant.ops.curriculum import absolute_learning_progress
 from operant.ops.distribution import (
     categorical_log_prob,
     forbid,
@@ -25,6 +26,7 @@ from operant.ops.finite_mdp import (
     stationary_optimum,
     stationary_value,
 )
+from operant.ops.gaussian_mixture import fit_gaussian_mixture, mixture_aic, mixture_log_density, mixture_step
 from operant.ops.group_advantage import (
     answer_entropy,
     batch_scaled_advantage,
@@ -56,6 +58,7 @@ from operant.ops.policy import (
     ratio_clip_fraction,
     sequence_log_ratio,
 )
+from operant.ops.quality_diversity import elites, iso_line_variation, nearest_cell, qd_score, voronoi_centroids
 from operant.ops.reduce import row_mean, row_sum, step_weights
 from operant.ops.reward import (
     answer_likelihood_reward,
@@ -71,6 +74,7 @@ from operant.ops.token_entropy import log_entropy_range, max_variance_subset, mi
 from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
 
 __all__ = [
+    "absolute_learning_progress",
     "advantage_weight",
     "answer_entropy",
     "answer_likelihood_reward",
@@ -92,6 +96,7 @@ __all__ = [
     "concentrability",
     "count_penalty",
     "dual_clipped_ratio_loss",
+    "elites",
     "empirical_model",
     "entropy_from_logits",
     "entropy_scaled_clip",
@@ -99,8 +104,9 @@ __all__ = [
     "exploration_weight",
     "extended_gae",
     "f_generator",
-    "forbid",
+    "fit_gaussian_mixture",
     "flaw_penalized_reward",
+    "forbid",
     "forward_corrected_weight",
     "gae",
     "gaussian_entropy",
@@ -112,6 +118,7 @@ __all__ = [
     "horizon_optimum",
     "horizon_value",
     "huber_loss",
+    "iso_line_variation",
     "kl_k1",
     "kl_k2",
     "kl_k3",
@@ -125,11 +132,16 @@ __all__ = [
     "median_split_advantage",
     "min_p_log_prob",
     "mixed_importance_ratio",
+    "mixture_aic",
+    "mixture_log_density",
+    "mixture_step",
+    "nearest_cell",
     "next_step_value",
     "normalize",
     "normalized_log_entropy",
     "nucleus_entropy",
     "policy_ratio",
+    "qd_score",
     "ratio_clip_fraction",
     "redistributed_advantage",
     "row_mean",
@@ -159,4 +171,5 @@ __all__ = [
     "tree_values",
     "uniform_policy_target",
     "virtual_max_advantage",
+    "voronoi_centroids",
 ]

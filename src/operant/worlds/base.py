@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,11 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
 from operant.core.spec import Spec
+from operant.worlds.levels import Levels, Outcomes
 from operant.worlds.store import Store
+
+if TYPE_CHECKING:
+    from operant.worlds.gym.episodes import Episodes
 
 BYTES_A_TOKEN = 64  # at the least, that a batch keeps of one: the token, probabilities, entropy, mask, reward, advantage and their copies
 
@@ -40,6 +44,7 @@ class World:
         observation: what an observation consists of, where a policy acts in an environment.
         action: what an action consists of, where a policy acts in an environment; None where it writes tokens.
         action_space: the environment's own, for messages.
+        levels: what an episode's physics may be made of; None where they are always the same.
     """
 
     kind: ClassVar[str]
@@ -62,6 +67,7 @@ class World:
     observation: Spec
     action: Spec | None = None
     action_space: Any
+    levels: Levels | None = None
 
     # A run is configured
 
@@ -116,6 +122,16 @@ class World:
         """Raise `BadInput` where there is nothing to imitate."""
         raise BadInput(f"{self.task} has no demonstrations: a supervised method needs a data set (ogbench:, data:, minari:)")
 
+    def check_play(self, seeds: int, episodes: int) -> None:
+        """Raise `BadInput` where there are no episodes to play, or not as many at a time."""
+        raise BadInput(f"{self.task} has no episodes to play: take an environment (gym:)")
+
+    def check_levels(self) -> Levels:
+        """The levels of its episodes. Raises `BadInput` where there are none."""
+        if self.levels is None:
+            raise BadInput(f"{self.task} has no levels to choose from: a curriculum needs an environment that has (gym:cartpole-levels)")
+        return self.levels
+
     def check_mdp(self, seeds: int) -> None:
         """Raise `BadInput` where there is no finite MDP, or no memory for one."""
         raise BadInput(f"{self.task} is no finite MDP: a planner needs one (tabular:)")
@@ -166,6 +182,16 @@ class World:
     def samples(self, streams: Streams) -> Any:
         """Logged transitions of each seed's finite MDP, for planners from data. Raises as `check_samples`."""
         self.check_samples(len(streams.seeds))
+        raise NotImplementedError
+
+    def play(self, policy: Any, seeds: int, episodes: int, seed: int, most_steps: int) -> Episodes:
+        """Episodes of the policies' modes, all of them in rows of their own; the same `seed` starts them alike for every policy. Raises as `check_play`."""
+        self.check_play(seeds, episodes)
+        raise NotImplementedError
+
+    def at(self, level: Sequence[float]) -> World:
+        """The same task at one level. Raises as `check_levels`, and for a level that it does not have."""
+        self.check_levels()
         raise NotImplementedError
 
     def teacher(self, seeds: int = 1) -> Any:
@@ -221,6 +247,14 @@ class Source:
     def measure(self, names: Collection[str], rollout: Rollout, policy: Any) -> dict[str, Tensor]:
         """What this world can say of a scored rollout's rows beyond their reward, of what is asked, `[S, N]` each."""
         return {}
+
+    def assign(self, levels: np.ndarray) -> None:
+        """The levels `[R, Q, d]` of the next Q episodes of each of R rows, where episodes have levels: those of seed s are rows `[s·N, (s+1)·N)`."""
+        raise BadInput("this source's episodes have no levels to assign")
+
+    def outcomes(self) -> Outcomes:
+        """The episodes that ended since this was asked last, with their levels, where they have some."""
+        raise BadInput("this source's episodes have no levels to tell of")
 
     def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
         """What a person wants to see of a scored rollout, `[S]` by name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 CLASSIC = ("CartPole-v1", "CartPole-v0", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1", "Acrobot-v1")
 MUJOCO = ("Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Walker2d-v5")
+BEDS = ("cartpole-levels", "planar-arm", "point-maze")
 MAZES, COLLECTIONS = ("medium", "large", "giant", "teleport"), ("navigate", "stitch", "mixed")
 OGBENCH = tuple(
     f"pointmaze-{maze}-{collection}{suffix}"
@@ -18,5 +19,5 @@ TRANSFORMER = "-transformer"
 SEQUENCES = PROBLEMS + tuple(f"{name}{TRANSFORMER}" for name in PROBLEMS)
 TABULAR = ("chain", "river-swim", "four-rooms", "cliff", "random-dense", "random-sparse", "bandit")
 
-NAMES = {"gym": CLASSIC + MUJOCO, "ogbench": OGBENCH, "text": TEXT, "sequences": SEQUENCES, "tabular": TABULAR}
+NAMES = {"gym": CLASSIC + MUJOCO + BEDS, "ogbench": OGBENCH, "text": TEXT, "sequences": SEQUENCES, "tabular": TABULAR}
 """The library's own names by scheme. Modules from outside may add to `TEXT_TASKS`, and to what Gymnasium has registered."""

@@ -26,10 +26,10 @@ from operant.core.errors import CODE, BadInput, OperantError, one_line
 from operant.core.random import derive_seed
 from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym import snapshot
+from operant.worlds.gym.beds import BATCHED, BEDS
 from operant.worlds.gym.check import Reader, closed, from_info, from_nowhere, masks_of, place, raised, time_limit
 from operant.worlds.gym.environments import Environments, Step
 from operant.worlds.gym.ids import missing_package, registered
-from operant.worlds.gym.native import NATIVE
 from operant.worlds.gym.objects import Rows
 from operant.worlds.gym.spaces import Actions
 
@@ -391,8 +391,8 @@ def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequenc
         RunFailed: the environment raised, or took too long.
     """
     kwargs = env_kwargs or {}
-    if isinstance(env, str) and env in NATIVE and not kwargs:
-        return NATIVE[env](row_seeds)
+    if isinstance(env, str) and env in BATCHED and not kwargs:
+        return BATCHED[env](row_seeds)
     if isinstance(env, Rows):
         return GymnasiumEnvironments(env, row_seeds, env.__qualname__)
     make, name = _maker(env, kwargs)
@@ -419,6 +419,8 @@ def render_episode(
     Raises:
         BadInput, RunFailed: as `make_environments`. A picture that cannot be drawn at the start (no display, no pygame) is no error: drawing is a convenience.
     """
+    if isinstance(env, str) and env in BEDS:
+        return []
     if not _can_draw_mujoco() and (callable(env) or "mujoco" in str(gymnasium.registry[registered(env)].entry_point)):
         return []
     # pygame draws into memory here: without these SDL looks for a display and complains when there is none.

@@ -9,13 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from operant.core.errors import BadInput
 from operant.core.random import Streams, derive_seed
 from operant.core.records import Rollout
 from operant.core.status import Status
 from operant.nets.actors import Actor
 from operant.nets.normalize import RunningNormalizer
 from operant.worlds.base import Source
+from operant.worlds.gym.beds import LevelledEnvironments
 from operant.worlds.gym.environments import Environments
+from operant.worlds.levels import Outcomes
 
 MakeEnvironments = Callable[[list[int]], Environments]
 
@@ -198,6 +201,17 @@ class Collector(Source):
             self._return[seed, row], self._length[seed, row] = 0.0, 0
         self._return += total[-1] - before
         self._length += steps[-1] - counted
+
+    def assign(self, levels: np.ndarray) -> None:
+        self._levelled().assign(levels)
+
+    def outcomes(self) -> Outcomes:
+        return self._levelled().outcomes()
+
+    def _levelled(self) -> LevelledEnvironments:
+        if not isinstance(self._environments, LevelledEnvironments):
+            raise BadInput("levels are assigned to environments that have some, and are stepped in this process (workers=1)")
+        return self._environments
 
     def state_dict(self) -> dict:
         return {

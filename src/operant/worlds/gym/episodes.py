@@ -21,12 +21,14 @@ class Episodes:
         length: steps.
         terminated: bool, it ended by itself.
         truncated: bool, it was still going on when the steps that it is given were used up.
+        last: `[S, E, D]` float32, the last observation of each.
     """
 
     total: np.ndarray
     length: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
+    last: np.ndarray
 
 
 def run_episodes(
@@ -45,16 +47,21 @@ def run_episodes(
         total, length = np.zeros(rows), np.zeros(rows, dtype=np.int64)
         terminated, running = np.zeros(rows, dtype=bool), np.ones(rows, dtype=bool)
         observation = environments.reset()
+        last = observation.copy()
         for _ in range(max_steps):
             action = act(torch.from_numpy(observation).view(seeds, episodes, -1))
             step = environments.step(action.reshape(rows, *action.shape[2:]))
             total += np.where(running, step.reward, 0.0)
             length += running
             terminated |= running & step.terminated
-            running &= ~(step.terminated | step.truncated)
+            ended = running & (step.terminated | step.truncated)
+            if ended.any():
+                last[ended] = step.next_observation[ended]
+            running &= ~ended
             observation = step.observation
             if not running.any():
                 break
-        return Episodes(*(array.reshape(seeds, episodes) for array in (total, length, terminated, running)))
+        last[running] = observation[running]
+        return Episodes(*(array.reshape(seeds, episodes, *array.shape[1:]) for array in (total, length, terminated, running, last)))
     finally:
         environments.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,11 +21,11 @@ from operant.nets.actors import Policy
 from operant.nets.distributions import drawn_range
 from operant.worlds.base import World
 from operant.worlds.gym.adapter import callable_name, make_environments, render_episode
+from operant.worlds.gym.beds import BATCHED, BEDS, LevelledEnvironments
 from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
-from operant.worlds.gym.episodes import run_episodes
+from operant.worlds.gym.episodes import Episodes, run_episodes
 from operant.worlds.gym.experience import Experience, Online, check_store_memory
-from operant.worlds.gym.native import NATIVE
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.spaces import Actions, Observations
@@ -64,6 +66,7 @@ class GymWorld(World):
         self.options: GymOptions = read_settings(GymOptions, options, self.task, "option")
         self.make = partial(make_environments, self.environment)
         probe = self.make([0])
+        self.levels = probe.levels if isinstance(probe, LevelledEnvironments) else None
         try:
             self.observation_space, self.action_space = probe.observation_space, probe.action_space
             seen = probe.reset()
@@ -106,7 +109,7 @@ class GymWorld(World):
             each: copies a seed.
             option: what sets `each`.
         """
-        most = MOST_OBJECTS if isinstance(self.environment, str) and self.environment not in NATIVE else MOST_ROWS
+        most = MOST_OBJECTS if isinstance(self.environment, str) and self.environment not in BATCHED else MOST_ROWS
         if seeds * each > most:
             nearest = f"nearest: {option} {most // seeds}" if seeds <= most else f"take fewer seeds, at most {most:,}"
             raise BadInput(f"{option} {each}: {seeds * each:,} copies of {self.task} at a time, of which there can be {most:,}; {nearest}")
@@ -127,7 +130,16 @@ class GymWorld(World):
 
     @staticmethod
     def names() -> dict[str, str]:
-        return dict.fromkeys(CLASSIC, "classic control, batched") | dict.fromkeys(MUJOCO, "MuJoCo (extra: mujoco)")
+        return dict.fromkeys(CLASSIC, "classic control, batched") | dict.fromkeys(MUJOCO, "MuJoCo (extra: mujoco)") | dict.fromkeys(BEDS, "test bed, batched")
+
+    def at(self, level: Sequence[float]) -> GymWorld:
+        levels = self.check_levels()
+        if len(level) != len(levels.names) or not levels.holds(np.array(level)):
+            bounds = ", ".join(f"{name} from {low:g} to {high:g}" for name, low, high in zip(levels.names, levels.low, levels.high, strict=True))
+            raise BadInput(f"{self.task} has no level {list(level)}: {bounds}")
+        there = copy(self)
+        there.make = partial(_make_at, self.make, tuple(map(float, level)))
+        return there
 
     def fingerprint(self) -> str:
         """What must be the same when a run goes on."""
@@ -145,9 +157,15 @@ class GymWorld(World):
     def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int) -> Experience:
         return Experience(self.make, plan, policy, streams, total_steps)
 
+    def check_play(self, seeds: int, episodes: int) -> None:
+        self.check_copies(seeds, episodes, "--episodes")
+
+    def play(self, policy: Any, seeds: int, episodes: int, seed: int, most_steps: int) -> Episodes:
+        return run_episodes(self.make, policy.act, seeds, episodes, seed, most_steps)
+
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Undiscounted returns of the policies' modes on fresh episodes."""
-        played = run_episodes(self.make, policy.act, seeds, episodes, seed, self.options.max_evaluation_steps)
+        played = self.play(policy, seeds, episodes, seed, self.options.max_evaluation_steps)
         return Evaluation(self.score, played.total, {"length": played.length, "truncated": played.truncated})
 
     def act(self, policy: Any, observation: Any, action_mask: Any = None) -> Any:
@@ -174,6 +192,13 @@ class GymWorld(World):
     def render(self, act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
         """Every fourth frame of one episode; none where the environment cannot draw."""
         return render_episode(self.environment, act, seed, max_steps, every=4)
+
+
+def _make_at(make: Callable[[list[int]], LevelledEnvironments], level: tuple[float, ...], row_seeds: list[int]) -> LevelledEnvironments:
+    """Environments whose every episode has one level."""
+    environments = make(row_seeds)
+    environments.levels = replace(environments.levels, low=level, high=level)
+    return environments
 
 
 class RandomPolicy:

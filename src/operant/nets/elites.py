@@ -1,0 +1,93 @@
+"""Archives: many different policies of one network, each the fittest of its cell of behaviours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from operant import ops
+from operant.core.flat import rows_of, set_rows
+from operant.core.random import Streams, derive_seed
+from operant.core.spec import Spec
+from operant.nets.actors import Actor, ActorNet
+
+DRAWS = 25  # of the space of descriptors for each cell, from which the cells' centroids are made
+
+
+class Elites(nn.Module):
+    """An archive for each of S seeds. It acts as the fittest of its elites.
+
+    Args:
+        actor: of S seeds; what the elites are parameters of.
+        centroid: `[C, D]`, of the cells, the same for every seed.
+
+    Attributes:
+        solution: `[S, C, P]`, the parameters of each cell's elite.
+        fitness: `[S, C]`, -inf of an empty cell. descriptor: `[S, C, D]`. centroid: `[S, C, D]`.
+    """
+
+    def __init__(self, actor: Actor, centroid: Tensor):
+        super().__init__()
+        self.actor, (cells, size) = actor, centroid.shape
+        seeds, parameters = rows_of(actor).shape
+        self.register_buffer("solution", torch.zeros(seeds, cells, parameters))
+        self.register_buffer("fitness", torch.full((seeds, cells), -torch.inf))
+        self.register_buffer("descriptor", torch.zeros(seeds, cells, size))
+        self.register_buffer("centroid", centroid.repeat(seeds, 1, 1))
+
+    def insert(self, solution: Tensor, fitness: Tensor, descriptor: Tensor) -> Tensor:
+        """Take in the candidates that are fitter than their cell's elite; how many a seed were, `[S]`.
+
+        Args:
+            solution: `[S, B, P]`. fitness: `[S, B]`. descriptor: `[S, B, D]`.
+        """
+        place = ops.elites(fitness, ops.nearest_cell(descriptor, self.centroid[0]), self.fitness)
+        enters = place < fitness.shape[1]
+        place = place.clamp(max=fitness.shape[1] - 1)
+
+        def taken(new: Tensor, old: Tensor) -> Tensor:
+            axes = place.view(*place.shape, *[1] * (new.ndim - 2))
+            return torch.where(enters.view(axes.shape), new.gather(1, axes.expand(*place.shape, *new.shape[2:])), old)
+
+        self.solution.copy_(taken(solution, self.solution))
+        self.fitness.copy_(taken(fitness, self.fitness))
+        self.descriptor.copy_(taken(descriptor, self.descriptor))
+        best = self.fitness.argmax(1).view(-1, 1, 1)
+        set_rows(self.actor, self.solution.gather(1, best.expand(-1, 1, self.solution.shape[-1])).squeeze(1))
+        return enters.sum(1)
+
+    def draw(self, streams: Streams, name: str, count: int) -> Tensor:
+        """Elites of cells that are drawn uniformly from those that are filled, `[S, count, P]`."""
+        filled = (self.fitness > -torch.inf).float().cpu()
+        generators = streams.torch_generators(name)
+        cell = torch.stack([torch.multinomial(row, count, replacement=True, generator=one) for row, one in zip(filled, generators, strict=True)])
+        cell = cell.to(self.solution.device).unsqueeze(-1)
+        return self.solution.gather(1, cell.expand(-1, -1, self.solution.shape[-1]))
+
+    def act(self, observation: Tensor) -> np.ndarray:
+        return self.actor.act(observation)
+
+
+@dataclass(frozen=True)
+class ElitesNet:
+    """How to build `Elites`: cells of about equal size over a box of descriptors, their centroids the same for every seed and run.
+
+    Attributes:
+        actor: the network of which elites are parameters.
+        low, high: bounds of each of a descriptor's numbers.
+        cells: C.
+    """
+
+    actor: ActorNet
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    cells: int = 256
+
+    def build(self, observation: Spec, action: Spec, streams: Streams) -> Elites:
+        generator = torch.Generator().manual_seed(derive_seed(0, "centroids"))
+        low, high = torch.tensor(self.low), torch.tensor(self.high)
+        draws = low + (high - low) * torch.rand(DRAWS * self.cells, len(self.low), generator=generator)
+        return Elites(self.actor.build(observation, action, streams), ops.voronoi_centroids(draws, self.cells))

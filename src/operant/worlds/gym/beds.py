@@ -1,0 +1,193 @@
+"""Test beds of our own, all rows in one NumPy computation: a cart-pole whose physics are levels, an arm and a maze whose endings differ in kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import pi
+
+import numpy as np
+from gymnasium import spaces
+
+from operant.core.errors import BadInput
+from operant.worlds.gym.native import NATIVE, NativeEnvironments
+from operant.worlds.levels import Levels, Outcomes
+
+WALLS = (  # of the maze, (x from, y from, x to, y to): the straight way from the start at (0, -0.75) to the goal at (0, 0.75) ends in a pocket
+    (-0.5, 0.1, 0.5, 0.2),
+    (-0.5, -0.4, -0.4, 0.2),
+    (0.4, -0.4, 0.5, 0.2),
+)
+
+
+class LevelledEnvironments(NativeEnvironments):
+    """Native environments of which each episode has a level: numbers that its physics are made of.
+
+    A row takes the next level of its queue when an episode starts, and draws one uniformly from its own generator where the queue is empty.
+    """
+
+    levels: Levels
+
+    def _allocate(self) -> None:
+        self._level = np.zeros((self.rows, len(self.levels.names)))
+        self._return = np.zeros(self.rows)
+        self._queue: list[list[np.ndarray]] = [[] for _ in range(self.rows)]
+        self._ended: list[tuple[int, np.ndarray, float]] = []
+
+    def assign(self, levels: np.ndarray) -> None:
+        """The levels `[R, Q, d]` of each row's next episodes, in the place of those that were still to come."""
+        if levels.ndim != 3 or levels.shape[::2] != self._level.shape or not self.levels.holds(levels):
+            raise BadInput(f"{self.env_id}: levels of shape {list(levels.shape)} are not [{self.rows}, Q, {len(self.levels.names)}] within their bounds")
+        self._queue = [list(row) for row in levels]
+
+    def outcomes(self) -> Outcomes:
+        """The episodes that ended since this was asked last, in the order in which they ended."""
+        found, self._ended = self._ended, []
+        rows, levels, returns = zip(*found, strict=True) if found else ((), (), ())
+        return Outcomes(np.array(rows, np.int64), np.array(levels).reshape(-1, self._level.shape[1]), np.array(returns))
+
+    def reset(self) -> np.ndarray:
+        observation = super().reset()
+        self._ended = []  # what a reset cuts is no outcome
+        return observation
+
+    def _place(self, row, generator):
+        self._level[row] = self._queue[row].pop(0) if self._queue[row] else generator.uniform(self.levels.low, self.levels.high)
+        self._return[row] = 0.0
+        return self._begin(row, generator)
+
+    def _restart(self, observation, rows):
+        self._ended += [(int(row), self._level[row].copy(), float(self._return[row])) for row in rows]
+        return super()._restart(observation, rows)
+
+    def _begin(self, row: int, generator: np.random.Generator) -> np.ndarray:
+        """The start of an episode at the row's level, as `_place`."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict:
+        ended = [{"row": row, "level": level, "return": total} for row, level, total in self._ended]
+        return super().state_dict() | {"queue": [np.array(row).reshape(len(row), -1) for row in self._queue], "ended": ended}
+
+    def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state)
+        self._queue = [list(row) for row in state["queue"]]
+        self._ended = [(item["row"], np.asarray(item["level"]), item["return"]) for item in state["ended"]]
+
+
+class CartPoleLevels(LevelledEnvironments):
+    """CartPole whose pole and motor are the level: half the pole's length (0.1 to 1 m), and the motor's push (-10 to 10 N).
+
+    A push near 0 moves nothing, so that about a quarter of the levels cannot be learned, and a negative one goes the other way than the action says; the policy
+    sees the level beside the state. 200 steps at most. The equations are those of `NativeCartPole`.
+    """
+
+    env_id = "cartpole-levels"
+    limit = 200
+    levels = Levels(("half_length", "push"), (0.1, -10.0), (1.0, 10.0))
+    _saved = ("_motion", "_level", "_return")
+
+    def __init__(self, row_seeds: Sequence[int], max_episode_steps: int | None = None):
+        high = np.array([4.8, np.inf, 0.42, np.inf, 1.0, 1.0], np.float32)
+        self.observation_space, self.action_space = spaces.Box(-high, high, dtype=np.float32), spaces.Discrete(2)
+        super().__init__(row_seeds, max_episode_steps)
+
+    def _allocate(self):
+        super()._allocate()
+        self._motion = np.zeros((4, self.rows))  # x, x', angle, angle'
+        self._way = np.array([-1.0, 1.0])
+
+    def _begin(self, row, generator):
+        self._motion[:, row] = generator.uniform(-0.05, 0.05, 4)
+        return self._observe()[row]
+
+    def _advance(self, action):
+        x, speed, angle, turning = self._motion
+        length, force = self._level[:, 0], self._level[:, 1] * self._chosen(self._way, action)
+        cosine, sine = np.cos(angle), np.sin(angle)
+        push = (force + 0.1 * length * turning**2 * sine) / 1.1
+        turned = (9.8 * sine - cosine * push) / (length * (4 / 3 - 0.1 * cosine**2 / 1.1))
+        moved = push - 0.1 * length * turned * cosine / 1.1
+        self._motion += 0.02 * np.stack([speed, moved, turning, turned])
+        self._return += 1.0
+        return np.ones(self.rows, np.float32), (np.abs(self._motion[0]) > 2.4) | (np.abs(self._motion[2]) > 12 * 2 * pi / 360)
+
+    def _observe(self):
+        return np.column_stack([self._motion.T, self._level[:, 0], self._level[:, 1] / 10]).astype(np.float32)
+
+
+class PlanarArm(NativeEnvironments):
+    """An arm of eight joints in a plane, one step an episode: the action are the joints' angles over pi, the reward is minus their variance.
+
+    The observation is the hand's place, at the start (0, 0); the arm is 1 long. The standard test bed of quality diversity (Mouret and Clune 2015, section 4).
+    """
+
+    env_id = "planar-arm"
+    limit = 1
+    joints = 8
+    _saved = ("_motion",)
+
+    def __init__(self, row_seeds: Sequence[int], max_episode_steps: int | None = None):
+        self.observation_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, (self.joints,), np.float32)
+        super().__init__(row_seeds, max_episode_steps)
+
+    def _allocate(self):
+        self._motion = np.zeros((2, self.rows))
+
+    def _place(self, row, generator):
+        self._motion[:, row] = 0.0
+        return self._motion[:, row]
+
+    def _advance(self, action):
+        angles = np.clip(action, -1, 1).astype(np.float64) * pi
+        heading = angles.cumsum(1)
+        self._motion[:] = np.cos(heading).mean(1), np.sin(heading).mean(1)
+        return (-angles.var(1)).astype(np.float32), np.ones(self.rows, bool)
+
+    def _observe(self):
+        return self._motion.T.astype(np.float32)
+
+
+class PointMaze(NativeEnvironments):
+    """A point in a square room with a pocket between it and its goal: the action is a move of at most 0.1 either way, the observation the place, [-1, 1]².
+
+    The reward of an episode, given at its last step, is the way that is gone towards the goal, 1 there and 0 at the start: who follows it ends in the pocket.
+    50 steps.
+    """
+
+    env_id = "point-maze"
+    limit = 50
+    start, goal = np.array([0.0, -0.75]), np.array([0.0, 0.75])
+    _saved = ("_motion",)
+
+    def __init__(self, row_seeds: Sequence[int], max_episode_steps: int | None = None):
+        self.observation_space, self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32), spaces.Box(-1.0, 1.0, (2,), np.float32)
+        super().__init__(row_seeds, max_episode_steps)
+
+    def _allocate(self):
+        self._motion = np.zeros((2, self.rows))
+
+    def _place(self, row, generator):
+        self._motion[:, row] = self.start
+        return self.start
+
+    def _advance(self, action):
+        for axis in (0, 1):  # a wall stops the move along one axis, and the other one goes on
+            moved = self._motion.copy()
+            moved[axis] = np.clip(moved[axis] + 0.1 * np.clip(action[:, axis], -1, 1), -1, 1)
+            self._motion = np.where(_in_a_wall(moved), self._motion, moved)
+        last = self._tick + 1 - self._start >= self._limit
+        way = 1 - np.linalg.norm(self._motion - self.goal[:, None], axis=0) / 1.5
+        return (way * last).astype(np.float32), np.zeros(self.rows, bool)
+
+    def _observe(self):
+        return self._motion.T.astype(np.float32)
+
+
+def _in_a_wall(place: np.ndarray) -> np.ndarray:
+    """Of places `[2, R]`."""
+    return np.any([(place[0] > a) & (place[1] > b) & (place[0] < c) & (place[1] < d) for a, b, c, d in WALLS], axis=0)
+
+
+BEDS: dict[str, type[NativeEnvironments]] = {bed.env_id: bed for bed in (CartPoleLevels, PlanarArm, PointMaze)}
+BATCHED = NATIVE | BEDS
+"""Every environment whose rows are one computation: those that repeat Gymnasium's, and our own."""
