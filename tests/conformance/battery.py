@@ -27,6 +27,7 @@ TASKS = {
     "gym": {"discrete": "gym:CartPole-v1", "continuous": "gym:Pendulum-v1"},
     "data": {"continuous": "ogbench:pointmaze-medium-navigate-singletask-v0"},
     "text": {"tokens": "text:arithmetic"},
+    "preferences": {"tokens": "preferences:arithmetic"},
     "sequences": {"tokens": "sequences:target"},
     "tabular": {"discrete": "tabular:random-sparse"},
 }
@@ -81,7 +82,7 @@ class Case:
 
     def world(self) -> Any:
         world = make_world(self.task)
-        if self.kind == "text":
+        if world.makes_base:
             ensure_models(world, self.spine(), lambda message: None)
         return world
 

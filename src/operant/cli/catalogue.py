@@ -26,6 +26,7 @@ TRY = {
     "text": "grpo",
     "file": "grpo --model DIR --verifier numeric",
     "reasoning-gym": "grpo --model DIR",
+    "preferences": "dpo",
     "sequences": "grpo",
     "tabular": "value-iteration",
 }

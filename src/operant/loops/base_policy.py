@@ -72,7 +72,8 @@ def ensure_base_policy(world: Any, say: Callable[[str], None], recipe: WarmUp = 
         RunFailed: pass@1 did not reach the range in any of the tries.
     """
     if world.makes_base and world.options.model is None:
-        world.base = _kept(world, say, fitted(world, recipe))
+        base = world.base_world()
+        world.base = _kept(base, say, fitted(base, recipe))
 
 
 def fitted(world, recipe: WarmUp = WarmUp()) -> WarmUp:

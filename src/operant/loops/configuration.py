@@ -71,7 +71,7 @@ def configure_run(
         raise BadInput(f"--device {device!r}: auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
-    if isinstance(task, str) and task.partition(":")[0] in ("text", "file", "reasoning-gym"):
+    if isinstance(task, str) and task.partition(":")[0] in ("text", "file", "reasoning-gym", "preferences"):
         say(f"loading {task}" + (f" and the tokenizer of {options['model']}" if options.get("model") is not None else ""))
     if isinstance(task, str) and (scheme := SCHEMES.get(task.partition(":")[0])) is not None:
         _check_kind(entry, task, scheme.kind)  # before it is read

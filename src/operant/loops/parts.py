@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-REPLAYED = ("entropy", "value", "logits")  # what `policy.replay` gives when asked
+REPLAYED = ("entropy", "value", "logits", "reward")  # what `policy.replay` gives when asked
 
 
 def needs_of(parts: Iterable[Any]) -> frozenset[str]:

@@ -30,3 +30,19 @@ class GroupSettings(UpdateSettings):
 
     prompts: Count = 16  # prompts an iteration
     group_size: Annotated[int, Range(2)] = 16  # answers a prompt
+
+
+@dataclass(frozen=True)
+class PreferenceSettings:
+    """How pairs of answers become optimiser steps."""
+
+    learning_rate: Positive = 1e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
+    warmup_steps: Annotated[int, Range(0)] = 10  # updates until the learning rate is reached
+    batch_size: Count = 32  # pairs an update
+    micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
+    max_grad_norm: Positive = 1.0  # L2
+
+    @property
+    def updates(self) -> dict[str, Any]:
+        """The fields of `Preferences` of the same names."""
+        return {name: getattr(self, name) for name in PreferenceSettings.__dataclass_fields__} | {"updates_per_iteration": 25}

@@ -5,6 +5,8 @@ its own name and needs nothing more. It never normalises: the reducer owns every
 
 A term with an attribute `over` is weighted by that mask, a mark `[S, N, T]` of the rollout, in the place of the steps that the policy chose. One that clips
 says where, by `clipped(batch) → [S, …]`, 1 or 0 a step: the steps whose gradient the clip took away, or bounded. The loop logs their share as "clip_fraction".
+What else a person should see of a term it gives by `tells(batch) → {name: [S, …]}`, one number a step; the loop logs their weighted means over the last
+update of an iteration.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class TermBatch:
         tensors: all of it by name.
 
     Attributes:
-        log_prob: of the policy now, nats, with gradient.
+        log_prob: of the policy now, nats, with gradient; not of a reward model.
         mask: True at the steps that are learned from.
         old_log_prob: of the policy that acted; policy gradients alone, as `advantage`.
         group: which rows belong together, `[S, n]` int64; rows of tokens alone.
@@ -39,6 +41,7 @@ class TermBatch:
         entropy: of the policy now, nats, with gradient.
         value: of the critic now, with gradient; `old_value` of the critic before the updates, `returns` what it is fitted to ("value").
         logits: `[…, V]`, with gradient.
+        reward: what the reward model that is trained gives a row, `[S, n]`, with gradient.
         reference_log_prob, teacher_log_prob: of the reference policy and of the teacher.
         progress: share of training that is done, 0 to 1.
         iteration: from 0.
@@ -55,6 +58,7 @@ class TermBatch:
     old_value: Tensor
     returns: Tensor
     logits: Tensor
+    reward: Tensor
     reference_log_prob: Tensor
     teacher_log_prob: Tensor
 

@@ -96,6 +96,7 @@ class Updater:
         self.old_statistics = statistics_of(terms, "old_statistics")
         self._replayed = self.needs & set(REPLAYED)
         self._clips = [term.clipped for term in terms if hasattr(term, "clipped")]
+        self._tells = [term.tells for term in terms if hasattr(term, "tells")]
         self._equal: Tensor | None = None
 
     def step(self, batch: Fields, *, progress: float, iteration: int, first: bool = False, last: bool = False, whole: bool = False) -> Updated:
@@ -215,14 +216,19 @@ class Updater:
     @torch.no_grad()
     def _diagnose(self, batch: TermBatch, weight: Tensor) -> dict[str, Tensor]:
         """Weighted means over a micro-batch: what tells whether updates are too large."""
-        new, old = batch.log_prob, batch.old_log_prob
-        per_step = {"kl_behaviour": ops.kl_k3(old, new), "ratio": ops.policy_ratio(new, old)}
+        per_step: dict[str, Tensor] = {}
+        acted = "old_log_prob" in batch.tensors  # there is a policy that acted, and may be left behind
+        if acted:
+            new, old = batch.log_prob, batch.old_log_prob
+            per_step |= {"kl_behaviour": ops.kl_k3(old, new), "ratio": ops.policy_ratio(new, old)}
         if self._clips:
             per_step["clip_fraction"] = torch.stack([clipped(batch) for clipped in self._clips]).amax(0)
         if "entropy" in self._replayed:
             per_step["loss_entropy"] = batch.entropy
-        found = {name: torch.linalg.vecdot(weight, value.flatten(1)) for name, value in per_step.items()}
-        if self.policy.unit == "row":
+        for tells in self._tells:
+            per_step |= tells(batch)
+        found = {name: torch.linalg.vecdot(weight, value.to(weight.dtype).flatten(1)) for name, value in per_step.items()}
+        if acted and self.policy.unit == "row":
             found["log_ratio"] = (new - old).masked_fill(~batch.mask, torch.nan).flatten(1)
         return found
 

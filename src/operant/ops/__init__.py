@@ -58,6 +58,7 @@ from operant.ops.policy import (
     ratio_clip_fraction,
     sequence_log_ratio,
 )
+from operant.ops.preference import bradley_terry_loss, dpo_loss
 from operant.ops.quality_diversity import elites, iso_line_variation, nearest_cell, qd_score, voronoi_centroids
 from operant.ops.reduce import row_mean, row_sum, step_weights
 from operant.ops.reward import (
@@ -83,6 +84,7 @@ __all__ = [
     "batch_scaled_advantage",
     "bellman_q",
     "bernoulli_tilt_kl",
+    "bradley_terry_loss",
     "beta_normalized_advantage",
     "beta_parameters",
     "calibrated_reward",
@@ -95,6 +97,7 @@ __all__ = [
     "clipped_value_loss",
     "concentrability",
     "count_penalty",
+    "dpo_loss",
     "dual_clipped_ratio_loss",
     "elites",
     "empirical_model",

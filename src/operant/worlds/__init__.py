@@ -28,12 +28,14 @@ class Scheme:
         module: where its world class is, imported when it is asked for.
         world: the class; `world.from_name(rest)` makes a world, `world.names()` lists known names with a line each.
         example: a name that a person can type.
+        bare: its names may stand without the scheme.
     """
 
     kind: str
     module: str
     world: str
     example: str
+    bare: bool = True
 
     def load(self) -> Any:
         return getattr(import_module(self.module), self.world)
@@ -47,6 +49,7 @@ SCHEMES = {
     "text": Scheme("text", "operant.worlds.text.world", "TextWorld", "text:arithmetic"),
     "file": Scheme("text", "operant.worlds.text.schemes", "FileTextWorld", "file:PATH.jsonl"),
     "reasoning-gym": Scheme("text", "operant.worlds.text.schemes", "ReasoningGymWorld", "reasoning-gym:chain_sum"),
+    "preferences": Scheme("preferences", "operant.worlds.text.preferences", "PreferenceWorld", "preferences:PATH.jsonl", bare=False),
     "sequences": Scheme("sequences", "operant.worlds.sequences.world", "SequenceWorld", "sequences:target"),
     "tabular": Scheme("tabular", "operant.worlds.tabular.world", "TabularWorld", "tabular:random-sparse"),
 }
@@ -57,6 +60,7 @@ OPTIONS = {  # of each kind of world
     "gym": ("operant.worlds.gym.options", "GymOptions"),
     "data": ("operant.worlds.data.options", "DataOptions"),
     "text": ("operant.worlds.text.options", "TextOptions"),
+    "preferences": ("operant.worlds.text.options", "TextOptions"),
     "tabular": ("operant.worlds.tabular.options", "TabularOptions"),
 }
 
@@ -124,7 +128,7 @@ def _find(task: str) -> tuple[Scheme, str]:
     """The scheme and the name of a task that is named."""
     check_scheme(task)
     scheme, colon, name = task.partition(":")
-    return (SCHEMES[scheme], name) if colon else (SCHEMES[_scheme_of(task, task_names())], task)
+    return (SCHEMES[scheme], name) if colon else (SCHEMES[_scheme_of(task, (name for name in task_names() if SCHEMES[name.partition(":")[0]].bare))], task)
 
 
 def _scheme_of(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -26,7 +27,7 @@ class World:
     """A task as loops see it.
 
     Attributes:
-        kind: "gym", "data", "text", "sequences" or "tabular"; methods say which kinds they train on.
+        kind: "gym", "data", "text", "preferences", "sequences" or "tabular"; methods say which kinds they train on.
         option_type: the dataclass of the options of its tasks; None for none.
         step_unit: what a step of a run is.
         answers: policies answer prompts. A budget may then count answers and tokens, and a run's result stands beside that of the policy that it began with.
@@ -70,6 +71,10 @@ class World:
     levels: Levels | None = None
 
     # A run is configured
+
+    def base_world(self) -> World:
+        """The world whose base policy training starts from, where `makes_base`."""
+        return self
 
     def steps_of(self, loop: str) -> int:
         """Steps of a run that is given no budget.
@@ -140,6 +145,14 @@ class World:
         """Raise `BadInput` where there are no logged transitions of a finite MDP, or no memory for them."""
         self.check_mdp(seeds)
 
+    def check_preferences(self, net: Any) -> None:
+        """Raise `BadInput` where there are no pairs of answers to prefer one of, or none that such a network can be trained on.
+
+        Args:
+            net: as of `policy`.
+        """
+        raise BadInput(f"{self.task} has no preferences: a preference method needs pairs of answers (preferences:, sequences:)")
+
     def check_teacher(self) -> None:
         """Raise `BadInput` where there is no teacher to follow, nor can one be made."""
         raise BadInput(f"{self.task} has no teacher to follow")
@@ -194,6 +207,11 @@ class World:
         self.check_levels()
         raise NotImplementedError
 
+    def preferences(self, streams: Streams) -> Preferred:
+        """Pairs of answers, of which one is preferred. Raises as `check_preferences`."""
+        self.check_preferences(None)
+        raise NotImplementedError
+
     def teacher(self, seeds: int = 1) -> Any:
         """A good policy to follow, frozen. Raises as `check_teacher`."""
         self.check_teacher()
@@ -219,6 +237,34 @@ class World:
 
     def close(self) -> None:
         """Let go of what evaluations hold open; it is taken up again when it is needed."""
+
+
+@dataclass(frozen=True)
+class GivenRows:
+    """Rows that a policy replays.
+
+    Attributes:
+        inputs, action: as `policy.replay` takes them.
+        mask: `[S, n, T]`, the steps that somebody chose.
+    """
+
+    inputs: dict[str, Tensor]
+    action: Tensor
+    mask: Tensor
+
+
+class Preferred:
+    """Pairs of answers to the same prompt, of which one is preferred: a finite table, on the device of the run.
+
+    Attributes:
+        size: pairs, the same number for every seed.
+    """
+
+    size: int
+
+    def rows(self, index: Tensor) -> GivenRows:
+        """The rows of pairs `index [S, B]`, `[S, 2B, …]`: the preferred answer of each pair in front of the other."""
+        raise NotImplementedError
 
 
 class Source:

@@ -14,6 +14,7 @@ from operant.nets.tabular import TabularPolicy, prefix_count, prefix_index
 from operant.worlds.base import World
 from operant.worlds.names import TRANSFORMER
 from operant.worlds.plans import Groups, Plan, Turns
+from operant.worlds.sequences.preferences import SequencePairs
 from operant.worlds.sequences.problems import PROBLEMS, SequenceProblem, make_problem
 from operant.worlds.sequences.source import SequenceGroups, SequenceSource, evaluate
 
@@ -95,6 +96,12 @@ class SequenceWorld(World):
 
     def check_teacher(self) -> None:
         """Every problem has one."""
+
+    def check_preferences(self, net: Any) -> None:
+        """Every problem has sequences to compare."""
+
+    def preferences(self, streams: Streams) -> SequencePairs:
+        return SequencePairs(self.problem, streams)
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> SequenceSource:
         """A source for a plan. Of plain `Groups`, the prompts and rows a prompt are taken, for all seeds at once."""

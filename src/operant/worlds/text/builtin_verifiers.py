@@ -241,6 +241,7 @@ VERIFIERS: dict[str, str] = {
     "json-schema": 'JSON, alone or in one fenced block, that the schema accepts: the column "schema", or the answer (child process; extra: verifiers)',
     "math-verify": "equal as mathematics, by the library math-verify (child process; extra: verifiers)",
     "python-tests": 'the completion\'s code passes the tests of the column "tests" (child process)',
+    "reward-model": "the reward that a model gives, trained by `operant train reward-model` or by others: reward-model:FOLDER; evaluations stay the task's own",
     "noisy": "the task's own verifier with errors: noisy:0.1,0.3 passes a tenth of the wrong and fails three tenths of the right answers",
 }
 _IN_CHILDREN: dict[str, Callable] = {"regex": regex, "json-schema": json_schema, "math-verify": math_verify, "python-tests": python_tests}
@@ -270,6 +271,12 @@ def make_verifier(spec: Any, base: Any = None) -> Any:
         if settings:
             raise BadInput(f"verifier {spec!r}: {name} takes no settings; write {name}")
         return _IN_CHILDREN[name]
+    if name == "reward-model":
+        if not settings:
+            raise BadInput(f"verifier {spec!r}: give the model's folder, as in reward-model:runs/RUN/policies/last/seed-0")
+        from operant.worlds.text.rewards import RewardVerifier
+
+        return RewardVerifier(settings)
     if name == "noisy":
         return NoisyVerifier(_trusted(base), *_rates(spec, settings))
     known, value = {"exact": ("marker", str), "numeric": ("tolerance", float)}[name], {}

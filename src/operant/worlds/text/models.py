@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
@@ -34,6 +35,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging
 
 from operant.core.errors import BadInput, unknown
+from operant.nets.reward_model import RewardModel
 from operant.worlds.text.hub import located
 
 logging.disable_progress_bar()  # models here load in milliseconds; the run has a display of its own
@@ -254,6 +256,60 @@ def save_weights(path: str | Path, model: PreTrainedModel, weights: dict[str, Te
         raise ValueError(f"weights to save lack {', '.join(lost)}")
     shell.generation_config = copy.deepcopy(model.generation_config)
     shell.save_pretrained(path)
+
+
+def sequence_classifier(config: PreTrainedConfig) -> PreTrainedModel:
+    """A model for sequence classification with one label, without weights, to load a reward model's into.
+
+    Raises:
+        BadInput: `transformers` has none of the kind, or one of another form than a linear layer on the trunk.
+    """
+    config = copy.deepcopy(config)
+    config.num_labels = 1
+    try:
+        with torch.device("meta"):
+            shell = AutoModelForSequenceClassification.from_config(config)
+    except ValueError as error:
+        raise BadInput(f"models of the kind {config.model_type} have no form with a reward in transformers; take another model") from error
+    if not isinstance(getattr(shell, "score", None), nn.Linear):
+        raise BadInput(f"models of the kind {config.model_type} have their reward in another place than those that can be trained here; take another model")
+    return shell
+
+
+def save_reward_model(path: str | Path, policy: RewardModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write a reward model and its tokenizer to the folder `path`, as a model for sequence classification with one label."""
+    shell = sequence_classifier(policy.trunk.config)
+    shell.config.pad_token_id = tokenizer.pad_token_id
+    shell.base_model.load_state_dict({name: value.detach().clone() for name, value in policy.trunk.state_dict().items()}, assign=True)
+    shell.score.weight = nn.Parameter(policy.head.detach().clone())
+    shell.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+
+
+def is_reward_model(path: str | Path) -> bool:
+    """Whether a folder holds a model for sequence classification, by its config."""
+    return any(name.endswith("ForSequenceClassification") for name in load_config(path).architectures or ())
+
+
+def load_reward_model(path_or_hub_id: str | Path) -> RewardModel:
+    """A reward model: a model for sequence classification with one label, from a folder or the hub. Only safetensors are read.
+
+    Raises:
+        BadInput: there is none, it cannot be loaded this way, it has other labels, or weights of it are missing.
+    """
+    place = located(path_or_hub_id)
+    sequence_classifier(load_config(path_or_hub_id))
+    try:
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            place, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except Exception as error:  # whatever a folder holds, and transformers raises what it likes
+        raise _unreadable("reward model", path_or_hub_id, error) from error
+    if missing := sorted(found["missing_keys"]):
+        raise BadInput(f"reward model {str(path_or_hub_id)!r} lacks {missing[0]}: it is no reward model, or another kind of one")
+    if model.score.weight.shape[0] != 1:
+        raise BadInput(f"reward model {str(path_or_hub_id)!r} has {model.score.weight.shape[0]} labels; a reward is one number")
+    return RewardModel(model.base_model, model.score.weight)
 
 
 class BFloat16Linear(nn.Linear):

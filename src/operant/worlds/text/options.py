@@ -29,4 +29,8 @@ class TextOptions(TaskOptions):
         for name in ("model", "teacher"):
             if name in found and Path(found[name]).is_dir():
                 found[name] = str(Path(found[name]).resolve())
+        for name in ("verifier", "evaluate_with"):
+            kind, _, folder = found[name].partition(":") if isinstance(found.get(name), str) else ("", "", "")
+            if kind == "reward-model" and Path(folder).is_dir():
+                found[name] = f"{kind}:{Path(folder).resolve()}"
         return found

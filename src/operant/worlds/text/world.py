@@ -21,6 +21,7 @@ from operant.worlds.base import World
 from operant.worlds.plans import Groups, Plan, Turns
 from operant.worlds.text.builtin_verifiers import NoisyVerifier, make_verifier
 from operant.worlds.text.options import TextOptions
+from operant.worlds.text.rewards import RewardVerifier
 from operant.worlds.text.tasks import TEXT_TASKS, TextTask
 from operant.worlds.text.tasks.base import Problem
 from operant.worlds.text.tasks.turns import TurnTask
@@ -112,6 +113,8 @@ class TextWorld(World):
         """What scores completions in evaluations; None for the task's own verifier."""
         chosen = self.options.evaluate_with
         if chosen is None:
+            if isinstance(self.verifier, RewardVerifier):  # what it says is no matter of right and wrong
+                return None
             return self.verifier.base if isinstance(self.verifier, NoisyVerifier) else self.verifier
         return None if chosen == "task" else make_verifier(chosen, self.problems.verifier)
 

@@ -49,15 +49,7 @@ class FileTask:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.notes: list[str] = []
-        check_source(self.path)
-        try:
-            content = self.path.read_bytes()
-            lines = content.decode("utf-8-sig").split("\n")
-        except OSError as error:
-            raise BadInput(f"{self.path} cannot be read: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise BadInput(f"{self.path} is not text in UTF-8 (byte {error.start}); save it as UTF-8") from error
-        self._hash = hashlib.sha256(content).hexdigest()
+        lines, self._hash = read_lines(self.path)
         rows = self._distinct({number: self._row(line, number) for number, line in enumerate(lines, start=1) if line.strip()})
         parts: dict[str, list[Problem]] = {split: [] for split in SPLITS}
         self._lines: dict[int, int] = {}  # by the identity of a problem
@@ -183,6 +175,22 @@ class FileTask:
         if not kept:
             raise BadInput(f'{self.path} has no training rows: write "split": "train" into some, with other prompts than those of the test rows')
         return kept, test
+
+
+def read_lines(path: Path) -> tuple[list[str], str]:
+    """The lines of a text file, and the hash of its content.
+
+    Raises:
+        BadInput: it cannot be read, or is no text in UTF-8.
+    """
+    check_source(path)
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-8-sig").split("\n"), hashlib.sha256(content).hexdigest()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not text in UTF-8 (byte {error.start}); save it as UTF-8") from error
 
 
 def _common_marker(problems: list[Problem]) -> str | None:
