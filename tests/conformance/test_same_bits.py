@@ -43,7 +43,7 @@ def fills(case: Case) -> bool:
     return getattr(case.spine(), "fill", None) is not None
 
 
-@parametrize(learning, lambda case: case.kind != "text", lambda case: not fills(case))
+@parametrize(learning, lambda case: case.kind not in ("text", "preferences"), lambda case: not fills(case))
 def test_a_seed_among_others_learns_what_it_learns_alone(case: Case):
     together, alone = iterate(case.learner((0, 1, 2)), 3), iterate(case.learner((2,)), 3)
     moved = False

@@ -236,7 +236,7 @@ def test_no_host_read_in_an_update(case: Case, monkeypatch: pytest.MonkeyPatch):
             learner.improve()
     else:
         batch = learner.draw()
-        if case.kind == "text":
+        if case.kind in ("text", "preferences"):
             allowed = reads_of_replays(learner, batch, monkeypatch, updates=1)
         with host_reads(monkeypatch) as found:
             learner.updater.step(batch, progress=0.0, iteration=0)

@@ -27,8 +27,10 @@ from operant.core.run import RunDirectory
 from operant.loops.base_policy import WarmUp
 from operant.loops.configuration import configure_run
 from operant.loops.runs import Run, train
+from operant.nets.language import TokenPolicy
 from operant.worlds.plans import Request
 from operant.worlds.text.tasks import Problem
+from operant.worlds.text.world import TextWorld
 
 SEEDS = 5
 STEPS = 100  # iterations
@@ -98,21 +100,25 @@ def language(
 
 def held_out_answers(run: Run, split: str, problems: int = 128, samples: int = 16) -> tuple[list[Problem], list[list[str]]]:
     """Answers of a run's trained policy to held-out problems, drawn at temperature 1: the problems, and `samples` texts for each."""
+    chosen = run.world.problems.held_out(split, problems)
+    return chosen, draw_answers(run.world, run.load_policy(), chosen, samples, derive_seed(0, "evidence", split))
+
+
+def draw_answers(world: TextWorld, policy: TokenPolicy, problems: list[Problem], samples: int, seed: int) -> list[list[str]]:
+    """`samples` texts of a policy for each problem, drawn at temperature 1."""
     from operant.worlds.text.engine import generate
     from operant.worlds.text.source import completion_texts, prompt_tokens
 
-    world, policy = run.world, run.load_policy()
-    chosen = world.problems.held_out(split, problems)
     generation = generate(
         policy.model,
-        [Request(prompt_tokens(world.tokenizer, problem), samples) for problem in chosen],
+        [Request(prompt_tokens(world.tokenizer, problem), samples) for problem in problems],
         max_new_tokens=world.longest,
-        generator=torch.Generator().manual_seed(derive_seed(0, "evidence", split)),
+        generator=torch.Generator().manual_seed(seed),
         eos_token_id=world.tokenizer.eos_token_id,
         pad_token_id=world.tokenizer.pad_token_id,
     )
     texts = completion_texts(world.tokenizer, generation.tokens, generation.mask)
-    return chosen, [texts[place : place + samples] for place in range(0, len(texts), samples)]
+    return [texts[place : place + samples] for place in range(0, len(texts), samples)]
 
 
 def _one(method: str, task: str, seed: int, steps: int, options: dict[str, Any], hyper: dict[str, Any]) -> Run:
