@@ -115,7 +115,7 @@ def check_name(task: str) -> None:
     check_scheme(task)
     scheme, colon, name = task.partition(":")
     if not colon:
-        _scheme_of(task, {f"{scheme}:{name}" for scheme, names in NAMES.items() for name in names})
+        _scheme_of(task, {f"{scheme}:{name}" for scheme, names in NAMES.items() if SCHEMES[scheme].bare for name in names})
     elif scheme == "gym" and ":" not in name and name not in NAMES["gym"]:
         from operant.worlds.gym.ids import registered
 
@@ -128,7 +128,7 @@ def _find(task: str) -> tuple[Scheme, str]:
     """The scheme and the name of a task that is named."""
     check_scheme(task)
     scheme, colon, name = task.partition(":")
-    return (SCHEMES[scheme], name) if colon else (SCHEMES[_scheme_of(task, (name for name in task_names() if SCHEMES[name.partition(":")[0]].bare))], task)
+    return (SCHEMES[scheme], name) if colon else (SCHEMES[_scheme_of(task, (known for known in task_names() if SCHEMES[known.partition(":")[0]].bare))], task)
 
 
 def _scheme_of(name: str, known: Iterable[str]) -> str:

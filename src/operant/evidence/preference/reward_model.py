@@ -6,29 +6,43 @@ from pathlib import Path
 
 import numpy as np
 
-from operant.evidence import Finding, claim, verdict
-from operant.loops.runs import Run, train
+from operant.evidence import Finding, check
+from operant.loops.runs import Run, load, train
 from operant.worlds import make_world
 from operant.worlds.text.rewards import RewardVerifier
 
 ANSWERS, PROBLEMS = 8, 128
 
 
-@claim(
+@check(
     "reward-model",
+    "held-out pairs",
+    "small",
     "preferences:arithmetic, 200 updates of 32 pairs with the defaults, 5 seeds: the preferred of two held-out answers has the larger reward in at least 65 % "
-    "(lower end of the 95 % interval); of 8 answers of the base policy to each of 128 held-out problems the one with the largest reward is right more often "
-    "than one of them on average, by at least 0.1 (mean over the seeds)",
+    "(lower end of the 95 % interval)",
 )
-def check(folder: Path) -> Finding:
-    run = train("reward-model", "preferences:arithmetic", seeds=5, steps=200, every=200, progress=False, out=folder / "reward-model")
-    chosen, average = zip(*(best_of(run, seed) for seed in range(5)), strict=True)
-    gain = float(np.mean(chosen) - np.mean(average))
-    figures = {
-        "held_out_pairs": run.result["score"] | {"threshold": 0.65},
-        "best_of_8": {"right": float(np.mean(chosen)), "average": float(np.mean(average)), "gain": gain, "threshold": 0.1},
-    }
-    return Finding(verdict([run.result["score"]["low"] >= 0.65, gain >= 0.1]), figures, seeds=5)
+def orders_held_out_pairs(folder: Path) -> Finding:
+    score = trained(folder).result["score"]
+    return Finding(score["low"] >= 0.65, score | {"threshold": 0.65}, seeds=5)
+
+
+@check(
+    "reward-model",
+    "best of 8",
+    "small",
+    "the same models on text:arithmetic: of 8 answers of the base policy to each of 128 held-out problems the one with the largest reward is right more often "
+    "than one of them on average, by at least 0.1 (mean over 5 seeds)",
+)
+def finds_the_best(folder: Path) -> Finding:
+    run = trained(folder)
+    best, average = (float(np.mean(values)) for values in zip(*(best_of(run, seed) for seed in range(5)), strict=True))
+    return Finding(best - average >= 0.1, {"best": best, "average": average, "gain": best - average, "threshold": 0.1}, seeds=5)
+
+
+def trained(folder: Path) -> Run:
+    """Five seeds, trained once in a sitting."""
+    place = folder / "reward-model"
+    return load(place) if place.exists() else train("reward-model", "preferences:arithmetic", seeds=5, steps=200, every=200, progress=False, out=place)
 
 
 def best_of(run: Run, seed: int) -> tuple[float, float]:
