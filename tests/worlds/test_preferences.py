@@ -128,6 +128,8 @@ def test_a_file_without_test_rows_or_a_model_is_refused(write, tmp_path):
         operant.train("dpo", f"preferences:{write([*rows(60), ROW | {'prompt': '1' * 70, 'chosen': '2', 'rejected': '3'}])}", model=model, out=tmp_path / "run")
     with pytest.raises(BadInput, match="unknown preference task 'arithmetics'"):
         make_world("preferences:arithmetics")
+    with pytest.raises(BadInput, match="its task takes turns"):
+        operant.train("dpo", "preferences:lookup", out=tmp_path / "run")
     with pytest.raises(BadInput, match="draws no answers"):
         make_world("preferences:arithmetic").check_source(None, 1, 1)
     assert not (tmp_path / "run").exists()

@@ -28,14 +28,12 @@ class Scheme:
         module: where its world class is, imported when it is asked for.
         world: the class; `world.from_name(rest)` makes a world, `world.names()` lists known names with a line each.
         example: a name that a person can type.
-        bare: its names may stand without the scheme.
     """
 
     kind: str
     module: str
     world: str
     example: str
-    bare: bool = True
 
     def load(self) -> Any:
         return getattr(import_module(self.module), self.world)
@@ -49,7 +47,7 @@ SCHEMES = {
     "text": Scheme("text", "operant.worlds.text.world", "TextWorld", "text:arithmetic"),
     "file": Scheme("text", "operant.worlds.text.schemes", "FileTextWorld", "file:PATH.jsonl"),
     "reasoning-gym": Scheme("text", "operant.worlds.text.schemes", "ReasoningGymWorld", "reasoning-gym:chain_sum"),
-    "preferences": Scheme("preferences", "operant.worlds.text.preferences", "PreferenceWorld", "preferences:PATH.jsonl", bare=False),
+    "preferences": Scheme("preferences", "operant.worlds.text.preferences", "PreferenceWorld", "preferences:arithmetic"),
     "sequences": Scheme("sequences", "operant.worlds.sequences.world", "SequenceWorld", "sequences:target"),
     "tabular": Scheme("tabular", "operant.worlds.tabular.world", "TabularWorld", "tabular:random-sparse"),
 }
@@ -115,7 +113,7 @@ def check_name(task: str) -> None:
     check_scheme(task)
     scheme, colon, name = task.partition(":")
     if not colon:
-        _scheme_of(task, {f"{scheme}:{name}" for scheme, names in NAMES.items() if SCHEMES[scheme].bare for name in names})
+        _scheme_of(task, {f"{scheme}:{name}" for scheme, names in NAMES.items() for name in names})
     elif scheme == "gym" and ":" not in name and name not in NAMES["gym"]:
         from operant.worlds.gym.ids import registered
 
@@ -128,7 +126,7 @@ def _find(task: str) -> tuple[Scheme, str]:
     """The scheme and the name of a task that is named."""
     check_scheme(task)
     scheme, colon, name = task.partition(":")
-    return (SCHEMES[scheme], name) if colon else (SCHEMES[_scheme_of(task, (known for known in task_names() if SCHEMES[known.partition(":")[0]].bare))], task)
+    return (SCHEMES[scheme], name) if colon else (SCHEMES[_scheme_of(task, task_names())], task)
 
 
 def _scheme_of(name: str, known: Iterable[str]) -> str:

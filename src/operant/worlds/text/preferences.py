@@ -234,7 +234,7 @@ class PreferenceWorld(TextWorld):
 
     @staticmethod
     def names() -> dict[str, str]:
-        return dict.fromkeys(TEXT_TASKS, "pairs of the base policy's answers by the task's verifier (extra: language)")
+        return {}
 
     def base_world(self) -> TextWorld:
         return TextWorld(self.task.partition(":")[2])
@@ -246,6 +246,8 @@ class PreferenceWorld(TextWorld):
         from operant.worlds.text.models import load_config, sequence_classifier
 
         options = self.options
+        if self.takes_turns:
+            raise BadInput(f"{self.task}: its task takes turns, and pairs are made of answers that are whole; take another task, such as preferences:arithmetic")
         if self.from_file and options.model is None:
             raise BadInput(f"{self.task}: nothing is known of answers but which is preferred, so no base policy can be made: give the model as --model")
         if self.from_file and (options.verifier is not None or options.evaluate_with is not None):
