@@ -247,7 +247,7 @@ class PreferenceWorld(TextWorld):
 
         options = self.options
         if self.takes_turns:
-            raise BadInput(f"{self.task}: its task takes turns, and pairs are made of answers that are whole; take another task, such as preferences:arithmetic")
+            raise BadInput(f"{self.task}: its task takes turns, and pairs are made of whole answers; take another task, such as preferences:arithmetic")
         if self.from_file and options.model is None:
             raise BadInput(f"{self.task}: nothing is known of answers but which is preferred, so no base policy can be made: give the model as --model")
         if self.from_file and (options.verifier is not None or options.evaluate_with is not None):
