@@ -18,6 +18,7 @@ import torch
 
 import operant
 from operant.cli.main import main
+from operant.core.checkpoint import FORMAT
 from operant.core.files import remove
 from operant.loops.trust import code_named
 
@@ -139,7 +140,8 @@ def text_changes(text: str) -> Iterator[tuple[str, bytes]]:
 def seal(checkpoint: Path) -> None:
     """Make a manifest that fits what a checkpoint holds by now."""
     files = {name: (checkpoint / name).read_bytes() for name in ("state.json", "state.safetensors")}
-    manifest = {"format": 1, "files": {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}}
+    sums = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    manifest = {"format": FORMAT, "blocks": {}, "files": sums}
     (checkpoint / "manifest.json").write_text(json.dumps(manifest))
 
 

@@ -1,8 +1,9 @@
 """Checkpoints: a nested state as safetensors and JSON, written so that a half-written one is never taken for a whole one.
 
-A checkpoint is a directory `step-000001024` with `state.safetensors` (arrays), `state.json` (everything else, and where the arrays belong) and
-`manifest.json` (sizes and
-SHA-256 of both). It is written under a temporary name, synced, and renamed; `last` is a link that is replaced in one step. Nothing is ever unpickled.
+A checkpoint is a directory `step-000001024` with `state.safetensors` (arrays), `state.json` (everything else, and where the arrays belong), a file for
+each `Block` (arrays that grow, and seldom change where they have been), and `manifest.json` (sizes and SHA-256 of all). It is written under a temporary name,
+synced, and renamed; `last` is a link that is replaced in one step. A block that is as the last checkpoint has it is not written again: the new one has a
+hard link to its file. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +26,37 @@ from safetensors.torch import load_file, save_file
 from operant.core.errors import BadInput, RunFailed
 from operant.core.files import check_size, disk_fault, read_json, remove
 
-FORMAT = 1
+FORMAT = 2
 FILES = ("state.json", "state.safetensors")
+_BLOCK = re.compile(r"block-\d{6}\.safetensors")
 
 
-def split_state(state: Any) -> tuple[Any, dict[str, torch.Tensor]]:
-    """A JSON-ready skeleton of a nested state, and its arrays by path."""
+class Block(dict):
+    """Tensors by name, a part of a state that is written to a file of its own.
+
+    Args:
+        tensors: by name.
+        key: of their content, within this object's owner and run: the same key, the same bits.
+    """
+
+    def __init__(self, tensors: dict[str, torch.Tensor], key: str):
+        super().__init__(tensors)
+        self.key = key
+
+
+def split_state(state: Any, blocks: dict[str, Block] | None = None) -> tuple[Any, dict[str, torch.Tensor]]:
+    """A JSON-ready skeleton of a nested state, and its arrays by path.
+
+    Args:
+        blocks: takes the blocks, by path and key; None treats them as dicts.
+    """
     arrays: dict[str, torch.Tensor] = {}
 
     def visit(value: Any, path: str) -> Any:
+        if blocks is not None and isinstance(value, Block):
+            name = f"{path}@{value.key}"
+            blocks[name] = value
+            return {"$block": name}
         if isinstance(value, torch.Tensor):
             arrays[path] = value.detach().to("cpu", copy=True).contiguous()
             return {"$array": path, "kind": "torch"}
@@ -52,53 +78,99 @@ def split_state(state: Any) -> tuple[Any, dict[str, torch.Tensor]]:
     return visit(state, ""), arrays
 
 
-def join_state(skeleton: Any, arrays: dict[str, torch.Tensor]) -> Any:
+def join_state(skeleton: Any, arrays: dict[str, torch.Tensor], blocks: Mapping[str, dict[str, torch.Tensor]] | None = None) -> Any:
     """The inverse of `split_state`."""
     if isinstance(skeleton, dict):
+        if "$block" in skeleton and blocks is not None:
+            return blocks[skeleton["$block"]]
         if "$array" in skeleton:
             array = arrays[skeleton["$array"]]
             return array.numpy() if skeleton["kind"] == "numpy" else array
-        return {key: join_state(item, arrays) for key, item in skeleton.items()}
+        return {key: join_state(item, arrays, blocks) for key, item in skeleton.items()}
     if isinstance(skeleton, list):
-        return [join_state(item, arrays) for item in skeleton]
+        return [join_state(item, arrays, blocks) for item in skeleton]
     return skeleton
 
 
-def save_state(directory: Path, state: Any, **manifest: Any) -> None:
-    """Write one state to a new directory, atomically."""
+@dataclass(frozen=True)
+class Kept:
+    """The blocks of a checkpoint that is whole: their files, and what its manifest says of them, by path and key."""
+
+    directory: Path
+    files: Mapping[str, str]
+    fingerprints: Mapping[str, dict]
+
+    @classmethod
+    def none(cls) -> Kept:
+        return cls(Path(), {}, {})
+
+    def link(self, name: str, target: Path) -> dict | None:
+        """Make `target` the file of a block; its fingerprint, None where this checkpoint does not have it or the disk has no links."""
+        if name not in self.files:
+            return None
+        try:
+            os.link(self.directory / self.files[name], target, follow_symlinks=False)
+        except OSError:
+            return None
+        return self.fingerprints[name]
+
+
+def save_state(directory: Path, state: Any, kept: Kept | None = None, **manifest: Any) -> Kept:
+    """Write one state to a new directory, atomically.
+
+    Args:
+        kept: blocks of an earlier checkpoint of this very run, which are linked where they are the same.
+
+    Returns:
+        the blocks that the new one has.
+    """
+    kept, blocks = kept or Kept.none(), {}
     temporary = directory.with_name(f".writing-{directory.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        skeleton, arrays = split_state(state)
+        skeleton, arrays = split_state(state, blocks)
         (temporary / "state.json").write_text(json.dumps(skeleton))
         save_file(arrays, temporary / "state.safetensors")
-        files = {name: _fingerprint(temporary / name) for name in FILES}
-        (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files, **manifest}))
-        for name in (*files, "manifest.json"):
+        files, written = {name: _fingerprint(temporary / name) for name in FILES}, [*FILES, "manifest.json"]
+        places = {name: f"block-{place:06d}.safetensors" for place, name in enumerate(blocks)}
+        for name, file in places.items():
+            files[file] = kept.link(name, temporary / file)
+            if files[file] is None:
+                save_file({part: value.detach().to("cpu", copy=True).contiguous() for part, value in blocks[name].items()}, temporary / file)
+                files[file] = _fingerprint(temporary / file)
+                written.append(file)
+        (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files, "blocks": places, **manifest}))
+        for name in written:
             _sync(temporary / name)
         _sync(temporary)
         os.rename(temporary, directory)
         _sync(directory.parent)
+        return Kept(directory, places, {name: files[file] for name, file in places.items()})
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise RunFailed(f"checkpoint {directory} could not be written: {disk_fault(error) or error}; earlier checkpoints are untouched") from error
 
 
-def load_state(directory: Path) -> Any:
-    """Read one state back, or raise `BadInput` that says in one line why it cannot be."""
+def load_state(directory: Path) -> tuple[Any, Kept]:
+    """Read one state back, and which blocks it has; or raise `BadInput` that says in one line why it cannot be."""
     try:
         manifest = read_json(directory / "manifest.json")
         if manifest.get("format") != FORMAT:
             raise BadInput(f"checkpoint {directory} has format {manifest.get('format')!r}; this version reads {FORMAT}")
-        for name in FILES:
+        places = manifest["blocks"]
+        if not all(_BLOCK.fullmatch(file) for file in places.values()):
+            raise BadInput(f"checkpoint {directory} is damaged: its manifest names files that no checkpoint has")
+        for name in (*FILES, *places.values()):
             path, expected = directory / name, manifest["files"][name]
             if path.stat().st_size == expected["bytes"]:  # a sparse file may declare any length: it is not read to learn its sum
                 check_size(path, expected["bytes"])
             found = _fingerprint(path) if path.stat().st_size == expected["bytes"] else {"bytes": path.stat().st_size, "sha256": "not looked at"}
             if found != expected:
                 raise BadInput(f"checkpoint {directory} is damaged: {name} has {found['bytes']} bytes, sha256 {found['sha256'][:13]}, not as its manifest says")
-        return join_state(read_json(directory / "state.json"), load_file(directory / "state.safetensors"))
+        blocks = {name: load_file(directory / file) for name, file in places.items()}
+        state = join_state(read_json(directory / "state.json"), load_file(directory / "state.safetensors"), blocks)
+        return state, Kept(directory, places, {name: manifest["files"][file] for name, file in places.items()})
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise BadInput(f"checkpoint {directory} cannot be read: {error}") from error
 
@@ -114,6 +186,7 @@ class Checkpoints:
     def __init__(self, directory: Path, keep: int = 2):
         self.directory = directory
         self.keep = max(2, keep)
+        self._kept = Kept.none()
 
     def all(self) -> list[Path]:
         """Whole-looking checkpoints, oldest first."""
@@ -124,7 +197,7 @@ class Checkpoints:
         target = self.directory / f"step-{step:012d}"
         remove(target)
         self.directory.mkdir(parents=True, exist_ok=True)
-        save_state(target, state, step=step)
+        self._kept = save_state(target, state, self._kept, step=step)
         link, last = self.directory / f".last-{os.getpid()}", self.directory / "last"
         link.unlink(missing_ok=True)
         link.symlink_to(target.name)
@@ -144,7 +217,8 @@ class Checkpoints:
         damaged = []
         for path in reversed(self.all()):
             try:
-                return load_state(path), path, damaged
+                state, self._kept = load_state(path)
+                return state, path, damaged
             except BadInput as error:
                 damaged.append(str(error))
         if damaged:

@@ -9,6 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from operant.core.checkpoint import Block
 from operant.core.spec import Spec
 
 
@@ -98,6 +99,9 @@ def row_bytes(columns: Mapping[str, Column]) -> int:
     return sum(4 * column.float_size + column.byte_size for column in columns.values())
 
 
+BLOCK_BYTES = 2**23  # of a store's block in a checkpoint, about
+
+
 class Store:
     """Transitions of up to `capacity` a seed, ring-shaped once it is full. Columns stand in one float matrix, pixels in one of bytes: a batch is one gather.
 
@@ -117,6 +121,9 @@ class Store:
         self.ends = torch.zeros(stores, self.capacity, dtype=torch.bool, device=device)
         self.size = 0
         self.added = 0  # transitions a seed, since the beginning
+        row = sum(tensor[:, :1].nbytes for tensor in self._tensors().values())
+        self._block = min(max(BLOCK_BYTES // row, 256), 16_384)  # transitions a block
+        self._written = [0] * -(-self.capacity // self._block)  # `added` behind the last write to each block
 
     @property
     def _next(self) -> int:
@@ -142,14 +149,18 @@ class Store:
         self._write(self.ends, ends)
         if pixels:
             self._write(self.bytes, torch.cat(pixels, -1))
-        count = rows.shape[1]
+        count, place = rows.shape[1], self._next
         self.added += count
+        for block in {where % self.capacity // self._block for where in (*range(place, place + count, self._block), place + count - 1)}:
+            self._written[block] = self.added
         self.size = min(self.size + count, self.capacity)
 
     def cut(self) -> None:
         """The newest transition of each lane is the last of its episode: what is appended next is not what followed it."""
         for lane in range(min(self.lanes, self.size)):
-            self.ends[:, (self._next - 1 - lane) % self.capacity] = True
+            place = (self._next - 1 - lane) % self.capacity
+            self.ends[:, place] = True
+            self._written[place // self._block] = -self.added  # no longer what was written
 
     def _write(self, kept: Tensor, new: Tensor) -> None:
         count, place = new.shape[1], self._next
@@ -206,12 +217,24 @@ class Store:
         begins = torch.cat([torch.ones_like(ends[:, :1]), ends[:, :-1]], 1)
         return torch.where(begins, place, -1).cummax(1).values, last
 
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"rows": self.rows, "bytes": self.bytes, "ends": self.ends}
+
     def state_dict(self) -> dict:
-        kept = {name: getattr(self, name)[:, : self.size] for name in ("rows", "bytes", "ends")}
-        return kept | {"size": self.size, "added": self.added}
+        """In blocks, so that a checkpoint writes those alone that were appended to."""
+        starts = range(0, self.size, self._block)
+        blocks = [
+            Block({name: tensor[:, start : min(start + self._block, self.size)] for name, tensor in self._tensors().items()}, f"{place}-{self._written[place]}")
+            for place, start in enumerate(starts)
+        ]
+        return {"blocks": blocks, "written": list(self._written), "size": self.size, "added": self.added}
 
     def load_state_dict(self, state: dict) -> None:
         self.size, self.added = state["size"], state["added"]
-        for name in ("rows", "bytes", "ends"):
-            kept = getattr(self, name)
-            kept[:, : self.size] = state[name].to(kept.device)
+        self._written[: len(state["blocks"])] = state["written"][: len(state["blocks"])]  # a run that goes on for longer than planned has more room
+        start = 0
+        for block in state["blocks"]:
+            end = start + block["ends"].shape[1]
+            for name, tensor in self._tensors().items():
+                tensor[:, start:end] = block[name].to(tensor.device)
+            start = end
