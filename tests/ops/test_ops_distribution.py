@@ -6,6 +6,17 @@ import torch
 from operant import ops
 
 
+def test_forbidden_choices_have_no_share():
+    logits = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    allowed = torch.tensor([True, False, True])
+    found = ops.forbid(logits, allowed)
+    probability = found.softmax(-1)
+    assert probability[1] == 0
+    torch.testing.assert_close(probability[[0, 2]], torch.tensor([1.0, 3.0]).softmax(-1))
+    ops.categorical_log_prob(found, torch.tensor(0)).backward()
+    assert logits.grad[1] == 0 and logits.grad[0] > 0 > logits.grad[2]
+
+
 def test_gaussian_by_hand_and_by_loop():
     # Standard normal at 0 in two dimensions: 1 / (2 pi).
     assert ops.gaussian_log_prob(torch.zeros(2), torch.zeros(2), torch.zeros(2)).item() == pytest.approx(-math.log(2 * math.pi))

@@ -15,6 +15,7 @@ from operant.core.registry import configure, get_method
 from operant.evidence.online.beds import Picks
 from operant.worlds import make_world
 from operant.worlds.gym.adapter import make_environments
+from operant.worlds.gym.native import NATIVE, NativeEnvironments
 from operant.worlds.gym.world import GymWorld
 
 PPO = {"environments": 3, "rollout_length": 12, "minibatches": 2, "epochs": 2, "hidden": (8,)}
@@ -101,6 +102,17 @@ def test_masks_are_obeyed_in_training_evaluation_and_at_random(task):
     one.close()
 
 
+@pytest.mark.parametrize("task", [Picks, Beside, ByMethod])
+def test_values_are_learned_and_explored_under_masks(task):
+    """Random, epsilon-greedy and greedy actions are allowed ones, and no target comes from a forbidden one."""
+    hyper = {"learning_starts": 20, "batch_size": 16, "hidden": (8,), "environments": 2, "epsilon_end": 0.5}
+    one = get_method("dqn").build(configure("dqn", hyper)).learner(make_world(task), [0, 1], 10_000, torch.device("cpu"))
+    for _ in range(2):
+        metrics = one.iterate()
+    one.world.evaluate(one.policy, 2, episodes=5)
+    assert all(abs(value).max() < 10 for name, value in metrics.items() if name.startswith("loss/"))  # -1e8 in a target would show
+
+
 def test_workers_obey_masks():
     apart, together = learner(Beside, workers=2), learner(Beside)
     for one in (apart, together):
@@ -137,6 +149,44 @@ def test_a_run_is_given_the_mask_that_stands_beside_the_observation(task, tmp_pa
         run.policy(seen, action_mask=np.zeros(6))
     with pytest.raises(BadInput, match="the action mask has 5 entries .* it is 1 or 0 for each of 6 choices"):
         run.policy(seen, action_mask=np.ones(5))
+
+
+class NativePicks(NativeEnvironments):
+    """Two of four numbers, all rows in one computation."""
+
+    env_id, limit, _saved = "NativePicks-v0", 9, ("values", "left")
+    observation_space = spaces.Dict(values=spaces.Box(0, 1, (4,), np.float32), action_mask=spaces.MultiBinary(4))
+    action_space = spaces.Discrete(4)
+    least = 3
+
+    def _allocate(self):
+        self.values, self.left = np.zeros((2, self.rows, 4), np.float32)
+
+    def _place(self, row, generator):
+        self.values[row], self.left[row] = generator.random(4), 1
+        return np.concatenate([self.values[row], self.left[row]])
+
+    def _advance(self, action):
+        rows = np.arange(self.rows)
+        assert self.left[rows, action].all()
+        self.left[rows, action] = 0
+        return self.values[rows, action], self.left.sum(1) < self.least
+
+    def _observe(self):
+        return np.concatenate([self.values, self.left], 1)
+
+
+def test_native_environments_have_masks(monkeypatch):
+    monkeypatch.setitem(NATIVE, "NativePicks-v0", NativePicks)
+    one = learner("gym:NativePicks-v0")
+    for _ in range(3):
+        one.iterate()
+    monkeypatch.setattr(NativePicks, "least", 0)
+    environments = NativePicks([0, 1])
+    environments.reset()
+    with pytest.raises(RunFailed, match="NativePicks-v0, row 0, after 4 steps: the action mask forbids every action"):
+        for action in range(4):
+            environments.step(np.full(2, action))
 
 
 def test_a_run_reads_the_mask_in_the_observation(tmp_path):

@@ -17,10 +17,10 @@ from math import pi
 import numpy as np
 from gymnasium import spaces
 
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
 from operant.core.spec import Spec
 from operant.worlds.gym.environments import Step
-from operant.worlds.gym.spaces import action_spec, observation_spec
+from operant.worlds.gym.spaces import Observations, action_spec, observation_spec
 
 
 class NativeEnvironments:
@@ -36,7 +36,7 @@ class NativeEnvironments:
 
     env_id: str
     limit: int
-    observation_space: spaces.Box
+    observation_space: spaces.Space
     action_space: spaces.Space
     resume = "bitwise"
     _saved: tuple[str, ...]  # the arrays that the rows' motion consists of
@@ -57,7 +57,8 @@ class NativeEnvironments:
         self._false = np.zeros(self.rows, bool)
         self._true = np.ones(self.rows, bool)
         self._allocate()
-        self.observation = np.zeros((self.rows, self.observation_space.shape[0]), np.float32)
+        self._observations = Observations(self.env_id, self.observation_space, self.observation_spec, self.action_spec)
+        self.observation = np.zeros((self.rows, self.observation_spec.size), np.float32)
 
     @cached_property
     def action_spec(self) -> Spec:
@@ -74,7 +75,7 @@ class NativeEnvironments:
 
     def reset(self) -> np.ndarray:
         """Start a new episode in every row. Returns `[R, D]` float32."""
-        self.observation = self._restart(np.empty_like(self.observation), range(self.rows))
+        self.observation = self._playable(self._restart(np.empty_like(self.observation), range(self.rows)))
         return self.observation
 
     def step(self, action: np.ndarray) -> Step:
@@ -90,7 +91,7 @@ class NativeEnvironments:
             ended = terminated
         if np.count_nonzero(ended):
             observation = self._restart(next_observation.copy(), ended.nonzero()[0])
-        self.observation = observation
+        self.observation = self._playable(observation)
         return Step(observation, next_observation, reward, terminated, truncated, self._true.copy())
 
     def state_dict(self) -> dict:
@@ -128,6 +129,12 @@ class NativeEnvironments:
         self._first_limit = int(self._start.min()) + self._limit
         return observation
 
+    def _playable(self, observation: np.ndarray) -> np.ndarray:
+        """Observations that are acted on, `[R, D]`. Raises `RunFailed` where an action mask is no mask, or forbids everything."""
+        if self.observation_spec.mask is not None and (found := self._observations.forbidden(observation)) is not None:
+            raise RunFailed(f"{self.env_id}, row {found[0]}, after {self._tick} steps: the action mask {found[1]}")
+        return observation
+
     def _allocate(self) -> None:
         """Make the state and the buffers of a step."""
         raise NotImplementedError
@@ -141,7 +148,7 @@ class NativeEnvironments:
         raise NotImplementedError
 
     def _observe(self) -> np.ndarray:
-        """Fresh `[R, D]` float32 from the state."""
+        """Fresh `[R, D]` float32 from the state, packed as `observation_spec` says."""
         raise NotImplementedError
 
     def _chosen(self, table: np.ndarray, action: np.ndarray) -> np.ndarray:
@@ -261,10 +268,10 @@ class NativeMountainCar(NativeEnvironments):
     _saved = ("_motion",)
     _push = np.array([-0.001, 0.0, 0.001])
     _goal = np.array(0.5)
+    action_space = spaces.Discrete(3)
 
     def __init__(self, row_seeds: Sequence[int], max_episode_steps: int | None = None):
         self.observation_space = _hill_space()
-        self.action_space = spaces.Discrete(3)
         super().__init__(row_seeds, max_episode_steps)
 
     def _allocate(self) -> None:
@@ -319,10 +326,7 @@ class NativeMountainCarContinuous(NativeMountainCar):
     env_id = "MountainCarContinuous-v0"
     limit = 999
     _saved = ("_motion", "_three_positions")
-
-    def __init__(self, row_seeds: Sequence[int], max_episode_steps: int | None = None):
-        super().__init__(row_seeds, max_episode_steps)
-        self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
 
     def _allocate(self) -> None:
         super()._allocate()
