@@ -81,7 +81,7 @@ def test_whole_numbers_may_be_written_as_people_write_them():
 
 def test_every_method_has_options_that_do_not_clash_with_those_of_train():
     for entry in methods().values():
-        method_parser(entry)
+        method_parser(entry, entry.worlds)
 
 
 @pytest.mark.parametrize("key", methods())

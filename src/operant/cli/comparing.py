@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from operant.cli.parser import Command, Parser, normalize
-from operant.cli.training import add_fields, add_run_options, check_task_name, fields_of, read_fields, task_options
+from operant.cli.training import (
+    RESERVED,
+    add_fields,
+    add_run_options,
+    both,
+    check_task_name,
+    fields_of,
+    kinds_of,
+    plain_names,
+    read_fields,
+    task_options,
+)
 from operant.core.errors import BadInput
+from operant.worlds import TASK
 
 if TYPE_CHECKING:
     from operant.core.registry import Hyperparameter, Method
@@ -20,34 +33,47 @@ def parse_compare(command: Command, argv: list[str]) -> Namespace:
     parser = command.parser()
     if not entries:
         parser.epilog += "\n\nWith --methods A,B the hyper-parameters of A and B are options too: operant compare --methods A,B --help lists them"
-        trained = add_training(parser, [])
+        trained = add_training(parser, [], ())
         args = parser.read(words)
         if args.methods is None and (given := next((name for name in trained if getattr(args, name) is not None), None)) is not None:
             name = given.rpartition(" ")[2].lstrip("-").replace("_", "-")
             raise BadInput(f"--{name} goes with --methods; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
         return args
-    add_training(parser, entries)
-    args = parser.read(words)
     worlds = {kind for entry in entries for kind in entry.worlds}
-    args.options = read_fields(args, [item for items in task_options(worlds).values() for item in items])
-    shared = read_fields(args, _shared(entries).values())
+    kinds, fields = kinds_of(words, worlds), _shared(entries)
+    add_training(parser, entries, kinds)
+    args = parser.read(plain_names(words, [entry.key for entry in entries], fields, kinds))
+    shared, optional = both(fields, kinds), [item for items in task_options(worlds).values() for item in items]
+    args.options = read_fields(args, [item for item in optional if item.name not in fields])
+    args.options |= read_fields(args, [item for item in optional if item.name in shared], TASK)
+    of_all = read_fields(args, [item for name, item in fields.items() if name not in shared | RESERVED])
     args.members = {}
     for entry in entries:
         own = fields_of(entry)
-        given = {name: text for name, text in shared.items() if name in own}
-        args.members[entry.key] = args.options | given | read_fields(args, own.values(), entry.key)
+        given = {name: text for name, text in of_all.items() if name in own} | read_fields(args, own.values(), entry.key)
+        clash = both(own, kinds)
+        args.members[entry.key] = {f"{TASK}.{name}" if name in own else name: text for name, text in args.options.items()}
+        args.members[entry.key] |= {f"{entry.key}.{name}" if name in clash | RESERVED else name: text for name, text in given.items()}
     return args
 
 
-def add_training(parser: Parser, entries: list[Method]) -> list[str]:
-    """Add what is trained with, and the options of some methods; the names under which a namespace holds it all."""
+def add_training(parser: Parser, entries: list[Method], kinds: Collection[str]) -> list[str]:
+    """Add what is trained with, and the options of some methods; the names under which a namespace holds it all.
+
+    Args:
+        entries: the methods; of none, the options of all kinds of tasks are added alone.
+        kinds: of worlds whose options count where names are alike.
+    """
     before = {action.dest for action in parser._actions}
     add_run_options(parser, "with --methods: ")
-    worlds = {kind for entry in entries for kind in entry.worlds} if entries else None
-    for kind, items in task_options(worlds).items():
-        add_fields(parser, f"with --methods: options of {kind} tasks", items)
+    fields = _shared(entries)
+    shared = both(fields, kinds)
+    for kind, items in task_options({kind for entry in entries for kind in entry.worlds} or None).items():
+        add_fields(parser, f"with --methods: options of {kind} tasks", [item for item in items if item.name not in fields])
+        add_fields(parser, f"with --methods: options of {kind} tasks whose names hyper-parameters have too", [i for i in items if i.name in shared], TASK)
     if entries:
-        add_fields(parser, "hyper-parameters of every method that has one of the name", _shared(entries).values())
+        of_all = [item for name, item in fields.items() if name not in shared | RESERVED]
+        add_fields(parser, "hyper-parameters of every method that has one of the name", of_all)
         for entry in entries:
             add_fields(parser, f"hyper-parameters of {entry.key} alone", fields_of(entry).values(), entry.key)
     return [action.dest for action in parser._actions if action.dest not in before]

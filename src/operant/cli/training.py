@@ -34,6 +34,8 @@ def _train_options(parser: Parser) -> None:
 
 
 RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track")
+RESERVED = {*RUN_OPTIONS, "method", "task", "out", "policy", "progress", "listener", "json", "import", "help"}
+"""Names that mean the run's own, in `operant train` and `operant.train`; a method's hyper-parameter of such a name is `METHOD.NAME`."""
 
 
 def add_run_options(parser: Parser, when: str = "") -> None:
@@ -81,25 +83,88 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
     with stages(lambda line: None if "--json" in words else note(line)) as begin:
         begin("loading PyTorch")
         entry = get_method(key)
-    args = method_parser(entry).read(words)
+    kinds = kinds_of(words, entry.worlds)
+    args = method_parser(entry, kinds).read(plain_names(words, [entry.key], fields_of(entry), kinds))
     args.method = entry.key
-    args.hyperparameters = read_fields(args, [*fields_of(entry).values(), *(item for items in task_options(entry.worlds).values() for item in items)])
+    args.hyperparameters = {}
+    for owner, items in named_fields(entry, kinds):
+        before = f"{owner}." * bool(owner)
+        args.hyperparameters |= {before + name: text for name, text in read_fields(args, items, owner).items()}
     return args
+
+
+def kinds_of(words: list[str], worlds: Collection[str]) -> Collection[str]:
+    """The kinds of worlds whose options count: that of the task that the words name with its scheme, of several that a method trains in; else all of these."""
+    from operant.worlds import SCHEMES
+
+    scheme = SCHEMES.get((task_word(words) or "").partition(":")[0])
+    return (scheme.kind,) if scheme is not None and scheme.kind in worlds else worlds
+
+
+def both(own: Collection[str], kinds: Collection[str]) -> set[str]:
+    """Names that hyper-parameters and options of kinds of tasks have in common: they are typed with their owner, `--METHOD.NAME` or `--task.NAME`."""
+    return {item.name for items in task_options(kinds).values() for item in items} & set(own)
+
+
+def named_fields(entry: Method, kinds: Collection[str]) -> list[tuple[str, list[Hyperparameter]]]:
+    """A method's hyper-parameters and its tasks' options, by the owner in their names: none, where a name is one's alone.
+
+    Args:
+        kinds: of worlds whose options count where names are alike.
+    """
+    from operant.worlds import TASK
+
+    own, optional = fields_of(entry), [item for items in task_options(entry.worlds).values() for item in items]
+    shared = both(own, kinds)
+    return [
+        ("", [item for item in own.values() if item.name not in shared | RESERVED]),
+        (entry.key, [item for item in own.values() if item.name in shared | RESERVED]),
+        ("", [item for item in optional if item.name not in own]),
+        (TASK, [item for item in optional if item.name in shared]),
+    ]
+
+
+def plain_names(words: list[str], keys: list[str], own: Collection[str], kinds: Collection[str]) -> list[str]:
+    """The words with `--METHOD.NAME` and `--task.NAME` as `--NAME` where nothing else has the name. Raises `BadInput` for a plain name that both have.
+
+    Args:
+        keys: of the methods; with several, what is one's own keeps its owner.
+        own: names of their hyper-parameters.
+        kinds: of worlds whose options count.
+    """
+    from operant.worlds import TASK, both_have
+
+    shared, optional = both(own, kinds), {item.name for items in task_options().values() for item in items} - set(own)
+    found = []
+    for word in words:
+        head, equals, value = word.partition("=")
+        owner, dot, rest = head.removeprefix("--").rpartition(".")
+        name = rest.replace("-", "_")
+        if word.startswith("--") and not dot and name in shared:
+            raise BadInput(both_have(keys[0] if len(keys) == 1 else "METHOD", name))
+        mine = owner == TASK and name in optional or [owner] == keys and name in own and name not in RESERVED
+        found.append(f"--{rest}{equals}{value}" if word.startswith("--") and dot and mine and name not in shared else word)
+    return found
 
 
 def _check_names(key: str, words: list[str]) -> None:
     """Look at the names of options and of the task's scheme before PyTorch is imported: a slip is answered at once."""
     from operant.core.index import declared, declared_fields, declared_worlds
+    from operant.worlds import TASK
 
     module = declared("methods", "method").get(key)
     if module is None:
         return  # unknown, or of another package
     parser = Parser(f"operant train {key}", "", ("",))
     _train_options(parser)
-    for items in task_options(declared_worlds(module, key)).values():
-        add_fields(parser, "", items)
-    known = [name for action in parser._actions for name in action.option_strings] + [option(name) for name in declared_fields(module, "method", key)]
-    for word in words:
+    own, worlds = declared_fields(module, "method", key), declared_worlds(module, key)
+    kinds = kinds_of(words, worlds)
+    shared = both(own, kinds)
+    for items in task_options(worlds).values():
+        add_fields(parser, "", [item for item in items if item.name not in own])
+    known = [name for action in parser._actions for name in action.option_strings] + [option(name) for name in own if name not in shared]
+    known += [option(name, owner) for name in shared for owner in (key, TASK)] + [option(name, key) for name in own if name in RESERVED]
+    for word in plain_names(words, [key], own, kinds):
         if word.startswith("--") and (name := word.partition("=")[0]) not in known:
             parser.reject_option(name, known)
     check_task_name(words)
@@ -110,11 +175,15 @@ def check_task_name(words: list[str]) -> None:
     from operant.core.registry import packages_from_outside
     from operant.worlds import check_name, check_scheme
 
-    task = next((after for word, after in zip(words, words[1:], strict=False) if word == "--task"), None)
-    task = next((word.partition("=")[2] for word in words if word.startswith("--task=")), task)
-    if task is not None:
+    if (task := task_word(words)) is not None:
         outside = packages_from_outside() or any(word.partition("=")[0] == "--import" for word in words)
         (check_scheme if outside else check_name)(task)
+
+
+def task_word(words: list[str]) -> str | None:
+    """What `--task` names; None where there is none."""
+    task = next((after for word, after in zip(words, words[1:], strict=False) if word == "--task"), None)
+    return next((word.partition("=")[2] for word in words if word.startswith("--task=")), task)
 
 
 _DEST = "hyperparameter "  # before a field's name in the namespace, where it can be no other option's
@@ -162,8 +231,14 @@ def read_fields(args: Namespace, items: Iterable[Hyperparameter], owner: str = "
     return {item.name: text for item, text in given.items()}
 
 
-def method_parser(entry: Method) -> Parser:
-    """The parser of `operant train METHOD`, with the method's hyper-parameters as options."""
+def method_parser(entry: Method, kinds: Collection[str]) -> Parser:
+    """The parser of `operant train METHOD`, with the method's hyper-parameters and the options of its tasks.
+
+    Args:
+        kinds: of worlds whose options count where names are alike.
+    """
+    from operant.worlds import TASK
+
     example = example_task(entry)
     examples = [f"operant train {entry.key} --task {example}", f"operant train {entry.key} --task {example} --seeds 8 --seed 100 --out runs/mine --json"]
     fields = fields_of(entry)
@@ -173,9 +248,13 @@ def method_parser(entry: Method) -> Parser:
     parser = Parser(f"operant train {entry.key}", entry.doc, tuple(examples))
     parser.usage = f"operant train {entry.key} --task TASK [option …]"
     _train_options(parser)
+    shared = both(fields, kinds)
     for kind, items in task_options(entry.worlds).items():
-        add_fields(parser, f"options of {kind} tasks", items)
-    add_fields(parser, f"hyper-parameters of {entry.key} ({entry.paper})", fields.values())
+        add_fields(parser, f"options of {kind} tasks", [item for item in items if item.name not in fields])
+        add_fields(parser, f"options of {kind} tasks whose names hyper-parameters have too", [item for item in items if item.name in shared], TASK)
+    title = f"hyper-parameters of {entry.key} ({entry.paper})"
+    add_fields(parser, title, [item for name, item in fields.items() if name not in shared | RESERVED])
+    add_fields(parser, f"{title} whose names others have too", [item for name, item in fields.items() if name in shared | RESERVED], entry.key)
     return parser
 
 

@@ -18,7 +18,7 @@ from operant.core.schema import MOST_SEEDS
 from operant.loops.fixed import FixedPolicy
 from operant.nets.actors import ActorCriticNet, ActorNet
 from operant.nets.lifted import PlainModule
-from operant.worlds import SCHEMES, make_world, world_options
+from operant.worlds import SCHEMES, TASK, both_have, kind_of, make_world, world_options
 
 MOST_STEPS = 10**9  # of a run that is limited by time
 MOST_SEED = 2**62
@@ -65,7 +65,7 @@ def configure_run(
     limits = {"steps": steps, "samples": samples, "tokens": tokens, "seconds": seconds}
     if len(given := [name for name, value in limits.items() if value is not None]) > 1:
         raise BadInput(f"--{given[0]} and --{given[1]}: give one budget")
-    hyperparameters, options = _split(entry, task, hyperparameters or {})
+    hyperparameters, options = split_names(entry, kind_of(task), hyperparameters or {})
     h = configure(method, hyperparameters)
     if device not in ("auto", "cpu", "cuda"):
         raise BadInput(f"--device {device!r}: auto, cpu or cuda")
@@ -159,14 +159,33 @@ def _fitting(method: str, fitting: list[str]) -> str:
     return ", ".join(same) if same else ", ".join(fitting) if len(fitting) <= 8 else f"{', '.join(fitting[:8])}, … (operant methods lists them all)"
 
 
-def _split(entry: Method, task: Any, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(hyper-parameters, options of the world) of what was given by name."""
+def split_names(entry: Method, kind: str, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(hyper-parameters, options of the task) of what was given by name.
+
+    `METHOD.NAME` is always the method's and `task.NAME` the task's. A plain name belongs to the one that has it.
+
+    Args:
+        kind: of the task's world.
+
+    Raises:
+        BadInput: both have a name that was given plainly, one was given twice, or with an owner that is neither.
+    """
     own = {item.name for item in fields(entry.hyperparameters)}
-    optional = {item.name for kind in world_options().values() for item in fields(kind)}
-    if both := sorted(own & optional & set(given)):
-        raise BadInput(f"{both[0]} is a hyper-parameter of {entry.key} and an option of tasks: the method must call it otherwise")
-    options = {name: value for name, value in given.items() if name in optional}
-    return {name: value for name, value in given.items() if name not in options}, options
+    of_kinds = {name: {item.name for item in fields(options)} for name, options in world_options().items()}
+    here, anywhere = of_kinds.get(kind, set()), set().union(*of_kinds.values())
+    found: dict[str, dict[str, Any]] = {entry.key: {}, TASK: {}}
+    for full, value in given.items():
+        owner, dot, name = full.rpartition(".")
+        if dot and owner not in found:
+            raise BadInput(f"{full}: {owner!r} has no settings here; it is {entry.key}.{name} or {TASK}.{name}")
+        if not dot and name in own & here:
+            raise BadInput(both_have(entry.key, name))
+        if not dot:
+            owner = TASK if name in anywhere - own else entry.key
+        if name in found[owner]:
+            raise BadInput(f"{name} of {owner} is given twice: once as it is and once as {owner}.{name}")
+        found[owner][name] = value
+    return found[entry.key], found[TASK]
 
 
 def _plain(value: Any) -> bool:

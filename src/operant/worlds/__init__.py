@@ -147,6 +147,21 @@ def _scheme_of(name: str, known: Iterable[str]) -> str:
     raise BadInput(f"unknown task {name!r}: " + (f"did you mean {' or '.join(meant)}?" if meant else "`operant tasks` lists what there is"))
 
 
+def kind_of(task: Any) -> str:
+    """The kind of world that a task has (see `make_world`). Raises `BadInput` for a name that is unknown."""
+    if isinstance(task, str):
+        return _find(task)[0].kind
+    return task.kind if isinstance(task, _base()) else "gym"
+
+
+TASK = "task"  # before a name: the task's option, where the method has a hyper-parameter of that name
+
+
+def both_have(key: str, name: str) -> str:
+    """What is wrong with a name that a method and its task both have."""
+    return f"{name} is a hyper-parameter of {key} and an option of its task: say which, {key}.{name} or {TASK}.{name}"
+
+
 def world_options() -> dict[str, type]:
     """The options of every kind of world that has some: a frozen dataclass each, by the kind. Their modules are free of heavy imports."""
     return {kind: getattr(import_module(module), name) for kind, (module, name) in OPTIONS.items()}
