@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup test test-kernels demo lint bench-setup
+.PHONY: setup test test-all test-kernels demo lint bench-setup
 setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
@@ -15,6 +15,10 @@ setup: .venv/.done
 
 test: setup lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+
+# The long tests of all methods; `make test` runs them for the methods that changed and for an eighth of the others (tests/long_tier.py).
+test-all: setup lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 -m "not slow"
 
 # The tests that train once more, on matrix kernels that round differently.
 test-kernels: setup

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from long_tier import SHARES, changed, share
 
 MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
+
+
+def pytest_report_header() -> str:
+    of = f", and of what changed: {', '.join(sorted(changed()))}" if changed() else ""
+    return f"long tests: share {share() + 1} of {SHARES} of the methods{of}; all of them: make test-all"
 
 
 @pytest.fixture(scope="session")

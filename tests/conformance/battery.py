@@ -5,8 +5,8 @@ A method that is registered later is covered without a line here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any
 
@@ -14,12 +14,14 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from long_tier import due
 
 from operant.core.records import Rollout
 from operant.core.registry import Method, configure, get_method, methods
 from operant.loops.base_policy import ensure_models
 from operant.loops.outer import Outer
-from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.policy_gradient import PolicyGradient, PolicyGradientLearner
+from operant.loops.update import Fields, RowCutter, StepCutter
 from operant.loops.value_learning import ValueLearning
 from operant.worlds import make_world
 
@@ -73,6 +75,14 @@ class Case:
     def entry(self) -> Method:
         return get_method(self.key)
 
+    @property
+    def combination(self) -> tuple[str, ...]:
+        """The parts that decide which code of the loops a method runs through: the loop, the world, the kinds of its parts that are more than functions."""
+        spine = self.spine()
+        parts = [getattr(spine, item.name) for item in fields(spine)]
+        kinds = [type(part).__name__ for part in parts if is_dataclass(part) and not callable(part)]
+        return (type(spine).__name__, self.task, *kinds)
+
     def values(self, **others: Any) -> dict[str, Any]:
         """Small hyper-parameters, of those that the method has."""
         return {item.name: value for item in fields(self.entry.hyperparameters) if (value := (SMALL | others).get(item.name)) is not None}
@@ -89,11 +99,16 @@ class Case:
     def learner(self, seeds: tuple[int, ...] | None = None, *, spine: Any = None, world: Any = None, total: int = TOTAL) -> Any:
         """A fresh learner: two stacked seeds where the world stacks them, one otherwise."""
         world = world if world is not None else self.world()
-        seeds = seeds if seeds is not None else (0, 1) if world.stacked else (0,)
+        seeds = seeds if seeds is not None else battery_seeds(world)
         learner = shorten(spine if spine is not None else self.spine()).learner(world, seeds, total, torch.device("cpu"))
         while looking(learner):
             learner.iterate()
         return learner
+
+
+def battery_seeds(world: Any) -> tuple[int, ...]:
+    """The seeds of a learner that is not told others."""
+    return (0, 1) if world.stacked else (0,)
 
 
 def looking(learner: Any) -> bool:
@@ -151,12 +166,53 @@ def spine_class(case: Case) -> type:
 def parametrize(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
     """Parametrise a test over the cases that meet all conditions."""
     chosen = [case for case in cases() if all(condition(case) for condition in conditions)]
-    return pytest.mark.parametrize("case", chosen, ids=[f"{case.key}-{case.task}" for case in chosen])
+    return _parametrized(chosen, [True] * len(chosen))
+
+
+def combinations(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
+    """Parametrise a test of what the loops do over one case of each combination of their parts that meets all conditions; the others are the long tier."""
+    return _first_of_each(lambda case: case.combination, conditions)
+
+
+def loops(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
+    """As `combinations`, of one case of each loop and world."""
+    return _first_of_each(lambda case: case.combination[:2], conditions)
+
+
+def _first_of_each(kind: Callable[[Case], tuple[str, ...]], conditions: Sequence[Callable[[Case], bool]]) -> pytest.MarkDecorator:
+    chosen = [case for case in cases() if all(condition(case) for condition in conditions)]
+    first = {kind(case): case for case in reversed(chosen)}
+    return _parametrized(chosen, [case in first.values() for case in chosen])
+
+
+def long(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
+    """Parametrise a test that takes long over the cases that meet all conditions: it runs for methods that changed and for a share of the others."""
+    chosen = [case for case in cases() if all(condition(case) for condition in conditions)]
+    return _parametrized(chosen, [due(case.key) for case in chosen])
+
+
+def _parametrized(chosen: list[Case], now: list[bool]) -> pytest.MarkDecorator:
+    """The cases, those that do not run now marked as long."""
+    marked = [pytest.param(case, id=f"{case.key}-{case.task}", marks=() if runs else pytest.mark.long) for case, runs in zip(chosen, now, strict=True)]
+    return pytest.mark.parametrize("case", marked)
 
 
 def everything(batch: dict[str, torch.Tensor], count: int) -> torch.Tensor:
     """The index `[S, count]` of all units of a batch, in order."""
     return torch.arange(count).expand(len(batch["mask"]), -1)
+
+
+def whole_batch(learner: PolicyGradientLearner, fields: Fields) -> Fields:
+    """All of a rollout as one minibatch."""
+    cut = StepCutter(fields) if learner.policy.unit == "step" else RowCutter(fields)
+    return cut(everything(fields, cut.units))
+
+
+def gradient(learner: PolicyGradientLearner, fields: Fields) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradient of one update and its largest |log ratio|; the optimiser must stand still."""
+    assert learner.updater.optimizer.learning_rate == 0
+    log_ratio = learner.updater.step(whole_batch(learner, fields), progress=0.0, iteration=0, first=True).log_ratio
+    return learner.updater.flat.grad.clone(), log_ratio
 
 
 def credited(learner: Any) -> Rollout:

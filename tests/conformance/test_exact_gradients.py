@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from battery import Case, is_policy_gradient, parametrize
+from battery import Case, is_policy_gradient, long
+from long_tier import due
 
 from operant.core.records import Rollout
 from operant.worlds.hints import Hinted
@@ -35,7 +36,7 @@ def enumerable(case: Case) -> bool:
     return case.task == "sequences:target" and type(case.spine().sample) in LIKE_GROUPS
 
 
-@parametrize(is_policy_gradient, enumerable)
+@long(is_policy_gradient, enumerable)
 def test_the_sampled_gradient_converges_to_the_exact_one(case: Case):
     """Filling a batch is left out: it chooses whole groups, and what a chosen one contributes is what is summed over here."""
     case = Case(case.key, TASK)
@@ -48,7 +49,7 @@ def test_the_sampled_gradient_converges_to_the_exact_one(case: Case):
     assert_agrees(mean, error, exact)
 
 
-@pytest.mark.parametrize("cut_every", [1, 2])
+@pytest.mark.parametrize("cut_every", [pytest.param(each, marks=() if due("spo") else pytest.mark.long) for each in (1, 2)])
 def test_advantages_of_probed_segments_give_the_policy_gradient(cut_every: int):
     """SPO's objective is the expected reward; with every token learned from, answers of one length L are weighted by 1 / L."""
     case = Case("spo", TASK)

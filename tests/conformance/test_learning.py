@@ -10,7 +10,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from battery import Case, OneStep, is_policy_gradient, learning, parametrize, updates
+from battery import Case, OneStep, is_policy_gradient, learning, long, updates
 
 from operant.core.random import Streams
 from operant.loops.parts import needs_of
@@ -48,7 +48,7 @@ def most(reaches: Callable[[int], bool]) -> bool:
     return all(found) or (any(found) and reaches(third))
 
 
-@parametrize(updates, lambda case: case.kind == "gym")
+@long(updates, lambda case: case.kind == "gym")
 def test_learns_what_to_do_on_each_side(case: Case):
     discrete = case.task == "gym:CartPole-v1"
     world = GymWorld(partial(OneStep, discrete=discrete))
@@ -76,7 +76,7 @@ def straying(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"data:{save_npz(data, tmp_path_factory.mktemp('data') / 'straying.npz')}"
 
 
-@parametrize(learning, lambda case: case.kind == "data")
+@long(learning, lambda case: case.kind == "data")
 def test_learns_the_best_action_of_the_data(case: Case, straying: str):
     learner = case.learner(seeds=SEEDS, spine=case.spine(learning_rate=1e-2, batch_size=128), world=make_world(straying))
     before = scored(learner)
@@ -86,7 +86,7 @@ def test_learns_the_best_action_of_the_data(case: Case, straying: str):
     assert scored(learner) > -0.02
 
 
-@parametrize(learning, is_policy_gradient, lambda case: case.kind == "sequences")
+@long(learning, is_policy_gradient, lambda case: case.kind == "sequences")
 def test_finds_the_right_sequence(case: Case):
     learner = case.learner(seeds=SEEDS, spine=case.spine(learning_rate=0.1, prompts=4, group_size=32, micro_batch=0, **WIDE))
     assert scored(learner) == pytest.approx(1 / 27)
@@ -118,7 +118,7 @@ def rewarded_by_the_verifier(case: Case) -> bool:
     return not needs_of(spine.shape) & {"answer_probability", "confidence", "sound"}
 
 
-@parametrize(learning, is_policy_gradient, lambda case: case.kind == "text" and case.key not in SLOW, rewarded_by_the_verifier)
+@long(learning, is_policy_gradient, lambda case: case.kind == "text" and case.key not in SLOW, rewarded_by_the_verifier)
 def test_learns_to_write_what_is_rewarded(case: Case):
     world = case.world()
     world.problems = SevenTask()
@@ -137,7 +137,7 @@ def test_learns_to_write_what_is_rewarded(case: Case):
     assert most(reaches)
 
 
-@parametrize(learning, lambda case: case.kind == "text" and not is_policy_gradient(case))
+@long(learning, lambda case: case.kind == "text" and not is_policy_gradient(case))
 def test_lowers_the_loss(case: Case, tmp_path: Path):
     world = make_world("text:arithmetic")  # fresh weights
 

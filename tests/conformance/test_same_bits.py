@@ -1,11 +1,11 @@
-"""Same seed, same bits; a run that was stopped and goes on ends in the bits of one that was not; a seed does not notice its neighbours."""
+"""Same seed, same bits; a run that was stopped and goes on ends in the bits of one that was not. Once for each loop and world: what
+`test_contract.py` asks of every method in fewer iterations."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from battery import Case, learning, parametrize
+from battery import Case, learning, loops
 
 from operant.core.checkpoint import Checkpoints, first_difference
 
@@ -16,7 +16,7 @@ def iterate(learner, count: int):
     return learner
 
 
-@parametrize()
+@loops()
 def test_the_same_seed_gives_the_same_bits(case: Case):
     first, second = (iterate(case.learner(), 3) for _ in range(2))
     assert first_difference(first.state_dict(), second.state_dict()) is None
@@ -25,7 +25,7 @@ def test_the_same_seed_gives_the_same_bits(case: Case):
         assert first_difference(dict(first.policy.state_dict()), dict(other.policy.state_dict())) is not None
 
 
-@parametrize()
+@loops()
 def test_resumed_equals_uninterrupted(case: Case, tmp_path: Path):
     whole = iterate(case.learner(), 4)
     assert whole.resume == "bitwise"
@@ -36,19 +36,3 @@ def test_resumed_equals_uninterrupted(case: Case, tmp_path: Path):
     fresh = case.learner()
     fresh.load_state_dict(checkpoints.load()[0])
     assert first_difference(iterate(fresh, 2).state_dict(), whole.state_dict()) is None
-
-
-def fills(case: Case) -> bool:
-    """Whether the loop samples until a batch is full: stacked seeds then sample as often as the one that needs it most."""
-    return getattr(case.spine(), "fill", None) is not None
-
-
-@parametrize(learning, lambda case: case.kind not in ("text", "preferences"), lambda case: not fills(case))
-def test_a_seed_among_others_learns_what_it_learns_alone(case: Case):
-    together, alone = iterate(case.learner((0, 1, 2)), 3), iterate(case.learner((2,)), 3)
-    moved = False
-    start = dict(case.learner((2,)).policy.state_dict())
-    for name, value in alone.policy.state_dict().items():
-        torch.testing.assert_close(together.policy.state_dict()[name][2:3], value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
-        moved |= not torch.equal(value, start[name])
-    assert moved

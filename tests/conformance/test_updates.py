@@ -2,79 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter
-from collections.abc import Iterator
-
 import pytest
 import torch
-from battery import Case, credited, everything, is_policy_gradient, is_value_learning, parametrize, updates
-from torch.utils._python_dispatch import TorchDispatchMode
+from battery import Case, combinations, credited, gradient, is_policy_gradient, is_value_learning, long, updates, whole_batch
+from host import host_reads
 
 from operant.core.checkpoint import first_difference
 from operant.core.errors import RunFailed
 from operant.core.status import Status
-from operant.loops.pairs import Pairs, PairsLearner
-from operant.loops.planning import Planner
 from operant.loops.policy_gradient import RATIO_TOLERANCE, PolicyGradientLearner
-from operant.loops.update import Fields, RowCutter, StepCutter
-from operant.loops.value_learning import Update, ValueLearner
-
-
-def is_pairs(case: Case) -> bool:
-    return isinstance(case.spine(), Pairs)
-
-
-def whole_batch(learner: PolicyGradientLearner, fields: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """All of a rollout as one minibatch."""
-    cut = StepCutter(fields) if learner.policy.unit == "step" else RowCutter(fields)
-    return cut(everything(fields, cut.units))
-
-
-def gradient(learner: PolicyGradientLearner, fields: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The gradient of one update and its largest |log ratio|; the optimiser must stand still."""
-    assert learner.updater.optimizer.learning_rate == 0
-    log_ratio = learner.updater.step(whole_batch(learner, fields), progress=0.0, iteration=0, first=True).log_ratio
-    return learner.updater.flat.grad.clone(), log_ratio
-
+from operant.loops.value_learning import Update
 
 # ------------------------------------------------------------------------------------------------------------------------------------------ masks
 
 
-@parametrize(is_policy_gradient)
-def test_masked_steps_do_not_reach_the_gradient(case: Case):
-    learner = case.learner()
-    learner.updater.optimizer.learning_rate = 0.0
-    rollout = credited(learner)
-    generator = torch.Generator().manual_seed(0)
-    keep = torch.rand(rollout.mask.shape, generator=generator) < 0.7
-    keep[:, 0, 0] = True
-    rollout.mask = rollout.mask & (keep if learner.policy.unit == "step" else keep[..., :1])  # rows of tokens are masked whole, steps one by one
-    rollout.extras["advantage"] = torch.randn(rollout.mask.shape, generator=generator, dtype=rollout.log_prob.dtype)
-    fields = learner.fields(rollout)
-    expected, log_ratio = gradient(learner, fields)
-    assert expected.abs().max() > 0
-
-    def corrupt(where: torch.Tensor) -> dict[str, torch.Tensor]:
-        corrupted = {}
-        for name, value in fields.items():
-            if name == "mask" or value.shape[: where.ndim] != where.shape or not value.is_floating_point():
-                corrupted[name] = value
-                continue
-            noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
-            corrupted[name] = torch.where(where.view(*where.shape, *[1] * (value.ndim - where.ndim)), value + noise, value)
-        return corrupted
-
-    chosen = rollout.mask
-    for over in learner.updater.overs:  # what a term is weighted over instead
-        chosen = chosen | fields[over]
-    found, found_ratio = gradient(learner, corrupt(~chosen))
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    assert torch.equal(found_ratio, log_ratio)
-    assert not torch.allclose(gradient(learner, corrupt(chosen))[0], expected)
-
-
-@parametrize(is_policy_gradient, lambda case: case.kind == "text")
+@combinations(is_policy_gradient, lambda case: case.kind == "text")
 def test_tokens_behind_the_end_do_not_reach_the_gradient(case: Case):
     learner = case.learner(spine=case.spine(micro_batch=0))
     learner.updater.optimizer.learning_rate = 0.0
@@ -92,25 +34,7 @@ def test_tokens_behind_the_end_do_not_reach_the_gradient(case: Case):
     torch.testing.assert_close(gradient(learner, fields)[0], expected, rtol=1e-5, atol=1e-8)
 
 
-@parametrize(is_pairs)
-def test_masked_demonstrations_do_not_reach_the_gradient(case: Case):
-    def trained(corrupt: bool) -> torch.Tensor:
-        learner = case.learner()
-        learner.updater.optimizer.learning_rate = 0.0
-        batch = learner.draw()
-        action, mask = batch["action"], batch["mask"].clone()
-        mask[:, ::3] = False
-        if corrupt:
-            off = ~mask if action.ndim == mask.ndim else ~mask.unsqueeze(-1)
-            action = torch.where(off, torch.full_like(action, 1), action)
-        learner.updater.step(batch | {"action": action, "mask": mask}, progress=0.0, iteration=0)
-        return learner.updater.flat.grad.clone()
-
-    assert trained(False).abs().max() > 0
-    torch.testing.assert_close(trained(True), trained(False), rtol=0, atol=0)
-
-
-@parametrize(is_policy_gradient, lambda case: case.kind in ("text", "sequences"))
+@combinations(is_policy_gradient, lambda case: case.kind in ("text", "sequences"))
 def test_a_row_whose_scoring_failed_counts_for_nothing(case: Case):
     """Whatever stands in its reward: the update is the same. With its real status it is another one."""
 
@@ -143,7 +67,7 @@ def test_a_row_whose_scoring_failed_counts_for_nothing(case: Case):
 # ------------------------------------------------------------------------------------------------------------------------------------------ ratio
 
 
-@parametrize(is_policy_gradient)
+@combinations(is_policy_gradient)
 def test_a_policy_that_is_not_the_one_that_acted_is_found_out(case: Case, monkeypatch: pytest.MonkeyPatch):
     learner = case.learner()
     replay = learner.policy.replay
@@ -159,7 +83,7 @@ def test_a_policy_that_is_not_the_one_that_acted_is_found_out(case: Case, monkey
     assert "\n" not in str(told.value)
 
 
-@parametrize(is_policy_gradient)
+@combinations(is_policy_gradient)
 def test_a_rollout_of_other_weights_is_refused(case: Case):
     learner = case.learner()
     learner.iterate()
@@ -170,38 +94,6 @@ def test_a_rollout_of_other_weights_is_refused(case: Case):
 
 
 # -------------------------------------------------------------------------------------------------------------------------------------- host reads
-
-
-class _HostReads(TorchDispatchMode):
-    """Counts the operators whose result the host must wait for."""
-
-    OPERATORS = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::masked_select", "aten::_unique2"}
-
-    def __init__(self):
-        super().__init__()
-        self.found: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function._schema.name
-        by_mask = name in ("aten::index", "aten::index_put_") and any(index is not None and index.dtype == torch.bool for index in args[1])
-        if name in self.OPERATORS or by_mask:
-            self.found[name] += 1
-        return function(*args, **(kwargs or {}))
-
-
-@contextlib.contextmanager
-def host_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
-    """What within the block would wait for a device."""
-    with _HostReads() as mode, monkeypatch.context() as patch:
-        for name in ("tolist", "numpy", "cpu", "__array__"):
-            original = getattr(torch.Tensor, name)
-
-            def counted(self, *args, name=name, original=original, **kwargs):
-                mode.found[name] += 1
-                return original(self, *args, **kwargs)
-
-            patch.setattr(torch.Tensor, name, counted)
-        yield mode.found
 
 
 def test_host_reads_are_seen(monkeypatch: pytest.MonkeyPatch):
@@ -216,42 +108,6 @@ def test_host_reads_are_seen(monkeypatch: pytest.MonkeyPatch):
     assert not found
 
 
-@parametrize(updates)
-def test_no_host_read_in_an_update(case: Case, monkeypatch: pytest.MonkeyPatch):
-    learner = case.learner()
-    allowed: Counter[str] = Counter()
-    if isinstance(learner, ValueLearner):
-        learner.iterate()
-        with host_reads(monkeypatch) as found:
-            learner.update()
-    elif isinstance(learner, PolicyGradientLearner):
-        batch = whole_batch(learner, learner.fields(credited(learner)))
-        if case.kind == "text":
-            allowed = reads_of_replays(learner, batch, monkeypatch)
-        with host_reads(monkeypatch) as found:
-            for first, last in ((True, False), (False, True)):
-                learner.updater.step(batch, progress=0.0, iteration=0, first=first, last=last)
-    elif isinstance(learner, Planner):
-        with host_reads(monkeypatch) as found:
-            learner.improve()
-    else:
-        batch = learner.draw()
-        if case.kind in ("text", "preferences"):
-            allowed = reads_of_replays(learner, batch, monkeypatch, updates=1)
-        with host_reads(monkeypatch) as found:
-            learner.updater.step(batch, progress=0.0, iteration=0)
-    assert found == allowed
-
-
-def reads_of_replays(learner: PolicyGradientLearner | PairsLearner, batch: Fields, monkeypatch: pytest.MonkeyPatch, updates: int = 2) -> Counter[str]:
-    """What the forward passes of updates read: a replay looks at lengths, so that it is as small as its rows allow. An update adds nothing to that."""
-    with host_reads(monkeypatch) as found:
-        for _ in range(updates):
-            for _ in learner.updater.micro_batches(batch):
-                pass
-    return found
-
-
 # --------------------------------------------------------------------------------------------------------------------------------------- compiled
 
 
@@ -261,7 +117,7 @@ def close(compiled: dict[str, torch.Tensor], eager: dict[str, torch.Tensor]) -> 
         torch.testing.assert_close(compiled[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@parametrize(updates, lambda case: case.kind in ("gym", "data") and not is_value_learning(case))
+@combinations(updates, lambda case: case.kind in ("gym", "data") and not is_value_learning(case))
 def test_compiled_replay_equals_eager(case: Case):
     learner = case.learner()
     torch.compiler.reset()
@@ -293,7 +149,7 @@ def test_code_that_inductor_generates_equals_eager():
         close(torch.compile(learner.policy.replay)(inputs, action, learner.updater.needs), learner.policy.replay(inputs, action, learner.updater.needs))
 
 
-@parametrize(is_value_learning)
+@long(is_value_learning)
 def test_compiled_losses_equal_eager(case: Case):
     learner = case.learner()
     torch.compiler.reset()

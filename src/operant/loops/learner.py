@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -109,6 +109,14 @@ class Learner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         raise NotImplementedError
+
+    def probes(self) -> Mapping[str, Callable[[], object]]:
+        """What a test may ask of a learner that is not trained further, by name, once each.
+
+        "update": one update of the parameters, from data that `probes` has drawn already; no number of it is read to the host. "replay": the forward passes
+        of that update alone, where these read lengths.
+        """
+        return {}
 
     def close(self) -> None:
         """End what it started in other processes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -137,6 +137,13 @@ class PairsLearner(Learner):
         """The next batch."""
         self.data.begin()
         return self.data.draw()
+
+    def probes(self) -> Mapping[str, Callable[[], object]]:
+        batch = self.draw()
+        return {
+            "update": lambda: self.updater.step(batch, progress=0.0, iteration=0),
+            "replay": lambda: list(self.updater.micro_batches(batch)),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -112,6 +112,9 @@ class Planner(Learner):
         """The state after one more iteration. No host read happens here."""
         self.problem.step = self.step
         return self.method.improve(self.problem, self.state)
+
+    def probes(self) -> Mapping[str, Callable[[], object]]:
+        return {"update": self.improve}
 
     def _take(self, state: State) -> None:
         if (policy := state.get("policy")) is None or policy.shape != self.policy.probabilities.shape:

@@ -426,6 +426,18 @@ class PolicyGradientLearner(Learner):
             batches.append(torch.stack([x[x > 0] - 1 for x in chosen]))
         return batches
 
+    def probes(self) -> Mapping[str, Callable[[], object]]:
+        rollout = self.prepare(self._collect()[0])
+        while not rollout.mask.any():  # a method that keeps little may keep nothing of a small batch
+            rollout = self.prepare(self._collect()[0])
+        fields = self.fields(rollout)
+        cut = StepCutter(fields) if self.policy.unit == "step" else RowCutter(fields)
+        batch = cut(torch.arange(cut.units, device=self.streams.device).expand(len(self.seeds), -1))
+        return {
+            "update": lambda: [self.updater.step(batch, progress=0.0, iteration=0, first=first, last=not first) for first in (True, False)],
+            "replay": lambda: [list(self.updater.micro_batches(batch)) for _ in range(2)],
+        }
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,

@@ -384,6 +384,9 @@ class ValueLearner(Learner):
             flat.set_gradient(combined[:, start : start + width])
             start += width
 
+    def probes(self) -> Mapping[str, Callable[[], object]]:
+        return {"update": self.update}
+
     def state_dict(self) -> dict[str, Any]:
         state = {
             "step": self.step,

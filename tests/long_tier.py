@@ -1,0 +1,58 @@
+"""Which methods' long tests (learning, sampled gradients, whole runs) `make test` runs: those of the methods that changed, and an eighth of the others.
+
+`make test-all` runs them all. A method has changed where its file or its claim's has, since the branch left main (on main: since the commit before), what is
+not committed included. The eighth is told by the commit's hash, so that a commit always runs the same tests and the next one others; one method's long tests
+run about every eighth commit whatever is done. Outside a checkout the first eighth runs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import zlib
+from functools import cache
+from pathlib import Path
+
+from operant.core.index import PACKAGE, declared
+
+SHARES = 8
+
+
+def due(key: str) -> bool:
+    """Whether the long tests of a method run now."""
+    return key in changed() or zlib.crc32(key.encode()) % SHARES == share()
+
+
+@cache
+def share() -> int:
+    """The eighth that this commit runs."""
+    return int((_git("rev-parse", "HEAD") or "0")[:8], 16) % SHARES
+
+
+@cache
+def changed() -> frozenset[str]:
+    """The keys of the methods whose file or claim has changed."""
+    files = set()
+    if (base := _base()) is not None:
+        files = {*(_git("diff", "--name-only", base) or "").split(), *(_git("ls-files", "--others", "--exclude-standard") or "").split()}
+    modules = {".".join(Path(file).with_suffix("").parts[1:]) for file in files if file.startswith("src/operant/")}
+    return frozenset(
+        key for room, decorator in (("methods", "method"), ("evidence", "check")) for key, module in declared(room, decorator).items() if module in modules
+    )
+
+
+def _base() -> str | None:
+    """The commit that changes are counted from."""
+    head = _git("rev-parse", "HEAD")
+    for main in ("origin/main", "main"):
+        if (left := _git("merge-base", "HEAD", main)) is not None and left != head:
+            return left
+    return _git("rev-parse", "HEAD~1")
+
+
+def _git(*words: str) -> str | None:
+    """What git says from the checkout's root; None where it cannot say."""
+    try:
+        found = subprocess.run(["git", *words], cwd=PACKAGE.parents[1], capture_output=True, text=True, timeout=30)
+    except OSError:
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
