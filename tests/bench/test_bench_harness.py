@@ -21,7 +21,7 @@ def contestant(label, log, *, line, target=None, code=0, **more):
 
 @pytest.fixture
 def register(monkeypatch):
-    monkeypatch.setattr(harness, "_benches", dict(harness._benches))
+    monkeypatch.setattr(harness._benches, "entries", dict(harness._benches.entries))
     return lambda entry: harness.bench("toy")(lambda: entry)
 
 

@@ -177,7 +177,7 @@ def test_bench_passes_on_what_was_measured(operant, monkeypatch: pytest.MonkeyPa
 
     side = harness.Contestant("this Python", ("-c", 'print(\'{"steps": 6, "seconds": 0.5}\')'))
     tiny = harness.Comparison("two of a kind", "steps", "training", side, (harness.Contestant("the same", side.arguments, target=0.5),))
-    monkeypatch.setitem(harness._benches, "tiny", lambda: tiny)
+    monkeypatch.setitem(harness._benches.entries, "tiny", lambda: tiny)
     answer = operant("bench", "tiny", "--repeats", 2, "--json")
     assert answer.code == 0 and answer.json["bench"] == "tiny" and answer.json["repeats"] == 2
     assert answer.json["ratio"] == {"the same": 1.0} and answer.json["reached"] == {"the same": True}

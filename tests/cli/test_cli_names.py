@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from operant import bench
 from operant.core.errors import nearest
 from operant.core.index import declared, declared_fields, declared_worlds
 from operant.core.registry import hyperparameters, methods
@@ -22,6 +23,7 @@ def test_the_index_says_what_importing_everything_says():
     assert declared("methods", "method") == {key: entry.build.__module__ for key, entry in OWN.items()}
     assert declared("studies", "study") == {key: entry.conduct.__module__ for key, entry in studies().items()}
     assert declared("evidence", "check") == {key: entry.module for key, entry in claims().items()}
+    assert set(declared("bench", "bench")) == set(bench.names()) and all(bench.find(name).about for name in bench.names())
     for key, entry in OWN.items():
         module = entry.build.__module__
         assert sorted(declared_fields(module, "method", key)) == sorted(item.name for item in hyperparameters(entry.hyperparameters)), key
@@ -39,6 +41,7 @@ def test_the_index_says_what_importing_everything_says():
         "show nope",
         "study nope",
         "evidence nope",
+        "bench nope",
         "train grpo --task text:arithmatic",
         "train grpo --task sequences:targt",
         "compare --methods grpo,rloo --task text:arithmatic",
@@ -99,3 +102,14 @@ def test_what_was_meant(typed: str, known: tuple[str, ...], meant: str):
 @pytest.mark.parametrize("typed", ["td3", "dqn", "nope", "a2c", ""])
 def test_a_name_that_is_near_to_nothing_suggests_nothing(typed: str):
     assert nearest(typed, METHODS, "`operant methods` lists what there is") == "`operant methods` lists what there is"
+
+
+def test_training_a_method_imports_its_file_alone(command, environment):
+    program = (
+        "import sys; from operant.cli.main import main; main(sys.argv[1:]); "
+        "print(*[name for name in sys.modules if name.startswith(('operant.methods.', 'operant.evidence', 'operant.studies', 'operant.bench')) "
+        "and sys.modules[name].__file__.rpartition('/')[2] != '__init__.py'])"
+    )
+    words = "train ppo --task gym:CartPole-v1 --steps 1 --gamma 7"
+    found = subprocess.run([command[0], "-c", program, *words.split()], env=environment, capture_output=True, text=True)
+    assert found.stdout.split() == ["operant.methods.online.ppo"] and "gamma" in found.stderr

@@ -70,5 +70,11 @@ class Recipe:
         )
 
 
-bench("base-policies")(lambda: Recipe("base policy"))
-bench("teachers")(lambda: Recipe("teacher"))
+@bench("base-policies")
+def base_policies() -> Recipe:
+    return Recipe("base policy")
+
+
+@bench("teachers")
+def teachers() -> Recipe:
+    return Recipe("teacher")

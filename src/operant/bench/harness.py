@@ -22,7 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
-from operant.core.errors import BadInput, RunFailed, unknown
+from operant.core.errors import BadInput, RunFailed
+from operant.core.index import Register
 
 PACKAGES = ("operant", "torch", "numpy", "gymnasium", "mujoco", "transformers", "stable-baselines3", "trl", "jax", "flax", "distrax", "optax", "ogbench")
 
@@ -141,14 +142,14 @@ class Comparison:
         return [basis, "", *aligned(rows), *([""] if said else []), *said]
 
 
-_benches: dict[str, Callable[[], Bench]] = {}
+_benches: Register[Callable[[], Bench]] = Register("bench", "bench", "`operant bench --list` lists what there is")
 
 
 def bench(name: str):
     """Register a function that returns a `Bench` under `name`."""
 
     def register(make: Callable[[], Bench]) -> Callable[[], Bench]:
-        _benches[name] = make
+        _benches.entries[name] = make
         return make
 
     return register
@@ -156,14 +157,12 @@ def bench(name: str):
 
 def names() -> list[str]:
     """The names of all benches."""
-    return sorted(_benches)
+    return sorted(_benches.keys())
 
 
 def find(name: str) -> Bench:
-    """The bench called `name`. Raises `BadInput` for an unknown name."""
-    if name not in _benches:
-        raise unknown("bench", name, _benches)
-    return _benches[name]()
+    """The bench called `name`; its file alone is imported. Raises `BadInput` for an unknown name."""
+    return _benches.get(name)()
 
 
 def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line: None) -> dict:

@@ -35,6 +35,10 @@ class Register(Generic[Entry]):
         """Whether it is registered, or one of the library's own; nothing is imported."""
         return key in self.entries or key in declared(self.room, self._decorator)
 
+    def keys(self) -> set[str]:
+        """The keys of all that is registered and of the library's own; nothing is imported."""
+        return self.entries.keys() | declared(self.room, self._decorator).keys()
+
     def get(self, key: str) -> Entry:
         """The entry of a key; of the library's own, its file alone is imported.
 
