@@ -65,7 +65,7 @@ class LevelledEnvironments(NativeEnvironments):
 
     def state_dict(self) -> dict:
         ended = [{"row": row, "level": level, "return": total} for row, level, total in self._ended]
-        return super().state_dict() | {"queue": [np.array(row).reshape(len(row), -1) for row in self._queue], "ended": ended}
+        return super().state_dict() | {"queue": [np.array(row).reshape(len(row), len(self.levels.names)) for row in self._queue], "ended": ended}
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
