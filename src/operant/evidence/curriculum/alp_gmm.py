@@ -17,8 +17,8 @@ STEPS, RUNS = 200_704, 5
 
 
 class Student:
-    """Tasks are the places of a square of 10 × 10 cells; the right half cannot be learned. What an episode gives is how many were tried in its cell, at most 100,
-    once the cell is open: the lower left corner is at first, any other when a neighbour has come to 75 (Portelas et al. 2019, toy environment)."""
+    """Tasks are the places of a square of 10 × 10 cells; the right half cannot be learned. What an episode gives is how many were tried in its cell, at most
+    100, once the cell is open: the lower left corner is at first, any other when a neighbour has come to 75 (Portelas et al. 2019, toy environment)."""
 
     def __init__(self):
         self.open, self.tried = np.zeros((SIDE, SIDE), bool), np.zeros((SIDE, SIDE))

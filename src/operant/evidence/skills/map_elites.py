@@ -42,8 +42,8 @@ def fills_the_maze(folder: Path) -> Finding:
     "map-elites",
     "along-lines",
     "small",
-    "gym:planar-arm, 1,024 cells, 20,480 evaluations, 5 seeds: the QD score (fitness above -10) with variation along lines (0.01 and 0.1) is at least 1.05 times"
-    " that with changes in every parameter alone (0.01), means (arXiv:1804.03906)",
+    "gym:planar-arm, 1,024 cells, 20,480 evaluations, 5 seeds: the QD score (fitness above -10) with variation along lines (0.01 and 0.1) is at least"
+    " 1.05 times that with changes in every parameter alone (0.01), means (arXiv:1804.03906)",
 )
 def along_lines(folder: Path) -> Finding:
     given = {"cells": 1_024, "hidden": (8,), "lowest": -10.0}
