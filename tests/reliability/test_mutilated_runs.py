@@ -28,9 +28,12 @@ RUNS = {
     "gym": ("ppo", "gym:CartPole-v1", {"steps": 96, "every": 32, "hidden": (4,), "environments": 2, "rollout_length": 16, "seeds": 2}),
     "data": ("iql", MAZE, {"steps": 200, "every": 100, "hidden": (4,), "batch_size": 8}),
     "sequences": ("grpo", "sequences:target", {"steps": 3, "every": 1, "prompts": 2, "group_size": 4}),
+    "tabular": ("vi-lcb", "tabular:random-sparse", {"steps": 6, "every": 2, "states": 5, "transitions": 200, "seeds": 2}),
+    "levels": ("alp-gmm", "gym:cartpole-levels", {"steps": 96, "every": 32, "hidden": (4,), "environments": 2, "rollout_length": 16, "period": 3}),
+    "archive": ("map-elites", "gym:planar-arm", {"steps": 24, "every": 8, "hidden": (4,), "members": 4, "episode_steps": 2, "cells": 4}),
     "text": ("grpo", "text:arithmetic", {"steps": 2, "every": 1, "prompts": 1, "group_size": 2, "max_new_tokens": 4}),
 }
-CHANGES = {"gym": 150, "data": 60, "sequences": 110, "text": 40}
+CHANGES = {"gym": 150, "data": 60, "sequences": 110, "tabular": 20, "levels": 10, "archive": 20, "text": 40}
 COMMANDS = {
     "compare": lambda run, out: ("compare", run),
     "report": lambda run, out: ("report", run, "--out", out / "report.html"),

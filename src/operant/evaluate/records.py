@@ -87,6 +87,14 @@ class Run:
         score = self.score
         return _curves((row for row in self.evaluations if row["score"] == score), "value")
 
+    def measure_names(self) -> list[str]:
+        """Names of what stands beside the score in evaluations, in their order of appearance."""
+        return list(dict.fromkeys(name for row in self.evaluations for name in row.get("measures", {})))
+
+    def measure_curves(self, name: str) -> list[Curve]:
+        """What stands beside the score over training, one curve a seed."""
+        return _curves(({**row, name: row.get("measures", {}).get(name)} for row in self.evaluations), name)
+
     @property
     def fixed(self) -> bool:
         """Whether the policy does not train: it was evaluated, and no training metric was logged."""

@@ -164,6 +164,11 @@ def _task_section(comparison: Comparison, task: str, glossary: Glossary) -> str:
         if fixed := [row.method for row in rows if all(run.fixed for run in row.runs)]:
             caption += f" {escape(_and(fixed))}: {link('fixed policy')}."
         figures.append(_figure(plots.learning_curves(curves, ylabel=score, xlabel=unit, bounds=score_bounds(score)), caption))
+    for name in dict.fromkeys(name for row in rows for run in row.runs for name in run.measure_names()):
+        beside = _curves(rows, lambda run, name=name: run.measure_curves(name))
+        if _moves(beside):
+            caption = f"{link(name)}: {escape(explain(name))} {_kinds(beside, glossary)}"
+            figures.append(_figure(plots.learning_curves(beside, ylabel=name, xlabel=unit), caption))
     for name in SEEN_IN_TRAINING:
         seen = _curves(rows, lambda run, name=name: run.metric_curves(name))
         if _moves(seen):

@@ -128,6 +128,8 @@ class OuterLearner(Learner):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.streams.load_state_dict(state["streams"])
         self.inner.load_state_dict(state["inner"])
+        if self.step != state["step"]:
+            raise ValueError(f"the inner loop is at step {self.step} of each seed, the outer one at {state['step']}")
         self.outside.load_state_dict(state["outside"])
 
     def close(self) -> None:
