@@ -185,7 +185,8 @@ def train(
         episodes: evaluation episodes (or problems) a seed.
         track: extra trackers, "tensorboard" or "wandb".
         policy: a `torch.nn.Module` in the place of the method's own actor network, from observations `[N, D]` to action logits or to a Gaussian's mean (SAC:
-            mean and log standard deviation side by side), `[N, outputs]`; every seed starts from its weights. Or a callable that makes one for each seed.
+            mean and log standard deviation side by side), `[N, outputs]`; a picture comes as `[N, *shape]`, several fields as a dict. Every seed starts from
+            its weights. Or a callable that makes one for each seed.
         progress: show progress on standard error, as the command line does: a live display on a terminal, a line now and then elsewhere.
         listener: a callable of each `Update` (phase, step, total, metrics, score, message, speed), which hears of progress instead.
         hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
