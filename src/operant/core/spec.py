@@ -112,21 +112,9 @@ class Spec:
             at += field.size
         return found
 
-    @cached_property
-    def named(self) -> Mapping[str, Field]:
-        return {field.name: field for field in self.fields}
-
     def unpack(self, rows: Tensor) -> dict[str, Tensor]:
         """The fields of rows `[…, D]`, `[…, *row_shape]` each, sharing their memory where that can be."""
         return {field.name: rows[..., self.slices[field.name]].reshape(*rows.shape[:-1], *field.row_shape) for field in self.fields}
-
-    def pack(self, fields: Mapping[str, Tensor]) -> Tensor:
-        """Rows `[…, D]` float32 of fields `[…, *row_shape]`: the inverse of `unpack`."""
-        parts = []
-        for field in self.fields:
-            part = fields[field.name]
-            parts.append(part.reshape(*part.shape[: part.ndim - len(field.row_shape)], field.size).float())
-        return torch.cat(parts, -1)
 
     # Roles
 

@@ -354,24 +354,24 @@ def plain_actor(module: PlainModule, observation: Spec, outputs: int, streams: S
     `[N, *row_shape]`. Numbers are the environment's own (pixels 0 to 255), choices one-hot; an action mask is obeyed behind it.
     """
     fields = [part for part in observation.fields if part.role != "action_mask"]
-    if len(fields) == 1 and not fields[0].picture and observation.mask is None:
-        return lift(module, observation.size, outputs, streams)
     if len(fields) == 1:
-        shape = ", ".join(["N", *map(str, fields[0].row_shape or (1,))])
-        return lift(module, observation.size, outputs, streams, said=("policy", f"[{shape}]"), read=_Reads(observation, (fields[0].name,)))
+        shape = fields[0].row_shape if fields[0].picture else (fields[0].size,)
+        wanted = ", ".join(["N", *map(str, shape)])
+        return lift(module, observation.size, outputs, streams, said=("policy", f"[{wanted}]"), read=_Reads(observation, (fields[0].name,), shape))
     each = ", ".join(f"{part.name}: [{', '.join(['N', *map(str, part.row_shape)])}]" for part in fields)
     return lift(module, observation.size, outputs, streams, said=("policy", f"{{{each}}}"), read=_Reads(observation, tuple(part.name for part in fields)))
 
 
 @dataclass(frozen=True)
 class _Reads:
-    """From rows to the fields that a plain module takes: the one, or several by name."""
+    """From rows to the fields that a plain module takes: the one in its shape, or several by name."""
 
     observation: Spec
     names: tuple[str, ...]
+    shape: tuple[int, ...] = ()
 
     def __call__(self, rows: Tensor) -> Tensor | dict[str, Tensor]:
-        fields = self.observation.unpack(rows)
         if len(self.names) == 1:
-            return fields[self.names[0]].reshape(*rows.shape[:-1], *(self.observation.named[self.names[0]].row_shape or (1,)))
+            return rows[..., self.observation.slices[self.names[0]]].unflatten(-1, self.shape)
+        fields = self.observation.unpack(rows)
         return {name: fields[name] for name in self.names}
