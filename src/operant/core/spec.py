@@ -19,7 +19,7 @@ from torch import Tensor
 ACTION_MASK = "action_mask"
 GOAL = "desired_goal"
 Kind = Literal["box", "discrete", "multi-discrete", "multi-binary"]
-Role = Literal["", "action_mask", "goal"]
+Role = Literal["", "action_mask", "goal", "agent", "state"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Field:
         counts: how many choices each number has; empty of a box.
         starts: what the environment calls the first choice of each number.
         low, high: bounds of a box's numbers, flat; one for all where they are the same.
-        role: "action_mask" says which choices are allowed, "goal" what is to be reached.
+        role: "action_mask" says which choices are allowed, "goal" what is to be reached, "agent" which of several it is, "state" what of a game of several
+            agents a critic may see and no actor does.
     """
 
     name: str

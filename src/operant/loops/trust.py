@@ -8,6 +8,7 @@ from typing import Any
 
 from operant.core.errors import BadInput
 from operant.core.registry import get_method, import_file, imported_files, own_file, registered
+from operant.worlds.names import GAMES
 from operant.worlds.text.builtin_verifiers import VERIFIERS
 
 _NAMING = ("environment", "verifier", "evaluate_with")  # options that take `module:name`
@@ -18,6 +19,7 @@ def code_named(config: dict[str, Any]) -> list[str]:
     task = config["task"]
     scheme, _, name = task.partition(":")
     named = [(name, f"for the task {task}")] if scheme == "gym" else []
+    named += [(name if ":" in name else f"{name}:", f"for the task {task}")] if scheme == "agents" and name not in GAMES else []
     given = ((option, value) for option, value in config.get("options", {}).items() if option in _NAMING and isinstance(value, str))
     named += [(value, f"as its {option}") for option, value in given if value.partition(":")[0] not in VERIFIERS]  # one of ours with its settings
     modules = [(value.rpartition(":")[0], why) for value, why in named]

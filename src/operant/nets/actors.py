@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.spec import Spec
 from operant.nets.distributions import Categorical, Distribution, Gaussian, SquashedGaussian, TanhPoint, distribution_for
@@ -212,7 +213,9 @@ class ActorCriticNet:
         hidden: widths of both towers.
         normalize: running normalisation of observations.
         encoders: plain modules in the place of what the house makes of a field, `[N, *shape] → [N, F]`, by its name.
-        shared: actor and critic have one encoder, which learns from both; otherwise one each.
+        shared: actor and critic have one encoder, which learns from both; otherwise one each. Where there is a game's state, which no actor sees, they have
+            one each.
+        central: the critic sees a game's state; False for one that sees what its actor does.
         module: a plain module in the place of the actor's tower: from observations to logits, or to the mean of a Gaussian (see `plain_actor`).
     """
 
@@ -221,6 +224,7 @@ class ActorCriticNet:
     normalize: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     shared: bool = True
+    central: bool = True
     module: PlainModule | None = None
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "towers") -> ActorCritic:
@@ -231,7 +235,16 @@ class ActorCriticNet:
         def encoder(name: str) -> Encoder | None:
             return build_encoder(observation, streams, name, self.encoders, inner)
 
-        if self.module is None:
+        if observation.role("state") is not None:
+            if self.module is not None:
+                raise BadInput("policy: of several agents that share one policy, a plain module is not taken")
+            actor = build_encoder(observation, streams, "actor", self.encoders, inner, unseen=("state",))
+            critic = build_encoder(observation, streams, "critic", self.encoders, inner, unseen=() if self.central else ("state",))
+            width = observation.size if critic is None else critic.size
+            value_net: nn.Module = MLP([width, *self.hidden, 1], generators, activation=self.activation, hidden=inner, last=value)
+            actor_net = MLP([actor.size, *self.hidden, outputs], generators, activation=self.activation, hidden=inner, last=orthogonal(0.01))
+            towers = LiftedTowers(Encoded(actor, actor_net), value_net if critic is None else Encoded(critic, value_net))
+        elif self.module is None:
             encoders = [encoder("encoder")] if self.shared else [encoder("actor"), encoder("critic")]
             towers = Towers(
                 observation.size if encoders[0] is None else encoders[0].size,

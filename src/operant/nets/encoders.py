@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from operant.core.errors import unknown
 from operant.core.memory import TRAINED, check_memory
 from operant.core.random import Streams
-from operant.core.spec import Field, Spec
+from operant.core.spec import Field, Role, Spec
 from operant.nets.layers import Initialize, Linear, uniform_fan_in
 from operant.nets.lifted import PlainModule, lift
 
@@ -97,13 +97,16 @@ def _layout(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 class Encoder(nn.Module):
-    """Rows `[S, …, D]` to features `[S, …, F]`, F = `self.size`: the vectors side by side, and behind them what each other field's own encoder makes of it."""
+    """Rows `[S, …, D]` to features `[S, …, F]`, F = `self.size`: the vectors side by side, and behind them what each other field's own encoder makes of it.
 
-    def __init__(self, observation: Spec, encoders: Mapping[str, nn.Module]):
+    Args:
+        fields: what is read.
+        encoders: of some of them, by name.
+    """
+
+    def __init__(self, observation: Spec, fields: Sequence[Field], encoders: Mapping[str, nn.Module]):
         super().__init__()
-        self._vectors = [
-            (observation.slices[field.name], field.top) for field in observation.fields if field.name not in encoders and field.role != "action_mask"
-        ]
+        self._vectors = [(observation.slices[field.name], field.top) for field in fields if field.name not in encoders]
         self._places = [observation.slices[name] for name in encoders]
         self.encoders = nn.ModuleList(encoders.values())
         self.size = sum(place.stop - place.start for place, _ in self._vectors) + sum(encoder.size for encoder in encoders.values())
@@ -134,23 +137,30 @@ def reads_rows(observation: Spec) -> bool:
 
 
 def build_encoder(
-    observation: Spec, streams: Streams, name: str, own: Mapping[str, PlainModule] | None = None, initialize: Initialize = uniform_fan_in
+    observation: Spec,
+    streams: Streams,
+    name: str,
+    own: Mapping[str, PlainModule] | None = None,
+    initialize: Initialize = uniform_fan_in,
+    *,
+    unseen: Collection[Role] = (),
 ) -> Encoder | None:
     """What stands between rows of an observation and a network's layers; None where they read the rows as they are.
 
     Args:
         name: of the network, for its draws.
         own: plain modules by field, `[N, *row_shape] → [N, F]` of the field's numbers as the environment has them, in the place of the house's.
+        unseen: roles of fields that this network does not read, beside the action mask.
 
     Raises:
         BadInput: no such field, or a module that does not fit it.
     """
     own = own or {}
-    fields = {field.name: field for field in observation.fields if field.role != "action_mask"}
+    fields = {field.name: field for field in observation.fields if field.role not in ("action_mask", *unseen)}
     for field in own:
         if field not in fields:
             raise unknown("observation field", field, fields)
-    if not own and reads_rows(observation):
+    if not own and reads_rows(observation) and len(fields) == len(observation.fields):
         return None
     encoders: dict[str, nn.Module] = {}
     for field in fields.values():
@@ -158,7 +168,7 @@ def build_encoder(
             encoders[field.name] = _own(own[field.name], field, streams, f"{name}/{field.name}")
         elif field.picture:
             encoders[field.name] = PictureEncoder(field, streams.torch_generators(f"initialize/{name}/{field.name}"), initialize)
-    return Encoder(observation, encoders)
+    return Encoder(observation, list(fields.values()), encoders)
 
 
 def _shaped(rows: Tensor, shape: tuple[int, ...]) -> Tensor:

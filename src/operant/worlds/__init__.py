@@ -49,6 +49,7 @@ SCHEMES = {
     "reasoning-gym": Scheme("text", "operant.worlds.text.schemes", "ReasoningGymWorld", "reasoning-gym:chain_sum"),
     "preferences": Scheme("preferences", "operant.worlds.text.preferences", "PreferenceWorld", "preferences:arithmetic"),
     "sequences": Scheme("sequences", "operant.worlds.sequences.world", "SequenceWorld", "sequences:target"),
+    "agents": Scheme("agents", "operant.worlds.agents.world", "AgentsWorld", "agents:spread"),
     "tabular": Scheme("tabular", "operant.worlds.tabular.world", "TabularWorld", "tabular:random-sparse"),
 }
 
@@ -59,6 +60,7 @@ OPTIONS = {  # of each kind of world
     "data": ("operant.worlds.data.options", "DataOptions"),
     "text": ("operant.worlds.text.options", "TextOptions"),
     "preferences": ("operant.worlds.text.options", "TextOptions"),
+    "agents": ("operant.worlds.agents.options", "AgentOptions"),
     "tabular": ("operant.worlds.tabular.options", "TabularOptions"),
 }
 

@@ -17,7 +17,8 @@ TEXT = ("arithmetic", "countdown", "cued", "graph-path", "knights-knaves", "look
 PROBLEMS = ("parity", "target", "sum-mod", "graded", "length", "random")
 TRANSFORMER = "-transformer"
 SEQUENCES = PROBLEMS + tuple(f"{name}{TRANSFORMER}" for name in PROBLEMS)
+GAMES = ("spread",)
 TABULAR = ("chain", "river-swim", "four-rooms", "cliff", "random-dense", "random-sparse", "bandit")
 
-NAMES = {"gym": CLASSIC + MUJOCO + BEDS, "ogbench": OGBENCH, "text": TEXT, "sequences": SEQUENCES, "tabular": TABULAR}
+NAMES = {"gym": CLASSIC + MUJOCO + BEDS, "ogbench": OGBENCH, "text": TEXT, "sequences": SEQUENCES, "agents": GAMES, "tabular": TABULAR}
 """The library's own names by scheme. Modules from outside may add to `TEXT_TASKS`, and to what Gymnasium has registered."""
