@@ -28,6 +28,7 @@ TRY = {
     "reasoning-gym": "grpo --model DIR",
     "preferences": "dpo",
     "sequences": "grpo",
+    "agents": "mappo",
     "tabular": "value-iteration",
 }
 """A method, and what else it takes, to try on each kind of task."""

@@ -13,6 +13,6 @@ class Random:
     pass
 
 
-@method("random", name="Random actions", family="online", paper="none", worlds=("gym", "data"), baseline=True)
+@method("random", name="Random actions", family="online", paper="none", worlds=("gym", "data", "agents"), baseline=True)
 def random(h: Random) -> FixedPolicy:
     return FixedPolicy(policy=lambda world, seeds: world.random_policy())
