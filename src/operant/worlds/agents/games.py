@@ -114,7 +114,7 @@ def agent_spec(games: Games, action: Spec) -> Spec:
     """What a row consists of: the agent's own fields, "agent" (one-hot) and "state"."""
     own = observation_spec(games.name, games.observation_space, action)
     for name in ("agent", "state"):
-        if name in own.named:
+        if name in own.slices:
             raise BadInput(f"{games.name}: observations have a field {name!r}, which is the name of what is added here: rename it in a wrapper")
     count = len(games.names)
     return Spec((*own.fields, Field("agent", (), "int64", "discrete", (count,), (0,), role="agent"), Field("state", (games.state_size,), role="state")))
