@@ -54,6 +54,7 @@ SMALL = {
     "tries": 4,
     "rounds": 2,
     "rehearsals": 4,
+    "memory": 8,
     "cells": 16,
     "members": 4,
     "episode_steps": 8,
@@ -205,7 +206,7 @@ def everything(batch: dict[str, torch.Tensor], count: int) -> torch.Tensor:
 
 def whole_batch(learner: PolicyGradientLearner, fields: Fields) -> Fields:
     """All of a rollout as one minibatch."""
-    cut = StepCutter(fields) if learner.policy.unit == "step" else RowCutter(fields)
+    cut = StepCutter(fields) if learner.policy.span == "step" else RowCutter(fields)
     return cut(everything(fields, cut.units))
 
 

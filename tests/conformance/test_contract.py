@@ -108,7 +108,7 @@ def never_asks_the_host(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if not probes:  # a loop around others updates nothing of its own
         return
     allowed = {}
-    if "replay" in probes and learner.policy.unit == "row":
+    if "replay" in probes and learner.policy.span == "row":
         with host_reads(monkeypatch) as allowed:
             probes["replay"]()
     with host_reads(monkeypatch) as found:
@@ -123,7 +123,7 @@ def masked_steps_count_for_nothing(learner: PolicyGradientLearner) -> None:
     generator = torch.Generator().manual_seed(0)
     keep = torch.rand(rollout.mask.shape, generator=generator) < 0.7
     keep[:, 0, 0] = True
-    rollout.mask = rollout.mask & (keep if learner.policy.unit == "step" else keep[..., :1])  # rows of tokens are masked whole, steps one by one
+    rollout.mask = rollout.mask & (keep if learner.policy.span == "step" else keep[..., :1])  # rows are masked whole, steps one by one
     rollout.extras["advantage"] = torch.randn(rollout.mask.shape, generator=generator, dtype=rollout.log_prob.dtype)
     fields = learner.fields(rollout)
     expected, log_ratio = gradient(learner, fields)

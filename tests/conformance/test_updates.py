@@ -123,12 +123,10 @@ def test_compiled_replay_equals_eager(case: Case):
     torch.compiler.reset()
     if isinstance(learner, PolicyGradientLearner):
         batch = whole_batch(learner, learner.fields(credited(learner)))
-        inputs, action = {"observation": batch["inputs.observation"]}, batch["action"]
-        policy, flat, needs = learner.policy, learner.updater.flat, learner.updater.needs | {"entropy"}
     else:
         batch = learner.draw()
-        inputs, action = {"observation": batch["inputs.observation"]}, batch["action"]
-        policy, flat, needs = learner.policy, learner.updater.flat, learner.updater.needs | {"entropy"}
+    inputs, action = {name.removeprefix("inputs."): x for name, x in batch.items() if name.startswith("inputs.")}, batch["action"]
+    policy, flat, needs = learner.policy, learner.updater.flat, learner.updater.needs | {"entropy"}
 
     def replayed(replay) -> dict[str, torch.Tensor]:
         flat.zero_grad()

@@ -130,7 +130,7 @@ def test_masks_are_obeyed_by_every_network():
         policy = net.build(ALL, CHOICE, Streams([0, 1]))
         parameters = policy(observation)
         noise = policy.distribution.noise(Streams([0, 1]), "a", 6)
-        assert (policy.act(observation) == 1).all() and (policy.distribution.sample(parameters, noise) == 1).all()
+        assert (policy.act(observation)[0] == 1).all() and (policy.distribution.sample(parameters, noise) == 1).all()
         replayed = policy.replay({"observation": observation}, torch.ones(2, 6, dtype=torch.int64), frozenset({"entropy"}))
         assert replayed["log_prob"].abs().max() == 0 and replayed["entropy"].abs().max() == 0
 

@@ -249,7 +249,7 @@ def test_data_of_an_environment_whose_mask_stands_beside_its_observations(tmp_pa
     learner.iterate()
     env = gymnasium.make("Taxi-v4")
     seen, info = env.reset(seed=0)
-    assert info["action_mask"][world.act(learner.policy, seen, info["action_mask"])]
+    assert info["action_mask"][world.act(learner.policy, seen, info["action_mask"])[0]]
 
 
 def test_a_minari_file_by_id_by_folder_and_by_file(tmp_path, monkeypatch):

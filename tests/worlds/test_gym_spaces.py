@@ -313,7 +313,7 @@ def test_the_wrapper_that_whole_numbers_are_told_trains():
     world = operant.worlds.make_world(made)
     environments = world.make([0])
     environments.reset()
-    environments.step(world.random_policy().act(torch.zeros(1, 1, 3))[0])
+    environments.step(world.random_policy().act(torch.zeros(1, 1, 3))[0][0])
 
 
 def test_ppo_learns_from_pixels():

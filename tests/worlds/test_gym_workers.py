@@ -12,28 +12,31 @@ from operant.core.checkpoint import first_difference, join_state, split_state
 from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 from operant.nets.actors import ActorCriticNet
+from operant.nets.memory import LSTM
 from operant.worlds.gym.collect import Steps
 from operant.worlds.gym.world import GymWorld
 
 PLAN = Steps(environments=4, length=20)
 
 
-def pieces(seeds: list[int], workers: int, normalize: bool = False):
+def pieces(seeds: list[int], workers: int, normalize: bool = False, memory: LSTM | None = None):
     world = GymWorld("CartPole-v1")
     streams = Streams(seeds)
-    policy = world.policy(ActorCriticNet(hidden=(16,), normalize=normalize), streams)
+    policy = world.policy(ActorCriticNet(hidden=(16,), normalize=normalize, memory=memory), streams)
     return policy, world.source(PLAN, streams, workers=workers), streams
 
 
-@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])  # one seed is split by rows, three by seeds
-def test_workers_give_the_same_experience(seeds):
-    policy, alone, _ = pieces(seeds, 1, normalize=True)
-    twin, together, _ = pieces(seeds, 2, normalize=True)
+@pytest.mark.parametrize(("seeds", "memory"), [([0], None), ([0, 1, 2], None), ([0], LSTM(8)), ([0, 1, 2], LSTM(8))])
+def test_workers_give_the_same_experience(seeds, memory):
+    """One seed is split by rows, three by seeds."""
+    policy, alone, _ = pieces(seeds, 1, normalize=True, memory=memory)
+    twin, together, _ = pieces(seeds, 2, normalize=True, memory=memory)
     try:
         for version in range(3):  # from the second chunk on, the workers must have heard of the normaliser
             a, b = alone.sample(policy, version), together.sample(twin, version)
             assert torch.equal(a.action, b.action)
-            torch.testing.assert_close(a.inputs["observation"], b.inputs["observation"], rtol=1e-5, atol=1e-6)
+            for name, seen in a.inputs.items():
+                torch.testing.assert_close(seen, b.inputs[name], rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(a.log_prob, b.log_prob, rtol=1e-5, atol=1e-6)
             assert torch.equal(a.terminated, b.terminated) and torch.equal(a.reward, b.reward)
     finally:

@@ -39,14 +39,15 @@ class ClippedSettings:
             raise ValueError(f"{self.minibatches} minibatches need {least}; environments × rollout_length is {steps}")
 
 
-def clipped_policy_gradient(h: ClippedSettings, *, workers: int = 1) -> PolicyGradient:
+def clipped_policy_gradient(h: ClippedSettings, *, policy: ActorCriticNet | None = None, workers: int = 1) -> PolicyGradient:
     """PPO (Schulman et al. 2017, arXiv:1707.06347), as `methods/online/ppo.py` describes it.
 
     Args:
+        policy: how the network is built; None for two towers.
         workers: processes that step the environments.
     """
     return PolicyGradient(
-        policy=ActorCriticNet(hidden=h.hidden, normalize=h.normalize_observation),
+        policy=ActorCriticNet(hidden=h.hidden, normalize=h.normalize_observation) if policy is None else policy,
         sample=Steps(h.environments, h.rollout_length, h.normalize_reward, h.gamma),
         credit=GAE(h.gamma, h.lam),
         terms=[ClippedRatio(h.clip, h.clip), SquaredValueError(h.value_coefficient), *([EntropyBonus(h.entropy_coefficient)] if h.entropy_coefficient else [])],

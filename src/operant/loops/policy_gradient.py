@@ -164,8 +164,8 @@ class PolicyGradientLearner(Learner):
         rollout, metrics = self._collect()
         self.step += self.stride
         if rollout.shape[1]:  # a fill may keep nothing
-            rows = self.policy.unit == "row"
-            with suggest_micro_batch(min(self.method.micro_batch or rollout.shape[1], rollout.shape[1])) if rows else nullcontext():
+            rows = rollout.shape[1]
+            with suggest_micro_batch(min(self.method.micro_batch or rows, rows)) if self.world.answers else nullcontext():
                 metrics |= self._update(self.prepare(rollout))
         self.version += 1
         if self.reference is not None and self.reference.follow(self.policy, self.version, float(metrics["reward"].mean()) if "reward" in metrics else 0.0):
@@ -201,7 +201,7 @@ class PolicyGradientLearner(Learner):
         metrics = {name: torch.stack([part[name] for part in seen if name in part]).mean(0) for name in {name: None for part in seen for name in part}}
         if fill is not None:
             metrics |= {"fill/rounds": torch.full((len(self.seeds),), float(len(rounds))), "fill/groups": groups}
-        if self.policy.unit == "row":
+        if self.world.answers:
             for name in ("samples", "tokens"):
                 metrics[name] = torch.full((len(self.seeds),), float(self.spent[name]))
         return rollout, metrics
@@ -211,7 +211,7 @@ class PolicyGradientLearner(Learner):
         if rollout.status.any():
             for status in (Status.TIMEOUT, Status.CRASHED, Status.MALFORMED):
                 found[f"score/{status.name.lower()}"] = (rollout.status == int(status)).float().mean(-1).cpu()
-        if self.policy.unit == "row":
+        if self.world.answers:
             self.spent["samples"] += rollout.shape[1]
             self.spent["tokens"] += int(rollout.extras.get("drawn", rollout.mask).sum()) // len(self.seeds)
         return found | self.source.metrics(rollout)
@@ -288,7 +288,7 @@ class PolicyGradientLearner(Learner):
 
     def _without_idle_rows(self, rollout: Rollout) -> Rollout:
         """The rollout without rows that no term learns from (probes, filtered groups), where rows of one seed can be left out."""
-        if self.policy.unit == "step" or self.world.stacked:
+        if self.policy.span == "step" or self.world.stacked:
             return rollout
         busy = self._busy(rollout)[0]
         return rollout if bool(busy.all()) else rollout.take(busy.nonzero().squeeze(1))
@@ -306,10 +306,7 @@ class PolicyGradientLearner(Learner):
         wanted = (needs_of(parts) | set(names)) - set(extras)
         statistics = {name: statistic for name, statistic in statistics_of(parts).items() if name not in extras}
         if "value" in wanted:
-            if self.policy.unit == "step":
-                extras["value"], extras["next_value"] = self.policy.values(rollout)
-            else:
-                extras |= self._by_rows(rollout, lambda part: dict(zip(("value", "next_value"), self.policy.values(part), strict=True)))
+            extras |= self._by_rows(rollout, lambda part: dict(zip(("value", "next_value"), self.policy.values(part), strict=True)))
         for name, keeper in (("reference_log_prob", self.reference), ("teacher_log_prob", self.teacher)):
             if name in wanted:
                 policy = keeper.policy if keeper is self.reference else keeper
@@ -361,7 +358,7 @@ class PolicyGradientLearner(Learner):
         fields |= {"action": rollout.action, "old_log_prob": rollout.log_prob, "mask": rollout.mask, "advantage": extras["advantage"]}
         if "value" in self.updater.needs:
             fields |= {"old_value": extras["value"], "returns": extras["returns"]}
-        if self.policy.unit == "row":
+        if self.policy.span == "row":
             fields["group"] = rollout.group
         if "score" in self.updater.needs:
             fields["score"] = rollout.reward.sum(-1)
@@ -374,7 +371,7 @@ class PolicyGradientLearner(Learner):
             updater.optimizer.learning_rate = method.learning_rate * (1 - self._began)
         if not self.world.stacked and not (rollout.mask.any() or any(rollout.extras[over].any() for over in updater.overs)):
             return {"gradient_norm": torch.zeros(len(self.seeds))}  # nothing to learn from; stacked seeds all take the step, so that none depends on others
-        steps = self.policy.unit == "step"
+        steps = self.policy.span == "step"
         fields = self.fields(rollout)
         cut = StepCutter(fields) if steps else RowCutter(fields)
         whole = steps and bool(rollout.mask.all())
@@ -408,7 +405,7 @@ class PolicyGradientLearner(Learner):
     def _minibatches(self, rollout: Rollout, units: int) -> list[Tensor]:
         """Random minibatches of one pass: units `[S, n]` each."""
         count = self.method.minibatches
-        if self.policy.unit == "step":
+        if self.policy.span == "step":
             return list(self.streams.permutations("minibatch", units).tensor_split(min(count, units), dim=1))
         if self.method.unit == "row":
             generators = self.streams.torch_generators("minibatch")
@@ -431,7 +428,7 @@ class PolicyGradientLearner(Learner):
         while not rollout.mask.any():  # a method that keeps little may keep nothing of a small batch
             rollout = self.prepare(self._collect()[0])
         fields = self.fields(rollout)
-        cut = StepCutter(fields) if self.policy.unit == "step" else RowCutter(fields)
+        cut = StepCutter(fields) if self.policy.span == "step" else RowCutter(fields)
         batch = cut(torch.arange(cut.units, device=self.streams.device).expand(len(self.seeds), -1))
         return {
             "update": lambda: [self.updater.step(batch, progress=0.0, iteration=0, first=first, last=not first) for first in (True, False)],

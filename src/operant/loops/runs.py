@@ -27,6 +27,7 @@ from operant.loops.track import check_trackers
 from operant.loops.trust import require_trust
 from operant.nets.lifted import PlainModule
 from operant.worlds import make_world
+from operant.worlds.base import World
 
 
 class Run:
@@ -88,11 +89,24 @@ class Run:
             part).
 
         Raises:
-            BadInput: no observation or mask of this environment; or a text or sequence task, whose policy is a model over tokens (`load_policy` gives it).
+            BadInput: no observation or mask of this environment; a policy that remembers, which acts along episodes (`player`); or a text or sequence task,
+                whose policy is a model over tokens (`load_policy` gives it).
         """
+        self._check_acts()
+        action, carry = self.world.act(self.load_policy(seed), observation, action_mask)
+        if carry is not None:
+            raise BadInput("this policy remembers its episode: act = run.player(), then act(observation), and act.reset() where an episode begins")
+        return action
+
+    def player(self, seed: int | None = None) -> Player:
+        """The trained policy of one seed (the first by default) as it acts along episodes, with what it remembers of them. Raises `BadInput` on a task without
+        observations."""
+        self._check_acts()
+        return Player(self.world, self.load_policy(seed))
+
+    def _check_acts(self) -> None:
         if not self.world.acts:
             raise BadInput(f"{self.config['task']} has no observations to act on: its policy is a model over tokens, {self.path}/policies/last")
-        return self.world.act(self.load_policy(seed), observation, action_mask)
 
     def evaluate(self, *, episodes: int | None = None, seed: int = 1, which: str = "last") -> dict[str, Any]:
         """Score every seed's policy on episodes that training's own evaluations, whose seed is 0, did not see (of text: on new answers to held-out problems).
@@ -125,10 +139,12 @@ class Run:
             return target
         if not self.world.draws:
             return None
-        policy = self.load_policy()
+        policy, carry = self.load_policy(), None
 
         def act(observation: np.ndarray) -> np.ndarray:
-            return policy.act(torch.as_tensor(observation, dtype=torch.float32).view(1, 1, -1))[0]
+            nonlocal carry
+            action, carry = policy.act(torch.as_tensor(observation, dtype=torch.float32).view(1, 1, -1), carry)
+            return action[0]
 
         frames = self.world.render(act, seed=0, max_steps=400)
         if not frames:
@@ -143,6 +159,45 @@ class Run:
         except OSError as error:
             raise RunFailed(f"{target} could not be written: {disk_fault(error) or error}") from error
         return target
+
+
+class Player:
+    """A trained policy along episodes: what it remembers of one observation, it knows at the next. Of a policy that remembers nothing it is `Run.policy`.
+
+    Args:
+        world: of its task.
+        policy: of one seed.
+    """
+
+    def __init__(self, world: World, policy: Any):
+        self._world, self._policy = world, policy
+        self._carry: torch.Tensor | None = None
+
+    def __call__(self, observation: Any, action_mask: Any = None) -> Any:
+        """The policy's mode at the next observation of an episode, or at the next ones of several, as of `Run.policy`.
+
+        Raises:
+            BadInput: no observation or mask of this environment, or another number of episodes than before.
+        """
+        action, self._carry = self._world.act(self._policy, observation, action_mask, self._carry)
+        return action
+
+    def reset(self, rows: Any = None) -> None:
+        """New episodes begin: forget the old ones.
+
+        Args:
+            rows: which of several, True or False each; all by default.
+
+        Raises:
+            BadInput: not one for each episode.
+        """
+        if rows is None or self._carry is None:
+            self._carry = None
+            return
+        begins = np.asarray(rows)
+        if begins.dtype != bool or begins.shape != (self._carry.shape[1],):
+            raise BadInput(f"reset takes True or False for each of {self._carry.shape[1]} episodes; {rows!r} is not that")
+        self._carry = torch.where(torch.from_numpy(begins).unsqueeze(-1), self._policy.initial(len(begins)), self._carry)
 
 
 def train(

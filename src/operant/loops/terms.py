@@ -36,7 +36,7 @@ class TermBatch:
         log_prob: of the policy now, nats, with gradient; not of a reward model.
         mask: True at the steps that are learned from.
         old_log_prob: of the policy that acted; policy gradients alone, as `advantage`.
-        group: which rows belong together, `[S, n]` int64; rows of tokens alone.
+        group: which rows belong together, `[S, n]` int64; where the policy's span is a row.
         score: a row's reward, all its steps together, `[S, n]`; by `needs`, as all that follows.
         entropy: of the policy now, nats, with gradient.
         value: of the critic now, with gradient; `old_value` of the critic before the updates, `returns` what it is fitted to ("value").

@@ -27,7 +27,7 @@ Reduce = Literal["token-mean", "sequence-mean", "sequence-sum"]
 class Replayed(Protocol):
     """What is trained: a policy that says of given actions what its numbers are now."""
 
-    unit: str
+    span: Literal["step", "row"]
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = (), *statistics: Mapping[str, Any]) -> dict[str, Tensor]: ...
 
@@ -59,7 +59,7 @@ class Updater:
         learning_rate, adam_eps: Adam's. `optimizer.learning_rate` may be set before any step.
         reduce, reduce_length: how steps are weighted (`ops.step_weights`).
         unit: "group" keeps the rows of a group together in micro-batches, in their order.
-        micro_batch: rows that go through the policy at once where a unit is a row; 0 for all. Never changes the loss.
+        micro_batch: rows that go through the policy at once where its span is a row; 0 for all. Never changes the loss.
         max_grad_norm: largest norm of a seed's gradient; None for no clip.
         normalize_advantage: to mean 0 and deviation 1 over each minibatch's chosen steps.
 
@@ -168,7 +168,7 @@ class Updater:
             group: `[S, n]`, where groups must stay together.
         """
         size = self.micro_batch
-        if self.policy.unit == "step" or not 0 < size < mask.shape[1] or (group is not None and len(mask) > 1):
+        if self.policy.span == "step" or not 0 < size < mask.shape[1] or (group is not None and len(mask) > 1):
             yield slice(None)
             return
         lengths = mask.sum(-1)[0]
@@ -228,7 +228,7 @@ class Updater:
         for tells in self._tells:
             per_step |= tells(batch)
         found = {name: torch.linalg.vecdot(weight, value.to(weight.dtype).flatten(1)) for name, value in per_step.items()}
-        if acted and self.policy.unit == "row":
+        if acted and self.policy.span == "row":
             found["log_ratio"] = (new - old).masked_fill(~batch.mask, torch.nan).flatten(1)
         return found
 

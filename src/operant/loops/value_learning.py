@@ -231,6 +231,8 @@ class ValueLearner(Learner):
         built = {name: self._build(name, net) for name, net in method.nets.items()}
         self.nets = nn.ModuleDict(built).to(device)
         self.policy: Policy = self.nets[method.acts.net]
+        if self.policy.initial(1) is not None:
+            raise BadInput(f"net {method.acts.net!r} remembers its episode, and value learning draws single transitions: take a net without memory")
         self.scalars = nn.ParameterDict({name: torch.full((len(seeds), 1), value, device=device) for name, value in method.scalars.items()})
         self._flats = {name: FlatParameters(net, seeds=len(seeds)) for name, net in self.nets.items()}
         if method.scalars:

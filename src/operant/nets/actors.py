@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from operant.core.errors import BadInput
 from operant.core.random import Streams
+from operant.core.records import Rollout
 from operant.core.spec import Spec
 from operant.nets.distributions import Categorical, Distribution, Gaussian, SquashedGaussian, TanhPoint, distribution_for
 from operant.nets.encoders import Encoded, Encoder, build_encoder
 from operant.nets.layers import MLP, Linear, Towers, orthogonal
 from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
+from operant.nets.memory import Memory, MemoryNet
 from operant.nets.normalize import RunningNormalizer, observation_normalizer
 
 
@@ -27,9 +29,12 @@ class Policy(nn.Module):
         observation: what a row of it consists of. Where it has an action mask, no choice that the mask forbids is drawn, preferred or given a probability.
         distribution: of actions.
         normalizer: of observations.
+
+    Attributes:
+        span: what an action hangs on, and a minibatch is therefore made of: "step", the observation alone; "row", the steps before it too.
     """
 
-    unit = "step"  # a minibatch is made of single steps
+    span: Literal["step", "row"] = "step"
 
     def __init__(self, observation: Spec, distribution: Distribution, normalizer: RunningNormalizer | None = None):
         super().__init__()
@@ -44,10 +49,24 @@ class Policy(nn.Module):
         allowed = self.observation.allowed(observation)
         return parameters if allowed is None else self.distribution.forbid(parameters, allowed)
 
+    def initial(self, rows: int) -> Tensor | None:
+        """The carry of N rows whose episodes begin, `[S, N, C]`: what the policy knows of the steps before. None where it remembers nothing."""
+        return None
+
+    def decide(self, observation: Tensor, carry: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The distribution's parameters `[S, N, size]` at normalised observations `[S, N, D]`, and the carry after them."""
+        return self(observation), None
+
     @torch.inference_mode()
-    def act(self, observation: Tensor) -> np.ndarray:
-        """The mode of the policy at raw observations `[S, N, D]`, as `Environments.step` takes actions: `[S, N]` or `[S, N, A]`."""
-        return self.distribution.to_environment(self.distribution.mode(self(self.normalized(observation))).cpu())
+    def act(self, observation: Tensor, carry: Tensor | None = None) -> tuple[np.ndarray, Tensor | None]:
+        """The mode of the policy at raw observations `[S, N, D]`, as `Environments.step` takes actions: `[S, N]` or `[S, N, A]`, and the carry after it.
+
+        Args:
+            carry: as this gave it at the step before; None where all episodes begin.
+        """
+        carry = self.initial(observation.shape[1]) if carry is None else carry
+        parameters, carry = self.decide(self.normalized(observation), carry)
+        return self.distribution.to_environment(self.distribution.mode(parameters).cpu()), carry
 
 
 class Actor(Policy):
@@ -189,9 +208,55 @@ class ActorCritic(Actor):
         return self.net.value(observation)
 
     @torch.no_grad()
-    def values(self, rollout) -> tuple[Tensor, Tensor]:
+    def values(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """V of each step's observation and of its true successor, `[S, N, T]` each."""
         return self.value(rollout.inputs["observation"]), self.value(rollout.extras["next_observation"])
+
+
+class RecurrentActorCritic(ActorCritic):
+    """An actor and a state-value function that remember their episode: encoders, a memory, and what reads it.
+
+    The replay contract has two more inputs: `carry [S, N, C]`, as it was when the policy acted at the first of T steps, and `begins [S, N, T]`, True where an
+    episode begins behind the first of them. Gradients stop at that carry (truncated backpropagation through time).
+    """
+
+    span = "row"
+    net: Towers
+
+    def __init__(self, observation: Spec, distribution: Distribution, net: Towers, seeds: int, memory: Memory, *, normalizer: RunningNormalizer | None = None):
+        super().__init__(observation, distribution, net, seeds, log_std="free", normalizer=normalizer)
+        self.memory = memory
+
+    def initial(self, rows: int) -> Tensor:
+        return torch.zeros(self.seeds, rows, self.memory.carried, device=next(self.parameters()).device)
+
+    def decide(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        remembered, carries = self.remember(observation.unsqueeze(2), carry)
+        return self._distribution_parameters(self.net.actor(remembered[:, 0, :, 0]), observation), carries[:, :, 0]
+
+    def remember(self, observation: Tensor, carry: Tensor, begins: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the memory gives at normalised observations `[S, N, T, D]`: `[S, E, N, T, H]`, and the carry after each, `[S, N, T, C]`."""
+        features = self.net.encode(observation.flatten(1, 2))
+        if features.ndim == 3:
+            features = features.unsqueeze(1).expand(-1, self.memory.members, -1, -1)
+        return self.memory(features.unflatten(2, observation.shape[1:3]), carry, begins)
+
+    def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
+        observation = inputs["observation"]
+        remembered, _ = self.remember(observation, inputs["carry"], inputs["begins"])
+        if "value" not in needs:
+            return self._found(self._distribution_parameters(self.net.actor(remembered[:, 0]), observation), action, needs)
+        flat = remembered.flatten(2, 3)
+        out, value = (x.unflatten(1, observation.shape[1:3]) for x in self.net.heads(flat.squeeze(1) if self.memory.members == 1 else flat))
+        return self._found(self._distribution_parameters(out, observation), action, needs) | {"value": value}
+
+    @torch.no_grad()
+    def values(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """V of each step's observation and of its true successor, as the memory stands behind that step, `[S, N, T]` each."""
+        inputs, following = rollout.inputs, rollout.extras["next_observation"]
+        remembered, carries = self.remember(inputs["observation"], inputs["carry"], inputs["begins"])
+        after, _ = self.remember(following.flatten(1, 2).unsqueeze(2), carries.flatten(1, 2))
+        return self.net.critic(remembered[:, -1]), self.net.critic(after[:, -1, :, 0]).unflatten(1, following.shape[1:3])
 
 
 class Net(Protocol):
@@ -213,9 +278,10 @@ class ActorCriticNet:
         hidden: widths of both towers.
         normalize: running normalisation of observations.
         encoders: plain modules in the place of what the house makes of a field, `[N, *shape] → [N, F]`, by its name.
-        shared: actor and critic have one encoder, which learns from both; otherwise one each. Where there is a game's state, which no actor sees, they have
-            one each.
+        shared: actor and critic have one encoder and one memory, which learn from both; otherwise one each. Where there is a game's state, which no actor sees,
+            they have one each.
         central: the critic sees a game's state; False for one that sees what its actor does.
+        memory: what stands between encoder and towers and remembers the episode (`LSTM`, `GRU`, `History`); None for a policy that sees the observation alone.
         module: a plain module in the place of the actor's tower: from observations to logits, or to the mean of a Gaussian (see `plain_actor`).
     """
 
@@ -225,9 +291,12 @@ class ActorCriticNet:
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     shared: bool = True
     central: bool = True
+    memory: MemoryNet | None = None
     module: PlainModule | None = None
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "towers") -> ActorCritic:
+        if self.module is not None and self.memory is not None:
+            raise BadInput("a policy that remembers takes no module in the place of its actor, which would see the observation alone")
         distribution = distribution_for(action)
         outputs = distribution.locations
         generators, inner, value = streams.torch_generators(f"initialize/{name}"), orthogonal(2**0.5), orthogonal(1.0)
@@ -235,7 +304,10 @@ class ActorCriticNet:
         def encoder(name: str) -> Encoder | None:
             return build_encoder(observation, streams, name, self.encoders, inner)
 
+        memory = None
         if observation.role("state") is not None:
+            if self.memory is not None:
+                raise BadInput("policy: of several agents that share one policy, a memory is not taken")
             if self.module is not None:
                 raise BadInput("policy: of several agents that share one policy, a plain module is not taken")
             actor = build_encoder(observation, streams, "actor", self.encoders, inner, unseen=("state",))
@@ -246,8 +318,12 @@ class ActorCriticNet:
             towers = LiftedTowers(Encoded(actor, actor_net), value_net if critic is None else Encoded(critic, value_net))
         elif self.module is None:
             encoders = [encoder("encoder")] if self.shared else [encoder("actor"), encoder("critic")]
+            width = observation.size if encoders[0] is None else encoders[0].size
+            if self.memory is not None:
+                memory = self.memory.build(width, 1 if self.shared else 2, streams, f"{name}/memory")
+                width = memory.size
             towers = Towers(
-                observation.size if encoders[0] is None else encoders[0].size,
+                width,
                 self.hidden,
                 outputs,
                 generators,
@@ -265,6 +341,8 @@ class ActorCriticNet:
             towers = LiftedTowers(plain_actor(self.module, observation, outputs, streams), critic)
         seeds = len(streams.seeds)
         normalizer = observation_normalizer(observation, seeds) if self.normalize else None
+        if memory is not None:
+            return RecurrentActorCritic(observation, distribution, towers, seeds, memory, normalizer=normalizer)
         return ActorCritic(observation, distribution, towers, seeds, log_std="free", normalizer=normalizer)
 
 

@@ -67,8 +67,8 @@ class Elites(nn.Module):
         cell = cell.to(self.solution.device).unsqueeze(-1)
         return self.solution.gather(1, cell.expand(-1, -1, self.solution.shape[-1]))
 
-    def act(self, observation: Tensor) -> np.ndarray:
-        return self.actor.act(observation)
+    def act(self, observation: Tensor, carry: Tensor | None = None) -> tuple[np.ndarray, Tensor | None]:
+        return self.actor.act(observation, carry)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class TokenPolicy(nn.Module):
         critic: a value function beside the policy; None for none.
     """
 
-    unit = "row"
+    span = "row"
     seeds = 1
     decode: tuple[str, int] | None = None  # the decoder by which it answers in evaluations, and from how many completions; None for the mean of the usual ones
 

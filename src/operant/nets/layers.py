@@ -164,20 +164,33 @@ class Towers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The actor's output `[S, …, outputs]`."""
-        return self.actor_head(self.trunk.member(self.encoders[0](x) if self.encoders else x, 0))
+        return self.actor(self.encoders[0](x) if self.encoders else x)
 
     def value(self, x: Tensor) -> Tensor:
         """The critic's output `[S, …]`."""
-        return self.critic_head(self.trunk.member(self.encoders[-1](x) if self.encoders else x, 1)).squeeze(-1)
+        return self.critic(self.encoders[-1](x) if self.encoders else x)
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(actor's output, critic's output) in one pass."""
         lead = x.shape[1:-1]
-        features = x.flatten(1, -2) if x.ndim > 3 else x
-        if len(self.encoders) == 1:
-            features = self.encoders[0](features)
-        elif self.encoders:
-            features = torch.stack([encoder(features) for encoder in self.encoders], 1)
-        h = self.trunk(features)
-        actor, critic = self.actor_head(h[:, 0]), self.critic_head(h[:, 1])
+        actor, critic = self.heads(self.encode(x.flatten(1, -2) if x.ndim > 3 else x))
         return actor.unflatten(1, lead) if len(lead) > 1 else actor, critic.view(x.shape[0], *lead)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """What both read of an input `[S, B, D]`: `[S, B, F]`, or `[S, 2, B, F]` where each has an encoder of its own."""
+        if len(self.encoders) > 1:
+            return torch.stack([encoder(x) for encoder in self.encoders], 1)
+        return self.encoders[0](x) if self.encoders else x
+
+    def actor(self, features: Tensor) -> Tensor:
+        """The actor's output `[S, …, outputs]` from its features `[S, …, F]`."""
+        return self.actor_head(self.trunk.member(features, 0))
+
+    def critic(self, features: Tensor) -> Tensor:
+        """The critic's output `[S, …]` from its features `[S, …, F]`."""
+        return self.critic_head(self.trunk.member(features, 1)).squeeze(-1)
+
+    def heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(actor's output `[S, B, outputs]`, critic's `[S, B]`) in one pass, from features of both `[S, B, F]` or of each `[S, 2, B, F]`."""
+        h = self.trunk(features)
+        return self.actor_head(h[:, 0]), self.critic_head(h[:, 1]).squeeze(-1)

@@ -27,7 +27,7 @@ class RewardModel(nn.Module):
         head: `[1, D]`, from hidden states to the reward; None for zeros.
     """
 
-    unit = "row"
+    span = "row"
     seeds = 1
 
     def __init__(self, trunk: nn.Module, head: Tensor | None = None):

@@ -81,7 +81,7 @@ class TabularPolicy(nn.Module):
         table: with a critic, the parameter `[S, P, prefixes]`, the value of each prefix.
     """
 
-    unit = "row"
+    span = "row"
     temperature = 1.0
 
     def __init__(self, problem: SequenceTree, seeds: int = 1, dtype: torch.dtype = torch.float64, *, critic: bool = False):

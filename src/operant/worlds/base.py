@@ -223,11 +223,12 @@ class World:
         """Score of each seed's policy on `episodes` fresh episodes or held-out problems; the same `seed` draws the same ones."""
         raise NotImplementedError
 
-    def act(self, policy: Any, observation: Any, action_mask: Any = None) -> Any:
-        """The policy's mode at one observation, or at several with an axis in front, both as the environment has them.
+    def act(self, policy: Any, observation: Any, action_mask: Any = None, carry: Tensor | None = None) -> tuple[Any, Tensor | None]:
+        """The policy's mode at one observation, or at several with an axis in front, both as the environment has them, and what the policy carries on.
 
         Args:
             action_mask: which choices are allowed (of each observation), where that does not stand in an observation.
+            carry: as this gave it at the observations before; None where episodes begin.
         """
         raise BadInput(f"{self.task} has no observations to act on")
 

@@ -103,11 +103,12 @@ def scores(run: Run) -> dict[str, Any]:
     for index, seed in enumerate(range(run.config["seed"], run.config["seed"] + run.config["seeds"])):
         policy, streams = run.load_policy(seed), Streams([seed])
 
-        def act(observation: torch.Tensor, policy=policy, streams=streams) -> np.ndarray:
+        def act(observation: torch.Tensor, carry: torch.Tensor | None, policy=policy, streams=streams) -> tuple[np.ndarray, torch.Tensor | None]:
             distribution = policy.distribution
             with torch.inference_mode():
                 noise = distribution.noise(streams, "evaluation", observation.shape[1])
-                return distribution.to_environment(distribution.sample(policy(policy.normalized(observation)), noise))
+                parameters, carry = policy.decide(policy.normalized(observation), policy.initial(observation.shape[1]) if carry is None else carry)
+                return distribution.to_environment(distribution.sample(parameters, noise)), carry
 
         played = run_episodes(run.world.make, act, 1, 10, index, run.world.options.max_evaluation_steps)
         sampled.append(float(played.total.mean()))

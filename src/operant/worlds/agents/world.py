@@ -77,7 +77,7 @@ class AgentsWorld(World):
             self.observation_space, self.action_space = probe.observation_space, probe.action_space
             self.observation, self.action, self.resume = rows.observation_spec, rows.action_spec, rows.resume
             rows.reset()
-            rows.step(np.asarray(self.random_policy().act(torch.from_numpy(rows.observation).unsqueeze(0))[0]))
+            rows.step(np.asarray(self.random_policy().act(torch.from_numpy(rows.observation).unsqueeze(0))[0][0]))
         finally:
             probe.close()
         own = observation_spec(self.task, self.observation_space, self.action)
@@ -139,14 +139,14 @@ class AgentsWorld(World):
         details = {"length": by_game(played.length).max(-1), "truncated": by_game(played.truncated).any(-1)}
         return Evaluation(self.score, by_game(played.total).mean(-1), details)
 
-    def act(self, policy: Any, observation: Any, action_mask: Any = None) -> Any:
-        """The policy's mode for the agents of one game.
+    def act(self, policy: Any, observation: Any, action_mask: Any = None, carry: torch.Tensor | None = None) -> tuple[Any, torch.Tensor | None]:
+        """The policy's mode for the agents of one game, and the carry of all agents after it.
 
         Args:
             observation: what each agent sees, by its name, as the environment gives it.
 
         Returns:
-            an action for each of them, by name.
+            an action for each of them, by name, and the carry.
 
         Raises:
             BadInput: no dict of observations of this game's agents.
@@ -163,8 +163,14 @@ class AgentsWorld(World):
             seen, _ = self._observations.rows(observation[name])
             row[: seen.shape[1]] = seen[0]
             row[place + self.names_of_agents.index(name)] = 1.0
-        actions = self._actions.to_environment(policy.act(torch.from_numpy(rows).unsqueeze(0))[0], len(names))
-        return {name: self._actions.of_row(actions, place) for place, name in enumerate(names)}
+        carry = policy.initial(self.agents) if carry is None else carry
+        places = [self.names_of_agents.index(name) for name in names]
+        found, after = policy.act(torch.from_numpy(rows).unsqueeze(0), None if carry is None else carry[:, places])
+        if carry is not None:
+            carry = carry.clone()
+            carry[:, places] = after
+        actions = self._actions.to_environment(found[0], len(names))
+        return {name: self._actions.of_row(actions, place) for place, name in enumerate(names)}, carry
 
     def random_policy(self) -> RandomPolicy:
         return RandomPolicy(self.observation, self.action)

@@ -108,6 +108,8 @@ class DataWorld(World):
         return store
 
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Demonstrations:
+        if policy.initial(1) is not None:
+            raise BadInput("the policy remembers its episode, and demonstrations are drawn step by step: take a net without memory")
         return Demonstrations(self._store(policy, streams.device), batch_size, streams)
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
@@ -116,9 +118,9 @@ class DataWorld(World):
         values = played.terminated.astype(np.float64) if self.score == "success" else played.total
         return Evaluation(self.score, values, {"length": played.length, "return": played.total, "truncated": played.truncated})
 
-    def act(self, policy: Any, observation: Any, action_mask: Any = None) -> Any:
+    def act(self, policy: Any, observation: Any, action_mask: Any = None, carry: Tensor | None = None) -> tuple[Any, Tensor | None]:
         """The policy's mode at one observation or several, as `GymWorld.act`."""
-        return self.environment.act(policy, observation, action_mask)
+        return self.environment.act(policy, observation, action_mask, carry)
 
     def random_policy(self) -> Any:
         return self.environment.random_policy()

@@ -43,13 +43,17 @@ def row_seeds(seeds: list[int], count: int, use: str) -> list[int]:
 
 
 class Chunk:
-    """Preallocated arrays of T steps, time first: `[T, S, N, …]`. A worker fills a slice of the one that the trainer reads."""
+    """Preallocated arrays of T steps, time first: `[T, S, N, …]`. A worker fills a slice of the one that the trainer reads.
 
-    NAMES = ("observation", "next_observation", "parameters", "action", "reward", "terminated", "truncated", "valid")
+    `carry [2, S, N, C]` is what the policy remembers when the chunk begins, which whoever asks for the chunk writes, and when the next one begins.
+    """
+
+    NAMES = ("carry", "observation", "next_observation", "parameters", "action", "reward", "terminated", "truncated", "valid")
 
     def __init__(self, length: int, seeds: int, rows: int, observation_size: int, actor: Actor, *, shared: bool = False):
         shape = (length, seeds, rows)
-        distribution = actor.distribution
+        distribution, start = actor.distribution, actor.initial(rows)
+        self.carry = torch.zeros(2, seeds, rows, 0 if start is None else start.shape[-1])
         self.observation = torch.zeros(*shape, observation_size)
         self.next_observation = torch.zeros(*shape, observation_size)
         self.parameters = torch.zeros(*shape, distribution.size)
@@ -59,6 +63,10 @@ class Chunk:
         if shared:
             for name in self.NAMES:
                 getattr(self, name).share_memory_()
+
+    def ends(self, steps: int | slice) -> Tensor:
+        """Behind which of some steps an episode is over, `[…, S, N]`."""
+        return self.terminated[steps] | self.truncated[steps] | ~self.valid[steps]
 
     def narrow(self, seeds: slice, rows: slice) -> Chunk:
         """The part of some seeds and rows, sharing memory."""
@@ -70,7 +78,10 @@ class Chunk:
 
 @torch.no_grad()
 def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, observation: np.ndarray) -> np.ndarray:
-    """Act for T steps into `chunk`; `noise [S, T, N, …]` turns into actions. Returns the observation `[R, D]` that comes next."""
+    """Act for T steps into `chunk`; `noise [S, T, N, …]` turns into actions. Returns the observation `[R, D]` that comes next.
+
+    What the policy remembers goes on in each row until an episode ends there, and starts anew behind a step that the environment ignored, too.
+    """
     length, seeds, rows = chunk.reward.shape
     size = observation.shape[-1]
     device = noise.device
@@ -78,10 +89,12 @@ def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, 
     noise = noise.transpose(0, 1)
     arrays = {name: getattr(chunk, name).numpy() for name in ("reward", "terminated", "truncated", "valid")}
     action_shape = (seeds * rows, *distribution.action_shape)
+    start = actor.initial(rows)
+    carry = None if start is None else chunk.carry[0].to(device)
     for t in range(length):
         seen = torch.from_numpy(observation).view(seeds, rows, size)
         chunk.observation[t] = seen
-        parameters = actor(actor.normalized(seen if device.type == "cpu" else seen.to(device)))
+        parameters, carry = actor.decide(actor.normalized(seen if device.type == "cpu" else seen.to(device)), carry)
         action = distribution.sample(parameters, noise[t])
         chunk.parameters[t] = parameters
         chunk.action[t] = action
@@ -90,6 +103,10 @@ def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, 
             array[t] = getattr(step, name).reshape(seeds, rows)
         chunk.next_observation[t] = torch.from_numpy(step.next_observation).view(seeds, rows, size)
         observation = step.observation
+        if start is not None:
+            carry = torch.where(chunk.ends(t).unsqueeze(-1).to(device), start, carry)
+    if start is not None:
+        chunk.carry[1] = carry
     return observation
 
 
@@ -120,6 +137,7 @@ class Collector(Source):
             self._environments = make(self._row_seeds)
         self.resume = self._environments.resume
         self._observation: np.ndarray | None = None
+        self._carry: Tensor | None = None  # of the policy, at the next observation; None where all episodes begin, or it remembers nothing
         self._reward_scale = RunningNormalizer(seeds, 1) if plan.normalize_reward else None
         self._discounted = torch.zeros(seeds, rows)
         self._return = np.zeros((seeds, rows))
@@ -136,12 +154,17 @@ class Collector(Source):
         noise = policy.distribution.noise(self.streams, "action", length, rows)
         if self._observation is None:
             self._observation = self._environments.reset()
+        carry = policy.initial(rows) if self._carry is None else self._carry
         if self.workers > 1:
-            chunk = self._environments.collect(policy, noise.cpu(), length, self.observation_size)
+            chunk = self._environments.collect(policy, noise.cpu(), length, self.observation_size, carry)
             self._observation = self._environments.observation
         else:
             chunk = Chunk(length, seeds, rows, self.observation_size, policy)
+            if carry is not None:
+                chunk.carry[0] = carry
             self._observation = fill(chunk, self._environments, policy, noise, self._observation)
+        if carry is not None:
+            self._carry = chunk.carry[1].clone()
         return self._rollout(chunk, policy, version)
 
     def _rollout(self, chunk: Chunk, actor: Actor, version: int) -> Rollout:
@@ -155,8 +178,12 @@ class Collector(Source):
         reward = self._scaled(chunk) if self._reward_scale is not None else chunk.reward
         log_prob = actor.distribution.log_prob(chunk.parameters, chunk.action)
         observation, next_observation = rows_first(chunk.observation), rows_first(chunk.next_observation)
+        inputs = {"observation": actor.normalized(observation)}
+        if self._carry is not None:
+            begins = torch.cat([torch.zeros_like(chunk.valid[:1]), chunk.ends(slice(-1))])
+            inputs |= {"carry": chunk.carry[0].to(device, copy=True), "begins": rows_first(begins)}
         rollout = Rollout(
-            inputs={"observation": actor.normalized(observation)},
+            inputs=inputs,
             action=rows_first(chunk.action),
             log_prob=rows_first(log_prob),
             mask=rows_first(chunk.valid),
@@ -217,6 +244,7 @@ class Collector(Source):
         return {
             "environments": self._environments.state_dict(),
             "observation": self._observation,
+            "carry": self._carry,
             "reward_scale": None if self._reward_scale is None else dict(self._reward_scale.state_dict()),
             "discounted": self._discounted,
             "return": self._return,
@@ -225,9 +253,9 @@ class Collector(Source):
 
     def load_state_dict(self, state: dict) -> None:
         self._environments.load_state_dict(state["environments"])
-        self._observation = state["observation"]
+        self._observation, self._carry = state["observation"], state["carry"]
         if self.resume != "bitwise":
-            self._observation = None
+            self._observation = self._carry = None
             self._discounted, self._return, self._length = torch.zeros_like(self._discounted), self._return * 0, self._length * 0
         else:
             self._discounted, self._return, self._length = state["discounted"], state["return"], state["length"]

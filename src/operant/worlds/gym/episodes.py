@@ -11,6 +11,8 @@ import torch
 from operant.core.random import derive_seed
 from operant.worlds.gym.environments import Environments
 
+Act = Callable[[torch.Tensor, torch.Tensor | None], tuple[np.ndarray, torch.Tensor | None]]
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -32,13 +34,14 @@ class Episodes:
 
 
 def run_episodes(
-    make: Callable[[list[int]], Environments], act: Callable[[torch.Tensor], np.ndarray], seeds: int, episodes: int, seed: int, max_steps: int
+    make: Callable[[list[int]], Environments], act: Act, seeds: int, episodes: int, seed: int, max_steps: int
 ) -> Episodes:
     """One episode in each of `seeds × episodes` fresh rows; episode e starts alike for every policy.
 
     Args:
         make: environments from row seeds.
-        act: raw observations `[S, E, D]` to actions `[S, E]` or `[S, E, A]` in the environment's units.
+        act: raw observations `[S, E, D]` and a policy's carry (None where episodes begin) to actions `[S, E]` or `[S, E, A]` in the environment's units and the
+            carry after them. A row counts until its episode ends, so that no carry ever needs to begin anew.
         max_steps: an episode that has made so many steps is cut.
     """
     environments = make([derive_seed(seed, "evaluation", episode) for _ in range(seeds) for episode in range(episodes)])
@@ -46,10 +49,10 @@ def run_episodes(
         rows = seeds * episodes
         total, length = np.zeros(rows), np.zeros(rows, dtype=np.int64)
         terminated, running = np.zeros(rows, dtype=bool), np.ones(rows, dtype=bool)
-        observation = environments.reset()
+        observation, carry = environments.reset(), None
         last = observation.copy()
         for _ in range(max_steps):
-            action = act(torch.from_numpy(observation).view(seeds, episodes, -1))
+            action, carry = act(torch.from_numpy(observation).view(seeds, episodes, -1), carry)
             step = environments.step(action.reshape(rows, *action.shape[2:]))
             total += np.where(running, step.reward, 0.0)
             length += running

@@ -107,8 +107,12 @@ class WorkerEnvironments:
         self.observation = self._joined(self._ask("reset"))
         return self.observation
 
-    def collect(self, actor: Actor, noise: Tensor, length: int, observation_size: int) -> Chunk:
-        """A chunk of `length` steps of every row, acted by `actor` with `noise [S, T, N, …]`. The chunk is overwritten by the next call."""
+    def collect(self, actor: Actor, noise: Tensor, length: int, observation_size: int, carry: Tensor | None) -> Chunk:
+        """A chunk of `length` steps of every row, acted by `actor` with `noise [S, T, N, …]`. The chunk is overwritten by the next call.
+
+        Args:
+            carry: of the actor, at the first of them; None where it remembers nothing.
+        """
         if self._shared is None:
             twin = copy.deepcopy(actor).requires_grad_(False).share_memory()
             self._shared = twin, noise.clone().share_memory_(), Chunk(length, self._seeds, self._rows, observation_size, actor, shared=True)
@@ -117,6 +121,8 @@ class WorkerEnvironments:
         for name, value in actor.state_dict().items():
             twin.get_parameter(name).copy_(value) if name in dict(twin.named_parameters()) else twin.get_buffer(name).copy_(value)
         draws.copy_(noise)
+        if carry is not None:
+            chunk.carry[0] = carry
         self.observation = self._joined(self._ask("collect"))
         return chunk
 
@@ -147,6 +153,7 @@ def _narrow(actor: Actor, seeds: slice) -> Actor:
     for name, tensor in [*part.named_parameters(), *part.named_buffers()]:
         original = originals[name].data
         tensor.data = original[seeds] if original.ndim and original.shape[0] == actor.seeds else original
+    part.seeds = len(range(actor.seeds)[seeds])
     return part
 
 

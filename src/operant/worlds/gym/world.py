@@ -73,7 +73,7 @@ class GymWorld(World):
             self.observation, self.action = probe.observation_spec, probe.action_spec
             self._observations = Observations(self.task, self.observation_space, self.observation, self.action)
             self._actions = Actions(self.task, self.action_space)
-            probe.step(self.random_policy().act(torch.from_numpy(seen).unsqueeze(0))[0])
+            probe.step(self.random_policy().act(torch.from_numpy(seen).unsqueeze(0))[0][0])
         except BrokenRule as error:
             raise BadInput(str(error)) from error
         finally:
@@ -168,22 +168,27 @@ class GymWorld(World):
         played = self.play(policy, seeds, episodes, seed, self.options.max_evaluation_steps)
         return Evaluation(self.score, played.total, {"length": played.length, "truncated": played.truncated})
 
-    def act(self, policy: Any, observation: Any, action_mask: Any = None) -> Any:
-        """The policy's mode at one observation, or at several with an axis in front, both as the environment has them.
+    def act(self, policy: Any, observation: Any, action_mask: Any = None, carry: torch.Tensor | None = None) -> tuple[Any, torch.Tensor | None]:
+        """The policy's mode at one observation, or at several with an axis in front, both as the environment has them, and the carry after it.
 
         Args:
             observation: of a Dict or Tuple space several are one whose every part has an axis in front, or a list.
             action_mask: which choices are allowed (of each observation), where that does not stand in the observation.
+            carry: of the policy, as this gave it at the observations before; None where episodes begin.
 
         Returns:
-            an element of the action space, or an array of as many (of a Dict or Tuple space one in each part). A Discrete one is a NumPy integer.
+            an element of the action space, or an array of as many (of a Dict or Tuple space one in each part). A Discrete one is a NumPy integer. And the
+            policy's carry, None where it remembers nothing.
 
         Raises:
             BadInput: no observation of this environment, or no mask of it.
         """
         seen, one = self._observations.rows(observation, action_mask)
-        actions = self._actions.to_environment(policy.act(torch.from_numpy(seen).unsqueeze(0))[0], len(seen))
-        return self._actions.of_row(actions, 0) if one else actions
+        if carry is not None and carry.shape[1] != len(seen):
+            raise BadInput(f"{len(seen)} observations, and what the policy remembers is of {carry.shape[1]} episodes: as many each time, or begin anew")
+        found, carry = policy.act(torch.from_numpy(seen).unsqueeze(0), carry)
+        actions = self._actions.to_environment(found[0], len(seen))
+        return self._actions.of_row(actions, 0) if one else actions, carry
 
     def random_policy(self) -> Any:
         """A policy of uniformly random actions, the baseline of every table."""
@@ -208,7 +213,10 @@ class RandomPolicy:
         self.observation, self.action = observation, action
         self._draws = np.random.default_rng(0)
 
-    def act(self, observation: torch.Tensor) -> np.ndarray:
+    def act(self, observation: torch.Tensor, carry: None = None) -> tuple[np.ndarray, None]:
+        return self._drawn(observation), None
+
+    def _drawn(self, observation: torch.Tensor) -> np.ndarray:
         shape = observation.shape[:2]
         parts = []
         if self.action.counts:

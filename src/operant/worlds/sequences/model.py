@@ -68,7 +68,7 @@ class SequenceModelPolicy(nn.Module):
         critic: a value function beside the policy; None for none.
     """
 
-    unit = "row"
+    span = "row"
     seeds = 1
 
     def __init__(self, model: nn.Module, problem: SequenceProblem, critic: TokenCritic | None = None):

@@ -144,7 +144,7 @@ class TabularWorld(World):
         best = mdp.start_value(mdp.optimum[0]).expand(seeds)
         return Evaluation(self.score, value.unsqueeze(1).numpy(), measures={"suboptimality": (best - value).numpy(), "optimal value": best.numpy()})
 
-    def act(self, policy: FinitePolicy, observation: Any, action_mask: Any = None) -> np.ndarray | np.integer:
+    def act(self, policy: FinitePolicy, observation: Any, action_mask: Any = None, carry: None = None) -> tuple[np.ndarray | np.integer, None]:
         """The policy's likeliest action at a state, or at several, at the first step where there is a horizon. No mask is known here."""
         if action_mask is not None:
             raise BadInput(f"{self.task}: action_mask is given, and every action can be taken in every state")
@@ -152,7 +152,7 @@ class TabularWorld(World):
         if state.dtype.kind not in "iu" or state.ndim > 1 or state.size == 0 or state.min() < 0 or state.max() >= self.shape[-2]:
             raise BadInput(f"{self.task}: {observation!r} is no state: states are whole numbers from 0 to {self.shape[-2] - 1}")
         actions = policy.act(torch.from_numpy(state.astype(np.int64)).view(1, -1))[0].numpy()
-        return actions if state.ndim else actions[0]
+        return actions if state.ndim else actions[0], None
 
 
 _GIVEN = Table(lambda states, actions, seeds: NotImplemented, 0, 0)

@@ -1,0 +1,38 @@
+"""Recurrent PPO: PPO whose actor and critic remember their episode in an LSTM, for tasks where one observation does not say what the state is.
+
+Paper: Hausknecht & Stone 2015, arXiv:1507.06527 (a recurrent layer in the place of a history of observations, there of DQN); the objective is PPO's,
+arXiv:1707.06347. The reference implementation is RecurrentPPO of Stable-Baselines3 contrib: actor and critic have an LSTM each in front of their layers, whose
+state goes on from one rollout to the next and is 0 where an episode begins. As there, gradients go back to the beginning of the rollout, where the state is
+what it was when the policy acted (truncated backpropagation through time). Departures: a minibatch is whole rows of a rollout, each from its beginning, and not
+a stretch of steps cut anywhere; the value behind a time limit, or behind the rollout's last step, is that of the true next observation with the state of that
+moment. The rest as in `ppo`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operant.core.registry import Count, Widths, Workers, method
+from operant.loops.clipped import ClippedSettings, clipped_policy_gradient
+from operant.loops.policy_gradient import PolicyGradient
+from operant.nets.actors import ActorCriticNet
+from operant.nets.memory import LSTM
+
+
+@dataclass(frozen=True)
+class RecurrentPPO(ClippedSettings):
+    memory: Count = 64  # width of each LSTM
+    shared: bool = False  # actor and critic read one LSTM, which learns from both; otherwise one each
+    hidden: Widths = (64,)  # widths of the layers behind it, of actor and critic each
+    workers: Workers = 1  # processes that step the environments
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.environments < self.minibatches:
+            raise ValueError(f"{self.minibatches} minibatches of whole rows need as many environments; there are {self.environments}")
+
+
+@method("recurrent-ppo", name="Recurrent PPO", family="online", paper="arXiv:1507.06527", worlds=("gym",))
+def recurrent_ppo(h: RecurrentPPO) -> PolicyGradient:
+    net = ActorCriticNet(hidden=h.hidden, normalize=h.normalize_observation, shared=h.shared, memory=LSTM(h.memory))
+    return clipped_policy_gradient(h, policy=net, workers=h.workers)
