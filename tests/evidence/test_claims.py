@@ -86,5 +86,5 @@ def test_a_claim_rests_on_the_methods_that_it_names_and_on_what_they_import():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evidence, "digest", kept)
         evidence.sources("bnpo")
-    assert {"operant.methods.rlvr.bnpo", "operant.methods.rlvr.grpo", "operant.loops.policy_gradient", "operant.worlds.text.engine"} <= found
+    assert {"operant.methods.rlvr.credit.bnpo", "operant.methods.rlvr.credit.grpo", "operant.loops.policy_gradient", "operant.worlds.text.engine"} <= found
     assert not any(module.startswith(("operant.cli", "operant.evidence.online")) for module in found)

@@ -68,7 +68,7 @@ def test_an_overflowing_ratio_does_not_reach_the_weights(tmp_path: Path):
 
 
 def test_a_run_keeps_its_checkpoint_from_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("operant.methods.rlvr.grpo.ClippedRatio", Overflows)
+    monkeypatch.setattr("operant.methods.rlvr.credit.grpo.ClippedRatio", Overflows)
     with pytest.raises(RunFailed, match="the gradient is not finite: its norm was nan at step 4, update 1 of the iteration, seed 1; its batch is in"):
         operant.train("grpo", "sequences:target", seeds=2, steps=10, every=1, threads=1, out=tmp_path / "run", **SMALL)
     last = (tmp_path / "run" / "checkpoints" / "last").resolve()

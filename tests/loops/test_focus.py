@@ -13,11 +13,11 @@ from operant.core.status import Status
 from operant.loops.focus import MostVaryingRows, TopTokens
 from operant.loops.shape import OverlongPenalty
 from operant.loops.terms import ClippedImportance, ClippedRatio, ClippedSequenceRatio, TermBatch
-from operant.methods.rlvr.dapo import mixed_outcomes
-from operant.methods.rlvr.hapo import EntropySignal, HeterogeneousRatio
-from operant.methods.rlvr.lp_reg import ProtectedRatio, RarePushedDown
-from operant.methods.rlvr.rft import AcceptedAnswers
-from operant.methods.rlvr.siren import AnchoredEntropy, PeakEntropy
+from operant.methods.rlvr.imitation.rft import AcceptedAnswers
+from operant.methods.rlvr.objective.dapo import mixed_outcomes
+from operant.methods.rlvr.objective.hapo import EntropySignal, HeterogeneousRatio
+from operant.methods.rlvr.objective.lp_reg import ProtectedRatio, RarePushedDown
+from operant.methods.rlvr.objective.siren import AnchoredEntropy, PeakEntropy
 from operant.worlds import make_world
 from operant.worlds.temperature import EntropyTemperature
 

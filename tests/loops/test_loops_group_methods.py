@@ -10,7 +10,7 @@ from operant.core.registry import configure, get_method
 from operant.core.status import Status
 from operant.loops.shape import KLInReward
 from operant.loops.terms import TermBatch
-from operant.methods.rlvr.canon import InterWeight, restarted_cosine
+from operant.methods.rlvr.credit.canon import InterWeight, restarted_cosine
 
 F64 = torch.float64
 

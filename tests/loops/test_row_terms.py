@@ -50,7 +50,7 @@ def learner(key: str, **values):
 
 
 def test_oreal_learns_from_one_right_and_one_wrong_answer_of_each_mixed_group():
-    from operant.methods.rlvr.oreal import either_side, one_right_one_wrong
+    from operant.methods.rlvr.imitation.oreal import either_side, one_right_one_wrong
 
     at_work = learner("oreal", prompts=6, group_size=5)
     rollout = at_work._collect()[0]

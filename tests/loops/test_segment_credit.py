@@ -8,8 +8,8 @@ from operant.core.random import Streams
 from operant.core.records import Rollout
 from operant.core.status import Status
 from operant.loops.credit import TokenGAE
-from operant.methods.rlvr.spo import TreeAdvantage, UncertainTokens, chain_advantage, deciding_edges
-from operant.methods.rlvr.t_ppo import finished_answers
+from operant.methods.rlvr.credit.spo import TreeAdvantage, UncertainTokens, chain_advantage, deciding_edges
+from operant.methods.rlvr.credit.t_ppo import finished_answers
 from operant.nets.tabular import TabularPolicy
 from operant.worlds.sequences.problems import make_problem
 from operant.worlds.sequences.source import SequenceSource

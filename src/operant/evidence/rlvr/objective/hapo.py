@@ -10,7 +10,7 @@ from operant import ops
 from operant.evidence import Finding, check
 from operant.evidence.rlvr.tier import SEEDS, language
 from operant.loops.terms import ClippedRatio, TermBatch
-from operant.methods.rlvr.hapo import HeterogeneousRatio
+from operant.methods.rlvr.objective.hapo import HeterogeneousRatio
 
 RUNS = "text:arithmetic, 100 iterations (the row has 300) of 16 x 8 in 4 optimiser steps each, for all alike, means over 5 seeds"
 

@@ -10,7 +10,7 @@ from operant.evidence import Finding, check
 from operant.evidence.rlvr.exact import spine
 from operant.evidence.rlvr.tier import language
 from operant.loops.terms import ClippedRatio, TermBatch
-from operant.methods.rlvr.lp_reg import ProtectedRatio
+from operant.methods.rlvr.objective.lp_reg import ProtectedRatio
 from operant.worlds.sequences.problems import SequenceProblem
 from operant.worlds.sequences.world import SequenceWorld
 
