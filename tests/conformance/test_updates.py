@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from battery import Case, combinations, credited, gradient, is_policy_gradient, is_value_learning, long, updates, whole_batch
+from battery import Case, combinations, credited, gradient, is_policy_gradient, is_value_learning, long, loops, updates, whole_batch
 from host import host_reads
 
 from operant.core.checkpoint import first_difference
@@ -34,7 +34,7 @@ def test_tokens_behind_the_end_do_not_reach_the_gradient(case: Case):
     torch.testing.assert_close(gradient(learner, fields)[0], expected, rtol=1e-5, atol=1e-8)
 
 
-@combinations(is_policy_gradient, lambda case: case.kind in ("text", "sequences"))
+@loops(is_policy_gradient, lambda case: case.kind in ("text", "sequences"))
 def test_a_row_whose_scoring_failed_counts_for_nothing(case: Case):
     """Whatever stands in its reward: the update is the same. With its real status it is another one."""
 

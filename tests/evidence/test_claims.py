@@ -28,13 +28,15 @@ def test_a_record_says_what_the_claim_says(key: str):
         known = entry.checks[each["name"]]
         assert (each["says"], each["tier"]) == (known.says, known.tier), f"{each['name']}: measure it again, its sentence is another one"
         assert (each["holds"] is None) == (each["run"] is None)
-    assert [each["name"] for each in record["checks"]] == list(entry.checks) and record["verdict"] == verdict(record["checks"])
+    names = [each["name"] for each in record["checks"]]
+    assert names == [name for name in entry.checks if name in names]  # `--stale` tells of checks that came later
+    assert record["verdict"] == verdict(record["checks"])
     assert {each["run"] for each in record["checks"]} - {None} == set(range(len(record["runs"])))
 
 
 def test_every_claim_is_of_a_method_or_a_study():
     assert claims().keys() - methods().keys() - studies().keys() == {"parity"}  # the one claim about the library as a whole
-    assert all(each.says and each.name == each.name.lower() and " " not in each.name for entry in claims().values() for each in entry.checks.values())
+    assert all(each.says for entry in claims().values() for each in entry.checks.values())
 
 
 def entry(**says: str) -> Claim:

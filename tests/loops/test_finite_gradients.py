@@ -90,13 +90,11 @@ def test_the_other_loops_look_too(key: str, task: str):
     if key == "bc":
         spine = replace(spine, terms=[lambda batch: steep(batch.log_prob)], updates_per_iteration=3)
     else:
-        extract = spine.extract
 
-        def steeper(step):
-            losses = extract(step)
-            return losses | {name: loss + steep(loss) for name, loss in losses.items()}
+        def steeper(losses):
+            return lambda update: {name: loss + steep(loss) for name, loss in losses(update).items()}
 
-        spine = replace(spine, extract=steeper, updates_per_iteration=12)
+        spine = replace(spine, phases=[replace(phase, losses=steeper(phase.losses)) for phase in spine.phases], updates_per_iteration=12)
     learner = spine.learner(make_world(task), [5, 6], 100, torch.device("cpu"))
     before = {name: x.clone() for name, x in learner.policy.state_dict().items()}
     with pytest.raises(RunFailed) as told:
