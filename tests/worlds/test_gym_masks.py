@@ -15,7 +15,8 @@ from operant.core.registry import configure, get_method
 from operant.evidence.online.beds import Picks
 from operant.worlds import make_world
 from operant.worlds.gym.adapter import make_environments
-from operant.worlds.gym.native import NATIVE, NativeEnvironments
+from operant.worlds.gym.beds import BATCHED
+from operant.worlds.gym.native import NativeEnvironments
 from operant.worlds.gym.world import GymWorld
 
 PPO = {"environments": 3, "rollout_length": 12, "minibatches": 2, "epochs": 2, "hidden": (8,)}
@@ -177,7 +178,7 @@ class NativePicks(NativeEnvironments):
 
 
 def test_native_environments_have_masks(monkeypatch):
-    monkeypatch.setitem(NATIVE, "NativePicks-v0", NativePicks)
+    monkeypatch.setitem(BATCHED, "NativePicks-v0", NativePicks)
     one = learner("gym:NativePicks-v0")
     for _ in range(3):
         one.iterate()
