@@ -37,7 +37,7 @@ def test_returns_of_policy_gradients(case: Case):
 
 
 def target(case: Case, gamma: float, **flags: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """(the target of one update, its rewards) with the flags of all transitions set, everything else being equal."""
+    """(the targets of one update, their rewards) with the flags of all transitions set, everything else being equal."""
     learner: ValueLearner = case.learner(spine=case.spine(gamma=gamma))
     learner.iterate()
     twin: ValueLearner = case.learner(spine=case.spine())
@@ -49,8 +49,8 @@ def target(case: Case, gamma: float, **flags: bool) -> tuple[torch.Tensor, torch
     update = Update(learner, batch, learner.drawer)
     for phase in learner.method.phases:
         learner.losses(phase, update)
-    assert len(update.targets) == 1
-    return update.targets[0], batch.reward
+    found = torch.stack(update.targets)
+    return found, batch.reward.expand_as(found)
 
 
 @parametrize(is_value_learning)

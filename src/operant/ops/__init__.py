@@ -12,6 +12,7 @@ from operant.ops.distribution import (
     token_log_prob_and_entropy,
 )
 from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, kl_k1, kl_k2, kl_k3
+from operant.ops.duality import chi_square_conjugate, orthogonal_part
 from operant.ops.finite_mdp import (
     bellman_q,
     concentrability,
@@ -91,6 +92,7 @@ __all__ = [
     "categorical_kl",
     "categorical_log_prob",
     "centre",
+    "chi_square_conjugate",
     "class_balanced_weight",
     "clipped_importance_loss",
     "clipped_ratio_loss",
@@ -143,6 +145,7 @@ __all__ = [
     "normalize",
     "normalized_log_entropy",
     "nucleus_entropy",
+    "orthogonal_part",
     "policy_ratio",
     "qd_score",
     "ratio_clip_fraction",

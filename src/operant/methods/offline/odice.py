@@ -1,0 +1,81 @@
+"""O-DICE: a value function learned from both ends of a transition, the gradient through s' projected so that it never works against the one through s.
+
+Paper: Mao et al. 2024, arXiv:2402.00348: the dual of f-DICE with V alone (eq. 6), forward and backward gradient (eq. 7), the orthogonal update (eq. 8),
+weighted behaviour cloning (eq. 9); f is Pearson's chi-square.
+As in the authors' code, and not in the paper: the projection is of the gradients of a batch over all of V's parameters; the policy's weight is the residual
+itself, max(r + gamma V(s') - V(s), 0), clipped at 100; V is the smaller of two layer-normed networks where it is a target, and both learn; the policy decays
+its weights. The authors tune `balance` and `eta` for each data set; here they have one default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from operant import ops
+from operant.core.registry import Count, NonNegative, Positive, Share, Widths, method
+from operant.loops.draw import Uniform
+from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
+from operant.nets.actors import ActorNet, CriticNet
+
+
+@dataclass(frozen=True)
+class ODICE:
+    learning_rate: Positive = 2e-4  # Adam's, for actor and values
+    gamma: Share = 0.99  # discount a step
+    balance: Share = 0.6  # lambda: weight of the residuals' conjugate; 1 - lambda weighs the values themselves down
+    eta: NonNegative = 1.0  # weight of the backward gradient; 0 is the semi-gradient method
+    backward: Literal["orthogonal", "true"] = "orthogonal"  # the backward gradient's part across the forward one, or all of it
+    max_weight: Positive = 100.0  # largest weight of an action of the data
+    weight_decay: NonNegative = 1e-4  # of the actor's optimiser
+    tau: Share = 0.005  # share of the values that enters the target network at each update
+    batch_size: Count = 256  # transitions an update
+    hidden: Widths = (256, 256)  # widths of actor and values
+
+
+@method("odice", name="O-DICE", family="offline", paper="arXiv:2402.00348", worlds=("data",))
+def odice(h: ODICE) -> ValueLearning:
+    def forward_residual(u: Update, value: Tensor) -> Tensor:
+        with torch.no_grad():
+            y = u.bellman(u.target("v")(u.batch.next_observation).amin(1), gamma=h.gamma)
+        return y.unsqueeze(1) - value
+
+    def actor_losses(u: Update):
+        batch, actor = u.batch, u.net("actor")
+        with torch.no_grad():
+            weight = forward_residual(u, u.net("v")(batch.observation)).amax(1).clamp(0, h.max_weight)  # of the smaller V
+        u.log("weight", weight)
+        return {"actor": -weight * actor.distribution.log_prob(actor(batch.observation), batch.action)}
+
+    def value_losses(u: Update):
+        batch, v, target = u.batch, u.net("v"), u.target("v")
+        value = v(batch.observation)
+        with torch.no_grad():
+            standing = target(batch.observation).amin(1, keepdim=True)
+        through = ops.td_target(batch.reward.unsqueeze(1), v(batch.next_observation), batch.terminated.unsqueeze(1), gamma=h.gamma)
+        return {
+            "values": (1 - h.balance) * value.mean(1),
+            "forward": h.balance * ops.chi_square_conjugate(forward_residual(u, value)).mean(1),
+            "backward": h.balance * ops.chi_square_conjugate(through - standing).mean(1),
+        }
+
+    def combine(gradients: dict[str, Tensor]) -> Tensor:
+        forward, backward = gradients["forward"], gradients["backward"]
+        across = ops.orthogonal_part(backward, forward) if h.backward == "orthogonal" else backward
+        return gradients["values"] + forward + h.eta * across
+
+    return ValueLearning(
+        nets={
+            "actor": ActorNet(hidden=h.hidden, log_std="free", log_std_bounds=(-5.0, 2.0), tanh_mean=True),
+            "v": CriticNet(inputs=("observation",), hidden=h.hidden, layer_norm=True),
+        },
+        phases=[
+            Phase(actor_losses, trains=("actor",), optim=Optim(h.learning_rate, weight_decay=h.weight_decay)),
+            Phase(value_losses, trains=("v",), optim=Optim(h.learning_rate), combine=combine),
+        ],
+        draw=Uniform(h.batch_size),
+        track={"v": Polyak(h.tau)},
+    )
