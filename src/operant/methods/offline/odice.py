@@ -4,7 +4,8 @@ Paper: Mao et al. 2024, arXiv:2402.00348: the dual of f-DICE with V alone (eq. 6
 weighted behaviour cloning (eq. 9); f is Pearson's chi-square.
 As in the authors' code, and not in the paper: the projection is of the gradients of a batch over all of V's parameters; the policy's weight is the residual
 itself, max(r + gamma V(s') - V(s), 0), clipped at 100; V is the smaller of two layer-normed networks where it is a target, and both learn; the policy decays
-its weights. The authors tune `balance` and `eta` for each data set; here they have one default.
+its weights. The authors tune `balance` and `eta` for each data set. A balance above 0.5 asks for rewards whose
+spread is of the order of 1: where it is far less, every residual is negative and the policy learns nothing, so the default is 0.5.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from operant.nets.actors import ActorNet, CriticNet
 class ODICE:
     learning_rate: Positive = 2e-4  # Adam's, for actor and values
     gamma: Share = 0.99  # discount a step
-    balance: Share = 0.6  # lambda: weight of the residuals' conjugate; 1 - lambda weighs the values themselves down
+    balance: Share = 0.5  # lambda: weight of the residuals' conjugate, 1 - lambda that of V itself; above 0.5 V lies above what is usual in the data
     eta: NonNegative = 1.0  # weight of the backward gradient; 0 is the semi-gradient method
     backward: Literal["orthogonal", "true"] = "orthogonal"  # the backward gradient's part across the forward one, or all of it
     max_weight: Positive = 100.0  # largest weight of an action of the data
