@@ -55,6 +55,8 @@ SMALL = {
     "rounds": 2,
     "rehearsals": 4,
     "memory": 8,
+    "critics": 3,
+    "critic_updates": 2,
     "cells": 16,
     "members": 4,
     "episode_steps": 8,

@@ -99,7 +99,7 @@ def configure_run(
         "seeds": seeds,
         "seed": seed,
         "steps": total,
-        "step_unit": world.step_unit,
+        "step_unit": spine.step_unit(world),
         "hyperparameters": asdict(h),
         "notes": notes,
         "device": (world.device() if device == "auto" else torch.device(device)).type,

@@ -48,6 +48,10 @@ class Spine:
         """How the network is built that learns, which is the policy's unless something stands around it."""
         return self.policy
 
+    def step_unit(self, world: World) -> str:
+        """What a step of a run is."""
+        return world.step_unit
+
     def with_policy(self, net: Any) -> Spine:
         """The same loop with another network in the place of `trained`."""
         return replace(self, policy=net)

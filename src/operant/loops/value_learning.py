@@ -164,7 +164,8 @@ class ValueLearning(Spine):
         relabel: what batches go through, in order.
         track: nets that have a target network, and how it follows.
         scalars: learned scalars by name, with their initial values.
-        online: how experience enters replay; None where the world is a data set.
+        online: how experience enters replay; None for methods that learn from a data set alone.
+        data: a data set is learned from besides replay.
         updates_per_iteration: updates (offline) or environment steps (online) between two looks at the metrics.
     """
 
@@ -176,19 +177,27 @@ class ValueLearning(Spine):
     track: Mapping[str, Polyak | Copy] = field(default_factory=dict)
     scalars: Mapping[str, float] = field(default_factory=dict)
     online: Online | None = None
+    data: bool = False
     updates_per_iteration: int = 100
 
     @property
     def policy(self) -> Net:
         return self.nets[self.acts.net]
 
+    @property
+    def from_data(self) -> bool:
+        return self.data or self.online is None
+
+    def step_unit(self, world: World) -> str:
+        return world.step_unit if self.online is None else "environment steps"
+
     def with_policy(self, net: Net) -> ValueLearning:
         return replace(self, nets={**self.nets, self.acts.net: net})
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
-        if self.online is None:
+        if self.from_data:
             world.check_data()
-        else:
+        if self.online is not None:
             world.check_experience(self.online, len(seeds), steps)
         check_batch(world, len(seeds), self.draw.size, self.policy)
         super().check(world, seeds, steps, episodes)
@@ -215,7 +224,7 @@ class _Trained:
 
 
 class ValueLearner(Learner):
-    """The loop at work. A step is one update on a data set, one environment step online.
+    """The loop at work. A step is one update on a data set, one environment step where there are such.
 
     Attributes:
         nets, frozen, targets: by name.
@@ -248,7 +257,7 @@ class ValueLearner(Learner):
             self.stores["replay"] = self.experience.store
             self.resume = self.experience.resume
             self._owed = 0.0
-        else:
+        if method.from_data:
             self.stores["data"] = world.data(self.policy, device)
         self.drawer = method.draw.bind(self.stores, self.streams, "draw", method.relabel)
         self._phases = [self._at_work(phase) for phase in method.phases]

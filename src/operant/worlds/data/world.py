@@ -20,6 +20,7 @@ from operant.worlds.data.fit import fit_actions, fit_observations, notes
 from operant.worlds.data.options import DataOptions
 from operant.worlds.data.tasks import load_task
 from operant.worlds.gym.episodes import run_episodes
+from operant.worlds.gym.experience import Experience, Online
 from operant.worlds.names import OGBENCH
 from operant.worlds.store import Store, transition_columns
 
@@ -90,6 +91,13 @@ class DataWorld(World):
         task = self.task.replace("-v0", "-singletask-v0")
         hint = f"it is goal-conditioned; take its single task: {task}" if self.task.startswith("ogbench:") else "no key 'rewards'; or clone its actions with bc"
         raise BadInput(f"{self.task} has no rewards ({hint})")
+
+    def check_experience(self, plan: Online, seeds: int, total_steps: int) -> None:
+        self.environment.check_experience(plan, seeds, total_steps)
+
+    def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int) -> Experience:
+        """What a policy does in the data's environment: its observations and rewards must mean what they do in the data."""
+        return self.environment.experience(plan, policy, streams, total_steps)
 
     def data(self, policy: Policy, device: torch.device) -> Store:
         """All transitions in one store that every seed shares: observations and actions as the policy takes and gives them."""
