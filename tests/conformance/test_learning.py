@@ -30,6 +30,7 @@ SLOW = {
 BEST_SEQUENCES = {"rlcr": 0.75}
 WIDE = {"token_reward": False, "accuracy_low": 0.01, "accuracy_high": 0.99}  # a filter of prompts by difficulty must let the first successes in
 FAST = {"learning_rate": 1e-2, "minibatches": 2, "epochs": 4, "entropy_coefficient": 0.0}
+MODELS = {"model_learning_rate": 1e-2, "model_every": 1, "model_batch": 64, "rollouts": 64, "imagined": 2_048}
 
 
 pytestmark = pytest.mark.trains
@@ -52,7 +53,8 @@ def most(reaches: Callable[[int], bool]) -> bool:
 def test_learns_what_to_do_on_each_side(case: Case):
     discrete = case.task == "gym:CartPole-v1"
     world = GymWorld(partial(OneStep, discrete=discrete))
-    learner = case.learner(spine=case.spine(**FAST, rollout_length=64, batch_size=64, learning_starts=128, updates_per_step=1.0), seeds=SEEDS, world=world)
+    sizes = {"rollout_length": 64, "batch_size": 64, "learning_starts": 128, "updates_per_step": 1.0}
+    learner = case.learner(spine=case.spine(**FAST, **MODELS, **sizes), seeds=SEEDS, world=world)
     while learner.step < (4_096 if is_policy_gradient(case) else 768):
         learner.iterate()
     # half of the answers are right by chance, and −0.25 is what action 0 gets everywhere

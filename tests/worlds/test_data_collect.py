@@ -13,6 +13,7 @@ from operant.core.errors import BadInput
 from operant.worlds.data import collect as module
 from operant.worlds.data.collect import collect, make_dataset, make_environment
 from operant.worlds.data.formats import load, save_npz
+from operant.worlds.gym.snapshot import restore, resumable, take
 from operant.worlds.names import OGBENCH
 
 MEDIUM = "pointmaze-medium-navigate-v0"
@@ -177,3 +178,22 @@ def test_environments_leave_no_descriptor_and_no_file(tmp_path, monkeypatch):
         env.reset(seed=0)
         env.close()
     assert len(os.listdir("/dev/fd")) == before and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["pointmaze-medium-v0", "pointmaze-teleport-v0"])
+def test_an_environment_goes_on_from_a_state_bit_for_bit(name):
+    def walk(env, steps, seed):
+        rng = np.random.default_rng(seed)
+        return [env.step(rng.uniform(-1, 1, 2).astype(np.float32))[0] for _ in range(steps)]
+
+    env, twin = make_environment(name), make_environment(name)
+    assert resumable(env)
+    env.reset(seed=3)
+    walk(env, 40, 0)
+    state = take(env)
+    twin.reset(seed=9)
+    restore(twin, state)
+    assert np.array_equal(walk(env, 60, 1), walk(twin, 60, 1))
+    (first, seen), (second, known) = env.reset(), twin.reset()  # the next task, start and goal too
+    assert np.array_equal(first, second) and np.array_equal(seen["goal"], known["goal"])
+    env.close(), twin.close()

@@ -13,15 +13,17 @@ from torch import Tensor, nn
 from operant import ops
 from operant.core.errors import BadInput, RunFailed
 from operant.core.flat import Adam, FlatParameters, shared_view
+from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.loops.behaviour import Behaviour, Sampled
 from operant.loops.draw import Draw, Drawer, Relabel, Uniform
+from operant.loops.imagine import Imagination, Imagine
 from operant.loops.learner import Learner, Spine, check_batch, check_finite
 from operant.nets.actors import Net, Policy
 from operant.worlds.base import World
 from operant.worlds.gym.collect import episode_means
 from operant.worlds.gym.experience import Online
-from operant.worlds.store import Store, Transitions
+from operant.worlds.store import Store, Transitions, row_bytes, transition_columns
 
 SCALARS = "scalars"  # under this name a phase trains the learned scalars
 
@@ -73,6 +75,7 @@ class Phase:
             batch, where it has some) and summed. A net that the phase does not train must be reached through `update.frozen`, or without gradients.
         trains: names of nets, and "scalars" for all learned scalars.
         every: the phase runs at every `every`th update.
+        starts: updates before it runs at all.
         steps: optimiser steps when it runs, each with a batch of its own behind the first.
         draw: the phase's own batches; None for the one that phases share.
         combine: where a method puts gradients together itself: `({loss name: gradient [S, P]}) → gradient [S, P]`, over all parameters that the phase trains.
@@ -81,6 +84,7 @@ class Phase:
     losses: Callable[[Update], dict[str, Tensor]]
     trains: tuple[str, ...]
     every: int = 1
+    starts: int = 0
     steps: int = 1
     optim: Optim = Optim()
     draw: Draw | None = None
@@ -166,6 +170,7 @@ class ValueLearning(Spine):
         scalars: learned scalars by name, with their initial values.
         online: how experience enters replay; None for methods that learn from a data set alone.
         data: a data set is learned from besides replay.
+        imagine: rollouts of a model among the nets, for methods with replay.
         updates_per_iteration: updates (offline) or environment steps (online) between two looks at the metrics.
     """
 
@@ -178,6 +183,7 @@ class ValueLearning(Spine):
     scalars: Mapping[str, float] = field(default_factory=dict)
     online: Online | None = None
     data: bool = False
+    imagine: Imagine | None = None
     updates_per_iteration: int = 100
 
     @property
@@ -199,6 +205,10 @@ class ValueLearning(Spine):
             world.check_data()
         if self.online is not None:
             world.check_experience(self.online, len(seeds), steps)
+        if self.imagine is not None:
+            each = row_bytes(transition_columns(world.observation, (world.action.numbers,)))
+            what = f"{self.imagine.capacity:,} imagined transitions for each of {len(seeds):,} seeds"
+            check_memory(what, len(seeds) * self.imagine.capacity * each, "keep fewer")
         check_batch(world, len(seeds), self.draw.size, self.policy)
         super().check(world, seeds, steps, episodes)
 
@@ -228,7 +238,7 @@ class ValueLearner(Learner):
 
     Attributes:
         nets, frozen, targets: by name.
-        stores: transitions by name: "replay" (what the policy did) or "data" (a data set).
+        stores: transitions by name: "replay" (what the policy did), "data" (a data set), "imagined" (what a model answered).
         drawer: gives the batches that phases share.
         updates: done a seed.
     """
@@ -259,6 +269,7 @@ class ValueLearner(Learner):
             self._owed = 0.0
         if method.from_data:
             self.stores["data"] = world.data(self.policy, device)
+        self.imagination = None if method.imagine is None else Imagination(method.imagine, self.stores, self.streams)
         self.drawer = method.draw.bind(self.stores, self.streams, "draw", method.relabel)
         self._phases = [self._at_work(phase) for phase in method.phases]
 
@@ -326,11 +337,13 @@ class ValueLearner(Learner):
         return metrics | {name: torch.stack(found).mean(0).cpu() for name, found in at_work.logged.items()}
 
     def update(self) -> None:
-        """One update: every phase that is due, then target networks. No host read happens here."""
+        """One update: imagination and every phase that are due, then target networks. No host read happens here."""
         self.updates += 1
+        if self.imagination is not None and self.imagination.due(self.updates):
+            self.imagination.run(lambda batch: Update(self, batch, self.drawer), self.progress)
         shared: Transitions | None = None
         for at_work in self._phases:
-            if self.updates % at_work.phase.every:
+            if self.updates <= at_work.phase.starts or self.updates % at_work.phase.every:
                 continue
             for step in range(at_work.phase.steps):
                 if at_work.drawer is not self.drawer or step:
@@ -411,6 +424,8 @@ class ValueLearner(Learner):
         }
         if self.experience is not None:
             state |= {"experience": self.experience.state_dict(), "owed": self._owed}
+        if self.imagination is not None:
+            state["imagined"] = self.imagination.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -421,6 +436,8 @@ class ValueLearner(Learner):
         if self.experience is not None:
             self.experience.load_state_dict(state["experience"])
             self._owed = state["owed"]
+        if self.imagination is not None:
+            self.imagination.load_state_dict(state["imagined"])
         self.drawer.load_state_dict(state["draw"])
         for at_work, saved in zip(self._phases, state["phases"], strict=True):
             at_work.optimizer.load_state_dict(saved["optimizer"])

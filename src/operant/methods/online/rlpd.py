@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from operant import ops
 from operant.core.registry import Count, Positive, Share, Widths, method
 from operant.loops.draw import Mixed, Uniform
+from operant.loops.soft import soft_sample
 from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
 from operant.worlds.gym.experience import Online
@@ -42,14 +42,10 @@ class RLPD:
 
 @method("rlpd", name="RLPD", family="online", paper="arXiv:2302.02948", worlds=("data",), actions=("continuous",))
 def rlpd(h: RLPD) -> ValueLearning:
-    def sample(u: Update, observation: Tensor, noise: str):
-        actor = u.net("actor")
-        return actor.distribution.sample_with_log_prob(actor(observation), u.noise(noise))
-
     def critic_losses(u: Update):
         batch, alpha = u.batch, u.scalar("log_alpha").detach().exp() * h.entropy_backup
         with torch.no_grad():
-            action, log_prob = sample(u, batch.next_observation, "next_action")
+            action, log_prob = soft_sample(u, batch.next_observation, "next_action")
             every = u.target("q")(batch.next_observation, action)
             chosen = u.streams.permutations("target_critics", h.critics)[:, : h.target_critics]
             few = every.gather(1, chosen.unsqueeze(-1).expand(-1, -1, every.shape[-1]))
@@ -57,7 +53,7 @@ def rlpd(h: RLPD) -> ValueLearning:
         return {"critic": (u.net("q")(batch.observation, batch.action) - y.unsqueeze(1)).square().sum(1)}
 
     def actor_losses(u: Update):
-        action, log_prob = sample(u, u.batch.observation, "policy_action")
+        action, log_prob = soft_sample(u, u.batch.observation, "policy_action")
         alpha = u.scalar("log_alpha").detach().exp()
         target_entropy = -action.shape[-1] / 2 if h.target_entropy is None else h.target_entropy
         return {

@@ -9,15 +9,15 @@ update
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import torch
-from torch import Tensor
 
-from operant import ops
 from operant.core.registry import Count, Positive, Range, Share, Widths, method
 from operant.loops.draw import Uniform
-from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
+from operant.loops.soft import soft_losses
+from operant.loops.value_learning import Optim, Phase, Polyak, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
 from operant.worlds.gym.experience import Online
 
@@ -39,28 +39,10 @@ class SACv2:
 
 @method("sac-v2", name="SAC (auto-temperature)", family="online", paper="arXiv:1812.05905", worlds=("gym",), actions=("continuous",))
 def sac_v2(h: SACv2) -> ValueLearning:
-    def sample(u: Update, observation: Tensor, noise: str):
-        actor = u.net("actor")
-        return actor.distribution.sample_with_log_prob(actor(observation), u.noise(noise))
-
-    def losses(u: Update):
-        batch, alpha = u.batch, u.scalar("log_alpha").detach().exp()
-        with torch.no_grad():
-            action, log_prob = sample(u, batch.next_observation, "next_action")
-            y = u.bellman(ops.soft_value(u.target("q")(batch.next_observation, action), log_prob, alpha, dim=1), gamma=h.gamma)
-        q = u.net("q")(batch.observation, batch.action)
-        action, log_prob = sample(u, batch.observation, "policy_action")
-        target_entropy = -float(action.shape[-1]) if h.target_entropy is None else h.target_entropy
-        return {
-            "critic": (q - y.unsqueeze(1)).square().sum(1),
-            "actor": -ops.soft_value(u.frozen("q")(batch.observation, action), log_prob, alpha, dim=1),
-            "temperature": ops.temperature_loss(u.scalar("log_alpha"), log_prob.detach(), target_entropy),
-        }
-
     return ValueLearning(
         nets={"actor": ActorNet(hidden=h.hidden, squash=True), "q": CriticNet(hidden=h.hidden)},
         scalars={"log_alpha": torch.tensor(h.initial_alpha).log().item()},
-        phases=[Phase(losses, trains=("actor", "q", "scalars"), optim=Optim(h.learning_rate))],
+        phases=[Phase(partial(soft_losses, gamma=h.gamma, target_entropy=h.target_entropy), trains=("actor", "q", "scalars"), optim=Optim(h.learning_rate))],
         draw=Uniform(h.batch_size),
         track={"q": Polyak(h.tau)},
         online=Online(h.environments, h.learning_starts, h.updates_per_step, h.capacity),

@@ -87,6 +87,12 @@ class OGBenchEnvironment(gymnasium.Wrapper):
         with _global_numpy_is(self._bits):
             return self.env.step(np.clip(action, self._low, self._high))
 
+    def state_dict(self) -> dict:
+        return {"bits": self._bits.state}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._bits.state = state["bits"]
+
 
 @contextmanager
 def _global_numpy_is(bits: np.random.BitGenerator):

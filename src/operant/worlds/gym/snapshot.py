@@ -1,7 +1,7 @@
 """Taking the state out of a Gymnasium environment, and putting it into a fresh one, as plain values.
 
 An environment is a chain of layers: wrappers, and the environment itself. A layer can be taken when it says how (`state_dict`/`load_state_dict` or
-`get_state`/`set_state`), or when it is one of Gymnasium's own whose attributes are its whole Python state: its wrappers, classic control and MuJoCo.
+`get_state`/`set_state`), or when it is one whose attributes are its whole Python state: Gymnasium's wrappers, classic control and MuJoCo, OGBench's mazes.
 Other code may keep state where nobody sees it (a module, a global generator, an edited simulator model), so for it nothing is promised.
 """
 
@@ -15,7 +15,8 @@ import gymnasium
 import numpy as np
 import torch
 
-_OWN = ("gymnasium.wrappers.", "gymnasium.envs.classic_control.", "gymnasium.envs.mujoco.")
+_SIMULATED = ("gymnasium.envs.mujoco.", "ogbench.locomaze.")  # by MuJoCo; of OGBench's edits of its model only the picture of the goal shows
+_OWN = ("gymnasium.wrappers.", "gymnasium.envs.classic_control.", *_SIMULATED)
 _METHODS = (("state_dict", "load_state_dict"), ("get_state", "set_state"))
 _GENERATORS = {"PCG64": np.random.PCG64, "PCG64DXSM": np.random.PCG64DXSM}
 
@@ -77,7 +78,7 @@ def _take_layer(layer: gymnasium.Env) -> dict:
         attributes = {} if generator is None else {"_np_random": _encode(generator)}
         return {"own": _encode(getattr(layer, methods[0])()), "attributes": attributes}
     state = {"attributes": _attributes(layer)}
-    if type(layer).__module__.startswith("gymnasium.envs.mujoco."):
+    if type(layer).__module__.startswith(_SIMULATED):
         mujoco = sys.modules["mujoco"]
         kind = mujoco.mjtState.mjSTATE_INTEGRATION
         state["integration"] = np.empty(mujoco.mj_stateSize(layer.model, kind))
