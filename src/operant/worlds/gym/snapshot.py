@@ -17,6 +17,7 @@ import torch
 
 _SIMULATED = ("gymnasium.envs.mujoco.", "ogbench.locomaze.")  # by MuJoCo; of OGBench's edits of its model only the picture of the goal shows
 _OWN = ("gymnasium.wrappers.", "gymnasium.envs.classic_control.", *_SIMULATED)
+_MADE = {"_ezpickle_args", "_ezpickle_kwargs", "fullpath"}  # OGBench's name a temporary file, another one each time
 _METHODS = (("state_dict", "load_state_dict"), ("get_state", "set_state"))
 _GENERATORS = {"PCG64": np.random.PCG64, "PCG64DXSM": np.random.PCG64DXSM}
 
@@ -96,8 +97,8 @@ def _methods(layer: gymnasium.Env) -> tuple[str, str] | None:
 
 
 def _attributes(layer: gymnasium.Env) -> dict:
-    """The layer's own attributes, without the links, spaces and handles that a fresh object has by itself."""
-    return {name: _encode(value) for name, value in layer.__dict__.items() if not _handle(value)}
+    """The layer's own attributes, without how it was made and the links, spaces and handles that a fresh object has by itself."""
+    return {name: _encode(value) for name, value in layer.__dict__.items() if name not in _MADE and not _handle(value)}
 
 
 def _handle(value: object) -> bool:
