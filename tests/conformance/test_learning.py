@@ -78,7 +78,7 @@ def straying(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"data:{save_npz(data, tmp_path_factory.mktemp('data') / 'straying.npz')}"
 
 
-@long(learning, lambda case: case.kind == "data")
+@long(learning, lambda case: case.kind == "data" and case.entry.example is None)
 def test_learns_the_best_action_of_the_data(case: Case, straying: str):
     learner = case.learner(seeds=SEEDS, spine=case.spine(learning_rate=1e-2, batch_size=128), world=make_world(straying))
     before = scored(learner)

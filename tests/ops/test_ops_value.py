@@ -22,6 +22,11 @@ def test_expectile_loss():
     torch.testing.assert_close(error.grad, torch.tensor([-1.2, 0.0, 2.8]))
 
 
+def test_expectile_loss_with_a_side_of_its_own():
+    error, side = torch.tensor([[-2.0, 2.0], [1.0, -1.0]]), torch.tensor([[1.0, -1.0]])
+    torch.testing.assert_close(ops.expectile_loss(error, expectile=0.7, side=side), torch.tensor([[2.8, 1.2], [0.7, 0.3]]))
+
+
 def test_expectile_loss_is_minimal_at_the_expectile():
     """tau E[(x - m)+] = (1 - tau) E[(m - x)+] at the minimum m; with x in {0, 1} equally likely, m = tau."""
     x = torch.tensor([0.0, 1.0], dtype=torch.float64)

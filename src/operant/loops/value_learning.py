@@ -170,6 +170,7 @@ class ValueLearning(Spine):
         scalars: learned scalars by name, with their initial values.
         online: how experience enters replay; None for methods that learn from a data set alone.
         data: a data set is learned from besides replay.
+        rewards: the data's rewards are needed; False where a relabel gives others.
         imagine: rollouts of a model among the nets, for methods with replay.
         updates_per_iteration: updates (offline) or environment steps (online) between two looks at the metrics.
     """
@@ -183,6 +184,7 @@ class ValueLearning(Spine):
     scalars: Mapping[str, float] = field(default_factory=dict)
     online: Online | None = None
     data: bool = False
+    rewards: bool = True
     imagine: Imagine | None = None
     updates_per_iteration: int = 100
 
@@ -202,7 +204,7 @@ class ValueLearning(Spine):
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         if self.from_data:
-            world.check_data()
+            world.check_data(rewards=self.rewards)
         if self.online is not None:
             world.check_experience(self.online, len(seeds), steps)
         if self.imagine is not None:
@@ -268,7 +270,7 @@ class ValueLearner(Learner):
             self.resume = self.experience.resume
             self._owed = 0.0
         if method.from_data:
-            self.stores["data"] = world.data(self.policy, device)
+            self.stores["data"] = world.data(self.policy, device, rewards=method.rewards)
         self.imagination = None if method.imagine is None else Imagination(method.imagine, self.stores, self.streams)
         self.drawer = method.draw.bind(self.stores, self.streams, "draw", method.relabel)
         self._phases = [self._at_work(phase) for phase in method.phases]

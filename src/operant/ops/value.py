@@ -18,14 +18,15 @@ def td_target(reward: Tensor, next_value: Tensor, terminated: Tensor, *, gamma: 
     return reward + gamma * next_value.masked_fill(terminated, 0.0)
 
 
-def expectile_loss(error: Tensor, *, expectile: float) -> Tensor:
+def expectile_loss(error: Tensor, *, expectile: float, side: Tensor | None = None) -> Tensor:
     """Asymmetric squared loss |tau - 1(u < 0)| u^2 (IQL, arXiv:2110.06169, eq. 4).
 
     Args:
         error: `[...]`, u = target - prediction.
         expectile: tau, 0 to 1; 0.5 is half the squared error, near 1 it regresses onto the upper end of the targets.
+        side: broadcasts with the error; its sign says on which side an error lies, in the place of the error's own (HIQL, arXiv:2307.11949, section 5).
     """
-    return (expectile - (error < 0).to(error.dtype)).abs() * error.square()
+    return (expectile - ((error if side is None else side) < 0).to(error.dtype)).abs() * error.square()
 
 
 def huber_loss(error: Tensor, *, delta: float) -> Tensor:

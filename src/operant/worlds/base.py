@@ -119,8 +119,8 @@ class World:
         """Raise `BadInput` where there are no steps to act in, or no memory to keep them."""
         raise BadInput(f"{self.task} has no steps to act in: an online method needs an environment (gym:)")
 
-    def check_data(self) -> None:
-        """Raise `BadInput` where there are no logged transitions to learn values from."""
+    def check_data(self, *, rewards: bool = True) -> None:
+        """Raise `BadInput` where there are no logged transitions to learn values from, or none with `rewards` where these are needed."""
         raise BadInput(f"{self.task} is no data set of transitions: an offline method needs one (ogbench:, data:, minari:)")
 
     def check_demonstrations(self) -> None:
@@ -177,9 +177,9 @@ class World:
         self.check_experience(plan, len(streams.seeds), total_steps)
         raise NotImplementedError
 
-    def data(self, policy: Any, device: torch.device) -> Store:
+    def data(self, policy: Any, device: torch.device, *, rewards: bool = True) -> Store:
         """All logged transitions, actions in the policy's units, for value learning on data. Raises as `check_data`."""
-        self.check_data()
+        self.check_data(rewards=rewards)
         raise NotImplementedError
 
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Any:

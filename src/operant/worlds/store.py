@@ -121,6 +121,7 @@ class Store:
         self.ends = torch.zeros(stores, self.capacity, dtype=torch.bool, device=device)
         self.size = 0
         self.added = 0  # transitions a seed, since the beginning
+        self._bounds: tuple[Tensor, Tensor] | None = None  # of episodes, until something is written
         row = sum(tensor[:, :1].nbytes for tensor in self._tensors().values())
         self._block = min(max(BLOCK_BYTES // row, 256), 16_384)  # transitions a block
         self._written = [0] * -(-self.capacity // self._block)  # `added` behind the last write to each block
@@ -149,6 +150,7 @@ class Store:
         self._write(self.ends, ends)
         if pixels:
             self._write(self.bytes, torch.cat(pixels, -1))
+        self._bounds = None
         count, place = rows.shape[1], self._next
         self.added += count
         for block in {where % self.capacity // self._block for where in (*range(place, place + count, self._block), place + count - 1)}:
@@ -157,6 +159,7 @@ class Store:
 
     def cut(self) -> None:
         """The newest transition of each lane is the last of its episode: what is appended next is not what followed it."""
+        self._bounds = None
         for lane in range(min(self.lanes, self.size)):
             place = (self._next - 1 - lane) % self.capacity
             self.ends[:, place] = True
@@ -210,12 +213,16 @@ class Store:
         """(first, last) transition of the episode of every transition, `[S, size]` int64 each, for stores that are not ring-shaped yet (data sets)."""
         if self.added > self.capacity or self.lanes > 1:
             raise ValueError("the episodes of a ring of transitions, or of several lanes, are not whole")
+        if self._bounds is not None:
+            return self._bounds
         place = torch.arange(self.size, device=self.ends.device)
         ends = self.ends[:, : self.size].clone()
         ends[:, -1] = True
         last = torch.where(ends, place, self.size).flip(1).cummin(1).values.flip(1)
         begins = torch.cat([torch.ones_like(ends[:, :1]), ends[:, :-1]], 1)
-        return torch.where(begins, place, -1).cummax(1).values, last
+        first = torch.where(begins, place, -1).cummax(1).values
+        self._bounds = first, last
+        return self._bounds
 
     def _tensors(self) -> dict[str, Tensor]:
         return {"rows": self.rows, "bytes": self.bytes, "ends": self.ends}
@@ -230,7 +237,7 @@ class Store:
         return {"blocks": blocks, "written": list(self._written), "size": self.size, "added": self.added}
 
     def load_state_dict(self, state: dict) -> None:
-        self.size, self.added = state["size"], state["added"]
+        self.size, self.added, self._bounds = state["size"], state["added"], None
         self._written[: len(state["blocks"])] = state["written"][: len(state["blocks"])]  # a run that goes on for longer than planned has more room
         start = 0
         for block in state["blocks"]:

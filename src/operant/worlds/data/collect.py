@@ -94,6 +94,39 @@ class OGBenchEnvironment(gymnasium.Wrapper):
         self._bits.state = state["bits"]
 
 
+class WithGoal(gymnasium.Wrapper):
+    """An OGBench environment whose observations say what is to be reached: a Dict of `observation` and `desired_goal`, a whole observation too."""
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        self.observation_space = gymnasium.spaces.Dict({"observation": env.observation_space, "desired_goal": env.observation_space})
+        self._goal: np.ndarray | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._goal = np.asarray(info["goal"], dtype=self.env.observation_space.dtype)
+        return self._seen(observation), info
+
+    def step(self, action):
+        observation, *rest = self.env.step(action)
+        return self._seen(observation), *rest
+
+    def _seen(self, observation: np.ndarray) -> dict[str, np.ndarray]:
+        return {"observation": observation, "desired_goal": self._goal}
+
+    def state_dict(self) -> dict:
+        return {"goal": self._goal}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._goal = state["goal"]
+
+
+def make_task_environment(environment: str, **kwargs: object) -> gymnasium.Env:
+    """As `make_environment`; where the goal is another one each episode, observations say which."""
+    env = make_environment(environment, **kwargs)
+    return env if "singletask" in environment else WithGoal(env)
+
+
 @contextmanager
 def _global_numpy_is(bits: np.random.BitGenerator):
     others = np.random.get_bit_generator()

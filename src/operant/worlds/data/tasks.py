@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium import spaces
 
 from operant.core.errors import BadInput, RunFailed, unknown
-from operant.worlds.data.collect import PROTOCOLS, collected_name, data_directory, make_environment
+from operant.worlds.data.collect import PROTOCOLS, collected_name, data_directory, make_environment, make_task_environment
 from operant.worlds.data.dataset import Dataset
 from operant.worlds.data.formats import load, load_minari, minari_names
 from operant.worlds.gym.adapter import hear_mujoco_once
@@ -95,7 +95,7 @@ def _ogbench_task(name: str, steps: int | None, seed: int | None) -> OfflineTask
         environment = re.sub(r"-(navigate|stitch|mixed)-", "-", name)
         dataset = _relabel(dataset, environment)
     dataset.metadata["task"] = name
-    world = GymWorld(partial(make_environment, environment))
+    world = GymWorld(partial(make_task_environment, environment))
     return OfflineTask(f"ogbench:{name}", dataset, environment, world, "success", dataset.metadata["reward"])
 
 
@@ -179,7 +179,7 @@ def _with_environment(name: str, dataset: Dataset, given: str | None) -> Offline
 def _make(environment: str, kwargs: dict) -> str | Callable[..., gymnasium.Env]:
     """What a `GymWorld` is made of: OGBench's environments are made in their own way, native ones by their id, all others as data sets hold them."""
     if _OGBENCH.fullmatch(environment):
-        return partial(make_environment, environment, **kwargs)
+        return partial(make_task_environment, environment, **kwargs)
     spec = gymnasium.registry[registered(environment)]
     if kwargs.get("max_episode_steps") == spec.max_episode_steps:
         kwargs = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # Minari writes it always

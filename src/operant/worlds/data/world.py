@@ -14,6 +14,7 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
+from operant.core.spec import GOAL
 from operant.nets.actors import Policy
 from operant.worlds.base import World
 from operant.worlds.data.fit import fit_actions, fit_observations, notes
@@ -58,11 +59,26 @@ class DataWorld(World):
         self.observation_space, self.action_space = self.environment.observation_space, self.environment.action_space
         self.observation, self.action = self.environment.observation, self.environment.action
         where = Path(self.task).name if ":/" in self.task else self.task  # a file's name is enough, its folders hide the rest of the line
-        data, place = self.dataset, (self.environment_id, self.observation_space)
+        goal = self.observation.role("goal")
+        self._hindsight = goal is not None and self.dataset.observation[0].size == self.observation.size - goal.size
+        data, place = self.dataset, (self.environment_id, self.observation_space["observation"] if self._hindsight else self.observation_space)
         self._action = fit_actions(where, data.action, self.environment_id, self.action_space)
-        self._observation = self._with_mask(fit_observations(where, "observation", data.observation, *place))
-        self._next_observation = self._with_mask(fit_observations(where, "next_observation", data.next_observation, *place))
+        self._observation = self._whole(fit_observations(where, "observation", data.observation, *place))
+        self._next_observation = self._whole(fit_observations(where, "next_observation", data.next_observation, *place))
         self.notes = [f"{where}: {line}" for line in notes(data, *place)]
+
+    def _whole(self, observation: np.ndarray) -> np.ndarray:
+        """Observations of the data as the environment's rows, `[M, D]`: where it gives a goal beside them, which the data do not hold, that is what the
+        episode reached in the end."""
+        if not self._hindsight:
+            return self._with_mask(observation)
+        starts = self.dataset.episode_starts
+        lengths = np.diff(np.append(starts, self.dataset.size))
+        reached = self.dataset.next_observation[starts + lengths - 1].reshape(len(starts), -1).repeat(lengths, axis=0)
+        rows = np.empty((len(observation), self.observation.size), np.float32)
+        slices = self.observation.slices
+        rows[:, slices["observation"]], rows[:, slices[GOAL]] = observation, reached
+        return rows
 
     def _with_mask(self, observation: np.ndarray) -> np.ndarray:
         """Observations of the data as the environment's rows, `[M, D]`: an action mask that it gives beside them is not in the data, and allows all there."""
@@ -84,9 +100,9 @@ class DataWorld(World):
     def check_demonstrations(self) -> None:
         """All data have actions."""
 
-    def check_data(self) -> None:
+    def check_data(self, *, rewards: bool = True) -> None:
         """Raise `BadInput` where the data have no rewards to learn values from."""
-        if self._reward != "none":
+        if self._reward != "none" or not rewards:
             return
         task = self.task.replace("-v0", "-singletask-v0")
         hint = f"it is goal-conditioned; take its single task: {task}" if self.task.startswith("ogbench:") else "no key 'rewards'; or clone its actions with bc"
@@ -99,9 +115,9 @@ class DataWorld(World):
         """What a policy does in the data's environment: its observations and rewards must mean what they do in the data."""
         return self.environment.experience(plan, policy, streams, total_steps)
 
-    def data(self, policy: Policy, device: torch.device) -> Store:
+    def data(self, policy: Policy, device: torch.device, *, rewards: bool = True) -> Store:
         """All transitions in one store that every seed shares: observations and actions as the policy takes and gives them."""
-        self.check_data()
+        self.check_data(rewards=rewards)
         return self._store(policy, device)
 
     def _store(self, policy: Policy, device: torch.device) -> Store:

@@ -1,0 +1,156 @@
+"""Goals in hindsight: relabels against hand-worked places, and a policy of two levels that learns to reach what it is told."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from operant.core.errors import BadInput
+from operant.core.random import Streams
+from operant.core.registry import configure, get_method
+from operant.core.spec import Field, Spec
+from operant.loops.goals import HindsightGoals, Subgoals
+from operant.nets.goals import GoalValueNet, HierarchyNet
+from operant.worlds import make_world
+from operant.worlds.data.dataset import Dataset
+from operant.worlds.data.formats import save_npz
+from operant.worlds.store import Store, Transitions, transition_columns
+
+SPEC = Spec((Field("desired_goal", (1,), role="goal"), Field("observation", (1,))))
+ACTION = Spec((Field("action", (1,), low=(-1.0,), high=(1.0,)),))
+
+
+def two_episodes() -> Store:
+    """States 0 to 5, then 10 to 13: five transitions and three, with a goal of -1 that nobody set."""
+    store = Store(1, 8, transition_columns(SPEC, (1,)))
+    states = torch.tensor([0.0, 1, 2, 3, 4, 10, 11, 12])
+    rows = torch.stack([torch.full_like(states, -1), states], -1).unsqueeze(0)
+    flags = {"terminated": torch.zeros(1, 8, dtype=torch.bool), "truncated": torch.zeros(1, 8, dtype=torch.bool)}
+    columns = {"observation": rows, "next_observation": rows + torch.tensor([0.0, 1.0]), "action": torch.zeros(1, 8, 1), "reward": torch.zeros(1, 8)}
+    store.append(columns | flags, ends=torch.tensor([[False, False, False, False, True, False, False, True]]))
+    return store
+
+
+def many(store: Store, count: int) -> Transitions:
+    """Each transition `count` times, for two seeds."""
+    return store.gather(torch.arange(8).repeat_interleave(count).expand(2, -1))
+
+
+def test_subgoals_by_hand():
+    store = two_episodes()
+    batch = Subgoals(2)(many(store, 200), store, Streams([0, 1]))
+    subgoal, goal, way = (batch.extras[name][..., 0].view(2, 8, 200) for name in ("subgoal", "goal", "way"))
+    assert subgoal[0, :, 0].tolist() == [2, 3, 4, 5, 5, 12, 13, 13] and (subgoal == subgoal[:1, :, :1]).all()
+    for place, last in enumerate([5, 5, 5, 5, 5, 13, 13, 13]):
+        state = [0, 1, 2, 3, 4, 10, 11, 12][place]
+        assert set(goal[0, place].tolist()) == set(range(state + 1, last + 1))
+    assert torch.equal(way, torch.minimum(subgoal, goal))
+    assert torch.equal(batch.observation, many(store, 200).observation)
+
+
+def test_hindsight_goals_by_hand():
+    """Gamma 0.5: of future goals a half lies one step ahead, a quarter two, and what would lie beyond the end is the end."""
+    store, count = two_episodes(), 4_000
+    batch = HindsightGoals(current=0.0, future=1.0, gamma=0.5)(many(store, count), store, Streams([0, 1]))
+    ahead = (batch.observation[..., 0] - batch.observation[..., 1]).view(2, 8, count)
+    for place, shares in {0: [0.5, 0.25, 0.125, 0.0625, 0.0625], 5: [0.5, 0.25, 0.25], 7: [1.0]}.items():
+        found = [(ahead[:, place] == step + 1).float().mean().item() for step in range(len(shares))]
+        assert found == pytest.approx(shares, abs=0.03)
+    assert (batch.reward == -1).all() and not batch.terminated.any()
+    assert torch.equal(batch.next_observation[..., 0], batch.observation[..., 0]) and torch.equal(
+        batch.next_observation[..., 1], many(store, count).next_observation[..., 1]
+    )
+
+
+def test_a_goal_that_is_there_pays_nothing_and_ends_it():
+    store, count = two_episodes(), 1_000
+    batch = HindsightGoals(current=0.25, future=0.25)(many(store, count), store, Streams([0, 1]))
+    there = batch.observation[..., 0] == batch.observation[..., 1]
+    assert torch.equal(batch.terminated, there) and torch.equal(batch.reward, there.float() - 1)
+    assert there.float().mean().item() == pytest.approx(0.25 + 0.5 / 8, abs=0.02)  # a random goal is the state itself once in eight
+    assert len(batch.observation[..., 0].unique()) == 10
+
+
+def test_networks_see_states_and_goals_where_they_lie():
+    value = GoalValueNet(hidden=(8,), representation=3).build(SPEC, ACTION, Streams([0, 1]), "value")
+    actor = HierarchyNet(hidden=(8,), representation=3).build(SPEC, ACTION, Streams([0, 1]))
+    rows = torch.randn(2, 5, 2)
+    assert value(rows).shape == (2, 2, 5) and actor(rows).shape == (2, 5, 2)
+    assert torch.allclose(value.represent(rows).norm(dim=-1), torch.tensor(3.0).sqrt())
+    parts = value.parts
+    assert torch.equal(parts.row(rows[..., parts.state], rows[..., parts.goal]), rows) and parts.state == slice(1, 2)
+    with pytest.raises(BadInput, match="observations are observation: this method needs a state and a desired_goal"):
+        GoalValueNet().build(Spec((Field("observation", (1,)),)), ACTION, Streams([0]), "value")
+
+
+class Line(gymnasium.Env):
+    """A point on [-1, 1] that moves by a tenth of its action, from a random place to a random goal; each step costs 1 until it is within 0.1."""
+
+    observation_space = gymnasium.spaces.Dict({name: gymnasium.spaces.Box(-1, 1, (1,), np.float32) for name in ("observation", "desired_goal")})
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.goal = self.np_random.uniform(-1, 1, (2, 1)).astype(np.float32)
+        return self.seen(), {}
+
+    def seen(self):
+        return {"observation": self.place, "desired_goal": self.goal}
+
+    def step(self, action):
+        self.place = np.clip(self.place + 0.1 * np.asarray(action, np.float32), -1, 1)
+        return self.seen(), -1.0, bool(abs(self.place - self.goal) < 0.1), False, {}
+
+
+@pytest.fixture
+def strolls(tmp_path: Path) -> str:
+    """A task of 100 strolls of 40 steps whose direction changes now and then; nobody had a goal."""
+    name = "OperantTestLine-v0"
+    if name not in gymnasium.registry:
+        gymnasium.register(name, entry_point=partial(Line), max_episode_steps=40)
+    rng = np.random.default_rng(0)
+    action = np.repeat(rng.uniform(-1, 1, (100, 8)), 5, axis=1).astype(np.float32)
+    place = np.empty((100, 41), np.float32)
+    place[:, 0] = rng.uniform(-1, 1, 100)
+    for step in range(40):
+        place[:, step + 1] = np.clip(place[:, step] + np.float32(0.1) * action[:, step], -1, 1)
+    cut = np.zeros((100, 40), bool)
+    cut[:, -1] = True
+    here, there, action = (x.reshape(-1, 1) for x in (place[:, :-1], place[:, 1:], action))
+    nothing = np.zeros(4_000)
+    data = Dataset(
+        here, action, there, nothing.astype(np.float32), nothing.astype(bool), cut.reshape(-1), {"environment": name, "reward": "none"}
+    )  # fmt: skip
+    return f"data:{save_npz(data, tmp_path / 'strolls.npz')}"
+
+
+def test_data_without_goals_hold_what_was_reached_in_the_end(strolls: str):
+    world = make_world(strolls)
+    slices, goals = world.observation.slices, world._observation
+    for episode in (0, 57):
+        rows = slice(40 * episode, 40 * episode + 40)
+        assert (goals[rows, slices["desired_goal"]] == world.dataset.next_observation[40 * episode + 39]).all()
+        assert np.array_equal(goals[rows, slices["observation"]], world.dataset.observation[rows])
+    with pytest.raises(BadInput, match="has no rewards"):
+        world.check_data()
+    world.check_data(rewards=False)
+
+
+@pytest.mark.trains
+def test_a_policy_of_two_levels_reaches_what_it_is_told(strolls: str):
+    """At random an episode lasts about 35 steps; straight ways are 6 long on average."""
+    world = make_world(strolls)
+    spine = get_method("hiql").build(
+        configure("hiql", {"hidden": (32, 32), "batch_size": 128, "learning_rate": 3e-3, "subgoal_steps": 5, "gamma": 0.9, "low_beta": 10, "high_beta": 10})
+    )
+    learner = spine.learner(world, [0, 1, 2], 2_000, torch.device("cpu"))
+    while learner.step < 2_000:
+        learner.iterate()
+        if learner.step % 200 == 0 and np.median(world.evaluate(learner.policy, 3, episodes=20).values.mean(1)) > -12:
+            return
+    raise AssertionError(f"{world.evaluate(learner.policy, 3, episodes=20).values.mean(1)} after 2,000 updates")
