@@ -2,10 +2,10 @@
 
 Paper: Mao et al. 2024, arXiv:2402.00348: the dual of f-DICE with V alone (eq. 6), forward and backward gradient (eq. 7), the orthogonal update (eq. 8),
 weighted behaviour cloning (eq. 9); f is Pearson's chi-square.
-As in the authors' code, and not in the paper: the projection is of the gradients of a batch over all of V's parameters; the policy's weight is the residual
-itself, max(r + gamma V(s') - V(s), 0), clipped at 100; V is the smaller of two layer-normed networks where it is a target, and both learn; the policy decays
-its weights. The authors tune `balance` and `eta` for each data set. A balance above 0.5 asks for rewards whose
-spread is of the order of 1: where it is far less, every residual is negative and the policy learns nothing, so the default is 0.5.
+As in the authors' code, and not in the paper: the projection is of the gradients of a batch over all of V's parameters; V is the smaller of two layer-normed
+networks where it is a target, and both learn; the policy's weights are clipped at 100, and its optimiser decays. Their code weighs the policy by the residual
+itself, max(x, 0), and not by the dual's weight max(x / 2 + 1, 0): `weight` has both, and the default is the paper's, for where every residual is negative
+(rewards of -1 and a fresh V) the other one learns nothing. The authors tune `balance` and `eta` for each data set.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class ODICE:
     balance: Share = 0.5  # lambda: weight of the residuals' conjugate, 1 - lambda that of V itself; above 0.5 V lies above what is usual in the data
     eta: NonNegative = 1.0  # weight of the backward gradient; 0 is the semi-gradient method
     backward: Literal["orthogonal", "true"] = "orthogonal"  # the backward gradient's part across the forward one, or all of it
+    weight: Literal["dual", "residual"] = "dual"  # of an action of the data: max(x / 2 + 1, 0) of its residual x, or max(x, 0)
     max_weight: Positive = 100.0  # largest weight of an action of the data
     weight_decay: NonNegative = 1e-4  # of the actor's optimiser
     tau: Share = 0.005  # share of the values that enters the target network at each update
@@ -47,7 +48,8 @@ def odice(h: ODICE) -> ValueLearning:
     def actor_losses(u: Update):
         batch, actor = u.batch, u.net("actor")
         with torch.no_grad():
-            weight = forward_residual(u, u.net("v")(batch.observation)).amax(1).clamp(0, h.max_weight)  # of the smaller V
+            residual = forward_residual(u, u.net("v")(batch.observation)).amax(1)  # of the smaller V
+            weight = (residual / 2 + 1 if h.weight == "dual" else residual).clamp(0, h.max_weight)
         u.log("weight", weight)
         return {"actor": -weight * actor.distribution.log_prob(actor(batch.observation), batch.action)}
 
