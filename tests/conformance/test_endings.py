@@ -43,7 +43,7 @@ def target(case: Case, gamma: float, **flags: bool) -> tuple[torch.Tensor, torch
     twin: ValueLearner = case.learner(spine=case.spine())
     twin.iterate()
     learner.load_state_dict(twin.state_dict())  # the same networks, data and draws whatever gamma has been
-    batch = learner.drawer.draw()
+    batch = twin.drawer.draw()
     for name, value in flags.items():
         setattr(batch, name, torch.full_like(batch.terminated, value))
     update = Update(learner, batch, learner.drawer)
