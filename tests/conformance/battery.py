@@ -31,6 +31,7 @@ TASKS = {
     "text": {"tokens": "text:arithmetic"},
     "preferences": {"tokens": "preferences:arithmetic"},
     "sequences": {"tokens": "sequences:target"},
+    "generative": {"tokens": "generative:mixture"},
     "agents": {"discrete": "agents:spread"},
     "tabular": {"discrete": "tabular:random-sparse"},
 }

@@ -76,7 +76,7 @@ def test_a_run_keeps_its_configuration(case: Case, tmp_path: Path):
     """As run.json has it, after the smallest of runs."""
     import operant
 
-    steps = {"gym": 32, "data": 6, "text": 1, "preferences": 1, "sequences": 1, "agents": 64, "tabular": 4}[case.kind]
+    steps = {"gym": 32, "data": 6, "text": 1, "preferences": 1, "sequences": 1, "generative": 1, "agents": 64, "tabular": 4}[case.kind]
     run = operant.train(case.key, case.task, steps=steps, seed=3, threads=1, episodes=1, out=tmp_path / "run", **case.values(batch_size=8))
     config = json.loads((tmp_path / "run" / "run.json").read_text())
     assert configure(case.key, config["hyperparameters"]) == configure(case.key, case.values(batch_size=8))

@@ -28,6 +28,7 @@ TRY = {
     "reasoning-gym": "grpo --model DIR",
     "preferences": "dpo",
     "sequences": "grpo",
+    "generative": "awm",
     "agents": "mappo",
     "tabular": "value-iteration",
 }

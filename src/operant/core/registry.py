@@ -68,7 +68,7 @@ class Method:
         key: its name on the command line.
         family: its family of the catalogue (online, offline, rlvr, …).
         paper: where it was published.
-        worlds: the kinds of worlds that it trains in ("gym", "data", "text", "preferences", "sequences", "agents", "tabular").
+        worlds: the kinds of worlds that it trains in ("gym", "data", "text", "preferences", "sequences", "generative", "agents", "tabular").
         spine: the loop it configures, in words.
         hyperparameters: its frozen dataclass.
         build: from hyper-parameters to a configured spine.

@@ -3,8 +3,9 @@
 A part is any callable among shape, accept, select, credit, focus and terms. It may carry
 
 - `needs`, a set of names. For a part that sees a rollout the loop puts them into `rollout.extras` first: "value" (and "next_value"), "reference_log_prob",
-  "teacher_log_prob", "old_log_prob" (of the policy that acted, by the same passes as the reference's), "entropy" `[S, N, T]`; what else the world can measure,
-  `[S, N]`: "answer", "sound", "clean_score", "answer_probability", "answer_probability_alone". For a term they stand in its batch (see `loops.terms`).
+  "reference_velocity", "teacher_log_prob", "old_log_prob" (of the policy that acted, by the same passes as the reference's), "entropy" `[S, N, T]`; what else
+  the world can measure, `[S, N]`: "answer", "sound", "clean_score", "answer_probability", "answer_probability_alone". For a term they stand in its batch (see
+  `loops.terms`).
 - `statistics`, functions of next-token logits `[R, V]` and tokens `[R]` by name, measured of the policy that acted and put into `rollout.extras`; a term's are
   measured at every update, with gradients. A term's `old_statistics` are those of the policy that acted.
 - `state_dict` and `load_state_dict`, where it keeps something between iterations.
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-REPLAYED = ("entropy", "value", "logits", "reward")  # what `policy.replay` gives when asked
+REPLAYED = ("entropy", "value", "logits", "reward", "velocity")  # what `policy.replay` gives when asked
 
 
 def needs_of(parts: Iterable[Any]) -> frozenset[str]:

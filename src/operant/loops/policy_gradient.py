@@ -142,7 +142,7 @@ class PolicyGradientLearner(Learner):
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
         self._after = (*method.select, method.credit, *method.mark, *method.focus)
         everything = method.needs
-        self.reference = ReferencePolicy(method.reference, self.policy) if "reference_log_prob" in everything else None
+        self.reference = ReferencePolicy(method.reference, self.policy) if everything & {"reference_log_prob", "reference_velocity"} else None
         self.teacher = world.teacher(len(seeds)).to(device).requires_grad_(False) if "teacher_log_prob" in everything else None
         lists = {"shape": method.shape, "select": method.select, "mark": method.mark, "focus": method.focus, "terms": method.terms}
         parts = {f"{name} {place}": part for name, items in lists.items() for place, part in enumerate(items)}
@@ -307,10 +307,11 @@ class PolicyGradientLearner(Learner):
         statistics = {name: statistic for name, statistic in statistics_of(parts).items() if name not in extras}
         if "value" in wanted:
             extras |= self._by_rows(rollout, lambda part: dict(zip(("value", "next_value"), self.policy.values(part), strict=True)))
-        for name, keeper in (("reference_log_prob", self.reference), ("teacher_log_prob", self.teacher)):
-            if name in wanted:
-                policy = keeper.policy if keeper is self.reference else keeper
-                extras[name] = self._replay(policy, rollout)["log_prob"]
+        if of_reference := [name for name in ("log_prob", "velocity") if f"reference_{name}" in wanted]:
+            found = self._replay(self.reference.policy, rollout, set(of_reference) & set(REPLAYED))
+            extras |= {f"reference_{name}": found[name] for name in of_reference}
+        if "teacher_log_prob" in wanted:
+            extras["teacher_log_prob"] = self._replay(self.teacher, rollout)["log_prob"]
         if "old_log_prob" in wanted:  # by the same passes as the reference's, so that one policy has one number
             extras["old_log_prob"] = self._replay(self.policy, rollout)["log_prob"] if self._rounded else rollout.log_prob
         replayed = wanted & {"entropy"}
@@ -336,7 +337,7 @@ class PolicyGradientLearner(Learner):
     @torch.no_grad()
     def _replay(self, policy: Any, rollout: Rollout, needs: Collection[str] = (), statistics: Any = None) -> dict[str, Tensor]:
         """`policy.replay` of a whole rollout without gradients, in micro-batches."""
-        return self._by_rows(rollout, lambda part: policy.replay(part.inputs, part.action, needs, statistics or {}))
+        return self._by_rows(rollout, lambda part: policy.replay(part.inputs, part.action, needs, *([statistics] if statistics else [])))
 
     def _by_rows(self, rollout: Rollout, measure: Callable[[Rollout], dict[str, Tensor]]) -> dict[str, Tensor]:
         """`[S, N, T]` tensors that are measured a few rows at a time."""

@@ -42,6 +42,7 @@ class TermBatch:
         value: of the critic now, with gradient; `old_value` of the critic before the updates, `returns` what it is fitted to ("value").
         logits: `[…, V]`, with gradient.
         reward: what the reward model that is trained gives a row, `[S, n]`, with gradient.
+        velocity, reference_velocity: of a flow's policy now, with gradient, and of the reference policy, `[…, D]`.
         reference_log_prob, teacher_log_prob: of the reference policy and of the teacher.
         progress: share of training that is done, 0 to 1.
         iteration: from 0.
@@ -59,6 +60,8 @@ class TermBatch:
     returns: Tensor
     logits: Tensor
     reward: Tensor
+    velocity: Tensor
+    reference_velocity: Tensor
     reference_log_prob: Tensor
     teacher_log_prob: Tensor
 

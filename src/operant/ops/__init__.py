@@ -27,6 +27,7 @@ from operant.ops.finite_mdp import (
     stationary_optimum,
     stationary_value,
 )
+from operant.ops.flow import flow_point, flow_sde_step, noised_target
 from operant.ops.gaussian_mixture import fit_gaussian_mixture, mixture_aic, mixture_log_density, mixture_step
 from operant.ops.group_advantage import (
     answer_entropy,
@@ -113,6 +114,8 @@ __all__ = [
     "flaw_penalized_reward",
     "forbid",
     "forward_corrected_weight",
+    "flow_point",
+    "flow_sde_step",
     "gae",
     "gaussian_entropy",
     "gaussian_log_prob",
@@ -142,6 +145,7 @@ __all__ = [
     "mixture_step",
     "nearest_cell",
     "next_step_value",
+    "noised_target",
     "normalize",
     "normalized_log_entropy",
     "nucleus_entropy",

@@ -49,12 +49,14 @@ SCHEMES = {
     "reasoning-gym": Scheme("text", "operant.worlds.text.schemes", "ReasoningGymWorld", "reasoning-gym:chain_sum"),
     "preferences": Scheme("preferences", "operant.worlds.text.preferences", "PreferenceWorld", "preferences:arithmetic"),
     "sequences": Scheme("sequences", "operant.worlds.sequences.world", "SequenceWorld", "sequences:target"),
+    "generative": Scheme("generative", "operant.worlds.generative.world", "GenerativeWorld", "generative:mixture"),
     "agents": Scheme("agents", "operant.worlds.agents.world", "AgentsWorld", "agents:spread"),
     "tabular": Scheme("tabular", "operant.worlds.tabular.world", "TabularWorld", "tabular:random-sparse"),
 }
 
 FILES = {".jsonl": "file", ".json": "file", ".npz": "data", ".hdf5": "data", ".h5": "data"}  # what reads files that end so
-NAMED = {"text": "text task", "sequences": "sequence problem", "tabular": "finite MDP"}  # schemes whose names are the library's own, and what they name
+# Schemes whose names are the library's own, and what they name.
+NAMED = {"text": "text task", "sequences": "sequence problem", "generative": "generative task", "tabular": "finite MDP"}
 OPTIONS = {  # of each kind of world
     "gym": ("operant.worlds.gym.options", "GymOptions"),
     "data": ("operant.worlds.data.options", "DataOptions"),

@@ -27,7 +27,7 @@ class World:
     """A task as loops see it.
 
     Attributes:
-        kind: "gym", "data", "text", "preferences", "sequences", "agents" or "tabular"; methods say which kinds they train on.
+        kind: "gym", "data", "text", "preferences", "sequences", "generative", "agents" or "tabular"; methods say which kinds they train on.
         option_type: the dataclass of the options of its tasks; None for none.
         step_unit: what a step of a run is.
         answers: policies answer prompts. A budget may then count answers and tokens, and a run's result stands beside that of the policy that it began with.

@@ -1,0 +1,42 @@
+"""Flow-GRPO: GRPO over the denoising steps of a flow, whose sampler is made an SDE so that each step is a Gaussian choice. A baseline.
+
+Paper: Liu et al. 2025, "Flow-GRPO: Training Flow Matching Models via Online RL", arXiv:2505.05470: the SDE is eqs. 8 and 9, the objective eq. 5; DDPO
+(arXiv:2305.13301) is the same with its own sampler.
+Settled on: log-probabilities are sums over the coordinates; σ at the first step takes the time of the second, for it has no value at 1; no KL to the base
+model. The model is evaluated by the ODE.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from operant import ops
+from operant.core.registry import Count, Positive, Range, method
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.settings import GroupSettings
+from operant.loops.terms import ClippedRatio
+from operant.worlds.generative.plans import Denoising
+
+
+@dataclass(frozen=True)
+class FlowGRPO(GroupSettings):
+    prompts: Count = 4  # groups an iteration
+    group_size: Annotated[int, Range(2)] = 24  # samples a group
+    learning_rate: Positive = 1e-3  # Adam's
+    minibatches: Count = 4  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 0  # samples that go through the model at once, 0 for all; never changes the loss
+    sampling_steps: Count = 14  # denoising steps of a sample
+    noise_level: Positive = 0.7  # of the sampling SDE
+    clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
+
+
+@method("flow-grpo", name="Flow-GRPO", family="generative", paper="arXiv:2505.05470", worlds=("generative",), baseline=True)
+def flow_grpo(h: FlowGRPO) -> PolicyGradient:
+    return PolicyGradient(
+        sample=Denoising(h.prompts, h.group_size, h.sampling_steps, h.noise_level),
+        credit=Grouped(ops.group_normalized_advantage),
+        terms=[ClippedRatio(h.clip, h.clip)],
+        **h.updates,
+    )
