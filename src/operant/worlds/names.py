@@ -21,5 +21,13 @@ GAMES = ("spread",)
 TABULAR = ("chain", "river-swim", "four-rooms", "cliff", "random-dense", "random-sparse", "bandit")
 GENERATIVE = ("mixture", "region")
 
-NAMES = {"gym": CLASSIC + MUJOCO + BEDS, "ogbench": OGBENCH, "text": TEXT, "sequences": SEQUENCES, "generative": GENERATIVE, "agents": GAMES, "tabular": TABULAR}
+NAMES = {
+    "gym": CLASSIC + MUJOCO + BEDS,
+    "ogbench": OGBENCH,
+    "text": TEXT,
+    "sequences": SEQUENCES,
+    "generative": GENERATIVE,
+    "agents": GAMES,
+    "tabular": TABULAR,
+}
 """The library's own names by scheme. Modules from outside may add to `TEXT_TASKS`, and to what Gymnasium has registered."""
