@@ -1,4 +1,4 @@
-"""Two small environments whose best scores are known: one that is seen as a picture, and one that says which actions are allowed."""
+"""Small environments whose best scores are known: one seen as a picture, one that says which actions are allowed, one that hides how fast things move."""
 
 from __future__ import annotations
 
@@ -78,3 +78,15 @@ class Picks(gymnasium.Env):
         self.left[action] = 0
         self.round += 1
         return self._seen(), float(self.values[action]), self.round == self.rounds, False, {}
+
+
+class StillCartPole(gymnasium.ObservationWrapper):
+    """CartPole-v1 without its velocities: a policy sees where the cart and the pole are, and how fast they move only from what it remembers. At best 500."""
+
+    def __init__(self) -> None:
+        super().__init__(gymnasium.make("CartPole-v1"))
+        space = self.env.observation_space
+        self.observation_space = spaces.Box(space.low[[0, 2]], space.high[[0, 2]], dtype=np.float32)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        return observation[[0, 2]]
