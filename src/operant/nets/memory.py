@@ -122,9 +122,9 @@ class _LSTM(torch.autograd.Function):
         size = weight.shape[1]
         h, c = carry.split(size, -1)
         before, cells, gates, candidates, squashed, outs, states = [], [], [], [], [], [], []
-        for t, seen in enumerate(x.unbind()):
-            if keeps is not None:
-                h, c = h * keeps[t], c * keeps[t]
+        for seen, kept in zip(x.unbind(), [None] * len(x) if keeps is None else keeps.unbind(), strict=True):
+            if kept is not None:
+                h, c = h * kept, c * kept
             before.append(h)
             cells.append(c)
             z = torch.baddbmm(seen, h, weight)
@@ -150,17 +150,18 @@ class _LSTM(torch.autograd.Function):
         leave, enter, keep = gates.chunk(3, -1)
         to_leave, to_cell = squashed * leave * (1 - leave), leave * (1 - squashed * squashed)
         to_rest = torch.stack([candidate * enter * (1 - enter), cells * keep * (1 - keep), enter * (1 - candidate * candidate)], -2)
-        kept = keep if ctx.keeps is None else keep * ctx.keeps
+        keep = keep if ctx.keeps is None else keep * ctx.keeps
         back = weight.transpose(1, 2)
         h, c = torch.zeros_like(cells[0]), torch.zeros_like(cells[0])
+        steps = [part.unbind() for part in (of_h, to_leave, to_cell, to_rest, keep)]
+        kepts = [None] * len(of_h) if ctx.keeps is None else ctx.keeps.unbind()
         found = []
-        for t in range(len(of_h) - 1, -1, -1):
-            h = of_h[t] + h
-            c = torch.addcmul(c, h, to_cell[t])
-            found.append(torch.cat([h * to_leave[t], (c.unsqueeze(-2) * to_rest[t]).flatten(-2)], -1))
-            h, c = torch.bmm(found[-1], back), c * kept[t]
-            if ctx.keeps is not None:
-                h = h * ctx.keeps[t]
+        for of_out, leaves, to_c, rest, stays, kept in zip(*map(reversed, steps), reversed(kepts), strict=True):
+            h = of_out + h
+            c = torch.addcmul(c, h, to_c)
+            found.append(torch.cat([h * leaves, (c.unsqueeze(-2) * rest).flatten(-2)], -1))
+            h, c = torch.bmm(found[-1], back), c * stays
+            h = h if kept is None else h * kept
         of_x = torch.stack(found[::-1])
         return of_x, torch.bmm(before.permute(1, 3, 0, 2).flatten(2), of_x.transpose(0, 1).flatten(1, 2)), None, None
 
