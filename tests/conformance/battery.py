@@ -24,6 +24,7 @@ from operant.loops.policy_gradient import PolicyGradient, PolicyGradientLearner
 from operant.loops.update import Fields, RowCutter, StepCutter
 from operant.loops.value_learning import ValueLearning
 from operant.worlds import make_world
+from operant.worlds.plans import Turns
 
 TASKS = {
     "gym": {"discrete": "gym:CartPole-v1", "continuous": "gym:Pendulum-v1"},

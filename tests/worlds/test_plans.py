@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -152,3 +152,96 @@ def test_an_adaptive_temperature_says_what_tokens_were_drawn_from(kind: str):
             chance, count = hot[same][0, 0].exp(), int(same.sum())
             share = torch.bincount(rollout.action[place, same, 0], minlength=len(chance)) / count
             assert ((share - chance).abs() < 5 * (chance * (1 - chance) / count).sqrt() + 1e-9).all()
+
+
+@dataclass(frozen=True)
+class Best(Groups):
+    """Of `n` short beginnings, the best goes on, twice; scores come back with each list."""
+
+    seen: list = field(default_factory=list, compare=False)
+
+    def __post_init__(self):
+        pass
+
+    def requests(self, problems):
+        prompt = problems.draw(1)[0]
+        found = yield [Request(prompt.tokens, self.n, group=prompt.index, scored=True), Request(prompt.tokens, 1, group=prompt.index)]
+        self.seen.append(found.score)
+        best = int(found.score[: self.n].argmax())
+        prefix = prompt.tokens + found.completions()[best][:1]
+        found = yield [Request(prefix, 2, max_new_tokens=problems.limit - 1, group=prompt.index, parent=best, scored=True)]
+        self.seen.append(found.score)
+
+
+def short(problem, completion: str) -> float:
+    return -float(len(completion))
+
+
+short.trusted = True
+
+
+@pytest.mark.parametrize("kind", ["text", "sequences"])
+def test_scores_come_back_to_a_plan_and_are_not_asked_for_again(kind: str):
+    plan = Best(prompts=1, n=3)
+    if kind == "text":
+        tokenizer = make_tokenizer(TASK.alphabet)
+        policy = text_source(plan)[1]
+        source = TextSource(TASK, tokenizer, plan, Streams([0]), short)
+    else:
+        source, policy = sequence_source(plan, seeds=(0,))
+        plan = source._seeds[0].plan
+    sampled = source.sample(policy, 0)
+    if kind == "text":
+        asked = []
+        source._scorer._score = lambda problem, text: asked.append(text) or -float(len(text))
+    rollout = source.score(sampled)
+    first, second = plan.seen
+    assert first[:3].isfinite().all() and first[3].isnan() and second.isfinite().all()
+    reward = rollout.reward.sum(-1)[0]
+    if kind == "text":
+        assert len(asked) == 1  # the row that was not scored
+        torch.testing.assert_close(reward[[0, 1, 2, 4, 5]], torch.cat([first[:3], second]))
+    else:
+        torch.testing.assert_close(reward[:3], first[:3].to(reward.dtype))
+
+
+class Mixture:
+    """An even mixture of the policy and another one."""
+
+    def __init__(self, other):
+        self.others = (other,)
+
+    def __call__(self, own, other):
+        return torch.logaddexp(own.log_softmax(-1), other.log_softmax(-1))
+
+
+@dataclass(frozen=True)
+class Mixed(Groups):
+    logits: Mixture | None = None
+
+    def __post_init__(self):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["text", "sequences"])
+def test_tokens_are_drawn_from_the_logits_that_a_plan_makes(kind: str):
+    _, other = made(kind, Groups(prompts=1, n=1))
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(0.5 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5), dtype=parameter.dtype))
+    if kind == "sequences":
+        other = other.of_seed(0)
+    n = 6 if kind == "text" else 2000
+    source, policy = text_source(Mixed(2, n, logits=Mixture(other))) if kind == "text" else sequence_source(Mixed(2, n, logits=Mixture(other)), seeds=(0,))
+    rollout = source.sample(policy, 0)
+    own, beside = (net.replay(rollout.inputs, rollout.action, {"logits"})["logits"].detach().log_softmax(-1) for net in (policy, other))
+    mixed = ((own.exp() + beside.exp()) / 2).log()
+    found = mixed.gather(-1, rollout.action.unsqueeze(-1)).squeeze(-1)
+    assert ((found - rollout.extras["behaviour_log_prob"]) * rollout.mask).abs().max() < 1e-4
+    assert ((recorded_log_prob(policy, rollout) - rollout.log_prob) * rollout.mask).abs().max() < 1e-4
+    assert (rollout.extras["behaviour_log_prob"] - rollout.log_prob).abs().max() > 0.1
+    if kind == "sequences":  # the first tokens have the frequencies that are claimed
+        same = rollout.inputs["prompt"][0] == rollout.inputs["prompt"][0, 0]
+        chance, count = mixed[0, same][0, 0].exp(), int(same.sum())
+        share = torch.bincount(rollout.action[0, same, 0], minlength=len(chance)) / count
+        assert ((share - chance).abs() < 5 * (chance * (1 - chance) / count).sqrt() + 1e-9).all()

@@ -236,3 +236,92 @@ def test_the_tasks_own_traces(name: str):
         task.trace(problems[0], rng, -1)
     with pytest.raises(BadInput, match="the nearest is 20"):
         type(task)(turns=21)
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- methods, runs
+
+
+def test_the_answers_likelihood_is_measured_behind_every_turn():
+    """Against a plain forward pass for each history."""
+    task = TEXT_TASKS["lookup"]()
+    source, policy = turns_source(task, n=3)
+    rollout = source.score(source.sample(policy, 0))
+    found = source.measure({"turn_answer_likelihood", "start_answer_likelihood"}, rollout, policy)
+    turn, present = rollout.extras["turn"][0], rollout.extras["present"][0]
+
+    def likelihood(row: int, length: int) -> float:
+        index = int(rollout.group[0, row])
+        history = [*source.prompt(index).tokens, *rollout.action[0, row, :length].tolist(), *source.tokenizer.encode("=", add_special_tokens=False)]
+        answer = source.tokenizer.encode(source.problem(index).answer, add_special_tokens=False)
+        with torch.no_grad():
+            log_p = policy.model(torch.tensor([history + answer])).logits[0].log_softmax(-1)
+        return float(torch.stack([log_p[len(history) + k - 1, token] for k, token in enumerate(answer)]).mean().exp())
+
+    for row in range(rollout.shape[1]):
+        assert abs(float(found["start_answer_likelihood"][0, row]) - likelihood(row, 0)) < 1e-5
+        last = int(turn[row, present[row]].max())
+        known = 0
+        for number in range(last + 1):
+            places = (present[row] & (turn[row] == number)).nonzero().flatten()
+            known = int(places.max()) + 1 if number < last else known
+            expected = likelihood(row, known)
+            assert (found["turn_answer_likelihood"][0, row, places] - expected).abs().max() < 1e-5
+
+
+def test_information_gain_telescopes_and_stands_on_the_last_tokens_of_turns():
+    from operant.core.registry import configure, get_method
+
+    task = TEXT_TASKS["lookup"]()
+    source, policy = turns_source(task, n=4)
+    spine = get_method("igpo").build(configure("igpo", {}))
+    rollout = source.score(source.sample(policy, 0))
+    rollout.extras |= source.measure(spine.shape[0].needs, rollout, policy)
+    gain = spine.shape[0](rollout) - rollout.reward
+    likelihood = rollout.extras["turn_answer_likelihood"]
+    last = (rollout.terminated | rollout.truncated).nonzero()[:, 2]
+    for row in range(rollout.shape[1]):
+        start = float(rollout.extras["start_answer_likelihood"][0, row])
+        assert abs(float(gain[0, row].sum()) - (float(likelihood[0, row, last[row]]) - start)) < 1e-6
+        places = gain[0, row].nonzero().flatten()
+        assert rollout.mask[0, row, places].all() and gain[0, row, last[row]] == 0
+    rollout.reward = rollout.reward + gain
+    advantage = spine.credit(rollout)
+    assert (advantage[~rollout.mask] == 0).all() and advantage[rollout.mask].abs().max() > 0
+    turn = rollout.extras["turn"]
+    for row in range(rollout.shape[1]):
+        for number in range(int(turn[0, row].max()) + 1):
+            assert len(set(advantage[0, row, rollout.mask[0, row] & (turn[0, row] == number)].tolist())) == 1
+
+
+def test_a_run_of_turns_from_training_to_the_report(use_small_cache, tmp_path):
+    import json
+
+    import operant
+    from operant.evaluate.records import load_run
+    from operant.evaluate.report import write_report
+
+    run = operant.train("grpo", "text:lookup", steps=2, threads=1, episodes=3, prompts=2, group_size=4, out=tmp_path / "run", progress=False)
+    found = run.evaluate(episodes=3, seed=0)
+    assert found["score"] == run.result["score"] and "pass_at_k" in found
+    assert run.evaluate(episodes=3, decoder="majority", samples=4)["score"]["name"] == "pass@1"
+    rows = [json.loads(row) for row in (run.path / "completions.jsonl").read_text().splitlines()]
+    assert rows and all({"turn", "reply"} <= set(token) for row in rows for token in row["tokens"])
+    assert all(not token["mask"] for row in rows for token in row["tokens"] if token["reply"])
+    write_report([load_run(run.path)], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert '"turn"' in page and '"reply"' in page
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "line"),
+    [
+        ("cure", "text:lookup", "text:lookup takes turns, and this method's plan"),
+        ("igpo", "text:arithmetic", "text:arithmetic does not reply"),
+    ],
+)
+def test_a_method_and_a_task_that_do_not_fit_are_refused_in_one_line(use_small_cache, tmp_path, method: str, task: str, line: str):
+    import operant
+
+    with pytest.raises(BadInput, match=line) as raised:
+        operant.train(method, task, steps=2, out=tmp_path / "run", progress=False)
+    assert "\n" not in str(raised.value) and not (tmp_path / "run").exists()

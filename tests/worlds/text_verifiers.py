@@ -215,3 +215,16 @@ class Object:
 
 
 OBJECT = Object()
+
+
+class Stepped:
+    """What a verifier of steps gives, by another class of the same form."""
+
+    value = 0.25
+
+    def __init__(self, per_step):
+        self.per_step = per_step
+
+
+def steps(problem, completion):
+    return Stepped([(place + 1, 0.5 - place) for place, _ in enumerate(completion)] if completion != "bad" else [(-1, float("nan"))])

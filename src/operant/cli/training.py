@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from operant.cli.output import score_text, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, normalize, one_of, whole
 from operant.core.errors import BadInput
+from operant.core.index import declared
 from operant.core.terminal import note
 from operant.loops.progress import speed_text, stages, training, waiting
 
@@ -380,6 +381,8 @@ def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("--episodes", type=whole(1), metavar="N", help="fresh episodes, or problems, a seed (default: the task's)")
     parser.add_argument("--seed", type=whole(0), default=1, metavar="S", help="which episodes or answers (default 1); 0: those of training's own evaluations")
     parser.add_argument("--policy", type=one_of("last", "best"), default="last", metavar="last|best", help="which of the kept policies (default last)")
+    parser.add_argument("--decoder", metavar="NAME", help=f"of text, how completions become an answer: {', '.join(declared('worlds/text', 'decoder'))}")
+    parser.add_argument("--samples", type=whole(1), metavar="N", help="completions that the decoder has for a problem (default 16)")
     add_trust(parser)
     add_json(parser)
 
@@ -391,7 +394,9 @@ def _evaluate(args: Namespace) -> int:
     config = run.config
     run.world.check_episodes(config["seeds"], args.episodes)
     with waiting(f"evaluating {config['seeds']} seed{'s' * (config['seeds'] > 1)} of {config['method']} on {config['task']}"):
-        found = run.evaluate(episodes=args.episodes, seed=args.seed, which=args.policy) | {"policy": args.policy}
+        decoding = {"decoder": args.decoder, "samples": args.samples}
+        found = run.evaluate(episodes=args.episodes, seed=args.seed, which=args.policy, **decoding) | {"policy": args.policy}
+        found |= {name: value for name, value in decoding.items() if value is not None}
     if args.json:
         write_json(found)
         return 0
@@ -430,7 +435,8 @@ COMMANDS = (
     Command(
         "evaluate",
         "Score a run's policies on fresh episodes or problems.",
-        ("operant evaluate runs/pendulum", "operant evaluate runs/pendulum --episodes 100 --seed 7 --policy best --json"),
+        ("operant evaluate runs/pendulum", "operant evaluate runs/pendulum --episodes 100 --seed 7 --policy best --json",
+         "operant evaluate runs/sums --decoder majority --samples 8"),
         _evaluate_arguments,
         _evaluate,
     ),

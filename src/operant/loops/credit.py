@@ -83,6 +83,30 @@ class Grouped:
         return result.unsqueeze(-1) * rollout.mask
 
 
+@dataclass(frozen=True)
+class GroupedTurns:
+    """One advantage a turn, from the rewards of all turns of the rows that share its group.
+
+    Args:
+        advantage: `(reward [G, K, M], mask [G, K, M]) → [G, K, M]`, an op or any plain callable, over all groups of a seed's batch; `mask` is False where a row
+            has fewer turns, a group fewer rows, and at rows that are not scored (see `scored`). The reward of a turn is the sum over its tokens.
+    """
+
+    advantage: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        turn, mask = rollout.extras.get("turn", torch.zeros_like(rollout.action)), rollout.mask
+        turns = int(turn.max()) + 1
+        reward = ops.turn_sums(rollout.reward, turn, turns)
+        among = (ops.turn_sums(mask.to(reward.dtype), turn, turns) > 0) & scored(rollout).unsqueeze(-1)
+        result = torch.zeros_like(rollout.reward)
+        for seed in range(len(turn)):
+            groups = Grouping(rollout.group[seed])
+            advantage = self.advantage(groups.pack(reward[seed]), groups.pack(among[seed]))
+            result[seed] = groups.unpack(advantage).to(result.dtype).gather(-1, turn[seed])
+        return result * mask
+
+
 class Grouping:
     """Which rows of one seed belong together, as a table of G groups with up to K members.
 

@@ -108,12 +108,16 @@ class Run:
         if not self.world.acts:
             raise BadInput(f"{self.config['task']} has no observations to act on: its policy is a model over tokens, {self.path}/policies/last")
 
-    def evaluate(self, *, episodes: int | None = None, seed: int = 1, which: str = "last") -> dict[str, Any]:
+    def evaluate(
+        self, *, episodes: int | None = None, seed: int = 1, which: str = "last", decoder: str | None = None, samples: int | None = None
+    ) -> dict[str, Any]:
         """Score every seed's policy on episodes that training's own evaluations, whose seed is 0, did not see (of text: on new answers to held-out problems).
 
         Args:
             episodes: of each seed's policy; the task's own number by default.
             seed: of the episodes (of text, of the answers), the same ones for every policy. 0 gives those of training's own evaluations.
+            decoder: of text, how a problem's completions become its answer (`worlds.text.decoders`); None as in training's own evaluations.
+            samples: completions that the decoder has a problem, 16 by default.
 
         Returns:
             `{"score": …, "episodes", "seed"}`, the score as in a run's result.
@@ -125,6 +129,8 @@ class Run:
         found = []
         for index in range(config["seeds"]):
             policy = self.load_policy(config["seed"] + index, which)
+            if decoder is not None:
+                policy = self.world.decoded_policy(policy, decoder, 16 if samples is None else whole_number("samples", samples, 1, LARGEST))
             found.append(self.world.evaluate(policy, 1, **episodes_argument(episodes), seed=seed))
         evaluation = stack_evaluations(found)
         of = {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1], "seed": seed}

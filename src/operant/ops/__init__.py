@@ -74,6 +74,7 @@ from operant.ops.segment import extended_gae, segment_advantage, segment_starts,
 from operant.ops.support import mass_balance, sampled_logit_step, support_counts, support_dynamics
 from operant.ops.token_advantage import entropy_scaled_clip, redistributed_advantage, token_weighted_advantage
 from operant.ops.token_entropy import log_entropy_range, max_variance_subset, min_p_log_prob, normalized_log_entropy, nucleus_entropy, top_share
+from operant.ops.turns import pooled_turn_advantage, turn_ends, turn_gains, turn_returns, turn_sums
 from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
 
 __all__ = [
@@ -86,9 +87,9 @@ __all__ = [
     "batch_scaled_advantage",
     "bellman_q",
     "bernoulli_tilt_kl",
-    "bradley_terry_loss",
     "beta_normalized_advantage",
     "beta_parameters",
+    "bradley_terry_loss",
     "calibrated_reward",
     "categorical_kl",
     "categorical_log_prob",
@@ -151,6 +152,7 @@ __all__ = [
     "nucleus_entropy",
     "orthogonal_part",
     "policy_ratio",
+    "pooled_turn_advantage",
     "qd_score",
     "ratio_clip_fraction",
     "redistributed_advantage",
@@ -179,6 +181,10 @@ __all__ = [
     "token_weighted_advantage",
     "top_share",
     "tree_values",
+    "turn_ends",
+    "turn_gains",
+    "turn_returns",
+    "turn_sums",
     "uniform_policy_target",
     "virtual_max_advantage",
     "voronoi_centroids",

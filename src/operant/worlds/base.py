@@ -223,6 +223,10 @@ class World:
         """Score of each seed's policy on `episodes` fresh episodes or held-out problems; the same `seed` draws the same ones."""
         raise NotImplementedError
 
+    def decoded_policy(self, policy: Any, decode: str, samples: int) -> Any:
+        """A policy that answers in evaluations by a decoder of `samples` completions a problem."""
+        raise BadInput(f"{self.task} is not answered by completions of which a decoder could choose; leave --decoder out")
+
     def act(self, policy: Any, observation: Any, action_mask: Any = None, carry: Tensor | None = None) -> tuple[Any, Tensor | None]:
         """The policy's mode at one observation, or at several with an axis in front, both as the environment has them, and what the policy carries on.
 

@@ -19,11 +19,9 @@ from operant.worlds.text.decoders import SAMPLE, Candidate, Decoder, chosen_most
 from operant.worlds.text.engine import generate
 from operant.worlds.text.exchange import Exchange, last_turn
 from operant.worlds.text.models import end_tokens
-from operant.worlds.text.source import completion_texts, tokenize_prompts
+from operant.worlds.text.source import EVALUATION_ROWS, completion_texts, tokenize_prompts
 from operant.worlds.text.tasks import Problem
 from operant.worlds.text.verifiers import Scorer, Verdict, Verifier, failed, scorer
-
-EVALUATION_ROWS = 512  # completions that an evaluation generates at once
 
 
 @dataclass(frozen=True)

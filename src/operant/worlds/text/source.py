@@ -29,7 +29,7 @@ from operant.worlds.text.tasks import Problem, TextTask
 from operant.worlds.text.tasks.turns import TurnTask
 from operant.worlds.text.verifiers import Scorer, Verdict, Verifier, failed, scorer
 
-EVALUATION_ROWS = 512  # completions that an evaluation generates at once
+EVALUATION_ROWS = 512  # completions that are generated or measured at once outside of training
 
 
 class TextSource(Source):
@@ -248,7 +248,9 @@ class TextSource(Source):
         "answer": numbers, equal where canonical answers are; "sound": 1 where the task's process check finds every step right; "clean_score": the value that
         the task's own verifier gives; "confidence": what the answer states of itself, 0 to 1, NaN where it cannot be read; "answer_probability": mean
         probability of the reference answer's tokens behind the row's own reasoning (RLPR, arXiv:2506.18254), "answer_probability_alone" behind none,
-        and "answer_likelihood" their product behind the reasoning.
+        and "answer_likelihood" their product behind the reasoning. Of rows that take turns: "turn_answer_likelihood" `[1, N, T]`, at each token the geometric
+        mean of the probabilities of the reference answer's tokens behind its turn, the reply and what stands before an answer ("reasoning" of nothing);
+        "start_answer_likelihood" the same before the first turn.
 
         Raises:
             RunFailed: one of the task's checks failed, which says nothing of the answer.
@@ -279,27 +281,49 @@ class TextSource(Source):
                 found[name] = self._answer_probability(policy, rollout.group[0].tolist(), [self.task.reasoning(text) for text in reasoning])[0]
         if "answer_likelihood" in names:
             found["answer_likelihood"] = self._answer_probability(policy, rollout.group[0].tolist(), [self.task.reasoning(text) for text in texts])[1]
+        if {"turn_answer_likelihood", "start_answer_likelihood"} & set(names) and self.exchange is not None:
+            found |= self._answer_by_turn(rollout, policy)
         return found
+
+    def _answer_by_turn(self, rollout: Rollout, policy: TokenPolicy) -> dict[str, Tensor]:
+        """How likely the reference answer is, before the first turn and behind each turn with its reply (behind the last as before it)."""
+        turn, present = rollout.extras["turn"][0].cpu(), rollout.extras["present"][0].cpu()
+        ends = [[int((there & (number <= last)).sum()) for last in range(int(number[there].max()))] for number, there in zip(turn, present, strict=True)]
+        prefixes, groups = [], []
+        for group, tokens, row in zip(rollout.group[0].tolist(), rollout.action[0].tolist(), ends, strict=True):
+            prefixes += [self.prompt(group).tokens + tuple(tokens[:end]) for end in (0, *row)]
+            groups += [group] * (1 + len(row))
+        template = self.tokenizer.encode(self.task.reasoning(""), add_special_tokens=False)
+        log_prob, mask = self._answer_log_prob(policy, [(*prefix, *template) for prefix in prefixes], groups)
+        means = ops.row_mean(log_prob, mask).exp().flatten().cpu().split([1 + len(row) for row in ends])
+        value = torch.zeros(turn.shape[0], int(turn.max()) + 2, dtype=log_prob.dtype)
+        for row, (mean, count) in enumerate(zip(means, ends, strict=True)):
+            value[row, : 1 + len(count)], value[row, 1 + len(count) :] = mean, mean[-1]
+        device = rollout.mask.device
+        return {"start_answer_likelihood": value[None, :, 0].to(device), "turn_answer_likelihood": value.gather(1, turn + 1)[None].to(device)}
 
     @torch.no_grad()
     def _answer_probability(self, policy: TokenPolicy, groups: list[int], reasoning: list[str]) -> tuple[Tensor, Tensor]:
         """(mean probability of the tokens, likelihood) of each problem's answer behind its prompt and a text, `[1, N]` each."""
-        known: dict[tuple[int, str], int] = {key: place for place, key in enumerate(dict.fromkeys(zip(groups, reasoning, strict=True)))}
-        prefixes, answers = [], []
-        for group, text in known:
-            prefixes.append(self.prompt(group).tokens + tuple(self.tokenizer.encode(text, add_special_tokens=False)))
-            answers.append(self.tokenizer.encode(self.problem(group).answer, add_special_tokens=False))
+        written = [tuple(self.tokenizer.encode(text, add_special_tokens=False)) for text in reasoning]
+        prefixes = [self.prompt(group).tokens + tokens for group, tokens in zip(groups, written, strict=True)]
+        log_prob, mask = self._answer_log_prob(policy, prefixes, groups)
+        return ops.row_mean(log_prob.exp(), mask).view(1, -1), ops.row_sum(log_prob, mask).exp().view(1, -1)
+
+    @torch.no_grad()
+    def _answer_log_prob(self, policy: TokenPolicy, prefixes: Sequence[tuple[int, ...]], groups: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the tokens of each problem's answer behind a prefix, `[R, T]`, and which there are; equal ones are measured once."""
+        known = {key: place for place, key in enumerate(dict.fromkeys(zip(prefixes, groups, strict=True)))}
+        answers = [self.tokenizer.encode(self.problem(group).answer, add_special_tokens=False) for _, group in known]
         device, longest = policy.model.device, max(map(len, answers))
         tokens = torch.tensor([answer + [self.tokenizer.pad_token_id] * (longest - len(answer)) for answer in answers], device=device)
         mask = torch.arange(longest, device=device) < torch.tensor([len(answer) for answer in answers], device=device).unsqueeze(1)
-        mean, likelihood = [], []
+        distinct, found = [prefix for prefix, _ in known], []
         for rows in torch.arange(len(answers)).split(EVALUATION_ROWS):
-            inputs = self._inputs([prefixes[row] for row in rows.tolist()], tokens[rows], mask[rows])
-            log_prob = policy.replay(inputs, tokens[rows][None])["log_prob"][0]
-            mean.append(ops.row_mean(log_prob.exp(), mask[rows]))
-            likelihood.append(ops.row_sum(log_prob, mask[rows]).exp())
-        places = [known[key] for key in zip(groups, reasoning, strict=True)]
-        return torch.cat(mean)[places].view(1, -1), torch.cat(likelihood)[places].view(1, -1)
+            inputs = self._inputs([distinct[row] for row in rows.tolist()], tokens[rows], mask[rows])
+            found.append(policy.replay(inputs, tokens[rows][None])["log_prob"][0])
+        places = [known[key] for key in zip(prefixes, groups, strict=True)]
+        return torch.cat(found)[places], mask[places]
 
     def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
         """Means of a scored rollout, `[1]` each, on the CPU.
