@@ -101,7 +101,7 @@ def test_extending_runs(tiny: Path, capsys: pytest.CaptureFixture[str]):
         "0.5 OK ",
         "nan CRASHED ValueError: invalid literal for int() with base 10: 'three'",
     ]
-    for name in ("advantage-regression-*", "best", "score", "soft-planning", "population", "ppo-corridor-*", "sft-*"):
+    for name in ("advantage-regression-*", "best", "score", "soft-planning", "population", "ppo-corridor-*", "sft-*", "higher-lower"):
         assert list((tiny / "runs").glob(f"{name}/result.json")), name
     trained = registry.methods()["advantage-regression"]
     assert trained.spine == "value learning" and trained.build.__module__ == "advantage_regression"

@@ -1,7 +1,7 @@
 """IGPO: each turn with a tool is rewarded by how much likelier it made the reference answer, the last one by the outcome.
 
-Paper: Wang et al. 2025, arXiv:2510.14967. After each turn and its reply the reference answer is put behind the answer's template and read by the policy itself:
-g_t is the geometric mean of its tokens' probabilities, and g_t - g_{t-1} the reward of every turn but the last, without gradient. Rewards of all turns of a
+Paper: Wang et al. 2025, arXiv:2510.14967. After each turn t and its reply the reference answer a* is put behind the answer's template and read by the policy
+itself, g_t = exp(mean_k log π(a*_k | h_t, a*_<k)), and g_t − g_{t−1} is the reward of every turn but the last, without gradient. Rewards of all turns of a
 group, outcomes among them, are standardised together; a turn's advantage is the discounted sum of them from it on.
 Settled on: as in the paper's text and not the authors' code, whose baseline is a mean at each token's position without a deviation, and which cuts returns
 where the tool speaks. gamma is 1. No penalty of the form: an answer without the template scores 0. beta is 0 by default, as of this library's GRPO.

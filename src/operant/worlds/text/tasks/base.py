@@ -12,6 +12,7 @@ from operant.core.errors import BadInput
 from operant.core.random import derive_seed
 from operant.worlds.text.verifiers import Verifier
 
+MOST_TRIES = 10_000  # draws a test problem
 LONGEST_READ = 256  # characters; a longer completion is wrong unread, so that no verifier here can be kept busy
 
 
@@ -123,7 +124,10 @@ class Generated:
             raise BadInput(f"{self.name}: {count} test problems of split {split!r}; 1 to {self.most_held_out} can be had")
         rng = np.random.default_rng(derive_seed(0, self.name, split, *vars(self).values()))
         found: dict[str, Problem] = {}
+        tries = 0
         while len(found) < count:
+            if (tries := tries + 1) > MOST_TRIES * count:
+                raise BadInput(f"{self.name}: {count} test problems of split {split!r} are not to be had, {len(found)} different ones were found")
             problem = self._draw(rng, split, len(found))
             if split in self.apart or in_held_out_tenth(self._key(problem)):
                 found.setdefault(self._identity(problem), problem)
