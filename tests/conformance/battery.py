@@ -72,6 +72,10 @@ SMALL = {
     "members": 4,
     "episode_steps": 8,
     "period": 20,
+    "fresh": 8,
+    "critic_updates": 2,
+    "critic_batch": 8,
+    "warm_up": 0,
 }
 TOTAL = 100_000  # steps of a run that no test finishes
 
@@ -149,6 +153,10 @@ def cases() -> list[Case]:
             found += [Case(key, task) for actions, task in TASKS[kind].items() if actions == "tokens" or actions in entry.actions]
         found += [Case(key, entry.example)] if entry.example is not None else []
     return [Case(case.key, "text:uncertain") if case.kind == "text" and "confidence" in getattr(case.spine(), "needs", ()) else case for case in found]
+
+
+def takes_turns(case: Case) -> bool:
+    return isinstance(getattr(case.spine(), "sample", None), Turns)
 
 
 def learning(case: Case) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from battery import Case, OneStep, is_policy_gradient, learning, long, updates
+from battery import Case, OneStep, is_policy_gradient, learning, long, takes_turns, updates
 
 from operant.core.random import Streams
 from operant.loops.parts import needs_of
@@ -117,7 +117,7 @@ class SevenTask(Arithmetic):
 def rewarded_by_the_verifier(case: Case) -> bool:
     """Whether the verifier's reward is what the method climbs; some make a reward of their own from other measures of an answer."""
     spine = case.spine()
-    return not needs_of(spine.shape) & {"answer_probability", "confidence", "sound"}
+    return not takes_turns(case) and not needs_of(spine.shape) & {"answer_probability", "confidence", "sound"}
 
 
 @long(learning, is_policy_gradient, lambda case: case.kind == "text" and case.key not in SLOW, rewarded_by_the_verifier)

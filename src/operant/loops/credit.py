@@ -8,14 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from operant import ops
+from operant.core.random import Streams
 from operant.core.records import Rollout
 from operant.core.status import Status
+
+
+class LearnedCredit:
+    """A credit that has something of its own to learn, such as a critic that is trained apart from the policy. Its state is saved with the run's.
+
+    Attributes:
+        metrics: what a person wants to see of its newest call, `[S]` by name.
+    """
+
+    metrics: dict[str, Tensor] = {}
+
+    def begin(self, policy: Any, streams: Streams) -> None:
+        """Make what is learned, before the first call.
+
+        Args:
+            policy: what acts.
+            streams: the run's; draws take names of their own.
+        """
+        raise NotImplementedError
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

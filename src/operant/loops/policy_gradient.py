@@ -20,7 +20,7 @@ from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Rollout
 from operant.core.status import Status
-from operant.loops.credit import Grouping
+from operant.loops.credit import Grouping, LearnedCredit
 from operant.loops.fill import Fill
 from operant.loops.learner import Learner, Spine, suggest_micro_batch
 from operant.loops.parts import REPLAYED, Stateful, needs_of, part_name, statistics_of
@@ -147,6 +147,8 @@ class PolicyGradientLearner(Learner):
         lists = {"shape": method.shape, "select": method.select, "mark": method.mark, "focus": method.focus, "terms": method.terms}
         parts = {f"{name} {place}": part for name, items in lists.items() for place, part in enumerate(items)}
         self._stateful = Stateful(parts | {"credit": method.credit, "fill": method.fill and method.fill.accept})
+        if isinstance(method.credit, LearnedCredit):
+            method.credit.begin(self.policy, self.streams)
         self._began = 0.0  # progress at the beginning of the iteration
         self.rollout: Rollout | None = None
         self._tolerance = getattr(self.policy, "ratio_tolerance", RATIO_TOLERANCE)
@@ -167,6 +169,8 @@ class PolicyGradientLearner(Learner):
             rows = rollout.shape[1]
             with suggest_micro_batch(min(self.method.micro_batch or rows, rows)) if self.world.answers else nullcontext():
                 metrics |= self._update(self.prepare(rollout))
+            if isinstance(self.method.credit, LearnedCredit):
+                metrics |= self.method.credit.metrics
         self.version += 1
         if self.reference is not None and self.reference.follow(self.policy, self.version, float(metrics["reward"].mean()) if "reward" in metrics else 0.0):
             self.updater.optimizer.reset()

@@ -75,6 +75,7 @@ from operant.ops.support import mass_balance, sampled_logit_step, support_counts
 from operant.ops.token_advantage import entropy_scaled_clip, redistributed_advantage, token_weighted_advantage
 from operant.ops.token_entropy import log_entropy_range, max_variance_subset, min_p_log_prob, normalized_log_entropy, nucleus_entropy, top_share
 from operant.ops.turns import pooled_turn_advantage, turn_ends, turn_gains, turn_returns, turn_sums
+from operant.ops.utterance import utterance_advantage, utterance_q_target
 from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
 
 __all__ = [
@@ -186,6 +187,8 @@ __all__ = [
     "turn_returns",
     "turn_sums",
     "uniform_policy_target",
+    "utterance_advantage",
+    "utterance_q_target",
     "virtual_max_advantage",
     "voronoi_centroids",
 ]

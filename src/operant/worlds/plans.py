@@ -85,6 +85,13 @@ class Generation:
     behaviour_log_prob: Tensor | None = None
     score: Tensor | None = None
 
+    def first(self, count: int) -> Generation:
+        """The first `count` completions."""
+        score = None if self.score is None else self.score[:count]
+        behaviour = None if self.behaviour_log_prob is None else self.behaviour_log_prob[:count]
+        columns = [x[:count] for x in (self.request, self.tokens, self.log_prob, self.entropy, self.mask, self.finished)]
+        return Generation(self.prompts, *columns, behaviour, score)
+
     def completions(self) -> list[tuple[int, ...]]:
         """The tokens of each completion, without padding."""
         return [tuple(tokens[:length]) for tokens, length in zip(self.tokens.tolist(), self.mask.sum(1).tolist(), strict=True)]
@@ -199,8 +206,8 @@ class Plan:
 
 
 class Logits(Protocol):
-    """Logits to draw from that are made of those of the policy and of others: guidance, a mixture of policies. Ratios are to what tokens were drawn from, which
-    stands in `behaviour_log_prob`.
+    """Logits to draw from that are made of those of the policy and of others: guidance, a mixture of policies. What tokens were drawn with stands in
+    `behaviour_log_prob`, for terms that weigh by it.
 
     Attributes:
         others: further policies of the same kind, which are run along.

@@ -27,6 +27,7 @@ class Rows:
         mask: which of them the policy chose in this row and may learn from, `[N, T]`.
         finished: the row ended by itself, `[N]`.
         cut: a row that takes turns was cut: it goes on no more, `[N]`.
+        waits: a row waits for a reply: nothing but a reply, or a plan, ends it, `[N]`.
         drawn: which tokens were sampled in this iteration, `[N, T]`; those of probes too, given ones not.
         probe, outside: rows that are never learned from, and rows whose tokens were given, `[N]` bool.
         behaviour_log_prob: `[N, T]` or None (see `Generation`).
@@ -50,6 +51,7 @@ class Rows:
     drawn: Tensor
     finished: Tensor
     cut: Tensor
+    waits: Tensor
     probe: Tensor
     outside: Tensor
     behaviour_log_prob: Tensor | None
@@ -66,7 +68,7 @@ class Rows:
         "unfinished": rows that neither ended nor reached the `limit` of tokens.
         """
         found = {"present": self.present[None], "drawn": self.drawn[None]} if self.turn is not None or bool((self.present != self.mask).any()) else {}
-        unfinished = ~self.finished & ~self.cut & (self.present.sum(1) < limit)
+        unfinished = ~self.finished & ~self.cut & (self.waits | (self.present.sum(1) < limit))
         for name, rows in (("probe", self.probe), ("outside", self.outside), ("unfinished", unfinished)):
             if bool(rows.any()):
                 found[name] = rows[None]
@@ -119,6 +121,7 @@ def run_plan(
             asked = rows.resolved(asked)
             found = _complete(asked, generate, measure)
             rows.add(asked, found, problems, judge)
+            rows.replied = problems.turns > 0
             asked = steps.send(found)
     except StopIteration:
         pass
@@ -140,6 +143,7 @@ class _Growing:
         before: of rows that went on, all tokens in front of their newest part, prompt included.
         turns: of rows that went on, the step at which each turn from the second on begins.
         inserted: row, step and tokens.
+        replied: the task replies, so that rows end by a reply alone.
         rewards: row, step and reward.
     """
 
@@ -155,6 +159,7 @@ class _Growing:
     status: dict[int, Status] = field(default_factory=dict)
     over: dict[int, str] = field(default_factory=dict)
     verdicts: dict[int, Any] = field(default_factory=dict)
+    replied: bool = False
     _lists: dict[int, list[tuple[int, ...]]] = field(default_factory=dict)
 
     def resolved(self, asked: list[Request]) -> list[Request]:
@@ -251,7 +256,7 @@ class _Growing:
             for name, into in figures.items():
                 value = getattr(found, name)
                 into[index, column] = (found.log_prob if value is None else value).to(kind)
-            finished[row] = found.finished
+            finished[row] = found.finished & (not self.replied)
         chosen = present.clone()
         for place, (start, request) in enumerate(zip(self.starts, requests, strict=True)):
             if start:
@@ -290,6 +295,7 @@ class _Growing:
             drawn=chosen[:, :steps] & ~outside.unsqueeze(1),
             finished=finished,
             cut=cut,
+            waits=~finished & ~cut if self.replied else torch.zeros_like(cut),
             probe=probe,
             outside=outside,
             behaviour_log_prob=figures["behaviour_log_prob"][:, :steps] if behaviour else None,

@@ -48,7 +48,7 @@ class InformationGain:
         return rollout.reward + gain * (ends & ~last)
 
 
-@method("igpo", family="agentic", paper="arXiv:2510.14967", worlds=("text",))
+@method("igpo", family="agentic", paper="arXiv:2510.14967", worlds=("text",), example="text:lookup")
 def igpo(h: IGPO) -> PolicyGradient:
     return PolicyGradient(
         sample=Turns(h.prompts, h.group_size, turns=h.turns),

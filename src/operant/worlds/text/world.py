@@ -173,7 +173,7 @@ class TextWorld(World):
         kind = type(plan)
         if not isinstance(plan, Plan):
             raise BadInput(f"{self.task} is sampled by a plan of completions; this method's plan is {kind.__name__}")
-        if self.takes_turns and kind not in (Groups, Turns):
+        if self.takes_turns and not isinstance(plan, Turns) and kind is not Groups:
             raise BadInput(f"{self.task} takes turns, and this method's plan ({kind.__name__}) does not; methods with plain groups of answers do, such as grpo")
         if isinstance(plan, Turns) and not self.takes_turns:
             raise BadInput(f"{self.task} does not reply: a method that takes turns needs a task that does (text:twenty-questions, text:lookup)")
