@@ -18,6 +18,8 @@ SIGNAL = {
     "ppo-text": "is surprised by a reward that its critic did not foresee",
     "t-ppo": "is surprised by a reward that its critic did not foresee",
     "direct-apo": "is surprised by a reward that its critic did not foresee",
+    "archer": "is surprised by a reward that its critic did not foresee",
+    "igpo": "rewards what a turn told of the answer",
 }
 
 
