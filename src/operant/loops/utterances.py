@@ -18,9 +18,10 @@ from operant.core.records import Rollout
 from operant.core.status import Status
 from operant.loops.credit import LearnedCredit
 from operant.nets.language import TokenPolicy
-from operant.nets.utterance import UtteranceNet
+from operant.nets.utterance import UtteranceValues
 from operant.worlds.plans import Problems, Request, Requests, Turns
 
+AT_ONCE = 128  # rows that the critic reads together
 BOUNDS = 3  # of a turn, in tokens of its row: the history's length, with the utterance, with the reply behind it
 
 
@@ -136,7 +137,6 @@ class UtteranceCritic(LearnedCredit):
     memory: Conversations
     q_target: Callable[[Tensor, Tensor, Tensor], Tensor]
     advantage: Callable[[Tensor, Tensor], Tensor]
-    net: UtteranceNet = UtteranceNet()
     learning_rate: float = 1e-3
     updates: int = 20
     batch_size: int = 128
@@ -149,7 +149,7 @@ class UtteranceCritic(LearnedCredit):
             raise RunFailed("an utterance critic belongs to one seed")
         self.device = streams.device
         self.generator = streams.torch_generators("utterances")[0]
-        self.values = self.net.build(policy.model.config.vocab_size, streams.seeds[0]).to(self.device)
+        self.values = UtteranceValues(policy)
         self.target = copy.deepcopy(self.values)
         self.flat, self._target_flat = (FlatParameters(net, seeds=1, stacked=False) for net in (self.values, self.target))
         self.target.requires_grad_(False)
@@ -164,9 +164,11 @@ class UtteranceCritic(LearnedCredit):
         self.iterations += 1
         if self.iterations <= self.warm_up:
             return torch.zeros_like(rollout.reward)
+        bounds = torch.cat([start, end], 1).masked_fill(~there.repeat(1, 2), 1)
         with torch.no_grad():
-            value, q = self.values(tokens)
-        found = self.advantage(_at(q, end), _at(value, start)).masked_fill(~there, 0.0)
+            value, q = (torch.cat(parts) for parts in zip(*map(self.values, tokens.split(AT_ONCE), bounds.split(AT_ONCE)), strict=True))
+        turns = start.shape[1]
+        found = self.advantage(q[:, turns:], value[:, :turns]).masked_fill(~there, 0.0)
         return found.gather(1, rollout.extras["turn"][0])[None] * rollout.mask
 
     def _learn(self, tokens: Tensor, start: Tensor, end: Tensor) -> dict[str, Tensor]:
@@ -186,12 +188,12 @@ class UtteranceCritic(LearnedCredit):
             said = torch.tensor([(row[: bounds[2]] + [0] * longest)[:longest] for row, bounds, _, _ in past], device=self.device)
             fresh = torch.nn.functional.pad(tokens[pick], (0, max(0, longest - tokens.shape[1])))[:, :longest]
             both, count = torch.cat([said, fresh]), self.batch_size
+            read = torch.cat([bounds[:, 2], end[pick]]).unsqueeze(1), torch.cat([bounds[:, 1], start[pick]]).unsqueeze(1)
             with torch.no_grad():
-                value, q = self.target(both)
-                q_aim = self.q_target(reward.float(), _at(value[:count], bounds[:, 2]), done)
-                value_aim = _at(q[count:], end[pick])
-            value, q = self.values(both)
-            q_error, value_error = _at(q[:count], bounds[:, 1]) - q_aim, _at(value[count:], start[pick]) - value_aim
+                value, q = (x.squeeze(1) for x in self.target(both, read[0]))
+                q_aim, value_aim = self.q_target(reward.float(), value[:count], done), q[count:]
+            value, q = (x.squeeze(1) for x in self.values(both, read[1]))
+            q_error, value_error = q[:count] - q_aim, value[count:] - value_aim
             errors = torch.stack([q_error.square().mean(), value_error.square().mean()])
             self.flat.zero_grad()
             errors.sum().backward()
@@ -218,8 +220,3 @@ class UtteranceCritic(LearnedCredit):
         self.optimizer.load_state_dict(state["optimizer"])
         self.iterations = state["iterations"]
 
-
-def _at(x: Tensor, length: Tensor) -> Tensor:
-    """What stands behind the first `length [N]` or `[N, M]` tokens, `[N, 2]` or `[N, M, 2]` of `[N, L, 2]`."""
-    place = (length.view(len(length), -1) - 1).clamp(0, x.shape[1] - 1)
-    return x.gather(1, place.unsqueeze(-1).expand(-1, -1, x.shape[-1])).view(*length.shape, x.shape[-1])

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
 
 import torch
 from torch import Tensor, nn
 
-from operant.core.random import derive_seed
-
-
-@dataclass(frozen=True)
-class UtteranceNet:
-    """A recurrent network over tokens, with two heads each for the value of a history and of a history with the utterance behind it.
-
-    Attributes:
-        hidden: width of the embedding and of the recurrent layer.
-    """
-
-    hidden: int = 64
-
-    def build(self, vocabulary: int, seed: int) -> UtteranceValues:
-        """The network with weights drawn from `seed`; the global generators are left as they were."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derive_seed(seed, "initialize/utterances"))
-            return UtteranceValues(vocabulary, self.hidden)
+from operant.nets.language import TokenPolicy
+from operant.nets.packed import PackedRows, can_join, packed_states
 
 
 class UtteranceValues(nn.Module):
-    """A gated recurrent unit (arXiv:1412.3555) and its heads."""
+    """A copy of a language model's trunk, with two linear heads each for the value of a history and of a history with the utterance behind it, from 0.
 
-    def __init__(self, vocabulary: int, hidden: int):
+    Args:
+        policy: whose trunk is copied, as it is when this is made.
+    """
+
+    def __init__(self, policy: TokenPolicy):
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, hidden)
-        self.trunk = nn.GRU(hidden, hidden, batch_first=True)
-        self.history = nn.Linear(hidden, 2)
-        self.utterance = nn.Linear(hidden, 2)
+        self.trunk = copy.deepcopy(policy.model.base_model).requires_grad_(True)
+        width = policy.model.get_output_embeddings().weight.shape[1]
+        self.history, self.utterance = (nn.Linear(width, 2, device=policy.model.device) for _ in range(2))
+        for head in (self.history, self.utterance):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(V, Q) behind each token of rows `tokens [N, L]`, `[N, L, 2]` each: V where the token is the last of a history, Q where it is the last of an
-        utterance. What stands to the right of a token changes nothing."""
-        states, _ = self.trunk(self.embedding(tokens))
+    def forward(self, tokens: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """(V, Q) behind the first `length [N, M]` tokens (at least 1) of rows `tokens [N, L]`, `[N, M, 2]` each: V where a history ends there, Q where an
+        utterance does. What stands to the right changes nothing."""
+        wanted = torch.arange(len(tokens), device=tokens.device).unsqueeze(1) * tokens.shape[1] + length - 1
+        if tokens.device.type == "cpu" and can_join(self.trunk):
+            rows = PackedRows(tokens, torch.ones_like(length[:, 0]), length.amax(1))
+            states = packed_states(self.trunk, rows, rows.place.flatten()[wanted.flatten()])
+        else:
+            states = self.trunk(input_ids=tokens, use_cache=False).last_hidden_state.flatten(0, 1)[wanted.flatten()]
+        states = states.float().view(*length.shape, -1)
         return self.history(states), self.utterance(states)

@@ -3,9 +3,10 @@
 Paper: Zhou et al. 2024, arXiv:2402.19446, section 3. Q_i(s, u) is regressed to r + γ V̄_i(s'), V_i(s) to Q̄_i(s, u) of a fresh utterance of the policy (i = 1, 2;
 bars: target networks that follow by τ), on turns of all past policies. The policy takes its gradient from fresh utterances at past states, and from the new
 conversations: −A log π(u | s) with A = min_i Q_i − min_i V_i, summed over an utterance's tokens with the one that ends it.
-Settled on: fresh utterances are drawn once an iteration, for all of its critic updates (the policy stands still in between). The critic is a small recurrent
-network over tokens with weights of its own, where the paper has a pre-trained encoder. Adam at the norm 1 where the authors' code clips the policy at 0.01.
-The learned baseline for single tokens is left out.
+Settled on: fresh utterances are drawn once an iteration, for all of its critic updates (the policy stands still in between). The critic is a copy
+of the model that training starts from, with four linear heads, where the paper has another pre-trained encoder. Advantages are shifted and scaled to mean 0 and
+deviation 1 over a batch: a young critic is wrong by about the same everywhere. Adam at the norm 1 where the authors' code clips the policy at 0.01. The learned
+baseline for single tokens is left out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.settings import GroupSettings
 from operant.loops.terms import WeightedLogLikelihood
 from operant.loops.utterances import Conversations, RevisitedTurns, UtteranceCritic
-from operant.nets.utterance import UtteranceNet
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,9 @@ class ArCHer(GroupSettings):
     capacity: Count = 2_000  # past conversations that are kept
     gamma: Share = 0.95  # discount a turn
     tau: Share = 0.1  # share of the critic that its target network takes in at an update
-    critic_learning_rate: Positive = 1e-3  # Adam's
+    critic_learning_rate: Positive = 3e-4  # Adam's
     critic_updates: Count = 10  # an iteration
     critic_batch: Count = 64  # turns in each, and as many fresh utterances
-    critic_width: Count = 64  # of the recurrent layer
     warm_up: int = 10  # iterations in which the critic learns alone
 
 
@@ -47,7 +46,6 @@ def archer(h: ArCHer) -> PolicyGradient:
             memory,
             q_target=partial(ops.utterance_q_target, gamma=h.gamma),
             advantage=ops.utterance_advantage,
-            net=UtteranceNet(h.critic_width),
             learning_rate=h.critic_learning_rate,
             updates=h.critic_updates,
             batch_size=h.critic_batch,
