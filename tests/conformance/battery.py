@@ -73,7 +73,6 @@ SMALL = {
     "episode_steps": 8,
     "period": 20,
     "fresh": 8,
-    "critic_updates": 2,
     "critic_batch": 8,
     "warm_up": 0,
 }
