@@ -138,7 +138,7 @@ def test_the_teacher_is_uniform_without_progress_and_with_the_same_everywhere():
     for level in flat.propose(40):
         flat.tell(level, 5.0)
     assert flat.weight.sum() == 0 and abs(flat.propose(4_000).mean() - 0.5) < 0.02
-    flat.weight, flat.mean, flat.covariance = np.ones(4), np.array([[0.1, 0.1], [0.1, 0.9], [0.9, 0.1], [0.9, 0.9]]), np.tile(1e-6 * np.eye(2), (4, 1, 1))
+    flat.weight, flat.mean, flat.factor = np.ones(4), np.array([[0.1, 0.1], [0.1, 0.9], [0.9, 0.1], [0.9, 0.9]]), np.tile(1e-3 * np.eye(2), (4, 1, 1))
     flat.uniform = 0.0
     corner = (flat.propose(4_000) > 0.5) @ [1, 2]
     assert (np.abs(np.bincount(corner, minlength=4) - 1_000) < 110).all()  # four deviations

@@ -51,7 +51,7 @@ class LevelTeacher:
         self.low, self.high, self.draws = np.asarray(low, np.float64), np.asarray(high, np.float64), draws
         self.period, self.uniform = period, uniform
         self.levels, self.returns, self.progress = np.zeros((0, len(self.low))), np.zeros(0), np.zeros(0)
-        self.weight, self.mean, self.covariance = np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0, 0))
+        self.weight, self.mean, self.factor = np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0, 0))  # of the mixture, without ALP
 
     def propose(self, count: int) -> np.ndarray:
         """Levels `[count, d]`."""
@@ -60,7 +60,7 @@ class LevelTeacher:
         if len(self.weight) and self.weight.sum() > 0:
             chosen = self.draws.choice(len(self.weight), size=count, p=self.weight / self.weight.sum())
             normal = self.draws.normal(size=levels.shape)
-            drawn = self.mean[chosen] + np.einsum("nij,nj->ni", np.linalg.cholesky(self.covariance)[chosen], normal)
+            drawn = self.mean[chosen] + np.einsum("nij,nj->ni", self.factor[chosen], normal)
             levels = np.where(guided[:, None], drawn.clip(0, 1), levels)
         return self.low + levels * (self.high - self.low)
 
@@ -89,10 +89,10 @@ class LevelTeacher:
                 best, least = mixture, criterion
         if best is not None:
             _, mean, covariance = (part.numpy() for part in best)
-            self.weight, self.mean, self.covariance = mean[:, -1].clip(0), mean[:, :-1], covariance[:, :-1, :-1]
+            self.weight, self.mean, self.factor = mean[:, -1].clip(0), mean[:, :-1], np.linalg.cholesky(covariance[:, :-1, :-1])
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("levels", "returns", "progress", "weight", "mean", "covariance")}
+        return {name: getattr(self, name) for name in ("levels", "returns", "progress", "weight", "mean", "factor")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
