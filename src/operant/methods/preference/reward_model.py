@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from operant.core.registry import Range, method
+from operant.core.registry import Positive, Range, method
 from operant.loops.pairs import Preferences
 from operant.loops.preference import PreferredReward
 from operant.loops.settings import PreferenceSettings
@@ -21,6 +21,7 @@ from operant.nets.reward_model import RewardHead
 
 @dataclass(frozen=True)
 class RewardModelFit(PreferenceSettings):
+    learning_rate: Positive = 1e-3  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     label_smoothing: Annotated[float, Range(0, 0.5, open_high=True)] = 0.0  # share of preferences that are taken to be wrong
 
 
