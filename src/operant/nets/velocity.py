@@ -25,7 +25,7 @@ class VelocityPolicy(nn.Module):
         streams: what weights are drawn from.
     """
 
-    unit = "row"
+    span = "row"
 
     def __init__(self, size: int, hidden: tuple[int, ...], streams: Streams):
         super().__init__()
