@@ -44,7 +44,7 @@ class DQN:
     hidden: Widths = (128, 128)  # widths of the network
 
 
-@method("dqn", name="DQN", family="online", paper="doi:10.1038/nature14236", worlds=("gym",), actions=("discrete",), baseline=True)
+@method("dqn", name="DQN", family="online", paper="doi:10.1038/nature14236", worlds=("gym",), actions=("discrete",))
 def dqn(h: DQN) -> ValueLearning:
     def losses(u: Update):
         batch, q, target = u.batch, u.net("q"), u.target("q")

@@ -38,7 +38,7 @@ class TD3:
     hidden: Widths = (256, 256)  # widths of actor and critics
 
 
-@method("td3", name="TD3", family="online", paper="arXiv:1802.09477", worlds=("gym",), actions=("continuous",), baseline=True)
+@method("td3", name="TD3", family="online", paper="arXiv:1802.09477", worlds=("gym",), actions=("continuous",))
 def td3(h: TD3) -> ValueLearning:
     def critic_losses(u: Update):
         batch, target = u.batch, u.target("actor")

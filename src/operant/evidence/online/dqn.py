@@ -1,0 +1,50 @@
+"""DQN: solves CartPole with the settings that others publish, and learns with each of its switches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from operant.evidence import Finding, check
+from operant.loops.runs import train
+
+# What RL Baselines3 Zoo publishes for CartPole-v1, without double Q-learning; its 128 updates after every 256 steps are half an update a step.
+ZOO = {
+    "learning_rate": 2.3e-3,
+    "batch_size": 64,
+    "capacity": 100_000,
+    "target_every": 10,
+    "epsilon_share": 0.16,
+    "epsilon_end": 0.04,
+    "updates_per_step": 0.5,
+    "hidden": (256, 256),
+    "double": False,
+}
+SWITCHES = {
+    "plain": {"double": False},
+    "double": {},
+    "duelling": {"duelling": True},
+    "three steps": {"n_step": 3},
+    "prioritised": {"prioritized": True},
+}
+
+
+@check("dqn", "cartpole", "small", "CartPole-v1: IQM of the return >= 475 over 5 seeds within 50,000 steps, with the settings of RL Baselines3 Zoo")
+def cartpole(folder: Path) -> Finding:
+    found = train("dqn", "gym:CartPole-v1", seeds=5, steps=50_000, every=50_000, episodes=20, progress=False, out=folder / "cartpole", **ZOO).result
+    return Finding(found["score"]["iqm"] >= 475, found["score"] | {"steps": found["steps"], "threshold": 475}, seeds=5)
+
+
+@check(
+    "dqn",
+    "switches",
+    "small",
+    "CartPole-v1, two layers of 64, 20,000 steps of 3 seeds: the mean return is at least 195 (nine times a random policy's 22) plain, and with each of double "
+    "Q-learning, a duelling head, three steps and priorities",
+)
+def switches(folder: Path) -> Finding:
+    found = {}
+    for name, setting in SWITCHES.items():
+        out = folder / name.replace(" ", "-")
+        run = train("dqn", "gym:CartPole-v1", seeds=3, steps=20_000, every=20_000, episodes=20, progress=False, out=out, hidden=(64, 64), **setting)
+        found[name] = run.result["score"]["mean"]
+    return Finding(min(found.values()) >= 195, {f"return {name}": value for name, value in found.items()} | {"threshold": 195}, seeds=3)
