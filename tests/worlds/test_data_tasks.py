@@ -81,7 +81,7 @@ def test_goal_conditioned_task_has_no_reward(cache):
     found = load_task(f"ogbench:{MEDIUM}")
     assert not found.dataset.reward.any() and found.reward == "none"
     observation, reset_info = found.world.environment().reset(seed=0)
-    assert observation.shape == reset_info["goal"].shape == (2,)
+    assert observation["observation"].shape == (2,) and np.array_equal(observation["desired_goal"], reset_info["goal"])  # a policy sees what is to be reached
 
 
 def test_the_longest_data_are_taken_unless_others_are_named(cache):
