@@ -176,8 +176,8 @@ def test_a_file_names_its_environment_or_is_told_it(tmp_path, suffix, said, give
 class Balancing:
     """A linear controller that holds CartPole upright for ever."""
 
-    def act(self, observation):
-        return (observation @ observation.new_tensor([0.1, 0.5, 3.0, 1.0]) > 0).long().numpy()
+    def act(self, observation, carry):
+        return (observation @ observation.new_tensor([0.1, 0.5, 3.0, 1.0]) > 0).long().numpy(), carry
 
 
 def test_hdf5_attributes_name_the_environment(tmp_path):
