@@ -27,9 +27,8 @@ from operant.loops.parts import REPLAYED, Stateful, needs_of, part_name, statist
 from operant.loops.reference import Reference, ReferencePolicy
 from operant.loops.terms import Term
 from operant.loops.update import Fields, Reduce, RowCutter, StepCutter, Updated, Updater, deal_rows, ratio_metrics
-from operant.worlds.base import World
-
-RATIO_TOLERANCE = 5e-3  # largest |log ratio| before the first update on fresh data; float32 passes of different shapes differ by 1e-5, sharp policies by 1e-3
+from operant.nets.policy import RATIO_TOLERANCE, Statistics, TrainedPolicy
+from operant.worlds.base import SamplingPlan, World
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class PolicyGradient(Spine):
 
     draws_answers = True
 
-    sample: Any
+    sample: SamplingPlan
     credit: Callable[[Rollout], Tensor]
     terms: Sequence[Term]
     policy: Any = None
@@ -91,13 +90,13 @@ class PolicyGradient(Spine):
 
     @property
     def prompts(self) -> int:
-        return getattr(self.sample, "prompts", 1)  # a plan of steps has none
+        return self.sample.prompts
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         if "teacher_log_prob" in self.needs:
             world.check_teacher()
         if world.answers:
-            each, stacked = getattr(self.sample, "n", 1), len(seeds) if world.stacked else 1
+            each, stacked = self.sample.n, len(seeds) if world.stacked else 1
             what = f"a batch of {self.prompts:,} prompts with {each:,} answer{'s' * (each > 1)} each, {world.longest:,} tokens long"
             check_memory(what, stacked * self.prompts * each * world.row_bytes(), "take fewer prompts, a smaller group, or shorter answers")
         world.check(self.sample, seeds, episodes, workers=self.workers)
@@ -121,8 +120,8 @@ class PolicyGradientLearner(Learner):
         self.spent: dict[str, float] = {"samples": 0, "tokens": 0}
         self.streams = Streams(seeds, device)
         self.policy = world.policy(method.policy, self.streams).to(device)
-        if isinstance(temperature := getattr(method.sample, "temperature", None), int | float):
-            self.policy.temperature = temperature  # what is learned from is what was sampled from
+        if isinstance(method.sample.temperature, int | float):
+            self.policy.temperature = method.sample.temperature  # what is learned from is what was sampled from
         self.updater = Updater(
             self.policy,
             method.terms,
@@ -151,7 +150,7 @@ class PolicyGradientLearner(Learner):
             method.credit.begin(self.policy, self.streams)
         self._began = 0.0  # progress at the beginning of the iteration
         self.rollout: Rollout | None = None
-        self._tolerance = getattr(self.policy, "ratio_tolerance", RATIO_TOLERANCE)
+        self._tolerance = self.policy.ratio_tolerance
         self._rounded = self._tolerance > RATIO_TOLERANCE  # what acts and what is trained are one policy that is rounded twice (bfloat16)
 
     @property
@@ -339,7 +338,7 @@ class PolicyGradientLearner(Learner):
         return rollout.extras[name]
 
     @torch.no_grad()
-    def _replay(self, policy: Any, rollout: Rollout, needs: Collection[str] = (), statistics: Any = None) -> dict[str, Tensor]:
+    def _replay(self, policy: TrainedPolicy, rollout: Rollout, needs: Collection[str] = (), statistics: Statistics | None = None) -> dict[str, Tensor]:
         """`policy.replay` of a whole rollout without gradients, in micro-batches."""
         return self._by_rows(rollout, lambda part: policy.replay(part.inputs, part.action, needs, *([statistics] if statistics else [])))
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from operant.core.errors import BadInput
+from operant.nets.policy import TrainedPolicy
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,15 @@ class ReferencePolicy:
         policy: the policy that training starts from.
     """
 
-    def __init__(self, plan: Reference, policy: nn.Module):
+    def __init__(self, plan: Reference, policy: TrainedPolicy):
         self.plan = plan
-        make = getattr(policy, "make_reference", None)
-        if make is None or plan.kind != "frozen":
-            import copy
-
-            self.policy = copy.deepcopy(policy).requires_grad_(False)
-        else:
-            self.policy = make()
+        self.policy = policy.make_reference() if plan.kind == "frozen" else TrainedPolicy.make_reference(policy)  # one that moves has weights of its own
         self._smooth: float | None = None
         self._best = -float("inf")
         self._since = 0
 
     @torch.no_grad()
-    def follow(self, policy: nn.Module, iteration: int, reward: float) -> bool:
+    def follow(self, policy: TrainedPolicy, iteration: int, reward: float) -> bool:
         """Look at the policy after an iteration, counted from 1; whether the reference was reset."""
         plan = self.plan
         if plan.kind == "average":
@@ -80,7 +74,7 @@ class ReferencePolicy:
         return due
 
     def state_dict(self) -> dict[str, Any]:
-        policy = None if getattr(self.policy, "shares_weights", False) else dict(self.policy.state_dict())
+        policy = None if self.policy.shares_weights else dict(self.policy.state_dict())
         return {"policy": policy, "smooth": self._smooth, "best": self._best, "since": self._since}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

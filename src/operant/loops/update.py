@@ -5,9 +5,9 @@ Policy gradients, supervised and preference learning hand their batches to the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,19 +17,12 @@ from operant.core.flat import Adam, FlatParameters
 from operant.loops.learner import Learner, check_finite
 from operant.loops.parts import REPLAYED, needs_of, part_name, statistics_of
 from operant.loops.terms import Term, TermBatch, step_losses
+from operant.nets.policy import TrainedPolicy
 
 Fields = dict[str, Tensor]
 """A batch by names: "inputs.NAME" and "action" (what the policy replays), "mask", and what terms read, `[S, n, …]` each: n rows, or n single steps."""
 
 Reduce = Literal["token-mean", "sequence-mean", "sequence-sum"]
-
-
-class Replayed(Protocol):
-    """What is trained: a policy that says of given actions what its numbers are now."""
-
-    span: Literal["step", "row"]
-
-    def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = (), *statistics: Mapping[str, Any]) -> dict[str, Tensor]: ...
 
 
 @dataclass
@@ -71,7 +64,7 @@ class Updater:
 
     def __init__(
         self,
-        policy: Replayed,
+        policy: TrainedPolicy,
         terms: Sequence[Term],
         *,
         seeds: int,
@@ -175,7 +168,7 @@ class Updater:
         if group is None:
             order = torch.argsort(lengths, stable=True)
             lots = -(-len(order) // size)
-            yield from (order[lot::lots] for lot in range(lots)) if getattr(self.policy, "packs", False) else order.split(size)
+            yield from (order[lot::lots] for lot in range(lots)) if self.policy.packs else order.split(size)
             return
         members = [(group[0] == number).nonzero().squeeze(1) for number in group[0].unique()]
         batch: list[Tensor] = []

@@ -20,21 +20,17 @@ from operant.nets.layers import MLP, Linear, Towers, orthogonal
 from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
 from operant.nets.memory import Memory, MemoryNet
 from operant.nets.normalize import RunningNormalizer, observation_normalizer
+from operant.nets.policy import TrainedPolicy
 
 
-class Policy(nn.Module):
+class Policy(TrainedPolicy):
     """What acts at observations: a network whose output its distribution turns into actions.
 
     Args:
         observation: what a row of it consists of. Where it has an action mask, no choice that the mask forbids is drawn, preferred or given a probability.
         distribution: of actions.
         normalizer: of observations.
-
-    Attributes:
-        span: what an action hangs on, and a minibatch is therefore made of: "step", the observation alone; "row", the steps before it too.
     """
-
-    span: Literal["step", "row"] = "step"
 
     def __init__(self, observation: Spec, distribution: Distribution, normalizer: RunningNormalizer | None = None):
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -16,12 +16,9 @@ from operant import ops
 from operant.core.errors import BadInput
 from operant.nets.kernels import FastLinear, round_rows
 from operant.nets.packed import PackedRows, can_join, packed_states
+from operant.nets.policy import Statistics, TrainedPolicy
 
 HEAD_CHUNK = 2**24  # most logits (steps x vocabulary) that stand in memory at once: 64 MB in float32
-
-
-Statistics = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
-"""Further numbers a step by name, each a function of next-token logits `[R, V]` and the tokens taken `[R]` that gives `[R]`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class _Critic(nn.Module):
         return self.head(states.to(self.head.weight.dtype)).squeeze(-1)
 
 
-class TokenPolicy(nn.Module):
+class TokenPolicy(TrainedPolicy):
     """A Hugging Face causal language model as a policy over tokens; one seed (S is 1). Its linear layers become `FastLinear`.
 
     The model stays in evaluation mode whatever `train()` is told: with dropout, the policy that is trained would not be the one that acted.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from operant.nets.kernels import FastLinear
 from operant.nets.packed import PackedRows, can_join, packed_states
+from operant.nets.policy import TrainedPolicy
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class RewardHead:
     """Asks a world for a `RewardModel` on its language model."""
 
 
-class RewardModel(nn.Module):
+class RewardModel(TrainedPolicy):
     """A scalar on the last hidden state of an answer: r(x, y), of which differences alone mean something. One seed (S is 1).
 
     What `transformers` calls a model for sequence classification with one label. It stays in evaluation mode whatever `train()` is told.

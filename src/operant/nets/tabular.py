@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from operant import ops
+from operant.nets.policy import TrainedPolicy
 
 
 class SequenceTree(Protocol):
@@ -66,7 +67,7 @@ def draw(logits: Tensor, uniform: Tensor) -> Tensor:
     return (uniform.unsqueeze(-1) * cumulative[..., -1:] >= cumulative).sum(-1).clamp(max=logits.shape[-1] - 1)
 
 
-class TabularPolicy(nn.Module):
+class TabularPolicy(TrainedPolicy):
     """A softmax at every prefix of every prompt, for S seeds at once. Starts uniform.
 
     Args:
@@ -82,7 +83,6 @@ class TabularPolicy(nn.Module):
     """
 
     span = "row"
-    temperature = 1.0
 
     def __init__(self, problem: SequenceTree, seeds: int = 1, dtype: torch.dtype = torch.float64, *, critic: bool = False):
         super().__init__()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from operant.core.errors import BadInput
 from operant.core.random import Streams
@@ -18,9 +18,26 @@ from operant.worlds.levels import Levels, Outcomes
 from operant.worlds.store import Store
 
 if TYPE_CHECKING:
+    from operant.nets.actors import Policy
+    from operant.nets.policy import TrainedPolicy
     from operant.worlds.gym.episodes import Episodes
+    from operant.worlds.gym.experience import Experience, Online
+    from operant.worlds.tabular.mdp import FiniteMDP, Samples
 
 BYTES_A_TOKEN = 64  # at the least, that a batch keeps of one: the token, probabilities, entropy, mask, reward, advantage and their copies
+
+
+class SamplingPlan:
+    """How rollouts are sampled; each kind of world has plans of its own (`Steps` of environments, `worlds.plans.Plan` where policies write).
+
+    Attributes:
+        prompts: groups of rows an iteration, n rows in each.
+        temperature: of the softmax that is sampled from and trained, or a function that adapts what is drawn; None leaves the policy's.
+    """
+
+    prompts: int = 1
+    n: int = 1
+    temperature: Callable[[Tensor], Tensor] | float | None = None
 
 
 class World:
@@ -96,7 +113,7 @@ class World:
         """Memory, at the least, of one row of a batch that goes through layers of these widths."""
         return self.longest * BYTES_A_TOKEN
 
-    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None, *, workers: int = 1) -> None:
+    def check(self, plan: SamplingPlan | None, seeds: Sequence[int], episodes: int | None = None, *, workers: int = 1) -> None:
         """Raise `BadInput` for what would stop a run later.
 
         Args:
@@ -111,11 +128,11 @@ class World:
     def check_episodes(self, seeds: int, episodes: int | None) -> None:
         """Raise `BadInput` where an evaluation cannot have as many."""
 
-    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+    def check_source(self, plan: SamplingPlan, seeds: int, workers: int) -> None:
         """Raise `BadInput` where there are no rollouts of this plan."""
         raise BadInput(f"{self.task} has no rollouts: a policy-gradient method needs an environment (gym:) or a problem set (text:, sequences:)")
 
-    def check_experience(self, plan: Any, seeds: int, total_steps: int) -> None:
+    def check_experience(self, plan: Online, seeds: int, total_steps: int) -> None:
         """Raise `BadInput` where there are no steps to act in, or no memory to keep them."""
         raise BadInput(f"{self.task} has no steps to act in: an online method needs an environment (gym:)")
 
@@ -159,7 +176,7 @@ class World:
 
     # Training asks for channels
 
-    def policy(self, net: Any, streams: Streams) -> Any:
+    def policy(self, net: Any, streams: Streams) -> nn.Module:
         """The policy that training starts from, every seed's, or the one seed's where seeds are not stacked.
 
         Args:
@@ -167,37 +184,37 @@ class World:
         """
         raise NotImplementedError
 
-    def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Source:
+    def source(self, plan: SamplingPlan, streams: Streams, *, workers: int = 1) -> Source:
         """Rollouts of a plan, for policy gradients. Raises as `check_source`."""
         self.check_source(plan, len(streams.seeds), workers)
         raise NotImplementedError
 
-    def experience(self, plan: Any, policy: Any, streams: Streams, total_steps: int) -> Any:
+    def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int) -> Experience:
         """What a policy does in the environment, kept in a store, for value learning online. Raises as `check_experience`."""
         self.check_experience(plan, len(streams.seeds), total_steps)
         raise NotImplementedError
 
-    def data(self, policy: Any, device: torch.device, *, rewards: bool = True) -> Store:
+    def data(self, policy: Policy, device: torch.device, *, rewards: bool = True) -> Store:
         """All logged transitions, actions in the policy's units, for value learning on data. Raises as `check_data`."""
         self.check_data(rewards=rewards)
         raise NotImplementedError
 
-    def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Any:
+    def demonstrations(self, policy: TrainedPolicy, batch_size: int, streams: Streams) -> Demonstrations:
         """Batches of what a good policy did, for supervised methods. Raises as `check_demonstrations`."""
         self.check_demonstrations()
         raise NotImplementedError
 
-    def mdp(self, streams: Streams) -> Any:
+    def mdp(self, streams: Streams) -> FiniteMDP:
         """The finite MDP of each seed, for planners that know it. Raises as `check_mdp`."""
         self.check_mdp(len(streams.seeds))
         raise NotImplementedError
 
-    def samples(self, streams: Streams) -> Any:
+    def samples(self, streams: Streams) -> Samples:
         """Logged transitions of each seed's finite MDP, for planners from data. Raises as `check_samples`."""
         self.check_samples(len(streams.seeds))
         raise NotImplementedError
 
-    def play(self, policy: Any, seeds: int, episodes: int, seed: int, most_steps: int) -> Episodes:
+    def play(self, policy: Policy, seeds: int, episodes: int, seed: int, most_steps: int) -> Episodes:
         """Episodes of the policies' modes, all of them in rows of their own; the same `seed` starts them alike for every policy. Raises as `check_play`."""
         self.check_play(seeds, episodes)
         raise NotImplementedError
@@ -212,7 +229,7 @@ class World:
         self.check_preferences(None)
         raise NotImplementedError
 
-    def teacher(self, seeds: int = 1) -> Any:
+    def teacher(self, seeds: int = 1) -> TrainedPolicy:
         """A good policy to follow, frozen. Raises as `check_teacher`."""
         self.check_teacher()
         raise NotImplementedError
@@ -272,6 +289,17 @@ class Preferred:
         raise NotImplementedError
 
 
+class Demonstrations(Protocol):
+    """Batches of what a good policy did."""
+
+    def draw(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """(inputs, action, mask) of the next batch, as `TrainedPolicy.replay` takes them."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
 class Source:
     """Rollouts of one plan.
 
@@ -287,7 +315,7 @@ class Source:
     progress: float = 0.0
     steps_per_sample: int = 1
 
-    def sample(self, policy: Any, version: int) -> Rollout:
+    def sample(self, policy: TrainedPolicy, version: int) -> Rollout:
         """One iteration's rollout, its rewards still 0."""
         raise NotImplementedError
 
@@ -295,7 +323,7 @@ class Source:
         """The rollout with its rewards."""
         return rollout
 
-    def measure(self, names: Collection[str], rollout: Rollout, policy: Any) -> dict[str, Tensor]:
+    def measure(self, names: Collection[str], rollout: Rollout, policy: TrainedPolicy) -> dict[str, Tensor]:
         """What this world can say of a scored rollout's rows beyond their reward, of what is asked, `[S, N]` each."""
         return {}
 

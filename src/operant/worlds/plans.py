@@ -18,6 +18,7 @@ from torch import Tensor
 from operant.core.errors import BadInput
 from operant.core.records import Rollout
 from operant.core.status import Status
+from operant.worlds.base import SamplingPlan
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class Problems(Protocol):
 Requests = Generator[list[Request], Generation, None]
 
 
-class Plan:
+class Plan(SamplingPlan):
     """Which completions an iteration samples.
 
     Attributes:

@@ -15,7 +15,7 @@ from operant.core.records import Rollout
 from operant.core.status import Status
 from operant.nets.actors import Actor
 from operant.nets.normalize import RunningNormalizer
-from operant.worlds.base import Source
+from operant.worlds.base import SamplingPlan, Source
 from operant.worlds.gym.beds import LevelledEnvironments
 from operant.worlds.gym.environments import Environments
 from operant.worlds.levels import Outcomes
@@ -24,7 +24,7 @@ MakeEnvironments = Callable[[list[int]], Environments]
 
 
 @dataclass(frozen=True)
-class Steps:
+class Steps(SamplingPlan):
     """A sampling plan: each seed steps `environments` copies for `length` steps an iteration.
 
     Attributes:

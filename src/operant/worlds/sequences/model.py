@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from operant.core.random import derive_seed
 from operant.core.records import Rollout
 from operant.nets.language import Statistics, TokenCritic, TokenPolicy
+from operant.nets.policy import TrainedPolicy
 from operant.nets.tabular import draw, prefix_index
 from operant.worlds.sequences.problems import SequenceProblem
 
@@ -58,7 +59,7 @@ def sequence_model(problem: SequenceProblem, seed: int, *, width: int = 16, scal
     return model.eval()
 
 
-class SequenceModelPolicy(nn.Module):
+class SequenceModelPolicy(TrainedPolicy):
     """A causal language model as a policy of this world; one seed (S is 1).
 
     Args:

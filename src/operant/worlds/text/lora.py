@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from operant.core.errors import BadInput, RunFailed
 from operant.nets.language import Statistics, TokenCritic, TokenPolicy
+from operant.nets.policy import TrainedPolicy
 from operant.worlds.text.models import save_weights
 
 NAME = "default"  # of the one adapter
@@ -149,7 +150,7 @@ class LoraPolicy(TokenPolicy):
         return WithoutAdapter(self)
 
 
-class WithoutAdapter(nn.Module):
+class WithoutAdapter(TrainedPolicy):
     """The policy as it was before training. It holds no weights of its own."""
 
     shares_weights = True
