@@ -151,7 +151,7 @@ class _LSTM(torch.autograd.Function):
         to_leave, to_cell = squashed * leave * (1 - leave), leave * (1 - squashed * squashed)
         to_rest = torch.stack([candidate * enter * (1 - enter), cells * keep * (1 - keep), enter * (1 - candidate * candidate)], -2)
         keep = keep if ctx.keeps is None else keep * ctx.keeps
-        back = weight.transpose(1, 2)
+        back = weight.transpose(1, 2).contiguous()
         h, c = torch.zeros_like(cells[0]), torch.zeros_like(cells[0])
         steps = [part.unbind() for part in (of_h, to_leave, to_cell, to_rest, keep)]
         kepts = [None] * len(of_h) if ctx.keeps is None else ctx.keeps.unbind()
