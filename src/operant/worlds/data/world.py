@@ -59,8 +59,8 @@ class DataWorld(World):
         self.observation_space, self.action_space = self.environment.observation_space, self.environment.action_space
         self.observation, self.action = self.environment.observation, self.environment.action
         where = Path(self.task).name if ":/" in self.task else self.task  # a file's name is enough, its folders hide the rest of the line
-        goal = self.observation.role("goal")
-        self._hindsight = goal is not None and self.dataset.observation[0].size == self.observation.size - goal.size
+        sizes = {field.name: field.size for field in self.observation.fields}
+        self._hindsight = sizes.keys() == {"observation", GOAL} and self.dataset.observation[0].size == sizes["observation"]
         data, place = self.dataset, (self.environment_id, self.observation_space["observation"] if self._hindsight else self.observation_space)
         self._action = fit_actions(where, data.action, self.environment_id, self.action_space)
         self._observation = self._whole(fit_observations(where, "observation", data.observation, *place))
@@ -105,7 +105,8 @@ class DataWorld(World):
         if self._reward != "none" or not rewards:
             return
         task = self.task.replace("-v0", "-singletask-v0")
-        hint = f"it is goal-conditioned; take its single task: {task}" if self.task.startswith("ogbench:") else "no key 'rewards'; or clone its actions with bc"
+        goals = f"it is goal-conditioned; take its single task: {task}, or a method with goals: hiql"
+        hint = goals if self.task.startswith("ogbench:") else "no key 'rewards'; or clone its actions with bc"
         raise BadInput(f"{self.task} has no rewards ({hint})")
 
     def check_experience(self, plan: Online, seeds: int, total_steps: int) -> None:
