@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from operant import ops
 from operant.core.random import Streams
 from operant.nets.layers import MLP
+from operant.nets.policy import TrainedPolicy
 
 FREQUENCIES = 4  # of the sines and cosines of time
 
 
-class VelocityPolicy(nn.Module):
+class VelocityPolicy(TrainedPolicy):
     """v(x, t) of a rectified flow, for S seeds at once. A step of a row is a Gaussian whose mean is linear in the velocity, keep · x + gain · v(x, t).
 
     That is a denoising step of an SDE (`ops.flow_sde_step`), or, with keep 0 and gain 1, the velocity itself beside a target.

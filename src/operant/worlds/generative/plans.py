@@ -12,6 +12,7 @@ from operant import ops
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.nets.velocity import VelocityPolicy
+from operant.worlds.base import SamplingPlan
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class DenoisingRows:
 
 
 @dataclass(frozen=True)
-class GenerativePlan:
+class GenerativePlan(SamplingPlan):
     """Groups of samples.
 
     Attributes:
