@@ -21,7 +21,8 @@ class Rollout:
     """What a policy did, and what came of it.
 
     Attributes:
-        inputs: what `policy.replay` needs to see, by name, `[S, N, T, …]` (observations) or `[S, N, L]` (token rows, L = prompt + T).
+        inputs: what `policy.replay` needs to see, by name, `[S, N, T, …]` (observations) or `[S, N, L]` (token rows, L = prompt + T), and of
+            a policy that remembers its `carry [S, N, C]` before the first step and `begins [S, N, T]`, where episodes begin behind that.
         action: `[S, N, T]` int64 or `[S, N, T, A]` float.
         log_prob: behaviour policy's log-probability of each action, `[S, N, T]`.
         mask: True where the policy chose the step, `[S, N, T]`.

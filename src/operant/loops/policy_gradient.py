@@ -53,7 +53,7 @@ class PolicyGradient(Spine):
         reduce_length: the constant divisor of "sequence-sum".
         normalize_advantage: mean 0 and deviation 1 over the chosen steps of a rollout, or of each minibatch; None leaves them as credit gave them.
         epochs, minibatches: passes over a rollout, and optimiser steps in each.
-        micro_batch: rows that go through the model at once where a unit is a row; 0 for all. Never changes the loss.
+        micro_batch: rows that go through the model at once where the policy's span is a row; 0 for all. Never changes the loss.
         learning_rate: Adam's; `anneal` lowers it linearly to 0 at the end of training.
     """
 

@@ -67,6 +67,9 @@ class Elites(nn.Module):
         cell = cell.to(self.solution.device).unsqueeze(-1)
         return self.solution.gather(1, cell.expand(-1, -1, self.solution.shape[-1]))
 
+    def initial(self, rows: int) -> Tensor | None:
+        return self.actor.initial(rows)
+
     def act(self, observation: Tensor, carry: Tensor | None = None) -> tuple[np.ndarray, Tensor | None]:
         return self.actor.act(observation, carry)
 

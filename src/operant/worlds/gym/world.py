@@ -213,6 +213,9 @@ class RandomPolicy:
         self.observation, self.action = observation, action
         self._draws = np.random.default_rng(0)
 
+    def initial(self, rows: int) -> None:
+        """It remembers nothing."""
+
     def act(self, observation: torch.Tensor, carry: None = None) -> tuple[np.ndarray, None]:
         return self._drawn(observation), None
 
