@@ -21,7 +21,7 @@ OVER_RANDOM, SLACK = 8.0, 0.5
 def spread(folder: Path) -> Finding:
     world = make_world("agents:spread")
     random = float(world.evaluate(world.random_policy(), 1, episodes=1_000).values.mean())
-    found = train("mappo", "agents:spread", seeds=SEEDS, steps=STEPS, every=STEPS, episodes=EPISODES, out=folder / "mappo", progress=False).result["score"]
+    found = train("mappo", "agents:spread", seeds=SEEDS, steps=STEPS, every=STEPS, episodes=EPISODES, out=folder / "spread", progress=False).result["score"]
     return Finding(found["iqm"] >= random + OVER_RANDOM, found | {"random": random, "threshold": random + OVER_RANDOM}, seeds=SEEDS)
 
 
