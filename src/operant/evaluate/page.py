@@ -193,7 +193,7 @@ SCRIPT = """
     // Where the answer takes turns, a line for each who speaks: the policy, or the task that replies to it.
     const speaker = (i) => `${row.reply[i] ? "task" : "policy"} ${row.turn[i] + 1}`;
     row.text.forEach((_, i) => {
-      if (row.turn && (i === 0 || speaker(i) !== speaker(i - 1))) line.append(make("span", "speaker", `${i ? "\n" : ""}${speaker(i)}: `));
+      if (row.turn && (i === 0 || speaker(i) !== speaker(i - 1))) line.append(make("span", "speaker", `${i ? "\\n" : ""}${speaker(i)}: `));
       line.append(tokenSpan(row, i));
     });
     box.append(make("div", "reward", UNSCORED[row.status] || `reward ${number(row.reward)}`), line);

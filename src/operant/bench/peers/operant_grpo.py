@@ -15,6 +15,7 @@ from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
 from operant.nets.language import TokenPolicy
+from operant.worlds.base import World
 from operant.worlds.plans import Groups
 from operant.worlds.text.source import TextSource
 from operant.worlds.text.tasks import Problem
@@ -31,7 +32,7 @@ class Prompts:
         return Problem(self._prompts[rng.integers(len(self._prompts))], answer="")
 
 
-class World:
+class ModelWorld(World):
     """The shared model on the shared prompts.
 
     Args:
@@ -39,6 +40,7 @@ class World:
         longest: tokens of the longest answer.
     """
 
+    answers = True
     stacked = False
 
     def __init__(self, shared: ModuleType, longest: int):
@@ -81,7 +83,7 @@ def main() -> None:
     keep_freed_memory()
     sizes = {"prompts": shared.PROMPTS, "group_size": shared.GROUP, "micro_batch": shared.MICRO_BATCH}
     method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": shared.LEARNING_RATE}))
-    learner = method.learner(World(shared, given.tokens), [0], shared.WARM_UP_STEPS + given.steps, torch.device("cpu"))
+    learner = method.learner(ModelWorld(shared, given.tokens), [0], shared.WARM_UP_STEPS + given.steps, torch.device("cpu"))
     stopwatch = Stopwatch()
     for _ in range(shared.WARM_UP_STEPS):
         learner.iterate()
