@@ -15,6 +15,7 @@ from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient, PolicyGradientLearner
 from operant.loops.terms import ClippedRatio, EntropyBonus, KLToReference, TermBatch
 from operant.nets.tabular import TabularPolicy
+from operant.worlds.base import World
 from operant.worlds.sequences import exact
 from operant.worlds.sequences.problems import SequenceProblem, make_problem
 from operant.worlds.sequences.source import SequenceGroups, SequenceSource
@@ -370,9 +371,10 @@ def test_the_loops_credit_and_terms_have_the_same_expectation():
     close(found.mean, {"logits": -0.5 * exact.exact_gradient(policy, STOPPING)["logits"] + 0.1 * held}, 1e-10)
 
 
-class _World:
+class _World(World):
     """As little of a world as the policy-gradient loop asks for."""
 
+    answers = True
     stacked = True
 
     def __init__(self, problem):

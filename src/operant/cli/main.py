@@ -38,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as interruption:
         return _fail(words, str(interruption) if isinstance(interruption, Interrupted) else _interrupted(words), 130)
     except Exception as error:
-        return _fail(words, f"a fault of Operant's own, {type(error).__name__}: {error}; {_write_fault(words)}", 1)
+        whose = next(iter(getattr(error, "__notes__", ())), "a fault of Operant's own")
+        return _fail(words, f"{whose}, {type(error).__name__}: {error}; {_write_fault(words)}", 1)
 
 
 def _run(words: list[str]) -> int:
@@ -62,15 +63,17 @@ def _run(words: list[str]) -> int:
 @contextmanager
 def _imported(files: list[str]) -> Iterator[None]:
     """Files that a person named, as long as a command lasts: a run that it makes remembers them."""
-    if not files:
-        yield
-        return
-    from operant.core.registry import forget_imported_files, import_file
+    from operant.core.registry import forget_imported_files, import_file, imported_files
 
     try:
         for file in files:
             import_file(file)
         yield
+    except Exception as error:
+        theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in imported_files()]
+        if theirs and not isinstance(error, OperantError):
+            error.add_note(f"{theirs[-1].filename}, line {theirs[-1].lineno}")
+        raise
     finally:
         forget_imported_files()
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any
 
-from operant.core.errors import BadInput, nearest
+from operant.core.errors import BadInput, nearest, unknown
 from operant.core.index import Register
 
 ENTRY_POINTS = "operant.methods"
@@ -103,6 +103,9 @@ class Hyperparameter:
     range: Range | None = None
 
 
+ACTIONS = ("discrete", "multi-discrete", "continuous")
+
+
 def method(
     key: str,
     *,
@@ -110,11 +113,15 @@ def method(
     paper: str,
     worlds: tuple[str, ...],
     name: str | None = None,
-    actions: tuple[str, ...] = ("discrete", "multi-discrete", "continuous"),
+    actions: tuple[str, ...] = ACTIONS,
     baseline: bool = False,
     example: str | None = None,
 ):
-    """Register a function from a frozen dataclass of hyper-parameters to a configured spine (see `Method`)."""
+    """Register a function from a frozen dataclass of hyper-parameters to a configured spine (see `Method`).
+
+    Args:
+        actions: kinds of actions that it takes, of `ACTIONS`, where its policies act in an environment; all of them by default.
+    """
 
     def register(build: Callable[[Any], Any]) -> Callable[[Any], Any]:
         hints = typing.get_type_hints(build)
@@ -125,6 +132,8 @@ def method(
         existing = _methods.entries.get(key)
         if existing is not None and existing.build.__module__ != build.__module__:
             raise BadInput(f"method {key!r} is registered twice: by {existing.build.__module__} and by {build.__module__}")
+        if wrong := [action for action in actions if action not in ACTIONS]:
+            raise unknown(f"kind of actions of method {key}:", wrong[0], ACTIONS)
         words = re.sub(r"(?<!^)(?=[A-Z])", " ", spine.__name__).lower()
         _methods.entries[key] = Method(key, name or key.upper(), family, paper, worlds, words, types[0], build, actions, baseline, example)
         return build

@@ -116,19 +116,19 @@ class Update:
 
     def net(self, name: str) -> nn.Module:
         """A net with gradients to its weights."""
-        return self._learner.nets[name]
+        return _named(self._learner.nets, "net", name)
 
     def frozen(self, name: str) -> nn.Module:
         """The same weights without gradients to them: gradients reach the inputs alone."""
-        return self._learner.frozen[name]
+        return _named(self._learner.frozen, "net", name)
 
     def target(self, name: str) -> nn.Module:
         """The target network of a net that is tracked."""
-        return self._learner.targets[name]
+        return _named(self._learner.targets, "net that is tracked", name)
 
     def scalar(self, name: str) -> Tensor:
         """A learned scalar, `[S, 1]`."""
-        return self._learner.scalars[name]
+        return _named(self._learner.scalars, "scalar", name)
 
     def noise(self, name: str, net: str = "actor") -> Tensor:
         """Draws for one action of each transition, for `distribution.sample` of a net."""
@@ -154,6 +154,13 @@ class Update:
     def log(self, name: str, value: Tensor) -> None:
         """Show a person the mean of `[S, …]`."""
         self.logged[name] = value.detach().flatten(1).mean(1)
+
+
+def _named(found: Any, what: str, name: str) -> Any:
+    """What a method asks for by its name. Raises `BadInput` that lists what there is."""
+    if name not in found:
+        raise BadInput(f"this method asks for the {what} {name!r}; there {'is' if len(found) == 1 else 'are'} {', '.join(found) or 'none'}")
+    return found[name]
 
 
 @dataclass(frozen=True)
@@ -187,6 +194,14 @@ class ValueLearning(Spine):
     rewards: bool = True
     imagine: Imagine | None = None
     updates_per_iteration: int = 100
+
+    def __post_init__(self) -> None:
+        _named(self.nets, "net that acts,", self.acts.net)
+        for name in self.track:
+            _named(self.nets, "net that is tracked,", name)
+        for phase in self.phases:
+            for name in phase.trains:
+                _named({**self.nets, **dict.fromkeys([SCALARS] * bool(self.scalars))}, "net that a phase trains,", name)
 
     @property
     def policy(self) -> Net:
@@ -281,9 +296,6 @@ class ValueLearner(Learner):
         return net.build(self.world.observation, self.world.action, self.streams, name)
 
     def _at_work(self, phase: Phase) -> _Trained:
-        for name in phase.trains:
-            if name not in self._flats:
-                raise BadInput(f"a phase trains {name!r}; the nets of this method are {', '.join(self._flats)}")
         drawer = self.drawer if phase.draw is None else phase.draw.bind(self.stores, self.streams, f"draw/{phase.name}", self.method.relabel)
         return _Trained(phase, [self._flats[name] for name in phase.trains], drawer)
 

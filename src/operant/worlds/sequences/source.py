@@ -14,7 +14,7 @@ from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
 from operant.core.status import Status
 from operant.nets.tabular import draw
-from operant.worlds.base import Source
+from operant.worlds.base import SamplingPlan, Source
 from operant.worlds.plans import Generation, Heard, Plan, Prompt, Request, Utterance
 from operant.worlds.rows import Rows, run_plan
 from operant.worlds.sequences import exact
@@ -24,7 +24,7 @@ PASS_AT = (2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
-class SequenceGroups:
+class SequenceGroups(SamplingPlan):
     """Sampling plan: N = prompts * n rows, the n rows of a prompt side by side."""
 
     prompts: int  # prompts an iteration
