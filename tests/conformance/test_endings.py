@@ -72,6 +72,6 @@ def test_targets_of_value_learning(case: Case):
 def test_replay_keeps_how_episodes_ended(case: Case, ending: str):
     learner = case.learner(world=one_step(case, ending))
     learner.iterate()
-    batch = learner.drawer.draw()
+    batch = learner.stores["replay"].gather(torch.arange(8).expand(len(learner.seeds), -1))
     assert batch.terminated.all().item() == (ending == "terminated") and batch.truncated.all().item() == (ending == "truncated")
     assert torch.equal(batch.next_observation, batch.observation)  # the step's true outcome, not the next episode's start

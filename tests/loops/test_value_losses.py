@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from operant.core.errors import RunFailed
+from operant.core.errors import BadInput, RunFailed
 from operant.core.registry import configure, get_method
+from operant.loops.behaviour import Sampled
+from operant.loops.value_learning import Phase, Polyak
 from operant.worlds import make_world
 
 
@@ -16,8 +18,43 @@ from operant.worlds import make_world
 def test_a_loss_of_another_shape_is_named(reduce):
     hyper = {"hidden": (4,), "batch_size": 8, "learning_starts": 8}
     spine = get_method("sac-v2").build(configure("sac-v2", hyper))
-    broken = replace(spine, critic_loss=lambda step, target: {"critic": reduce(next(iter(spine.critic_loss(step, target).values())))})
+    (phase,) = spine.phases
+    losses = lambda update: {name: reduce(loss) if name == "critic" else loss for name, loss in phase.losses(update).items()}  # noqa: E731
+    broken = replace(spine, phases=[replace(phase, losses=losses)])
     learner = broken.learner(make_world("gym:Pendulum-v1"), [0, 1], 20, torch.device("cpu"))
     with pytest.raises(RunFailed, match=r"loss 'critic' has shape .*, \[2, 8\], and reduces nothing"):
         while learner.step < 20:
+            learner.iterate()
+
+
+def spine_of(**changes):
+    return replace(get_method("sac-v2").build(configure("sac-v2", {"hidden": (4,)})), **changes)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: spine_of(acts=Sampled("actr")), "the net that acts, 'actr'; there are actor, q"),
+        (lambda: spine_of(track={"qq": Polyak()}), "the net that is tracked, 'qq'; there are actor, q"),
+        (lambda: spine_of(phases=[Phase(lambda update: {}, trains=("q", "critic"))]), "the net that a phase trains, 'critic'; there are actor, q, scalars"),
+    ],
+)
+def test_a_net_that_is_not_there_is_told_before_a_run(make, words: str):
+    with pytest.raises(BadInput, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda u: u.net("q3"), "net 'q3'; there are actor, q"),
+        (lambda u: u.frozen("q3"), "net 'q3'; there are actor, q"),
+        (lambda u: u.target("actor"), "net that is tracked 'actor'; there is q"),
+        (lambda u: u.scalar("alpha"), "scalar 'alpha'; there is log_alpha"),
+    ],
+)
+def test_what_a_loss_asks_for_and_is_not_there(ask, words: str):
+    learner = spine_of(phases=[Phase(lambda update: {"x": ask(update)}, trains=("q",))]).learner(make_world("gym:Pendulum-v1"), [0], 2_000, torch.device("cpu"))
+    with pytest.raises(BadInput, match=words):
+        while learner.step < 2_000:
             learner.iterate()

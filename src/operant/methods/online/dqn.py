@@ -1,6 +1,6 @@
 """DQN: Q-learning with a network, on transitions drawn from replay, towards a target network that stands still for a while.
 
-Paper: Mnih et al. 2015, Nature 518 (algorithm 1); double Q-learning arXiv:1509.06461 (eq. 4), duelling heads arXiv:1511.06581 (eq. 9), several steps
+Paper: Mnih et al. 2015, doi:10.1038/nature14236 (algorithm 1); double DQN arXiv:1509.06461 (eq. 4), duelling heads arXiv:1511.06581 (eq. 9), several steps
 arXiv:1710.02298 (eq. 1 there), prioritised replay arXiv:1511.05952 (section 3.3; the proportional variant), each a switch.
 Departures from the papers: the error's loss is Huber's with delta 1, which is what the paper's clipping of the error amounts to; Adam for RMSProp; gradients
 are clipped at a norm of 10, as widely used code does. Time limits bootstrap. Epsilon falls linearly over a share of training.

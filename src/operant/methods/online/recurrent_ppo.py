@@ -1,7 +1,7 @@
 """Recurrent PPO: PPO whose actor and critic remember their episode in an LSTM, for tasks where one observation does not say what the state is.
 
 Paper: Hausknecht & Stone 2015, arXiv:1507.06527 (a recurrent layer in the place of a history of observations, there of DQN); the objective is PPO's,
-arXiv:1707.06347. The reference implementation is RecurrentPPO of Stable-Baselines3 contrib: actor and critic have an LSTM each in front of their layers, whose
+arXiv:1707.06347, eq. 9. The reference is RecurrentPPO of Stable-Baselines3 contrib: actor and critic have an LSTM each in front of their layers, whose
 state goes on from one rollout to the next and is 0 where an episode begins. As there, gradients go back to the beginning of the rollout, where the state is
 what it was when the policy acted (truncated backpropagation through time). Departures: a minibatch is whole rows of a rollout, each from its beginning, and not
 a stretch of steps cut anywhere; the value behind a time limit, or behind the rollout's last step, is that of the true next observation with the state of that
