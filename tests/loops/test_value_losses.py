@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from operant.core.errors import BadInput, RunFailed
+from operant.core.random import Streams
 from operant.core.registry import configure, get_method
 from operant.loops.behaviour import Sampled
 from operant.loops.value_learning import Phase, Polyak
+from operant.nets.actors import ActionValueNet
 from operant.worlds import make_world
 
 
@@ -58,3 +60,8 @@ def test_what_a_loss_asks_for_and_is_not_there(ask, words: str):
     with pytest.raises(BadInput, match=words):
         while learner.step < 2_000:
             learner.iterate()
+
+
+def test_values_of_actions_that_are_no_choice():
+    with pytest.raises(BadInput, match=r"net 'q' has a value for each of the actions, and an action here is no single choice"):
+        make_world("gym:Pendulum-v1").policy(ActionValueNet(), Streams([0]))

@@ -389,6 +389,8 @@ class ActionValueNet:
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "q") -> ActionValues:
+        if not action.one_choice:
+            raise BadInput(f"net {name!r} has a value for each of the actions, and an action here is no single choice: its method takes actions=('discrete',)")
         distribution, generators = Categorical(action), streams.torch_generators(f"initialize/{name}")
         encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
         width = observation.size if encoder is None else encoder.size
