@@ -234,7 +234,7 @@ def test_workers_end_with_the_trainer(tmp_path):
         "from operant.worlds.text.verifiers import VerifierPool\n"
         "pool = VerifierPool(bad.fork_away_and_hang, time_limit=600)\n"
         "worker = pool._workers[0]; before = len(below(os.getpid()))\n"
-        "worker.begin({'problem': {'prompt': '', 'answer': '', 'metadata': {}}, 'completion': ''}); worker.write()\n"
+        "worker.begin({'problem': {'prompt': '', 'answer': '', 'metadata': {}}, 'completion': '', 'state': []}); worker.write()\n"
         "while len(below(os.getpid())) < before + 2: time.sleep(0.01)\n"
         "time.sleep(0.1); print(*below(os.getpid()), flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
