@@ -18,6 +18,7 @@ from long_tier import due
 
 from operant.core.records import Rollout
 from operant.core.registry import Method, configure, get_method, methods
+from operant.core.status import Status
 from operant.loops.base_policy import ensure_models
 from operant.loops.outer import Outer
 from operant.loops.policy_gradient import PolicyGradient, PolicyGradientLearner
@@ -270,3 +271,24 @@ class OneStep(gymnasium.Env):
     def step(self, action):
         reward = float(action == (self.side > 0)) if self.discrete else -float((np.asarray(action).item() - self.side / 2) ** 2)
         return self.seen(), reward, self.ending == "terminated", self.ending == "truncated", {}
+
+
+def iterate_scored(learner: Any, reward: float, status: Status) -> None:
+    """One iteration in which one row that is trained on has this reward and status, whatever its scoring found."""
+    score, rows = learner.source.score, 0
+
+    def failing(rollout: Rollout) -> Rollout:
+        nonlocal rows
+        rollout = score(rollout)
+        rows = rollout.mask.shape[1]
+        trained = rollout.mask.any(-1).all(0).nonzero().flatten().tolist()  # no probe, in any seed
+        row = trained[1]
+        rollout.reward[:, row] = reward * (rollout.terminated | rollout.truncated)[:, row]
+        rollout.status[:, row] = int(status)
+        return rollout
+
+    learner.source.score = failing
+    metrics = learner.iterate()
+    learner.source.score = score
+    if status:
+        assert metrics[f"score/{status.name.lower()}"].tolist() == pytest.approx([1 / rows] * len(learner.seeds))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from battery import Case, battery_seeds, credited, gradient, parametrize
+from battery import Case, battery_seeds, credited, gradient, iterate_scored, parametrize
 from host import host_reads
 
 from operant.core.checkpoint import Checkpoints, first_difference
@@ -73,27 +73,11 @@ def learns_alone_what_it_learns_among_others(case: Case, together: Any) -> None:
 
 def a_failed_scoring_counts_for_nothing(learner: PolicyGradientLearner) -> None:
     """Whatever stands in its reward: the update is the same. With its real status it is another one."""
-    state, score = copy.deepcopy(learner.state_dict()), learner.source.score
+    state = copy.deepcopy(learner.state_dict())
 
     def updated(reward: float, status: Status) -> dict[str, torch.Tensor]:
-        rows = 0
-
-        def failing(rollout):
-            nonlocal rows
-            rollout = score(rollout)
-            rows = rollout.mask.shape[1]
-            trained = rollout.mask.any(-1).all(0).nonzero().flatten().tolist()  # no probe, in any seed
-            row = trained[1]
-            rollout.reward[:, row] = reward * (rollout.terminated | rollout.truncated)[:, row]
-            rollout.status[:, row] = int(status)
-            return rollout
-
         learner.load_state_dict(copy.deepcopy(state))
-        learner.source.score = failing
-        metrics = learner.iterate()
-        learner.source.score = score
-        if status:
-            assert metrics[f"score/{status.name.lower()}"].tolist() == pytest.approx([1 / rows] * len(learner.seeds))
+        iterate_scored(learner, reward, status)
         return copy.deepcopy(dict(learner.policy.state_dict()))
 
     expected = updated(0.0, Status.TIMEOUT)

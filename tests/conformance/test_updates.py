@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from battery import Case, combinations, credited, gradient, is_policy_gradient, is_value_learning, long, loops, updates, whole_batch
+from battery import Case, combinations, credited, gradient, is_policy_gradient, is_value_learning, iterate_scored, long, loops, updates, whole_batch
 from host import host_reads
 
 from operant.core.checkpoint import first_difference
@@ -40,22 +40,7 @@ def test_a_row_whose_scoring_failed_counts_for_nothing(case: Case):
 
     def updated(reward: float, status: Status) -> dict:
         learner = case.learner()
-        score, rows = learner.source.score, 0
-
-        def failing(rollout):
-            nonlocal rows
-            rollout = score(rollout)
-            rows = rollout.mask.shape[1]
-            trained = rollout.mask.any(-1).all(0).nonzero().flatten().tolist()  # no probe, in any seed
-            row = trained[1]
-            rollout.reward[:, row] = reward * (rollout.terminated | rollout.truncated)[:, row]
-            rollout.status[:, row] = int(status)
-            return rollout
-
-        learner.source.score = failing
-        metrics = learner.iterate()
-        if status:
-            assert metrics[f"score/{status.name.lower()}"].tolist() == pytest.approx([1 / rows] * len(learner.seeds))
+        iterate_scored(learner, reward, status)
         return {"policy": dict(learner.policy.state_dict()), "parts": learner.state_dict()["parts"]}  # a credit may learn before the policy does
 
     expected = updated(0.0, Status.TIMEOUT)["policy"]

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+import operant
 from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
 from operant.loops.behaviour import Sampled
-from operant.loops.value_learning import Phase, Polyak
+from operant.loops.value_learning import Phase, Polyak, ValueLearner
 from operant.nets.actors import ActionValueNet
 from operant.worlds import make_world
 
@@ -65,3 +66,17 @@ def test_what_a_loss_asks_for_and_is_not_there(ask, words: str):
 def test_values_of_actions_that_are_no_choice():
     with pytest.raises(BadInput, match=r"net 'q' has a value for each of the actions, and an action here is no single choice"):
         make_world("gym:Pendulum-v1").policy(ActionValueNet(), Streams([0]))
+
+
+def test_what_changes_along_a_run_follows_its_budget(tmp_path, monkeypatch):
+    """Under --seconds too: epsilon would stay at its first value if steps were counted, of which there is no end."""
+    learner = get_method("dqn").build(configure("dqn", {"hidden": (4,)})).learner(make_world("gym:CartPole-v1"), [0], 1_000, torch.device("cpu"))
+    learner.step = 250
+    assert learner.progress == 0.25
+    learner.limit, learner.seconds = ("seconds", 8.0), 6.0
+    assert learner.progress == 0.75
+    seen, iterate = [], ValueLearner.iterate
+    monkeypatch.setattr(ValueLearner, "iterate", lambda self: (seen.append((self.limit, self.seconds, self.progress)), iterate(self))[1])
+    operant.train("dqn", "gym:CartPole-v1", seconds=1.5, episodes=1, threads=1, hidden=(4,), learning_starts=50, progress=False, out=tmp_path / "run")
+    assert {limit for limit, _, _ in seen} == {("seconds", 1.5)}
+    assert len(seen) > 1 and all(progress == min(1.0, seconds / 1.5) for _, seconds, progress in seen) and seen[-1][1] > 0

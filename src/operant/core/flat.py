@@ -56,7 +56,7 @@ class FlatParameters:
     def clip_grad_norm(self, max_norm: float) -> Tensor:
         """Scale each seed's gradient to at most `max_norm`; the norms before, `[S]`."""
         norms = self.grad_norm()
-        self.scale_grad((max_norm / (norms + 1e-6)).clamp(max=1.0))
+        self.scale_grad(clip_scale(norms, max_norm))
         return norms
 
     def scale_grad(self, scale: Tensor) -> None:
@@ -75,6 +75,11 @@ class FlatParameters:
         """Put in the place of the gradient what `gradient()` has the shape of."""
         for p, part in zip(self.parameters, gradient.split([p[0].numel() for p in self.parameters], 1), strict=True):
             p.grad.copy_(part.view(p.shape))
+
+
+def clip_scale(norms: Tensor, max_norm: float) -> Tensor:
+    """What gradients of norms `[S]` are multiplied by, so that none is longer than `max_norm`."""
+    return (max_norm / (norms + 1e-6)).clamp(max=1.0)
 
 
 class Adam:
@@ -146,7 +151,7 @@ def shared_view(module: nn.Module, twin: nn.Module) -> nn.Module:
     A net seen through such a view passes gradients to its inputs alone, as the reparameterised actor loss needs.
     """
     for p, q in zip((*module.parameters(), *module.buffers()), (*twin.parameters(), *twin.buffers()), strict=True):
-        q.data = p.data
+        q.data, q.grad = p.data, None
         q.requires_grad_(False)
     return twin
 

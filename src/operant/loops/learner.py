@@ -80,9 +80,10 @@ class Learner:
         failures: where the batch of a failed update is saved.
         trains: there is something to learn, so that what was there before is worth a look.
         stride: steps of one iteration, which are done whole.
-        spent: what was used so far a seed besides steps: "samples" (rows) and "tokens" that were drawn; whoever runs the loop may add "seconds". None
-            where steps are all.
-        limit: a budget in one of these units, (unit, amount), that takes the place of `total_steps` for what changes along a run; None for steps.
+        total_steps: of the whole run.
+        spent: what was used so far a seed besides steps and seconds: "samples" (rows) and "tokens" that were drawn. None where nothing is drawn.
+        seconds: of training so far, which whoever runs the loop keeps.
+        limit: a budget of "samples", "tokens" or "seconds", (unit, amount), that takes the place of `total_steps` for what changes along a run; None for steps.
         rollout: the last one; None where there is none.
         source: of rollouts; None where there is none.
     """
@@ -91,14 +92,24 @@ class Learner:
     resume: str = "bitwise"
     stride: int = 1
     spent: dict[str, float] | None = None
+    seconds: float = 0.0
     limit: tuple[str, float] | None = None
     rollout: Rollout | None = None
     source: Source | None = None
     failures: Path | None = None
 
     step: int
+    total_steps: int
     seeds: list[int]
     policy: Any
+
+    @property
+    def progress(self) -> float:
+        """The share of training that is done, 0 to 1, of the budget that there is."""
+        if self.limit is None:
+            return min(1.0, self.step / self.total_steps)
+        unit, amount = self.limit
+        return min(1.0, (self.seconds if unit == "seconds" else self.spent[unit]) / amount)
 
     def iterate(self) -> dict[str, Tensor]:
         """Do one iteration; metrics by name, `[S]` each, on the CPU."""

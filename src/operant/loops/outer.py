@@ -113,7 +113,7 @@ class OuterLearner(Learner):
         return self.inner.step * self.method.members
 
     def iterate(self) -> dict[str, Tensor]:
-        self.inner.limit, self.inner.failures = self.limit, self.failures
+        self.inner.limit, self.inner.seconds, self.inner.failures = self.limit, self.seconds, self.failures
         self.outside.before(self.inner)
         metrics = {name: value.double().view(len(self.seeds), -1).nanmean(1) for name, value in self.inner.iterate().items()}
         self.rollout = self.inner.rollout

@@ -127,8 +127,7 @@ class PairsLearner(Learner):
             batches.append(self.draw())
             if method.warmup_steps:
                 self.updater.optimizer.learning_rate = method.learning_rate * min(1.0, (self.step + 1) / method.warmup_steps)
-            progress = self.step / self.total_steps
-            updates.append(self.updater.step(batches[-1], progress=progress, iteration=self.step, last=place == count - 1))
+            updates.append(self.updater.step(batches[-1], progress=self.progress, iteration=self.step, last=place == count - 1))
             self.step += 1
         metrics = self.updater.finish(self, updates, batches.__getitem__)
         return metrics | {name: value.cpu() for name, value in updates[-1].diagnostics.items()}

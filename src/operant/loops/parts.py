@@ -9,11 +9,14 @@ A part is any callable among shape, accept, select, credit, focus and terms. It 
 - `statistics`, functions of next-token logits `[R, V]` and tokens `[R]` by name, measured of the policy that acted and put into `rollout.extras`; a term's are
   measured at every update, with gradients. A term's `old_statistics` are those of the policy that acted.
 - `state_dict` and `load_state_dict`, where it keeps something between iterations.
+
+A term may carry `over`, `clipped` and `tells` besides (see `loops.terms`). Parts are any callables, plain functions too, so that these are looked for, here and
+nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 REPLAYED = ("entropy", "value", "logits", "reward", "velocity")  # what `policy.replay` gives when asked
@@ -32,6 +35,16 @@ def statistics_of(parts: Iterable[Any], name: str = "statistics") -> dict[str, A
             if found.setdefault(key, statistic) is not statistic and found[key] != statistic and repr(found[key]) != repr(statistic):
                 raise ValueError(f"two parts of this method measure {key!r} by different functions: give one of them another name")
     return found
+
+
+def over_of(term: Any) -> str | None:
+    """The mask that a term is weighted by in the place of the policy's own steps, by the name of its field."""
+    return getattr(term, "over", None)
+
+
+def told_by(terms: Iterable[Any], name: str) -> list[Callable[..., Any]]:
+    """What terms tell of an update by a method of this name ("clipped", "tells"), those that have it."""
+    return [getattr(term, name) for term in terms if hasattr(term, name)]
 
 
 def part_name(part: Any) -> str:

@@ -153,12 +153,6 @@ class PolicyGradientLearner(Learner):
         self._tolerance = self.policy.ratio_tolerance
         self._rounded = self._tolerance > RATIO_TOLERANCE  # what acts and what is trained are one policy that is rounded twice (bfloat16)
 
-    @property
-    def progress(self) -> float:
-        """The share of training that is done, 0 to 1."""
-        done = self.step / self.total_steps if self.limit is None else self.spent[self.limit[0]] / self.limit[1]
-        return min(1.0, done)
-
     def iterate(self) -> dict[str, Tensor]:
         """One rollout and the updates from it."""
         self._began = self.progress

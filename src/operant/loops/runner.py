@@ -276,8 +276,7 @@ class Runner:
             return learner.step
         if not learner.trains:
             return self.amount if learner.step else 0  # there is nothing to spend it on
-        if learner.spent is not None:
-            learner.spent["seconds"] = self.seconds["member"]
+        learner.seconds = self.seconds["member"]
         return self.seconds["member"] if self.unit == "seconds" else learner.spent[self.unit]
 
     def _done(self, learner: Learner) -> bool:

@@ -33,6 +33,18 @@ class GroupSettings(UpdateSettings):
 
 
 @dataclass(frozen=True)
+class DenoisingSettings(GroupSettings):
+    """The same of samples of a small generative model."""
+
+    prompts: Count = 4  # groups an iteration
+    group_size: Annotated[int, Range(2)] = 24  # samples a group
+    learning_rate: Positive = 1e-3  # Adam's
+    minibatches: Count = 4  # optimiser steps in each pass
+    micro_batch: Annotated[int, Range(0)] = 0  # samples that go through the model at once, 0 for all; never changes the loss
+    sampling_steps: Count = 14  # denoising steps of a sample
+
+
+@dataclass(frozen=True)
 class PreferenceSettings:
     """How pairs of answers become optimiser steps."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from operant import ops
 from operant.core.flat import Adam, FlatParameters
 from operant.loops.learner import Learner, check_finite
-from operant.loops.parts import REPLAYED, needs_of, part_name, statistics_of
+from operant.loops.parts import REPLAYED, needs_of, over_of, part_name, statistics_of, told_by
 from operant.loops.terms import Term, TermBatch, step_losses
 from operant.nets.policy import TrainedPolicy
 
@@ -84,12 +84,11 @@ class Updater:
         self.flat = FlatParameters(policy, seeds=seeds, stacked=stacked)
         self.optimizer = Adam([self.flat], learning_rate=learning_rate, eps=adam_eps)
         self.needs = needs_of(terms)
-        self.overs = tuple(dict.fromkeys(over for term in terms if (over := getattr(term, "over", None)) is not None))
+        self.overs = tuple(dict.fromkeys(over for term in terms if (over := over_of(term)) is not None))
         self.statistics = statistics_of(terms)
         self.old_statistics = statistics_of(terms, "old_statistics")
         self._replayed = self.needs & set(REPLAYED)
-        self._clips = [term.clipped for term in terms if hasattr(term, "clipped")]
-        self._tells = [term.tells for term in terms if hasattr(term, "tells")]
+        self._clips, self._tells = told_by(terms, "clipped"), told_by(terms, "tells")
         self._equal: Tensor | None = None
 
     def step(self, batch: Fields, *, progress: float, iteration: int, first: bool = False, last: bool = False, whole: bool = False) -> Updated:
@@ -111,7 +110,7 @@ class Updater:
             weight = {over: (x if isinstance(rows, slice) else x[:, rows]).flatten(1) for over, x in weights.items()}
             seen = TermBatch(micro, progress, iteration)
             losses = torch.stack([
-                torch.linalg.vecdot(weight[getattr(term, "over", None)], loss.flatten(1))
+                torch.linalg.vecdot(weight[over_of(term)], loss.flatten(1))
                 for term, loss in zip(self.terms, step_losses(self.terms, seen), strict=True)
             ])  # [terms, S]  # fmt: skip
             losses.sum().backward()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from operant import ops
 from operant.core.errors import BadInput, RunFailed
-from operant.core.flat import Adam, FlatParameters, shared_view
+from operant.core.flat import Adam, FlatParameters, clip_scale, shared_view
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.loops.behaviour import Behaviour, Sampled
@@ -299,11 +299,6 @@ class ValueLearner(Learner):
         drawer = self.drawer if phase.draw is None else phase.draw.bind(self.stores, self.streams, f"draw/{phase.name}", self.method.relabel)
         return _Trained(phase, [self._flats[name] for name in phase.trains], drawer)
 
-    @property
-    def progress(self) -> float:
-        """The share of training that is done, 0 to 1."""
-        return min(1.0, self.step / self.total_steps)
-
     def iterate(self) -> dict[str, Tensor]:
         remaining = min(self.method.updates_per_iteration, self.total_steps - self.step)
         if self.experience is not None:
@@ -384,9 +379,8 @@ class ValueLearner(Learner):
             self._combine(at_work, names, means)
         norms = torch.stack([flat.grad_norm() for flat in at_work.flats]).norm(dim=0)
         if phase.optim.max_grad_norm is not None:
-            scale = (phase.optim.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
             for flat in at_work.flats:
-                flat.scale_grad(scale)
+                flat.scale_grad(clip_scale(norms, phase.optim.max_grad_norm))
         at_work.optimizer.step(norms)
         at_work.names = names
         at_work.values.append(means.detach())

@@ -13,16 +13,16 @@ neither ratio nor anchor holds the velocity where advantages are negative, and i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Positive, Range, Share, method
+from operant.core.registry import Count, NonNegative, Positive, Share, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.reference import Reference
-from operant.loops.settings import GroupSettings
+from operant.loops.settings import DenoisingSettings
 from operant.loops.terms import ClippedRatio, TermBatch
 from operant.worlds.generative.plans import Matching
 
@@ -30,13 +30,7 @@ CUT = 5.0  # standard deviations
 
 
 @dataclass(frozen=True)
-class AWM(GroupSettings):
-    prompts: Count = 4  # groups an iteration
-    group_size: Annotated[int, Range(2)] = 24  # samples a group
-    learning_rate: Positive = 1e-3  # Adam's
-    minibatches: Count = 4  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 0  # samples that go through the model at once, 0 for all; never changes the loss
-    sampling_steps: Count = 14  # denoising steps of a sample
+class AWM(DenoisingSettings):
     times: Count = 6  # times at which a sample is matched
     clip: Positive = 1.0  # the ratio's distance from 1 beyond which it is cut
     anchor: NonNegative = 1.0  # weight of the squared distance of the velocity to the average policy's

@@ -9,25 +9,18 @@ model. The model is evaluated by the ODE.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from operant import ops
-from operant.core.registry import Count, Positive, Range, method
+from operant.core.registry import Positive, method
 from operant.loops.credit import Grouped
 from operant.loops.policy_gradient import PolicyGradient
-from operant.loops.settings import GroupSettings
+from operant.loops.settings import DenoisingSettings
 from operant.loops.terms import ClippedRatio
 from operant.worlds.generative.plans import Denoising
 
 
 @dataclass(frozen=True)
-class FlowGRPO(GroupSettings):
-    prompts: Count = 4  # groups an iteration
-    group_size: Annotated[int, Range(2)] = 24  # samples a group
-    learning_rate: Positive = 1e-3  # Adam's
-    minibatches: Count = 4  # optimiser steps in each pass
-    micro_batch: Annotated[int, Range(0)] = 0  # samples that go through the model at once, 0 for all; never changes the loss
-    sampling_steps: Count = 14  # denoising steps of a sample
+class FlowGRPO(DenoisingSettings):
     noise_level: Positive = 0.7  # of the sampling SDE
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
 
