@@ -3,9 +3,12 @@
 Paper: Mao et al. 2024, arXiv:2402.00348: the dual of f-DICE with V alone (eq. 6), forward and backward gradient (eq. 7), the orthogonal update (eq. 8),
 weighted behaviour cloning (eq. 9); f is Pearson's chi-square.
 As in the authors' code, and not in the paper: the projection is of the gradients of a batch over all of V's parameters; V is the smaller of two layer-normed
-networks where it is a target, and both learn; the policy's weights are clipped at 100, and its optimiser decays. Their code weighs the policy by the residual
-itself, max(x, 0), and not by the dual's weight max(x / 2 + 1, 0): `weight` has both, and the default is the paper's, for where every residual is negative
-(rewards of -1 and a fresh V) the other one learns nothing. The authors tune `balance` and `eta` for each data set.
+networks where it is a target, and both learn; the policy's weights are means over both, each clipped at 100, from before V's step; its weights decay. Their
+code weighs the policy by the residual itself, max(x, 0), and not by the dual's weight max(x / 2 + 1, 0): `weight` has both, and the default is the paper's,
+for where every residual is negative (rewards of -1 and a fresh V) the other one learns nothing.
+Departures: the decay is decoupled, theirs is a part of the gradient; the layer norm has no learned scale and shift; the policy's mean is bounded by tanh (an
+option of theirs) and its network as wide as V's (theirs 1,024); backward="true" has target networks as the others do, where their true gradient has none. The
+authors tune `balance` and `eta` for each data set.
 """
 
 from __future__ import annotations
@@ -48,8 +51,8 @@ def odice(h: ODICE) -> ValueLearning:
     def actor_losses(u: Update):
         batch, actor = u.batch, u.net("actor")
         with torch.no_grad():
-            residual = forward_residual(u, u.net("v")(batch.observation)).amax(1)  # of the smaller V
-            weight = (residual / 2 + 1 if h.weight == "dual" else residual).clamp(0, h.max_weight)
+            residual = forward_residual(u, u.net("v")(batch.observation))
+            weight = (residual / 2 + 1 if h.weight == "dual" else residual).clamp(0, h.max_weight).mean(1)
         u.log("weight", weight)
         return {"actor": -weight * actor.distribution.log_prob(actor(batch.observation), batch.action)}
 

@@ -1,0 +1,218 @@
+"""Losses of value-learning methods against the authors' equations in float64 NumPy, on networks and target networks that have parted."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from operant.core.registry import configure, get_method
+from operant.loops.value_learning import Update, ValueLearner
+from operant.nets.layers import MLP
+from operant.worlds import make_world
+from operant.worlds.data.dataset import Dataset
+from operant.worlds.data.formats import save_npz
+
+SEED = 1  # of two: the one that is looked at
+
+
+def learner_of(method: str, task: str, steps: int = 80, **hyper) -> ValueLearner:
+    """A learner of two seeds after some updates."""
+    hyper = {"hidden": (6, 5), "batch_size": 16, "learning_rate": 1e-2} | hyper
+    learner = get_method(method).build(configure(method, hyper)).learner(make_world(task), [3, 4], 1_000, torch.device("cpu"))
+    while learner.step < steps:
+        learner.iterate()
+    return learner
+
+
+def losses_of(learner: ValueLearner, place: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(losses `[B]` of a phase on a new batch, that batch), both of one seed; the streams stand where they stood before the losses were taken."""
+    batch = learner.drawer.draw()
+    state = learner.streams.state_dict()
+    losses = learner.losses(learner.method.phases[place], Update(learner, batch, learner.drawer))
+    learner.streams.load_state_dict(state)
+    return {name: numbers(x) for name, x in losses.items()}, {name: numbers(x) for name, x in batch.tensors().items()}
+
+
+def numbers(x: torch.Tensor) -> np.ndarray:
+    x = x[SEED].detach().numpy()
+    return x.astype(np.float64) if x.dtype == np.float32 else x
+
+
+def forward(net: MLP, x: np.ndarray, member: int | None = None, activation=lambda x: np.maximum(x, 0), last: bool = False) -> np.ndarray:
+    """A perceptron of one seed (and member) at `[B, in]`."""
+    for place, layer in enumerate(net.layers):
+        weight, bias = numbers(layer.weight), numbers(layer.bias)
+        x = x @ (weight if member is None else weight[member]) + (bias if member is None else bias[member])
+        if place + 1 < len(net.layers) or last:
+            if net.layer_norm:
+                x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+            x = activation(x)
+    return x
+
+
+def critics(net, *inputs: np.ndarray) -> np.ndarray:
+    """`[E, B]`."""
+    count = net.net.layers[0].weight.shape[1]
+    return np.stack([forward(net.net, np.concatenate(inputs, -1), member)[:, 0] for member in range(count)])
+
+
+def close(found: np.ndarray, wanted: np.ndarray) -> None:
+    assert found.shape == wanted.shape and np.ptp(wanted) > 0
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4)
+
+
+def values_of_actions(net, x: np.ndarray, duelling: bool) -> np.ndarray:
+    hidden = forward(net.trunk, x, last=True)
+    advantage = hidden @ numbers(net.advantage.weight) + numbers(net.advantage.bias)
+    if not duelling:
+        return advantage
+    return hidden @ numbers(net.value.weight) + numbers(net.value.bias) + advantage - advantage.mean(1, keepdims=True)
+
+
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("duelling", [True, False])
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_dqn(double: bool, duelling: bool, n_step: int):
+    learner = learner_of("dqn", "gym:CartPole-v1", learning_starts=40, target_every=7, double=double, duelling=duelling, n_step=n_step, gamma=0.9)
+    loss, batch = losses_of(learner)
+    trained, target = (values_of_actions(net, batch["next_observation"], duelling) for net in (learner.nets["q"], learner.targets["q"]))
+    following = target[np.arange(16), (trained if double else target).argmax(1)]
+    store = learner.stores["replay"]
+    reward, index = store.gather(torch.arange(store.size).expand(2, -1)), batch["index"]
+    steps = np.ones(16, int)
+    y = np.zeros(16)
+    for row in range(16):  # rewards of up to n steps, until the episode ends or nothing newer is there
+        for ahead in range(n_step):
+            place = index[row] + ahead
+            if place >= store.size:
+                break
+            y[row] += 0.9**ahead * reward.reward[SEED, place].item()
+            steps[row] = ahead + 1
+            if reward.terminated[SEED, place] or reward.truncated[SEED, place]:
+                break
+        last = index[row] + steps[row] - 1
+        assert np.allclose(batch["next_observation"][row], reward.next_observation[SEED, last])
+        if not reward.terminated[SEED, last]:
+            y[row] += 0.9 ** steps[row] * following[row]
+    error = y - values_of_actions(learner.nets["q"], batch["observation"], duelling)[np.arange(16), batch["action"]]
+    close(loss["critic"], np.where(np.abs(error) < 1, error**2 / 2, np.abs(error) - 0.5))
+
+
+def test_td3():
+    learner = learner_of("td3", "gym:Pendulum-v1", learning_starts=40, tau=0.2)
+    loss, batch = losses_of(learner)
+    noise = np.clip(0.2 * numbers(learner.streams.normal("target_action", 16, 1)), -0.5, 0.5)
+    action = np.clip(np.tanh(forward(learner.targets["actor"].net, batch["next_observation"])) + noise, -1, 1)
+    y = batch["reward"] + 0.99 * (1 - batch["terminated"]) * critics(learner.targets["q"], batch["next_observation"], action).min(0)
+    close(loss["critic"], ((critics(learner.nets["q"], batch["observation"], batch["action"]) - y) ** 2).sum(0))
+    loss, batch = losses_of(learner, 1)
+    action = np.tanh(forward(learner.nets["actor"].net, batch["observation"]))
+    close(loss["actor"], -critics(learner.nets["q"], batch["observation"], action)[0])
+
+
+def squashed(net, x: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An action of a Gaussian behind tanh in (-1, 1), and its log-density there."""
+    mean, log_std = np.split(forward(net.net, x), 2, -1)
+    log_std = np.clip(log_std, -20, 2)
+    action = np.tanh(mean + np.exp(log_std) * noise)
+    density = -0.5 * noise**2 - log_std - 0.5 * np.log(2 * np.pi) - np.log(1 - action**2)
+    return action, density.sum(-1)
+
+
+@pytest.fixture(scope="module")
+def swings(tmp_path_factory) -> str:
+    """A task of transitions of Pendulum-v1."""
+    env, rng, rows = gymnasium.make("Pendulum-v1"), np.random.default_rng(0), []
+    seen, _ = env.reset(seed=0)
+    for step in range(100):
+        action = rng.uniform(-2, 2, 1).astype(np.float32)
+        following, reward, *_ = env.step(action)
+        rows.append((seen, action, following, np.float32(reward), False, step % 50 == 49))
+        seen = following
+    observation, action, following, reward, over, cut = (np.array(column) for column in zip(*rows, strict=True))
+    said = {"environment": "Pendulum-v1", "reward": "environment", "action_low": [-2.0], "action_high": [2.0]}
+    return f"data:{save_npz(Dataset(observation, action, following, reward, over, cut, said), tmp_path_factory.mktemp('swings') / 'swings.npz')}"
+
+
+@pytest.mark.parametrize("entropy_backup", [True, False])
+def test_rlpd(swings: str, entropy_backup: bool):
+    learner = learner_of(
+        "rlpd", swings, critics=4, target_critics=2, critic_updates=3, learning_starts=40, tau=0.2, initial_alpha=0.3, entropy_backup=entropy_backup
+    )
+    loss, batch = losses_of(learner)
+    alpha = np.exp(numbers(learner.scalars["log_alpha"])[0])
+    noise = numbers(learner.nets["actor"].distribution.noise(learner.streams, "next_action", 16))
+    action, log_prob = squashed(learner.nets["actor"], batch["next_observation"], noise)
+    chosen = numbers(learner.streams.permutations("target_critics", 4))[:2]
+    following = critics(learner.targets["q"], batch["next_observation"], action)[chosen].min(0) - entropy_backup * alpha * log_prob
+    y = batch["reward"] + 0.99 * (1 - batch["terminated"]) * following
+    close(loss["critic"], ((critics(learner.nets["q"], batch["observation"], batch["action"]) - y) ** 2).sum(0))
+    loss, batch = losses_of(learner, 1)
+    noise = numbers(learner.nets["actor"].distribution.noise(learner.streams, "policy_action", 16))
+    action, log_prob = squashed(learner.nets["actor"], batch["observation"], noise)
+    close(loss["actor"], alpha * log_prob - critics(learner.nets["q"], batch["observation"], action).mean(0))
+    close(loss["temperature"], -np.log(alpha) * (log_prob - 0.5))
+
+
+def gaussian(action: np.ndarray, mean: np.ndarray, log_std: np.ndarray) -> np.ndarray:
+    return (-0.5 * ((action - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)).sum(-1)
+
+
+@pytest.mark.parametrize("weight", ["dual", "residual"])
+def test_odice(swings: str, weight: str):
+    """The policy's weight is the mean of both networks', as the authors' code has it."""
+    learner = learner_of("odice", swings, steps=120, tau=0.2, weight=weight, balance=0.7, max_weight=1.5)
+    dual = lambda x: x * np.maximum(x / 2 + 1, 0) - (np.maximum(x / 2 + 1, 0) - 1) ** 2  # noqa: E731
+    loss, batch = losses_of(learner, 1)
+    here, there = batch["observation"], batch["next_observation"]
+    gamma = 0.99 * (1 - batch["terminated"])
+    value, target = learner.nets["v"], learner.targets["v"]
+    forward_residual = batch["reward"] + gamma * critics(target, there).min(0) - critics(value, here)
+    close(loss["values"], 0.3 * critics(value, here).mean(0))
+    close(loss["forward"], 0.7 * dual(forward_residual).mean(0))
+    close(loss["backward"], 0.7 * dual(batch["reward"] + gamma * critics(value, there) - critics(target, here).min(0)).mean(0))
+    with torch.no_grad():  # where residuals are of both signs
+        value.net.layers[-1].bias += target.net.layers[-1].bias + torch.tensor([-9.0, -5.0]).view(1, 2, 1, 1)
+    loss, batch = losses_of(learner, 0)
+    residual = batch["reward"] + 0.99 * (1 - batch["terminated"]) * critics(target, batch["next_observation"]).min(0) - critics(value, batch["observation"])
+    each = np.clip(residual / 2 + 1 if weight == "dual" else residual, 0, 1.5)
+    assert (each[0] != each[1]).any()
+    actor = learner.nets["actor"]
+    mean = 2 * np.tanh(forward(actor.net, batch["observation"]))
+    close(loss["actor"], -each.mean(0) * gaussian(batch["action"], mean, np.clip(numbers(actor.log_std), -5, 2)))
+
+
+def test_hiql(strolls: str):
+    learner = learner_of("hiql", strolls, steps=100, tau=0.1, expectile=0.8, subgoal_steps=7, representation=3, low_beta=2.0, high_beta=4.0)
+    loss, batch = losses_of(learner)
+    value, target, actor = learner.nets["value"], learner.targets["value"], learner.nets["actor"]
+    parts = value.parts
+
+    def represent(net, rows: np.ndarray) -> np.ndarray:
+        x = forward(net.represents, rows)
+        return x / np.linalg.norm(x, axis=-1, keepdims=True) * np.sqrt(3)
+
+    def v(net, rows: np.ndarray) -> np.ndarray:
+        x = np.concatenate([rows[:, parts.state], represent(net, rows)], -1)
+        return np.stack([forward(net.values, x, member)[:, 0] for member in range(2)])
+
+    def towards(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        rows = np.empty_like(batch["observation"])
+        rows[:, parts.state], rows[:, parts.goal] = state, goal
+        return rows
+
+    state, next_state = (batch[name][:, parts.state] for name in ("observation", "next_observation"))
+    following = v(target, batch["next_observation"])
+    discount = 0.99 * (1 - batch["terminated"])
+    advantage = batch["reward"] + discount * following.min(0) - v(target, batch["observation"]).mean(0)
+    error = batch["reward"] + discount * following - v(value, batch["observation"])
+    close(loss["value"], (np.where(advantage >= 0, 0.8, 0.2) * error**2).sum(0))
+    near, way, far = (towards(state, batch[name]) for name in ("subgoal", "way", "goal"))
+    low = v(value, towards(next_state, batch["subgoal"])).mean(0) - v(value, near).mean(0)
+    high = v(value, towards(batch["way"], batch["goal"])).mean(0) - v(value, far).mean(0)
+    wanted, proposed = represent(value, way), forward(actor.high, far)
+    close(loss["high"], -np.minimum(np.exp(4 * high), 100) * gaussian(wanted, proposed, np.zeros(3)))
+    mean = np.tanh(forward(actor.low.net, np.concatenate([state, represent(value, near)], -1)))
+    close(loss["low"], -np.minimum(np.exp(2 * low), 100) * gaussian(batch["action"], mean, np.clip(numbers(actor.low.log_std), -5, 2)))
