@@ -24,7 +24,8 @@ def expectile_loss(error: Tensor, *, expectile: float, side: Tensor | None = Non
     Args:
         error: `[...]`, u = target - prediction.
         expectile: tau, 0 to 1; 0.5 is half the squared error, near 1 it regresses onto the upper end of the targets.
-        side: broadcasts with the error; its sign says on which side an error lies, in the place of the error's own (HIQL, arXiv:2307.11949, section 5).
+        side: broadcasts with the error; its sign says on which side an error lies, in the place of the error's own (in the code of HIQL's authors,
+            arXiv:2307.11949).
     """
     return (expectile - ((error if side is None else side) < 0).to(error.dtype)).abs() * error.square()
 

@@ -1,10 +1,15 @@
 """HIQL: one value function of states and goals, learned without actions, guides a policy of two levels: which subgoal next, and which action leads there.
 
-Paper: Park et al. 2023, arXiv:2307.11949: action-free value by expectile regression (eq. 4, with the two networks of section 5), high-level policy over
-representations of subgoals (eq. 6), low-level policy (eq. 7), both by advantage-weighted regression.
-As in OGBench's later code of the authors (arXiv:2410.20092), and not in the paper: the representation sees state and goal and has a fixed length; the side of
-the expectile is that of the target networks' advantage; the policies do not train the representation. Departures: one network width for all; actors without
-layer norm; the high level's deviation is 1, as there, the low level's is learned.
+Paper: Park et al. 2023, arXiv:2307.11949: action-free value by expectile regression (eq. 4), high-level policy over representations of subgoals (eq. 6),
+low-level policy (eq. 7), both by advantage-weighted regression.
+As in the authors' code, the paper's and OGBench's (arXiv:2410.20092), and not in these equations: there are two value networks, each learning towards its own
+target network; the side of the expectile is that of the target networks' advantage, in which the smaller one stands for what follows and their mean for what
+is; advantages of the policies are of the trained networks' mean; the representation sees state and goal, has a fixed length, and the policies do not train it;
+one step of Adam for all. The high level's deviation is 1, as in OGBench; the low level's is learned, as in the paper's code.
+Departures: the target networks have a representation of their own, which follows as they do, where the authors' read the trained one; they follow the weights
+behind an update, theirs those before it; relu behind a layer norm without learned scale and shift, where theirs is gelu before a layer norm; actions' mean is
+bounded by tanh, and last layers of policies begin as the others do, theirs near 0. Their batches are of 1,024, their networks three layers of 512; the inverse
+temperatures are OGBench's (1 in the paper's code).
 """
 
 from __future__ import annotations

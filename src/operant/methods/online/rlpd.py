@@ -2,9 +2,11 @@
 
 Paper: Ball et al. 2023, arXiv:2302.02948, algorithm 1: symmetric sampling (section 4.1), layer-normed critics (4.2), an ensemble of critics of which the
 target's minimum takes a few (4.3, after REDQ, arXiv:2101.05982), on SAC (arXiv:1812.05905).
-As in the authors' code: the actor and the temperature are updated once for the critics' updates of a step, on the mean of all critics; the target entropy is
-minus half the number of action dimensions. The layer norm has no learned scale and shift. The first steps act at random, where the authors count them as
-replay too. Truncation bootstraps.
+As in the authors' code: the actor and the temperature are updated once for the critics' updates of a step, on the last of their batches and the mean of all
+critics; the target entropy is minus half the number of action dimensions; the first steps act at random, into replay; truncation bootstraps.
+Departures: the layer norm has no learned scale and shift; critics' losses are summed, theirs averaged; the temperature's loss is in log alpha, as SAC's authors
+have it, theirs in alpha. Theirs are 20 updates of the critics a step and 5,000 random steps; on sparse rewards they have no entropy in the target, and in mazes
+one critic.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """TD3: a deterministic actor-critic that trusts the smaller of two critics, smooths what they say of the target's action, and updates the actor less often.
 
 Paper: Fujimoto et al. 2018, arXiv:1802.09477, algorithm 1 (clipped double Q-learning eq. 10, target policy smoothing eq. 14).
-As in the authors' code, and not in the paper: the first steps act at random; actions, and the noise on them, are in units of half the range of the action
-space. The actor's phase follows the critics' in the same update and sees them as they are then; target networks follow at the actor's updates. Truncation
-bootstraps.
+As in the authors' code: actions, and the noise on them, are in units of half the range of the action space; the actor's phase follows the critics' in the same
+update and sees them as they are then; target networks follow at the actor's updates; truncation bootstraps. Batches, widths and the learning rate are those of
+the code (the paper's: 100, (400, 300), 1e-3); the random steps at first are fewer (the paper 10,000 or 1,000, the code 25,000).
 """
 
 from __future__ import annotations
