@@ -111,7 +111,7 @@ class TestEveryTask:
             assert len(problem.prompt) <= task.longest_prompt and len(text) <= task.longest_completion
             assert set(problem.prompt + text) <= set(task.alphabet)
             assert json.loads(json.dumps(problem.metadata)) == problem.metadata
-            if hasattr(task, "process"):
+            if task.process is not None:
                 assert task.process.trusted and task.process.score(problem, text) == 1.0
 
     def test_wrong_traces_have_the_form_of_right_ones(self, name):
@@ -145,7 +145,7 @@ class TestEveryTask:
         for text in texts:
             assert task.verifier.score(problem, text) in (0.0, 1.0)
             assert isinstance(task.answer(text), str) and isinstance(task.reasoning(text), str)
-            assert getattr(task, "process", task.verifier).score(problem, text) in (0.0, 1.0)
+            assert (task.process or task.verifier).score(problem, text) in (0.0, 1.0)
 
     def test_bad_input_is_one_clear_line(self, name):
         task = TEXT_TASKS[name]()

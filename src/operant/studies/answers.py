@@ -129,7 +129,7 @@ def answers(
 
     checks: list[Any] = [world.problems.verifier]
     if sound:
-        if not hasattr(world.problems, "process"):
+        if world.problems.process is None:
             raise BadInput(f"{world.task} has no check of an answer's steps; leave --sound out")
         checks.append(world.problems.process)
     judges = [scorer(check) for check in checks]

@@ -178,10 +178,10 @@ class RightAnswers:
     def __init__(self, world: TextWorld, teacher: TokenPolicy, count: int, seed: int):
         from operant.worlds.text.engine import generate
         from operant.worlds.text.models import end_tokens
-        from operant.worlds.text.source import completion_texts, prompt_tokens, training_problem
+        from operant.worlds.text.source import completion_texts, prompt_tokens
         from operant.worlds.text.verifiers import scorer
 
-        problems = [training_problem(world.problems, seed, place) for place in range(count)]
+        problems = [world.problems.numbered(seed, place) for place in range(count)]
         ends = end_tokens(teacher.model, world.tokenizer)
         generation = generate(
             teacher.model,

@@ -20,7 +20,7 @@ from operant.nets.reward_model import RewardHead, RewardModel
 from operant.worlds.base import GivenRows, Preferred
 from operant.worlds.plans import Request
 from operant.worlds.text.tasks import TEXT_TASKS
-from operant.worlds.text.tasks.base import Problem, in_held_out_tenth
+from operant.worlds.text.tasks.base import Problem, Texts, in_held_out_tenth
 from operant.worlds.text.tasks.file import SPLITS, read_lines
 from operant.worlds.text.world import AT_ONCE, TextWorld
 
@@ -46,7 +46,7 @@ class Pair:
     place: str
 
 
-class PreferenceFile:
+class PreferenceFile(Texts):
     """Pairs of a JSON Lines file. Each row has "prompt", "chosen" and "rejected": strings, or lists of messages as TRL has them.
 
     Of messages, `chosen` and `rejected` may hold the whole conversation; "prompt" may then be left out, or be a string. They differ in their last message, the
@@ -65,7 +65,6 @@ class PreferenceFile:
     """
 
     splits = ("test",)
-    verifier = None
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -308,11 +307,11 @@ class PreferenceWorld(TextWorld):
         """Pairs of the base policy's answers to training or held-out problems."""
         from operant.worlds.text.engine import generate
         from operant.worlds.text.models import end_tokens
-        from operant.worlds.text.source import completion_texts, tokenize_prompts, training_problem
+        from operant.worlds.text.source import completion_texts, tokenize_prompts
         from operant.worlds.text.verifiers import scorer
 
         task, tokenizer, policy = self.problems, self.tokenizer, self.policy(None, Streams([0]))
-        problems = [training_problem(task, 0, index) for index in range(MADE)] if split == "train" else task.held_out(self.base_split, HELD_OUT)
+        problems = [task.numbered(0, index) for index in range(MADE)] if split == "train" else task.held_out(self.base_split, HELD_OUT)
         generator = torch.Generator().manual_seed(derive_seed(0, "preferences", split))
         verifier = task.verifier if self.verifier is None else self.verifier
         judge, ends, found = scorer(verifier, workers=self.options.verifier_workers), end_tokens(policy.model, tokenizer), []

@@ -88,7 +88,7 @@ class TextSource(Source):
 
     def _problem(self, index: int) -> Problem:
         """The training problem of number `index`."""
-        return training_problem(self.task, self._seed, index)
+        return self.task.numbered(self._seed, index)
 
     def _prompt(self, index: int) -> Prompt:
         """The same as plans see it."""
@@ -265,7 +265,7 @@ class TextSource(Source):
             answers = [self.task.answer(text) for text in texts]
             number = {answer: place for place, answer in enumerate(dict.fromkeys(answers))}
             found["answer"] = torch.tensor([[number[answer] for answer in answers]], device=device)
-        for name, check in (("sound", getattr(self.task, "process", None)), ("clean_score", self.task.verifier)):
+        for name, check in (("sound", self.task.process), ("clean_score", self.task.verifier)):
             if name in names and check is not None:
                 if name not in self._checks:
                     self._checks[name] = self._judge(check)
@@ -273,7 +273,7 @@ class TextSource(Source):
                 if failed := next((verdict for verdict in verdicts if verdict.status != Status.OK), None):
                     raise RunFailed(f"the task's check for {name!r} failed: {failed.status.name.lower()}: {failed.message}")
                 found[name] = torch.tensor([[verdict.value for verdict in verdicts]], device=device)
-        if "confidence" in names and hasattr(self.task, "confidence"):
+        if "confidence" in names and self.task.confidence is not None:
             stated = [self.task.confidence(text) for text in texts]
             found["confidence"] = torch.tensor([[float("nan") if value is None else value for value in stated]], device=device)
         for name, reasoning in (("answer_probability", texts), ("answer_probability_alone", [""] * len(texts))):
@@ -408,20 +408,13 @@ class TextSource(Source):
             judge.close()
 
 
-def training_problem(task: TextTask, seed: int, index: int) -> Problem:
-    """The training problem of number `index` in a run of `seed`: as the task numbers them (a file goes through its rows in epochs), or drawn for the number."""
-    if hasattr(task, "numbered"):
-        return task.numbered(seed, index)
-    return task.problem(np.random.default_rng(derive_seed(seed, "text/problem", index)))
-
-
 def problems_of_a_run(task: TextTask, seed: int, tests: int, drawn: int) -> list[tuple[str, Problem]]:
     """The problems that a run may meet, with their names: all rows of a file, else the first `tests` test problems and the first `drawn` of training."""
-    if references := getattr(task, "references", ()):
+    if references := task.references:
         return [(reference.place, reference.problem) for reference in references]
     return [
         *((f"test problem {place}", problem) for place, problem in enumerate(task.held_out(task.splits[0], tests))),
-        *((f"training problem {place} of seed {seed}", training_problem(task, seed, place)) for place in range(drawn)),
+        *((f"training problem {place} of seed {seed}", task.numbered(seed, place)) for place in range(drawn)),
     ]
 
 

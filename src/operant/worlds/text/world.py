@@ -121,7 +121,7 @@ class TextWorld(World):
     @property
     def notes(self) -> list[str]:
         """What a person should know before a run, a line each: what was dropped from the problems, and which of their own answers `check` saw rejected."""
-        return [f"{self.task}: {line}" for line in (*getattr(self.problems, "notes", ()), *self._reference_notes)]
+        return [f"{self.task}: {line}" for line in (*self.problems.notes, *self._reference_notes)]
 
     @property
     def to_check(self) -> str:
@@ -130,12 +130,12 @@ class TextWorld(World):
     @property
     def base_split(self) -> str:
         """The held-out set that tells how able a base policy is."""
-        return getattr(self.problems, "base_split", self.problems.splits[0])
+        return self.problems.base_split
 
     @property
     def base_range(self) -> tuple[float, float] | None:
         """The pass@1 that a base policy is to have, where the task says so."""
-        return getattr(self.problems, "base_range", None)
+        return self.problems.base_range
 
     @classmethod
     def from_name(cls, name: str, **options: Any) -> TextWorld:
@@ -212,7 +212,7 @@ class TextWorld(World):
             positions, why = longest_row(config), why_no_longer(config)
         if options.teacher is not None and load_tokenizer(options.teacher).get_vocab() != tokenizer.get_vocab():
             raise BadInput(f"{self.task}: the teacher {options.teacher} reads other tokens than the policy; take one with the same tokenizer")
-        if options.model is not None and plan is not None and options.max_new_tokens is None and not getattr(self.problems, "worked", True):
+        if options.model is not None and plan is not None and options.max_new_tokens is None and not self.problems.worked:
             raise BadInput(f"{self.task} holds no worked solutions, so nothing says how long an answer may be: give --max-new-tokens, for example 256")
         self._check_lengths(seeds[0], EPISODES if episodes is None else episodes, positions, why)
         self._reference_notes = self._score_references()
@@ -263,7 +263,7 @@ class TextWorld(World):
         """What came of scoring each row's own answer by the verifiers of training and of evaluation."""
         from operant.worlds.text.references import check_references, check_verifier
 
-        references = getattr(self.problems, "references", None)
+        references = self.problems.references
         chosen = self.verifier.base if isinstance(self.verifier, NoisyVerifier) else self.verifier
         used = [(chosen, self.options.verifier)] + [(self.evaluator, self.options.evaluate_with)] * (self.evaluator is not chosen)
         notes: dict[str, None] = {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
@@ -40,47 +42,78 @@ class Reference:
     solved: bool
 
 
-class TextTask(Protocol):
-    """A source of problems.
-
-    A task may also have `references`, a list of `Reference` for what others wrote, which are scored before a run; `process`, a verifier that gives 1.0 where
-    every written step is right; `confidence(completion) → float | None`, what a completion states of its own rightness, 0 to 1, None where that cannot be
-    read; and `base_split`, the held-out set that tells how able a base policy is (else the first of `splits`), with `base_range`, the pass@1 on it that a base
-    policy is to have (else what the recipe says).
+class Texts:
+    """What a model of a task reads and writes, be it problems or pairs of answers.
 
     Attributes:
         alphabet: every character of its prompts and traces, for a character tokenizer.
         longest_prompt, longest_completion: in characters, over all splits (an end token comes on top).
         splits: names of the held-out sets; the first is what a policy is evaluated on, and "length", where there is one, holds longer problems.
-        verifier: what scores a completion.
+        verifier: what scores a completion; None where nothing does.
+        base_range: the pass@1 on `base_split` that a base policy is to have; None for what the recipe says.
+        notes: what a person should know of them before a run, a line each.
+        references: what others wrote, which is scored before a run.
+        worked: some problem has a worked solution, which says how long an answer may be.
     """
 
     alphabet: str
     longest_prompt: int
     longest_completion: int
     splits: tuple[str, ...]
-    verifier: Verifier
+    verifier: Verifier | None = None
+    base_range: tuple[float, float] | None = None
+    notes: Sequence[str] = ()
+    references: Sequence[Reference] = ()
+    worked: bool = True
 
+    @property
+    def base_split(self) -> str:
+        """The held-out set that tells how able a base policy is."""
+        return self.splits[0]
+
+
+class TextTask(Texts, ABC):
+    """A source of problems.
+
+    Attributes:
+        process: a verifier that gives 1.0 where every written step is right; None where the task has none.
+        confidence: `(completion) → float | None`, what a completion states of its own rightness, 0 to 1, None where that cannot be read; None where
+            completions state none.
+    """
+
+    process: Verifier | None = None
+    confidence: Callable[[str], float | None] | None = None
+
+    @abstractmethod
     def problem(self, rng: np.random.Generator) -> Problem:
         """A training problem."""
 
-    def trace(self, problem: Problem, rng: np.random.Generator, corrupt: float = 0.25) -> str:
-        """A worked completion of the problem; a share `corrupt` of them is wrong."""
+    def numbered(self, seed: int, index: int) -> Problem:
+        """The training problem of number `index` in a run of `seed`."""
+        return self.problem(np.random.default_rng(derive_seed(seed, "text/problem", index)))
 
+    @abstractmethod
+    def trace(self, problem: Problem, rng: np.random.Generator, corrupt: float = 0.25) -> str:
+        """A worked completion of the problem; a share `corrupt` (0 to 1) of them is wrong."""
+
+    @abstractmethod
     def solution(self, problem: Problem, rng: np.random.Generator) -> str:
         """A right worked completion."""
 
+    @abstractmethod
     def held_out(self, split: str, count: int) -> list[Problem]:
         """The first `count` test problems of a split, the same in every run; none of them is ever a training problem."""
 
+    @abstractmethod
     def answer(self, completion: str) -> str:
         """The final answer in one canonical form, so that equal answers are equal strings; empty where there is none."""
 
+    @abstractmethod
     def reasoning(self, completion: str) -> str:
         """What stands before the final answer: with `problem.answer` behind it, it is a whole completion."""
 
 
-class Generated:
+class Generated(TextTask):
     """What the tasks made by a seeded program share. A worked completion is its steps, a semicolon, and the answer.
 
     Held out by structure: of the problems that training could draw, a tenth by a hash of what makes them (`_key`) stands aside for the first split. The splits
@@ -103,10 +136,6 @@ class Generated:
     def _identity(self, problem: Problem) -> str:
         """What no two test problems of a split share."""
         return problem.prompt
-
-    def trace(self, problem: Problem, rng: np.random.Generator, corrupt: float = 0.25) -> str:
-        """A worked completion, wrong with probability `corrupt` (0 to 1)."""
-        raise NotImplementedError
 
     def problem(self, rng: np.random.Generator) -> Problem:
         while True:

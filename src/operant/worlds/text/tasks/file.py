@@ -15,7 +15,7 @@ import numpy as np
 from operant.core.errors import BadInput
 from operant.core.files import check_source
 from operant.core.random import derive_seed
-from operant.worlds.text.tasks.base import Problem, Reference, in_held_out_tenth
+from operant.worlds.text.tasks.base import Problem, Reference, TextTask, in_held_out_tenth
 from operant.worlds.text.verifiers import ExactAnswer
 
 SPLITS = ("train", "test")
@@ -23,7 +23,7 @@ FEW = 16  # held-out problems
 COLUMNS = {"prompt": True, "answer": True, "solution": False, "split": False}  # whether a row must have it
 
 
-class FileTask:
+class FileTask(TextTask):
     """Problems of a JSON Lines file. Each row is an object with the strings "prompt" and "answer".
 
     A row may also have "solution", a worked answer, which a policy trained from scratch learns to write (else the answer alone), and "split", "train" or

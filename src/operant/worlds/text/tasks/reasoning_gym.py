@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from operant.core.errors import BadInput, unknown
-from operant.worlds.text.tasks.base import Problem, Reference
+from operant.worlds.text.tasks.base import Problem, Reference, TextTask
 
 TRAIN_SEED, TRAIN_SIZE = 0, 10_000  # some datasets are made whole at once
 TEST_SEED, TEST_SIZE = 1_000_000_000, 256  # entry i of a dataset is made from seed + i, so these are far apart
@@ -18,7 +18,7 @@ REFERENCES = 32  # problems whose answers are scored before a run
 SAMPLE = 200  # entries that lengths and characters are measured on
 
 
-class ReasoningGym:
+class ReasoningGym(TextTask):
     """Problems of one reasoning-gym dataset, with its default difficulty. The prompt is its question; its own scoring, in a child process, is the verifier.
 
     Held out: split "test" is made from other seeds than training, and no training problem has the question of one of its first 256 entries.
