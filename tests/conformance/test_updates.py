@@ -93,6 +93,16 @@ def test_host_reads_are_seen(monkeypatch: pytest.MonkeyPatch):
     assert not found
 
 
+def test_an_update_outside_reads_nothing(monkeypatch: pytest.MonkeyPatch):
+    """With all of its phases: what learns around an inner loop runs some of them rarely."""
+    case = Case("dcg-me", "gym:point-maze")
+    learner = case.learner(spine=case.spine(critic_updates=1, policy_delay=1))
+    learner.iterate()
+    with host_reads(monkeypatch) as found:
+        learner.probes()["update"]()
+    assert not found
+
+
 # --------------------------------------------------------------------------------------------------------------------------------------- compiled
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -16,8 +19,9 @@ from operant.loops.outer import Outer, Outside
 from operant.loops.playing import Playing
 from operant.methods.curriculum.alp_gmm import LevelTeacher
 from operant.nets.actors import ActorNet
-from operant.nets.elites import ElitesNet
+from operant.nets.elites import ConditionedNet, ElitesNet, told
 from operant.worlds import make_world
+from operant.worlds.gym.episodes import run_episodes
 
 CPU = torch.device("cpu")
 SMALL = {"environments": 2, "rollout_length": 32, "hidden": (8,)}
@@ -180,8 +184,10 @@ def test_an_archive_keeps_the_fittest_of_each_cell():
     assert elites.fitness[:, :2].tolist() == [[2.0, 0.5], [3.0, 9.0]] and torch.isinf(elites.fitness[:, 2:]).all()
     assert elites.solution[:, :2, 0].tolist() == [[1, 2], [3, 5]] and rows_of(elites.actor)[:, 0].tolist() == [1, 5]  # the fittest act
     assert elites.insert(10 + solution, torch.tensor([[1.0, 1.5, 0.6], [0.0, 0.0, 0.0]]), place).tolist() == [1, 0]
-    drawn = elites.draw(Streams([0, 1]), "parent", 50)[..., 0]
+    drawn, descriptor = elites.draw(Streams([0, 1]), "parent", 50)
+    drawn = drawn[..., 0]
     assert set(drawn[0].tolist()) == {1.0, 12.0} and set(drawn[1].tolist()) == {3.0, 5.0}
+    assert torch.equal(descriptor[0], elites.centroid[0, (drawn[0] == 12.0).long()])
 
 
 def test_rows_are_parameters_of_seeds():
@@ -215,3 +221,156 @@ def test_map_elites_finds_its_way_around_and_keeps_the_archive(tmp_path):
 def test_what_map_elites_refuses(hyper: dict, says: str):
     with pytest.raises(BadInput, match=says):
         operant.train("map-elites", "gym:point-maze", **hyper)
+
+
+# ------------------------------------------------------------------------------------------------------------------- archives with policy gradients
+
+CLIMBERS = {"members": 4, "actors": 1, "cells": 16, "hidden": (8, 8), "critic_hidden": (8,), "episode_steps": 6, "capacity": 100, "batch_size": 16}
+
+
+def climbers(**hyper):
+    """A small DCG-MAP-Elites of two seeds on the maze."""
+    given = CLIMBERS | {"critic_updates": 2, "gradient_steps": 2} | hyper
+    return built("dcg-me", **given).learner(make_world("gym:point-maze"), [0, 1], 10**6, CPU)
+
+
+class Fading(gymnasium.Env):
+    """Three steps, or one for an action above 0; the observation counts the steps, the reward is what it was before."""
+
+    observation_space, action_space = gymnasium.spaces.Box(0, 9, (1,), np.float32), gymnasium.spaces.Box(-2, 2, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.full(1, self.count, np.float32), self.count - 1.0, action[0] > 0 or self.count == 3, False, {}
+
+
+def test_recorded_steps_are_those_of_the_episodes_and_come_again_where_they_end_early():
+    def act(observation, carry):
+        return np.array([[[1.5], [-1.5]]]), carry
+
+    played = run_episodes(make_world(Fading).make, act, 1, 2, 0, 5, record=True)
+    assert played.length.tolist() == [[1, 3]] and played.total.tolist() == [[0, 3]]
+    found = played.transitions(1, 6)
+    assert found["episode"].tolist() == [[0, 1, 1, 1, 0, 1]] and found["ends"].tolist() == [[True, False, False, True, True, False]]
+    assert found["observation"].flatten().tolist() == [0, 0, 1, 2, 0, 0] and found["next_observation"].flatten().tolist() == [1, 1, 2, 3, 1, 1]
+    assert found["reward"].tolist() == [[0, 0, 1, 2, 0, 0]] and found["terminated"].tolist() == [[True, False, False, True, True, False]]
+    assert found["action"].flatten().tolist() == [1.5, -1.5, -1.5, -1.5, 1.5, -1.5] and not found["truncated"].any()
+    cut = run_episodes(make_world(Fading).make, act, 1, 2, 0, 2, record=True).transitions(1, 3)
+    assert cut["truncated"].tolist() == [[False, False, True]] and cut["ends"].tolist() == [[True, False, True]]
+
+
+def test_an_actor_that_is_told_is_one_that_knows():
+    world, streams = make_world("gym:point-maze"), Streams([0, 1])
+    net = ActorNet(hidden=(8, 8), deterministic=True)
+    actor, members = world.policy(ConditionedNet(net, 2), streams), world.policy(replace(net, members=3), streams)
+    behaviour, seen = torch.rand(2, 3, 2), torch.rand(2, 5, 2)
+    set_rows(members, told(actor, behaviour))
+    assert torch.equal(rows_of(members, 2), told(actor, behaviour))
+    for place in range(3):
+        expected = actor(torch.cat([seen, behaviour[:, place : place + 1].expand(-1, 5, -1)], -1))
+        torch.testing.assert_close(members(seen)[:, place], expected)
+
+
+def test_replay_knows_what_was_reached_and_what_was_wanted():
+    learner = climbers()
+    for _ in range(2):
+        learner.iterate()
+    store, inner = learner.outside.learner.stores["replay"], learner.inner
+    batch = store.gather(torch.arange(24, 48).expand(2, -1))  # of the second iteration: 4 members of 6 steps
+    last = torch.from_numpy(inner.played.last).view(2, 4, 1, 2).expand(-1, -1, 6, -1).flatten(1, 2)
+    torch.testing.assert_close(batch.extras["reached"], last)  # the bounds are -1 and 1
+    assert torch.equal(batch.extras["wanted"][:, :18], batch.extras["reached"][:, :18])
+    assert not torch.allclose(batch.extras["wanted"][:, 18:], last[:, 18:], atol=1e-2)
+    assert torch.equal(batch.extras["wanted"][:, 18], learner.outside.wanted[:, 0])
+    following = batch.observation[:, 1:].where(~store.ends[:, 24:47, None], batch.next_observation[:, :-1])
+    torch.testing.assert_close(batch.next_observation[:, :-1], following)
+    moved = (batch.observation + 0.1 * batch.action).clamp(-1, 1)  # in so few steps far from the walls inside
+    torch.testing.assert_close(batch.next_observation, moved, rtol=0, atol=1e-5)
+    paid = learner.outside.paid(batch, store, learner.streams)
+    share = torch.exp(-(batch.extras["reached"] - batch.extras["wanted"]).norm(dim=-1) / 0.1)
+    torch.testing.assert_close(paid.reward, share * batch.reward)
+    assert torch.equal(paid.next_observation[..., 2:], batch.extras["wanted"])
+
+
+def test_without_a_length_an_update_is_that_of_pga_map_elites():
+    """Critics and actor that do not read what they are told, and S = 1: the other weights move as they do without being told (within 1e-6)."""
+    told_one, plain = climbers(lengthscale=1e30, policy_delay=1), climbers(conditioned=False, policy_delay=1)
+    for one in (told_one, plain):
+        one.iterate()
+    mine, theirs = told_one.outside.learner, plain.outside.learner
+    for name in ("actor", "q"):
+        first, *others = mine.nets[name].parameters()
+        plain_first, *plain_others = theirs.nets[name].parameters()
+        size = plain_first.shape[-2]
+        with torch.no_grad():  # as of columns (s, d', a): those of d' are 0
+            first.zero_()
+            first[..., :2, :] = plain_first[..., :2, :]
+            first[..., 4:, :] = plain_first[..., 2:, :]
+            for p, q in zip(others, plain_others, strict=True):
+                p.copy_(q)
+        mine.targets[name].load_state_dict(mine.nets[name].state_dict())
+        theirs.targets[name].load_state_dict(theirs.nets[name].state_dict())
+        assert first.shape[-2] == size + 2
+    for phase in (*mine._phases, *theirs._phases):
+        phase.optimizer.reset()
+    mine.stores["replay"].rows[..., :-4] = theirs.stores["replay"].rows
+    mine.update(), theirs.update()
+    for name in ("actor", "q"):
+        first, *others = mine.nets[name].parameters()
+        plain_first, *plain_others = theirs.nets[name].parameters()
+        kept = torch.cat([first[..., :2, :], first[..., 4:, :]], -2)
+        assert (kept - plain_first).abs().max() <= 1e-6
+        for p, q in zip(others, plain_others, strict=True):
+            assert (p - q).abs().max() <= 1e-6
+
+
+def test_elites_climb_the_critic_at_their_own_descriptors():
+    """One step, by hand: Adam's first is the learning rate against the sign of the gradient of the mean of -Q(s, π(s)|d)."""
+    learner = climbers(gradient_steps=1, critic_updates=1, actors=1, members=6, policy_delay=2)
+    learner.iterate()
+    outside = learner.outside
+    batches, climb = [], outside.climb
+    outside.learner._phases[-1].phase = replace(outside.learner._phases[-1].phase, losses=lambda u: batches.append(u.batch) or climb(u))
+    parent, niche = outside.elites.draw(Streams([0, 1]), "any", 2)
+    set_rows(outside.learner.nets["climbing"], parent)
+    outside.niche = outside.bounded(niche)
+    outside.learner.update()
+    found, seen = rows_of(outside.learner.nets["climbing"], 2), batches[0].observation[..., :2]
+    for place in range(2):
+        alone = make_world("gym:point-maze").policy(ActorNet(hidden=(8, 8), deterministic=True), Streams([0, 1]))
+        set_rows(alone, parent[:, place])
+        at = torch.cat([seen, outside.niche[:, place : place + 1].expand(-1, 16, -1)], -1)
+        loss = -outside.learner.nets["q"](at, torch.tanh(alone(seen)))[:, 0].mean(1).sum()
+        gradient = torch.cat([g.flatten(1) for g in torch.autograd.grad(loss, list(alone.parameters()))], 1)
+        expected = parent[:, place] - 5e-3 * gradient / (gradient.abs() + 1e-8)
+        torch.testing.assert_close(found[:, place], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_negative_rewards_are_lifted_and_actors_enter_where_nothing_is_told():
+    learner = climbers(episode_steps=50, capacity=1_000)
+    learner.outside.least.fill_(-3.0)
+    learner.iterate()
+    batch = learner.outside.learner.stores["replay"].gather(torch.arange(10).expand(2, -1))
+    assert torch.equal(learner.outside.paid(batch, None, None).reward, batch.reward + 3)  # nothing was wanted but what was reached
+    plain = climbers(conditioned=False)
+    for one, entering in ((learner, 3), (plain, 4)):
+        one.iterate()
+        one.iterate()
+        assert one.outside.entering == entering
+    assert plain.measures().keys() == {"QD score", "coverage"} and learner.measures()["distance to target"].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("hyper", "says"),
+    [
+        ({"members": 8, "actors": 4}, "of 8 members half vary along lines, and 4 are actors: none is left to climb"),
+        ({"members": 8, "actors": 2, "capacity": 799}, "capacity 799 is less than an iteration's 800 steps"),
+    ],
+)
+def test_what_dcg_map_elites_refuses(hyper: dict, says: str):
+    with pytest.raises(BadInput, match=says):
+        operant.train("dcg-me", "gym:point-maze", **hyper)

@@ -99,6 +99,24 @@ def test_elites_are_a_literal_loop():
             assert found[s, c] == place
 
 
+def test_descriptor_similarity_by_hand():
+    """A distance of 5 at a length of 2.5 counts e^-2; nothing missed counts 1, and so does everything at an infinite length."""
+    reached, wanted = torch.tensor([[0.0, 0.0], [1.0, 2.0]], dtype=F64), torch.tensor([[3.0, 4.0], [1.0, 2.0]], dtype=F64)
+    assert ops.descriptor_similarity(reached, wanted, lengthscale=2.5).tolist() == pytest.approx([math.exp(-2), 1.0])
+    assert ops.descriptor_similarity(reached, wanted, lengthscale=math.inf).tolist() == [1.0, 1.0]
+    assert ops.descriptor_similarity(reached[..., :0], wanted[..., :0], lengthscale=0.1).tolist() == [1.0, 1.0]  # of no numbers
+
+
+def test_descriptor_similarity_is_a_literal_loop():
+    generator = torch.Generator().manual_seed(0)
+    reached, wanted = (torch.rand(3, 7, 4, generator=generator, dtype=F64) for _ in range(2))
+    found = ops.descriptor_similarity(reached, wanted, lengthscale=0.3)
+    for s in range(3):
+        for b in range(7):
+            squares = [(float(reached[s, b, k]) - float(wanted[s, b, k])) ** 2 for k in range(4)]
+            assert found[s, b].item() == pytest.approx(math.exp(-math.sqrt(sum(squares)) / 0.3))
+
+
 def test_cells():
     centroid = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     assert ops.nearest_cell(torch.tensor([[[0.4, 0.9], [0.6, -3.0], [0.5, 0.0]]]), centroid).tolist() == [[0, 1, 0]]

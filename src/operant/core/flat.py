@@ -156,14 +156,19 @@ def shared_view(module: nn.Module, twin: nn.Module) -> nn.Module:
     return twin
 
 
-def rows_of(module: nn.Module) -> Tensor:
-    """The parameters of each seed of a module end to end, `[S, P]`: a copy."""
-    return torch.cat([p.detach().flatten(1) for p in module.parameters()], 1)
+def rows_of(module: nn.Module, axes: int = 1) -> Tensor:
+    """The parameters of each seed of a module end to end, `[S, P]`: a copy.
+
+    Args:
+        axes: leading axes that all parameters share; of a module whose seeds have members 2, for `[S, M, P]`.
+    """
+    return torch.cat([p.detach().flatten(axes) for p in module.parameters()], axes)
 
 
 @torch.no_grad()
 def set_rows(module: nn.Module, rows: Tensor) -> None:
-    """Give a module's seeds the parameters `[S, P]`, in the order of `rows_of`."""
+    """Give a module's seeds the parameters `[S, P]`, or `[S, M, P]`, in the order of `rows_of`."""
     parameters = list(module.parameters())
-    for p, part in zip(parameters, rows.split([p[0].numel() for p in parameters], 1), strict=True):
+    sizes = [p.shape[rows.ndim - 1 :].numel() for p in parameters]
+    for p, part in zip(parameters, rows.split(sizes, -1), strict=True):
         p.copy_(part.view(p.shape))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,12 @@ class Outside:
     """What stands around an inner loop: it says what the members do next, and judges what they did. Its state is the outer loop's, and so are its draws.
 
     Seeds are the outer loop's S; the inner loop's seed axis has S · M members, those of a seed side by side.
+
+    Attributes:
+        learner: what learns outside, from what the members do; None where nothing does.
     """
+
+    learner: Learner | None = None
 
     def before(self, inner: Learner) -> None:
         """Before each iteration of the inner loop: assign levels, weights, opponents."""
@@ -121,6 +126,9 @@ class OuterLearner(Learner):
 
     def measures(self) -> dict[str, np.ndarray]:
         return self.outside.measures()
+
+    def probes(self) -> Mapping[str, Callable[[], object]]:
+        return {} if self.outside.learner is None else self.outside.learner.probes()
 
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step, "streams": self.streams.state_dict(), "inner": self.inner.state_dict(), "outside": self.outside.state_dict()}

@@ -1,4 +1,4 @@
-"""Members play episodes and nothing is learned inside: what an outer loop that varies parameters judges."""
+"""Members play episodes and nothing is learned inside: what an outer loop that varies parameters judges, and may learn from."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ class Playing(Spine):
         policy: how a member's network is built; it acts by its mode.
         episodes: of each member, an iteration.
         length: steps after which an episode is cut; the run's steps count them all.
+        record: keep their steps.
     """
 
     policy: ActorNet
     episodes: int = 1
     length: int = 100
+    record: bool = False
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         world.check_play(len(seeds), self.episodes)
@@ -55,9 +57,15 @@ class PlayingLearner(Learner):
         self.policy = world.policy(method.policy, Streams(seeds, device)).to(device)
 
     def iterate(self) -> dict[str, Tensor]:
-        self.played = self.world.play(self.policy, len(self.seeds), self.method.episodes, EPISODES, self.method.length)
+        method = self.method
+        self.played = self.world.play(self.policy, len(self.seeds), method.episodes, EPISODES, method.length, record=method.record)
         self.step += self.stride
         return {"episode/return": torch.from_numpy(self.played.total).mean(1), "episode/length": torch.from_numpy(self.played.length).double().mean(1)}
+
+    def transitions(self, seeds: int, count: int) -> dict[str, Tensor]:
+        """See `Episodes.transitions`, of the last iteration; actions in the policy's units."""
+        found = {name: torch.from_numpy(value) for name, value in self.played.transitions(seeds, count).items()}
+        return found | {"action": self.policy.distribution.from_environment(found["action"])}
 
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step, "policy": dict(self.policy.state_dict())}

@@ -23,7 +23,7 @@ from operant.nets.actors import Net, Policy
 from operant.worlds.base import World
 from operant.worlds.gym.collect import episode_means
 from operant.worlds.gym.experience import Online
-from operant.worlds.store import Store, Transitions, row_bytes, transition_columns
+from operant.worlds.store import Column, Store, Transitions, row_bytes, transition_columns
 
 SCALARS = "scalars"  # under this name a phase trains the learned scalars
 
@@ -79,6 +79,7 @@ class Phase:
         steps: optimiser steps when it runs, each with a batch of its own behind the first.
         draw: the phase's own batches; None for the one that phases share.
         combine: where a method puts gradients together itself: `({loss name: gradient [S, P]}) → gradient [S, P]`, over all parameters that the phase trains.
+        anew: its optimiser forgets its moments each time that the phase runs, for nets that are then given other weights.
     """
 
     losses: Callable[[Update], dict[str, Tensor]]
@@ -89,6 +90,7 @@ class Phase:
     optim: Optim = Optim()
     draw: Draw | None = None
     combine: Callable[[dict[str, Tensor]], Tensor] | None = None
+    anew: bool = False
 
     @property
     def name(self) -> str:
@@ -164,6 +166,19 @@ def _named(found: Any, what: str, name: str) -> Any:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """A store "replay" that whoever stands around the loop appends to, where the loop steps no environments itself.
+
+    Attributes:
+        capacity: transitions kept a seed.
+        columns: what a transition holds beside what all do.
+    """
+
+    capacity: int
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ValueLearning(Spine):
     """A configured value-learning loop.
 
@@ -175,7 +190,8 @@ class ValueLearning(Spine):
         relabel: what batches go through, in order.
         track: nets that have a target network, and how it follows.
         scalars: learned scalars by name, with their initial values.
-        online: how experience enters replay; None for methods that learn from a data set alone.
+        online: how experience enters replay; None for methods that learn from a data set, or from what they are given.
+        replay: what an outer loop gives to learn from; None where nothing stands around this one. A step is then an update.
         data: a data set is learned from besides replay.
         rewards: the data's rewards are needed; False where a relabel gives others.
         imagine: rollouts of a model among the nets, for methods with replay.
@@ -190,6 +206,7 @@ class ValueLearning(Spine):
     track: Mapping[str, Polyak | Copy] = field(default_factory=dict)
     scalars: Mapping[str, float] = field(default_factory=dict)
     online: Online | None = None
+    replay: Replay | None = None
     data: bool = False
     rewards: bool = True
     imagine: Imagine | None = None
@@ -209,7 +226,7 @@ class ValueLearning(Spine):
 
     @property
     def from_data(self) -> bool:
-        return self.data or self.online is None
+        return self.data or (self.online is None and self.replay is None)
 
     def step_unit(self, world: World) -> str:
         return world.step_unit if self.online is None else "environment steps"
@@ -222,6 +239,10 @@ class ValueLearning(Spine):
             world.check_data(rewards=self.rewards)
         if self.online is not None:
             world.check_experience(self.online, len(seeds), steps)
+        if self.replay is not None:
+            each = row_bytes(transition_columns(world.observation, (world.action.numbers,)) | dict(self.replay.columns))
+            what = f"replay of {self.replay.capacity:,} transitions for each of {len(seeds):,} seeds"
+            check_memory(what, len(seeds) * self.replay.capacity * each, "lower --capacity")
         if self.imagine is not None:
             each = row_bytes(transition_columns(world.observation, (world.action.numbers,)))
             what = f"{self.imagine.capacity:,} imagined transitions for each of {len(seeds):,} seeds"
@@ -284,6 +305,9 @@ class ValueLearner(Learner):
             self.stores["replay"] = self.experience.store
             self.resume = self.experience.resume
             self._owed = 0.0
+        if method.replay is not None:
+            columns = transition_columns(world.observation, self.policy.distribution.action_shape, self.policy.distribution.action_type)
+            self.stores["replay"] = Store(len(seeds), method.replay.capacity, columns | dict(method.replay.columns), device=device)
         if method.from_data:
             self.stores["data"] = world.data(self.policy, device, rewards=method.rewards)
         self.imagination = None if method.imagine is None else Imagination(method.imagine, self.stores, self.streams)
@@ -354,6 +378,8 @@ class ValueLearner(Learner):
         for at_work in self._phases:
             if self.updates <= at_work.phase.starts or self.updates % at_work.phase.every:
                 continue
+            if at_work.phase.anew:
+                at_work.optimizer.reset()
             for step in range(at_work.phase.steps):
                 if at_work.drawer is not self.drawer or step:
                     batch = at_work.drawer.draw()
@@ -432,6 +458,8 @@ class ValueLearner(Learner):
         }
         if self.experience is not None:
             state |= {"experience": self.experience.state_dict(), "owed": self._owed}
+        if self.method.replay is not None:
+            state["replay"] = self.stores["replay"].state_dict()
         if self.imagination is not None:
             state["imagined"] = self.imagination.state_dict()
         return state
@@ -444,6 +472,8 @@ class ValueLearner(Learner):
         if self.experience is not None:
             self.experience.load_state_dict(state["experience"])
             self._owed = state["owed"]
+        if self.method.replay is not None:
+            self.stores["replay"].load_state_dict(state["replay"])
         if self.imagination is not None:
             self.imagination.load_state_dict(state["imagined"])
         self.drawer.load_state_dict(state["draw"])

@@ -165,6 +165,10 @@ class Critic(nn.Module):
             inputs = tuple(self.encoder(x) if observed else x for x, observed in zip(inputs, self._observes, strict=True))
         return self.net(torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0]).squeeze(-1)
 
+    def member(self, index: int, *inputs: Tensor) -> Tensor:
+        """One of the value functions alone, `[S, B]`, where there is no encoder."""
+        return self.net.member(torch.cat(inputs, -1), index).squeeze(-1)
+
 
 class ActionValues(Policy):
     """Q of every choice, `[S, …, D] → [S, …, A]`; its policy is greedy among those that are allowed.
@@ -411,6 +415,7 @@ class ActorNet:
         encoders: as in `ActorCriticNet`.
         module: a plain module in the place of the network: from observations to logits, to a Gaussian's mean, or to mean and log standard deviation side by
             side where `log_std` is "state" (see `plain_actor`).
+        members: as many networks a seed, each with weights of its own, `[S, B, D] → [S, M, B, size]`, for observations without an encoder; None for one.
     """
 
     hidden: tuple[int, ...] = (256, 256)
@@ -421,6 +426,7 @@ class ActorNet:
     tanh_mean: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     module: PlainModule | None = None
+    members: int | None = None
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "actor") -> Actor:
         distribution = distribution_for(action, TanhPoint if self.deterministic else SquashedGaussian if self.squash else Gaussian)
@@ -429,8 +435,10 @@ class ActorNet:
             net: nn.Module = plain_actor(self.module, observation, outputs, streams)
         else:
             encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
+            if self.members is not None and encoder is not None:
+                raise BadInput(f"net {name!r} has members with weights of their own, and these read observations that are vectors of numbers alone")
             width = observation.size if encoder is None else encoder.size
-            net = MLP([width, *self.hidden, outputs], streams.torch_generators(f"initialize/{name}"))
+            net = MLP([width, *self.hidden, outputs], streams.torch_generators(f"initialize/{name}"), ensemble=self.members)
             net = net if encoder is None else Encoded(encoder, net)
         seeds = len(streams.seeds)
         return Actor(observation, distribution, net, seeds, log_std=self.log_std, log_std_bounds=self.log_std_bounds, tanh_mean=self.tanh_mean)

@@ -1,4 +1,4 @@
-"""Archives: many different policies of one network, each the fittest of its cell of behaviours."""
+"""Archives: many different policies of one network, each the fittest of its cell of behaviours, and networks that are told which behaviour is wanted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from operant import ops
 from operant.core.flat import rows_of, set_rows
 from operant.core.random import Streams, derive_seed
-from operant.core.spec import Spec
-from operant.nets.actors import Actor, ActorNet
+from operant.core.spec import Field, Spec
+from operant.nets.actors import Actor, ActorNet, CriticNet
 
 DRAWS = 25  # of the space of descriptors for each cell, from which the cells' centroids are made
 
@@ -59,13 +59,13 @@ class Elites(nn.Module):
         set_rows(self.actor, self.solution.gather(1, best.expand(-1, 1, self.solution.shape[-1])).squeeze(1))
         return enters.sum(1)
 
-    def draw(self, streams: Streams, name: str, count: int) -> Tensor:
-        """Elites of cells that are drawn uniformly from those that are filled, `[S, count, P]`."""
+    def draw(self, streams: Streams, name: str, count: int) -> tuple[Tensor, Tensor]:
+        """Elites of cells that are drawn uniformly from those that are filled, `[S, count, P]`, and their descriptors `[S, count, D]`."""
         filled = (self.fitness > -torch.inf).float().cpu()
         generators = streams.torch_generators(name)
         cell = torch.stack([torch.multinomial(row, count, replacement=True, generator=one) for row, one in zip(filled, generators, strict=True)])
         cell = cell.to(self.solution.device).unsqueeze(-1)
-        return self.solution.gather(1, cell.expand(-1, -1, self.solution.shape[-1]))
+        return self.solution.gather(1, cell.expand(-1, -1, self.solution.shape[-1])), self.descriptor.gather(1, cell.expand(-1, -1, self.descriptor.shape[-1]))
 
     def initial(self, rows: int) -> Tensor | None:
         return self.actor.initial(rows)
@@ -94,3 +94,47 @@ class ElitesNet:
         low, high = torch.tensor(self.low), torch.tensor(self.high)
         draws = low + (high - low) * torch.rand(DRAWS * self.cells, len(self.low), generator=generator)
         return Elites(self.actor.build(observation, action, streams), ops.voronoi_centroids(draws, self.cells))
+
+
+@dataclass(frozen=True)
+class ConditionedNet:
+    """How to build a net that reads the numbers of a wanted behaviour behind those of an observation.
+
+    Attributes:
+        net: what is built.
+        size: how many numbers; 0 for a net that is told nothing.
+    """
+
+    net: ActorNet | CriticNet
+    size: int
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        return self.net.hidden
+
+    def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "actor") -> nn.Module:
+        told = (Field("descriptor", (self.size,)),) if self.size else ()
+        return self.net.build(Spec((*observation.fields, *told)), action, streams, name)
+
+
+class Towards:
+    """A conditioned actor in E episodes a seed, told `behaviour [S, E, D]`."""
+
+    def __init__(self, actor: Actor, behaviour: Tensor):
+        self.actor, self.behaviour = actor, behaviour
+
+    def act(self, observation: Tensor, carry: Tensor | None = None) -> tuple[np.ndarray, Tensor | None]:
+        return self.actor.act(torch.cat([observation, self.behaviour.cpu()], -1), carry)
+
+
+@torch.no_grad()
+def told(actor: Actor, behaviour: Tensor) -> Tensor:
+    """The parameters `[S, M, P]` of actors that do, told nothing, what a conditioned one without an encoder does at behaviours `[S, M, D]`.
+
+    What is always the same is a part of the first layer's bias (the actor injection of arXiv:2312.06599).
+    """
+    weight, bias, *others = actor.parameters()
+    seen = weight.shape[1] - behaviour.shape[-1]
+    parts = [weight[:, :seen], *others]
+    same, *behind = [part.flatten(1).unsqueeze(1).expand(-1, behaviour.shape[1], -1) for part in parts]
+    return torch.cat([same, bias + behaviour @ weight[:, seen:], *behind], -1)

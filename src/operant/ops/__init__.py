@@ -61,7 +61,7 @@ from operant.ops.policy import (
     sequence_log_ratio,
 )
 from operant.ops.preference import bradley_terry_loss, dpo_loss
-from operant.ops.quality_diversity import elites, iso_line_variation, nearest_cell, qd_score, voronoi_centroids
+from operant.ops.quality_diversity import descriptor_similarity, elites, iso_line_variation, nearest_cell, qd_score, voronoi_centroids
 from operant.ops.reduce import row_mean, row_sum, step_weights
 from operant.ops.reward import (
     answer_likelihood_reward,
@@ -102,6 +102,7 @@ __all__ = [
     "clipped_value_loss",
     "concentrability",
     "count_penalty",
+    "descriptor_similarity",
     "dpo_loss",
     "dual_clipped_ratio_loss",
     "elites",

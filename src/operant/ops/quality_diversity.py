@@ -52,6 +52,15 @@ def elites(fitness: Tensor, cell: Tensor, kept: Tensor) -> Tensor:
     return none.scatter_reduce_(1, cell, place.where(enters, fitness.shape[1]), "amin")
 
 
+def descriptor_similarity(reached: Tensor, wanted: Tensor, *, lengthscale: float) -> Tensor:
+    """S(d, d') = exp(−‖d − d'‖ / L), `[...]` in (0, 1] from descriptors `[..., D]` (DCG-MAP-Elites, arXiv:2303.03832); 1 for an infinite L.
+
+    Args:
+        lengthscale: L, above 0, in units of the descriptors.
+    """
+    return torch.exp(-torch.linalg.vector_norm(reached - wanted, dim=-1) / lengthscale)
+
+
 def qd_score(kept: Tensor, *, lowest: float) -> Tensor:
     """Σ over filled cells of fitness less the lowest that there is, `[...]` from `[..., C]` with -inf in empty cells (Pugh et al. 2016)."""
     return torch.where(kept > -torch.inf, kept - lowest, torch.zeros_like(kept)).sum(-1)

@@ -214,8 +214,12 @@ class World:
         self.check_samples(len(streams.seeds))
         raise NotImplementedError
 
-    def play(self, policy: Policy, seeds: int, episodes: int, seed: int, most_steps: int) -> Episodes:
-        """Episodes of the policies' modes, all of them in rows of their own; the same `seed` starts them alike for every policy. Raises as `check_play`."""
+    def play(self, policy: Policy, seeds: int, episodes: int, seed: int, most_steps: int, *, record: bool = False) -> Episodes:
+        """Episodes of the policies' modes, all of them in rows of their own; the same `seed` starts them alike for every policy. Raises as `check_play`.
+
+        Args:
+            record: keep their steps.
+        """
         self.check_play(seeds, episodes)
         raise NotImplementedError
 

@@ -160,8 +160,8 @@ class GymWorld(World):
     def check_play(self, seeds: int, episodes: int) -> None:
         self.check_copies(seeds, episodes, "--episodes")
 
-    def play(self, policy: Any, seeds: int, episodes: int, seed: int, most_steps: int) -> Episodes:
-        return run_episodes(self.make, policy.act, seeds, episodes, seed, most_steps)
+    def play(self, policy: Any, seeds: int, episodes: int, seed: int, most_steps: int, *, record: bool = False) -> Episodes:
+        return run_episodes(self.make, policy.act, seeds, episodes, seed, most_steps, record=record)
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Undiscounted returns of the policies' modes on fresh episodes."""
