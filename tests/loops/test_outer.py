@@ -174,6 +174,14 @@ def test_the_maze_is_deceptive():
     assert np.linalg.norm(done.next_observation[1] - [0, 0.75]) < 0.25 and done.reward[1] > 0.83
 
 
+def test_the_dense_maze_by_hand():
+    """From (0, -0.75) a step up: the goal at (0, 0.75) is 1.4 away, and the farthest corner, (1, -1), is the root of 1 + 1.75 squared."""
+    maze = make_world("gym:point-maze-dense").make([0])
+    maze.reset()
+    step = maze.step(np.array([(0.0, 1.0)], np.float32))
+    assert step.reward[0] == pytest.approx((1 - 1.4 / (1 + 1.75**2) ** 0.5) / 50) and step.next_observation[0].tolist() == pytest.approx([0, -0.65])
+
+
 def test_an_archive_keeps_the_fittest_of_each_cell():
     world = make_world("gym:planar-arm")
     elites = world.policy(ElitesNet(ActorNet(hidden=(4,)), (-1.0, -1.0), (1.0, 1.0), cells=4), Streams([0, 1]))
@@ -294,38 +302,6 @@ def test_replay_knows_what_was_reached_and_what_was_wanted():
     share = torch.exp(-(batch.extras["reached"] - batch.extras["wanted"]).norm(dim=-1) / 0.1)
     torch.testing.assert_close(paid.reward, share * batch.reward)
     assert torch.equal(paid.next_observation[..., 2:], batch.extras["wanted"])
-
-
-def test_without_a_length_an_update_is_that_of_pga_map_elites():
-    """Critics and actor that do not read what they are told, and S = 1: the other weights move as they do without being told (within 1e-6)."""
-    told_one, plain = climbers(lengthscale=1e30, policy_delay=1), climbers(conditioned=False, policy_delay=1)
-    for one in (told_one, plain):
-        one.iterate()
-    mine, theirs = told_one.outside.learner, plain.outside.learner
-    for name in ("actor", "q"):
-        first, *others = mine.nets[name].parameters()
-        plain_first, *plain_others = theirs.nets[name].parameters()
-        size = plain_first.shape[-2]
-        with torch.no_grad():  # as of columns (s, d', a): those of d' are 0
-            first.zero_()
-            first[..., :2, :] = plain_first[..., :2, :]
-            first[..., 4:, :] = plain_first[..., 2:, :]
-            for p, q in zip(others, plain_others, strict=True):
-                p.copy_(q)
-        mine.targets[name].load_state_dict(mine.nets[name].state_dict())
-        theirs.targets[name].load_state_dict(theirs.nets[name].state_dict())
-        assert first.shape[-2] == size + 2
-    for phase in (*mine._phases, *theirs._phases):
-        phase.optimizer.reset()
-    mine.stores["replay"].rows[..., :-4] = theirs.stores["replay"].rows
-    mine.update(), theirs.update()
-    for name in ("actor", "q"):
-        first, *others = mine.nets[name].parameters()
-        plain_first, *plain_others = theirs.nets[name].parameters()
-        kept = torch.cat([first[..., :2, :], first[..., 4:, :]], -2)
-        assert (kept - plain_first).abs().max() <= 1e-6
-        for p, q in zip(others, plain_others, strict=True):
-            assert (p - q).abs().max() <= 1e-6
 
 
 def test_elites_climb_the_critic_at_their_own_descriptors():

@@ -42,7 +42,8 @@ class DCGME(TwinDelayedSettings, ArchiveSettings):
     iso_sigma: NonNegative = 0.005  # deviation of a change in every parameter
     line_sigma: NonNegative = 0.05  # deviation of the change towards another elite, in shares of the way
     batch_size: Count = 100  # transitions an update, and a step of the elites that climb
-    actors: Count = 16  # of the members, the actor at descriptors of elites
+    members: Count = 256  # policies that are varied and played an iteration
+    actors: Count = 64  # of the members, the actor at descriptors of elites
     critic_updates: Count = 3_000  # an iteration
     gradient_steps: Count = 150  # of each elite that climbs
     climbing_rate: Positive = 5e-3  # Adam's, of elites that climb

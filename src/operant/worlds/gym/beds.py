@@ -183,11 +183,23 @@ class PointMaze(NativeEnvironments):
         return self._motion.T.astype(np.float32)
 
 
+class DensePointMaze(PointMaze):
+    """The same maze with a reward at every step, a fiftieth of how near the goal is, 1 there and 0 in the farthest corner: episodes that end alike differ."""
+
+    env_id = "point-maze-dense"
+    farthest = np.hypot(1.0, 1.75)
+
+    def _advance(self, action):
+        _, over = super()._advance(action)
+        near = 1 - np.linalg.norm(self._motion - self.goal[:, None], axis=0) / self.farthest
+        return (near / self.limit).astype(np.float32), over
+
+
 def _in_a_wall(place: np.ndarray) -> np.ndarray:
     """Of places `[2, R]`."""
     return np.any([(place[0] > a) & (place[1] > b) & (place[0] < c) & (place[1] < d) for a, b, c, d in WALLS], axis=0)
 
 
-BEDS: dict[str, type[NativeEnvironments]] = {bed.env_id: bed for bed in (CartPoleLevels, PlanarArm, PointMaze)}
+BEDS: dict[str, type[NativeEnvironments]] = {bed.env_id: bed for bed in (CartPoleLevels, PlanarArm, PointMaze, DensePointMaze)}
 BATCHED = NATIVE | BEDS
 """Every environment whose rows are one computation: those that repeat Gymnasium's, and our own."""
