@@ -122,8 +122,9 @@ class Leaving:
         over = {name: name == "b" and self.count == 2 for name in acted}
         cut = {name: self.count == 4 for name in acted}
         reward = {name: float("nan") if "nan" in self.faults else self.count * (10.0 if name == "b" else 1.0) for name in acted}
+        seen = self.seen()
         self.agents = [name for name in acted if not over[name] and not cut[name]]
-        return self.seen(), reward, over, cut, {name: {} for name in acted}
+        return seen, reward, over, cut, {name: {} for name in acted}
 
     def close(self):
         pass
@@ -156,7 +157,7 @@ def test_a_run_of_any_parallel_environment(tmp_path):
         (lambda: AgentsWorld("math:pi"), BadInput, "no function that makes an environment"),
         (lambda: AgentsWorld(object), BadInput, "has no possible_agents"),
         (lambda: AgentsWorld(lambda: Leaving(raises=True)), RunFailed, "could not step: ValueError: the board is full"),
-        (lambda: AgentsWorld(lambda: Leaving(nan=True)), RunFailed, "a reward is NaN or infinite"),
+        (lambda: AgentsWorld(lambda: Leaving(nan=True)), BadInput, "breaks PettingZoo's parallel API: reward is nan"),
         (
             lambda: AgentsWorld(lambda: Leaving(spaces={"b": gymnasium.spaces.Box(0, 1, (2,), np.float32)})),
             BadInput,
@@ -170,6 +171,72 @@ def test_bad_games_are_told_in_one_line(make, error, words: str):
     with pytest.raises(error) as told:
         make()
     assert words in str(told.value) and "\n" not in str(told.value)
+
+
+SEEN = {"a": np.zeros(1, np.float32), "b": np.zeros(1, np.float32)}
+NOTHING, NO = {"a": 0.0, "b": 0.0}, {"a": False, "b": False}
+
+
+def game(**changed) -> AgentsWorld:
+    return AgentsWorld(type("Game", (Leaving,), changed))
+
+
+def steps(result):
+    return {"step": lambda self, actions: result}
+
+
+def sees(space, value):
+    return {"observation_space": lambda self, agent: space, "seen": lambda self: dict.fromkeys(self.agents, value)}
+
+
+MASKED = gymnasium.spaces.Dict(o=gymnasium.spaces.Discrete(2), action_mask=gymnasium.spaces.Box(0, 1, (3,)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"possible_agents": []}, "its possible_agents are []"),
+        ({"possible_agents": [0, 1]}, "its possible_agents are [0, 1]; each has a name of its own, which is text"),
+        ({"possible_agents": ["a", "a"]}, "a name of its own"),
+        ({"observation_space": gymnasium.spaces.Discrete(2)}, "its observation_space is Discrete; in PettingZoo's parallel API it is a function"),
+        ({"reset": lambda self, seed: {"a": 0}}, "reset returns (observation, info), with info a dict; got one dict"),
+        ({"reset": lambda self, seed: ({}, {})}, "reset gave no observation of any agent"),
+        (steps((SEEN, NOTHING, NO, NO)), "got 4 values"),
+        (steps((SEEN, {"a": 0.0}, NO, NO, {})), "a step gave no reward of it"),
+        (steps((SEEN, NOTHING, {}, NO, {})), "a step gave no termination of it"),
+        (steps((SEEN, NOTHING, NO, {"a": False, "b": 0}, {})), "truncated is 0 (int); it is True or False"),
+        (steps(({"a": SEEN["a"]}, NOTHING, NO, NO, {})), "a step gave no observation of it"),
+        (steps(({}, NOTHING, NO, {"a": True, "b": True}, {})), "or was cut, and then still has a value"),
+        (steps((SEEN, {"a": 0.0, "b": 1e300}, NO, NO, {})), "reward is 1e+300"),
+        (steps((SEEN, {"a": np.zeros(2), "b": 0.0}, NO, NO, {})), "is not one number"),
+        (sees(MASKED, {"o": 0, "action_mask": np.zeros(3, np.float32)}), "the action mask forbids every action"),
+        (sees(MASKED, {"o": 0, "action_mask": np.full(3, 0.6, np.float32)}), "it is 1 or 0 for each choice"),
+        ({"state_space": gymnasium.spaces.Discrete(3), "state": lambda self: 1}, "a state is a Box"),
+        ({"state_space": gymnasium.spaces.Box(-1, 1, (2,))}, "a state is a Box, which state() gives"),
+        ({"state_space": gymnasium.spaces.Box(-1, 1, (2,)), "state": lambda self: np.zeros(3)}, "it is finite numbers of shape (2,)"),
+        ({"state_space": gymnasium.spaces.Box(-1, 1, (2,)), "state": lambda self: np.full(2, np.nan)}, "it is finite numbers of shape (2,)"),
+    ],
+)
+def test_games_that_break_their_api_are_told_in_one_line(changed, words: str):
+    with pytest.raises(BadInput) as told:
+        game(**changed)
+    assert words in str(told.value) and "\n" not in str(told.value)
+
+
+def test_an_agent_that_joins_later_is_told():
+    class Joining(Leaving):
+        def reset(self, seed=None, options=None):
+            super().reset()
+            self.agents = ["a"]
+            return self.seen(), {}
+
+        def step(self, actions):
+            found = super().step(actions)
+            self.agents = ["a", "b"]
+            return found
+
+    with pytest.raises(RunFailed, match="agents:.*Joining, b: it joins a game that goes on"):
+        AgentsWorld(Joining)
 
 
 @pytest.mark.trains

@@ -7,14 +7,21 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from numpy.testing import assert_array_equal
 
+import operant
 from operant.core.checkpoint import join_state, split_state
 from operant.core.errors import BadInput
+from operant.core.random import Streams
+from operant.nets.actors import ActorCriticNet, ActorNet
 from operant.worlds.gym.adapter import GymnasiumEnvironments, make_environments, render_episode
+from operant.worlds.gym.collect import Steps
 from operant.worlds.gym.environments import Environments
+from operant.worlds.gym.experience import Online
 from operant.worlds.gym.native import NATIVE
+from operant.worlds.gym.world import GymWorld
 
 FIELDS = ("observation", "next_observation", "reward", "terminated", "truncated", "valid")
 
@@ -121,6 +128,67 @@ def test_resume_at_an_episode_boundary():
         assert_array_equal(fresh.observation[:, 0], [0.0, 0.0])  # new episodes
     assert_array_equal(again[0].observation, again[1].observation)  # which are the same each time
     assert not np.array_equal(again[0].observation[:, 1], GymnasiumEnvironments(Counter, [1, 2], "counter").reset()[:, 1])  # and not the first ones again
+
+
+class Later(gymnasium.Env):
+    """Gives its state, which cannot be written any more from the fourth step of an episode on."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,))
+    action_space = spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count, self.name = 0, self.np_random.random()
+        return self.seen(), {}
+
+    def seen(self):
+        return np.array([self.name, self.count], np.float32)
+
+    def step(self, action):
+        self.count += 1
+        return self.seen(), 0.0, False, False, {}
+
+    def get_state(self):
+        return {"count": self.count, "name": self.name, "memo": {1, 2} if self.count > 3 else None}
+
+    def set_state(self, state):
+        self.count, self.name = state["count"], state["name"]
+
+
+def test_a_state_that_turns_out_not_to_be_one_begins_new_episodes_everywhere():
+    """Nothing that was seen before is what a new episode's first step began from."""
+    world, streams = GymWorld(Later), Streams([0])
+    actor = world.policy(ActorNet(hidden=(4,), squash=True), streams)
+
+    def experience():
+        return world.experience(Online(capacity=100), actor, streams, 50)
+
+    first, again = experience(), experience()
+    for _ in range(6):
+        first.step(None)
+    assert first.resume == "bitwise"
+    again.load_state_dict(stored(first.state_dict()))
+    assert first.resume == again.resume == "episode-boundary"
+    again.step(None)
+    kept = again.store.gather(torch.tensor([[5, 6]]))
+    assert kept.observation[0, :, 1].tolist() == [5, 0] and kept.observation[0, 1, 0] == kept.next_observation[0, 1, 0]
+    assert again.store.window(torch.tensor([[5]]), 2)[1].tolist() == [[[True, False]]]  # nothing follows what was seen before
+
+    policy = world.policy(ActorCriticNet(hidden=(4,)), streams)
+    sources = [world.source(Steps(1, 6), streams) for _ in range(2)]
+    sources[0].sample(policy, 0)
+    sources[1].load_state_dict(stored(sources[0].state_dict()))
+    assert sources[1].resume == "episode-boundary"
+    rollout = sources[1].sample(policy, 0)
+    assert rollout.inputs["observation"][0, 0, :, 1].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_run_says_how_it_resumes_where_that_turns_out_late(tmp_path):
+    told = []
+    options = {"steps": 40, "every": 20, "episodes": 1, "max_evaluation_steps": 5, "hidden": (4,), "learning_starts": 10, "batch_size": 4}
+    run = operant.train("td3", Later, out=tmp_path / "run", listener=lambda update: told.append(update.message), **options)
+    assert json.loads((run.path / "run.json").read_text())["resume"] == "episode-boundary"
+    assert sum("can no longer give its state" in message for message in told) == 1
 
 
 def test_foreign_wrapper_is_not_promised_bitwise():

@@ -61,6 +61,8 @@ def fails(message, call):
         ((np.array([np.inf, 0.0]), 0.0, False, False, {}), "observation element 0 is inf"),
         ((FINE, float("nan"), False, False, {}), "reward is nan; it is one finite number"),
         ((FINE, np.float32("inf"), False, False, {}), "reward is inf"),
+        ((FINE, -1e300, False, False, {}), r"reward is -1e\+300; it is one finite number, at most 3.4e\+38 in size"),
+        ((FINE, "1.0", False, False, {}), r"reward 1.0 \(str\) is not one number"),
         ((FINE, None, False, False, {}), r"reward None \(NoneType\) is not one number"),
         ((FINE, np.zeros(1), False, False, {}), r"reward \[0.\] \(ndarray\) is not one number"),
         ((FINE, 0.0, None, False, {}), r"terminated is None \(NoneType\); it is True or False"),
@@ -98,6 +100,26 @@ def test_discrete_observation_outside_its_space(value):
 def test_floats_for_an_integer_space():
     environments = environment(reset=lambda: (np.full(2, 0.5), {}), space=spaces.Box(0, 255, (2,), np.uint8), observed=np.zeros(2, np.uint8))
     fails("observation has type float64; its observation space says uint8", environments.reset)
+
+
+@pytest.mark.parametrize(
+    ("space", "sound", "value", "message"),
+    [
+        (spaces.Box(0, 255, (2,), np.uint8), np.zeros(2, np.uint8), np.array([0, 300]), "has numbers from 0 to 300; uint8 holds 0 to 255"),
+        (spaces.Box(0, 15, (2,), np.uint8), np.array([3, 255]), np.array([-1, 0]), "has numbers from -1 to 0; uint8 holds 0 to 255"),
+        (spaces.MultiBinary(2), np.array([True, False]), np.array([0, 2], np.int8), "has numbers from 0 to 2; MultiBinary holds 0 to 1"),
+    ],
+)
+def test_numbers_that_are_no_bytes_or_bits(space, sound, value, message):
+    """A store of bytes would wrap them around."""
+    environment(reset=lambda: (sound, {}), space=space, observed=sound).reset()
+    fails(message, environment(reset=lambda: (value, {}), space=space, observed=sound).reset)
+
+
+@pytest.mark.parametrize(("space", "value"), [(spaces.Discrete(3, start=2), np.uint64(4)), (spaces.MultiDiscrete([2, 3]), np.array([1, 2], np.uint64))])
+def test_choices_of_any_integer_type(space, value):
+    seen = environment(reset=lambda: (value, {}), space=space, observed=value).reset()
+    assert seen[1].tolist() == ([0, 0, 1] if space.shape == () else [0, 1, 0, 0, 1])
 
 
 @pytest.mark.parametrize("flag", [True, np.True_, np.array(True)])

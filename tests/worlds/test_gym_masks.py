@@ -236,7 +236,35 @@ def test_an_episodes_last_mask_may_forbid_everything():
     environments.reset()
     for action in range(3):
         step = environments.step(np.array([action]))
-    assert step.terminated.all() and (step.observation[:, 6:] == 1).all() and (step.next_observation[:, 6:] == 0).all()
+    assert step.terminated.all() and (step.observation[:, 6:] == 1).all() and (step.next_observation[:, 6:] == 1).all()
+
+
+@pytest.mark.parametrize("where", ["observation", "info"])
+def test_what_is_cut_where_nothing_is_allowed_still_has_a_value(where):
+    """A bootstrap from the value of what is forbidden, -1e8, would be the end of learning."""
+
+    class Cut(gymnasium.Env):
+        observation_space = spaces.Dict({"x": spaces.Box(0, 1, (1,))} | ({"action_mask": spaces.MultiBinary(2)} if where == "observation" else {}))
+        action_space = spaces.Discrete(2)
+
+        def seen(self, mask):
+            mask = np.full(2, mask, np.int8)
+            return {"x": np.ones(1, np.float32)} | ({"action_mask": mask} if where == "observation" else {}), {"action_mask": mask} if where == "info" else {}
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return self.seen(1)
+
+        def step(self, action):
+            seen, info = self.seen(0)
+            return seen, 1.0, False, True, info
+
+    spine = get_method("dqn").build(configure("dqn", {"hidden": (8,), "learning_starts": 8, "batch_size": 8}))
+    one = spine.learner(make_world(Cut), [0, 1], 50, torch.device("cpu"))
+    one.iterate()
+    assert one.experience.store.gather(torch.zeros(2, 8, dtype=torch.int64)).truncated.all()
+    batch = one.drawer.draw()
+    assert one.targets["q"](batch.next_observation).amax(-1).abs().max() < 100
 
 
 def test_masks_mean_nothing_where_nothing_is_chosen():

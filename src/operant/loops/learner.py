@@ -76,7 +76,6 @@ class Learner:
         step: steps done a seed, in the unit of the world (environment steps, updates, iterations).
         seeds: root seeds on its seed axis.
         policy: what acts and is evaluated.
-        resume: "bitwise", or "episode-boundary" where an environment cannot give its state.
         failures: where the batch of a failed update is saved.
         trains: there is something to learn, so that what was there before is worth a look.
         stride: steps of one iteration, which are done whole.
@@ -89,7 +88,6 @@ class Learner:
     """
 
     trains: bool = True
-    resume: str = "bitwise"
     stride: int = 1
     spent: dict[str, float] | None = None
     seconds: float = 0.0
@@ -102,6 +100,11 @@ class Learner:
     total_steps: int
     seeds: list[int]
     policy: Any
+
+    @property
+    def resume(self) -> str:
+        """How a run goes on from `state_dict`: "bitwise", or "episode-boundary" where an environment cannot give its state, which may turn out late."""
+        return "bitwise" if self.source is None else self.source.resume
 
     @property
     def progress(self) -> float:

@@ -111,7 +111,11 @@ class OuterLearner(Learner):
         self.inner = method.inner.learner(world, method.member_seeds(seeds), max(1, total_steps // method.members), device)
         self.outside = method.outside(world, self.streams)
         self.policy = self.outside.policy(self.inner)
-        self.resume, self.stride, self.source, self.spent = self.inner.resume, self.inner.stride * method.members, self.inner.source, self.inner.spent
+        self.stride, self.source, self.spent = self.inner.stride * method.members, self.inner.source, self.inner.spent
+
+    @property
+    def resume(self) -> str:
+        return self.inner.resume
 
     @property
     def step(self) -> int:

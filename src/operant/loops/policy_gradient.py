@@ -137,7 +137,7 @@ class PolicyGradientLearner(Learner):
             adam_eps=method.adam_eps,
         )
         self.source = world.source(method.sample, self.streams, workers=method.workers)
-        self.resume, self.stride = self.source.resume, self.source.steps_per_sample
+        self.stride = self.source.steps_per_sample
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
         self._after = (*method.select, method.credit, *method.mark, *method.focus)
         everything = method.needs

@@ -415,7 +415,11 @@ class Runner:
             "offsets": self.directory.offsets(),
         }
         self._obey()
-        self.directory.checkpoints.save(self.member * self.config["steps"] + learner.step, {"learner": learner.state_dict(), "run": run})
+        state = {"learner": learner.state_dict(), "run": run}
+        if learner.resume != self.directory.config.get("resume"):  # an environment's state was no longer one that can be written
+            self._manifest(learner)
+            self._say("train", self._spent(learner), message="an environment can no longer give its state: a resumed run will start new episodes")
+        self.directory.checkpoints.save(self.member * self.config["steps"] + learner.step, state)
 
     def _result(self) -> dict[str, Any]:
         config = self.config

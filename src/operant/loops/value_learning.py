@@ -303,7 +303,6 @@ class ValueLearner(Learner):
         if method.online is not None:
             self.experience = world.experience(method.online, self.policy, self.streams, total_steps)
             self.stores["replay"] = self.experience.store
-            self.resume = self.experience.resume
             self._owed = 0.0
         if method.replay is not None:
             columns = transition_columns(world.observation, self.policy.distribution.action_shape, self.policy.distribution.action_type)
@@ -313,6 +312,10 @@ class ValueLearner(Learner):
         self.imagination = None if method.imagine is None else Imagination(method.imagine, self.stores, self.streams)
         self.drawer = method.draw.bind(self.stores, self.streams, "draw", method.relabel)
         self._phases = [self._at_work(phase) for phase in method.phases]
+
+    @property
+    def resume(self) -> str:
+        return super().resume if self.experience is None else self.experience.resume
 
     def _build(self, name: str, net: Net) -> nn.Module:
         if name == self.method.acts.net:

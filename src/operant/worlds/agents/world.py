@@ -20,7 +20,7 @@ from operant.worlds.agents.options import AgentOptions
 from operant.worlds.agents.parallel import ParallelGames, factory_of
 from operant.worlds.agents.spread import Spread
 from operant.worlds.base import World
-from operant.worlds.gym.check import one_line
+from operant.worlds.gym.check import BrokenRule, one_line
 from operant.worlds.gym.collect import Collector, Steps
 from operant.worlds.gym.episodes import run_episodes
 from operant.worlds.gym.spaces import Actions, Observations, observation_spec
@@ -78,6 +78,8 @@ class AgentsWorld(World):
             self.observation, self.action, self.resume = rows.observation_spec, rows.action_spec, rows.resume
             rows.reset()
             rows.step(np.asarray(self.random_policy().act(torch.from_numpy(rows.observation).unsqueeze(0))[0][0]))
+        except BrokenRule as error:
+            raise BadInput(str(error)) from error
         finally:
             probe.close()
         own = observation_spec(self.task, self.observation_space, self.action)

@@ -5,7 +5,6 @@ All checks are cheap enough to stay on at every step.
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
@@ -21,8 +20,10 @@ from operant.core.errors import CODE, RunFailed, one_line
 from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym.spaces import Observations, observation_spec
 
+GYMNASIUM = "the Gymnasium API"
 STEP_RULE = "step returns (observation, reward, terminated, truncated, info)"
 RESET_RULE = "reset returns (observation, info)"
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def place(name: str, row: int | None = None, step: int | None = None) -> str:
@@ -60,7 +61,7 @@ def masks_of(env: gymnasium.Env, info: dict) -> Masks:
 
 
 class BrokenRule(RunFailed):
-    """An environment broke the Gymnasium API."""
+    """An environment broke the rules of its API."""
 
 
 def raised(where: str, doing: str, error: BaseException) -> RunFailed:
@@ -127,14 +128,15 @@ class Reader:
         name: the environment, for messages.
         space: its observation space.
         action: what its actions consist of.
+        api: what it breaks by wrong values, for messages.
 
     Attributes:
         size: D, numbers in one packed observation.
         spec: what it consists of.
     """
 
-    def __init__(self, name: str, space: gymnasium.Space, action: Spec):
-        self.name = name
+    def __init__(self, name: str, space: gymnasium.Space, action: Spec, api: str = GYMNASIUM):
+        self.name, self._api = name, api
         self._space, self._action = space, action
         self._masks: Masks = from_nowhere
         self._lay(masked=False)
@@ -158,24 +160,30 @@ class Reader:
             self._lay(masked=True)
 
     def mask(self, source: object, info: dict, into: np.ndarray, row: int, step: int, *, ended: bool = False) -> None:
-        """Write one row's action mask into `into[row]`, where it stands beside the observation; of an outcome that `ended` an episode it may be missing.
+        """Write one row's action mask into `into[row]`, where it stands beside the observation.
+
+        Of an outcome that `ended` an episode it may be missing, or allow nothing: it then allows everything, for what is cut still has a value, which is that
+        of some action.
 
         Args:
             source: the environment, which may have it.
             info: what came with the observation, which may have it.
         """
-        if not self._observations.beside:
+        if self.spec.mask is None:
             return
-        found = self._masks(source, info, ended)
-        if found is None:
-            if not ended:
-                raise self.broken(row, step, "info['action_mask'] was there at the first reset, and is missing now")
+        if self._observations.beside:
+            found = self._masks(source, info, ended)
+            if found is None:
+                if not ended:
+                    raise self.broken(row, step, "info['action_mask'] was there at the first reset, and is missing now")
+                self._observations.allow_all(into[row])
+                return
+            try:
+                self._observations.write_mask(found, into[row])
+            except ValueError as error:
+                raise self.broken(row, step, f"the action mask {error}") from None
+        if ended and self._observations.stuck(into[row : row + 1])[0]:
             self._observations.allow_all(into[row])
-            return
-        try:
-            self._observations.write_mask(found, into[row])
-        except ValueError as error:
-            raise self.broken(row, step, f"the action mask {error}") from None
 
     def playable(self, observation: np.ndarray, step: int) -> None:
         """Raise `RunFailed` where a mask in observations `[R, D]` that are acted on is no mask, or forbids everything."""
@@ -184,7 +192,7 @@ class Reader:
 
     def broken(self, row: int | None, step: int, what: str) -> BrokenRule:
         """The error for a broken rule."""
-        return BrokenRule(f"{place(self.name, row, step)}: breaks the Gymnasium API: {what}")
+        return BrokenRule(f"{place(self.name, row, step)}: breaks {self._api}: {what}")
 
     def observation(self, value: object, into: np.ndarray, row: int, step: int) -> None:
         """Write one row's observation into `into[row]` (`[R, D]` float32). Raises `RunFailed` for a wrong shape or type."""
@@ -214,13 +222,13 @@ class Reader:
 
     def reset_result(self, result: object, row: int | None, step: int) -> tuple[object, dict]:
         """(observation, info) out of what `reset` returned."""
-        if type(result) is not tuple or len(result) != 2 or not isinstance(result[1], dict):
+        if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
             raise self.broken(row, step, f"{RESET_RULE}, with info a dict; got {_described(result)}")
         return result
 
     def step_result(self, result: object, row: int | None, step: int) -> tuple:
         """The five values that `step` returned."""
-        if type(result) is not tuple or len(result) != 5:
+        if not isinstance(result, tuple) or len(result) != 5:
             raise self.broken(row, step, f"{STEP_RULE}; got {_described(result)}")
         return result
 
@@ -228,13 +236,13 @@ class Reader:
         """One finite number."""
         if type(value) is not float:
             try:
-                if np.ndim(value):
+                if np.ndim(value) or isinstance(value, str | bytes):
                     raise TypeError
                 value = float(value)
             except (TypeError, ValueError):
                 raise self.broken(row, step, f"reward {one_line(value, 60)} ({type(value).__name__}) is not one number") from None
-        if not math.isfinite(value):
-            raise self.broken(row, step, f"reward is {value}; it is one finite number")
+        if not -LARGEST <= value <= LARGEST:  # a NaN is not, either
+            raise self.broken(row, step, f"reward is {value:g}; it is one finite number, at most {LARGEST:.3g} in size")
         return value
 
     def flag(self, value: object, which: str, row: int, step: int) -> bool:
@@ -249,6 +257,6 @@ class Reader:
 
 def _described(result: object) -> str:
     """What was returned instead of the tuple that the API asks for."""
-    if type(result) is tuple:
+    if isinstance(result, tuple):
         return f"{len(result)} values ({', '.join(type(value).__name__ for value in result)})"
     return f"one {type(result).__name__}"

@@ -135,7 +135,6 @@ class Collector(Source):
             self._environments = WorkerEnvironments(make, seeds, rows, self._row_seeds, workers)
         else:
             self._environments = make(self._row_seeds)
-        self.resume = self._environments.resume
         self._observation: np.ndarray | None = None
         self._carry: Tensor | None = None  # of the policy, at the next observation; None where all episodes begin, or it remembers nothing
         self._reward_scale = RunningNormalizer(seeds, 1) if plan.normalize_reward else None
@@ -143,6 +142,10 @@ class Collector(Source):
         self._return = np.zeros((seeds, rows))
         self._length = np.zeros((seeds, rows), dtype=np.int64)
         self.episodes: list[list[tuple[float, int]]] = [[] for _ in range(seeds)]
+
+    @property
+    def resume(self) -> str:
+        return self._environments.resume  # may turn out later: an environment's state is looked at when it is taken
 
     @property
     def steps_per_sample(self) -> int:

@@ -65,13 +65,16 @@ class Experience:
         self.plan, self.streams, self.observation, self.distribution = plan, streams, policy.observation, policy.distribution
         seeds = len(streams.seeds)
         self._environments = make(row_seeds(streams.seeds, plan.environments, "environment"))
-        self.resume = self._environments.resume
         columns = transition_columns(self.observation, self.distribution.action_shape, self.distribution.action_type)
         self.store = Store(seeds, capacity_of(plan, total_steps), columns, lanes=plan.environments, device=streams.device)
         self._observation: np.ndarray | None = None
         self._return = np.zeros((seeds, plan.environments))
         self._length = np.zeros((seeds, plan.environments), dtype=np.int64)
         self.episodes: list[list[tuple[float, int]]] = [[] for _ in range(seeds)]
+
+    @property
+    def resume(self) -> str:
+        return self._environments.resume  # may turn out later: an environment's state is looked at when it is taken
 
     @torch.no_grad()
     def step(self, act: Act | None) -> None:

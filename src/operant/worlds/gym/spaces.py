@@ -139,6 +139,8 @@ class _Part:
         self._first = np.cumsum(self._counts) - self._counts
         kind = np.dtype(field.dtype).kind
         self._kinds = "iu" if self._one_hot else "fiub" if kind == "f" or field.role == "action_mask" else "iub"
+        self._most = 255 if field.bytes else 1 if field.kind == "multi-binary" and field.role == "" else None  # the largest byte, or bit
+        self._within = np.dtype(np.uint8 if field.bytes else bool)  # the type that has no other numbers
         self._accepted: np.dtype | None = None  # the type seen last, so that the usual step compares two pointers
 
     def write(self, value: object, row: np.ndarray) -> None:
@@ -147,7 +149,7 @@ class _Part:
             array = np.asarray(value)
             if array.shape != self._shape or array.dtype.kind not in "iu":
                 raise ValueError(f"{one_line(value, 60)} is not {self._known()}")
-            index = array.reshape(-1) - self._starts
+            index = array.reshape(-1).astype(np.int64) - self._starts
             if not ((index >= 0) & (index < self._counts)).all():
                 raise ValueError(f"{one_line(value, 60)} is not {self._known()}")
             row[:] = 0.0
@@ -160,6 +162,8 @@ class _Part:
             if array.dtype.kind not in self._kinds:
                 raise ValueError(f"has type {array.dtype}; its observation space says {self.field.dtype}")
             self._accepted = array.dtype
+        if self._most is not None and array.dtype != self._within and not ((array >= 0) & (array <= self._most)).all():
+            raise ValueError(f"has numbers from {array.min()} to {array.max()}; {'uint8' if self.field.bytes else 'MultiBinary'} holds 0 to {self._most}")
         row[:] = array if self._flat else array.reshape(-1)
 
     def _known(self) -> str:
@@ -218,8 +222,8 @@ class Observations:
         row[self._observed :] = flat
 
     def allow_all(self, row: np.ndarray) -> None:
-        """Write a mask that forbids nothing into `row [D]`, where it is not known: of an outcome in which nobody acts again."""
-        row[self._observed :] = 1.0
+        """Write a mask that forbids nothing into `row [D]`: of an outcome in which nobody acts again, where it is not known or allows nothing."""
+        row[self.spec.mask] = 1.0
 
     def rows(self, values: object, mask: object = None) -> tuple[np.ndarray, bool]:
         """One observation, or several with an axis in front (of a Dict or Tuple space in each part, or as a list), as (`[N, D]` float32, whether it was one).
@@ -298,13 +302,16 @@ class Observations:
         """The first of `rows [N, D]` in which nobody can act, and why: its mask is no mask, or forbids all of a choice. None where all can."""
         mask = rows[:, self.spec.mask]
         no_mask = ((mask != 0) & (mask != 1)).any(1)
-        nothing = (np.add.reduceat(mask, np.cumsum(self._counts) - self._counts, axis=1) == 0).any(1)
-        wrong = no_mask | nothing
+        wrong = no_mask | self.stuck(rows)
         if not wrong.any():
             return None
         row = int(wrong.argmax())
         found = one_line(mask[row].tolist(), 80)
         return row, f"is {found}; it is 1 or 0 for each choice" if no_mask[row] else f"forbids every action: {found}"
+
+    def stuck(self, rows: np.ndarray) -> np.ndarray:
+        """In which of `rows [N, D]` the mask forbids all of a choice, `[N]` bool."""
+        return (np.add.reduceat(rows[:, self.spec.mask], np.cumsum(self._counts) - self._counts, axis=1) == 0).any(1)
 
 
 def _at(value: Any, path: Path) -> Any:

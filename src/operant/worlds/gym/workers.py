@@ -11,7 +11,7 @@ import multiprocessing
 import pickle
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -67,9 +67,12 @@ class WorkerEnvironments:
             theirs.close()
             self._workers.append(process)
             self._pipes.append(ours)
-        self.resume = "bitwise" if all(answer == "bitwise" for answer in self._answers()) else "episode-boundary"
+        self._resumes(self._answers())
         self.observation: np.ndarray | None = None
         self._shared: tuple[Actor, Tensor, Chunk] | None = None
+
+    def _resumes(self, answers: Sequence[str]) -> None:
+        self.resume = "bitwise" if all(answer == "bitwise" for answer in answers) else "episode-boundary"
 
     def _ask(self, command: str, payloads: list | None = None) -> list:
         for place, pipe in enumerate(self._pipes):
@@ -97,7 +100,7 @@ class WorkerEnvironments:
             f"environment worker {place + 1} of {len(self._workers)} ended by itself (exit code {self._workers[place].exitcode}); the last checkpoint is whole"
         )
 
-    def _joined(self, parts: list[np.ndarray]) -> np.ndarray:
+    def _joined(self, parts: Sequence[np.ndarray]) -> np.ndarray:
         whole = np.zeros((self._seeds, self._rows, parts[0].shape[-1]), np.float32)
         for (seeds, rows), part in zip(self._parts, parts, strict=True):
             whole[seeds, rows] = part.reshape(whole[seeds, rows].shape)
@@ -127,12 +130,16 @@ class WorkerEnvironments:
         return chunk
 
     def state_dict(self) -> dict:
-        return {"workers": self._ask("state")}
+        states, how = zip(*self._ask("state"), strict=True)
+        self._resumes(how)
+        return {"workers": list(states)}
 
     def load_state_dict(self, state: dict) -> None:
         if len(state["workers"]) != len(self._workers):
             raise BadInput(f"the state is of {len(state['workers'])} workers; there are {len(self._workers)}")
-        self.observation = self._joined(self._ask("load", state["workers"]))
+        observations, how = zip(*self._ask("load", state["workers"]), strict=True)
+        self._resumes(how)
+        self.observation = self._joined(observations)
 
     def close(self) -> None:
         for pipe, worker in zip(self._pipes, self._workers, strict=True):
@@ -180,10 +187,10 @@ def _work(pipe, make: Callable, row_seeds: list[int]) -> None:
                     actor.normalizer.refresh()
                 answer = fill(part, environments, actor, draws, environments.observation)
             elif command == "state":
-                answer = environments.state_dict()
+                answer = environments.state_dict(), environments.resume
             elif command == "load":
                 environments.load_state_dict(payload)
-                answer = environments.observation
+                answer = environments.observation, environments.resume
             pipe.send(("ok", answer))
     except EOFError:
         pass  # the trainer is gone
