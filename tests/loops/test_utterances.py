@@ -66,6 +66,20 @@ def test_turns_are_kept_with_their_bounds_and_revisited_at_their_states():
     assert not torch.equal(before, credit.values.history.bias) and {"critic/q", "critic/value"} == set(credit.metrics)
 
 
+def test_the_two_estimates_of_a_value_are_two():
+    """Of one start they would have one target, and the smaller of them would say nothing."""
+    source, credit, policy = parts()
+    for _ in range(3):
+        rollout = rollout_of(source, policy)
+        rollout.reward = rollout.reward + torch.randn(rollout.reward.shape, generator=torch.Generator().manual_seed(0)) * rollout.mask
+        credit(rollout)
+    tokens, length = rollout.inputs["tokens"][0], rollout.inputs["length"][0].unsqueeze(1)
+    for found in credit.values(tokens, length):
+        assert (found[..., 0] - found[..., 1]).abs().mean() > 0.01
+    heads = [UtteranceValues(policy, torch.Generator().manual_seed(seed)).history.weight for seed in (0, 0, 1)]
+    assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
+
+
 def test_a_restored_critic_goes_on_bit_for_bit():
     source, credit, policy = parts()
     for _ in range(2):
@@ -90,9 +104,8 @@ def test_the_newest_conversations_are_kept():
 
 
 def test_what_stands_to_the_right_changes_no_value():
-    net, generator = UtteranceValues(parts()[2]), torch.Generator().manual_seed(0)
-    for head in (net.history, net.utterance):
-        torch.nn.init.normal_(head.weight, generator=generator)
+    generator = torch.Generator().manual_seed(0)
+    net = UtteranceValues(parts()[2], generator)
     tokens = torch.randint(2, 20, (3, 7), generator=generator)
     changed = tokens.clone()
     changed[:, 4:] = 0

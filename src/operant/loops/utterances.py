@@ -149,7 +149,7 @@ class UtteranceCritic(LearnedCredit):
             raise RunFailed("an utterance critic belongs to one seed")
         self.device = streams.device
         self.generator = streams.torch_generators("utterances")[0]
-        self.values = UtteranceValues(policy)
+        self.values = UtteranceValues(policy, streams.torch_generators("utterances/heads")[0])
         self.target = copy.deepcopy(self.values)
         self.flat, self._target_flat = (FlatParameters(net, seeds=1, stacked=False) for net in (self.values, self.target))
         self.target.requires_grad_(False)

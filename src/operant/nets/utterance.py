@@ -8,24 +8,28 @@ import torch
 from torch import Tensor, nn
 
 from operant.nets.language import TokenPolicy
+from operant.nets.layers import uniform_fan_in
 from operant.nets.packed import PackedRows, can_join, packed_states
 
 
 class UtteranceValues(nn.Module):
-    """A copy of a language model's trunk, with two linear heads each for the value of a history and of a history with the utterance behind it, from 0.
+    """A copy of a language model's trunk, with two linear heads each for the value of a history and of a history with the utterance behind it.
 
     Args:
         policy: whose trunk is copied, as it is when this is made.
+        generator: from which the heads' weights are drawn. Two estimates that began alike would have the same targets and gradients, and stay one.
     """
 
-    def __init__(self, policy: TokenPolicy):
+    def __init__(self, policy: TokenPolicy, generator: torch.Generator):
         super().__init__()
         self.trunk = copy.deepcopy(policy.model.base_model).requires_grad_(True)
         width = policy.model.get_output_embeddings().weight.shape[1]
-        self.history, self.utterance = (nn.Linear(width, 2, device=policy.model.device) for _ in range(2))
-        for head in (self.history, self.utterance):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+        self.history, self.utterance = nn.Linear(width, 2), nn.Linear(width, 2)
+        with torch.no_grad():
+            for head in (self.history, self.utterance):
+                uniform_fan_in(head.weight.T, generator)
+                nn.init.zeros_(head.bias)
+                head.to(policy.model.device)
 
     def forward(self, tokens: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """(V, Q) behind the first `length [N, M]` tokens (at least 1) of rows `tokens [N, L]`, `[N, M, 2]` each: V where a history ends there, Q where an

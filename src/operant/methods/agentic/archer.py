@@ -1,12 +1,12 @@
 """ArCHer: a critic of whole utterances that learns off policy says what each turn was worth, and its tokens follow by REINFORCE.
 
 Paper: Zhou et al. 2024, arXiv:2402.19446, section 3. Q_i(s, u) is regressed to r + γ V̄_i(s'), V_i(s) to Q̄_i(s, u) of a fresh utterance of the policy (i = 1, 2;
-bars: target networks that follow by τ), on turns of all past policies. The policy takes its gradient from fresh utterances at past states, and from the new
-conversations: −A log π(u | s) with A = min_i Q_i − min_i V_i, summed over an utterance's tokens with the one that ends it.
-Settled on: fresh utterances are drawn once an iteration, for all of its critic updates (the policy stands still in between). The critic is a copy
-of the model that training starts from, with four linear heads, where the paper has another pre-trained encoder. Advantages are shifted and scaled to mean 0 and
-deviation 1 over a batch: a young critic is wrong by about the same everywhere. Adam at the norm 1 where the authors' code clips the policy at 0.01. The learned
-baseline for single tokens is left out.
+bars: target networks that follow by τ), on turns of all past policies. The policy takes its gradient from fresh utterances at past states: −A log π(u | s) with
+A = min_i Q_i − min_i V_i, summed over an utterance's tokens with the one that ends it.
+Settled on: fresh utterances are drawn once an iteration, for all of its critic updates (the policy stands still in between); the new conversations' own turns
+are learned from too. The critic is a copy of the model that training starts from, with four linear heads, where the authors' code has another pre-trained
+encoder, which reads history and utterance apart, and perceptrons of three layers. Advantages are shifted and scaled to mean 0 and deviation 1 over a batch: a
+young critic is wrong by about the same everywhere. Gradients are clipped at 1, as in the code's settings. The learned baseline for single tokens is left out.
 """
 
 from __future__ import annotations
