@@ -123,9 +123,10 @@ def test_a_cache_that_cannot_be_written_to_is_named(scores, monkeypatch, tmp_pat
 
 def test_evidence_says_which_base_policies_its_runs_had(monkeypatch, tmp_path):
     monkeypatch.setenv("OPERANT_CACHE", str(tmp_path))
-    claimed = "text:arithmetic, 100 iterations: pass@1 at least 0.4; text:graph-path: more"
+    claimed = "text:arithmetic, 100 iterations: pass@1 at least 0.4; text:graph-path: more; preferences:graph-path: as much"
     assert base_policies(claimed) == {}
     folder, content = base_policy._place(make_world("text:graph-path"), WarmUp())
     folder.mkdir(parents=True)
     (folder / "base.json").write_text(json.dumps(content | {"pass@1": 0.31}))
-    assert base_policies(claimed) == {"text:graph-path": {"recipe": WarmUp().version, "pass@1": 0.31}}
+    made = {"recipe": WarmUp().version, "pass@1": 0.31}
+    assert base_policies(claimed) == {"text:graph-path": made, "preferences:graph-path": made}

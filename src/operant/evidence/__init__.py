@@ -206,14 +206,15 @@ def freshness(key: str) -> dict[str, str]:
 
 
 def base_policies(claim: str) -> dict[str, Any]:
-    """The base policies that a claim's runs started from, by the text tasks that it names: {"text:…": {"recipe": version, "pass@1"}}; the check has made them.
+    """The base policies that a claim's runs started from, by the tasks that it names: {"text:…": {"recipe": version, "pass@1"}}; the check has made them.
 
     In records of recipe 1, pass@1 is what was measured before training, on held-out problems as training runs are evaluated.
     """
     from operant.loops.base_policy import made_base_policy
     from operant.worlds import make_world
 
-    found = {task: made_base_policy(make_world(task)) for task in sorted(set(re.findall(r"text:[a-z]+(?:-[a-z]+)*", claim)))}
+    named = sorted(set(re.findall(r"(?:text|preferences):[a-z]+(?:-[a-z]+)*", claim)))
+    found = {task: made_base_policy(make_world(task).base_world()) for task in named}
     return {task: made for task, made in found.items() if made is not None}
 
 
