@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_a_sitting_leaves_what_it_did_not_measure():
     assert again["verdict"] == "not reproduced" and {run["commit"] for run in again["runs"]} == {"2", "3"}
     moved = merged(entry(a="A", b="B, another threshold"), both, {}, {"commit": "4"})
     assert [each["holds"] for each in moved["checks"]] == [True, None] and len(moved["runs"]) == 1
+
+
+def test_what_was_measured_is_kept_where_a_later_check_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def raises(folder: Path) -> Finding:
+        raise KeyError("mean")
+
+    own = entry(a="A", b="B")
+    own.checks["b"] = Check("b", "B", "small", raises)
+    monkeypatch.setattr(evidence, "get_claim", lambda key: own)
+    monkeypatch.setattr(evidence, "sources", lambda key: "as they are")
+    with pytest.raises(KeyError, match="mean"):
+        evidence.run("own", write=tmp_path)
+    kept = json.loads((tmp_path / "own.json").read_text())
+    assert [each["holds"] for each in kept["checks"]] == [True, None] and kept["runs"][0]["sources"] == "as they are"
 
 
 @pytest.mark.parametrize(

@@ -122,9 +122,9 @@ def chosen(key: str, names: Collection[str] = (), tier: str | None = None) -> li
 
 
 def run(key: str, names: Collection[str] = (), tier: str | None = None, *, write: Path | None = RESULTS) -> dict[str, Any]:
-    """Test one claim, or some of its checks; its record, which is also written to `write`/KEY.json (None: not written).
+    """Test one claim, or some of its checks; its record, which is also written to `write`/KEY.json after each check (None: not written).
 
-    What the record said of the checks that were not asked for stays.
+    What the record said of the other checks stays.
 
     Raises:
         BadInput: see `chosen`.
@@ -132,28 +132,23 @@ def run(key: str, names: Collection[str] = (), tier: str | None = None, *, write
     entry, asked = get_claim(key), chosen(key, names, tier)
     from operant.core.run import machine
 
-    started = time.perf_counter()
+    started, before = time.perf_counter(), recorded(key)
+    command = " ".join(["operant evidence", key, *(f"--check {name}" for name in names), *([f"--tier {tier}"] if tier else [])])
+    of = {"command": command, "commit": _commit(), "sources": sources(key)} | machine()
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix=f"operant-evidence-{key}-") as folder:
         for each in asked:
-            before = time.perf_counter()
+            began = time.perf_counter()
             finding = each.measure(Path(folder))
-            taken = round(time.perf_counter() - before, 1)
+            taken = round(time.perf_counter() - began, 1)
             found[each.name] = {"holds": bool(finding.holds), "figures": finding.figures, "seeds": finding.seeds, "seconds": taken}
-    command = " ".join(["operant evidence", key, *(f"--check {name}" for name in names), *([f"--tier {tier}"] if tier else [])])
-    sitting = {
-        "command": command,
-        "seconds": round(time.perf_counter() - started, 1),
-        "commit": _commit(),
-        "sources": sources(key),
-        "base_policy": base_policies("; ".join(each.says for each in asked)),
-    } | machine()
-    result = merged(entry, recorded(key), found, sitting)
-    if write is not None:
-        try:
-            write_atomic(write / f"{key}.json", json.dumps(result, indent=1, default=lambda number: number.item()) + "\n")
-        except OSError as error:
-            raise RunFailed(f"the result of {key} ({result['verdict']}) could not be kept in {write}: {error.strerror}") from error
+            bases = base_policies("; ".join(each.says for each in asked if each.name in found))
+            result = merged(entry, before, found, of | {"seconds": round(time.perf_counter() - started, 1), "base_policy": bases})
+            if write is not None:
+                try:
+                    write_atomic(write / f"{key}.json", json.dumps(result, indent=1, default=lambda number: number.item()) + "\n")
+                except OSError as error:
+                    raise RunFailed(f"the result of {key} ({result['verdict']}) could not be kept in {write}: {error.strerror}") from error
     return result
 
 
