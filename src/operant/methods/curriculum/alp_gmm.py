@@ -5,7 +5,7 @@ return of the nearest level tried before. Every `period` episodes mixtures of 2 
 AIC kept. A level is uniform with probability `uniform`, and for the first `period` episodes; else a component is drawn by its mean ALP, and the level from its
 Gaussian, held to the bounds.
 
-As in the authors' code (flowersteam/teachDeepRL): ALP is 0 for the first five episodes, nothing is forgotten, each fit starts anew, and where no component has
+As in the authors' code (flowersteam/teachDeepRL): ALP is 0 for the first six episodes, nothing is forgotten, each fit starts anew, and where no component has
 progress levels are uniform. Departures: levels are measured in shares of their range, and ALP, in the fit, in shares of the largest; k-means starts at drawn
 rows; levels of an iteration's episodes are drawn before it.
 """
@@ -29,7 +29,7 @@ from operant.loops.outer import Outer, Outside
 from operant.worlds.base import World
 
 COMPONENTS = range(2, 11)
-SILENT = 5  # first episodes, whose progress counts as 0
+SILENT = 5  # episodes of which more must be over before progress is told
 QUEUE = 32  # levels that are drawn ahead for each copy of the environment; episodes beyond them are uniform
 
 

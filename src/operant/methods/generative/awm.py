@@ -4,10 +4,11 @@ Paper: Xue et al. 2025, "Advantage Weighted Matching: Aligning RL with Pretraini
 The likelihood of a clean sample x_0 is stood for by ell = −w(t) · mean (v(x_t, t) − (ε − x_0))² at random (t, ε), the same for old and new parameters; the
 ratio exp(ell − ell_old) is clipped as PPO's and the clip is 1, which bounds nothing but ratios above 2. On policy the gradient is that of advantage-weighted
 flow matching. DDPO's, by contrast, matches a target that is noised (`ops.noised_target`), with the same mean and a larger variance.
-Settled on: w(t) = 1 (the authors' code weighs by time and by a power of the residual); advantages of the group are cut at 5 deviations and divided by them,
-as there; 14 sampling steps of the ODE, 24 samples a group, 6 times a sample, one in each sixth of (0, 1). The anchor is an average of the policies with decay
-0.3, its coefficient 1, as there; the KL to the frozen base model (0.001 there) is left out, for there is one reference. Four optimiser steps a batch: with one,
-neither ratio nor anchor holds the velocity where advantages are negative, and it grows until it is no number.
+Settled on: w(t) = 1 (the authors' code weighs by time and by a power of the residual); advantages are cut at 5 deviations and divided by them, as there, the
+deviation being the group's, there the batch's; 14 sampling steps of the ODE, 24 samples a group, 6 times a sample, one in each sixth of (0, 1), there of the
+steps of the sampler without the last tenth. The anchor is an average of the policies with decay 0.3, to which it rises there, its coefficient 1, as there; the
+KL to the frozen base model (0.001 there) is left out, for there is one reference. Four optimiser steps a batch, there one: with one, neither ratio nor anchor
+holds the velocity where advantages are negative, and it grows until it is no number.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Paper: Liu et al. 2025, "Flow-GRPO: Training Flow Matching Models via Online RL", arXiv:2505.05470: the SDE is eqs. 8 and 9, the objective eq. 5; DDPO
 (arXiv:2305.13301) is the same with its own sampler.
-Settled on: log-probabilities are sums over the coordinates; σ at the first step takes the time of the second, for it has no value at 1; no KL to the base
-model. The model is evaluated by the ODE.
+As in the authors' code: σ at the first step takes the time of the second, for it has no value at 1; the model is evaluated by the ODE. Settled on:
+log-probabilities are sums over the coordinates, as the density is (there means, with a clip of 1e-4); advantages are divided by the group's deviation, there
+by the batch's; no KL to the base model (0.04 there).
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 Paper: Yu et al. 2022, "The Surprising Effectiveness of PPO in Cooperative, Multi-Agent Games", arXiv:2103.01955 (algorithm 1; section 5 on what the critic
 sees: here the agent's own observation, which one it is, and the state, its "agent-specific" input). `central` False gives IPPO (arXiv:2011.09533): the critic
 sees what its actor does.
-Departures: values are not normalised (section 5.1) and neither clipped; advantages are normalised over each minibatch; no recurrent networks.
+Departures from the authors' code (marlbenchmark/on-policy): values are neither normalised (section 5.1) nor clipped, and their error is squared, there Huber's;
+inputs and layers have no layer norm; gradients of actor and critic are clipped together at 0.5, there apart at 10; 32 games at a time, there
+128 of this one; advantages are normalised over each minibatch; no recurrent networks.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ Paper: Janner et al. 2019, arXiv:1906.08253, algorithm 2: probabilistic ensemble
 (section 4.2, table 2 of the appendix), SAC (arXiv:1812.05905) on imagined and 5 % real transitions, many updates a step.
 Departures: models learn all along, a step every few updates, each member on rows of its own, where the authors train until a held-out part of replay stops
 improving, every 250 steps; every member imagines, where they choose the best five of seven; a termination is learned too, where they write each environment's
-by hand; observations are not standardised but the models' hidden layers normalised; the bounds of the models' deviations are fixed. A rollout that ends early
-goes on from another replayed state. Truncation bootstraps.
+by hand; observations are not standardised but the models' hidden layers, of which there are two and not four, normalised; the bounds of the models' deviations
+are fixed. A rollout that ends early goes on from another replayed state. Some 1.6 transitions are imagined for each update, where theirs are 20. Truncation
+bootstraps.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Paper: Hausknecht & Stone 2015, arXiv:1507.06527 (a recurrent layer in the place of a history of observations, there of DQN); the objective is PPO's,
 arXiv:1707.06347, eq. 9. The reference is RecurrentPPO of Stable-Baselines3 contrib: actor and critic have an LSTM each in front of their layers, whose
-state goes on from one rollout to the next and is 0 where an episode begins. As there, gradients go back to the beginning of the rollout, where the state is
-what it was when the policy acted (truncated backpropagation through time). Departures: a minibatch is whole rows of a rollout, each from its beginning, and not
-a stretch of steps cut anywhere; the value behind a time limit, or behind the rollout's last step, is that of the true next observation with the state of that
-moment. The rest as in `ppo`.
+state goes on from one rollout to the next and is 0 where an episode begins; the value behind a time limit, or behind the rollout's last step, is that of the
+true next observation with the state of that moment. Departure: a minibatch is whole rows of a rollout, and not a stretch of steps cut anywhere: gradients go
+back to the beginning of the rollout, there to that of the stretch. Both begin with the state in which the policy acted (truncated backpropagation through
+time). The LSTMs are 64 wide, there 256. The rest as in `ppo`.
 """
 
 from __future__ import annotations
