@@ -156,6 +156,41 @@ def test_rlpd(swings: str, entropy_backup: bool):
     close(loss["temperature"], -np.log(alpha) * (log_prob - 0.5))
 
 
+def test_mbpo():
+    learner = learner_of(
+        "mbpo", "gym:Pendulum-v1", learning_starts=40, tau=0.2, models=3, model_batch=5, model_hidden=(7, 6), model_warmup=20, rollout_every=10, rollouts=8,
+        updates_per_step=2.0, initial_alpha=0.3,
+    )  # fmt: skip
+    model, phase = learner.nets["model"], learner._phases[0]
+    batch = phase.drawer.draw()
+    loss = learner.losses(phase.phase, Update(learner, batch, phase.drawer))
+    here, there, action, reward = (numbers(x) for x in (batch.observation, batch.next_observation, batch.action, batch.reward))
+    wanted = np.concatenate([there - here, reward[:, None]], -1)
+    model_loss, over = [], []
+    for member in range(3):  # each on rows of its own
+        own = slice(5 * member, 5 * member + 5)
+        out = forward(model.net, np.concatenate([here[own], action[own]], -1), member, activation=lambda x: x / (1 + np.exp(-x)))
+        mean, log_std, logit = out[:, :4], out[:, 4:8], out[:, 8]
+        log_std = 0.5 - np.logaddexp(0, 0.5 - log_std)
+        log_std = -5 + np.logaddexp(0, log_std + 5)
+        model_loss.append(-gaussian(wanted[own], mean, log_std))
+        over.append(np.logaddexp(0, logit))  # nothing ends here
+    close(numbers(loss["model"]), np.concatenate(model_loss))
+    close(numbers(loss["termination"]), np.concatenate(over))
+    loss, batch = losses_of(learner, 1)
+    imagined = learner.stores["imagined"].gather(torch.arange(learner.stores["imagined"].size).expand(2, -1))
+    assert np.array_equal(batch["reward"][1:], numbers(imagined.reward)[batch["index"][1:]].astype(np.float64))  # one of 16 was replayed
+    alpha, actor = np.exp(numbers(learner.scalars["log_alpha"])[0]), learner.nets["actor"]
+    noise = [numbers(actor.distribution.noise(learner.streams, name, 16)) for name in ("next_action", "policy_action")]
+    action, log_prob = squashed(actor, batch["next_observation"], noise[0])
+    following = critics(learner.targets["q"], batch["next_observation"], action).min(0) - alpha * log_prob
+    y = batch["reward"] + 0.99 * (1 - batch["terminated"]) * following
+    close(loss["critic"], ((critics(learner.nets["q"], batch["observation"], batch["action"]) - y) ** 2).sum(0))
+    action, log_prob = squashed(actor, batch["observation"], noise[1])
+    close(loss["actor"], alpha * log_prob - critics(learner.nets["q"], batch["observation"], action).min(0))
+    close(loss["temperature"], -np.log(alpha) * (log_prob - 1))
+
+
 def gaussian(action: np.ndarray, mean: np.ndarray, log_std: np.ndarray) -> np.ndarray:
     return (-0.5 * ((action - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)).sum(-1)
 
