@@ -224,6 +224,7 @@ def test_map_elites_finds_its_way_around_and_keeps_the_archive(tmp_path):
         ({"descriptor": (0, 2)}, "--descriptor 2: observations of gym:point-maze have 2 numbers, counted from 0"),
         ({"descriptor": (0,)}, "descriptor, low and high have 1, 2 and 2 numbers, must have as many"),
         ({"low": (1.0, 1.0)}, "must be below high"),
+        ({"policy": torch.nn.Linear(2, 2)}, "map-elites takes no module as policy"),
     ],
 )
 def test_what_map_elites_refuses(hyper: dict, says: str):

@@ -80,7 +80,7 @@ class Outer(Spine):
 
     @property
     def trained(self) -> Any:
-        return self.inner.trained
+        return self.inner.trained if self.evaluated is None else self.evaluated
 
     def with_policy(self, net: Any) -> Outer:
         return replace(self, inner=self.inner.with_policy(net))
