@@ -314,7 +314,7 @@ def test_elites_climb_the_critic_at_their_own_descriptors():
     outside.learner._phases[-1].phase = replace(outside.learner._phases[-1].phase, losses=lambda u: batches.append(u.batch) or climb(u))
     parent, niche = outside.elites.draw(Streams([0, 1]), "any", 2)
     set_rows(outside.learner.nets["climbing"], parent)
-    outside.niche = outside.bounded(niche)
+    outside.niche = outside.elites.bounded(niche)
     outside.learner.update()
     found, seen = rows_of(outside.learner.nets["climbing"], 2), batches[0].observation[..., :2]
     for place in range(2):
@@ -338,6 +338,7 @@ def test_negative_rewards_are_lifted_and_actors_enter_where_nothing_is_told():
         one.iterate()
         one.iterate()
         assert one.outside.entering == entering
+    assert torch.equal(rows_of(learner.policy.distilled), rows_of(learner.outside.learner.nets["actor"])) and plain.policy.distilled is None
     assert plain.measures().keys() == {"QD score", "coverage"} and learner.measures()["distance to target"].shape == (2,)
 
 

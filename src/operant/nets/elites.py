@@ -23,15 +23,19 @@ class Elites(nn.Module):
     Args:
         actor: of S seeds; what the elites are parameters of.
         centroid: `[C, D]`, of the cells, the same for every seed.
+        low, high: `[D]`, bounds of descriptors.
+        distilled: one actor that does what elites do, told their descriptors as `bounded` gives them behind observations; None where none is learned.
 
     Attributes:
         solution: `[S, C, P]`, the parameters of each cell's elite.
         fitness: `[S, C]`, -inf of an empty cell. descriptor: `[S, C, D]`. centroid: `[S, C, D]`.
     """
 
-    def __init__(self, actor: Actor, centroid: Tensor):
+    def __init__(self, actor: Actor, centroid: Tensor, low: Tensor, high: Tensor, distilled: Actor | None = None):
         super().__init__()
-        self.actor, (cells, size) = actor, centroid.shape
+        self.actor, self.distilled, (cells, size) = actor, distilled, centroid.shape
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("high", high, persistent=False)
         seeds, parameters = rows_of(actor).shape
         self.register_buffer("solution", torch.zeros(seeds, cells, parameters))
         self.register_buffer("fitness", torch.full((seeds, cells), -torch.inf))
@@ -67,6 +71,14 @@ class Elites(nn.Module):
         cell = cell.to(self.solution.device).unsqueeze(-1)
         return self.solution.gather(1, cell.expand(-1, -1, self.solution.shape[-1])), self.descriptor.gather(1, cell.expand(-1, -1, self.descriptor.shape[-1]))
 
+    def bounded(self, descriptor: Tensor) -> Tensor:
+        """Descriptors `[…, D]` from -1 to 1 between their bounds."""
+        return (descriptor - self.low) / (self.high - self.low) * 2 - 1
+
+    def towards(self, descriptor: Tensor) -> Towards:
+        """The distilled actor on its way to a descriptor in each of E episodes, `[S, E, D]`."""
+        return Towards(self.distilled, self.bounded(descriptor))
+
     def initial(self, rows: int) -> Tensor | None:
         return self.actor.initial(rows)
 
@@ -82,18 +94,21 @@ class ElitesNet:
         actor: the network of which elites are parameters.
         low, high: bounds of each of a descriptor's numbers.
         cells: C.
+        distilled: it has one actor for all of its behaviours.
     """
 
     actor: ActorNet
     low: tuple[float, ...]
     high: tuple[float, ...]
     cells: int = 256
+    distilled: bool = False
 
     def build(self, observation: Spec, action: Spec, streams: Streams) -> Elites:
         generator = torch.Generator().manual_seed(derive_seed(0, "centroids"))
         low, high = torch.tensor(self.low), torch.tensor(self.high)
         draws = low + (high - low) * torch.rand(DRAWS * self.cells, len(self.low), generator=generator)
-        return Elites(self.actor.build(observation, action, streams), ops.voronoi_centroids(draws, self.cells))
+        distilled = ConditionedNet(self.actor, len(self.low)).build(observation, action, streams, "distilled") if self.distilled else None
+        return Elites(self.actor.build(observation, action, streams), ops.voronoi_centroids(draws, self.cells), low, high, distilled)
 
 
 @dataclass(frozen=True)

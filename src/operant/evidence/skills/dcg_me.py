@@ -14,12 +14,12 @@ from operant.core.registry import configure, get_method
 from operant.evidence import Finding, check
 from operant.worlds import make_world
 
-SEEDS, EVALUATIONS, LENGTH, UPDATES = 5, 20_480, 50, 4
+SEEDS, EVALUATIONS, LENGTH, UPDATES = 5, 10_240, 50, 4
 UNBOUNDED = 1e30  # a length at which every descriptor is like every other one
 COMMON = {"members": 128, "critic_updates": 150, "gradient_steps": 20, "critic_hidden": (64, 64)}
 METHODS = {"dcg-me": {"actors": 32}, "pga-me": {"actors": 1, "conditioned": False}}
 BED = (
-    "gym:point-maze-dense (its gradient leads into a pocket), 256 cells, 20,480 evaluations, policies 32x32; an iteration is 128 members, 150 updates and 20"
+    "gym:point-maze-dense (its gradient leads into a pocket), 256 cells, 10,240 evaluations, policies 32x32; an iteration is 128 members, 150 updates and 20"
     " steps of climbing with critics 64x64 (the paper: 256 members, 3,000, 150, 256x256), 5 seeds"
 )
 

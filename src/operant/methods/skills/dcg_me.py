@@ -3,7 +3,8 @@
 Paper: Faldor et al. 2023, arXiv:2303.03832. Half of an iteration's members vary along lines. `actors` of them are the actor π(·|d') at descriptors d' of drawn
 elites: they show what is missed, and do not enter the archive. The others are drawn elites after `gradient_steps` steps of Adam up Q(s, π(s)|d) at their
 descriptors d. All steps go to replay with the descriptor d of their whole episode and the one that was wanted, d' (d again, but for the actors'). Then critics
-and actor make `critic_updates` updates of TD3 at observations with d' behind them and rewards S(d, d') r (`ops.descriptor_similarity`).
+and actor make `critic_updates` updates of TD3 at observations with d' behind them and rewards S(d, d') r (`ops.descriptor_similarity`). The archive's file has
+the actor too: `run.load_policy(seed).towards(d)`.
 
 As in the authors' code (adaptive-intelligent-robotics/DCG-MAP-Elites, dcg_me_gecco): L = 0.1 (a default there is 0.008); all climb on the same transitions; the
 critics' targets follow at every update. Where nothing is told (`conditioned`) S is 1: PGA-MAP-Elites (Nilsson and Cully 2021), whose actor enters too.
@@ -32,7 +33,7 @@ from operant.loops.playing import EPISODES, Playing, PlayingLearner
 from operant.loops.twin_delayed import TwinDelayedSettings, twin_delayed_phases
 from operant.loops.value_learning import Optim, Phase, Polyak, Replay, Update, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
-from operant.nets.elites import ConditionedNet, ElitesNet, Towards, told
+from operant.nets.elites import ConditionedNet, ElitesNet, told
 from operant.worlds.base import World
 from operant.worlds.store import Column, Store, Transitions
 
@@ -70,7 +71,6 @@ class Climbing(Archive):
     def __init__(self, h: DCGME, net: ElitesNet, world: World, streams: Streams):
         super().__init__(h, net, world, streams)
         self.h, self.told = h, len(h.descriptor) if h.conditioned else 0
-        self.low, self.high = (torch.tensor(bound, device=streams.device) for bound in (h.low, h.high))
         self.least = torch.zeros(len(streams.seeds), 1, device=streams.device)  # reward so far, at most 0
         self.wanted: Tensor | None = None  # of the actors that play
         nets = {"actor": net.actor, "q": CriticNet(hidden=h.critic_hidden)}
@@ -85,9 +85,6 @@ class Climbing(Archive):
         )
         learning.check(world, streams.seeds, 1, None)
         self.learner = learning.learner(world, streams.seeds, 10**12, streams.device)  # its end is that of the loop around it
-
-    def bounded(self, descriptor: Tensor) -> Tensor:
-        return ((descriptor - self.low) / (self.high - self.low) * 2 - 1)[..., : self.told]
 
     def paid(self, batch: Transitions, store: Store, streams: Streams) -> Transitions:
         """A transition as TD3 sees it: told what was wanted, and paid by how near its episode came."""
@@ -105,14 +102,14 @@ class Climbing(Archive):
 
     def offspring(self) -> Tensor:
         h, nets = self.h, self.learner.nets
-        self.wanted = self.bounded(self.elites.draw(self.streams, "wanted", h.actors)[1])
+        self.wanted = self.elites.bounded(self.elites.draw(self.streams, "wanted", h.actors)[1])[..., : self.told]
         self.entering = h.members - h.actors * h.conditioned
         return torch.cat([self.along_lines(h.members // 2), rows_of(nets["climbing"], 2), told(nets["actor"], self.wanted)], 1)
 
     def after(self, inner: PlayingLearner) -> dict[str, Tensor]:
         metrics, h = super().after(inner), self.h
         found = inner.transitions(len(self.streams.seeds), h.steps)
-        reached = self.bounded(self.reached(inner)).flatten(1, 2)
+        reached = self.elites.bounded(self.reached(inner)).flatten(1, 2)[..., : self.told]
         wanted = reached.clone()
         if self.wanted is not None:
             wanted[:, -h.actors * h.plays :] = self.wanted.repeat_interleave(h.plays, 1)
@@ -121,8 +118,11 @@ class Climbing(Archive):
         self.least = torch.minimum(self.least, found["reward"].amin(1, keepdim=True).to(self.least))
         climbing, niche = self.elites.draw(self.streams, "climbing", h.climbing)
         set_rows(self.learner.nets["climbing"], climbing)
-        self.niche, self.learner.failures = self.bounded(niche), inner.failures
-        return metrics | self.learner.iterate()
+        self.niche, self.learner.failures = self.elites.bounded(niche)[..., : self.told], inner.failures
+        metrics |= self.learner.iterate()
+        if self.told:
+            set_rows(self.elites.distilled, rows_of(self.learner.nets["actor"]))
+        return metrics
 
     def measures(self) -> dict[str, np.ndarray]:
         """Beside what the archive is worth, how far from the elites' descriptors the actor ends that is told them."""
@@ -130,7 +130,7 @@ class Climbing(Archive):
             return self.worth()
         h, filled = self.h, self.elites.fitness > -torch.inf
         target = self.elites.descriptor.where(filled.unsqueeze(-1), self.elites.centroid)  # before there are elites, of all cells
-        played = self.world.play(Towards(self.learner.nets["actor"], self.bounded(target)), len(target), h.cells, EPISODES, h.episode_steps)
+        played = self.world.play(self.elites.towards(target), len(target), h.cells, EPISODES, h.episode_steps)
         away = torch.linalg.vector_norm(torch.from_numpy(played.last[..., list(h.descriptor)]).to(target) - target, dim=-1)
         count = (filled | ~filled.any(1, keepdim=True)).float()
         return self.worth() | {"distance to target": ((away * count).sum(1) / count.sum(1)).double().cpu().numpy()}
@@ -146,6 +146,5 @@ class Climbing(Archive):
 
 @method("dcg-me", name="DCG-MAP-Elites", family="skills", paper="arXiv:2303.03832", worlds=("gym",), actions=("continuous",), example="gym:point-maze")
 def dcg_me(h: DCGME) -> Outer:
-    net = ElitesNet(ActorNet(hidden=h.hidden, deterministic=True), h.low, h.high, h.cells)
-    playing = Playing(net.actor, h.plays, h.episode_steps, record=True)
-    return Outer(playing, lambda world, streams: Climbing(h, net, world, streams), members=h.members, evaluated=net)
+    net = ElitesNet(ActorNet(hidden=h.hidden, deterministic=True), h.low, h.high, h.cells, distilled=h.conditioned)
+    return Outer(Playing(net.actor, h.plays, h.episode_steps, record=True), lambda world, streams: Climbing(h, net, world, streams), h.members, net)
