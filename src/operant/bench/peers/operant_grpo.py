@@ -18,18 +18,23 @@ from operant.nets.language import TokenPolicy
 from operant.worlds.base import World
 from operant.worlds.plans import Groups
 from operant.worlds.text.source import TextSource
-from operant.worlds.text.tasks import Problem
+from operant.worlds.text.tasks import Problem, TextTask
 from operant.worlds.text.verifiers import InProcess
 
 
-class Prompts:
-    """The shared prompts as a task."""
+class Prompts(TextTask):
+    """The shared prompts as a task; they have no answers, and none is held out."""
+
+    splits = ()
 
     def __init__(self, prompts: list[str]):
         self._prompts = prompts
 
     def problem(self, rng: np.random.Generator) -> Problem:
         return Problem(self._prompts[rng.integers(len(self._prompts))], answer="")
+
+    def held_out(self, split: str, count: int) -> list[Problem]:
+        return []
 
 
 class ModelWorld(World):

@@ -73,7 +73,7 @@ class Texts:
 
 
 class TextTask(Texts, ABC):
-    """A source of problems.
+    """A source of problems. Where a class says nothing else, a completion is its answer and nothing besides.
 
     Attributes:
         process: a verifier that gives 1.0 where every written step is right; None where the task has none.
@@ -92,25 +92,25 @@ class TextTask(Texts, ABC):
         """The training problem of number `index` in a run of `seed`."""
         return self.problem(np.random.default_rng(derive_seed(seed, "text/problem", index)))
 
-    @abstractmethod
     def trace(self, problem: Problem, rng: np.random.Generator, corrupt: float = 0.25) -> str:
-        """A worked completion of the problem; a share `corrupt` (0 to 1) of them is wrong."""
+        """A worked completion of the problem; a share `corrupt` (0 to 1) of them is wrong, where the task knows wrong ones."""
+        return self.solution(problem, rng)
 
-    @abstractmethod
     def solution(self, problem: Problem, rng: np.random.Generator) -> str:
         """A right worked completion."""
+        return self.reasoning("") + problem.answer
 
     @abstractmethod
     def held_out(self, split: str, count: int) -> list[Problem]:
         """The first `count` test problems of a split, the same in every run; none of them is ever a training problem."""
 
-    @abstractmethod
     def answer(self, completion: str) -> str:
         """The final answer in one canonical form, so that equal answers are equal strings; empty where there is none."""
+        return completion.strip()
 
-    @abstractmethod
     def reasoning(self, completion: str) -> str:
         """What stands before the final answer: with `problem.answer` behind it, it is a whole completion."""
+        return ""
 
 
 class Generated(TextTask):
@@ -136,6 +136,10 @@ class Generated(TextTask):
     def _identity(self, problem: Problem) -> str:
         """What no two test problems of a split share."""
         return problem.prompt
+
+    @abstractmethod
+    def trace(self, problem: Problem, rng: np.random.Generator, corrupt: float = 0.25) -> str:
+        """A worked completion of the problem, wrong with probability `corrupt` (0 to 1)."""
 
     def problem(self, rng: np.random.Generator) -> Problem:
         while True:
