@@ -1,8 +1,8 @@
-"""Which methods' long tests (learning, sampled gradients, whole runs) `make test` runs: those of the methods that changed, and an eighth of the others.
+"""Which long tests of methods and studies (learning, sampled gradients, whole runs) `make test` runs: those of what changed, and an eighth of the others.
 
-`make test-all` runs them all. A method has changed where its file or its claim's has, since the branch left main (on main: since the commit before), what is
-not committed included. The eighth is told by the commit's hash, so that a commit always runs the same tests and the next one others; one method's long tests
-run about every eighth commit whatever is done. Outside a checkout the first eighth runs.
+`make test-all` runs them all. A method or study has changed where its file or its claim's has, since the branch left main (on main: since the commit
+before), what is not committed included. The eighth is told by the commit's hash, so that a commit always runs the same tests and the next one others; what is
+long of one method runs about every eighth commit whatever is done. Outside a checkout the first eighth runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHARES = 8
 
 
 def due(key: str) -> bool:
-    """Whether the long tests of a method run now."""
+    """Whether the long tests of a method or study run now."""
     return key in changed() or zlib.crc32(key.encode()) % SHARES == share()
 
 
@@ -30,14 +30,13 @@ def share() -> int:
 
 @cache
 def changed() -> frozenset[str]:
-    """The keys of the methods whose file or claim has changed."""
+    """The keys of the methods and studies whose file or claim has changed."""
     files = set()
     if (base := _base()) is not None:
         files = {*(_git("diff", "--name-only", base) or "").split(), *(_git("ls-files", "--others", "--exclude-standard") or "").split()}
     modules = {".".join(Path(file).with_suffix("").parts[1:]) for file in files if file.startswith("src/operant/")}
-    return frozenset(
-        key for room, decorator in (("methods", "method"), ("evidence", "check")) for key, module in declared(room, decorator).items() if module in modules
-    )
+    rooms = (("methods", "method"), ("studies", "study"), ("evidence", "check"))
+    return frozenset(key for room, decorator in rooms for key, module in declared(room, decorator).items() if module in modules)
 
 
 def _base() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from long_tier import due
 
 from operant import studies
 from operant.core.errors import BadInput
@@ -82,7 +83,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("key", SMALL)
+@pytest.mark.parametrize("key", [pytest.param(key, marks=() if due(key) else pytest.mark.long) for key in SMALL])
 def test_each_runs(key: str, tmp_path, use_small_cache):
     torch.set_num_threads(1)
     found, result = studies.run(key, out=tmp_path / "study", **SMALL[key])
