@@ -105,7 +105,19 @@ def test_a_split_uses_each_part_once():
         value = torch.maximum(value, ops.bellman_q(reward, transition, value, discount=0.5).amax(-1))
         learner.iterate()
         torch.testing.assert_close(learner.state["value"], value)
-    assert learner.iterate()["change"].tolist() == [0, 0]
+    for _ in range(3):
+        assert learner.iterate()["change"].tolist() == [0, 0]
+    with pytest.raises(RunFailed, match="part 13 of 13 parts"):
+        samples.part(last + 1, last + 1)
+
+
+def test_a_bandit_s_split_ends_with_its_parts():
+    learner = planner("vi-lcb", make_world("tabular:bandit"), split=True)
+    learner.iterate()
+    policy = learner.state["policy"].clone()
+    for _ in range(3):
+        learner.iterate()
+        assert torch.equal(learner.state["policy"], policy)
 
 
 def test_what_vi_lcb_refuses(tmp_path):

@@ -49,7 +49,7 @@ def vi_lcb(h: VILCB) -> Planning:
     def improve(problem: Problem, state: State) -> State:
         samples, last = problem.samples, rounds(problem.samples)
         if h.split:
-            if problem.step == last:
+            if problem.step >= last:
                 return state
             samples = samples.part(problem.step + 1, last + 1)
         count, reward, transition = samples.model

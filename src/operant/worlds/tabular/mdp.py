@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 
 ROUNDING = 1e-9  # by how much the sum of probabilities may miss 1
@@ -167,7 +167,13 @@ class Samples:
         return replace(self, pair=self.pair.to(device), next_state=self.next_state.to(device), reward=self.reward.to(device))
 
     def part(self, number: int, parts: int) -> Samples:
-        """One of several parts of equal size, in the order of the data."""
+        """One of several parts of equal size, in the order of the data.
+
+        Raises:
+            RunFailed: there is no part of that number (0 to `parts` - 1).
+        """
+        if not 0 <= number < parts:
+            raise RunFailed(f"part {number} of {parts} parts of samples was asked for; they are counted from 0 to {parts - 1}")
         size = self.size // parts
         here = slice(number * size, (number + 1) * size)
         return replace(self, pair=self.pair[:, here], next_state=self.next_state[:, here], reward=self.reward[:, here])
