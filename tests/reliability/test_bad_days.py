@@ -252,6 +252,18 @@ def test_a_directory_that_became_read_only(stopped: Path, tmp_path: Path, capsys
         assert code in (1, 2) and "Read-only file system" in lines[-1] and str(run) in lines[-1] and "fault" not in lines[-1]
 
 
+@pytest.mark.parametrize("words", [("report",), ("evaluate", "--episodes", 1), ("diff",)], ids=lambda words: words[0])
+def test_a_read_only_run_is_read(stopped: Path, tmp_path: Path, capsys, words: tuple):
+    disk, page = tmp_path / "disk", tmp_path / "page.html"
+    with file_system(disk, "size=10m"):
+        shutil.copytree(stopped, disk / "run", symlinks=True)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        more = {"report": ("--out", page), "diff": (stopped,)}.get(words[0], ())
+        code, lines = answer(capsys, words[0], disk / "run", *words[1:], *more)
+    assert code == 0, lines
+    assert page.exists() == (words[0] == "report")
+
+
 # --------------------------------------------------------------------------------------------------------------------------------------------- NaN
 
 
