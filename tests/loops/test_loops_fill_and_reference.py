@@ -84,6 +84,28 @@ def test_patience_resets_where_the_reward_does_not_rise():
     assert any(resets) and not any(resets[:4])
 
 
+@pytest.mark.parametrize("schedule", [{"patience": 2, "reset_every": 0}, {"patience": 3, "reset_every": 7}])
+def test_a_seed_is_judged_by_its_own_reward(schedule: dict):
+    """Among others a seed's reference and its optimiser are reset when they would be alone, and what it learns is the same."""
+    from dataclasses import replace
+
+    spine = get_method("prorl").build(configure("prorl", {"prompts": 2, "group_size": 8, "learning_rate": 0.1, "beta": 0.1} | schedule))
+    spine, world = replace(spine, fill=None), make_world("sequences:graded")
+    together, *alone = (spine.learner(world, seeds, 100, torch.device("cpu")) for seeds in ([3, 4, 5], [3], [4], [5]))
+    resets = torch.zeros(20, 3)
+    for iteration in range(20):
+        resets[iteration] = together.iterate().get("reference_reset", torch.zeros(3))
+        own = torch.cat([one.iterate().get("reference_reset", torch.zeros(1)) for one in alone])
+        assert torch.equal(resets[iteration], own)
+    assert (resets.sum(0) > 0).all() and (resets.std(1) > 0).any()  # not at the same time
+    for place, one in enumerate(alone):
+        for found, expected in ((together.policy, one.policy), (together.reference.policy, one.reference.policy)):
+            torch.testing.assert_close(found.logits[place : place + 1], expected.logits, rtol=1e-9, atol=1e-12)
+    other = spine.learner(world, [3, 4, 5], 100, torch.device("cpu"))
+    other.load_state_dict(together.state_dict())
+    assert first_difference(other.state_dict(), together.state_dict()) is None
+
+
 def test_a_moving_average_follows_by_hand():
     from dataclasses import replace
 

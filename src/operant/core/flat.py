@@ -67,6 +67,12 @@ class FlatParameters:
         for p in self.parameters:
             p.grad.mul_(scale.view(-1, *[1] * (p.ndim - 1)))
 
+    def by_seed(self, buffer: Tensor) -> list[list[Tensor]]:
+        """What each seed has of a buffer that is laid out as `data`: a view for each parameter."""
+        sizes = [p[0].numel() for p in self.parameters for _ in range(self.seeds)]
+        views = buffer.split(sizes)
+        return [list(views[seed :: self.seeds]) for seed in range(self.seeds)]
+
     def gradient(self) -> Tensor:
         """A copy of each seed's gradient, `[S, P / S]`; the parameters must be stacked."""
         return torch.cat([p.grad.flatten(1) for p in self.parameters], 1)
@@ -86,6 +92,9 @@ class Adam:
     """Adam over flat buffers (Kingma & Ba, arXiv:1412.6980, algorithm 1; with decoupled weight decay, arXiv:1711.05101). Elementwise, so seeds stay apart.
 
     PyTorch's fused kernel without `torch.optim`, whose first use costs a second and a half of imports.
+
+    Args:
+        apart: each seed counts its steps by itself, so that the moments of one can be forgotten while those of the others stay.
     """
 
     def __init__(
@@ -96,14 +105,22 @@ class Adam:
         eps: float = 1e-8,
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.0,
+        apart: bool = False,
     ):
         self.learning_rate = learning_rate
         self.eps, self.betas, self.weight_decay = eps, betas, weight_decay
-        self._data = [flat.data.data for flat in flats]
-        self._grads = [flat.grad for flat in flats]
-        self._means = [torch.zeros_like(grad) for grad in self._grads]
-        self._squares = [torch.zeros_like(grad) for grad in self._grads]
-        self._steps = [torch.zeros((), dtype=torch.float32, device=grad.device) for grad in self._grads]
+        self._means, self._squares = ([torch.zeros_like(flat.grad) for flat in flats] for _ in range(2))
+        self._steps = [torch.zeros((), device=flat.grad.device) for flat in flats for _ in range(flat.seeds if apart else 1)]
+
+        def parts(buffers: list[Tensor]) -> list[list[Tensor]]:
+            """What has a count of steps of its own: a whole buffer, or a seed's share of it."""
+            return [part for flat, buffer in zip(flats, buffers, strict=True) for part in (flat.by_seed(buffer) if apart else [[buffer]])]
+
+        kinds = [parts(kind) for kind in ([flat.data.data for flat in flats], [flat.grad for flat in flats], self._means, self._squares)]
+        self._tensors = [[tensor for part in kind for tensor in part] for kind in kinds]
+        self._counts = [count for count, part in zip(self._steps, kinds[0], strict=True) for _ in part]
+        self._moments = [(count, *means, *squares) for count, means, squares in zip(self._steps, kinds[2], kinds[3], strict=True)]  # of each count
+        self._seeds = flats[0].seeds if apart else 1
 
     def step(self, norms: Tensor) -> None:
         """One update, unless a gradient is not finite: then parameters and moments stay as they are. No host read happens here.
@@ -115,12 +132,9 @@ class Adam:
         torch._foreach_add_(self._steps, [1 - skip] * len(self._steps))  # a list: one tensor would be read by the host
         update = torch._fused_adamw_ if self.weight_decay else torch._fused_adam_
         update(
-            self._data,
-            self._grads,
-            self._means,
-            self._squares,
+            *self._tensors,
             [],
-            self._steps,
+            self._counts,
             lr=self.learning_rate,
             beta1=self.betas[0],
             beta2=self.betas[1],
@@ -131,10 +145,16 @@ class Adam:
             found_inf=skip,
         )
 
-    def reset(self) -> None:
-        """Forget all moments, as if no step had been made."""
-        for tensor in (*self._means, *self._squares, *self._steps):
-            tensor.zero_()
+    def reset(self, seeds: Tensor | None = None) -> None:
+        """Forget moments, as if no step had been made.
+
+        Args:
+            seeds: bool `[S]`, whose, where seeds are `apart`; None for all.
+        """
+        for place, moments in enumerate(self._moments):
+            if seeds is None or seeds[place % self._seeds]:
+                for tensor in moments:
+                    tensor.zero_()
 
     def state_dict(self) -> dict:
         return {"mean": self._means, "square": self._squares, "step": self._steps}

@@ -135,13 +135,14 @@ class PolicyGradientLearner(Learner):
             max_grad_norm=method.max_grad_norm,
             normalize_advantage=method.normalize_advantage == "minibatch",
             adam_eps=method.adam_eps,
+            apart=method.reference.kind == "reset" and len(seeds) > 1,
         )
         self.source = world.source(method.sample, self.streams, workers=method.workers)
         self.stride = self.source.steps_per_sample
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
         self._after = (*method.select, method.credit, *method.mark, *method.focus)
         everything = method.needs
-        self.reference = ReferencePolicy(method.reference, self.policy) if everything & {"reference_log_prob", "reference_velocity"} else None
+        self.reference = ReferencePolicy(method.reference, self.policy, len(seeds)) if everything & {"reference_log_prob", "reference_velocity"} else None
         self.teacher = world.teacher(len(seeds)).to(device).requires_grad_(False) if "teacher_log_prob" in everything else None
         lists = {"shape": method.shape, "select": method.select, "mark": method.mark, "focus": method.focus, "terms": method.terms}
         parts = {f"{name} {place}": part for name, items in lists.items() for place, part in enumerate(items)}
@@ -165,9 +166,11 @@ class PolicyGradientLearner(Learner):
             if isinstance(self.method.credit, LearnedCredit):
                 metrics |= self.method.credit.metrics
         self.version += 1
-        if self.reference is not None and self.reference.follow(self.policy, self.version, float(metrics["reward"].mean()) if "reward" in metrics else 0.0):
-            self.updater.optimizer.reset()
-            metrics["reference_reset"] = torch.ones(len(self.seeds))
+        if self.reference is not None:
+            reset = self.reference.follow(self.policy, self.version, metrics.get("reward", torch.zeros(len(self.seeds))))
+            if reset.any():
+                self.updater.optimizer.reset(reset)
+                metrics["reference_reset"] = reset.float()
         return metrics
 
     # ------------------------------------------------------------------------------------------------------------------------ sample, score, shape, fill

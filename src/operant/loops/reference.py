@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from operant.core.errors import BadInput
 from operant.nets.policy import TrainedPolicy
@@ -19,7 +20,8 @@ class Reference:
         kind: "frozen" keeps it; "reset" sets it to the trained policy at certain iterations and empties the optimiser's moments (ProRL, arXiv:2505.24864);
             "average" lets it follow, reference ← decay · reference + (1 − decay) · policy, after every iteration.
         every: iterations between two resets, 0 for none on a schedule.
-        patience: iterations without a higher mean reward (its moving average over about ten iterations) after which it is reset, 0 for never.
+        patience: iterations without a higher mean reward (its moving average over about ten iterations) after which it is reset, 0 for never. Each seed is
+            judged by its own.
         decay: of the average, 0 to 1.
     """
 
@@ -44,33 +46,39 @@ class ReferencePolicy:
     Args:
         plan: how it comes about.
         policy: the policy that training starts from.
+        seeds: S; of more than one, every parameter has S as its first axis.
     """
 
-    def __init__(self, plan: Reference, policy: TrainedPolicy):
+    def __init__(self, plan: Reference, policy: TrainedPolicy, seeds: int):
         self.plan = plan
         self.policy = policy.make_reference() if plan.kind == "frozen" else TrainedPolicy.make_reference(policy)  # one that moves has weights of its own
-        self._smooth: float | None = None
-        self._best = -float("inf")
-        self._since = 0
+        self._smooth: Tensor | None = None  # [S], as those that follow
+        self._best = torch.full((seeds,), -torch.inf, dtype=torch.float64)
+        self._since = torch.zeros(seeds, dtype=torch.int64)
 
     @torch.no_grad()
-    def follow(self, policy: TrainedPolicy, iteration: int, reward: float) -> bool:
-        """Look at the policy after an iteration, counted from 1; whether the reference was reset."""
+    def follow(self, policy: TrainedPolicy, iteration: int, reward: Tensor) -> Tensor:
+        """Look at the policy after an iteration, counted from 1, and its seeds' mean rewards `[S]`; for which seeds the reference was reset, bool `[S]`."""
         plan = self.plan
         if plan.kind == "average":
             for mine, theirs in zip(self.policy.parameters(), policy.parameters(), strict=True):
                 mine.lerp_(theirs, 1 - plan.decay)
         if plan.kind != "reset":
-            return False
-        self._smooth = reward if self._smooth is None else SMOOTHING * self._smooth + (1 - SMOOTHING) * reward
-        if self._smooth > self._best + 1e-9:
-            self._best, self._since = self._smooth, 0
-        else:
-            self._since += 1
-        due = (plan.every > 0 and iteration % plan.every == 0) or (plan.patience > 0 and self._since >= plan.patience)
-        if due:
+            return torch.zeros_like(reward, dtype=torch.bool)
+        self._smooth = reward.double() if self._smooth is None else SMOOTHING * self._smooth + (1 - SMOOTHING) * reward.double()
+        higher = self._smooth > self._best + 1e-9
+        self._best = torch.where(higher, self._smooth, self._best)
+        self._since = torch.where(higher, 0, self._since + 1)
+        due = (self._since >= plan.patience) if plan.patience > 0 else torch.zeros_like(higher)
+        if plan.every > 0 and iteration % plan.every == 0:
+            due = torch.ones_like(higher)
+        if due.all():
             self.policy.load_state_dict(policy.state_dict())
-            self._since = 0
+        elif due.any():
+            theirs = policy.state_dict()
+            for name, mine in self.policy.state_dict().items():
+                mine[due] = theirs[name][due]
+        self._since[due] = 0
         return due
 
     def state_dict(self) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Updater:
         micro_batch: rows that go through the policy at once where its span is a row; 0 for all. Never changes the loss.
         max_grad_norm: largest norm of a seed's gradient; None for no clip.
         normalize_advantage: to mean 0 and deviation 1 over each minibatch's chosen steps.
+        apart: the optimiser can forget one seed's moments alone.
 
     Attributes:
         flat: the parameters that are trained.
@@ -77,12 +78,13 @@ class Updater:
         max_grad_norm: float | None = None,
         normalize_advantage: bool = False,
         adam_eps: float = 1e-8,
+        apart: bool = False,
     ):
         self.policy, self.terms = policy, terms
         self.reduce, self.reduce_length, self.unit, self.micro_batch = reduce, reduce_length, unit, micro_batch
         self.max_grad_norm, self.normalize_advantage = max_grad_norm, normalize_advantage
         self.flat = FlatParameters(policy, seeds=seeds, stacked=stacked)
-        self.optimizer = Adam([self.flat], learning_rate=learning_rate, eps=adam_eps)
+        self.optimizer = Adam([self.flat], learning_rate=learning_rate, eps=adam_eps, apart=apart)
         self.needs = needs_of(terms)
         self.overs = tuple(dict.fromkeys(over for term in terms if (over := over_of(term)) is not None))
         self.statistics = statistics_of(terms)
