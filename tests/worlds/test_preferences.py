@@ -144,6 +144,35 @@ def test_rows_stand_side_by_side_and_end_with_their_answers():
     assert pairs.rows(torch.tensor([[1]])).action.shape == (1, 2, 2)
 
 
+def test_made_answers_are_what_was_judged(use_small_cache, monkeypatch):
+    """A policy may draw padding in the midst of an answer. Who judges does not read it, and no pair holds it."""
+    from operant.worlds.text import engine, preferences, verifiers
+
+    drawn, scorer, judged = engine.generate, verifiers.scorer, set()
+
+    def littered(*args, pad_token_id, **kwargs):
+        found = drawn(*args, pad_token_id=pad_token_id, **kwargs)
+        found.tokens[::2, 0] = pad_token_id
+        return found
+
+    def overheard(*args, **kwargs):
+        judge = scorer(*args, **kwargs)
+        score = judge.score
+        judge.score = lambda items: (judged.update((problem.prompt, text) for problem, text in items), score(items))[1]
+        return judge
+
+    monkeypatch.setattr(preferences, "MADE", 128)
+    monkeypatch.setattr(engine, "generate", littered)
+    monkeypatch.setattr(verifiers, "scorer", overheard)
+    world = make_world("preferences:arithmetic")
+    ensure_base_policy(world, lambda message: None)
+    pairs = world._tokens_of("train")
+    assert len(pairs) > 10
+    for prompt, answer in ((pair.prompt, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)):
+        body = answer[:-1] if answer[-1] == world.tokenizer.eos_token_id else answer
+        assert (world.tokenizer.decode(prompt), world.tokenizer.decode(body)) in judged  # special tokens would be spelt out
+
+
 def test_pairs_of_sequences_are_labelled_by_bradley_terry():
     problem = make_problem("random")
     pairs = SequencePairs(problem, Streams(list(range(20))))

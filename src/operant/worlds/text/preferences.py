@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,12 @@ class TokenPair:
     rejected: tuple[int, ...]
 
 
+def written(tokens: Sequence[int], ends: Collection[int], special: Collection[int]) -> tuple[int, ...]:
+    """An answer as whoever judges it reads it: without the special tokens that a policy may draw in its midst (padding), and with the end that closes it."""
+    end = tokens[-1:] if tokens and tokens[-1] in ends else ()
+    return (*(token for token in tokens[: len(tokens) - len(end)] if token not in special), *end)
+
+
 class TokenPairs(Preferred):
     """Pairs as rows of tokens; one seed.
 
@@ -315,6 +321,7 @@ class PreferenceWorld(TextWorld):
         generator = torch.Generator().manual_seed(derive_seed(0, "preferences", split))
         verifier = task.verifier if self.verifier is None else self.verifier
         judge, ends, found = scorer(verifier, workers=self.options.verifier_workers), end_tokens(policy.model, tokenizer), []
+        special = frozenset(tokenizer.all_special_ids)
         try:
             for start in range(0, len(problems), AT_ONCE // ANSWERS):
                 part = problems[start : start + AT_ONCE // ANSWERS]
@@ -324,9 +331,10 @@ class PreferenceWorld(TextWorld):
                 drawn = generate(policy.model, requests, generator=generator, **settings)
                 texts = completion_texts(tokenizer, drawn.tokens, drawn.mask, ends)
                 verdicts = judge.score([(part[place], text) for place, text in zip(drawn.request.tolist(), texts, strict=True)])
-                answers = [tuple(row[:length]) for row, length in zip(drawn.tokens.tolist(), drawn.mask.sum(1).tolist(), strict=True)]
+                answers = [written(row[:length], ends, special) for row, length in zip(drawn.tokens.tolist(), drawn.mask.sum(1).tolist(), strict=True)]
                 for place, prompt in enumerate(prompts):
-                    scored = [(verdicts[row].value, answers[row]) for row in range(place * ANSWERS, (place + 1) * ANSWERS) if verdicts[row].status == Status.OK]
+                    rows = range(place * ANSWERS, (place + 1) * ANSWERS)
+                    scored = [(verdicts[row].value, answers[row]) for row in rows if verdicts[row].status == Status.OK and answers[row]]
                     if len({value for value, _ in scored}) > 1:
                         best, worst = max(scored, key=lambda item: item[0]), min(scored, key=lambda item: item[0])
                         found.append(TokenPair(tuple(prompt), best[1], worst[1]))
