@@ -68,6 +68,22 @@ def test_data_have_the_concentrability_that_was_asked_for(name: str, concentrabi
     torch.testing.assert_close(data.sum((-2, -1)), torch.ones_like(data.sum((-2, -1))))
 
 
+@pytest.mark.parametrize("concentrability", [1.0, 4.0, None])
+def test_one_action_or_one_state_leaves_nothing_to_choose(concentrability: float | None):
+    """The smallest tables that there can be are planned in and drawn from like any other: the data of one action are those of the only policy."""
+    forced = FiniteMDP(torch.eye(2).double().flip(0)[None, :, None], torch.tensor([[[1.0], [0.0]]]).double(), torch.eye(2)[:1].double(), 0.5)
+    alone = FiniteMDP(torch.ones(1, 1, 2, 1).double(), torch.tensor([[[0.0, 1.0]]]).double(), torch.ones(1, 1).double(), 0.5)
+    for mdp, value in ((forced, 4 / 3), (alone, 2.0)):
+        world, streams = TabularWorld(mdp, transitions=50, concentrability=concentrability), Streams([0, 1])
+        data = covering(mdp, concentrability)
+        assert data.min() >= 0 and data.sum().item() == pytest.approx(1)
+        assert world.samples(streams).pair.max() < mdp.states * mdp.actions
+        assert mdp.start_value(mdp.optimum[0]).item() == pytest.approx(value)
+    for name, table in TABLES.items():
+        if "states" in table.sized:
+            assert make_world(f"tabular:{name}", states=table.fewest, transitions=50).samples(Streams([0, 1])).size == 50
+
+
 @pytest.mark.parametrize("options", [{}, {"horizon": 3}])
 def test_transitions_are_drawn_as_they_are_distributed(options: dict):
     """Counts of pairs and what followed, within four deviations; another seed draws others, alone or not the same."""
@@ -127,10 +143,10 @@ def test_a_file(tmp_path: Path):
     ("arrays", "says"),
     [
         ({"transition": None}, r"has no transition \(it holds reward, discount\)"),
-        ({"transition": np.eye(2)[:, None].repeat(3, 1) * 0.9}, r"transition\[0, 0, 0\] sums to 0.9, must be 1"),
-        ({"transition": np.array([[[2.0, -1.0]] * 3] * 2)}, r"transition\[0, 0, 0, 1\] is -1: a probability is at least 0"),
+        ({"transition": np.eye(2)[:, None].repeat(3, 1) * 0.9}, r"transition\[0, 0\] sums to 0.9, must be 1"),
+        ({"transition": np.array([[[2.0, -1.0]] * 3] * 2)}, r"transition\[0, 0, 1\] is -1: a probability is at least 0"),
         ({"reward": np.zeros((2, 2))}, r"the numbers of states and actions do not agree: transition \[1, 2, 3, 2\], reward \[1, 2, 2\]"),
-        ({"reward": np.array([[0, 1, np.nan], [0, 0, 0]])}, r"reward\[0, 0, 2\] is nan, must be a finite number"),
+        ({"reward": np.array([[0, 1, np.nan], [0, 0, 0]])}, r"reward\[0, 2\] is nan, must be a finite number"),
         ({"discount": 1.0}, "discount 1 without a horizon, must be in"),
         ({"discount": None}, "says neither discount nor horizon: give --discount"),
         ({"horizon": 1.5}, "horizon is 1.5, must be a whole number"),
@@ -155,6 +171,7 @@ def test_a_file_that_is_no_mdp(tmp_path: Path, arrays: dict, says: str):
         ("chain", {"discount": 0.5, "horizon": 3}, "give a discount or a horizon, not both"),
         ("chain", {"discount": 1.0}, r"discount = 1.0: it must be in \[0, 1\)"),
         ("chain", {"concentrability": 0.5}, "it must be at least 1"),
+        ("river-swim", {"states": 1}, "states = 1: it must be at least 2"),
         ("random-dense", {"states": 10**6}, "take fewer states"),
         ("gone.npz", {}, "no such file"),
     ],

@@ -193,7 +193,7 @@ def covering(mdp: FiniteMDP, concentrability: float | None) -> Tensor:
     """A distribution of pairs `[S, *shape]` whose concentrability is known; it sums to 1, with a horizon at each step.
 
     mu(s, a) = d*(s, a) / C* + (1 - 1 / C*) d*(s) / (A - 1) for the actions that an optimal policy does not take, d* being its occupancy: exactly C*. 1 is the
-    optimal policy's own data.
+    optimal policy's own data, and all that there is where there is one action.
 
     Args:
         concentrability: C*, at least 1; None for all pairs alike.
@@ -201,10 +201,13 @@ def covering(mdp: FiniteMDP, concentrability: float | None) -> Tensor:
     occupancy = mdp.occupancy(mdp.optimum[1])
     if concentrability is None:
         return torch.full_like(occupancy, 1 / (mdp.states * mdp.actions))
+    if mdp.actions == 1:  # there is one policy, and its data are all that there can be
+        return occupancy
     others = (occupancy.sum(-1, keepdim=True) - occupancy) / (mdp.actions - 1)
     return occupancy / concentrability + (1 - 1 / concentrability) * others
 
 
 def _place(where: Tensor) -> str:
-    """The first place that is marked, as it is indexed."""
-    return str(where.nonzero()[0].tolist())
+    """The first place that is marked, as a seed's table is indexed, and of several seeds which."""
+    seed, *place = where.nonzero()[0].tolist()
+    return f"{place if place else ''}{f' of seed {seed}' if len(where) > 1 else ''}"

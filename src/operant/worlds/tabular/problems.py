@@ -42,6 +42,7 @@ class Table:
     Attributes:
         build: `(states, actions, seeds) → (transition, reward, initial)`, as `FiniteMDP` has them without a horizon; tables that all seeds share have S = 1.
         states, actions: the default sizes; `sized` says which of them may be others.
+        fewest: states that it must have.
         discount: where no other one is asked for.
         horizon: of tasks that have episodes of so many steps; None for none.
         bernoulli: rewards are drawn.
@@ -56,6 +57,7 @@ class Table:
     horizon: int | None = None
     bernoulli: bool = False
     own: bool = False
+    fewest: int = 1
 
 
 def chain(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,7 +147,7 @@ def bandit(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Ten
 
 TABLES: dict[str, Table] = {
     "chain": Table(chain, 5, 2, ("states",)),
-    "river-swim": Table(river_swim, 6, 2, ("states",), 0.99),
+    "river-swim": Table(river_swim, 6, 2, ("states",), 0.99, fewest=2),
     "four-rooms": Table(grid(FOUR_ROOMS, 1 / 3), cells(FOUR_ROOMS), 4),
     "cliff": Table(grid(CLIFF, 0.1), cells(CLIFF), 4),
     "random-dense": Table(dense, 20, 4, ("states", "actions"), 0.9, own=True),

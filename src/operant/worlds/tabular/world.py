@@ -63,6 +63,8 @@ class TabularWorld(World):
         for size in ("states", "actions"):
             if getattr(asked, size) is not None and size not in table.sized:
                 raise BadInput(f"{self.task} has no option {size}: its size is fixed")
+        if asked.states is not None and asked.states < table.fewest:
+            raise BadInput(f"{self.task}: states = {asked.states}: it must be at least {table.fewest}")
         ready = isinstance(task, FiniteMDP)
         if (asked.discount, asked.horizon) != (None, None) and (ready or table.horizon is not None or None not in (asked.discount, asked.horizon)):
             given = "discount" if asked.discount is not None else "horizon"
