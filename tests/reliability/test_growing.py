@@ -16,6 +16,7 @@ from operant.cli.main import main
 from operant.cli.results import difference_of_runs
 from operant.core.errors import BadInput
 from operant.core.registry import import_file
+from operant.nets import kernels
 
 CARTPOLE = {"task": "gym:CartPole-v1", "episodes": 2, "environments": 2, "rollout_length": 32, "every": 128, "progress": False}
 TABLE = {"task": "sequences:target", "prompts": 2, "group_size": 4, "progress": False}
@@ -206,3 +207,20 @@ def _pendulum() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
 
 
+
+
+def test_a_run_goes_on_with_the_kernels_it_began_with(tmp_path, monkeypatch):
+    """As on a processor of another maker; they are those of this process until another run begins."""
+    own = kernels.fitting()
+    (other,) = set(kernels.SETS) - {own}
+    small = {"hidden": (8,), "environments": 1, "rollout_length": 32, "threads": 1, "episodes": 1, "progress": False}
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(kernels, "fitting", lambda: other)
+        elsewhere.setattr(kernels, "_ONEDNN", kernels._ONEDNN or torch.addmm)
+        operant.train("ppo", "gym:CartPole-v1", steps=64, out=tmp_path / "run", **small)
+        assert json.loads((tmp_path / "run" / "run.json").read_text())["kernels"] == kernels.taken() == other
+    told = []
+    operant.resume(tmp_path / "run", steps=128, listener=lambda update: told.append(update.message))
+    assert kernels.taken() == other and sum(f"began with, {other}; this processor's own are {own}" in line for line in told) == 1
+    operant.train("ppo", "gym:CartPole-v1", steps=32, out=tmp_path / "next", **small)
+    assert kernels.taken() == own

@@ -140,6 +140,7 @@ _TOLD = {
     "task_callable": flag,
     "not_resumable": text,
     "resume": text,
+    "kernels": one_of("native", "onednn"),
     "versions": mapping(text),
     "hardware": mapping(anything),
 }

@@ -16,6 +16,7 @@ from operant.core.random import Streams
 from operant.core.registry import LARGEST, Method, configure, get_method, imported_files, methods, own_file
 from operant.core.schema import MOST_SEEDS
 from operant.loops.fixed import FixedPolicy
+from operant.nets import kernels
 from operant.nets.actors import ActorCriticNet, ActorNet
 from operant.nets.lifted import PlainModule
 from operant.worlds import SCHEMES, TASK, both_have, kind_of, make_world, world_options
@@ -104,6 +105,7 @@ def configure_run(
         "notes": notes,
         "device": (world.device() if device == "auto" else torch.device(device)).type,
         "threads": threads or 1,
+        "kernels": kernels.fitting(),
         "budget": {"unit": unit, "amount": amount},
         "every": every or max(1, amount // 10),
         "episodes": episodes,

@@ -33,6 +33,7 @@ from operant.loops.policy_files import save_policy
 from operant.loops.results import episodes_argument, measures, pass_at, score_object
 from operant.loops.track import make_trackers
 from operant.loops.trust import resume_command
+from operant.nets import kernels
 from operant.worlds.base import World
 
 LOGITS = 2**24  # most of one policy that stand in memory at once where completions are described
@@ -112,7 +113,10 @@ class Runner:
         self.trackers = make_trackers(self.config["track"], self.directory.path)
         keep_freed_memory()
         torch.set_num_threads(self.config["threads"])
+        kernels.take(self.config.get("kernels", kernels.fitting()))
         self._say("prepare", 0)
+        if (taken := kernels.taken()) != kernels.fitting():
+            self._say("prepare", 0, message=f"going on with the kernels that the run began with, {taken}; this processor's own are {kernels.fitting()}")
         for line in (*self.world.notes, *self.config.get("notes", ())):
             self._say("prepare", 0, message=line)
         ensure_models(self.world, self.spine, self._say_of_base_policy)

@@ -1,20 +1,55 @@
-"""Matrix products of linear layers, by the faster of two libraries on a processor.
+"""Matrix products and activations of networks, by the kernels that are the faster ones on this processor.
 
-PyTorch multiplies float32 matrices with MKL. On AMD processors oneDNN, which PyTorch itself calls for compiled models, is 1.5 to 2.4 times as fast on
-matrices from about 256 × 23 × 256 on, and slower on small ones. Both compute in full float32; rounding differs in the last bits. Which one is used depends on
-shapes alone, so a run repeats bit for bit.
+Two sets compute the same in full float32 and round the last bits otherwise. "native" is what PyTorch itself calls: MKL's products and vector functions, the
+faster ones on Intel's processors. "onednn" takes wide products to oneDNN, which PyTorch calls for compiled models, and tanh to the logistic function: on AMD's
+processors, where MKL runs its slow paths, 1.5 to 2.4 times as fast from about 256 × 23 × 256 on. Which set a process takes hangs on the maker of its processor
+and on nothing that is measured, so that a command gives the same bits each time; a run records it and goes on with it. `operant bench kernels` measures both
+sets on this machine. Within a set, shapes decide.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from operant.core.processor import maker
+
+SETS = ("native", "onednn")
 MANY = 1000  # rows from which the way around of a weight's gradient matters
 WORTH = 1_400_000  # multiplications from which oneDNN's call overhead pays
+WIDE = 4096  # numbers from which tanh by the logistic function pays
 
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+
+
+def fitting() -> str:
+    """The set of kernels that is taken on this processor."""
+    return "onednn" if maker() == "AuthenticAMD" and _ONEDNN is not None else "native"
+
+
+_taken = fitting()
+
+
+def taken() -> str:
+    """The set of kernels that this process computes with."""
+    return _taken
+
+
+def take(kernels: str) -> None:
+    """Compute with one of `SETS` from now on; with "native" where this build of PyTorch has no oneDNN."""
+    global _taken
+    _taken = kernels if _ONEDNN is not None else "native"
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Hyperbolic tangent; in the set "onednn" of large tensors by the logistic function, 2σ(2x) − 1, within 1e-7."""
+    if _taken == "native" or x.numel() < WIDE:
+        return torch.tanh(x)
+    return torch.sigmoid(x * 2).mul(2).sub(1)
 
 
 def round_rows(count: int) -> int:
@@ -32,7 +67,7 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _suits(x: Tensor, weight: Tensor) -> bool:
-    return _ONEDNN is not None and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    return _taken == "onednn" and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
 
 
 def _for_weight(gradient: Tensor, x: Tensor) -> Tensor:
@@ -74,23 +109,172 @@ class FastLinear(nn.Linear):
         return linear(input, self.weight, self.bias)
 
 
+def _wide(x: Tensor, weight: Tensor) -> bool:
+    return _suits(x, weight) and x.shape[1] * weight.shape[1] * weight.shape[2] >= WORTH
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if _wide(x, weight):
+        return _each(lambda a, b, c: _onednn(a, b.t(), c[0]), x, weight, bias)
+    return torch.baddbmm(bias, x, weight)
+
+
+def _for_input(gradient: Tensor, weight: Tensor) -> Tensor:
+    return _each(_onednn, gradient, weight) if _wide(gradient, weight) else torch.bmm(gradient, weight.transpose(1, 2))
+
+
+def _for_weights(x: Tensor, gradient: Tensor) -> Tensor:
+    if _suits(x, gradient) and x.shape[1] * x.shape[2] * gradient.shape[2] >= WORTH:
+        return _each(lambda a, b: _onednn(a.t(), b.t()), x, gradient)
+    return torch.bmm(x.transpose(1, 2), gradient)
+
+
+def _each(product, *operands: Tensor) -> Tensor:
+    found = [product(*members) for members in zip(*operands, strict=True)]
+    return found[0].unsqueeze(0) if len(found) == 1 else torch.stack(found)
+
+
 class _BatchedLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return torch.stack([_onednn(x[member], weight[member].t(), bias[member, 0]) for member in range(len(weight))])
+        return _affine(x, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient: Tensor):
         x, weight = ctx.saved_tensors
-        layers = range(len(weight))
-        for_x = torch.stack([_onednn(gradient[member], weight[member]) for member in layers]) if ctx.needs_input_grad[0] else None
-        for_weight = torch.stack([_onednn(x[member].t(), gradient[member].t()) for member in layers]) if ctx.needs_input_grad[1] else None
+        for_x = _for_input(gradient, weight) if ctx.needs_input_grad[0] else None
+        for_weight = _for_weights(x, gradient) if ctx.needs_input_grad[1] else None
         return for_x, for_weight, gradient.sum(1, keepdim=True) if ctx.needs_input_grad[2] else None
 
 
 def batched_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`torch.baddbmm(bias, x, weight)`: x `[L, B, I]`, weight `[L, I, O]`, bias `[L, 1, O]` → `[L, B, O]`. Gradients are once differentiable."""
-    if x.shape[1] * weight.shape[1] * weight.shape[2] < WORTH or not _suits(x, weight):
+    if not _wide(x, weight) or torch.compiler.is_compiling():
         return torch.baddbmm(bias, x, weight)
     return _BatchedLinear.apply(x, weight, bias)
+
+
+# ------------------------------------------------------------------------------------------------------------------------------------------- perceptrons
+
+FUSED = {"relu": torch.relu_, "tanh": lambda x: x.copy_(tanh(x)) if x.numel() >= WIDE and _taken != "native" else torch.tanh_(x)}
+"""Activations of which `perceptron` knows the derivative by what they gave, computed in place."""
+
+
+def _backward_of(activation: str, gradient: Tensor, output: Tensor) -> Tensor:
+    if activation == "relu":
+        return torch.ops.aten.threshold_backward(gradient, output, 0)
+    return torch.ops.aten.tanh_backward(gradient, output)
+
+
+def _stretched(x: Tensor, weight: Tensor) -> Tensor:
+    """Rows of a seed `[S, B, I]` or of each member of an ensemble `[S, E, B, I]`, as the weights' leading axes want them: `[L, B, I]`."""
+    if weight.ndim == 3:
+        return x
+    return (x.unsqueeze(1).expand(-1, weight.shape[1], -1, -1) if x.ndim == 3 else x).flatten(0, 1)
+
+
+def _run(x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int) -> list[Tensor]:
+    """The input `[L, B, I]` of the first layer, and the output of each."""
+    flows = [_stretched(x, parameters[0])]
+    for place, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
+        out = _affine(flows[-1], weight.flatten(0, -3), bias.flatten(0, -3))
+        flows.append(FUSED[activation](out) if place < activated else out)
+    return flows
+
+
+def _run_back(
+    gradient: Tensor, flows: Sequence[Tensor], weights: Sequence[Tensor], activation: str, activated: int, wanted: Sequence[bool]
+) -> tuple[Tensor | None, list[Tensor | None]]:
+    """The gradient of the first layer's input `[L, B, I]`, and those of the parameters, from the last output's.
+
+    Args:
+        flows: what `_run` gave; the last may be missing where it is not activated.
+        wanted: whether the input's is, and whether each parameter's.
+    """
+    found: list[Tensor | None] = []
+    for place in reversed(range(len(weights))):
+        weight = weights[place]
+        if place < activated:
+            gradient = _backward_of(activation, gradient, flows[place + 1])
+        trains = wanted[1 + 2 * place]
+        found.append(gradient.sum(1).view(*weight.shape[:-2], 1, -1) if trains else None)
+        found.append(_for_weights(flows[place], gradient).view(weight.shape) if trains else None)
+        if place or wanted[0]:
+            gradient = _for_input(gradient, weight.flatten(0, -3))
+    return (gradient if wanted[0] else None), found[::-1]
+
+
+def _shrunk(gradient: Tensor | None, shape: torch.Size, weight: Tensor) -> Tensor | None:
+    """The inverse of `_stretched`, for gradients."""
+    if gradient is None or weight.ndim == 3:
+        return gradient
+    gradient = gradient.unflatten(0, weight.shape[:2])
+    return gradient.sum(1) if len(shape) == 3 else gradient
+
+
+class _Perceptron(torch.autograd.Function):
+    """Layers behind one another with their activations: the same products as layer by layer, without a node, a copy and a buffer for each step."""
+
+    @staticmethod
+    def forward(ctx, activation: str, activated: int, x: Tensor, *parameters: Tensor) -> Tensor:
+        flows, weights = _run(x, parameters, activation, activated), parameters[::2]
+        ctx.kind = activation, activated, x.shape
+        ctx.save_for_backward(*weights, *flows[: len(weights) + (activated == len(weights))])
+        return flows[-1].view(*weights[0].shape[:-2], *flows[-1].shape[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        activation, activated, shape = ctx.kind
+        count = (len(ctx.needs_input_grad) - 3) // 2
+        weights, flows = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        for_x, found = _run_back(gradient.flatten(0, -3), flows, weights, activation, activated, ctx.needs_input_grad[2:])
+        return None, None, _shrunk(for_x, shape, weights[0]), *found
+
+
+def perceptron(x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int) -> Tensor:
+    """Affine maps with an activation behind each of the first `activated`: `[S, B, I] → [S, B, O]`, or `[S, E, B, O]` of an ensemble.
+
+    Args:
+        x: `[S, B, I]`, or `[S, E, B, I]` for each member of an ensemble.
+        parameters: weight `[S, …, I, O]` and bias `[S, …, 1, O]` of each layer, in turn.
+        activation: of `FUSED`. Gradients are once differentiable.
+    """
+    return _Perceptron.apply(activation, activated, x, *parameters)
+
+
+class _Towers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, activation: str, x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        trunk, (weight, bias, other, shift) = parameters[:-4], parameters[-4:]
+        flows = _run(x, trunk, activation, len(trunk) // 2)
+        ctx.kind = activation, x.shape
+        ctx.save_for_backward(*trunk[::2], weight, other, *flows)
+        last = flows[-1].unflatten(0, (-1, 2))
+        return _affine(last[:, 0], weight, bias), _affine(last[:, 1], other, shift)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, first: Tensor, second: Tensor):
+        activation, shape = ctx.kind
+        count = (len(ctx.needs_input_grad) - 6) // 2
+        weights, (weight, other), flows = ctx.saved_tensors[:count], ctx.saved_tensors[count : count + 2], ctx.saved_tensors[count + 2 :]
+        last = flows[-1].unflatten(0, (-1, 2))
+        gradient = torch.stack([_for_input(first, weight), _for_input(second, other)], 1).flatten(0, 1)
+        for_x, found = _run_back(gradient, flows, weights, activation, count, ctx.needs_input_grad[1:])
+        heads = [_for_weights(last[:, 0], first), first.sum(1, keepdim=True), _for_weights(last[:, 1], second), second.sum(1, keepdim=True)]
+        return None, _shrunk(for_x, shape, weights[0]), *found, *heads
+
+
+def towers(x: Tensor, trunk: Sequence[Tensor], heads: Sequence[Tensor], activation: str) -> tuple[Tensor, Tensor]:
+    """Two perceptrons of equal widths side by side and a head on each: `[S, B, I] → ([S, B, O], [S, B, P])`.
+
+    Args:
+        x: `[S, B, I]`, or `[S, 2, B, I]` for each.
+        trunk: weight `[S, 2, I, H]` and bias `[S, 2, 1, H]` of each layer, in turn; all are activated.
+        heads: weight and bias of the first one's head, and of the second's.
+        activation: of `FUSED`. Gradients are once differentiable.
+    """
+    return _Towers.apply(activation, x, *trunk, *heads)
