@@ -1,6 +1,8 @@
 # Everything runs in .venv, made from this project's own files.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests start processes that import the package: they find it compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup test test-all test-kernels demo lint bench-setup
 setup: .venv/.done

@@ -100,7 +100,7 @@ class Case:
     @property
     def combination(self) -> tuple[str, ...]:
         """The parts that decide which code of the loops a method runs through: the loop, the world, the kinds of its parts that are more than functions."""
-        spine = self.spine()
+        spine = configured(self)
         parts = [getattr(spine, item.name) for item in fields(spine)]
         kinds = [type(part).__name__ for part in parts if is_dataclass(part) and not callable(part)]
         return (type(spine).__name__, self.task, *kinds)
@@ -126,6 +126,12 @@ class Case:
         while looking(learner):
             learner.iterate()
         return learner
+
+
+@cache
+def configured(case: Case) -> Any:
+    """Its spine to look at, made once: a test that runs one makes its own (`Case.spine`), for parts may have a state."""
+    return case.spine()
 
 
 def battery_seeds(world: Any) -> tuple[int, ...]:
@@ -155,11 +161,11 @@ def cases() -> list[Case]:
         for kind in entry.worlds if entry.example is None else ():
             found += [Case(key, task) for actions, task in TASKS[kind].items() if actions == "tokens" or actions in entry.actions]
         found += [Case(key, entry.example)] if entry.example is not None else []
-    return [Case(case.key, "text:uncertain") if case.kind == "text" and "confidence" in getattr(case.spine(), "needs", ()) else case for case in found]
+    return [Case(case.key, "text:uncertain") if case.kind == "text" and "confidence" in getattr(configured(case), "needs", ()) else case for case in found]
 
 
 def takes_turns(case: Case) -> bool:
-    return isinstance(getattr(case.spine(), "sample", None), Turns)
+    return isinstance(getattr(configured(case), "sample", None), Turns)
 
 
 def learning(case: Case) -> bool:
@@ -186,7 +192,7 @@ def is_value_learning(case: Case) -> bool:
 
 
 def spine_class(case: Case) -> type:
-    return type(case.spine())
+    return type(configured(case))
 
 
 def parametrize(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:

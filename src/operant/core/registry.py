@@ -17,6 +17,7 @@ import sys
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import NoneType, UnionType
@@ -231,7 +232,8 @@ def own_file(entry: Method) -> str | None:
     return getattr(sys.modules.get(module), "__file__", None)
 
 
-def hyperparameters(cls: type) -> list[Hyperparameter]:
+@cache
+def hyperparameters(cls: type) -> tuple[Hyperparameter, ...]:
     """The fields of a hyper-parameter dataclass, those that it inherits too, with the comment at the end of each field's line as its help."""
     hints = typing.get_type_hints(cls, include_extras=True)
     source = ""
@@ -246,7 +248,7 @@ def hyperparameters(cls: type) -> list[Hyperparameter]:
         bounds = next((extra for extra in getattr(kind, "__metadata__", ()) if isinstance(extra, Range)), None)
         kind = typing.get_args(kind)[0] if bounds is not None else kind
         found.append(Hyperparameter(item.name, kind, default, comment.group(1).strip() if comment else "", bounds))
-    return found
+    return tuple(found)
 
 
 def configure(key: str, values: dict[str, Any]) -> Any:
