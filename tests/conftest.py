@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from children import Nursery
 from long_tier import SHARES, changed, share
 
 MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
@@ -80,3 +81,11 @@ def process_environment(small_cache: Path) -> dict[str, str]:
     source = str(Path(operant.__file__).parents[1])
     path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "OPERANT_CACHE": str(small_cache)}
+
+
+@pytest.fixture(scope="session")
+def start(process_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Start command lines as processes: `Nursery.__call__`."""
+    nursery = Nursery(process_environment, tmp_path_factory.mktemp("said"))
+    yield nursery
+    nursery.close()

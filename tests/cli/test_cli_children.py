@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,17 +19,16 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
-def test_the_trainings_of_a_comparison_end_with_it(number: signal.Signals, process_environment, tmp_path: Path):
+def test_the_trainings_of_a_comparison_end_with_it(number: signal.Signals, start, tmp_path: Path):
     out = tmp_path / "out"
-    words = [sys.executable, "-m", "operant", "compare", "--methods", "grpo", *WORDS, "--out", str(out)]
-    process = subprocess.Popen(words, env=process_environment, stderr=subprocess.PIPE, text=True)
+    process = start("compare", "--methods", "grpo", *WORDS, "--out", out)
     run = out / "grpo"
     deadline = time.monotonic() + 120
     while not (run / "metrics.jsonl").exists():
-        assert process.poll() is None and time.monotonic() < deadline, [path.read_text() for path in out.glob("*.log")]
+        assert not process.ended and time.monotonic() < deadline, [path.read_text() for path in out.glob("*.log")]
         time.sleep(0.02)
     child = int((run / "lock").read_text().split()[1])
-    process.send_signal(number)
+    process.send(number)
     code = process.wait(60)
     while alive(child):
         assert time.monotonic() < deadline
@@ -40,4 +37,4 @@ def test_the_trainings_of_a_comparison_end_with_it(number: signal.Signals, proce
     assert "state saved; go on with: operant resume" in (out / "grpo.log").read_text()
     if number != signal.SIGKILL:
         assert code == 130
-        assert process.stderr.read().splitlines()[-1].startswith("operant: error: interrupted, each run's state saved; the same command goes on")
+        assert process.said.splitlines()[-1].startswith("operant: error: interrupted, each run's state saved; the same command goes on")

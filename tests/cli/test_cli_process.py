@@ -34,16 +34,16 @@ def test_exit_codes_of_the_module(command, environment, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_ends_in_the_same_bits(command, environment, tmp_path: Path):
+def test_an_interrupted_run_says_how_to_go_on_and_ends_in_the_same_bits(start, tmp_path: Path):
     words = ("train", "ppo", *CARTPOLE, "--steps", "40960", "--every", "10240", "--episodes", "1", "--hidden", "8,8")
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
-    process = subprocess.Popen([*command, *words, "--out", str(stopped), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = start(*words, "--out", stopped, "--json")
     deadline = time.monotonic() + 60
     while not (stopped / "metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    process.send(signal.SIGINT)
+    assert process.wait(60) == 130
+    out, err = process.told, process.said
     assert err.splitlines()[-1].startswith("operant: error: stopped at step ") and f"operant resume {stopped}" in err.splitlines()[-1]
     assert json.loads(out.splitlines()[-1])["error"] in err
     assert not (stopped / "result.json").exists()
@@ -61,20 +61,20 @@ def test_a_reader_that_goes_away_is_no_error(command, environment, words):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_training_goes_on_when_nobody_reads_its_progress(command, environment, tmp_path: Path):
+def test_training_goes_on_when_nobody_reads_its_progress(start, tmp_path: Path):
     reading, writing = os.pipe()
     os.close(reading)
     words = ("train", "ppo", *CARTPOLE, "--steps", "1024", "--episodes", "1", "--out", str(tmp_path / "run"))
-    done = subprocess.run([*command, *words], stdout=writing, stderr=writing, env=environment)
+    process = start(*words, stdout=writing, stderr=writing)
     os.close(writing)
-    assert done.returncode == 0
+    assert process.wait() == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 1024
 
 
-def test_a_terminal_gets_a_live_display_and_standard_output_stays_clean(command, environment, tmp_path: Path):
+def test_a_terminal_gets_a_live_display_and_standard_output_stays_clean(start, tmp_path: Path):
     ours, theirs = pty.openpty()
     words = ("train", "ppo", *CARTPOLE, "--steps", "4096", "--episodes", "2", "--out", str(tmp_path / "run"), "--json")
-    process = subprocess.Popen([*command, *words], stdout=subprocess.PIPE, stderr=theirs, env=environment | {"TERM": "xterm-256color", "COLUMNS": "150"})
+    process = start(*words, stderr=theirs, TERM="xterm-256color", COLUMNS=150)
     os.close(theirs)
     screen = b""
     while True:
@@ -86,8 +86,8 @@ def test_a_terminal_gets_a_live_display_and_standard_output_stays_clean(command,
             break
         screen += block
     os.close(ours)
-    out = process.stdout.read().decode()
     assert process.wait() == 0
+    out = process.told
     assert json.loads(out)["steps"] == 4096 and out.count("\n") == 1
     text = screen.decode()
     assert "\x1b[2K" in text and "ppo on gym:CartPole-v1: train" in text and "4,096 of 4,096" in text and "steps/s" in text

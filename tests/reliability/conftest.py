@@ -1,15 +1,8 @@
-"""Processes to kill, and a run that was stopped between two checkpoints."""
+"""A run that was stopped between two checkpoints."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,55 +10,6 @@ import torch
 
 import operant
 from operant.loops.runner import Update
-
-
-@dataclass
-class Child:
-    """A process of the nursery."""
-
-    nursery: subprocess.Popen
-    pid: int
-    errors: Path
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens where the process has ended already."""
-        try:
-            os.kill(self.pid, number)
-        except ProcessLookupError:
-            pass
-
-    def wait(self) -> int:
-        """Its exit code; minus the signal's number where one ended it."""
-        return int(self.nursery.stdout.readline())
-
-    @property
-    def said(self) -> str:
-        return self.errors.read_text() if self.errors.exists() else ""
-
-
-Start = Callable[..., Child]
-
-
-@pytest.fixture(scope="session")
-def start(process_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start one command line as a process: start("train", …, VARIABLE=…) -> Child. One at a time."""
-    command = [sys.executable, str(Path(__file__).with_name("nursery.py"))]
-    nursery = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=process_environment)
-    assert nursery.stdout.readline() == "ready\n"
-    folder = tmp_path_factory.mktemp("said")
-
-    def order(*words: object, **variables: object) -> Child:
-        errors = folder / str(len(list(folder.iterdir())))
-        errors.touch()
-        environment = {name: str(value) for name, value in variables.items()}
-        nursery.stdin.write(json.dumps({"words": [str(word) for word in words], "errors": str(errors), "environment": environment}) + "\n")
-        nursery.stdin.flush()
-        return Child(nursery, int(nursery.stdout.readline()), errors)
-
-    yield order
-    nursery.stdin.close()
-    assert nursery.wait(timeout=60) == 0
-
 
 PPO = {"steps": 512, "every": 128, "threads": 1, "episodes": 1, "hidden": (8, 8), "environments": 2, "rollout_length": 16, "keep": 3}
 

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,11 +160,11 @@ def test_an_interruption_while_the_base_policy_is_made(tmp_path: Path, capsys, m
 # ------------------------------------------------------------------------------------------------------------------------------------- two writers
 
 
-def test_a_second_writer_is_told_who_holds_the_run(stopped: Path, process_environment):
+def test_a_second_writer_is_told_who_holds_the_run(stopped: Path, start):
     with RunDirectory.open(stopped).locked():
-        done = subprocess.run([sys.executable, "-m", "operant", "resume", str(stopped)], capture_output=True, text=True, env=process_environment)
-    assert done.returncode == 2
-    assert re.search(rf"error: \S+ is being written by another process \(process {os.getpid()} on \S+\); wait for it or stop it\n$", done.stderr)
+        done = start("resume", stopped)
+        assert done.wait() == 2
+    assert re.search(rf"error: \S+ is being written by another process \(process {os.getpid()} on \S+\); wait for it or stop it\n$", done.said)
 
 
 # ------------------------------------------------------------------------------------------------------------------------------------------- disks

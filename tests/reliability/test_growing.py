@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -78,33 +76,36 @@ def mine(h: Mine) -> PolicyGradient:
 """
 
 
-def test_a_method_of_a_file_is_found_again(tmp_path, process_environment):
-    def run(*words) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-m", "operant", *map(str, words)], env=process_environment, capture_output=True, text=True, cwd=tmp_path)
+def test_a_method_of_a_file_is_found_again(tmp_path, start):
+    def run(*words) -> tuple[int, str]:
+        child = start(*words, folder=tmp_path)
+        return child.wait(), child.said
 
     (tmp_path / "of_a_file.py").write_text(METHOD)
     words = ("train", "of-a-file", "--task", "sequences:target", "--steps", "2", "--group-size", "3", "--out", "run")
-    assert "unknown method 'of-a-file'" in run(*words).stderr
-    done = run(*words, "--import", "of_a_file.py")
-    assert done.returncode == 0, done.stderr
-    refused = run("evaluate", "run")
-    assert refused.returncode == 2 and "of_a_file.py, which it was made with" in refused.stderr and "--trust" in refused.stderr
-    for found in (run("evaluate", "run", "--trust"), run("evaluate", "run", "--import", "of_a_file.py"), run("resume", "run", "--steps", 4, "--trust")):
-        assert found.returncode == 0, found.stderr
+    assert "unknown method 'of-a-file'" in run(*words)[1]
+    code, said = run(*words, "--import", "of_a_file.py")
+    assert code == 0, said
+    code, said = run("evaluate", "run")
+    assert code == 2 and "of_a_file.py, which it was made with" in said and "--trust" in said
+    for words in (("evaluate", "run", "--trust"), ("evaluate", "run", "--import", "of_a_file.py"), ("resume", "run", "--steps", 4, "--trust")):
+        code, said = run(*words)
+        assert code == 0, said
     (tmp_path / "of_a_file.py").rename(tmp_path / "moved.py")
-    gone = run("evaluate", "run", "--trust")
-    assert gone.returncode == 2 and "which is not there: give the file where it is now, --import FILE.py" in gone.stderr
-    assert run("evaluate", "run", "--import", "moved.py").returncode == 0
+    code, said = run("evaluate", "run", "--trust")
+    assert code == 2 and "which is not there: give the file where it is now, --import FILE.py" in said
+    assert run("evaluate", "run", "--import", "moved.py")[0] == 0
     (tmp_path / "moved.py").rename(tmp_path / "of_a_file.py")
-    assert "group-size" in run("train", "of-a-file", "--import", "of_a_file.py", "--help").stdout
+    helped = start("train", "of-a-file", "--import", "of_a_file.py", "--help", folder=tmp_path)
+    assert helped.wait() == 0 and "group-size" in helped.told
     (tmp_path / "json.py").write_text("")
     with pytest.raises(BadInput, match="another module is called json"):
         import_file(tmp_path / "json.py")
     (tmp_path / "json.py").unlink()
     (tmp_path / "bad.py").write_text("1 / 0")
     for file, says in {"none.py": "no Python file is there", "run": "no Python file", "bad.py": "raised ZeroDivisionError"}.items():
-        answer = run("methods", "--import", file)
-        assert answer.returncode == 2 and says in answer.stderr and answer.stderr.count("\n") == 1
+        code, said = run("methods", "--import", file)
+        assert code == 2 and says in said and said.count("\n") == 1
 
 
 ENVIRONMENT = """
@@ -113,16 +114,14 @@ gymnasium.register("OfAFile-v0", "gymnasium.envs.classic_control:CartPoleEnv", m
 """
 
 
-def test_an_environment_of_a_file_is_found_again(tmp_path, process_environment):
-    def run(*words) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-m", "operant", *map(str, words)], env=process_environment, capture_output=True, text=True, cwd=tmp_path)
-
+def test_an_environment_of_a_file_is_found_again(tmp_path, start):
     (tmp_path / "environment.py").write_text(ENVIRONMENT)
-    done = run("train", "random", "--task", "gym:OfAFile-v0", "--steps", 10, "--episodes", 1, "--import", "environment.py", "--out", "run")
-    assert done.returncode == 0 and "operant evaluate run --trust" in done.stdout, done.stderr
-    refused = run("evaluate", "run")
-    assert refused.returncode == 2 and "environment.py, which it was made with" in refused.stderr
-    assert run("evaluate", "run", "--trust", "--episodes", 1).returncode == 0
+    words = ("--steps", 10, "--episodes", 1, "--import", "environment.py", "--out", "run")
+    done = start("train", "random", "--task", "gym:OfAFile-v0", *words, folder=tmp_path)
+    assert done.wait() == 0 and "operant evaluate run --trust" in done.told, done.said
+    refused = start("evaluate", "run", folder=tmp_path)
+    assert refused.wait() == 2 and "environment.py, which it was made with" in refused.said
+    assert start("evaluate", "run", "--trust", "--episodes", 1, folder=tmp_path).wait() == 0
 
 
 WRONG = [{"steps": 8192.0}, {"steps": float("nan")}, {"steps": "x"}, {"steps": 2**70}, {"seeds": 3.0}, {"seeds": "3"}, {"seeds": True}]

@@ -19,6 +19,7 @@ from operant.core.errors import Interrupted
 from operant.worlds.text.world import TextWorld
 
 SMALL = ("--steps", 512, "--every", 128, "--episodes", 1, "--threads", 1, "--hidden", "8,8", "--environments", 2, "--rollout-length", 16)
+HERE = Path(__file__).parent  # processes find `stubborn` where they are started
 TASK = "gym:stubborn:Stubborn-v0"
 IN_SAMPLE, IN_EVALUATION = 200, 260  # steps of all environments: 128, an evaluation of 20, 128, another evaluation
 
@@ -33,7 +34,7 @@ def wait_for(path: Path) -> None:
 @pytest.fixture(scope="module")
 def whole(start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("whole") / "run"
-    child = start("train", "ppo", "--task", TASK, *SMALL, "--out", run)
+    child = start("train", "ppo", "--task", TASK, *SMALL, "--out", run, folder=HERE)
     assert child.wait() == 0, child.said
     return run
 
@@ -42,7 +43,7 @@ def whole(start, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("place", [IN_SAMPLE, IN_EVALUATION])
 def test_a_second_signal_ends_the_run_whatever_its_environment_catches(place: int, catches: str, whole: Path, start, tmp_path: Path):
     run, waits = tmp_path / "run", tmp_path / "waits"
-    child = start("train", "ppo", "--task", TASK, *SMALL, "--out", run, STUBBORN=waits, STUBBORN_AT=place, STUBBORN_CATCHES=catches)
+    child = start("train", "ppo", "--task", TASK, *SMALL, "--out", run, folder=HERE, STUBBORN=waits, STUBBORN_AT=place, STUBBORN_CATCHES=catches)
     wait_for(waits)
     for number in (signal.SIGTERM, signal.SIGHUP):
         child.send(number)
@@ -51,7 +52,7 @@ def test_a_second_signal_ends_the_run_whatever_its_environment_catches(place: in
     assert f"operant: error: stopped at once; go on from the last checkpoint with: operant resume {run} --trust" in child.said
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] < 512
-    child = start("resume", run, "--trust")
+    child = start("resume", run, "--trust", folder=HERE)
     assert child.wait() == 0, child.said
     assert main(["diff", str(whole), str(run)]) == 0
     assert (run / "evaluations.jsonl").read_text() == (whole / "evaluations.jsonl").read_text()
@@ -95,7 +96,7 @@ def test_a_terminal_that_closes_saves_the_run(whole: Path, process_environment, 
     run, waits = tmp_path / "run", tmp_path / "waits"
     ours, theirs = pty.openpty()
     words = [sys.executable, "-m", "operant", "train", "ppo", "--task", TASK, *map(str, SMALL), "--out", str(run)]
-    path = os.pathsep.join([process_environment["PYTHONPATH"], str(Path(__file__).parent)])
+    path = os.pathsep.join([process_environment["PYTHONPATH"], str(HERE)])
     environment = {"TERM": "xterm", "PYTHONPATH": path, "STUBBORN": str(waits), "STUBBORN_AT": str(IN_SAMPLE), "STUBBORN_CATCHES": "Exception"}
     # The shell has the terminal, so that its end hangs up on all of them.
     shell = ["setsid", "--ctty", "--wait", *words]
@@ -107,14 +108,14 @@ def test_a_terminal_that_closes_saves_the_run(whole: Path, process_environment, 
     pid = int((run / "lock").read_text().split()[1])
     os.kill(pid, signal.SIGTERM)  # it waits in its environment: the second signal
     assert process.wait(60) == 130
-    assert start("resume", run, "--trust").wait() == 0
+    assert start("resume", run, "--trust", folder=HERE).wait() == 0
     assert main(["diff", str(whole), str(run)]) == 0
 
 
 def test_six_trainings_into_one_directory(start, process_environment, tmp_path: Path):
     """One wins, the others are told in one line and write nothing."""
     run = tmp_path / "deep" / "run"
-    words = [sys.executable, str(Path(__file__).with_name("race.py")), "6", "train", "ppo", "--task", "gym:CartPole-v1", *map(str, SMALL), "--out", str(run)]
+    words = [sys.executable, str(HERE / "race.py"), "6", "train", "ppo", "--task", "gym:CartPole-v1", *map(str, SMALL), "--out", str(run)]
     done = subprocess.run(words, capture_output=True, text=True, env=process_environment)
     answers = json.loads(done.stdout)
     assert sorted(code for code, _ in answers) == [0, 2, 2, 2, 2, 2], answers

@@ -97,7 +97,7 @@ def test_a_terminated_run_saves_its_state_and_says_how_to_go_on(start, tmp_path:
         time.sleep(0.001)
     child.send(signal.SIGTERM)
     assert child.wait() == 130
-    last = child.said.splitlines()[-2]
+    last = child.said.splitlines()[-1]
     assert last.startswith("operant: error: stopped at step ") and last.endswith(f"operant resume {run}")
     step = int(last.split()[5])
     assert (run / "checkpoints" / "last").resolve().name == f"step-{step:012d}" and step < 1_000

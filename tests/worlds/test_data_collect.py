@@ -1,8 +1,7 @@
 """The point-maze collector, on OGBench's own environments."""
 
+import json
 import os
-import subprocess
-import sys
 
 import gymnasium
 import numpy as np
@@ -109,12 +108,11 @@ def test_made_files_carry_provenance_and_are_kept(cache):
     assert make_dataset(MEDIUM, steps=1200, seed=1, out=cache / "mine.npz").read_bytes() == whole
 
 
-def test_two_processes_make_one_file(cache):
-    code = f"from operant.worlds.data.collect import make_dataset; print(make_dataset({MEDIUM!r}, steps=400, seed=0))"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
-    paths = {process.communicate(timeout=60)[0].strip() for process in both}
-    assert all(process.returncode == 0 for process in both) and len(paths) == 1
+def test_two_processes_make_one_file(cache, start):
+    both = [start("data", "make", f"ogbench:{MEDIUM}", "--steps", 400, "--seed", 0, "--json", OPERANT_CACHE=cache) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0], both[0].said + both[1].said
+    paths = {json.loads(process.told)["data"] for process in both}
+    assert len(paths) == 1
     assert load(paths.pop()).content_hash() == collect(MEDIUM, steps=400, seed=0).content_hash()  # and another process gives the same bits
     assert len(list((cache / "data").iterdir())) == 1
 
