@@ -162,10 +162,12 @@ FUSED = {"relu": torch.relu_, "tanh": lambda x: x.copy_(tanh(x)) if x.numel() >=
 """Activations of which `perceptron` knows the derivative by what they gave, computed in place."""
 
 
-def _backward_of(activation: str, gradient: Tensor, output: Tensor) -> Tensor:
+def _backward_of(activation: str, gradient: Tensor, output: Tensor, into: Tensor | None) -> Tensor:
+    """The gradient before an activation from the one behind it and what it gave; `into` is what may be written to."""
+    into = torch.empty_like(gradient) if into is None else into
     if activation == "relu":
-        return torch.ops.aten.threshold_backward(gradient, output, 0)
-    return torch.ops.aten.tanh_backward(gradient, output)
+        return torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=into)
+    return torch.ops.aten.tanh_backward.grad_input(gradient, output, grad_input=into)
 
 
 def _stretched(x: Tensor, weight: Tensor) -> Tensor:
@@ -194,10 +196,11 @@ def _run_back(
         wanted: whether the input's is, and whether each parameter's.
     """
     found: list[Tensor | None] = []
+    given = gradient
     for place in reversed(range(len(weights))):
         weight = weights[place]
         if place < activated:
-            gradient = _backward_of(activation, gradient, flows[place + 1])
+            gradient = _backward_of(activation, gradient, flows[place + 1], None if gradient is given else gradient)
         trains = wanted[1 + 2 * place]
         found.append(gradient.sum(1).view(*weight.shape[:-2], 1, -1) if trains else None)
         found.append(_for_weights(flows[place], gradient).view(weight.shape) if trains else None)
@@ -242,6 +245,9 @@ def perceptron(x: Tensor, parameters: Sequence[Tensor], activation: str, activat
         parameters: weight `[S, …, I, O]` and bias `[S, …, 1, O]` of each layer, in turn.
         activation: of `FUSED`. Gradients are once differentiable.
     """
+    if not torch.is_grad_enabled():
+        last = _run(x, parameters, activation, activated)[-1]
+        return last if parameters[0].ndim == 3 else last.unflatten(0, parameters[0].shape[:2])
     return _Perceptron.apply(activation, activated, x, *parameters)
 
 
