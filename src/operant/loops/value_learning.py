@@ -20,6 +20,7 @@ from operant.loops.draw import Draw, Drawer, Relabel, Uniform
 from operant.loops.imagine import Imagination, Imagine
 from operant.loops.learner import Learner, Spine, check_batch, check_finite
 from operant.nets.actors import Net, Policy
+from operant.nets.kernels import rounding
 from operant.worlds.base import World
 from operant.worlds.gym.collect import episode_means
 from operant.worlds.gym.experience import Online
@@ -198,6 +199,8 @@ class ValueLearning(Spine):
         updates_per_iteration: updates (offline) or environment steps (online) between two looks at the metrics.
     """
 
+    rounds = True
+
     nets: Mapping[str, Net]
     phases: Sequence[Phase]
     acts: Behaviour = Sampled()
@@ -375,6 +378,13 @@ class ValueLearner(Learner):
     def update(self) -> None:
         """One update: imagination and every phase that are due, then target networks. No host read happens here."""
         self.updates += 1
+        with rounding(self.world.rounds):
+            self._learn()
+        with torch.no_grad():
+            for name, track in self.method.track.items():
+                track.follow(self._target_flats[name], self._flats[name], self.updates)
+
+    def _learn(self) -> None:
         if self.imagination is not None and self.imagination.due(self.updates):
             self.imagination.run(lambda batch: Update(self, batch, self.drawer), self.progress)
         shared: Transitions | None = None
@@ -389,9 +399,6 @@ class ValueLearner(Learner):
                 else:
                     shared = batch = self.drawer.draw() if shared is None else shared
                 self._train(at_work, batch)
-        with torch.no_grad():
-            for name, track in self.method.track.items():
-                track.follow(self._target_flats[name], self._flats[name], self.updates)
 
     def _train(self, at_work: _Trained, batch: Transitions) -> None:
         """One optimiser step of a phase."""

@@ -9,7 +9,8 @@ sets on this machine. Within a set, shapes decide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from operant.core.processor import maker
 SETS = ("native", "onednn")
 MANY = 1000  # rows from which the way around of a weight's gradient matters
 WORTH = 1_400_000  # multiplications from which oneDNN's call overhead pays
+ROUNDED = 4_000_000  # multiplications from which a product in bfloat16 pays for the conversions
 WIDE = 4096  # numbers from which tanh by the logistic function pays
 
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
@@ -43,6 +45,26 @@ def take(kernels: str) -> None:
     """Compute with one of `SETS` from now on; with "native" where this build of PyTorch has no oneDNN."""
     global _taken
     _taken = kernels if _ONEDNN is not None else "native"
+
+
+_rounds = False
+
+
+@contextmanager
+def rounding(rounds: bool) -> Iterator[None]:
+    """Within it perceptrons compute their wide layers in bfloat16, forward and backward: weights, sums of gradients and narrow layers, which are the first and
+    the last ones as a rule, stay in float32."""
+    global _rounds
+    before, _rounds = _rounds, rounds
+    try:
+        yield
+    finally:
+        _rounds = before
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16; without it such products take many times as long."""
+    return _ONEDNN is not None and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def tanh(x: Tensor) -> Tensor:
@@ -177,22 +199,28 @@ def _stretched(x: Tensor, weight: Tensor) -> Tensor:
     return (x.unsqueeze(1).expand(-1, weight.shape[1], -1, -1) if x.ndim == 3 else x).flatten(0, 1)
 
 
-def _run(x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int) -> list[Tensor]:
-    """The input `[L, B, I]` of the first layer, and the output of each."""
-    flows = [_stretched(x, parameters[0])]
+def _run(x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int) -> tuple[list[Tensor], list[Tensor]]:
+    """The input `[L, B, I]` of each layer and the last one's output, and the layers' weights, each as it computed with them."""
+    flow, flows, weights = _stretched(x, parameters[0]), [], []
     for place, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
-        out = _affine(flows[-1], weight.flatten(0, -3), bias.flatten(0, -3))
-        flows.append(FUSED[activation](out) if place < activated else out)
-    return flows
+        weight, bias = weight.flatten(0, -3), bias.flatten(0, -3)
+        if _rounds and flow.shape[1] * weight.shape[1] * weight.shape[2] >= ROUNDED:
+            flow, weight, bias = flow.bfloat16(), weight.bfloat16(), bias.bfloat16()
+        flow = flow.to(weight.dtype)
+        flows.append(flow)
+        weights.append(weight)
+        flow = _affine(flow, weight, bias)
+        flow = FUSED[activation](flow) if place < activated else flow
+    return [*flows, flow.to(parameters[0].dtype)], weights
 
 
 def _run_back(
     gradient: Tensor, flows: Sequence[Tensor], weights: Sequence[Tensor], activation: str, activated: int, wanted: Sequence[bool]
 ) -> tuple[Tensor | None, list[Tensor | None]]:
-    """The gradient of the first layer's input `[L, B, I]`, and those of the parameters, from the last output's.
+    """The gradient of the first layer's input `[L, B, I]`, and those of the parameters, `[L, …]`, from the last output's.
 
     Args:
-        flows: what `_run` gave; the last may be missing where it is not activated.
+        flows, weights: what `_run` gave; the last flow may be missing where it is not activated.
         wanted: whether the input's is, and whether each parameter's.
     """
     found: list[Tensor | None] = []
@@ -201,19 +229,25 @@ def _run_back(
         weight = weights[place]
         if place < activated:
             gradient = _backward_of(activation, gradient, flows[place + 1], None if gradient is given else gradient)
+        gradient = gradient.to(weight.dtype)
         trains = wanted[1 + 2 * place]
-        found.append(gradient.sum(1).view(*weight.shape[:-2], 1, -1) if trains else None)
-        found.append(_for_weights(flows[place], gradient).view(weight.shape) if trains else None)
+        found.append(gradient.sum(1, keepdim=True) if trains else None)
+        found.append(_for_weights(flows[place], gradient) if trains else None)
         if place or wanted[0]:
-            gradient = _for_input(gradient, weight.flatten(0, -3))
+            gradient = _for_input(gradient, weight)
     return (gradient if wanted[0] else None), found[::-1]
 
 
-def _shrunk(gradient: Tensor | None, shape: torch.Size, weight: Tensor) -> Tensor | None:
+def _parted(found: list[Tensor | None], lead: torch.Size) -> list[Tensor | None]:
+    """Gradients `[L, …]` with the parameters' own leading axes."""
+    return found if len(lead) == 1 else [None if x is None else x.unflatten(0, lead) for x in found]
+
+
+def _shrunk(gradient: Tensor | None, shape: torch.Size, lead: torch.Size) -> Tensor | None:
     """The inverse of `_stretched`, for gradients."""
-    if gradient is None or weight.ndim == 3:
+    if gradient is None or len(lead) == 1:
         return gradient
-    gradient = gradient.unflatten(0, weight.shape[:2])
+    gradient = gradient.unflatten(0, lead)
     return gradient.sum(1) if len(shape) == 3 else gradient
 
 
@@ -222,19 +256,19 @@ class _Perceptron(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, activation: str, activated: int, x: Tensor, *parameters: Tensor) -> Tensor:
-        flows, weights = _run(x, parameters, activation, activated), parameters[::2]
-        ctx.kind = activation, activated, x.shape
+        flows, weights = _run(x, parameters, activation, activated)
+        ctx.kind = activation, activated, x.shape, parameters[0].shape[:-2]
         ctx.save_for_backward(*weights, *flows[: len(weights) + (activated == len(weights))])
-        return flows[-1].view(*weights[0].shape[:-2], *flows[-1].shape[1:])
+        return _parted(flows[-1:], parameters[0].shape[:-2])[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor):
-        activation, activated, shape = ctx.kind
+        activation, activated, shape, lead = ctx.kind
         count = (len(ctx.needs_input_grad) - 3) // 2
         weights, flows = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         for_x, found = _run_back(gradient.flatten(0, -3), flows, weights, activation, activated, ctx.needs_input_grad[2:])
-        return None, None, _shrunk(for_x, shape, weights[0]), *found
+        return None, None, _shrunk(for_x, shape, lead), *_parted(found, lead)
 
 
 def perceptron(x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int) -> Tensor:
@@ -246,8 +280,7 @@ def perceptron(x: Tensor, parameters: Sequence[Tensor], activation: str, activat
         activation: of `FUSED`. Gradients are once differentiable.
     """
     if not torch.is_grad_enabled():
-        last = _run(x, parameters, activation, activated)[-1]
-        return last if parameters[0].ndim == 3 else last.unflatten(0, parameters[0].shape[:2])
+        return _parted(_run(x, parameters, activation, activated)[0][-1:], parameters[0].shape[:-2])[0]
     return _Perceptron.apply(activation, activated, x, *parameters)
 
 
@@ -255,23 +288,23 @@ class _Towers(torch.autograd.Function):
     @staticmethod
     def forward(ctx, activation: str, x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         trunk, (weight, bias, other, shift) = parameters[:-4], parameters[-4:]
-        flows = _run(x, trunk, activation, len(trunk) // 2)
-        ctx.kind = activation, x.shape
-        ctx.save_for_backward(*trunk[::2], weight, other, *flows)
+        flows, weights = _run(x, trunk, activation, len(trunk) // 2)
+        ctx.kind = activation, x.shape, trunk[0].shape[:-2]
+        ctx.save_for_backward(*weights, weight, other, *flows)
         last = flows[-1].unflatten(0, (-1, 2))
         return _affine(last[:, 0], weight, bias), _affine(last[:, 1], other, shift)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, first: Tensor, second: Tensor):
-        activation, shape = ctx.kind
+        activation, shape, lead = ctx.kind
         count = (len(ctx.needs_input_grad) - 6) // 2
         weights, (weight, other), flows = ctx.saved_tensors[:count], ctx.saved_tensors[count : count + 2], ctx.saved_tensors[count + 2 :]
         last = flows[-1].unflatten(0, (-1, 2))
         gradient = torch.stack([_for_input(first, weight), _for_input(second, other)], 1).flatten(0, 1)
         for_x, found = _run_back(gradient, flows, weights, activation, count, ctx.needs_input_grad[1:])
         heads = [_for_weights(last[:, 0], first), first.sum(1, keepdim=True), _for_weights(last[:, 1], second), second.sum(1, keepdim=True)]
-        return None, _shrunk(for_x, shape, weights[0]), *found, *heads
+        return None, _shrunk(for_x, shape, lead), *_parted(found, lead), *heads
 
 
 def towers(x: Tensor, trunk: Sequence[Tensor], heads: Sequence[Tensor], activation: str) -> tuple[Tensor, Tensor]:
