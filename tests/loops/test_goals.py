@@ -47,6 +47,18 @@ def test_subgoals_by_hand():
     assert torch.equal(batch.observation, many(store, 200).observation)
 
 
+def test_random_goals_of_the_high_level_by_hand():
+    """Half of the goals are any state behind a transition, and their way is the subgoal; the others lie in the episode as ever."""
+    store = two_episodes()
+    batch = Subgoals(2, random=0.5)(many(store, 2_000), store, Streams([0, 1]))
+    subgoal, goal, way = (batch.extras[name][..., 0].view(2, 8, 2_000) for name in ("subgoal", "goal", "way"))
+    elsewhere = (goal[0, 0] > 5).float()  # of the first transition three of eight states lie in the other episode
+    assert elsewhere.mean().item() == pytest.approx(0.5 * 3 / 8, abs=0.03) and set(goal.unique().tolist()) == {1, 2, 3, 4, 5, 11, 12, 13}
+    assert (way[0, 0][elsewhere.bool()] == subgoal[0, 0, 0]).all() and (way <= subgoal).all()
+    assert (way[0, 0] == 1).float().mean().item() == pytest.approx(0.5 / 5, abs=0.02)  # a goal one step ahead that its own episode set
+    assert (Subgoals(2, random=1.0)(many(store, 500), store, Streams([0])).extras["way"] == subgoal[:1, :, :500].reshape(1, -1, 1)).all()
+
+
 def test_hindsight_goals_by_hand():
     """Gamma 0.5: of future goals a half lies one step ahead, a quarter two, and what would lie beyond the end is the end."""
     store, count = two_episodes(), 4_000

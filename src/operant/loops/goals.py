@@ -60,21 +60,26 @@ class HindsightGoals:
 
 @dataclass(frozen=True)
 class Subgoals:
-    """Adds to a transition what two levels of a policy learn from, states `[S, B, D]` of its episode (HIQL, arXiv:2307.11949, section 4.2).
+    """Adds to a transition what two levels of a policy learn from, states `[S, B, D]` (HIQL, arXiv:2307.11949, section 4.2).
 
-    `subgoal` lies `steps` ahead, `goal` anywhere ahead, and `way` on the way to that goal, at most `steps` ahead; none beyond the episode's end.
+    `subgoal` lies `steps` ahead, `goal` anywhere ahead, and `way` on the way to that goal, at most `steps` ahead; none beyond the episode's end. Where `goal`
+    is any state of the data, `way` is `subgoal`.
 
     Attributes:
         steps: k, at least 1.
+        random: share of goals that are any state of the data.
     """
 
     steps: int
+    random: float = 0.0
 
     def __call__(self, batch: Transitions, store: Store, streams: Streams) -> Transitions:
-        parts, last = _parts(store), _last(batch, store)
-        share = streams.uniform("goal/policy", batch.index.shape[1])
+        parts, last, size = _parts(store), _last(batch, store), batch.index.shape[1]
+        share, kind, anywhere = (streams.uniform(f"goal/{name}", size) for name in ("policy", "policy kind", "policy random"))
         goal = batch.index + (share * (last - batch.index + 1)).long()
         near = torch.minimum(batch.index + self.steps - 1, last)
-        places = {"subgoal": near, "goal": goal, "way": torch.minimum(near, goal)}
-        found = {name: store.gather(place).next_observation[..., parts.state] for name, place in places.items()}
+        other = kind < self.random
+        way = torch.where(other, near, torch.minimum(near, goal))
+        goal = torch.where(other, (anywhere * store.size).long().clamp_(max=store.size - 1), goal)
+        found = {name: store.gather(place).next_observation[..., parts.state] for name, place in {"subgoal": near, "goal": goal, "way": way}.items()}
         return replace(batch, extras=batch.extras | found)

@@ -9,7 +9,8 @@ one step of Adam for all. The high level's deviation is 1, as in OGBench; the lo
 Departures: the target networks have a representation of their own, which follows as they do, where the authors' read the trained one; they follow the weights
 behind an update, theirs those before it; relu behind a layer norm without learned scale and shift, where theirs is gelu before a layer norm; actions' mean is
 bounded by tanh, and last layers of policies begin as the others do, theirs near 0. Their batches are of 1,024, their networks three layers of 512; the inverse
-temperatures are OGBench's (1 in the paper's code).
+temperatures are OGBench's (1 in the paper's code), and so is it that the high level has no goals beyond its episode: the paper's code takes 0.3 of them from
+anywhere, OGBench's 0.5 where episodes are to be joined (`policy_random_goals`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class HIQL:
     subgoal_steps: Count = 25  # steps from a state to its subgoal
     representation: Count = 10  # numbers of a subgoal's representation
     current_goals: Share = 0.2  # share of V's goals that are the state itself
+    policy_random_goals: Share = 0.0  # share of the high level's goals that are random states; the others the episode reached later
     future_goals: Share = 0.5  # share of V's goals that the episode reached later; the others are random states
     tau: Share = 0.005  # share of the values that enters the target network at each update
     batch_size: Count = 256  # transitions an update
@@ -76,7 +78,7 @@ def hiql(h: HIQL) -> ValueLearning:
         },
         phases=[Phase(losses, trains=("actor", "value"), optim=Optim(h.learning_rate))],
         draw=Uniform(h.batch_size),
-        relabel=[Subgoals(h.subgoal_steps), HindsightGoals(h.current_goals, h.future_goals, h.gamma)],
+        relabel=[Subgoals(h.subgoal_steps, h.policy_random_goals), HindsightGoals(h.current_goals, h.future_goals, h.gamma)],
         track={"value": Polyak(h.tau)},
         rewards=False,
     )
