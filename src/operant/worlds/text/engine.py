@@ -39,7 +39,7 @@ class _Drawing:
     temperature: Temperature
     top_k: int | None
     top_p: float
-    uniforms: Tensor | None  # [T, R], or None
+    uniforms: Tensor | None  # [T, R] of all rows, or None
     guide: Logits | None = None
 
     @property
@@ -61,7 +61,7 @@ class _Drawing:
         if made.shape != own.shape:
             raise BadInput(f"generate: the plan's logits have the shape {list(made.shape)}; the policy's have {list(own.shape)}")
         log_p = made.log_softmax(-1)
-        return log_p, torch.special.entr(log_p.exp()).sum(1)
+        return log_p, _entropy(log_p, log_p.exp())
 
     def behaviour(self, log_p: Tensor, entropy: Tensor) -> Tensor:
         """Log-probabilities `[R, V]` of what tokens are drawn from: at the temperature of each row, and cut to the likeliest tokens."""
@@ -81,12 +81,43 @@ class _Drawing:
             ordered = ordered.masked_fill(p.cumsum(-1) - p >= self.top_p, -torch.inf)
         return torch.empty_like(ordered).scatter_(1, order, ordered.log_softmax(-1))
 
-    def token(self, t: int, rows: Tensor | slice, q: Tensor) -> Tensor:
-        """Token t of `rows`, drawn with probabilities `q [R, V]`."""
-        if self.uniforms is None:
-            return q.argmax(-1)
+    def token(self, q: Tensor, uniform: Tensor | None) -> Tensor:
+        """The next token `[R, 1]` of each row, drawn with probabilities `q [R, V]` at `uniform [R]`."""
+        if uniform is None:
+            return q.argmax(-1, keepdim=True)
         cumulative = q.cumsum(-1, dtype=torch.float64)
-        return torch.searchsorted(cumulative, self.uniforms[t, rows].unsqueeze(1) * cumulative[:, -1:], right=True).squeeze(1)
+        return torch.searchsorted(cumulative, uniform.unsqueeze(1) * cumulative[:, -1:], right=True)
+
+
+def _entropy(log_p: Tensor, p: Tensor) -> Tensor:
+    """Entropy `[R]`, nats, of distributions `[R, V]` that may leave tokens out: 0 times the lowest number is 0."""
+    return -torch.linalg.vecdot(p, log_p.clamp(min=torch.finfo(log_p.dtype).min))
+
+
+class _Record:
+    """What was drawn: lists of one tensor a token while the same rows are going, spread over all rows when that changes.
+
+    Attributes:
+        columns: tokens `[T, R]`, log-probabilities, entropies and, where tokens are drawn from another distribution, its log-probabilities.
+        since: the first token of the rows that are going now.
+    """
+
+    def __init__(self, steps: int, rows: int, pad_token_id: int, apart: bool, device: torch.device):
+        self.columns = [torch.full((steps, rows), pad_token_id, device=device), *torch.zeros(2 + apart, steps, rows, device=device)]
+        self.since = 0
+        self.newest: list[list[Tensor]] = [[] for _ in self.columns]
+
+    def add(self, *figures: Tensor) -> None:
+        for kept, figure in zip(self.newest, figures, strict=True):
+            kept.append(figure)
+
+    def spread(self, going: Tensor) -> None:
+        """Write down what `going` drew since the last time."""
+        until = self.since + len(self.newest[0])
+        for column, kept in zip(self.columns, self.newest, strict=True):
+            column[self.since : until].index_copy_(1, going, torch.stack(kept))
+            kept.clear()
+        self.since = until
 
 
 @torch.inference_mode()
@@ -103,12 +134,9 @@ def _generate(
     width = max(map(len, distinct))
     padding = torch.tensor([width - len(prompt) for prompt in distinct], device=device)
     ids = torch.tensor([[pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in distinct], device=device)
-    cache, logits = _prefill(model, ids, padding)
     of_row = torch.tensor([distinct[prompt] for prompt in prompts])[request].to(device)
     most = max(limits)
-    cache.expand(of_row, width + most)
-    logits, padding = logits[of_row], padding[of_row]
-    step = (_JoinedStep if _can_join(model) else _ModelStep)(model, cache, padding)
+    step, logits = _begin(model, ids, padding, of_row, width + most)
     beside = [] if drawing.guide is None else [_Beside(policy.model, ids, padding, of_row, width + most) for policy in drawing.guide.others]
 
     sets = {stop: place for place, stop in enumerate(dict.fromkeys(map(frozenset, stops)))}
@@ -118,54 +146,57 @@ def _generate(
     ends, ends_of = ends.to(device), torch.tensor([sets[frozenset(stop)] for stop in stops])[request].to(device)
     limit = torch.tensor(limits)[request].to(device)
 
-    tokens = torch.full((most, rows), pad_token_id, device=device)
-    log_prob, entropy = torch.zeros(2, most, rows, device=device)
-    behaviour = torch.zeros_like(log_prob) if drawing.apart else None
-    going = torch.arange(rows, device=device)  # the rows that are still computed
-    done = torch.zeros(rows, dtype=torch.bool, device=device)  # of those
-    here: Tensor | slice = slice(None)  # the same as `going`, where that is all of them
-    last, looked = most, 0
+    record = _Record(most, rows, pad_token_id, drawing.apart, device)
+    going = torch.arange(rows, device=device)  # the rows that are still computed; of those:
+    done, stop_of, stop_at, uniforms = torch.zeros(rows, dtype=torch.bool, device=device), ends_of, limit, drawing.uniforms
+    looked = 0
     for t in range(most):
         log_p = drawing.policy(logits)
         p = log_p.exp()
-        spread = torch.special.entr(p).sum(1)
-        if behaviour is None:
-            token = drawing.token(t, here, p)
+        spread = _entropy(log_p, p)
+        uniform = None if uniforms is None else uniforms[t]
+        if not drawing.apart:
+            token = drawing.token(p, uniform)
+            record.add(token.squeeze(1), log_p.gather(1, token).squeeze(1), spread)
         else:
             log_q = drawing.behaviour(*((log_p, spread) if drawing.guide is None else drawing.guided(logits, [other.logits for other in beside])))
-            token = drawing.token(t, here, log_q.exp())
-            behaviour[t, here] = log_q.gather(1, token.unsqueeze(1)).squeeze(1)
-        tokens[t, here], log_prob[t, here], entropy[t, here] = token, log_p.gather(1, token.unsqueeze(1)).squeeze(1), spread
+            token = drawing.token(log_q.exp(), uniform)
+            record.add(token.squeeze(1), *(x.squeeze(1) for x in (log_p.gather(1, token), spread.unsqueeze(1), log_q.gather(1, token))))
+        token = token.squeeze(1)
         if t + 1 == most:
             break
         if t + 1 - looked == LOOK_EVERY:
-            done = done | ends[ends_of[going], tokens[looked : t + 1, here]].any(0) | (limit[going] <= t + 1)
+            done = done | ends[stop_of, torch.stack(record.newest[0][looked - record.since :])].any(0) | (stop_at <= t + 1)
             looked, open_rows = t + 1, round_rows(int(len(going) - done.sum()))
             if open_rows == 0:
-                last = t + 1
                 break
             if open_rows <= DROP_AT * len(going):
+                record.spread(going)
                 keep = done.sort(stable=True).indices[:open_rows]
-                here = going = going[keep]
-                token, done = token[keep], done[keep]
+                going, token, done, stop_of, stop_at = (x[keep] for x in (going, token, done, stop_of, stop_at))
+                uniforms = None if uniforms is None else uniforms[:, keep]
                 for kept in (step, *(other.step for other in beside)):
                     kept.keep(keep)
         logits = step(token)
         for other in beside:
             other.logits = other.step(token)
-    record = [None if x is None else x[:last].t() for x in (tokens, log_prob, entropy, behaviour)]
-    return _finish(prompts, request.to(device), *record, ends[ends_of.unsqueeze(1), record[0]], limit, pad_token_id)
+    record.spread(going)
+    tokens, log_prob, entropy, *behaviour = (x[: record.since].t() for x in record.columns)
+    return _finish(prompts, request.to(device), tokens, log_prob, entropy, *(behaviour or [None]), ends[ends_of.unsqueeze(1), tokens], limit, pad_token_id)
 
 
 class _Beside:
     """Another policy that is run along: its step, and its newest logits."""
 
     def __init__(self, model: PreTrainedModel, ids: Tensor, padding: Tensor, of_row: Tensor, capacity: int):
-        distinct = torch.zeros(len(ids), dtype=padding.dtype, device=padding.device).index_copy(0, of_row, padding)
-        cache, logits = _prefill(model, ids, distinct)
-        cache.expand(of_row, capacity)
-        self.logits = logits[of_row]
-        self.step = (_JoinedStep if _can_join(model) else _ModelStep)(model, cache, padding)
+        self.step, self.logits = _begin(model, ids, padding, of_row, capacity)
+
+
+def _begin(model: PreTrainedModel, ids: Tensor, padding: Tensor, of_row: Tensor, capacity: int) -> tuple[_JoinedStep | _ModelStep, Tensor]:
+    """Run the prompts `ids [P, L]`; the step behind them of rows `of_row [R]`, with room for `capacity` tokens each, and the logits `[R, V]` of the first."""
+    cache, logits = _prefill(model, ids, padding)
+    kind = _JoinedStep if _can_join(model) else _ModelStep
+    return kind(model, cache, padding[of_row], of_row, capacity), logits[of_row]
 
 
 def generate(
@@ -333,7 +364,7 @@ class _RowCache(Cache):
             for name in ("keys", "values"):
                 room = getattr(layer, name)
                 front = room[: len(index)]
-                front[:, :, : layer.length] = room[index, :, : layer.length]
+                front[:, :, : layer.length] = room[:, :, : layer.length].index_select(0, index)
                 setattr(layer, name, front)
 
 
@@ -364,7 +395,8 @@ def _places(model: PreTrainedModel, seen: Tensor, position: Tensor) -> dict[str,
 class _ModelStep:
     """One token a row through the model's own forward pass."""
 
-    def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor):
+    def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor, of_row: Tensor, capacity: int):
+        cache.expand(of_row, capacity)
         self.model, self.cache = model, cache
         self.padded = bool(padding.any())
         self.position = cache.get_seq_length() - padding.unsqueeze(1)
@@ -391,24 +423,24 @@ def _can_join(model: PreTrainedModel) -> bool:
 class _JoinedStep:
     """One token a row through a Llama or Qwen2 model, written out.
 
-    Weights are joined as in `nets.packed`, and the attention's scale is folded into the queries' rows: the same function as the model's own forward pass, with
-    a third of its calls.
+    Weights are joined as in `nets.packed`; the attention's scale is folded into the queries' rows, and what a mean has beside a sum into the matrix behind each
+    normalisation: the same function as the model's own forward pass, with a third of its calls.
     """
 
-    def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor):
+    def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor, of_row: Tensor, capacity: int):
         config = model.config
-        self.cache = cache
-        self.length = cache.get_seq_length()
-        self.eps = config.rms_norm_eps
+        cache.expand(of_row, capacity)
+        self.cache, self.length = cache, cache.get_seq_length()
         self.embedding = model.model.embed_tokens.weight
         self.head_size = cache.layers[0].keys.shape[3]
         self.heads, self.key_heads = config.num_attention_heads, cache.layers[0].keys.shape[1]
         self.order = packed.side_by_side(self.heads, self.key_heads, self.head_size).to(padding.device)
+        self.root, self.eps = config.hidden_size**0.5, config.rms_norm_eps * config.hidden_size
         self.weights = [self._join(layer) for layer in model.model.layers]
-        self.head, self.head_bias = model.lm_head.weight * model.model.norm.weight, model.lm_head.bias
+        self.head = _flat(model.lm_head.weight * model.model.norm.weight * self.root), model.lm_head.bias
         for cached in cache.layers:  # the prompts' keys into the same order
             cached.keys[:, :, : self.length] = cached.keys[:, :, : self.length, self.order[: self.head_size]]
-        places = torch.arange(cache.layers[0].keys.shape[2], device=padding.device)
+        places = torch.arange(capacity, device=padding.device)
         self.turn = packed.rotary_turn(model.model, self.embedding, places)
         self.padding, self.masked = padding, bool(padding.any())
         self.mask = None
@@ -421,15 +453,16 @@ class _JoinedStep:
         scale = torch.ones(len(self.order), device=self.order.device)
         scale[: self.heads * self.head_size] = self.head_size**-0.5
         joined, joined_bias = packed.join(attention.q_proj, attention.k_proj, attention.v_proj)
-        joined = joined[self.order] * layer.input_layernorm.weight * scale.unsqueeze(1)
+        joined = joined[self.order] * (layer.input_layernorm.weight * self.root) * scale.unsqueeze(1)
         joined_bias = None if joined_bias is None else joined_bias[self.order] * scale
         gate_up, gate_up_bias = packed.join(mlp.gate_proj, mlp.up_proj)
-        gate_up = gate_up * layer.post_attention_layernorm.weight
+        gate_up = gate_up * (layer.post_attention_layernorm.weight * self.root)
         out, down = attention.o_proj, mlp.down_proj
-        return [(joined, joined_bias), (out.weight, out.bias), (gate_up, gate_up_bias), (down.weight, down.bias)]
+        return [(_flat(joined), joined_bias), (_flat(out.weight), out.bias), (_flat(gate_up), gate_up_bias), (_flat(down.weight), down.bias)]
 
     def _normalize(self, x: Tensor) -> Tensor:
-        return x * (x.square().mean(1, keepdim=True) + self.eps).rsqrt_()
+        """Over the root of the sum of squares: the mean's divisor is in the weights."""
+        return x * torch.linalg.vecdot(x, x).add_(self.eps).rsqrt_().unsqueeze(1)
 
     def __call__(self, token: Tensor) -> Tensor:
         rows, size, heads, key_heads, end = len(token), self.head_size, self.heads, self.key_heads, self.length + 1
@@ -438,23 +471,27 @@ class _JoinedStep:
         x = F.embedding(token, self.embedding)
         for cached, (joined, out, gate_up, down) in zip(self.cache.layers, self.weights, strict=True):
             projected = linear(self._normalize(x), *joined).view(rows, heads + 2 * key_heads, size)
-            pairs = torch.view_as_complex(projected[:, : heads + key_heads].unflatten(2, (-1, 2)))
-            turned = torch.view_as_real(pairs * turn).flatten(2)
-            cached.keys[:, :, self.length] = turned[:, heads:]
-            cached.values[:, :, self.length] = projected[:, heads + key_heads :]
-            keys, values = (room.view(rows * key_heads, -1, size)[:, :end] for room in (cached.keys, cached.values))
-            scores = torch.bmm(turned[:, :heads].reshape(rows * key_heads, heads // key_heads, size), keys.transpose(1, 2))
+            torch.view_as_complex(projected.view(rows, -1, size // 2, 2)[:, : heads + key_heads]).mul_(turn)
+            queries, cached.keys[:, :, self.length], cached.values[:, :, self.length] = projected.split([heads, key_heads, key_heads], 1)
+            keys, values = (room.flatten(0, 1)[:, :end] for room in (cached.keys, cached.values))
+            scores = torch.bmm(queries.reshape(rows * key_heads, heads // key_heads, size), keys.transpose(1, 2))
             if self.masked:
                 scores += mask
-            x = x + linear(torch.bmm(scores.softmax(-1), values).view(rows, heads * size), *out)
+            mixed = torch.bmm(scores.softmax(-1), values)
+            x += linear(mixed.view(rows, heads * size), *out)
             gate, up = linear(self._normalize(x), *gate_up).chunk(2, 1)
-            x = x + linear(F.silu(gate) * up, *down)
+            x += linear(F.silu(gate).mul_(up), *down)
             cached.length = end
         self.length = end
-        return linear(self._normalize(x), self.head, self.head_bias)
+        return linear(self._normalize(x), *self.head)
 
     def keep(self, index: Tensor) -> None:
         self.cache.keep(index)
         self.padding = self.padding[index]
         if self.masked:
             self.mask = self.mask.view(-1, self.key_heads, 1, self.mask.shape[-1])[index].flatten(0, 1)
+
+
+def _flat(weight: Tensor) -> Tensor:
+    """The same weights laid out as the product with few rows reads them."""
+    return weight.t().contiguous().t()
