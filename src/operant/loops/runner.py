@@ -217,10 +217,12 @@ class Runner:
                     self._describe(learner, seeds)
                 if done or self._spent(learner) // every > before // every:
                     self._due = True
+                    self._check_weights(learner, seeds)
                     self._checkpoint(learner)  # before the evaluation, which may be long, or fail in an environment
                     if self._stop is None or done:
                         self._look(learner, seeds)
                 elif self._stop is not None:
+                    self._check_weights(learner, seeds)
                     self._checkpoint(learner)
                 if self._stop is not None and not (done and self.member + 1 == len(self.members)):
                     raise Interrupted(f"stopped at {self._standing(learner)}, state saved; go on with: {self._command}")
@@ -234,6 +236,18 @@ class Runner:
         if self._done(learner):
             self._finish_member(learner, evaluation)
         self._due = False
+
+    def _check_weights(self, learner: Learner, seeds: list[int]) -> None:
+        """A step that overflowed, of a finite loss and gradient, is told before its weights take the place of the last good ones."""
+        if not isinstance(learner.policy, torch.nn.Module):
+            return
+        for name, weight in learner.policy.named_parameters():
+            if not (finite := torch.isfinite(weight)).all():
+                place = int((~finite).flatten(1).any(1).nonzero()[0]) if self.world.stacked else 0
+                raise RunFailed(
+                    f"the weights are not finite: {name} of seed {seeds[place]} at step {learner.step}, after an update that overflowed; "
+                    "nothing of it is kept; try a lower --learning-rate"
+                )
 
     def _say_of_restarts(self, learner: Learner) -> None:
         """Tell once a run that verifier processes died and were replaced."""
