@@ -74,7 +74,7 @@ def test_saved_and_loaded(tmp_path):
 
 def test_a_model_that_is_not_there(tmp_path):
     for load in (load_model, load_tokenizer, load_config):
-        with pytest.raises(BadInput, match="cannot be loaded") as raised:
+        with pytest.raises(BadInput, match="cannot be loaded: its folder has no config.json") as raised:
             load(tmp_path)
         assert "\n" not in str(raised.value)
 

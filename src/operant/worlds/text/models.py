@@ -115,7 +115,9 @@ def make_model(
 
 def _unreadable(what: str, path_or_hub_id: str | Path, error: Exception) -> BadInput:
     reason = str(error).strip().partition("\n")[0]
-    if not isinstance(error, OSError | ValueError) or not reason:
+    if Path(path_or_hub_id).is_dir() and not (Path(path_or_hub_id) / "config.json").exists():
+        reason = "its folder has no config.json, which every model in the Hugging Face format has"
+    elif not isinstance(error, OSError | ValueError) or not reason:
         reason = f"{type(error).__name__}{': ' * bool(reason)}{reason}"
     return BadInput(f"{what} {str(path_or_hub_id)!r} cannot be loaded: {reason}")
 
