@@ -187,7 +187,7 @@ def test_what_is_remembered_ends_with_the_episode():
 def test_only_what_remembers_has_a_carry():
     world, policy, source = pieces(None)
     assert policy.span == "step" and policy.initial(3) is None and set(source.sample(policy, 0).inputs) == {"observation"}
-    assert policy.act(torch.zeros(2, 3, 4))[1] is None and world.random_policy().act(torch.zeros(2, 3, 4))[1] is None
+    assert policy.act(torch.zeros(2, 3, 4))[1] is None and world.random_policy([0, 1]).act(torch.zeros(2, 3, 4))[1] is None
 
 
 def test_where_a_memory_is_of_no_use_is_told():

@@ -41,6 +41,8 @@ def load_policy(world, config: dict, folder: Path, seed: int, module: PlainModul
     spine = spine_of(config, module)
     if isinstance(spine, FixedPolicy):
         return spine.policy(world, [seed]) if spine.load is None else spine.load(world, folder)
+    if not folder.exists():
+        raise BadInput(f"no policy in {folder}: the run has not been evaluated yet; go on with `operant resume {folder.parent.parent.parent}`")
     if not world.stacked:
         return world.load_policy(folder)
     file = folder / "policy.safetensors"
@@ -48,8 +50,6 @@ def load_policy(world, config: dict, folder: Path, seed: int, module: PlainModul
         check_size(file, file.stat().st_size)
         policy = world.policy(spine.policy, Streams([seed]))
         policy.load_state_dict(load_file(file))
-    except FileNotFoundError:
-        raise BadInput(f"no policy in {folder}: the run has not been evaluated yet; go on with `operant resume {folder.parent.parent.parent}`") from None
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror or error}") from error
     except (RuntimeError, SafetensorError) as error:

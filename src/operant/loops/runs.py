@@ -69,13 +69,20 @@ class Run:
         config = self.config
         seeds = [config["seed"] + index for index in range(config["seeds"])]
         seed = seeds[0] if seed is None else seed
-        if which not in ("last", "best"):
-            raise BadInput(f"which={which!r}: 'last' or 'best'")
+        self._check_which(which)
         if isinstance(seed, bool) or seed not in seeds:
             raise BadInput(f"{self.path} has seeds {seeds[0]} to {seeds[-1]}, not {seed}")
         if (which, seed) not in self._policies:
-            self._policies[which, seed] = load_policy(self.world, config, self.path / "policies" / which / f"seed-{seed}", seed, self._module)
+            self._policies[which, seed] = self._read_policy(seed, which)
         return self._policies[which, seed]
+
+    @staticmethod
+    def _check_which(which: str) -> None:
+        if which not in ("last", "best"):
+            raise BadInput(f"which={which!r}: 'last' or 'best'")
+
+    def _read_policy(self, seed: int, which: str) -> Any:
+        return load_policy(self.world, self.config, self.path / "policies" / which / f"seed-{seed}", seed, self._module)
 
     def policy(self, observation: Any, *, action_mask: Any = None, seed: int | None = None) -> Any:
         """The trained policy's mode at one observation, or at several with an axis in front, as the environment gives and takes them.
@@ -90,7 +97,7 @@ class Run:
 
         Raises:
             BadInput: no observation or mask of this environment; a policy that remembers, which acts along episodes (`player`); or a text or sequence task,
-                whose policy is a model over tokens (`load_policy` gives it).
+                whose policy is a model that `load_policy` gives.
         """
         self._check_acts()
         action, carry = self.world.act(self.load_policy(seed), observation, action_mask)
@@ -106,7 +113,7 @@ class Run:
 
     def _check_acts(self) -> None:
         if not self.world.acts:
-            raise BadInput(f"{self.config['task']} has no observations to act on: its policy is a model over tokens, {self.path}/policies/last")
+            raise BadInput(f"{self.config['task']} has no observations to act on: run.load_policy() gives its model, which is in {self.path}/policies/last")
 
     def evaluate(
         self, *, episodes: int | None = None, seed: int = 1, which: str = "last", decoder: str | None = None, samples: int | None = None
@@ -125,10 +132,13 @@ class Run:
         config = self.config
         episodes = None if episodes is None else whole_number("episodes", episodes, 1, LARGEST)
         seed = whole_number("seed", seed, 0, MOST_SEED)
+        self._check_which(which)
         self.world.check_episodes(config["seeds"], episodes)
+        if self.world.scored_by_base:
+            ensure_base_policy(self.world, lambda line: None)
         found = []
         for index in range(config["seeds"]):
-            policy = self.load_policy(config["seed"] + index, which)
+            policy = self._read_policy(config["seed"] + index, which)  # of this evaluation's own: a decoder, or what it draws, is no other's
             if decoder is not None:
                 policy = self.world.decoded_policy(policy, decoder, 16 if samples is None else whole_number("samples", samples, 1, LARGEST))
             found.append(self.world.evaluate(policy, 1, **episodes_argument(episodes), seed=seed))

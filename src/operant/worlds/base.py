@@ -52,6 +52,7 @@ class World:
         draws: episodes of a policy can be drawn (`render`).
         exact: evaluations are computed and draw nothing.
         makes_base: policies start from a base policy, which is made once and kept, where no model was given.
+        scored_by_base: what a policy is evaluated on is made by the base policy.
         task: the whole name; a file stands in it with its absolute path, so that a run goes on from anywhere.
         stacked: seeds share one learner.
         score: the name of what `evaluate` measures.
@@ -74,6 +75,7 @@ class World:
     draws: ClassVar[bool] = False
     exact: ClassVar[bool] = False
     makes_base: ClassVar[bool] = False
+    scored_by_base: ClassVar[bool] = False
     default_steps: ClassVar[int]
 
     task: str

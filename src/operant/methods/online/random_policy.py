@@ -15,4 +15,4 @@ class Random:
 
 @method("random", name="Random actions", family="online", paper="none", worlds=("gym", "data", "agents"), baseline=True)
 def random(h: Random) -> FixedPolicy:
-    return FixedPolicy(policy=lambda world, seeds: world.random_policy())
+    return FixedPolicy(policy=lambda world, seeds: world.random_policy(seeds))

@@ -162,7 +162,9 @@ class AgentsWorld(World):
         rows = np.zeros((len(names), self.observation.size), np.float32)
         place = self.observation.slices["agent"].start
         for row, name in zip(rows, names, strict=True):
-            seen, _ = self._observations.rows(observation[name])
+            seen, one = self._observations.rows(observation[name])
+            if not one:
+                raise BadInput(f"{self.task}: {name} has {len(seen)} observations: the agents of one game act at a time, each by one")
             row[: seen.shape[1]] = seen[0]
             row[place + self.names_of_agents.index(name)] = 1.0
         carry = policy.initial(self.agents) if carry is None else carry
@@ -174,8 +176,8 @@ class AgentsWorld(World):
         actions = self._actions.to_environment(found[0], len(names))
         return {name: self._actions.of_row(actions, place) for place, name in enumerate(names)}, carry
 
-    def random_policy(self) -> RandomPolicy:
-        return RandomPolicy(self.observation, self.action)
+    def random_policy(self, seeds: Sequence[int] = (0,)) -> RandomPolicy:
+        return RandomPolicy(self.observation, self.action, seeds)
 
 
 class AgentCollector(Collector):

@@ -148,8 +148,8 @@ class DataWorld(World):
         """The policy's mode at one observation or several, as `GymWorld.act`."""
         return self.environment.act(policy, observation, action_mask, carry)
 
-    def random_policy(self) -> Any:
-        return self.environment.random_policy()
+    def random_policy(self, seeds: Sequence[int] = (0,)) -> Any:
+        return self.environment.random_policy(seeds)
 
     def render(self, act, seed: int, max_steps: int) -> list[np.ndarray]:
         return self.environment.render(act, seed, max_steps)

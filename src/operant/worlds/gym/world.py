@@ -185,15 +185,17 @@ class GymWorld(World):
             BadInput: no observation of this environment, or no mask of it.
         """
         seen, one = self._observations.rows(observation, action_mask)
+        if not len(seen):
+            raise BadInput(f"{self.task}: no observation is given: take one, or several with an axis in front")
         if carry is not None and carry.shape[1] != len(seen):
             raise BadInput(f"{len(seen)} observations, and what the policy remembers is of {carry.shape[1]} episodes: as many each time, or begin anew")
         found, carry = policy.act(torch.from_numpy(seen).unsqueeze(0), carry)
         actions = self._actions.to_environment(found[0], len(seen))
         return self._actions.of_row(actions, 0) if one else actions, carry
 
-    def random_policy(self) -> Any:
+    def random_policy(self, seeds: Sequence[int] = (0,)) -> Any:
         """A policy of uniformly random actions, the baseline of every table."""
-        return RandomPolicy(self.observation, self.action)
+        return RandomPolicy(self.observation, self.action, seeds)
 
     def render(self, act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
         """Every fourth frame of one episode; none where the environment cannot draw."""
@@ -208,37 +210,32 @@ def _make_at(make: Callable[[list[int]], LevelledEnvironments], level: tuple[flo
 
 
 class RandomPolicy:
-    """Uniformly random actions, of those that an action mask allows, from a stream of its own."""
+    """Uniformly random actions, of those that an action mask allows, each seed's from a stream of its own."""
 
-    def __init__(self, observation: Spec, action: Spec):
+    def __init__(self, observation: Spec, action: Spec, seeds: Sequence[int]):
         self.observation, self.action = observation, action
-        self._draws = np.random.default_rng(0)
+        self._streams = Streams(seeds).numpy_generators("random actions")
 
     def initial(self, rows: int) -> None:
         """It remembers nothing."""
 
     def act(self, observation: torch.Tensor, carry: None = None) -> tuple[np.ndarray, None]:
-        return self._drawn(observation), None
+        return np.stack([self._drawn(draws, seen) for draws, seen in zip(self._streams, observation, strict=True)]), None
 
-    def _drawn(self, observation: torch.Tensor) -> np.ndarray:
-        shape = observation.shape[:2]
-        parts = []
+    def _drawn(self, draws: np.random.Generator, observation: torch.Tensor) -> np.ndarray:
+        """Actions at the observations `[N, D]` of a seed."""
+        rows, parts = len(observation), []
         if self.action.counts:
             allowed = self.observation.allowed(observation)
-            choices = self._free(shape) if allowed is None else self._allowed(allowed.numpy())
+            choices = draws.integers(self.action.counts, size=(rows, len(self.action.counts))) if allowed is None else self._allowed(draws, allowed.numpy())
             if not self.action.boxes:
                 return choices[..., 0] if self.action.one_choice else choices
             parts.append(choices)
         low, high = drawn_range(*self.action.bounds())
-        parts.append(self._draws.uniform(low, high, size=(*shape, low.size)))
+        parts.append(draws.uniform(low, high, size=(rows, low.size)))
         return np.concatenate(parts, -1).astype(np.float32)
 
-    def _free(self, shape: tuple[int, ...]) -> np.ndarray:
-        if self.action.one_choice:
-            return self._draws.integers(self.action.counts[0], size=shape)[..., None]
-        return self._draws.integers(self.action.counts, size=(*shape, len(self.action.counts)))
-
-    def _allowed(self, allowed: np.ndarray) -> np.ndarray:
-        keys = np.where(allowed, self._draws.random(allowed.shape), -1.0)
+    def _allowed(self, draws: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
+        keys = np.where(allowed, draws.random(allowed.shape), -1.0)
         ends = np.cumsum(self.action.counts)
         return np.stack([part.argmax(-1) for part in np.split(keys, ends[:-1], axis=-1)], -1)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from operant.core.errors import BadInput, unknown
+from operant.core.errors import BadInput, RunFailed, unknown
 from operant.core.random import Streams, derive_seed
 from operant.core.records import Evaluation
 from operant.core.status import Status
@@ -221,6 +221,7 @@ class PreferenceWorld(TextWorld):
     score = "accuracy"
     step_unit = "updates"
     default_steps = 200
+    scored_by_base = True
 
     def __init__(self, name: str, **options: Any):
         self.from_file = name not in TEXT_TASKS
@@ -316,6 +317,8 @@ class PreferenceWorld(TextWorld):
         from operant.worlds.text.source import completion_texts, tokenize_prompts
         from operant.worlds.text.verifiers import scorer
 
+        if self.base is None and self.options.model is None:
+            raise RunFailed(f"{self.task}: pairs are the base policy's answers, and it is not there yet (ensure_base_policy)")
         task, tokenizer, policy = self.problems, self.tokenizer, self.policy(None, Streams([0]))
         problems = [task.numbered(0, index) for index in range(MADE)] if split == "train" else task.held_out(self.base_split, HELD_OUT)
         generator = torch.Generator().manual_seed(derive_seed(0, "preferences", split))
@@ -348,6 +351,9 @@ class PreferenceWorld(TextWorld):
     def policy(self, net: Any, streams: Streams) -> Any:
         """As `TextWorld.policy`; of a `RewardHead`, a reward model on the model that training starts from."""
         return RewardModel(super().policy(None, streams).model.base_model) if isinstance(net, RewardHead) else super().policy(net, streams)
+
+    def decoded_policy(self, policy: Any, decode: str, samples: int) -> Any:
+        raise BadInput(f"{self.task} is scored by its held-out pairs, and not by completions of which a decoder could choose; leave --decoder out")
 
     @torch.no_grad()
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = HELD_OUT, seed: int = 0) -> Evaluation:
