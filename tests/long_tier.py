@@ -1,25 +1,40 @@
-"""Which long tests of methods and studies (learning, sampled gradients, whole runs) `make test` runs: those of what changed, and an eighth of the others.
+"""Which long tests (learning, sampled gradients, whole runs, one property in many forms) `make test` runs: those of what changed, and an eighth of the others.
 
 `make test-all` runs them all. A method or study has changed where its file or its claim's has, since the branch left main (on main: since the commit
-before), what is not committed included. The eighth is told by the commit's hash, so that a commit always runs the same tests and the next one others; what is
-long of one method runs about every eighth commit whatever is done. Outside a checkout the first eighth runs.
+before), what is not committed included; what is long of no one method says on which files it rests. The eighth is told by the commit's hash, so that a commit
+always runs the same tests and the next one others; what is long of one method runs about every eighth commit whatever is done. Outside a checkout the first
+eighth runs.
 """
 
 from __future__ import annotations
 
 import subprocess
 import zlib
+from collections.abc import Callable, Container, Iterable
 from functools import cache
 from pathlib import Path
+
+import pytest
+from _pytest.mark import ParameterSet
 
 from operant.core.index import PACKAGE, declared
 
 SHARES = 8
 
 
-def due(key: str) -> bool:
-    """Whether the long tests of a method or study run now."""
-    return key in changed() or zlib.crc32(key.encode()) % SHARES == share()
+def due(key: str, *rests_on: str) -> bool:
+    """Whether the long tests of a method or study run now, or those called `key` that rest on files whose paths begin with one of these."""
+    return key in changed() or any(file.startswith(rests_on) for file in changed_files()) or zlib.crc32(key.encode()) % SHARES == share()
+
+
+def in_turn(key: str, *rests_on: str) -> Callable[[Callable], Callable]:
+    """Decorate a test that runs where it is `due`."""
+    return (lambda test: test) if due(key, *rests_on) else pytest.mark.long
+
+
+def turns(names: Iterable[str], *rests_on: str, always: Container[str] = ()) -> list[ParameterSet]:
+    """Parametrise a test over names: of those that do not always run, each where it is `due`."""
+    return [pytest.param(name, id=name, marks=() if name in always or due(name, *rests_on) else pytest.mark.long) for name in names]
 
 
 @cache
@@ -31,12 +46,17 @@ def share() -> int:
 @cache
 def changed() -> frozenset[str]:
     """The keys of the methods and studies whose file or claim has changed."""
-    files = set()
-    if (base := _base()) is not None:
-        files = {*(_git("diff", "--name-only", base) or "").split(), *(_git("ls-files", "--others", "--exclude-standard") or "").split()}
-    modules = {".".join(Path(file).with_suffix("").parts[1:]) for file in files if file.startswith("src/operant/")}
+    modules = {".".join(Path(file).with_suffix("").parts[1:]) for file in changed_files() if file.startswith("src/operant/")}
     rooms = (("methods", "method"), ("studies", "study"), ("evidence", "check"))
     return frozenset(key for room, decorator in rooms for key, module in declared(room, decorator).items() if module in modules)
+
+
+@cache
+def changed_files() -> frozenset[str]:
+    """The paths of the files that have changed."""
+    if (base := _base()) is None:
+        return frozenset()
+    return frozenset((_git("diff", "--name-only", base) or "").split() + (_git("ls-files", "--others", "--exclude-standard") or "").split())
 
 
 def _base() -> str | None:

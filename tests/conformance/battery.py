@@ -211,6 +211,15 @@ def loops(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
     return _first_of_each(lambda case: case.combination[:2], conditions)
 
 
+def covering(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
+    """Parametrise a test over the cases that meet all conditions. Of methods that train on sequences too, which takes a fifth of the time, one of each
+    combination runs on text; the others are the long tier."""
+    chosen = [case for case in cases() if all(condition(case) for condition in conditions)]
+    first = {case.combination: case for case in reversed(chosen)}
+    twice = {case.key for case in chosen if case.kind == "sequences"} & {case.key for case in chosen if case.kind == "text"}
+    return _parametrized(chosen, [case.kind != "text" or case.key not in twice or case in first.values() or due(case.key) for case in chosen])
+
+
 def _first_of_each(kind: Callable[[Case], tuple[str, ...]], conditions: Sequence[Callable[[Case], bool]]) -> pytest.MarkDecorator:
     chosen = [case for case in cases() if all(condition(case) for condition in conditions)]
     first = {kind(case): case for case in reversed(chosen)}

@@ -1,7 +1,8 @@
 """The contract of every method in every kind of world, as one short run: a few iterations, a checkpoint in the middle, the same again from it, bit for bit;
 then the learner that did it is asked for masks, failed scores and host reads.
 
-What hangs on the loops alone is tested once for each combination of their parts (`test_updates.py`, `test_same_bits.py`); what takes longer is the long tier.
+A method that trains on text and on sequences is asked on sequences, and one of each combination of parts on text. What hangs on the loops alone is tested
+once for each combination of their parts, or for each loop and world (`test_updates.py`, `test_same_bits.py`); what takes longer is the long tier.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from battery import Case, battery_seeds, credited, gradient, iterate_scored, parametrize
+from battery import Case, battery_seeds, covering, credited, gradient, iterate_scored
 from host import host_reads
 
 from operant.core.checkpoint import Checkpoints, first_difference
@@ -22,7 +23,7 @@ from operant.loops.policy_gradient import PolicyGradientLearner
 from operant.loops.update import Fields
 
 
-@parametrize()
+@covering()
 def test_the_contract(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     learner = resumes(case, tmp_path)
     if not learner.trains:

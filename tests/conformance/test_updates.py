@@ -52,7 +52,7 @@ def test_a_row_whose_scoring_failed_counts_for_nothing(case: Case):
 # ------------------------------------------------------------------------------------------------------------------------------------------ ratio
 
 
-@combinations(is_policy_gradient)
+@loops(is_policy_gradient)
 def test_a_policy_that_is_not_the_one_that_acted_is_found_out(case: Case, monkeypatch: pytest.MonkeyPatch):
     learner = case.learner()
     replay = learner.policy.replay
@@ -68,7 +68,7 @@ def test_a_policy_that_is_not_the_one_that_acted_is_found_out(case: Case, monkey
     assert "\n" not in str(told.value)
 
 
-@combinations(is_policy_gradient)
+@loops(is_policy_gradient)
 def test_a_rollout_of_other_weights_is_refused(case: Case):
     learner = case.learner()
     learner.iterate()

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from long_tier import in_turn
 
 from operant.cli.main import COMMANDS, main, parse
 from operant.core import registry
@@ -72,6 +73,7 @@ def test_the_readme_runs(tiny: Path, capsys: pytest.CaptureFixture[str]):
     assert float(after) > float(before) + 0.1  # in 40 iterations
 
 
+@in_turn("methods of a file", "docs/extending.md")
 def test_the_methods_of_a_file_train(tiny: Path, capsys: pytest.CaptureFixture[str]):
     """Every `operant train KEY --import FILE` of the page, with the file that the page shows."""
     page = ROOT / "docs/extending.md"
@@ -93,6 +95,7 @@ def test_the_statistics_run(tiny: Path, capsys: pytest.CaptureFixture[str]):
     assert "right: 0.607" in out  # 1 − C(13, 4) / C(16, 4) = 1 − 715 / 1820
 
 
+@in_turn("extending", "docs/extending.md")
 def test_extending_runs(tiny: Path, capsys: pytest.CaptureFixture[str]):
     run_blocks("docs/extending.md", tiny)
     out = capsys.readouterr().out.splitlines()

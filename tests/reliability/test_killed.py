@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from long_tier import turns
 
 from operant.cli.main import main
 
+RESTS_ON = ("src/operant/core/checkpoint.py", "src/operant/core/run.py", "src/operant/core/files.py", "src/operant/loops/runner.py")
 MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
 SMALL = ("--hidden", "16,16")
 RUNS = {
@@ -49,7 +51,7 @@ def next_words(method: str, run: Path) -> list[str]:
     return words(method, run)
 
 
-@pytest.mark.parametrize("method", RUNS)
+@pytest.mark.parametrize("method", turns(RUNS, *RESTS_ON, always=("sac-v2", "grpo")))
 def test_a_killed_run_ends_in_the_same_bits(method: str, start, process_environment, tmp_path: Path):
     assert sum(KILLS.values()) == 20
     rng = random.Random(f"killed {method}")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from long_tier import turns
 
 import operant
 from operant.cli.main import main
@@ -231,7 +232,7 @@ def answered(capsys: pytest.CaptureFixture[str], file: str, change: Change, pair
 OUTSIDE = '{"kept": true}\n'
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize("kind", turns(RUNS, "src/operant/core/", "src/operant/evaluate/", always=("gym", "sequences")))
 def test_every_mutilated_run_is_answered_in_words(kind: str, runs, use_small_cache, tmp_path: Path, capsys, monkeypatch):
     """Some hundred changes, the same ones every time, out of thousands."""
     if kind == "data":  # each drawing takes a process

@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from long_tier import in_turn
 
 import operant
 from operant.core.checkpoint import first_difference, join_state, split_state
@@ -239,6 +240,7 @@ def test_an_agent_that_joins_later_is_told():
         AgentsWorld(Joining)
 
 
+@in_turn("mappo", "src/operant/worlds/agents/")
 @pytest.mark.trains
 def test_mappo_learns_to_spread():
     """Better than random by a margin, every seed (a random team gets about -27 here)."""

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import hostile_answers
 import pytest
+from long_tier import in_turn, turns
 
+RESTS_ON = tuple(f"src/operant/worlds/text/{name}.py" for name in ("confinement", "python_tests", "running", "verifiers", "worker"))
 HERE = Path(__file__).parent
 SOURCE = Path(sys.modules["operant"].__file__).parents[1]
 AS_ANOTHER = "import os, sys\nos.setgroups([]); os.setresgid({0}, {0}, {0}); os.setresuid({0}, {0}, {0})\nos.execv(sys.argv[1], sys.argv[1:])"
@@ -54,6 +56,7 @@ def test_no_hostile_answer_takes_over(tmp_path):
     assert found["answers"] >= 200
 
 
+@in_turn("another user", *RESTS_ON)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_nor_does_it_for_a_user_who_is_not_root():
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +65,7 @@ def test_nor_does_it_for_a_user_who_is_not_root():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-@pytest.mark.parametrize("family", ["others", "eats"])
+@pytest.mark.parametrize("family", turns(["others", "eats"], *RESTS_ON, always=("others",)))
 def test_nor_where_the_system_gives_no_namespaces(family):
     with tempfile.TemporaryDirectory() as folder:
         found = run(Path(folder), user=61_000 + os.getpid() % 1000, before=NO_NAMESPACES, select=family)

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from long_tier import turns
 from peft import PeftModel
 from text_rewards import by_length
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
@@ -42,6 +43,7 @@ MIXED = {"num_local_experts": 4, "num_experts_per_tok": 2}
 LONGROPE = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "original_max_position_embeddings": 40}
 SMALL_FALCON = IDS | {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
+RESTS_ON = ("src/operant/worlds/text/", "src/operant/nets/")
 # Windows are shorter than the rows, so that they matter.
 TRAINED = {
     "llama": ("llama", NEW),
@@ -159,7 +161,7 @@ def learner_of(task, folder, **options):
     return world, spine, spine.learner(world, [0], 2, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", turns(TRAINED, *RESTS_ON, always=("llama", "qwen2", "gemma3, windows", "gpt2")))
 def test_trained_as_a_plain_forward_pass_says_and_saved_with_its_adapter(name, task, tmp_path):
     folder = folder_of(*TRAINED[name], tmp_path / "model")
     world, spine, learner = learner_of(task, folder, lora_rank=2)
@@ -184,7 +186,7 @@ def test_trained_as_a_plain_forward_pass_says_and_saved_with_its_adapter(name, t
     assert ((alone(beside, rollout) - moved) * rollout.mask[0]).abs().max() < 2e-4
 
 
-@pytest.mark.parametrize("name", ["bert, a decoder", "bloom", "mixtral", "gemma2, windows"])
+@pytest.mark.parametrize("name", turns(["bert, a decoder", "bloom", "mixtral", "gemma2, windows"], *RESTS_ON, always=("mixtral",)))
 @pytest.mark.parametrize("lora_rank", [0, 2])
 def test_in_bfloat16(name, lora_rank, task, tmp_path):
     folder = folder_of(*TRAINED[name], tmp_path / "model")
