@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +28,19 @@ def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     teacher of the first. Tests in this process name it by `use_small_cache`.
 
     Each is a small model that knows the form of an answer and guesses its digits: about one answer in ten is right. They have the names that warmed-up ones
-    would have, so that processes which the tests start find them too.
+    would have, so that processes which the tests start find them too. They are made once a session; each of the processes that share it has a copy.
     """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with (shared / "made.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock.fileno()).st_size == 0:
+            make_small_cache(shared / "made")
+            lock.write("whole")
+    return Path(shutil.copytree(shared / "made", own / "cache"))
+
+
+def make_small_cache(cache: Path) -> None:
     from operant.loops import base_policy
     from operant.loops.pairs import Pairs
     from operant.loops.terms import NegativeLogLikelihood
@@ -49,7 +62,7 @@ def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         world.save_policy(learner.policy, folder)
         (folder / "base.json").write_text(json.dumps(content))
 
-    cache = tmp_path_factory.mktemp("cache")
+    cache.mkdir()
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPERANT_CACHE", str(cache))
@@ -60,7 +73,6 @@ def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
             base_policy.ensure_base_policy(make_world(task), lambda message: None)
         base_policy.ensure_teacher(make_world("text:arithmetic"), lambda message: None)
     torch.set_num_threads(threads)
-    return cache
 
 
 @pytest.fixture

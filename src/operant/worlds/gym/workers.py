@@ -57,7 +57,9 @@ class WorkerEnvironments:
         spans = [slice(int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False)]
         self._parts = [(span, slice(0, rows)) if by_seed else (slice(0, seeds), span) for span in spans]
         grid = np.arange(seeds * rows).reshape(seeds, rows)
-        context = multiprocessing.get_context("spawn")
+        # Where forks are safe, one server imports PyTorch, and forks the workers of this process.
+        context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+        context.set_forkserver_preload([__name__])
         self._workers, self._pipes = [], []
         for part in self._parts:
             ours, theirs = context.Pipe()
