@@ -6,6 +6,7 @@ import os
 import tarfile
 
 import pytest
+from long_tier import turns
 
 from operant import bench
 from operant.bench import base_policies, harness
@@ -198,8 +199,9 @@ def test_a_peer_runs():
     assert figures["work"] == 2048 and 0 < figures["training"] < figures["process"] and figures["score"] > 5
 
 
-@pytest.mark.parametrize(("name", "work", "parts"), [("grpo-step", "--steps", {"sample", "score", "replay", "update"}), ("generate", "--batches", set())])
-def test_our_language_sides_run(name, work, parts):
+@pytest.mark.parametrize("name", turns(["grpo-step", "generate"], "src/operant/bench/", always=("grpo-step",)))
+def test_our_language_sides_run(name):
+    work, parts = {"grpo-step": ("--steps", {"sample", "score", "replay", "update"}), "generate": ("--batches", set())}[name]
     side = bench.find(name).ours[0]
     small = list(side.arguments)
     small[small.index(work) + 1], small[small.index("--tokens") + 1] = "1", "8"
