@@ -7,6 +7,10 @@ Settled on: fresh utterances are drawn once an iteration, for all of its critic 
 are learned from too. The critic is a copy of the model that training starts from, with four linear heads, where the authors' code has another pre-trained
 encoder, which reads history and utterance apart, and perceptrons of three layers. Advantages are shifted and scaled to mean 0 and deviation 1 over a batch: a
 young critic is wrong by about the same everywhere. Gradients are clipped at 1, as in the code's settings. The learned baseline for single tokens is left out.
+
+What to expect: a critic needs conversations before it says anything. With a model of 0.45M parameters on text:lookup, the policy held still, it explains a
+tenth of the variance of returns after 640 of them (800 updates, 1e-3), and what learns from it falls behind REINFORCE, which needs fewer in all. Watch
+`critic/q` against the variance of returns, and let `warm_up` last until it is below.
 """
 
 from __future__ import annotations
@@ -27,14 +31,14 @@ class ArCHer(GroupSettings):
     prompts: Count = 4  # problems an iteration that are played
     group_size: Count = 4  # conversations of each
     turns: int = 0  # most turns of a row, 0 for the task's own number
-    fresh: Count = 128  # utterances an iteration at states of past conversations
+    fresh: Count = 64  # utterances an iteration at states of past conversations
     capacity: Count = 2_000  # past conversations that are kept
     gamma: Share = 0.95  # discount a turn
     tau: Share = 0.1  # share of the critic that its target network takes in at an update
-    critic_learning_rate: Positive = 3e-4  # Adam's
-    critic_updates: Count = 10  # an iteration
-    critic_batch: Count = 64  # turns in each, and as many fresh utterances
-    warm_up: int = 10  # iterations in which the critic learns alone
+    critic_learning_rate: Positive = 1e-3  # Adam's
+    critic_updates: Count = 20  # an iteration
+    critic_batch: Count = 32  # turns in each, and as many fresh utterances
+    warm_up: int = 20  # iterations in which the critic learns alone
 
 
 @method("archer", name="ArCHer", family="agentic", paper="arXiv:2402.19446", worlds=("text",), example="text:lookup")
