@@ -73,6 +73,8 @@ def test_towers_are_their_layers(taken: str):
     found, exact = net.heads(x), (actor, critic.squeeze(-1))
     for mine, right in zip((*found, *gradients(found, leaves)), (*exact, *gradients(exact, leaves)), strict=True):
         torch.testing.assert_close(mine.double(), right.double(), rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        assert torch.equal(net.standing()(x), net(x))
     assert torch.allclose(net(x), found[0], atol=1e-6) and torch.allclose(net.value(x), found[1], atol=1e-6)
 
 

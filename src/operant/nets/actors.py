@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -21,6 +21,9 @@ from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
 from operant.nets.memory import Memory, MemoryNet
 from operant.nets.normalize import RunningNormalizer, observation_normalizer
 from operant.nets.policy import TrainedPolicy
+
+
+Decide = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]  # `Policy.decide`
 
 
 class Policy(TrainedPolicy):
@@ -52,6 +55,10 @@ class Policy(TrainedPolicy):
     def decide(self, observation: Tensor, carry: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The distribution's parameters `[S, N, size]` at normalised observations `[S, N, D]`, and the carry after them."""
         return self(observation), None
+
+    def standing(self) -> Decide:
+        """`decide` for many calls between which no weight changes, without gradients."""
+        return self.decide
 
     @torch.inference_mode()
     def act(self, observation: Tensor, carry: Tensor | None = None) -> tuple[np.ndarray, Tensor | None]:
@@ -203,6 +210,10 @@ class ActorCritic(Actor):
         out, value = self.net.both(inputs["observation"])
         return self._found(self._distribution_parameters(out, inputs["observation"]), action, needs) | {"value": value}
 
+    def standing(self) -> Decide:
+        net = self.net.standing()
+        return lambda observation, carry: (self._distribution_parameters(net(observation), observation), None)
+
     def value(self, observation: Tensor) -> Tensor:
         """`[S, …]` from normalised observations `[S, …, D]`."""
         return self.net.value(observation)
@@ -226,6 +237,9 @@ class RecurrentActorCritic(ActorCritic):
     def __init__(self, observation: Spec, distribution: Distribution, net: Towers, seeds: int, memory: Memory, *, normalizer: RunningNormalizer | None = None):
         super().__init__(observation, distribution, net, seeds, log_std="free", normalizer=normalizer)
         self.memory = memory
+
+    def standing(self) -> Decide:
+        return self.decide
 
     def initial(self, rows: int) -> Tensor:
         return torch.zeros(self.seeds, rows, self.memory.carried, device=next(self.parameters()).device)

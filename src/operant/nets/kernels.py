@@ -9,7 +9,7 @@ sets on this machine. Within a set, shapes decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -282,6 +282,25 @@ def perceptron(x: Tensor, parameters: Sequence[Tensor], activation: str, activat
     if not torch.is_grad_enabled():
         return _parted(_run(x, parameters, activation, activated)[0][-1:], parameters[0].shape[:-2])[0]
     return _Perceptron.apply(activation, activated, x, *parameters)
+
+
+def standing(parameters: Sequence[Tensor], activation: str, activated: int) -> Callable[[Tensor], Tensor]:
+    """`perceptron` of weights that stand still, `[S, B, I] → [S, B, O]` without gradients and to the same bits: what is looked up is looked up once.
+
+    Args:
+        parameters: of no ensemble.
+    """
+    layers = [(weight.detach(), bias.detach()) for weight, bias in zip(parameters[::2], parameters[1::2], strict=True)]
+    activate = FUSED[activation]
+
+    def run(x: Tensor) -> Tensor:
+        for weight, bias in layers[:activated]:
+            x = activate(_affine(x, weight, bias))
+        for weight, bias in layers[activated:]:
+            x = _affine(x, weight, bias)
+        return x
+
+    return run
 
 
 class _Towers(torch.autograd.Function):

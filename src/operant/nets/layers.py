@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from operant.core.memory import TRAINED, check_memory
-from operant.nets.kernels import FUSED, batched_linear, perceptron, tanh, towers
+from operant.nets.kernels import FUSED, batched_linear, perceptron, standing, tanh, towers
 
 Initialize = Callable[[Tensor, torch.Generator], None]
 
@@ -177,6 +177,13 @@ class Towers(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The actor's output `[S, …, outputs]`."""
         return self.actor(self.encoders[0](x) if self.encoders else x)
+
+    def standing(self) -> Callable[[Tensor], Tensor]:
+        """This network's `forward` at `[S, N, inputs]` without gradients, for many calls between which no weight changes."""
+        if self.encoders or (activation := self.trunk.fused) is None:
+            return self
+        trunk = [p[:, 0] for p in self.trunk.parameters_in_turn]
+        return standing([*trunk, self.actor_head.weight, self.actor_head.bias], activation, len(trunk) // 2)
 
     def value(self, x: Tensor) -> Tensor:
         """The critic's output `[S, …]`."""

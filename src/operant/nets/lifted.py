@@ -70,6 +70,9 @@ class LiftedTowers(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.actor(x)
 
+    def standing(self) -> Callable[[Tensor], Tensor]:
+        return self
+
     def value(self, x: Tensor) -> Tensor:
         return self.critic(x).squeeze(-1)
 

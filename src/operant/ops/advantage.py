@@ -24,15 +24,13 @@ def gae(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, t
     """
     delta = reward + gamma * next_value.masked_fill(terminated, 0.0) - value
     decay = torch.full_like(delta, gamma * lam).masked_fill_(terminated | truncated, 0.0)
-    # Time first and contiguous: each turn of the loop is one fused operation on one dense slice.
-    deltas = delta.movedim(-1, 0).contiguous().unbind(0)
-    decays = decay.movedim(-1, 0).contiguous().unbind(0)
-    advantage = deltas[-1]
-    out = [advantage]
-    for delta_t, decay_t in zip(deltas[-2::-1], decays[-2::-1], strict=True):
-        advantage = torch.addcmul(delta_t, decay_t, advantage)
-        out.append(advantage)
-    return torch.stack(out[::-1], dim=-1)
+    # Sums over twice as many steps each turn: A over the next k steps, and what is left of A beyond them. T steps take log T turns, and no loop over time.
+    advantage, ahead = delta, 1
+    while ahead < delta.shape[-1]:
+        advantage = torch.cat([torch.addcmul(advantage[..., :-ahead], decay[..., :-ahead], advantage[..., ahead:]), advantage[..., -ahead:]], -1)
+        decay = torch.cat([decay[..., :-ahead] * decay[..., ahead:], decay[..., -ahead:]], -1)
+        ahead *= 2
+    return advantage
 
 
 ROUNDING = 4  # units in the last place of the largest magnitude: what sums of equal rewards in another order differ by

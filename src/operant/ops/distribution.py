@@ -43,8 +43,13 @@ def tanh_gaussian_log_prob(u: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     return gaussian_log_prob(u, mean, log_std) - tanh_log_det(u)
 
 
+FEW = 64  # choices up to which a second tensor of the logits' size is cheaper than the dozen operations of logsumexp
+
+
 def categorical_log_prob(logits: Tensor, action: Tensor) -> Tensor:
     """Log-probability of `action` under softmax(logits): logits `[..., K]`, action `[...]` int64 in [0, K) -> `[...]`."""
+    if logits.shape[-1] <= FEW:
+        return logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
     return logits.gather(-1, action.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
 
 

@@ -85,23 +85,22 @@ def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, 
     length, seeds, rows = chunk.reward.shape
     size = observation.shape[-1]
     device = noise.device
-    distribution = actor.distribution
+    distribution, decide = actor.distribution, actor.standing()
     noise = noise.transpose(0, 1)
-    arrays = {name: getattr(chunk, name).numpy() for name in ("reward", "terminated", "truncated", "valid")}
+    arrays = {name: getattr(chunk, name).numpy() for name in ("reward", "terminated", "truncated", "valid", "next_observation")}
+    observations, decided, actions = chunk.observation.numpy(), chunk.parameters.numpy(), chunk.action.numpy()
     action_shape = (seeds * rows, *distribution.action_shape)
     start = actor.initial(rows)
     carry = None if start is None else chunk.carry[0].to(device)
     for t in range(length):
         seen = torch.from_numpy(observation).view(seeds, rows, size)
-        chunk.observation[t] = seen
-        parameters, carry = actor.decide(actor.normalized(seen if device.type == "cpu" else seen.to(device)), carry)
-        action = distribution.sample(parameters, noise[t])
-        chunk.parameters[t] = parameters
-        chunk.action[t] = action
-        step = environments.step(distribution.to_environment(action.cpu()).reshape(action_shape))
+        observations[t] = observation.reshape(seeds, rows, size)
+        parameters, carry = decide(actor.normalized(seen.to(device)), carry)
+        action = distribution.sample(parameters, noise[t]).cpu()
+        decided[t], actions[t] = parameters.cpu().numpy(), action.numpy()
+        step = environments.step(distribution.to_environment(action).reshape(action_shape))
         for name, array in arrays.items():
-            array[t] = getattr(step, name).reshape(seeds, rows)
-        chunk.next_observation[t] = torch.from_numpy(step.next_observation).view(seeds, rows, size)
+            array[t] = getattr(step, name).reshape(array.shape[1:])
         observation = step.observation
         if start is not None:
             carry = torch.where(chunk.ends(t).unsqueeze(-1).to(device), start, carry)
