@@ -22,7 +22,6 @@ from operant.nets.memory import Memory, MemoryNet
 from operant.nets.normalize import RunningNormalizer, observation_normalizer
 from operant.nets.policy import TrainedPolicy
 
-
 Decide = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]  # `Policy.decide`
 
 
