@@ -18,7 +18,7 @@ setup: .venv/.done
 test: setup lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
-# The long tests of all methods; `make test` runs them for the methods that changed and for an eighth of the others (tests/long_tier.py).
+# The long tests of all methods and forms; `make test` runs them for what changed and for an eighth of the others (tests/long_tier.py).
 test-all: setup lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 -m "not slow"
 

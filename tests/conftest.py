@@ -19,7 +19,7 @@ MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
 
 def pytest_report_header() -> str:
     of = f", and of what changed: {', '.join(sorted(changed()))}" if changed() else ""
-    return f"long tests: share {share() + 1} of {SHARES} of the methods{of}; all of them: make test-all"
+    return f"long tests: share {share() + 1} of {SHARES}{of}; all of them: make test-all"
 
 
 @pytest.fixture(scope="session")
