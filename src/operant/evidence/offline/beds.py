@@ -25,20 +25,8 @@ MAP = (
     ".....#.....",
     ".....#.....",
 )
-AROUND = (".....#....." if row > 3 else "..........." for row in range(11))
-CORRIDOR = (
-    "...........",
-    "##########.",
-    "...........",
-    ".##########",
-    "...........",
-    "##########.",
-    "...........",
-    ".##########",
-    "...........",
-    "##########.",
-    "...........",
-)
+AROUND = tuple(".....#....." if row > 3 else "..........." for row in range(11))
+CORRIDOR = tuple("..........." if row % 5 == 0 else "##########." if row < 5 else ".##########" for row in range(11))
 FREE, HALVED, WINDING = (np.array([[mark == "." for mark in row] for row in drawn]) for drawn in (MAP, AROUND, CORRIDOR))
 CELLS = np.argwhere(FREE)
 CLOSED = CELLS[(CELLS[:, 0] > 5) & (CELLS[:, 1] < 5)]  # the room at the lower left
@@ -151,9 +139,9 @@ class Halves(gymnasium.Env):
 
 
 class Corridor(gymnasium.Env):
-    """The same point in a corridor of 71 cells that winds through the map, from within ten cells of one end to a cell within ten of the other, which it sees.
+    """The same point in a corridor of 41 cells that winds through the map, from within five cells of one end to a cell within five of the other, which it sees.
 
-    The return is 1 where it gets there within 150 steps; the way takes 50 to 70.
+    The return is 1 where it gets there within 100 steps; the way takes 32 to 40.
     """
 
     observation_space = spaces.Dict({"observation": Halves.observation_space, "desired_goal": Halves.observation_space})
@@ -161,7 +149,7 @@ class Corridor(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, np.ndarray], dict]:
         super().reset(seed=seed)
-        first, last = self.np_random.integers(10, size=2)
+        first, last = self.np_random.integers(5, size=2)
         ends = [ALONG[first], ALONG[-1 - last]]
         start, self.goal = ends[:: 1 - 2 * int(self.np_random.integers(2))]
         self.place, self.steps = np.array(start, float), 0
@@ -170,7 +158,7 @@ class Corridor(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict]:
         self.place, self.steps = slid(self.place, action, WINDING), self.steps + 1
         there = cell_of(self.place) == self.goal
-        return self._seen(), float(there), there, self.steps == 150, {}
+        return self._seen(), float(there), there, self.steps == 100, {}
 
     def _seen(self) -> dict[str, np.ndarray]:
         return {"observation": seen(self.place), "desired_goal": seen(self.goal)}
@@ -224,15 +212,15 @@ def halves(path: Path, *, steps: int = 20_000, aimed: float = 0.5, seed: int = 0
     return _saved(path, walks, steps, HALF, GOAL)
 
 
-def corridor(path: Path, *, steps: int = 50_000, seed: int = 0) -> str:
-    """A task (`data:PATH`) of a point's walks in the winding corridor, between random cells and of at most 30 steps: nobody went from one end to the other."""
+def corridor(path: Path, *, steps: int = 30_000, seed: int = 0) -> str:
+    """A task (`data:PATH`) of a point's walks in the winding corridor, between random cells and of at most 15 steps: nobody went from one end to the other."""
     if LONG not in gymnasium.registry:
         gymnasium.register(LONG, entry_point=Corridor)
     rng = np.random.default_rng(seed)
     maps, walks = [distances(cell, np.array(ALONG), WINDING) for cell in ALONG], []
     while sum(map(len, walks)) < steps:
         start, aim = rng.integers(len(ALONG), size=2)
-        walks.append(walk(rng, ALONG[start] + rng.uniform(-0.499, 0.499, 2), maps[aim], 30, WINDING, ALONG[aim]))
+        walks.append(walk(rng, ALONG[start] + rng.uniform(-0.499, 0.499, 2), maps[aim], 15, WINDING, ALONG[aim]))
     return _saved(path, walks, steps, LONG, None)
 
 
