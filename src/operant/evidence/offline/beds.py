@@ -36,7 +36,7 @@ MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
 START, GOAL = (0, 0), (10, 10)
 NAME, HALF, LONG = "OperantFourRooms-v0", "OperantHalves-v0", "OperantCorridor-v0"
 
-COST = 3.0  # of a step of the point, as in the antmaze data of arXiv:2402.00348: what chi-square forgives a step (2 (1 - 1 / E[w])) must be less than it
+COST = 3.0  # of a step of the point, as in the antmaze data of arXiv:2402.00348: more than the 2 (2 - 1 / balance) that its chi-square forgives a step
 
 
 def seen(cells: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ code weighs the policy by the residual itself, max(x, 0), and not by the dual's 
 for where every residual is negative (rewards of -1 and a fresh V) the other one learns nothing.
 Departures: the decay is decoupled, theirs is a part of the gradient; the layer norm has no learned scale and shift; the policy's mean is bounded by tanh (an
 option of theirs) and its network as wide as V's (theirs 1,024); backward="true" has target networks as the others do, where their true gradient has none. The
-authors tune `balance` and `eta` for each data set.
+authors tune `balance` and `eta` for each data set. The weights that V settles at have the mean (1 - balance) / balance: V is as if every step paid
+2 (2 - 1 / balance) more, and where steps cost less than that, a longer way looks better; rewards are to be scaled (-3 a step on the authors' antmazes).
 """
 
 from __future__ import annotations
