@@ -90,7 +90,7 @@ def test_networks_see_states_and_goals_where_they_lie():
     assert torch.allclose(value.represent(rows).norm(dim=-1), torch.tensor(3.0).sqrt())
     parts = value.parts
     assert torch.equal(parts.row(rows[..., parts.state], rows[..., parts.goal]), rows) and parts.state == slice(1, 2)
-    with pytest.raises(BadInput, match="observations are observation: this method needs a state and a desired_goal"):
+    with pytest.raises(BadInput, match="observations consist of observation: this method needs a state and a desired_goal"):
         GoalValueNet().build(Spec((Field("observation", (1,)),)), ACTION, Streams([0]), "value")
 
 

@@ -76,6 +76,14 @@ def test_the_oracle_reaches_each_goal_in_the_evaluation_environment(cache, task)
     assert terminated and info["success"] == 1.0 and reward == 0.0 and -200 < total < -60
 
 
+def test_messages_name_the_environment_and_not_what_makes_it(cache):
+    make_dataset(MEDIUM, steps=10, seed=0)
+    world = load_task(f"ogbench:{MEDIUM}").world
+    assert world.task == "gym:pointmaze-medium-v0"
+    with pytest.raises(BadInput, match="^gym:pointmaze-medium-v0: observation 'desired_goal' is missing"):
+        world.act(None, np.zeros(4))
+
+
 def test_goal_conditioned_task_has_no_reward(cache):
     make_dataset(MEDIUM, steps=10, seed=0)
     found = load_task(f"ogbench:{MEDIUM}")

@@ -95,7 +95,7 @@ def _ogbench_task(name: str, steps: int | None, seed: int | None) -> OfflineTask
         environment = re.sub(r"-(navigate|stitch|mixed)-", "-", name)
         dataset = _relabel(dataset, environment)
     dataset.metadata["task"] = name
-    world = GymWorld(partial(make_task_environment, environment))
+    world = GymWorld(_of_ogbench(environment, {}))
     return OfflineTask(f"ogbench:{name}", dataset, environment, world, "success", dataset.metadata["reward"])
 
 
@@ -176,10 +176,17 @@ def _with_environment(name: str, dataset: Dataset, given: str | None) -> Offline
     return OfflineTask(name, dataset, environment, world, "success" if goal else "return", dataset.metadata.get("reward", "environment"))
 
 
+def _of_ogbench(environment: str, kwargs: dict) -> partial:
+    """What makes an environment of OGBench's, under its own name in messages."""
+    make = partial(make_task_environment, environment, **kwargs)
+    make.__qualname__ = environment
+    return make
+
+
 def _make(environment: str, kwargs: dict) -> str | Callable[..., gymnasium.Env]:
     """What a `GymWorld` is made of: OGBench's environments are made in their own way, native ones by their id, all others as data sets hold them."""
     if _OGBENCH.fullmatch(environment):
-        return partial(make_task_environment, environment, **kwargs)
+        return _of_ogbench(environment, kwargs)
     spec = gymnasium.registry[registered(environment)]
     if kwargs.get("max_episode_steps") == spec.max_episode_steps:
         kwargs = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # Minari writes it always
