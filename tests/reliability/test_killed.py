@@ -1,4 +1,4 @@
-"""Killed at twenty random moments (start-up, training, evaluation, the writing of checkpoints): the run goes on and ends in the bits of one that never
+"""Killed at random moments (start-up, training, evaluation, the writing of checkpoints): the run goes on and ends in the bits of one that never
 stopped."""
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ RUNS = {
     "bc": (MAZE, 1_500, "--every", 300, "--seeds", 2, "--batch-size", 32, *SMALL),
     "sft": ("text:arithmetic", 100, "--every", 50, "--batch-size", 4),
     "grpo": ("text:arithmetic", 6, "--every", 2, "--seeds", 2, "--prompts", 4, "--group-size", 4),
+    "dpo": ("preferences:arithmetic", 900, "--every", 300, "--batch-size", 4),
+    "reward-model": ("preferences:arithmetic", 900, "--every", 300, "--batch-size", 4),
 }
-KILLS = {"ppo": 4, "sac-v2": 4, "iql": 3, "bc": 3, "sft": 3, "grpo": 3}
+KILLS = {"ppo": 4, "sac-v2": 4, "iql": 3, "bc": 3, "sft": 3, "grpo": 3, "dpo": 2, "reward-model": 2}
 
 
 def words(method: str, out: Path, *, every: int | None = None) -> list[str]:
@@ -53,7 +55,7 @@ def next_words(method: str, run: Path) -> list[str]:
 
 @pytest.mark.parametrize("method", turns(RUNS, *RESTS_ON, always=("sac-v2", "grpo")))
 def test_a_killed_run_ends_in_the_same_bits(method: str, start, process_environment, tmp_path: Path):
-    assert sum(KILLS.values()) == 20
+    assert sum(KILLS.values()) == 24
     rng = random.Random(f"killed {method}")
     whole, run = tmp_path / "whole", tmp_path / "run"
     child = start(*words(method, whole))

@@ -26,7 +26,8 @@ class Parts:
         fields = [field for field in observation.fields if field.role != "goal"]
         if goal is None or len(fields) != 1 or fields[0].size != goal.size:
             said = ", ".join(field.name for field in observation.fields)
-            raise BadInput(f"observations consist of {said}: this method needs a state and a desired_goal of its shape, as ogbench:pointmaze-medium-navigate-v0 has")
+            needs = "this method needs a state and a desired_goal of its shape, as ogbench:pointmaze-medium-navigate-v0 has"
+            raise BadInput(f"observations consist of {said}: {needs}")
         self.state, self.goal = observation.slices[fields[0].name], observation.slices[goal.name]
         self._goal_first = self.goal.start < self.state.start
         self.field = fields[0]
