@@ -34,7 +34,7 @@ def test_compare_can_train_what_it_compares(operant, tmp_path: Path):
     again = operant("compare", *words)  # nothing is trained twice
     assert again.code == 0 and again.err.count("finished before") == 2
     other = operant("compare", *words, "--seeds", 2)
-    assert other.code == 2 and "another seeds" in other.err
+    assert other.code == 2 and "another value of seeds" in other.err
 
 
 def test_compare_trains_side_by_side_at_equal_samples(operant, tmp_path: Path):

@@ -95,7 +95,8 @@ def _train_all(args: Namespace) -> list[Path]:
                 name for name in ("method", "task", "seeds", "seed", "budget", "hyperparameters", "options") if found.config.get(name) != wanted.get(name)
             ]
             if differs:
-                raise BadInput(f"{folder / key} holds a run of another {differs[0]}: choose another --out, or compare what is there by naming the directories")
+                instead = "choose another --out, or compare what is there by naming the directories"
+                raise BadInput(f"{folder / key} holds a run with another value of {differs[0]}: {instead}")
             if found.result is not None:
                 note(f"{key}: finished before, in {folder / key}")
                 continue
