@@ -8,6 +8,7 @@ from text_helpers import END, KINDS, PAD, REQUESTS, SIZES, V, draw, make, slow
 from transformers import MambaConfig, MambaForCausalLM, Phi3Config, Phi3ForCausalLM
 
 from operant.core.errors import BadInput
+from operant.nets.bfloat16 import BFloat16Linear, compute_in_bfloat16
 from operant.worlds.plans import Request
 from operant.worlds.text import engine
 
@@ -35,6 +36,23 @@ def test_the_written_out_step_and_the_models_own_are_the_same(kind, monkeypatch)
     second = draw(model)
     assert torch.equal(first.tokens, second.tokens)
     assert (first.log_prob - second.log_prob).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
+@pytest.mark.parametrize("wide", [0, 256])
+def test_in_bfloat16_recorded_figures_are_near_the_exact_ones(kind, wide, monkeypatch):
+    monkeypatch.setattr(engine, "WIDE", wide)
+    model, exact = make(kind), make(kind)
+    compute_in_bfloat16(model)
+    calls, cast = [], BFloat16Linear.cast
+    monkeypatch.setattr(BFloat16Linear, "cast", lambda self: calls.append(self) or cast(self))
+    generation = draw(model)
+    layers = [module for module in model.modules() if isinstance(module, BFloat16Linear)]
+    assert calls == layers and all(layer.held is None for layer in layers)  # once each, however many tokens were drawn
+    log_probs, _ = slow(exact, generation, 1.0)
+    off = (generation.log_prob - log_probs).abs().max().item()
+    assert 1e-3 < off < 0.3
+    assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
 @pytest.mark.parametrize("kind", KINDS)

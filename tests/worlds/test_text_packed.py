@@ -9,6 +9,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from operant.nets import kernels, language, packed
+from operant.nets.bfloat16 import compute_in_bfloat16
 from operant.nets.language import TokenCritic, TokenPolicy, generation_to_inputs
 from operant.worlds.plans import Request
 
@@ -68,6 +69,36 @@ def test_the_critics_values_and_gradients(kind, monkeypatch):
 
     for mine, theirs in zip(*both_ways(policy, monkeypatch, loss), strict=True):
         assert (mine - theirs).abs().max() <= 2e-5 * max(1.0, theirs.abs().max())
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_in_bfloat16_packed_rows_are_as_close_to_the_exact_ones_as_padded_ones_are(kind, monkeypatch):
+    exact, rounded = TokenPolicy(MODELS[kind]()), MODELS[kind]()
+    rounded.load_state_dict(exact.model.state_dict())
+    generation = draw(exact.model)
+    compute_in_bfloat16(rounded)
+    assert packed.can_join(rounded.base_model)
+    inputs, action = generation_to_inputs(generation, PAD), generation.tokens[None]
+
+    def loss(policy):
+        return (policy.replay(inputs, action)["log_prob"],)
+
+    truth, _ = both_ways(exact, monkeypatch, loss)
+    monkeypatch.undo()
+    runs = []
+    joined = packed.PackedRows.__init__
+    monkeypatch.setattr(packed.PackedRows, "__init__", lambda self, *of: runs.append(1) or joined(self, *of))
+    mine, padded = both_ways(TokenPolicy(rounded), monkeypatch, loss)
+    assert len(runs) == 1
+
+    def error(found):
+        """The worst of values, and the length of what gradients are off by, over that of the gradients."""
+        off, whole = (torch.cat([x.flatten() for x in xs]) for xs in ([a - b for a, b in zip(found[1:], truth[1:], strict=True)], truth[1:]))
+        return (found[0] - truth[0]).abs().max().item(), (off.norm() / whole.norm()).item()
+
+    for ours, theirs in zip(error(mine), error(padded), strict=True):
+        assert 0 < ours < 1.5 * theirs and ours < 0.3
+    assert all(gradient.dtype == torch.float32 for gradient in mine[1:])
 
 
 def test_only_what_is_needed_is_run():

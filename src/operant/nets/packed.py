@@ -1,7 +1,8 @@
 """Small Llama and Qwen2 models on packed rows, on a processor: tokens of all rows end to end without padding, and a prompt that rows share run once.
 
 The same function as the model's own forward pass, written out with joined weights: queries, keys and values are one matrix product, gate and up another, and
-the scale of each normalisation is folded into the matrix behind it. Attention alone sees rows, `BUCKET` of similar length at a time.
+the scale of each normalisation is folded into the matrix behind it. Attention alone sees rows, `BUCKET` of similar length at a time. In models that compute in
+bfloat16 these products and the gated unit do; weights, what passes from layer to layer, normalisation, rotary positions and attention are float32.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from operant.nets.bfloat16 import BFloat16Linear, own_forward
 from operant.nets.kernels import FastLinear, linear, round_rows
 
 SMALL = 50_000_000  # parameters up to which joining the weights anew for each use costs less than it saves
@@ -17,12 +19,13 @@ BUCKET = 8  # rows whose attention is computed together, padded to their longest
 
 _FAMILIES = {"transformers.models.llama.modeling_llama.LlamaModel", "transformers.models.qwen2.modeling_qwen2.Qwen2Model"}
 _JOINED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+_KINDS = ({nn.Linear}, {FastLinear}, {BFloat16Linear})
 _attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _attend_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def can_join(trunk: nn.Module) -> bool:
-    """Whether a trunk (a language model without its output layer) can be written out: a Llama or Qwen2 model in float32 of at most `SMALL` parameters."""
+    """Whether a trunk (a language model without its output layer) can be written out: a Llama or Qwen2 model of at most `SMALL` parameters in float32."""
     if f"{type(trunk).__module__}.{type(trunk).__qualname__}" not in _FAMILIES:
         return False
     config, parameters = trunk.config, list(trunk.parameters())
@@ -33,10 +36,15 @@ def can_join(trunk: nn.Module) -> bool:
         and config.rope_parameters["rope_type"] in ("default", "linear", "llama3")
         and set(getattr(config, "layer_types", None) or ()) <= {"full_attention"}
         # Adapters and quantised layers do not join.
-        and all(type(layer.get_submodule(name)) in (nn.Linear, FastLinear) for layer in trunk.layers for name in _JOINED)
+        and {type(layer.get_submodule(name)) for layer in trunk.layers for name in _JOINED} in _KINDS
         # Nor does a forward pass that was replaced (by one that keeps less for the gradient, say).
-        and not any("forward" in vars(module) for module in trunk.modules())
+        and all(own_forward(module) for module in trunk.modules())
     )
+
+
+def product_dtype(layer: nn.Module) -> torch.dtype:
+    """What a linear layer of a model that `can_join` computes in."""
+    return torch.bfloat16 if type(layer) is BFloat16Linear else torch.float32
 
 
 class PackedRows:
@@ -86,15 +94,20 @@ def packed_states(trunk: nn.Module, rows: PackedRows, wanted: Tensor) -> Tensor:
     heads, key_heads, eps = trunk.config.num_attention_heads, trunk.config.num_key_value_heads, trunk.config.rms_norm_eps
     x = trunk.embed_tokens(rows.ids)
     turn = rotary_turn(trunk, x, rows.position)
+    dtype = product_dtype(trunk.layers[0].self_attn.q_proj)
+
+    def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return linear(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
+
     order = side_by_side(heads, key_heads, 2 * turn.shape[-1]).to(x.device)
     for layer in trunk.layers:
         attention, mlp = layer.self_attn, layer.mlp
         weight, bias = join(attention.q_proj, attention.k_proj, attention.v_proj)
         bias = None if bias is None else bias.index_select(0, order)
-        projected = linear(_Normalize.apply(x, eps), weight.index_select(0, order) * layer.input_layernorm.weight, bias)
-        x = x + attention.o_proj(_Attention.apply(projected, turn, rows, heads, key_heads))
+        projected = product(_Normalize.apply(x, eps), weight.index_select(0, order) * layer.input_layernorm.weight, bias)
+        x = x + attention.o_proj(_Attention.apply(projected.float(), turn, rows, heads, key_heads))
         weight, bias = join(mlp.gate_proj, mlp.up_proj)
-        x = x + mlp.down_proj(_GatedUnit.apply(linear(_Normalize.apply(x, eps), weight * layer.post_attention_layernorm.weight, bias)))
+        x = x + mlp.down_proj(_GatedUnit.apply(product(_Normalize.apply(x, eps), weight * layer.post_attention_layernorm.weight, bias)))
     return _Normalize.apply(x.index_select(0, wanted), eps) * trunk.norm.weight
 
 
@@ -150,7 +163,7 @@ class _GatedUnit(torch.autograd.Function):
         result = torch.empty_like(both)
         for_gate, for_up = result.chunk(2, 1)
         torch.mul(gradient, F.silu(gate), out=for_up)
-        for_gate.copy_(torch.ops.aten.silu_backward(gradient * up, gate))
+        torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=for_gate)
         return result
 
 

@@ -20,11 +20,13 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from operant.core.errors import BadInput
 from operant.nets import packed
+from operant.nets.bfloat16 import BFloat16Linear, cast_once
 from operant.nets.kernels import FastLinear, linear, round_rows
 from operant.worlds.plans import Generation, Logits, Request
 from operant.worlds.text.models import longest_row, other_layers, why_no_longer
 
 LOOK_EVERY = 4  # tokens between two looks at which rows have finished (the only reads by the host, but for the check of an adaptive temperature)
+WIDE = 256  # hidden size from which a token's products are faster in bfloat16; below, a model that computes in it is decoded in float32
 DROP_AT = 0.75  # rows are compacted when at most this share of them is still going
 
 
@@ -243,7 +245,8 @@ def generate(
     training = model.training
     model.eval()
     try:
-        result = _generate(model, requests, _Drawing(temperature, top_k, top_p, uniforms, guide), limits, stops, pad_token_id)
+        with cast_once(model):
+            result = _generate(model, requests, _Drawing(temperature, top_k, top_p, uniforms, guide), limits, stops, pad_token_id)
     finally:
         model.train(training)
     # Tensors made in inference mode cannot be saved for a gradient; copies can.
@@ -417,7 +420,7 @@ class _ModelStep:
 
 def _can_join(model: PreTrainedModel) -> bool:
     head = model.get_output_embeddings()
-    return type(model) in (LlamaForCausalLM, Qwen2ForCausalLM) and type(head) in (nn.Linear, FastLinear) and packed.can_join(model.base_model)
+    return type(model) in (LlamaForCausalLM, Qwen2ForCausalLM) and type(head) in (nn.Linear, FastLinear, BFloat16Linear) and packed.can_join(model.base_model)
 
 
 class _JoinedStep:
@@ -429,6 +432,9 @@ class _JoinedStep:
 
     def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor, of_row: Tensor, capacity: int):
         config = model.config
+        self.dtype = packed.product_dtype(model.model.layers[0].self_attn.q_proj) if config.hidden_size >= WIDE else torch.float32
+        for cached in cache.layers:
+            cached.keys, cached.values = cached.keys.to(self.dtype), cached.values.to(self.dtype)
         cache.expand(of_row, capacity)
         self.cache, self.length = cache, cache.get_seq_length()
         self.embedding = model.model.embed_tokens.weight
@@ -437,7 +443,7 @@ class _JoinedStep:
         self.order = packed.side_by_side(self.heads, self.key_heads, self.head_size).to(padding.device)
         self.root, self.eps = config.hidden_size**0.5, config.rms_norm_eps * config.hidden_size
         self.weights = [self._join(layer) for layer in model.model.layers]
-        self.head = _flat(model.lm_head.weight * model.model.norm.weight * self.root), model.lm_head.bias
+        self.head = self._flat(model.lm_head.weight * model.model.norm.weight * self.root, model.lm_head.bias)
         for cached in cache.layers:  # the prompts' keys into the same order
             cached.keys[:, :, : self.length] = cached.keys[:, :, : self.length, self.order[: self.head_size]]
         places = torch.arange(capacity, device=padding.device)
@@ -446,7 +452,7 @@ class _JoinedStep:
         self.mask = None
         if self.masked:
             seen = places >= padding.unsqueeze(1)
-            self.mask = torch.zeros_like(seen, dtype=torch.float32).masked_fill_(~seen, -torch.inf)[:, None].repeat_interleave(self.key_heads, 0)
+            self.mask = torch.zeros_like(seen, dtype=torch.float32).masked_fill_(~seen, -torch.inf).to(self.dtype)[:, None, None]
 
     def _join(self, layer: nn.Module) -> list[tuple[Tensor, Tensor | None]]:
         attention, mlp = layer.self_attn, layer.mlp
@@ -458,40 +464,43 @@ class _JoinedStep:
         gate_up, gate_up_bias = packed.join(mlp.gate_proj, mlp.up_proj)
         gate_up = gate_up * (layer.post_attention_layernorm.weight * self.root)
         out, down = attention.o_proj, mlp.down_proj
-        return [(_flat(joined), joined_bias), (_flat(out.weight), out.bias), (_flat(gate_up), gate_up_bias), (_flat(down.weight), down.bias)]
+        return [self._flat(*pair) for pair in ((joined, joined_bias), (out.weight, out.bias), (gate_up, gate_up_bias), (down.weight, down.bias))]
+
+    def _flat(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The same layer in the dtype of products, its weights laid out as the product with few rows reads them."""
+        return weight.to(self.dtype).t().contiguous().t(), None if bias is None else bias.to(self.dtype)
 
     def _normalize(self, x: Tensor) -> Tensor:
         """Over the root of the sum of squares: the mean's divisor is in the weights."""
-        return x * torch.linalg.vecdot(x, x).add_(self.eps).rsqrt_().unsqueeze(1)
+        return (x * torch.linalg.vecdot(x, x).add_(self.eps).rsqrt_().unsqueeze(1)).to(self.dtype)
 
     def __call__(self, token: Tensor) -> Tensor:
         rows, size, heads, key_heads, end = len(token), self.head_size, self.heads, self.key_heads, self.length + 1
         turn = self.turn[self.length - self.padding if self.masked else self.length]
-        mask = self.mask[:, :, :end] if self.masked else None
+        mask = self.mask[..., :end] if self.masked else None
         x = F.embedding(token, self.embedding)
         for cached, (joined, out, gate_up, down) in zip(self.cache.layers, self.weights, strict=True):
-            projected = linear(self._normalize(x), *joined).view(rows, heads + 2 * key_heads, size)
+            projected = linear(self._normalize(x), *joined).float().view(rows, heads + 2 * key_heads, size)
             torch.view_as_complex(projected.view(rows, -1, size // 2, 2)[:, : heads + key_heads]).mul_(turn)
             queries, cached.keys[:, :, self.length], cached.values[:, :, self.length] = projected.split([heads, key_heads, key_heads], 1)
-            keys, values = (room.flatten(0, 1)[:, :end] for room in (cached.keys, cached.values))
-            scores = torch.bmm(queries.reshape(rows * key_heads, heads // key_heads, size), keys.transpose(1, 2))
-            if self.masked:
-                scores += mask
-            mixed = torch.bmm(scores.softmax(-1), values)
-            x += linear(mixed.view(rows, heads * size), *out)
+            queries = queries.reshape(rows, key_heads, heads // key_heads, size).to(self.dtype)
+            mixed = self._attend(queries, cached.keys[:, :, :end], cached.values[:, :, :end], mask)
+            x += linear(mixed.reshape(rows, heads * size), *out)
             gate, up = linear(self._normalize(x), *gate_up).chunk(2, 1)
             x += linear(F.silu(gate).mul_(up), *down)
             cached.length = end
         self.length = end
         return linear(self._normalize(x), *self.head)
 
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Queries `[R, K, H / K, d]` on keys and values `[R, K, L, d]`; mask `[R, 1, 1, L]`."""
+        if self.dtype == torch.bfloat16:  # of short products in bfloat16 the single ones are slow
+            return F.scaled_dot_product_attention(queries, keys, values, mask, scale=1.0)
+        scores = torch.matmul(queries, keys.transpose(2, 3))
+        return torch.matmul((scores if mask is None else scores.add_(mask)).softmax(-1), values)
+
     def keep(self, index: Tensor) -> None:
         self.cache.keep(index)
         self.padding = self.padding[index]
         if self.masked:
-            self.mask = self.mask.view(-1, self.key_heads, 1, self.mask.shape[-1])[index].flatten(0, 1)
-
-
-def _flat(weight: Tensor) -> Tensor:
-    """The same weights laid out as the product with few rows reads them."""
-    return weight.t().contiguous().t()
+            self.mask = self.mask[index]

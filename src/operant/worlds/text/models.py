@@ -1,7 +1,7 @@
 """Language models and tokenizers: made from a config and a seed, or loaded and saved in the Hugging Face format (safetensors only).
 
-Two changes to a model's forward pass are made here, for generation and replay alike: computation in bfloat16, and layers whose insides are computed again for
-the gradient. Both replace `forward` of the object and leave its class, its weights' names and its config alone, so that it is saved as what it was.
+One change to a model's forward pass is made here: layers whose insides are computed again for the gradient. It replaces `forward` of the object and leaves its
+class, its weights' names and its config alone, so that it is saved as what it was.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from types import MethodType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -133,9 +132,7 @@ def load_model(path_or_hub_id: str | Path, dtype: torch.dtype = torch.float32) -
     """
     place = located(path_or_hub_id)
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
-            place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
+        model, found = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True)
     except Exception as error:  # whatever a folder holds, and transformers raises what it likes
         raise _unreadable("language model", path_or_hub_id, error) from error
     if missing := sorted(found["missing_keys"]):
@@ -312,28 +309,6 @@ def load_reward_model(path_or_hub_id: str | Path) -> RewardModel:
     if model.score.weight.shape[0] != 1:
         raise BadInput(f"reward model {str(path_or_hub_id)!r} has {model.score.weight.shape[0]} labels; a reward is one number")
     return RewardModel(model.base_model, model.score.weight)
-
-
-class BFloat16Linear(nn.Linear):
-    """`nn.Linear` that computes in bfloat16, whatever its weights are kept in. Gradients have the weights' dtype."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(torch.bfloat16)
-        return F.linear(input.to(torch.bfloat16), self.weight.to(torch.bfloat16), bias)
-
-
-def compute_in_bfloat16(model: PreTrainedModel) -> None:
-    """Make a model compute in bfloat16, in place: itself and its trunk under autocast, and every linear layer by itself (the output layer is called alone)."""
-    for module in model.modules():
-        if type(module) is nn.Linear:
-            module.__class__ = BFloat16Linear
-    for whole in (model, model.base_model):
-        whole.forward = MethodType(_forward_in_bfloat16, whole)
-
-
-def _forward_in_bfloat16(whole: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    with torch.autocast(whole.device.type, torch.bfloat16):
-        return type(whole).forward(whole, *args, **kwargs)
 
 
 def recompute_layers(model: PreTrainedModel) -> None:

@@ -316,7 +316,7 @@ class TextWorld(World):
         """A policy that computes in the dtype of the options."""
         if self.options.dtype == "float32":
             return kind(model, critic=critic)
-        from operant.worlds.text.models import compute_in_bfloat16
+        from operant.nets.bfloat16 import compute_in_bfloat16
 
         compute_in_bfloat16(model)
         policy = kind(model, critic=critic)
