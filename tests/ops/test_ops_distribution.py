@@ -59,6 +59,25 @@ def test_tanh_gaussian_density_integrates_to_one_over_the_actions():
         assert torch.trapezoid(density, action).item() == pytest.approx(1, abs=1e-4)
 
 
+def test_a_tanh_gaussian_sample_and_its_gradients_are_those_of_its_parts():
+    generator = torch.Generator().manual_seed(3)
+    mean, log_std = (torch.randn(2, 5, 3, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    noise = torch.randn(2, 5, 3, generator=generator, dtype=torch.float64)
+    u = mean + log_std.exp() * noise
+    parts, found = (u.tanh(), ops.tanh_gaussian_log_prob(u, mean, log_std)), ops.tanh_gaussian_sample(mean, log_std, noise)
+    for mine, right in zip(found, parts, strict=True):
+        torch.testing.assert_close(mine, right)
+    for of in (0, 1):  # what flows through the action alone, and through its log-density alone
+        gradients = [torch.autograd.grad(given[of].square().sum(), (mean, log_std), retain_graph=True) for given in (found, parts)]
+        torch.testing.assert_close(*gradients)
+    # Where tanh rounds to 1 in float32, all stays finite.
+    far = torch.tensor([[30.0]], requires_grad=True)
+    action, log_prob = ops.tanh_gaussian_sample(far, torch.zeros(1, 1), torch.ones(1, 1))
+    assert action.item() == 1 and log_prob.item() == pytest.approx(ops.tanh_gaussian_log_prob(far + 1, far, torch.zeros(1, 1)).item(), rel=1e-6)
+    log_prob.backward()
+    assert far.grad.item() == 2
+
+
 def test_categorical_and_tokens():
     logits = torch.tensor([[0.0, math.log(3.0)], [1.0, 1.0]], dtype=torch.float64, requires_grad=True)
     action = torch.tensor([1, 0])

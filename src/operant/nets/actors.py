@@ -103,6 +103,10 @@ class Actor(Policy):
         self.tanh_mean = tanh_mean and distribution.deviations > 0
         if self.free_log_std:
             self.log_std = nn.Parameter(torch.zeros(seeds, 1, distribution.deviations))
+        elif distribution.deviations:
+            for name, bound in zip(("lowest", "highest"), log_std_bounds, strict=True):
+                unbounded = torch.full((distribution.locations,), torch.inf if name == "highest" else -torch.inf)
+                self.register_buffer(name, torch.cat([unbounded, torch.full((distribution.deviations,), bound)]), persistent=False)
         if self.tanh_mean:
             for name, value in zip(("mean_center", "mean_scale"), distribution.middle_and_half(), strict=True):
                 self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
@@ -119,8 +123,10 @@ class Actor(Policy):
                 log_std = self.log_std if out.ndim == 3 else self.log_std.view(out.shape[0], *[1] * (out.ndim - 2), -1)
                 locations, log_std = out, log_std.clamp(*self.log_std_bounds).expand(*out.shape[:-1], -1)
             else:
+                out = out.clamp(self.lowest, self.highest)
+                if not self.tanh_mean:
+                    return self.allowed(out, observation)
                 locations, log_std = distribution.split(out)
-                log_std = log_std.clamp(*self.log_std_bounds)
             if self.tanh_mean:
                 logits, mean = locations.split([distribution.choices, distribution.deviations], -1)
                 mean = torch.tanh(mean) * self.mean_scale + self.mean_center

@@ -230,9 +230,7 @@ class SquashedGaussian(_Continuous):
 
     def sample_with_log_prob(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """A reparameterised action `[…, A]` in (−1, 1) and its log-probability `[…]` (SAC, arXiv:1812.05905, appendix C)."""
-        mean, log_std = self.split(parameters)
-        unsquashed = torch.addcmul(mean, log_std.exp(), noise)
-        return torch.tanh(unsquashed), ops.tanh_gaussian_log_prob(unsquashed, mean, log_std)
+        return ops.tanh_gaussian_sample(*self.split(parameters), noise)
 
     def mode(self, parameters: Tensor) -> Tensor:
         return torch.tanh(self.split(parameters)[0])

@@ -8,6 +8,7 @@ from operant.ops.distribution import (
     gaussian_entropy,
     gaussian_log_prob,
     tanh_gaussian_log_prob,
+    tanh_gaussian_sample,
     tanh_log_det,
     token_log_prob_and_entropy,
 )
@@ -175,6 +176,7 @@ __all__ = [
     "support_counts",
     "support_dynamics",
     "tanh_gaussian_log_prob",
+    "tanh_gaussian_sample",
     "tanh_log_det",
     "td_target",
     "temperature_loss",
