@@ -269,7 +269,10 @@ def test_in_bfloat16_ratios_are_to_the_training_pass_and_not_to_the_sampler(fold
     assert len(ratios) == 4 and ratios[0].abs().max() == 0 and all(part.abs().max() > 0 for part in ratios[1:])
     assert 0 < metrics["kl_sampler"].item() < 1e-3  # rounding is still seen, and is not large
     _, once = learner_of(folders[kind], method="gspo", dtype="bfloat16", lora_rank=lora_rank)
+    replay, passes = once.policy.replay, []
+    once.policy.replay = lambda *of, **named: passes.append(torch.is_grad_enabled()) or replay(*of, **named)
     metrics = once.iterate()
+    assert all(passes) and 0 < metrics["kl_sampler"].item() < 1e-3  # where there is one update, its own pass is the one that ratios are taken to
     assert metrics["clip_fraction"].item() == metrics["kl_behaviour"].item() == 0 and metrics["ratio"].item() == pytest.approx(1, abs=1e-6)
 
 

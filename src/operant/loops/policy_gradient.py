@@ -381,16 +381,23 @@ class PolicyGradientLearner(Learner):
         first_log_ratio = None
         for _ in range(method.epochs):
             indices += self._minibatches(rollout, cut.units)
-        if self._rounded:
+        log_prob = None  # as trained, where that is not as drawn
+        fresh = self._rounded and len(indices) == 1  # the one update measures it by itself
+        if self._rounded and not fresh:
             log_prob = updater.log_prob_as_trained(cut, indices[: len(indices) // method.epochs])
             cut = RowCutter(fields | {"old_log_prob": log_prob})
+        updates: list[Updated] = []
+        for index in indices:
+            first, last = not updates and not self._rounded, index is indices[-1]
+            updates.append(updater.step(cut(index), progress=self._began, iteration=self.version, first=first, last=last, whole=whole, fresh=fresh))
+        if fresh:
+            log_prob = torch.zeros_like(rollout.log_prob)
+            log_prob[torch.arange(len(log_prob), device=log_prob.device).unsqueeze(1), indices[0]] = updates[0].log_prob
+            cut = RowCutter(fields | {"old_log_prob": log_prob})
+        if log_prob is not None:
             first_log_ratio = ((log_prob - rollout.log_prob) * rollout.mask).abs().max()
             count = rollout.mask.sum((1, 2)).clamp(min=1)
             found["kl_sampler"] = ((ops.kl_k3(rollout.log_prob, log_prob) * rollout.mask).sum((1, 2)) / count).cpu()
-        updates: list[Updated] = []
-        for index in indices:
-            first, last = not updates and first_log_ratio is None, index is indices[-1]
-            updates.append(updater.step(cut(index), progress=self._began, iteration=self.version, first=first, last=last, whole=whole))
         metrics = updater.finish(self, updates, lambda update: cut(indices[update]))
         worst = (updates[0].log_ratio if first_log_ratio is None else first_log_ratio).abs().max().item()
         if not worst <= self._tolerance:

@@ -34,12 +34,14 @@ class Updated:
         gradient_norm: before the clip, `[S]`.
         log_ratio: the largest |log ratio| to the policy that acted; None where it was not asked for.
         diagnostics: `[S]` by name, and "log_ratio" `[S, U]`; empty where they were not asked for.
+        log_prob: of the policy before the step, `[S, n, T]`; None where the ratios were not taken to it.
     """
 
     losses: Tensor
     gradient_norm: Tensor
     log_ratio: Tensor | None = None
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
+    log_prob: Tensor | None = None
 
 
 class Updater:
@@ -93,13 +95,16 @@ class Updater:
         self._clips, self._tells = told_by(terms, "clipped"), told_by(terms, "tells")
         self._equal: Tensor | None = None
 
-    def step(self, batch: Fields, *, progress: float, iteration: int, first: bool = False, last: bool = False, whole: bool = False) -> Updated:
+    def step(
+        self, batch: Fields, *, progress: float, iteration: int, first: bool = False, last: bool = False, whole: bool = False, fresh: bool = False
+    ) -> Updated:
         """One optimiser step on one minibatch, in micro-batches of rows. No host read happens here.
 
         Args:
             progress, iteration: of training, as terms see it (`TermBatch`).
             first: give the largest |log ratio|; last: give the diagnostics.
             whole: every step was chosen, so that all weigh alike.
+            fresh: ratios are taken to what the policy gives in this step, in the place of the batch's `old_log_prob`.
         """
         mask = batch["mask"]
         if self.normalize_advantage:
@@ -108,7 +113,11 @@ class Updater:
         weights = {None: self._equal_weights(mask) if whole else self._weights(mask)} | {over: self._weights(batch[over]) for over in self.overs}
         self.flat.zero_grad()
         values, log_ratios, parts = [], [], []
+        now = torch.zeros_like(batch["old_log_prob"]) if fresh else None
         for rows, micro in self.micro_batches(batch):
+            if now is not None:
+                now[:, rows] = micro["log_prob"].detach()
+                micro = micro | {"old_log_prob": micro["log_prob"].detach()}
             weight = {over: (x if isinstance(rows, slice) else x[:, rows]).flatten(1) for over, x in weights.items()}
             seen = TermBatch(micro, progress, iteration)
             losses = torch.stack([
@@ -124,7 +133,7 @@ class Updater:
         norm = self.flat.grad_norm() if self.max_grad_norm is None else self.flat.clip_grad_norm(self.max_grad_norm)
         self.optimizer.step(norm)
         told = {name: torch.cat([p[name] for p in parts], 1) if name == "log_ratio" else sum(p[name] for p in parts) for name in parts[0]} if parts else {}
-        return Updated(values[0] if len(values) == 1 else torch.stack(values).sum(0), norm, torch.stack(log_ratios).max() if first else None, told)
+        return Updated(values[0] if len(values) == 1 else torch.stack(values).sum(0), norm, torch.stack(log_ratios).max() if first else None, told, now)
 
     def finish(self, learner: Learner, updates: Sequence[Updated], batch_of: Callable[[int], Fields]) -> dict[str, Tensor]:
         """The means of an iteration's updates, `[S]` each on the CPU: "loss/TERM" and "gradient_norm". Here the host reads them, and looks.
