@@ -151,6 +151,11 @@ def _for_weights(x: Tensor, gradient: Tensor) -> Tensor:
     return torch.bmm(x.transpose(1, 2), gradient)
 
 
+def products(x: Tensor, weight: Tensor, bias: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All that a layer multiplies in an update: its output `[L, B, O]`, and the gradients of its weight `[L, I, O]` and of its input `[L, B, I]`."""
+    return _affine(x, weight, bias), _for_weights(x, gradient), _for_input(gradient, weight)
+
+
 def _each(product, *operands: Tensor) -> Tensor:
     found = [product(*members) for members in zip(*operands, strict=True)]
     return found[0].unsqueeze(0) if len(found) == 1 else torch.stack(found)
