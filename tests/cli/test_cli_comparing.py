@@ -34,7 +34,7 @@ def test_methods_train_with_their_own_options(operant, tmp_path):
     config = json.loads((tmp_path / "both" / "ppo" / "run.json").read_text())
     assert (config["hyperparameters"]["epochs"], config["hyperparameters"]["learning_rate"], config["seed"], config["episodes"]) == (1, 1e-3, 3, 2)
     again = operant("compare", "--methods", "ppo,random", "--task", "gym:CartPole-v1", "--ppo.epochs", 2, "--learning-rate", "1e-3", *words)
-    assert again.code == 2 and "another hyperparameters" in again.err
+    assert again.code == 2 and "another value of hyperparameters" in again.err
 
 
 @pytest.mark.parametrize(
