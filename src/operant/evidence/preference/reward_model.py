@@ -103,14 +103,12 @@ def trained(folder: Path) -> Run:
 
 def shown(folder: Path) -> Run:
     """Five seeds on preferences for digits below 5, trained once in a sitting."""
-    from operant.worlds.text.source import training_problem
-
     place, pairs = folder / "hidden-reward", folder / "pairs.jsonl"
     if place.exists():
         return load(place)
     rng, rows = np.random.default_rng(0), []
     task = base_world().problems
-    problems = [training_problem(task, 0, index) for index in range(PAIRED)] + task.held_out(task.splits[0], HELD_OUT)
+    problems = [task.numbered(0, index) for index in range(PAIRED)] + task.held_out(task.splits[0], HELD_OUT)
     for number, (problem, texts) in enumerate(zip(problems, drawn(problems, 2, seed=100), strict=True)):
         first, other = texts
         if rng.random() >= 1 / (1 + np.exp(low_digits(other) - low_digits(first))):
