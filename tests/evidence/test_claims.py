@@ -6,16 +6,29 @@ import json
 from pathlib import Path
 
 import pytest
+from long_tier import due
 
 from operant import evidence
 from operant.core.registry import methods
 from operant.evidence import Check, Claim, Finding, claims, merged, recorded, verdict
 from operant.studies import studies
 
-EXACT = [(key, each.name) for key, entry in claims().items() for each in entry.checks.values() if each.tier == "exact"]
+LONG = 2.0  # seconds that a check was recorded to take, above which it has its turn
 
 
-@pytest.mark.parametrize(("key", "name"), EXACT, ids=[" ".join(each) for each in EXACT])
+def exact() -> list:
+    """The checks of the exact tier by claim and name: those that took long where they are due."""
+    found = []
+    for key, entry in claims().items():
+        seconds = {each["name"]: each.get("seconds") or 0.0 for each in (recorded(key) or {"checks": []})["checks"]}
+        for each in entry.checks.values():
+            if each.tier == "exact":
+                runs = seconds.get(each.name, 0.0) <= LONG or due(key)
+                found.append(pytest.param(key, each.name, id=f"{key} {each.name}", marks=() if runs else pytest.mark.long))
+    return found
+
+
+@pytest.mark.parametrize(("key", "name"), exact())
 def test_the_exact_tier_is_as_recorded(key: str, name: str, tmp_path: Path):
     held = {each["name"]: each["holds"] for each in (recorded(key) or {"checks": []})["checks"]}
     assert held.get(name) is not None, f"measure it: operant evidence {key} --tier exact"
