@@ -26,7 +26,7 @@ def gradient_of(of: ValueLearner, rounds: bool) -> dict[str, torch.Tensor]:
     """The gradients of all losses on one batch, from the same draws."""
     before = of.streams.state_dict()
     of.nets.zero_grad(set_to_none=False)
-    with kernels.rounding(rounds):
+    with kernels.in_bfloat16(rounds):
         update = Update(of, of.drawer.draw(), of.drawer)
         sum(loss.mean() for phase in of.method.phases for loss in phase.losses(update).values()).backward()
     of.streams.load_state_dict(before)

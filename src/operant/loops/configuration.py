@@ -111,9 +111,9 @@ def configure_run(
         "episodes": episodes,
         "fingerprint": world.fingerprint(),
     }
-    if world.rounds and not spine.rounds:
+    if world.bfloat16 and not spine.bfloat16:
         raise BadInput(f"--dtype bfloat16: on {world.task} it is for value learning, whose networks are wide; {method} takes float32")
-    if world.rounds and config["device"] == "cpu" and not kernels.has_bfloat16():
+    if world.bfloat16 and config["device"] == "cpu" and not kernels.has_bfloat16():
         raise BadInput("--dtype bfloat16: this processor has no products in bfloat16, and each would take many times as long: take float32")
     if world.to_check:
         say(f"checking {world.to_check}")

@@ -27,13 +27,13 @@ class Spine:
         needs: what its parts ask of a batch, by name.
         prompts: groups of answers that an iteration draws.
         draws_answers: it samples rollouts, so that a budget may count answers and tokens.
-        rounds: its updates can compute in bfloat16 what a world's `rounds` asks for.
+        bfloat16: its updates can compute in bfloat16, where the world's `bfloat16` asks for it.
         from_scratch: on text it starts from fresh weights and not from the base policy.
     """
 
     draws_answers: ClassVar[bool] = False
     from_scratch: ClassVar[bool] = False
-    rounds: ClassVar[bool] = False
+    bfloat16: ClassVar[bool] = False
 
     policy: Any
 

@@ -20,7 +20,7 @@ from operant.loops.draw import Draw, Drawer, Relabel, Uniform
 from operant.loops.imagine import Imagination, Imagine
 from operant.loops.learner import Learner, Spine, check_batch, check_finite
 from operant.nets.actors import Net, Policy
-from operant.nets.kernels import rounding
+from operant.nets.kernels import in_bfloat16
 from operant.worlds.base import World
 from operant.worlds.gym.collect import episode_means
 from operant.worlds.gym.experience import Online
@@ -199,7 +199,7 @@ class ValueLearning(Spine):
         updates_per_iteration: updates (offline) or environment steps (online) between two looks at the metrics.
     """
 
-    rounds = True
+    bfloat16 = True
 
     nets: Mapping[str, Net]
     phases: Sequence[Phase]
@@ -378,7 +378,7 @@ class ValueLearner(Learner):
     def update(self) -> None:
         """One update: imagination and every phase that are due, then target networks. No host read happens here."""
         self.updates += 1
-        with rounding(self.world.rounds):
+        with in_bfloat16(self.world.bfloat16):
             self._learn()
         with torch.no_grad():
             for name, track in self.method.track.items():

@@ -47,19 +47,19 @@ def take(kernels: str) -> None:
     _taken = kernels if _ONEDNN is not None else "native"
 
 
-_rounds = False
+_in_bfloat16 = False
 
 
 @contextmanager
-def rounding(rounds: bool) -> Iterator[None]:
+def in_bfloat16(wanted: bool) -> Iterator[None]:
     """Within it perceptrons compute their wide layers in bfloat16, forward and backward: weights, sums of gradients and narrow layers, which are the first and
     the last ones as a rule, stay in float32."""
-    global _rounds
-    before, _rounds = _rounds, rounds
+    global _in_bfloat16
+    before, _in_bfloat16 = _in_bfloat16, wanted
     try:
         yield
     finally:
-        _rounds = before
+        _in_bfloat16 = before
 
 
 def has_bfloat16() -> bool:
@@ -209,7 +209,7 @@ def _run(x: Tensor, parameters: Sequence[Tensor], activation: str, activated: in
     flow, flows, weights = _stretched(x, parameters[0]), [], []
     for place, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
         weight, bias = weight.flatten(0, -3), bias.flatten(0, -3)
-        if _rounds and flow.shape[1] * weight.shape[1] * weight.shape[2] >= ROUNDED:
+        if _in_bfloat16 and flow.shape[1] * weight.shape[1] * weight.shape[2] >= ROUNDED:
             flow, weight, bias = flow.bfloat16(), weight.bfloat16(), bias.bfloat16()
         flow = flow.to(weight.dtype)
         flows.append(flow)

@@ -63,7 +63,7 @@ class World:
         observation: what an observation consists of, where a policy acts in an environment.
         action: what an action consists of, where a policy acts in an environment; None where it writes tokens.
         action_space: the environment's own, for messages.
-        rounds: updates compute the wide products of their networks in bfloat16.
+        bfloat16: updates compute the wide products of their networks in bfloat16.
         levels: what an episode's physics may be made of; None where they are always the same.
     """
 
@@ -89,7 +89,7 @@ class World:
     action: Spec | None = None
     action_space: Any
     levels: Levels | None = None
-    rounds: bool = False
+    bfloat16: bool = False
 
     # A run is configured
 

@@ -53,7 +53,7 @@ class DataWorld(World):
 
     def __init__(self, task: str, **options: Any):
         self.options: DataOptions = read_settings(DataOptions, options, task, "option")
-        self.rounds = self.options.dtype == "bfloat16"
+        self.bfloat16 = self.options.dtype == "bfloat16"
         found = load_task(task, environment=self.options.environment)
         self.task, self.dataset, self.score, self.environment = found.name, found.dataset, found.score, found.world
         self.environment_id, self._reward = found.environment, found.reward

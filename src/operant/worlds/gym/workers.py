@@ -57,7 +57,7 @@ class WorkerEnvironments:
         spans = [slice(int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False)]
         self._parts = [(span, slice(0, rows)) if by_seed else (slice(0, seeds), span) for span in spans]
         grid = np.arange(seeds * rows).reshape(seeds, rows)
-        # Where forks are safe, one server imports PyTorch, and forks the workers of this process.
+        # Where forks are safe, one server imports PyTorch and forks the workers of this process, with the environment variables of when it began.
         context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         context.set_forkserver_preload([__name__])
         self._workers, self._pipes = [], []

@@ -64,7 +64,7 @@ class GymWorld(World):
         name = environment if isinstance(environment, str) else callable_name(self.environment)
         self.task = f"gym:{name}"
         self.options: GymOptions = read_settings(GymOptions, options, self.task, "option")
-        self.rounds = self.options.dtype == "bfloat16"
+        self.bfloat16 = self.options.dtype == "bfloat16"
         self.make = partial(make_environments, self.environment)
         probe = self.make([0])
         self.levels = probe.levels if isinstance(probe, LevelledEnvironments) else None
