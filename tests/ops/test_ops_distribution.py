@@ -78,12 +78,21 @@ def test_a_tanh_gaussian_sample_and_its_gradients_are_those_of_its_parts():
     assert far.grad.item() == 2
 
 
+def test_gradients_of_densities_are_those_of_finite_differences_and_so_are_theirs():
+    generator = torch.Generator().manual_seed(4)
+    x, mean, log_std, logits = (torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in ((2, 3), (2, 3), (3,), (2, 4)))
+    action = torch.tensor([3, 0])
+    for function, inputs in ((ops.gaussian_log_prob, (x, mean, log_std)), (lambda z: ops.categorical_log_prob_and_entropy(z, action), (logits,))):
+        assert torch.autograd.gradcheck(function, inputs)
+        assert torch.autograd.gradgradcheck(function, inputs)
+
+
 def test_categorical_and_tokens():
     logits = torch.tensor([[0.0, math.log(3.0)], [1.0, 1.0]], dtype=torch.float64, requires_grad=True)
     action = torch.tensor([1, 0])
     want = torch.tensor([math.log(0.75), math.log(0.5)], dtype=torch.float64)
     torch.testing.assert_close(ops.categorical_log_prob(logits, action).detach(), want)
-    log_prob, entropy = ops.token_log_prob_and_entropy(logits, action)
+    log_prob, entropy = ops.categorical_log_prob_and_entropy(logits, action)
     torch.testing.assert_close(log_prob.detach(), want)
     torch.testing.assert_close(entropy, ops.entropy_from_logits(logits))
     ops.categorical_log_prob(logits, action).sum().backward()
@@ -93,10 +102,10 @@ def test_categorical_and_tokens():
 
 def test_token_entropy_has_a_finite_gradient_where_tokens_are_forbidden():
     logits = torch.tensor([[0.0, 1.0, -torch.inf]], requires_grad=True)
-    log_prob, entropy = ops.token_log_prob_and_entropy(logits, torch.tensor([0]))
+    log_prob, entropy = ops.categorical_log_prob_and_entropy(logits, torch.tensor([0]))
     (log_prob + entropy).sum().backward()
     free = torch.tensor([[0.0, 1.0]], requires_grad=True)
-    free_log_prob, free_entropy = ops.token_log_prob_and_entropy(free, torch.tensor([0]))
+    free_log_prob, free_entropy = ops.categorical_log_prob_and_entropy(free, torch.tensor([0]))
     (free_log_prob + free_entropy).sum().backward()
     torch.testing.assert_close(logits.grad[:, :2], free.grad)
     assert logits.grad[0, 2] == 0

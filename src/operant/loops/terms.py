@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from operant import ops
@@ -182,7 +183,7 @@ class SquaredValueError:
     needs: ClassVar[frozenset[str]] = frozenset({"value"})
 
     def __call__(self, batch: TermBatch) -> Tensor:
-        return self.coefficient * (batch.value - batch.returns).square()
+        return self.coefficient * F.mse_loss(batch.value, batch.returns, reduction="none")
 
 
 @dataclass(frozen=True)

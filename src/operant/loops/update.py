@@ -120,11 +120,9 @@ class Updater:
                 micro = micro | {"old_log_prob": micro["log_prob"].detach()}
             weight = {over: (x if isinstance(rows, slice) else x[:, rows]).flatten(1) for over, x in weights.items()}
             seen = TermBatch(micro, progress, iteration)
-            losses = torch.stack([
-                torch.linalg.vecdot(weight[over_of(term)], loss.flatten(1))
-                for term, loss in zip(self.terms, step_losses(self.terms, seen), strict=True)
-            ])  # [terms, S]  # fmt: skip
-            losses.sum().backward()
+            by_term = weight[None] if not self.overs else torch.stack([weight[over_of(term)] for term in self.terms])
+            losses = (torch.stack(step_losses(self.terms, seen)).flatten(2) * by_term).sum(-1)  # [terms, S]
+            losses.backward(torch.ones_like(losses))
             values.append(losses.detach())
             if first:
                 log_ratios.append(((seen.log_prob.detach() - seen.old_log_prob) * seen.mask).abs().max())

@@ -139,9 +139,10 @@ class Actor(Policy):
         return self._found(self(inputs["observation"]), action, needs)
 
     def _found(self, parameters: Tensor, action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
-        found = {"log_prob": self.distribution.log_prob(parameters, action)}
         if "entropy" in needs:
-            found["entropy"] = self.distribution.entropy(parameters)
+            found = dict(zip(("log_prob", "entropy"), self.distribution.log_prob_and_entropy(parameters, action), strict=True))
+        else:
+            found = {"log_prob": self.distribution.log_prob(parameters, action)}
         if "logits" in needs:
             found["logits"] = parameters
         return found

@@ -55,6 +55,9 @@ class Distribution:
     def entropy(self, parameters: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def log_prob_and_entropy(self, parameters: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        return self.log_prob(parameters, action), self.entropy(parameters)
+
     def encode(self, action: Tensor) -> Tensor:
         """Actions as the input of a network, `[…, features]`: choices one-hot, numbers as they are."""
         raise NotImplementedError
@@ -120,6 +123,9 @@ class Categorical(Distribution):
     def entropy(self, parameters: Tensor) -> Tensor:
         return ops.entropy_from_logits(parameters)
 
+    def log_prob_and_entropy(self, parameters: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.categorical_log_prob_and_entropy(parameters, action)
+
     def encode(self, action: Tensor) -> Tensor:
         return nn.functional.one_hot(action, self.size).float()
 
@@ -160,6 +166,10 @@ class Categoricals(Distribution):
 
     def entropy(self, parameters: Tensor) -> Tensor:
         return ops.entropy_from_logits(self._grid(parameters)).sum(-1)
+
+    def log_prob_and_entropy(self, parameters: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        log_prob, entropy = ops.categorical_log_prob_and_entropy(self._grid(parameters), action)
+        return log_prob.sum(-1), entropy.sum(-1)
 
     def encode(self, action: Tensor) -> Tensor:
         grid = nn.functional.one_hot(action, self._real.shape[1]).float()

@@ -224,7 +224,7 @@ class _Measure:
 
     def of_logits(self, logits: Tensor, taken: Tensor) -> dict[str, Tensor]:
         if self.entropy:
-            log_prob, spread = ops.token_log_prob_and_entropy(logits, taken)
+            log_prob, spread = ops.categorical_log_prob_and_entropy(logits, taken)
             found = {"log_prob": log_prob, "entropy": spread}
         else:
             found = {"log_prob": ops.categorical_log_prob(logits, taken)}

@@ -125,7 +125,7 @@ class TabularPolicy(TrainedPolicy):
         prefix, mask = prefix_index(self.problem, action)
         prompt = inputs["prompt"].unsqueeze(-1)
         logits, token = self._at(self.logits, prompt, prefix) / self.temperature, action * mask
-        log_prob, entropy = ops.token_log_prob_and_entropy(logits, token)
+        log_prob, entropy = ops.categorical_log_prob_and_entropy(logits, token)
         outputs = {"log_prob": log_prob * mask}
         if "entropy" in needs:
             outputs["entropy"] = entropy * mask

@@ -4,13 +4,13 @@ from operant.ops.advantage import centre, gae, group_normalized_advantage, norma
 from operant.ops.curriculum import absolute_learning_progress
 from operant.ops.distribution import (
     categorical_log_prob,
+    categorical_log_prob_and_entropy,
     forbid,
     gaussian_entropy,
     gaussian_log_prob,
     tanh_gaussian_log_prob,
     tanh_gaussian_sample,
     tanh_log_det,
-    token_log_prob_and_entropy,
 )
 from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, kl_k1, kl_k2, kl_k3
 from operant.ops.duality import chi_square_conjugate, orthogonal_part
@@ -180,7 +180,7 @@ __all__ = [
     "tanh_log_det",
     "td_target",
     "temperature_loss",
-    "token_log_prob_and_entropy",
+    "categorical_log_prob_and_entropy",
     "token_outcome_weights",
     "token_weighted_advantage",
     "top_share",

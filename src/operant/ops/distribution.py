@@ -19,7 +19,25 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
         x, mean: `[..., A]`.
         log_std: `[..., A]` or anything that broadcasts to it, such as `[A]`.
     """
-    return (-0.5 * ((x - mean) * (-log_std).exp()).square() - log_std - _HALF_LOG_2PI).sum(-1)
+    return _GaussianLogProb.apply(*torch.broadcast_tensors(x, mean, log_std))
+
+
+class _GaussianLogProb(torch.autograd.Function):
+    """One step of differentiation in the place of nine; its gradient may be differentiated again."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        ctx.save_for_backward(x, mean, log_std)
+        return ((x - mean) * (-log_std).exp()).square_().mul_(-0.5).sub_(log_std).sub_(_HALF_LOG_2PI).sum(-1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        x, mean, log_std = ctx.saved_tensors
+        precision = (-log_std).exp()
+        distance, gradient = (x - mean) * precision, gradient.unsqueeze(-1)
+        for_mean = gradient * distance * precision
+        for_x = -for_mean if ctx.needs_input_grad[0] else None
+        return for_x, for_mean, gradient * (distance.square() - 1) if ctx.needs_input_grad[2] else None
 
 
 def gaussian_entropy(log_std: Tensor) -> Tensor:
@@ -97,16 +115,34 @@ def forbid(values: Tensor, allowed: Tensor) -> Tensor:
     return torch.where(allowed, values, FORBIDDEN)
 
 
-def token_log_prob_and_entropy(logits: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of the token drawn and the entropy of its whole distribution, from one log-softmax.
+class _ChosenAndEntropy(torch.autograd.Function):
+    """Of log-probabilities `[..., K]`, in one step of differentiation; its gradient may be differentiated again."""
+
+    @staticmethod
+    def forward(ctx, log_p: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(log_p, action)
+        return log_p.gather(-1, action.unsqueeze(-1)).squeeze(-1), _surprise(log_p).sum(-1).neg_()
+
+    @staticmethod
+    def backward(ctx, for_chosen: Tensor, for_entropy: Tensor):
+        log_p, action = ctx.saved_tensors
+        found = (_surprise(log_p) + log_p.exp()) * -for_entropy.unsqueeze(-1)
+        return found.scatter_add(-1, action.unsqueeze(-1), for_chosen.unsqueeze(-1)), None
+
+
+def _surprise(log_p: Tensor) -> Tensor:
+    # The smallest finite number in place of -inf: times a probability of 0 it is 0.
+    return log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)
+
+
+def categorical_log_prob_and_entropy(logits: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of the action (or token) drawn and the entropy of its whole distribution, from one log-softmax.
 
     Args:
-        logits: `[..., V]`; -inf is a probability of 0.
-        token: `[...]` int64 in [0, V).
+        logits: `[..., K]`; -inf is a probability of 0.
+        action: `[...]` int64 in [0, K).
 
     Returns:
         (log_prob, entropy), each `[...]`.
     """
-    log_p = logits.log_softmax(-1)
-    entropy = -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(-1)
-    return log_p.gather(-1, token.unsqueeze(-1)).squeeze(-1), entropy
+    return _ChosenAndEntropy.apply(logits.log_softmax(-1), action)
