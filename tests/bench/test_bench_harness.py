@@ -4,12 +4,13 @@ import io
 import json
 import os
 import tarfile
+from pathlib import Path
 
 import pytest
 from long_tier import turns
 
 from operant import bench
-from operant.bench import base_policies, harness
+from operant.bench import base_policies, harness, records
 from operant.bench.peers import ogbench_source
 from operant.core.errors import BadInput, RunFailed
 
@@ -22,7 +23,7 @@ def contestant(label, log, *, line, target=None, code=0, **more):
 
 @pytest.fixture
 def register(monkeypatch):
-    monkeypatch.setattr(harness._benches, "entries", dict(harness._benches.entries))
+    monkeypatch.setattr(harness._benches, "entries", dict(harness._benches.all()))  # all are imported before, and stay
     return lambda entry: harness.bench("toy")(lambda: entry)
 
 
@@ -30,10 +31,12 @@ def toy(tmp_path, *, peer_line=None, basis="training", **more):
     log = tmp_path / "turns"
     train = {"run": "x", "steps": 100, "seeds": 8, "seconds": 99.0, "steps_per_second": 400.0, "score": {"name": "return", "iqm": 475.0}}
     return bench.Comparison(
+        title="Toy",
         about="a toy",
         unit="steps",
         basis=basis,
-        peer=contestant("peer", log, line=peer_line or json.dumps({"steps": 100, "seconds": 2.0, "score": 3.5}), **more),
+        package="torch",
+        peers=(contestant("peer", log, line=peer_line or json.dumps({"steps": 100, "seconds": 2.0, "score": 3.5}), **more),),
         ours=(
             contestant("one", log, line=json.dumps({"steps": 100, "seconds": 0.5}), target=3),
             contestant("eight", log, line=json.dumps(train), target=10),
@@ -47,12 +50,12 @@ def test_contestants_alternate_and_ratios_are_of_medians(register, tmp_path):
     result = bench.run("toy", repeats=2, report=told.append)
     assert (tmp_path / "turns").read_text().split() == ["peer", "one", "eight", "one", "eight", "peer"]
     # The peer: 100 steps in 2 s. One seed: 100 in 0.5 s. Eight: 400 a second by its own account of all seeds.
-    assert result["peer"]["training_per_second"] == 50
+    assert result["peers"]["peer"]["training_per_second"] == 50
     assert result["ratio"] == {"one": 4.0, "eight": 8.0}
     assert result["reached"] == {"one": True, "eight": False}
     assert result["ours"]["eight"]["work"] == 800
-    assert result["ours"]["eight"]["score"] == [475.0, 475.0] and result["peer"]["score"] == [3.5, 3.5]
-    assert len(result["peer"]["process_seconds"]) == 2 and min(result["peer"]["process_seconds"]) > 0
+    assert result["ours"]["eight"]["score"] == [475.0, 475.0] and result["peers"]["peer"]["score"] == [3.5, 3.5]
+    assert len(result["peers"]["peer"]["process_seconds"]) == 2 and min(result["peers"]["peer"]["process_seconds"]) > 0
     assert result["machine"]["cores"] >= 1 and "torch" in result["versions"]
     assert len(told) == 6
     json.dumps(result)
@@ -63,12 +66,12 @@ def test_contestants_alternate_and_ratios_are_of_medians(register, tmp_path):
 def test_the_whole_process_can_be_the_basis(register, tmp_path):
     register(toy(tmp_path, basis="process"))
     result = bench.run("toy", repeats=1)
-    peer, eight = result["peer"], result["ours"]["eight"]
+    peer, eight = result["peers"]["peer"], result["ours"]["eight"]
     assert eight["per_second"] == pytest.approx(800 / eight["process_seconds"][0])
     assert result["ratio"]["eight"] == pytest.approx(800 / eight["process_seconds"][0] / (100 / peer["process_seconds"][0]))
 
 
-def test_a_contestant_can_have_a_peer_of_its_own(register, tmp_path):
+def test_the_fastest_of_a_peer_s_settings_counts_and_a_contestant_may_name_them(register, tmp_path):
     log = tmp_path / "turns"
     lines = {"short": (20, 4.0), "long": (20, 10.0), "ours, short": (20, 1.0), "ours, long": (20, 2.0)}
     sides = {
@@ -80,12 +83,13 @@ def test_a_contestant_can_have_a_peer_of_its_own(register, tmp_path):
         )
         for label, (steps, seconds) in lines.items()
     }
-    other = dataclasses.replace(sides["ours, long"], peer=sides["long"])
-    register(bench.Comparison("two settings", "steps", "training", peer=sides["short"], ours=(sides["ours, short"], other)))
+    other = dataclasses.replace(sides["ours, long"], beside=("long",))
+    peers = (sides["long"], sides["short"])  # 2 and 5 steps a second
+    register(bench.Comparison("Toy", "two settings", "steps", "training", package="torch", peers=peers, ours=(sides["ours, short"], other)))
     result = bench.run("toy", repeats=2)
-    assert (tmp_path / "turns").read_text().split() == ["short", "long", "ours-short", "ours-long", "long", "ours-short", "ours-long", "short"]
+    assert (tmp_path / "turns").read_text().split() == ["long", "short", "ours-short", "ours-long", "short", "ours-short", "ours-long", "long"]
     assert result["ratio"] == {"ours-short": 4.0, "ours-long": 5.0} and result["reached"] == {"ours-short": False, "ours-long": True}
-    assert result["peer"]["label"] == "short" and result["peers"]["ours-long"]["label"] == "long"
+    assert result["beside"] == {"ours-short": "short", "ours-long": "long"}
     assert result["ours"]["ours-long"]["memory_mib"] == [20.0, 20.0]
     assert result["ours"]["ours-long"]["parts"] == {"sample": 0.025, "update": 0.05}  # 0.5 s and 1 s of 20 steps
     text = bench.table(result)
@@ -95,8 +99,42 @@ def test_a_contestant_can_have_a_peer_of_its_own(register, tmp_path):
 def test_threads_and_a_fresh_output_directory(register):
     program = "import json, os, sys; os.mkdir(sys.argv[1]); print(json.dumps({'steps': int(os.environ['OMP_NUM_THREADS']), 'seconds': 1.0}))"
     one = bench.Contestant("one", ("-c", program, "{out}"), threads=3)
-    register(bench.Comparison("x", "steps", "training", peer=one, ours=(bench.Contestant("two", one.arguments, threads=6),)))
+    two = bench.Contestant("two", one.arguments, threads=6)
+    register(bench.Comparison("Toy", "x", "steps", "training", package="torch", peers=(one,), ours=(two,)))
     assert bench.run("toy", repeats=2)["ratio"] == {"two": 2.0}  # a second mkdir of one directory would have failed
+
+
+def test_what_is_kept_is_the_newest_on_each_processor_and_a_table_is_made_of_it(register, tmp_path):
+    register(toy(tmp_path))
+    result = bench.run("toy", repeats=1)
+    kept = tmp_path / "kept"
+    for processor, one in (("A", 4.0), ("B", 2.0), ("A", 3.0)):
+        given = result | {"machine": result["machine"] | {"processor": processor}, "ratio": result["ratio"] | {"one": one}}
+        records.record(given, kept)
+    assert [each["machine"]["processor"] for each in records.recorded("toy", kept)] == ["A", "B"]
+    page = tmp_path / "PAGE.md"
+    with pytest.raises(BadInput, match="No such file"):
+        records.write_table(page, kept)
+    page.write_text("before\n")
+    with pytest.raises(BadInput, match="it has no lines"):
+        records.write_table(page, kept)
+    page.write_text(f"before\n{records.BEGIN}; do not edit -->\nold\n{records.END}\nafter\n")
+    for _ in range(2):  # again is the same
+        records.write_table(page, kept)
+    text = page.read_text()
+    assert "old" not in text and text.startswith("before\n") and text.endswith("after\n")
+    assert [line.split(" | ")[5] for line in text.splitlines() if line.startswith("| Toy: one")] == ["3.00×", "2.00×"]
+    assert "| reached |" in text and "| missed |" in text and "- `toy`, B: " in text
+    with pytest.raises(BadInput, match="kernels compares with no peer"):
+        records.check("kernels")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/benchmarks.md"])
+def test_the_tables_of_the_docs_are_of_the_records(page):
+    text = (Path(__file__).parents[2] / page).read_text()
+    assert text.count(records.BEGIN) == 1
+    begin, end = text.index(records.BEGIN), text.index(records.END)
+    assert text[begin:end].split("\n", 1)[1].strip() == records.markdown().strip(), f"make it again: operant bench --write {page}"
 
 
 def test_failures_name_the_contestant(register, tmp_path):
@@ -129,15 +167,16 @@ def test_every_bench_is_whole():
     assert set(bench.names()) >= {"ppo-cartpole", "ppo-halfcheetah", "sac-halfcheetah", "iql-update", *language}
     for entry in comparisons():
         assert entry.ours and all(c.target for c in entry.ours)
-        labels = [c.label for c in (entry.peer, *entry.ours, *(c.peer for c in entry.ours if c.peer))]
+        labels = [c.label for c in (*entry.peers, *entry.ours)]
         assert len(set(labels)) == len(labels)
+        assert {label for c in entry.ours for label in c.beside} <= {c.label for c in entry.peers}
 
 
 def test_our_hyperparameters_exist():
     """A renamed hyper-parameter must fail here and not in the middle of a bench."""
     from operant.core.registry import configure
 
-    own = {"--task", "--seeds", "--steps", "--seed", "--threads", "--every", "--episodes", "--out"}
+    own = {"--task", "--seeds", "--steps", "--seed", "--threads", "--every", "--episodes", "--dtype", "--out"}
     for entry in comparisons():
         for c in entry.ours:
             if c.arguments[:3] == ("-m", "operant", "train"):
@@ -192,7 +231,7 @@ def test_a_source_archive_is_checked_before_it_is_unpacked(tmp_path):
 
 def test_a_peer_runs():
     pytest.importorskip("stable_baselines3", reason="the bench extra is not installed")
-    sb3 = bench.find("ppo-cartpole").peer
+    sb3 = bench.find("ppo-cartpole").peers[0]
     small = list(sb3.arguments)
     small[small.index("--steps") + 1] = "2048"
     figures = harness._measure(bench.Contestant(sb3.label, tuple(small), threads=1), "ppo-cartpole")

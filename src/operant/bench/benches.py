@@ -10,13 +10,28 @@ CARTPOLE, HALFCHEETAH = "CartPole-v1", "HalfCheetah-v5"
 POINTMAZE_DATA, POINTMAZE_TASK = "ogbench:pointmaze-medium-navigate-v0", "ogbench:pointmaze-medium-navigate-singletask-v0"
 
 
-def peer(label: str, module: str, *arguments: object, requires: tuple[str, ...]) -> Contestant:
-    """A module of `operant.bench.peers`, with one thread: at these sizes a second one only makes the first wait."""
-    return Contestant(label, ("-m", f"operant.bench.peers.{module}", *map(str, arguments)), requires=requires, threads=1)
+def peer(label: str, module: str, *arguments: object, requires: tuple[str, ...], threads: int = 1) -> Contestant:
+    """A module of `operant.bench.peers`."""
+    return Contestant(label, ("-m", f"operant.bench.peers.{module}", *map(str, arguments)), requires=requires, threads=threads)
+
+
+def both_threads(label: str, module: str, *arguments: object, requires: tuple[str, ...]) -> tuple[Contestant, ...]:
+    """The peer with one thread and with two: which is the faster hangs on the processor."""
+    one = peer(label, module, *arguments, requires=requires)
+    return one, replace(one, label=f"{label}, 2 threads", threads=2)
 
 
 def ours(
-    method: str, task: str, *, seeds: int, steps: int, target: float, threads: int = 1, requires: tuple[str, ...] = (), **hyperparameters: object
+    method: str,
+    task: str,
+    *,
+    seeds: int,
+    steps: int,
+    target: float,
+    threads: int = 1,
+    dtype: str = "float32",
+    requires: tuple[str, ...] = (),
+    **hyperparameters: object,
 ) -> Contestant:
     """`operant train` of one method, on one thread unless `threads` says otherwise: many stacked seeds use both cores, which one seed of a peer cannot."""
     options = [part for name, value in hyperparameters.items() for part in (f"--{name}", str(value))]
@@ -36,8 +51,9 @@ def ours(
         "--out",
         "{out}",
         "--json",
+        *(["--dtype", dtype] if dtype != "float32" else []),
     )
-    label = f"operant, {seeds} seed{'s' if seeds > 1 else ''}"
+    label = ", ".join(["operant", f"{seeds} seed{'s' if seeds > 1 else ''}", *(["bfloat16"] if dtype == "bfloat16" else [])])
     return Contestant(label, ("-m", "operant", "train", method, "--task", task, *run, *options), requires=requires, target=target)
 
 
@@ -46,10 +62,12 @@ def ppo_cartpole() -> Comparison:
     steps = 300_000
     sizes = {"environments": 8, "rollout_length": 128, "minibatches": 4, "epochs": 4}
     return Comparison(
+        title="PPO, CartPole-v1",
         about="PPO on CartPole-v1: 8 environments x 128 steps, batch 256, 4 epochs; steps of all seeds",
         unit="environment steps",
         basis="process",
-        peer=peer(
+        package="stable-baselines3",
+        peers=both_threads(
             "Stable-Baselines3",
             "sb3_ppo",
             *("--env", CARTPOLE, "--steps", steps, "--envs", 8, "--rollout", 128, "--batch", 256, "--epochs", 4),
@@ -57,7 +75,7 @@ def ppo_cartpole() -> Comparison:
         ),
         ours=(
             ours("ppo", f"gym:{CARTPOLE}", seeds=1, steps=steps, target=3, **sizes),
-            ours("ppo", f"gym:{CARTPOLE}", seeds=8, steps=steps, target=8, threads=2, **sizes),
+            ours("ppo", f"gym:{CARTPOLE}", seeds=8, steps=steps, target=10, threads=2, **sizes),
         ),
     )
 
@@ -66,10 +84,12 @@ def ppo_cartpole() -> Comparison:
 def ppo_halfcheetah() -> Comparison:
     steps = 40_960
     return Comparison(
+        title="PPO, HalfCheetah-v5",
         about="PPO on HalfCheetah-v5: 1 environment x 2048 steps, batch 64, 10 epochs (the peer's defaults); steps of all seeds",
         unit="environment steps",
         basis="process",
-        peer=peer("Stable-Baselines3", "sb3_ppo", "--env", HALFCHEETAH, "--steps", steps, requires=("stable_baselines3", "mujoco")),
+        package="stable-baselines3",
+        peers=both_threads("Stable-Baselines3", "sb3_ppo", "--env", HALFCHEETAH, "--steps", steps, requires=("stable_baselines3", "mujoco")),
         ours=(ours("ppo", f"gym:{HALFCHEETAH}", seeds=8, steps=steps, target=3, threads=2, environments=1, rollout_length=2048, minibatches=32, epochs=10),),
     )
 
@@ -78,10 +98,12 @@ def ppo_halfcheetah() -> Comparison:
 def sac_halfcheetah() -> Comparison:
     steps = 2000
     return Comparison(
+        title="SAC, HalfCheetah-v5",
         about="SAC on HalfCheetah-v5: batch 256, 2 x 256 units, one update a step (the peer's defaults); steps of all seeds",
         unit="environment steps",
         basis="process",
-        peer=peer("Stable-Baselines3", "sb3_sac", "--env", HALFCHEETAH, "--steps", steps, requires=("stable_baselines3", "mujoco")),
+        package="stable-baselines3",
+        peers=both_threads("Stable-Baselines3", "sb3_sac", "--env", HALFCHEETAH, "--steps", steps, requires=("stable_baselines3", "mujoco")),
         ours=(
             ours("sac-v2", f"gym:{HALFCHEETAH}", seeds=1, steps=steps, target=1.5, learning_starts=100),
             ours("sac-v2", f"gym:{HALFCHEETAH}", seeds=8, steps=steps, target=2.5, threads=2, learning_starts=100),
@@ -96,13 +118,17 @@ LENGTHS = (64, 256)  # most tokens of a completion: the two settings of both lan
 @bench("grpo-step")
 def grpo_step() -> Comparison:
     work = {length: ("--steps", 20 if length == 64 else 10, "--tokens", length) for length in LENGTHS}
-    peers = [peer(f"TRL, {length} tokens", "trl_grpo", *work[length], requires=("trl", "datasets", *LANGUAGE)) for length in LENGTHS]
+    peers = tuple(peer(f"TRL, {length} tokens", "trl_grpo", *work[length], requires=("trl", "datasets", *LANGUAGE)) for length in LENGTHS)
+    float32 = _at_each_length("operant_grpo", peers, work, target=2.5)
+    bfloat16 = tuple(replace(side, label=f"{side.label}, bfloat16", arguments=(*side.arguments, "--dtype", "bfloat16"), target=3.3) for side in float32)
     return Comparison(
+        title="GRPO step, Llama of 0.8M parameters",
         about="GRPO on a Llama of 0.8M parameters: 8 prompts x 8 completions of at most 64 or 256 tokens, one update a step in 2 micro-batches",
         unit="GRPO steps",
         basis="training",
-        peer=peers[0],
-        ours=_each_with_its_own("operant_grpo", peers, work, target=2.5),
+        package="trl",
+        peers=peers,
+        ours=(*float32, *bfloat16),
     )
 
 
@@ -110,10 +136,12 @@ def grpo_step() -> Comparison:
 def grpo_smollm2() -> Comparison:
     work, needs = ("--model", "smollm2", "--steps", 4, "--tokens", 48), ("peft", *LANGUAGE)
     return Comparison(
+        title="GRPO step, SmolLM2-135M-Instruct with an adapter",
         about="GRPO with an adapter of rank 16 on SmolLM2-135M-Instruct: 4 prompts x 4 completions of at most 48 tokens, one update a step",
         unit="GRPO steps",
         basis="training",
-        peer=peer("TRL", "trl_grpo", *work, requires=("trl", "datasets", *needs)),
+        package="trl",
+        peers=(peer("TRL", "trl_grpo", *work, requires=("trl", "datasets", *needs)),),
         ours=(replace(peer("operant", "operant_grpo", *work, requires=needs), target=1.5),),
         prepare=(("-m", "operant.bench.peers.smollm2"),),
     )
@@ -122,29 +150,36 @@ def grpo_smollm2() -> Comparison:
 @bench("generate")
 def generate() -> Comparison:
     work = {length: ("--batches", 10, "--tokens", length) for length in LENGTHS}
-    peers = [peer(f"model.generate, {length} tokens", "transformers_generate", *work[length], requires=LANGUAGE) for length in LENGTHS]
+    peers = tuple(peer(f"model.generate, {length} tokens", "transformers_generate", *work[length], requires=LANGUAGE) for length in LENGTHS)
     return Comparison(
+        title="Sampling, Llama of 0.8M parameters",
         about="Sampling alone, Llama of 0.8M parameters: 8 prompts x 8 completions of at most 64 or 256 tokens, temperature 1",
         unit="tokens",
         basis="training",
-        peer=peers[0],
-        ours=_each_with_its_own("operant_generate", peers, work, target=2),
+        package="transformers",
+        peers=peers,
+        ours=_at_each_length("operant_generate", peers, work, target=3),
     )
 
 
-def _each_with_its_own(module: str, peers: list[Contestant], work: dict[int, tuple], *, target: float) -> tuple[Contestant, ...]:
-    """Our side in each setting, beside the peer in that setting."""
+def _at_each_length(module: str, peers: tuple[Contestant, ...], work: dict[int, tuple], *, target: float) -> tuple[Contestant, ...]:
+    """Our side at each length, beside the peer at that length."""
     sides = [peer(f"operant, {length} tokens", module, *arguments, requires=LANGUAGE) for length, arguments in work.items()]
-    return tuple(replace(side, target=target, peer=other if place else None) for place, (side, other) in enumerate(zip(sides, peers, strict=True)))
+    return tuple(replace(side, target=target, beside=(other.label,)) for side, other in zip(sides, peers, strict=True))
 
 
 @bench("iql-update")
 def iql_update() -> Comparison:
     return Comparison(
+        title="IQL update, 3 x 256 units",
         about="Implicit Q-learning: batch 256, 3 x 256 units",
         unit="updates",
         basis="training",
-        peer=peer("OGBench GCIQL (JAX)", "ogbench_iql", "--steps", 1000, requires=("jax", "flax", "distrax", "optax", "ml_collections")),
-        ours=(ours("iql", POINTMAZE_TASK, seeds=1, steps=3000, target=1, requires=("ogbench",), batch_size=256, hidden="256,256,256"),),
+        package="jax",
+        peers=both_threads("OGBench GCIQL in JAX", "ogbench_iql", "--steps", 1000, requires=("jax", "flax", "distrax", "optax", "ml_collections")),
+        ours=tuple(
+            ours("iql", POINTMAZE_TASK, seeds=1, steps=3000, target=target, dtype=dtype, requires=("ogbench",), batch_size=256, hidden="256,256,256")
+            for dtype, target in (("float32", 1), ("bfloat16", 1.5))
+        ),
         prepare=(("-m", "operant", "data", "make", POINTMAZE_DATA, "--steps", "100000", "--seed", "0"),),
     )

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,8 @@ from operant.core.errors import BadInput, RunFailed
 from operant.core.index import Register
 
 PACKAGES = ("operant", "torch", "numpy", "gymnasium", "mujoco", "transformers", "stable-baselines3", "trl", "jax", "flax", "distrax", "optax", "ogbench")
+RATES = {"process": "per_second", "training": "training_per_second"}  # which figure a basis is about
+VECTORS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2"}  # from the widest on, by the name of Linux
 
 
 class Bench(Protocol):
@@ -56,7 +59,7 @@ class Contestant:
         requires: modules that must be importable.
         target: the ratio to the peer that is aimed at; None for the peer itself.
         threads: of torch and OpenMP; None leaves what the environment says.
-        peer: what this one is compared with, where it is not the comparison's peer (another setting of the same bench).
+        beside: labels of the peer's settings that this one is compared with, the fastest of them; () for all.
     """
 
     label: str
@@ -64,7 +67,7 @@ class Contestant:
     requires: tuple[str, ...] = ()
     target: float | None = None
     threads: int | None = None
-    peer: Contestant | None = None
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,18 +75,22 @@ class Comparison:
     """A bench of our runs beside a peer's.
 
     Attributes:
+        title: the work in a few words, as tables name it.
         about: one line: what is compared, at which sizes.
         unit: what is counted ("environment steps", "updates").
         basis: which time decides the ratio: the whole process, or training alone (where one unit of work is the question, and not start-up).
-        peer: the library that a user would pick instead.
+        package: the library that a user would pick instead, as it is installed.
+        peers: it, in one or more settings.
         ours: our runs, in one or more sizes.
         prepare: commands that are run once before, untimed (making a data set).
     """
 
+    title: str
     about: str
     unit: str
     basis: Literal["process", "training"]
-    peer: Contestant
+    package: str
+    peers: tuple[Contestant, ...]
     ours: tuple[Contestant, ...]
     prepare: tuple[tuple[str, ...], ...] = ()
 
@@ -91,15 +98,14 @@ class Comparison:
         """Every contestant `repeats` times, in turn, the order rotating.
 
         Returns:
-            {"basis", "ours": {label: figures}, "peer": figures, "ratio": {label: ours / peer}, "target": {label: ratio}, "reached": {label: bool}}, and where a
-            contestant has a peer of its own "peers": {label: that peer's figures}.
+            {"basis", "peers" and "ours": {label: figures}, "beside": {label of ours: label of the fastest peer that it is compared with}, "ratio": {label: ours
+            by that peer's}, "target": {label: ratio}, "reached": {label: bool}}.
 
             The figures of a contestant: {"label", "command", "work" (units, of all seeds), "process_seconds", "training_seconds", "processor_seconds" (time
             that cores worked, which a busy machine stretches least), "score" (each one a repeat; score None where it has none), "per_second",
             "training_per_second" (medians)}, and where it says them "memory_mib" (each one a repeat) and "parts" ({name: seconds of a unit, the median}).
         """
-        peers = [self.peer, *(c.peer for c in self.ours if c.peer is not None)]
-        contestants = (*peers, *self.ours)
+        contestants = (*self.peers, *self.ours)
         missing = sorted({module for c in contestants for module in c.requires if find_spec(module) is None})
         if missing:
             raise BadInput(f"bench {name} needs {', '.join(missing)}: pip install 'operant[bench]'")
@@ -112,31 +118,30 @@ class Comparison:
             for contestant in contestants[shift:] + contestants[:shift]:
                 one = _measure(contestant, name)
                 measured[contestant.label].append(one)
-                report(f"{contestant.label}: {_pace(_rate(one, self.basis))} {self.unit}/s ({one['process']:.1f} s, run {repeat + 1} of {repeats})")
-        peer = _figures(self.peer, measured[self.peer.label])
-        ours = {c.label: _figures(c, measured[c.label]) for c in self.ours}
-        own = {c.label: _figures(c.peer, measured[c.peer.label]) for c in self.ours if c.peer is not None}
-        key = "per_second" if self.basis == "process" else "training_per_second"
-        ratio = {label: figures[key] / own.get(label, peer)[key] for label, figures in ours.items()}
+                report(f"{contestant.label}: {pace(_rate(one, self.basis))} {self.unit}/s ({one['process']:.1f} s, run {repeat + 1} of {repeats})")
+        peers, ours = ({c.label: _figures(c, measured[c.label]) for c in side} for side in (self.peers, self.ours))
+        key = RATES[self.basis]
+        beside = {c.label: max(c.beside or peers, key=lambda label: peers[label][key]) for c in self.ours}
+        ratio = {label: figures[key] / peers[beside[label]][key] for label, figures in ours.items()}
         target = {c.label: c.target for c in self.ours}
         return {
             "basis": self.basis,
+            "peers": peers,
             "ours": ours,
-            "peer": peer,
-            **({"peers": own} if own else {}),
+            "beside": beside,
             "ratio": ratio,
             "target": target,
             "reached": {label: target[label] is None or ratio[label] >= target[label] for label in ratio},
         }
 
     def lines(self, result: dict) -> list[str]:
-        rows = [("", f"{self.unit}/s, process", "training alone", "ratio", "target")]
-        everyone = [result["peer"], *result.get("peers", {}).values(), *result["ours"].values()]
+        rows = [("", f"{self.unit}/s, process", "training alone", "ratio to the fastest peer", "target")]
+        everyone = [*result["peers"].values(), *result["ours"].values()]
         for figures in everyone:
             label = figures["label"]
-            ratio = f"{result['ratio'][label]:.2f}" if label in result["ratio"] else "1"
+            ratio = f"{result['ratio'][label]:.2f}" if label in result["ratio"] else ""
             target = result["target"].get(label)
-            rows.append((label, _pace(figures["per_second"]), _pace(figures["training_per_second"]), ratio, "" if target is None else f"{target:g}"))
+            rows.append((label, pace(figures["per_second"]), pace(figures["training_per_second"]), ratio, "" if target is None else f"{target:g}"))
         said = [f"{figures['label']}: {_details(figures)}" for figures in everyone if _details(figures)]
         basis = f"medians of {result['repeats']} runs; the ratio is of the {'whole process' if self.basis == 'process' else 'training alone'}"
         return [basis, "", *aligned(rows), *([""] if said else []), *said]
@@ -174,7 +179,7 @@ def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line
         report: is told a line after each run.
 
     Returns:
-        {"bench", "about", "unit", "repeats", "machine", "versions"} and what the bench measured: see `measure` of its class.
+        {"bench", "about", "unit", "repeats", "date", "machine", "versions"} and what the bench measured: see `measure` of its class.
 
     Raises:
         BadInput: unknown bench, repeats below 1, or a peer that is not installed.
@@ -185,7 +190,8 @@ def run(name: str, repeats: int = 3, report: Callable[[str], None] = lambda line
         raise BadInput(f"repeats = {repeats}: a bench needs at least 1")
     machine = describe_machine()
     found = entry.measure(name, repeats, report)
-    return {"bench": name, "about": entry.about, "unit": entry.unit, "repeats": repeats, **found, "machine": machine, "versions": _versions()}
+    date = datetime.now(UTC).date().isoformat()
+    return {"bench": name, "about": entry.about, "unit": entry.unit, "repeats": repeats, "date": date, **found, "machine": machine, "versions": _versions()}
 
 
 def table(result: dict) -> str:
@@ -208,11 +214,14 @@ def _details(figures: dict) -> str:
 
 
 def describe_machine() -> dict:
-    """Processor, usable cores, memory (GiB), system, Python, the thread limit that children inherit, and the load average before the bench (0 is quiet)."""
+    """Processor and the widest of its vector units, usable cores, memory (GiB), system, Python, the thread limit that children inherit, and the load average
+    before the bench (0 is quiet)."""
     processor = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        processor = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), processor)
+        said = {line.split(":", 1)[0].strip(): line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if ":" in line}
+        widest = next((name for flag, name in VECTORS.items() if flag in said.get("flags", "").split()), None)
+        processor = said.get("model name", processor) + (f", {widest}" if widest else "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
@@ -277,9 +286,9 @@ def _rate(one: dict, basis: str) -> float:
     return one["work"] / one[basis]
 
 
-def _pace(rate: float) -> str:
-    """Units a second, in three digits at the least: 0.0294, 13,826.0."""
-    return f"{rate:,.1f}" if rate >= 10 else f"{rate:.3g}"
+def pace(rate: float) -> str:
+    """Units a second, in three digits at the least: 0.0294, 113.2, 13,826."""
+    return f"{rate:,.0f}" if rate >= 1000 else f"{rate:,.1f}" if rate >= 10 else f"{rate:.3g}"
 
 
 def _figures(contestant: Contestant, measured: list[dict]) -> dict:

@@ -8,6 +8,7 @@ from argparse import Namespace
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.core.errors import BadInput
+from operant.core.files import given_path
 from operant.core.terminal import note
 from operant.loops.progress import counting
 
@@ -16,14 +17,21 @@ def _bench_arguments(parser: Parser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="the bench to run")
     parser.add_argument("--list", action="store_true", help="list the benches")
     parser.add_argument("--repeats", type=whole(1), default=3, metavar="N", help="runs of each side, of which the median counts (default 3)")
+    parser.add_argument("--record", action="store_true", help="keep the result with the package, from where the README's table is made")
+    parser.add_argument("--write", metavar="FILE", help="write the table of all that is kept into a Markdown file, between its marks")
     add_json(parser)
 
 
 def _bench(args: Namespace) -> int:
     from operant import bench
+    from operant.bench import records
 
-    if args.list == (args.name is not None):
-        raise BadInput(f"operant bench takes either a name or --list; names: {', '.join(bench.names())}")
+    if [args.list, args.name is not None, args.write is not None].count(True) != 1:
+        raise BadInput(f"operant bench takes one of a name, --list and --write FILE; names: {', '.join(bench.names())}")
+    if args.write is not None:
+        records.write_table(given_path(args.write, "--write"))
+        write(f"written to {args.write}")
+        return 0
     if args.list:
         benches = {name: bench.find(name) for name in bench.names()}
         if args.json:
@@ -31,7 +39,11 @@ def _bench(args: Namespace) -> int:
         else:
             write(table([(name, entry.about) for name, entry in benches.items()], ("bench", "about")))
         return 0
+    if args.record:
+        records.check(args.name)
     found = bench.run(args.name, args.repeats, note)
+    if args.record:
+        note(f"kept in {records.record(found)}")
     if args.json:
         write_json(found)
     else:
@@ -85,7 +97,7 @@ COMMANDS = (
     Command(
         "bench",
         "Run a side-by-side measurement with a peer library: whole processes in turn, medians.",
-        ("operant bench --list", "operant bench ppo-cartpole --repeats 5 --json"),
+        ("operant bench --list", "operant bench ppo-cartpole --repeats 5 --json", "operant bench ppo-cartpole --record", "operant bench --write README.md"),
         _bench_arguments,
         _bench,
     ),

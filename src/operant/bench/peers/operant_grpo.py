@@ -43,16 +43,17 @@ class ModelWorld(World):
     Args:
         shared: what makes the model, the prompts and the reward.
         longest: tokens of the longest answer.
+        dtype: "float32" or "bfloat16", what the model computes in.
     """
 
     answers = True
     stacked = False
 
-    def __init__(self, shared: ModuleType, longest: int):
-        self.shared, self.longest = shared, longest
+    def __init__(self, shared: ModuleType, longest: int, dtype: str):
+        self.shared, self.longest, self.dtype = shared, longest, dtype
 
     def policy(self, net: None, streams: Streams) -> TokenPolicy:
-        return self.shared.make_policy()
+        return self.shared.make_policy(self.dtype)
 
     def source(self, plan: Groups, streams: Streams, *, workers: int) -> TextSource:
         judge = InProcess(lambda problem, completion: self.shared.reward(completion))
@@ -83,12 +84,14 @@ def main() -> None:
     parser.add_argument("--model", default="tiny_llama", help="the module beside this one that makes it")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--tokens", type=int, required=True, help="most tokens of a completion")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="what is computed in")
     given = parser.parse_args()
     shared = importlib.import_module(f"operant.bench.peers.{given.model}")
     keep_freed_memory()
     sizes = {"prompts": shared.PROMPTS, "group_size": shared.GROUP, "micro_batch": shared.MICRO_BATCH}
     method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": shared.LEARNING_RATE}))
-    learner = method.learner(ModelWorld(shared, given.tokens), [0], shared.WARM_UP_STEPS + given.steps, torch.device("cpu"))
+    world = ModelWorld(shared, given.tokens, given.dtype)
+    learner = method.learner(world, [0], shared.WARM_UP_STEPS + given.steps, torch.device("cpu"))
     stopwatch = Stopwatch()
     for _ in range(shared.WARM_UP_STEPS):
         learner.iterate()

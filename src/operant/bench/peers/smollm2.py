@@ -16,6 +16,7 @@ from operant.core.cache import cache_directory
 from operant.core.errors import BadInput
 from operant.nets.language import TokenPolicy
 from operant.worlds.text.models import load_model, load_tokenizer
+from operant.worlds.text.world import in_dtype
 
 __all__ = ["peak_memory_mib"]
 
@@ -49,13 +50,13 @@ def make_model() -> PreTrainedModel:
     return load_model(folder())
 
 
-def make_policy() -> TokenPolicy:
-    """Our side's."""
+def make_policy(dtype: str = "float32") -> TokenPolicy:
+    """Our side's, which computes in `dtype`."""
     from operant.worlds.text.lora import LoraPolicy, add_adapter
 
     model = make_model()
     add_adapter(model, RANK, seed=0)
-    return LoraPolicy(model)
+    return in_dtype(LoraPolicy, model, dtype)
 
 
 def adapter():

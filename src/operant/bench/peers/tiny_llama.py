@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from operant.nets.language import TokenPolicy
 from operant.worlds.text import models
+from operant.worlds.text.world import in_dtype
 
 CHARACTERS = "0123456789+-*/=,;:.()<>?! abcd"  # with padding and end, 32 tokens: an untrained model writes 40 to 50 tokens before it ends
 PROMPTS, GROUP = 8, 8  # a step: 64 completions
@@ -28,9 +29,9 @@ def make_model() -> PreTrainedModel:
     return models.make_model("llama", len(CHARACTERS) + 2, seed=0, width=128, layers=3, heads=4, positions=512)
 
 
-def make_policy() -> TokenPolicy:
-    """Our side's."""
-    return TokenPolicy(make_model())
+def make_policy(dtype: str = "float32") -> TokenPolicy:
+    """Our side's, which computes in `dtype`."""
+    return in_dtype(TokenPolicy, make_model(), dtype)
 
 
 def adapter() -> None:

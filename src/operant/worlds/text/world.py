@@ -310,18 +310,7 @@ class TextWorld(World):
             kind = LoraPolicy
         if options.gradient_checkpointing:
             recompute_layers(model)
-        return self._in_dtype(kind, model, critic)
-
-    def _in_dtype(self, kind: type[TokenPolicy], model: Any, critic: TokenCritic | None = None) -> TokenPolicy:
-        """A policy that computes in the dtype of the options."""
-        if self.options.dtype == "float32":
-            return kind(model, critic=critic)
-        from operant.nets.bfloat16 import compute_in_bfloat16
-
-        compute_in_bfloat16(model)
-        policy = kind(model, critic=critic)
-        policy.ratio_tolerance = BFLOAT16_RATIO_TOLERANCE
-        return policy
+        return in_dtype(kind, model, self.options.dtype, critic)
 
     def teacher(self, seeds: int = 1) -> TokenPolicy:
         """The policy that a method of distillation follows, frozen: the given model, else the one that was made (`loops.base_policy.ensure_teacher`).
@@ -334,7 +323,7 @@ class TextWorld(World):
         if (source := self.options.teacher or self.taught) is None:
             raise BadInput(f"{self.task}: this method follows a teacher, and none is there; give one as --teacher, a folder or hub id")
         dtype = torch.bfloat16 if self.options.dtype == "bfloat16" else torch.float32
-        return self._in_dtype(TokenPolicy, load_model(source, dtype)).requires_grad_(False)
+        return in_dtype(TokenPolicy, load_model(source, dtype), self.options.dtype).requires_grad_(False)
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Any:
         from operant.worlds.text.source import TextSource
@@ -454,7 +443,7 @@ class TextWorld(World):
     def load_policy(self, folder: Path) -> TokenPolicy:
         from operant.worlds.text.models import load_model
 
-        return self._in_dtype(TokenPolicy, load_model(folder))
+        return in_dtype(TokenPolicy, load_model(folder), self.options.dtype)
 
 
 class Traces:
@@ -503,3 +492,15 @@ class Traces:
 
     def load_state_dict(self, state: dict) -> None:
         pass
+
+
+def in_dtype(kind: type[TokenPolicy], model: Any, dtype: str, critic: TokenCritic | None = None) -> TokenPolicy:
+    """A policy of this kind that computes in "float32" or "bfloat16"."""
+    if dtype == "float32":
+        return kind(model, critic=critic)
+    from operant.nets.bfloat16 import compute_in_bfloat16
+
+    compute_in_bfloat16(model)
+    policy = kind(model, critic=critic)
+    policy.ratio_tolerance = BFLOAT16_RATIO_TOLERANCE
+    return policy
