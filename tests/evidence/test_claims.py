@@ -13,7 +13,7 @@ from operant.core.registry import methods
 from operant.evidence import Check, Claim, Finding, claims, merged, recorded, verdict
 from operant.studies import studies
 
-LONG = 2.0  # seconds that a check was recorded to take, above which it has its turn
+LONG = 1.0  # seconds that a check was recorded to take, above which it has its turn
 
 
 def exact() -> list:

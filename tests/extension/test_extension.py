@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from short_answers import prefers_short
 
 import operant
 from operant import BadInput, RunFailed
@@ -197,11 +198,6 @@ def test_an_advantage_for_control_is_a_callable():
         one.iterate()
     assert ours.rollout.extras["advantage"].max() > 2 and torch.equal(ours.rollout.action, gae.rollout.action)
     assert not torch.equal(ours.updater.flat.data, gae.updater.flat.data)
-
-
-def prefers_short(problem, completion: str) -> float:
-    """A reward of the user's own, at the top of a module so that a child process finds it."""
-    return 1.0 if len(completion) < 12 else 0.0
 
 
 def test_a_reward_of_the_users_own_on_text(use_small_cache, tmp_path):

@@ -11,7 +11,8 @@ import torch
 
 import operant
 from operant.core.errors import BadInput
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
+from operant.core.seeds import derive_seed
 from operant.core.spec import Field, Spec
 from operant.loops.behaviour import Sampled
 from operant.loops.value_learning import ValueLearning

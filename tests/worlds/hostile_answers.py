@@ -19,6 +19,7 @@ import tempfile
 import textwrap
 import time
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from text_processes import below
@@ -517,8 +518,14 @@ def _stray() -> set[str]:
     return {str(path) for place in places if os.path.isdir(place) and os.access(place, os.R_OK) for path in Path(place).glob(f"*{MARK}*")}
 
 
-def run(select: str = "") -> dict:
-    """Every hostile answer whose name begins with `select`, against one pool, with a right and a wrong one behind it."""
+def spread(every: int) -> list[tuple[str, str, dict]]:
+    """Of each family every so many-th answer, beginning with its first."""
+    families = groupby(all_hostile(), key=lambda answer: answer[0].partition("/")[0])
+    return [answer for _, family in families for answer in list(family)[::every]]
+
+
+def run(select: str = "", every: int = 1) -> dict:
+    """Every hostile answer whose name begins with `select`, or of each family every so many-th, against one pool, with a right and a wrong one behind it."""
     failures, queues, stray, count = [], _queues(), _stray(), 0
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     os.environ["SECRET_KEY"] = "SECRET"
@@ -528,7 +535,7 @@ def run(select: str = "") -> dict:
             # Counted before any answer ran: a process is still there for a moment when its end is told.
             quiet, folders = len(below(template)), len(os.listdir(pool._workers[0]._scratch))
             pool.score([(Problem("", "", CALLS), RIGHT)])
-            for name, code, metadata in all_hostile():
+            for name, code, metadata in spread(every):
                 if not name.startswith(select):
                     continue
                 if len(failures) > 5:

@@ -11,11 +11,14 @@ import hostile_answers
 import pytest
 from long_tier import in_turn, turns
 
-RESTS_ON = tuple(f"src/operant/worlds/text/{name}.py" for name in ("confinement", "python_tests", "running", "verifiers", "worker"))
+RESTS_ON = (
+    *(f"src/operant/worlds/text/{name}.py" for name in ("confinement", "python_tests", "running", "verifiers", "worker")),
+    "tests/worlds/hostile_answers.py",
+)
 HERE = Path(__file__).parent
 SOURCE = Path(sys.modules["operant"].__file__).parents[1]
 AS_ANOTHER = "import os, sys\nos.setgroups([]); os.setresgid({0}, {0}, {0}); os.setresuid({0}, {0}, {0})\nos.execv(sys.argv[1], sys.argv[1:])"
-SUITE = "import json, sys; sys.path[:0] = sys.argv[1:3]\nimport hostile_answers\n{before}print(json.dumps(hostile_answers.run({select})))"
+SUITE = "import json, sys; sys.path[:0] = sys.argv[1:3]\nimport hostile_answers\n{before}print(json.dumps(hostile_answers.run({select}, {every})))"
 NO_NAMESPACES = (
     "from operant.worlds.text import confinement\nconfinement._FILE_ATTRIBUTES = dict.fromkeys(confinement._FILE_ATTRIBUTES, ())\n"  # guards need them
     "confinement._call('prctl', 38, 1, 0, 0, 0)\nassert confinement._filter_calls()\n"
@@ -23,7 +26,7 @@ NO_NAMESPACES = (
 )
 
 
-def run(tmp_path: Path, *, user: int | None = None, before: str = "", select: str = "") -> dict:
+def run(tmp_path: Path, *, user: int | None = None, before: str = "", select: str = "", every: int = 1) -> dict:
     python, command = sys.executable, []
     tmp_path.chmod(0o755)
     home = tmp_path / "home"
@@ -36,7 +39,7 @@ def run(tmp_path: Path, *, user: int | None = None, before: str = "", select: st
         if version != "True" or not _open_to_all(str(SOURCE)) or not _open_to_all(str(tmp_path)):
             pytest.skip("no other user can read the interpreter, the library and a temporary folder here")
         command = [sys.executable, "-c", AS_ANOTHER.format(user)]
-    command += [python, "-c", SUITE.format(before=before, select=repr(select)), str(SOURCE), str(HERE)]
+    command += [python, "-c", SUITE.format(before=before, select=repr(select), every=every), str(SOURCE), str(HERE)]
     environment = {"HOME": str(home), "TMPDIR": str(home), "PATH": os.environ["PATH"]}
     done = subprocess.run(command, capture_output=True, text=True, timeout=1500, cwd=HERE, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -50,6 +53,14 @@ def _open_to_all(path: str) -> bool:
     return all(each.stat().st_mode & 0o005 == 0o005 for each in (place, *place.parents))
 
 
+def test_a_spread_of_hostile_answers_does_not_take_over(tmp_path):
+    """A fifth of each family, the same ones every time."""
+    found = run(tmp_path, every=5)
+    assert not found["failures"]
+    assert found["answers"] >= 100
+
+
+@in_turn("hostile answers", *RESTS_ON)
 def test_no_hostile_answer_takes_over(tmp_path):
     found = run(tmp_path)
     assert not found["failures"]

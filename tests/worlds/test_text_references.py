@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from text_own_verifiers import half, minus
 
 import operant
 from operant.core.errors import BadInput
@@ -75,18 +76,10 @@ def test_every_kind_of_verifier(write, verifier, good: dict, bad: dict):
         check(write([good, bad, bad | {"answer": bad["answer"] + " "}]), verifier)
 
 
-def half(problem: Problem, completion: str) -> float:
-    return 1.0 if completion == "1" else 0.0
-
-
-def minus(problem: Problem, completion: str) -> float:
-    return -abs(len(completion) - len(problem.answer))
-
-
 def test_a_verifier_of_ones_own(write, monkeypatch):
     rows = write([{"answer": "1"}, {"answer": "2"}])
     monkeypatch.syspath_prepend(HERE)
-    for verifier in (half, f"{Path(__file__).stem}:half"):
+    for verifier in (half, "text_own_verifiers:half"):
         with pytest.raises(BadInput, match="1 of 2 rows: line 2: reward 0"):
             check(rows, verifier)
     assert check(rows, minus) == []  # never above 0, but above what an empty completion gets

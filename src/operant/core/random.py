@@ -6,18 +6,13 @@ draws. Nothing in Operant touches a global generator.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-
-def derive_seed(seed: int, *names: str | int) -> int:
-    """A 63-bit seed from a root seed and the name of its use."""
-    text = "/".join([str(seed), *map(str, names)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+from operant.core.seeds import derive_seed
 
 
 class Streams:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from operant.core.errors import BadInput
-from operant.core.random import derive_seed
+from operant.core.seeds import derive_seed
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """A statistic maps score tables `[..., runs, tasks]` to `[...]`."""

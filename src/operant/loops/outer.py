@@ -12,7 +12,8 @@ from torch import Tensor
 
 from operant.core.errors import BadInput
 from operant.core.memory import TRAINED, check_memory
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
+from operant.core.seeds import derive_seed
 from operant.loops.learner import Learner, Spine
 from operant.worlds.base import World
 

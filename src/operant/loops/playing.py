@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
+from operant.core.seeds import derive_seed
 from operant.loops.learner import Learner, Spine
 from operant.nets.actors import ActorNet
 from operant.worlds.base import World

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from operant import ops
 from operant.core.flat import rows_of, set_rows
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
+from operant.core.seeds import derive_seed
 from operant.core.spec import Field, Spec
 from operant.nets.actors import Actor, ActorNet, CriticNet
 

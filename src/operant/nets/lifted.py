@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from operant.core.errors import BadInput
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
+from operant.core.seeds import derive_seed
 
 # A module, which every seed starts from as it is, or what makes one, which is called for each seed with generators of its own.
 PlainModule = nn.Module | Callable[[], nn.Module]

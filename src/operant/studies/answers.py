@@ -13,8 +13,9 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.errors import BadInput
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
 from operant.core.registry import Count, Range
+from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.runs import Run, load, train

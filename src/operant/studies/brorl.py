@@ -17,8 +17,8 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.errors import BadInput
-from operant.core.random import derive_seed
 from operant.core.registry import Count, NonNegative, Positive, Range, Share
+from operant.core.seeds import derive_seed
 from operant.evaluate.statistics import mean, stratified_bootstrap
 from operant.loops.runs import train
 from operant.studies import Say, StudyResult, Table, study

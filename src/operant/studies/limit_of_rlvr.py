@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from operant.core.errors import BadInput, RunFailed
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
 from operant.core.registry import Count, Positive, Range
+from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.evaluate.plots import pass_at_k_curves
 from operant.evaluate.statistics import Interval, mean, pass_at_k, score_bounds, stratified_bootstrap

@@ -21,9 +21,9 @@ import torch
 
 import operant
 from operant.core.cache import cache_directory
-from operant.core.random import derive_seed
 from operant.core.registry import get_method, hyperparameters
 from operant.core.run import RunDirectory
+from operant.core.seeds import derive_seed
 from operant.loops.base_policy import WarmUp
 from operant.loops.configuration import configure_run
 from operant.loops.runs import Run, train

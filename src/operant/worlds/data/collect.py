@@ -28,7 +28,7 @@ import numpy as np
 from operant.core.cache import cache_directory
 from operant.core.errors import BadInput, unknown
 from operant.core.files import check_target, given_path
-from operant.core.random import derive_seed
+from operant.core.seeds import derive_seed
 from operant.worlds.data.dataset import Dataset
 from operant.worlds.data.formats import load, save_npz
 from operant.worlds.gym.adapter import hear_mujoco_once

@@ -12,8 +12,9 @@ from torch import Tensor
 from operant import ops
 from operant.core.errors import BadInput, unknown
 from operant.core.flat import Adam, FlatParameters
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
+from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.nets.velocity import VelocityPolicy
 from operant.worlds.base import Source, World

@@ -23,7 +23,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.wrappers import PassiveEnvChecker
 
 from operant.core.errors import CODE, BadInput, OperantError, one_line
-from operant.core.random import derive_seed
+from operant.core.seeds import derive_seed
 from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym import snapshot
 from operant.worlds.gym.beds import BATCHED, BEDS

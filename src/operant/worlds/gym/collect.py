@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from operant.core.errors import BadInput
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
 from operant.core.records import Rollout
+from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.nets.actors import Actor
 from operant.nets.normalize import RunningNormalizer

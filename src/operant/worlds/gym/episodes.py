@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from operant.core.random import derive_seed
+from operant.core.seeds import derive_seed
 from operant.worlds.gym.environments import Environments
 
 Act = Callable[[torch.Tensor, torch.Tensor | None], tuple[np.ndarray, torch.Tensor | None]]

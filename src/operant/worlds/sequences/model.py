@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from operant.core.random import derive_seed
 from operant.core.records import Rollout
+from operant.core.seeds import derive_seed
 from operant.nets.language import Statistics, TokenCritic, TokenPolicy
 from operant.nets.policy import TrainedPolicy
 from operant.nets.tabular import draw, prefix_index

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from operant.core.errors import BadInput, unknown
-from operant.core.random import derive_seed
 from operant.core.records import Rollout
+from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.nets.tabular import prefix_index
 

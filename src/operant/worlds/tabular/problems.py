@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from operant.core.random import derive_seed
+from operant.core.seeds import derive_seed
 
 F64 = torch.float64
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left

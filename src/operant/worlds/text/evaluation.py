@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from operant.core.errors import BadInput, RunFailed
-from operant.core.random import derive_seed
+from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.nets.language import TokenPolicy
 from operant.worlds.plans import Generation, Groups, Heard, Plan, Prompt, Request, Turns, Utterance

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from operant.core.errors import BadInput, RunFailed, unknown
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
 from operant.core.records import Evaluation
+from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.nets.reward_model import RewardHead, RewardModel
 from operant.worlds.base import GivenRows, Preferred

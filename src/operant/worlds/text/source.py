@@ -15,8 +15,9 @@ from transformers import PreTrainedTokenizerBase
 
 from operant import ops
 from operant.core.errors import BadInput, RunFailed
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
 from operant.core.records import Rollout
+from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.worlds.base import Source

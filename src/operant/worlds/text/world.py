@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from operant.core.errors import BadInput, unknown
-from operant.core.random import Streams, derive_seed
+from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
+from operant.core.seeds import derive_seed
 from operant.nets.language import TokenCritic, TokenPolicy
 from operant.worlds.base import World
 from operant.worlds.plans import Groups, Plan, Turns

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from operant import ops
-from operant.core.random import derive_seed
+from operant.core.seeds import derive_seed
 from operant.evidence import Finding, check
 from operant.evidence.rlvr.tier import SEEDS, Outcome, language
 from operant.loops.runs import Run

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from operant.core.errors import BadInput
-from operant.core.random import derive_seed
+from operant.core.seeds import derive_seed
 from operant.worlds.text.verifiers import Verifier
 
 MOST_TRIES = 10_000  # draws a test problem

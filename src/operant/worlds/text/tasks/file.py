@@ -14,7 +14,7 @@ import numpy as np
 
 from operant.core.errors import BadInput
 from operant.core.files import check_source
-from operant.core.random import derive_seed
+from operant.core.seeds import derive_seed
 from operant.worlds.text.tasks.base import Problem, Reference, TextTask, in_held_out_tenth
 from operant.worlds.text.verifiers import ExactAnswer
 
