@@ -16,11 +16,11 @@ setup: .venv/.done
 	@touch $@
 
 test: setup lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 # The long tests of all methods and forms; `make test` runs them for what changed and for an eighth of the others (tests/long_tier.py).
 test-all: setup lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 -m "not slow"
 
 # The tests that train once more, on matrix kernels that round differently.
 test-kernels: setup

@@ -15,11 +15,24 @@ from children import Nursery
 from long_tier import SHARES, changed, share
 
 MAZE = "ogbench:pointmaze-medium-navigate-singletask-v0"
+LONG_FILES = (  # longest first, so that processes which share the tests end together
+    *("conformance/test_contract.py", "worlds/test_text_world.py", "evidence/test_claims.py", "conformance/test_updates.py", "worlds/test_python_tests.py"),
+    *("worlds/test_text_verifiers.py", "reliability/test_killed.py", "worlds/test_text_builtin_verifiers.py", "conformance/test_exact_gradients.py"),
+    *("reliability/test_interrupted.py", "reliability/test_mutilated_runs.py", "conformance/test_learning.py", "cli/test_cli_results.py"),
+    *("reliability/test_bad_days.py", "studies/test_studies_of_training.py", "worlds/test_gym_spaces.py", "worlds/test_hostile_answers.py"),
+    *("bench/test_bench_harness.py", "cli/test_cli_bad_input.py", "extension/test_extension.py", "conformance/test_configuration.py"),
+    "worlds/test_text_hub.py",
+)
 
 
 def pytest_report_header() -> str:
     of = f", and of what changed: {', '.join(sorted(changed()))}" if changed() else ""
     return f"long tests: share {share() + 1} of {SHARES}{of}; all of them: make test-all"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {Path(__file__).parent / name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from long_tier import turns
 
+RESTS_ON = ("src/operant/cli/children.py", "src/operant/cli/main.py", "src/operant/loops/runner.py")
 WORDS = ("--task", "sequences:target", "--steps", "2000000", "--jobs", "2")
 
 
@@ -18,8 +20,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
-def test_the_trainings_of_a_comparison_end_with_it(number: signal.Signals, start, tmp_path: Path):
+@pytest.mark.parametrize("name", turns(["SIGTERM", "SIGHUP", "SIGKILL"], *RESTS_ON, always=("SIGTERM", "SIGKILL")))
+def test_the_trainings_of_a_comparison_end_with_it(name: str, start, tmp_path: Path):
+    number = signal.Signals[name]
     out = tmp_path / "out"
     process = start("compare", "--methods", "grpo", *WORDS, "--out", out)
     run = out / "grpo"

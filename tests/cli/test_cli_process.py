@@ -35,7 +35,7 @@ def test_exit_codes_of_the_module(command, environment, tmp_path: Path):
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_ends_in_the_same_bits(start, tmp_path: Path):
-    words = ("train", "ppo", *CARTPOLE, "--steps", "40960", "--every", "10240", "--episodes", "1", "--hidden", "8,8")
+    words = ("train", "ppo", *CARTPOLE, "--steps", "10240", "--every", "5120", "--episodes", "1", "--hidden", "8,8")
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     process = start(*words, "--out", stopped, "--json")
     deadline = time.monotonic() + 60

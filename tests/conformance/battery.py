@@ -80,6 +80,7 @@ SMALL = {
     "critic_batch": 8,
     "warm_up": 0,
 }
+ALL_METHODS = ("src/operant/core/", "src/operant/loops/", "src/operant/worlds/text/")  # what methods on text run through, whichever they are
 TOTAL = 100_000  # steps of a run that no test finishes
 
 
@@ -211,13 +212,26 @@ def loops(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
     return _first_of_each(lambda case: case.combination[:2], conditions)
 
 
+def worlds() -> pytest.MarkDecorator:
+    """As `combinations`, of one case of each kind of world; one of each loop and world has its turn."""
+    chosen = cases()
+    always = {case.kind: case for case in reversed(chosen)}.values()
+    first = {case.combination[:2]: case for case in reversed(chosen)}.values()
+    return _parametrized(chosen, [case in always or (case in first and due(case.key, *ALL_METHODS)) for case in chosen])
+
+
 def covering(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
-    """Parametrise a test over the cases that meet all conditions. Of methods that train on sequences too, which takes a fifth of the time, one of each
-    combination runs on text; the others are the long tier."""
+    """Parametrise a test over the cases that meet all conditions. Of methods that train on sequences too, which takes a fifth of the time, one of each loop
+    and world runs on text; the others are the long tier, those with parts of their own also where what all methods run through has changed."""
     chosen = [case for case in cases() if all(condition(case) for condition in conditions)]
-    first = {case.combination: case for case in reversed(chosen)}
+    always = {case.combination[:2]: case for case in reversed(chosen)}.values()
+    first = {case.combination: case for case in reversed(chosen)}.values()
     twice = {case.key for case in chosen if case.kind == "sequences"} & {case.key for case in chosen if case.kind == "text"}
-    return _parametrized(chosen, [case.kind != "text" or case.key not in twice or case in first.values() or due(case.key) for case in chosen])
+
+    def runs(case: Case) -> bool:
+        return case.kind != "text" or case.key not in twice or case in always or due(case.key, *(ALL_METHODS if case in first else ()))
+
+    return _parametrized(chosen, [runs(case) for case in chosen])
 
 
 def _first_of_each(kind: Callable[[Case], tuple[str, ...]], conditions: Sequence[Callable[[Case], bool]]) -> pytest.MarkDecorator:

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
-from battery import Case, loops
+from battery import Case, worlds
 
 from operant.cli.main import main
 from operant.core.errors import BadInput
@@ -71,7 +71,7 @@ def test_the_documentation_names_the_paper(key: str):
         assert re.search(r"\b(eq|equation|section|algorithm|table)\b\.?|[=/+−‖·√∑Σ]", entry.doc, re.IGNORECASE), "which equation, or what does it compute?"
 
 
-@loops()
+@worlds()
 def test_a_run_keeps_its_configuration(case: Case, tmp_path: Path):
     """As run.json has it, after the smallest of runs."""
     import operant

@@ -1,11 +1,11 @@
-"""Same seed, same bits; a run that was stopped and goes on ends in the bits of one that was not. Once for each loop and world: what
+"""Same seed, same bits; a run that was stopped and goes on ends in the bits of one that was not. Once for each kind of world: what
 `test_contract.py` asks of every method in fewer iterations."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from battery import Case, learning, loops
+from battery import Case, learning, worlds
 
 from operant.core.checkpoint import Checkpoints, first_difference
 
@@ -16,7 +16,7 @@ def iterate(learner, count: int):
     return learner
 
 
-@loops()
+@worlds()
 def test_the_same_seed_gives_the_same_bits_and_so_does_a_run_that_was_stopped(case: Case, tmp_path: Path):
     whole, stopped = (iterate(case.learner(), 2) for _ in range(2))
     assert first_difference(stopped.state_dict(), whole.state_dict()) is None

@@ -29,7 +29,25 @@ def write_gif(path: Path) -> None:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Makes a finished run of control: `final` holds one score a seed, reached along a straight line from zero over five evaluations."""
+    """Makes a finished run of control (`maker`)."""
+    return maker(tmp_path)
+
+
+@pytest.fixture
+def make_text_run(make_run: MakeRun) -> MakeRun:
+    """Makes a finished run of language (`text_maker`)."""
+    return text_maker(make_run)
+
+
+@pytest.fixture(scope="module")
+def makers(tmp_path_factory: pytest.TempPathFactory) -> tuple[MakeRun, MakeRun]:
+    """Both, for what the tests of a module share."""
+    make = maker(tmp_path_factory.mktemp("runs"))
+    return make, text_maker(make)
+
+
+def maker(folder: Path) -> MakeRun:
+    """Finished runs of control: `final` holds one score a seed, reached along a straight line from zero over five evaluations."""
 
     def make(
         name: str,
@@ -44,7 +62,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         finished: bool = True,
         video: bool = False,
     ) -> Path:
-        path = tmp_path / name
+        path = folder / name
         path.mkdir()
         (path / "run.json").write_text(
             json.dumps(
@@ -103,9 +121,8 @@ def make_run(tmp_path: Path) -> MakeRun:
     return make
 
 
-@pytest.fixture
-def make_text_run(make_run: MakeRun) -> MakeRun:
-    """Makes a finished run of language: three groups of four completions at two steps, pass@k before and after."""
+def text_maker(make_run: MakeRun) -> MakeRun:
+    """Finished runs of language: three groups of four completions at two steps, pass@k before and after."""
 
     def make(name: str, *, final: tuple[float, ...] = (0.7, 0.8, 0.75), **changes) -> Path:
         path = make_run(name, **{"method": "grpo", "task": "text:arithmetic", "final": final, "score": "pass@1", "steps": 100} | changes)

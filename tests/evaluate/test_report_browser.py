@@ -43,15 +43,22 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     driver.quit()
 
 
+@pytest.fixture(scope="module")
+def report(makers, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a report of three runs."""
+    make_run, make_text_run = makers
+    runs = [make_run("r", method="random", final=(20.0, 24.0)), make_run("p", final=(480.0, 500.0), video=True), make_text_run("g")]
+    return write_report([load_run(path) for path in runs], tmp_path_factory.mktemp("report") / "report.html").as_uri()
+
+
 @pytest.fixture
-def page(browser, make_run, make_text_run, tmp_path: Path):
+def page(browser, report: str):
     """The browser with a report open, at the width of a desk's screen and in the light theme."""
     from selenium.webdriver.support.wait import WebDriverWait
 
-    runs = [make_run("r", method="random", final=(20.0, 24.0)), make_run("p", final=(480.0, 500.0), video=True), make_text_run("g")]
-    out = write_report([load_run(path) for path in runs], tmp_path / "report.html")
     size_and_theme(browser, 1200, "light")
-    browser.get(out.as_uri())
+    browser.get("about:blank")  # an address that differs in its fragment alone would not load it anew
+    browser.get(report)
     WebDriverWait(browser, 60).until(lambda page: find(page, ".group"))  # on a busy machine it may be there later than it is said to be
     yield browser
     assert browser.get_log("browser") == []

@@ -375,7 +375,7 @@ def test_a_run_goes_on_whatever_its_verifier_does(verdict: str, status: str, use
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.setattr("operant.worlds.text.references.check_verifier", lambda *given, **named: None)  # it fails once the run goes
-    world = TextWorld("arithmetic", verifier=VerifierPool(f"misbehaving:{verdict}", workers=2, time_limit=0.3 if verdict == "hang" else 60.0))
+    world = TextWorld("arithmetic", verifier=VerifierPool(f"misbehaving:{verdict}", workers=2, time_limit=0.05 if verdict == "hang" else 60.0))
     run = operant.train("grpo", world, steps=2, threads=1, episodes=1, prompts=1, group_size=2, out=tmp_path / "run")
     rows = [json.loads(row) for row in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert [row[f"score/{status}"] for row in rows] == [1.0, 1.0]

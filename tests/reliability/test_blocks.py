@@ -17,7 +17,7 @@ from operant.core.spec import Field, Spec
 from operant.worlds import store as stores
 from operant.worlds.store import Store, transition_columns
 
-SMALL = {"hidden": (8,), "learning_starts": 50, "batch_size": 8, "threads": 1, "episodes": 1, "progress": False}
+SMALL = {"hidden": (8,), "learning_starts": 50, "batch_size": 8, "updates_per_step": 0.2, "threads": 1, "episodes": 1, "progress": False}
 
 
 def blocks_of(path: Path) -> dict[str, tuple[int, int]]:

@@ -36,6 +36,14 @@ def once(verifier, completion="x", **limits):
         return pool.score([(PROBLEM, completion)])[0]
 
 
+def test_what_scores_and_replies_starts_without_pytorch():
+    """Child processes import the module of a verifier, or of a task that replies: seconds and memory for each."""
+    names = [f"operant.worlds.text.{name}" for name in ("tasks", "tasks.file", "tasks.reasoning_gym", "builtin_verifiers", "worker")]
+    program = f"import sys, {', '.join(names)}\nprint('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(Path(sys.modules["operant"].__file__).parents[1])}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True).stdout == "False\n"
+
+
 def test_exact_answer():
     verifier = ExactAnswer(marker=";")
     for completion, value in (("8,7;2", 1.0), ("8;7; 2 ", 1.0), ("8,7;3", 0.0), ("2", 0.0), ("", 0.0), (";22", 0.0)):

@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 import torch
+from long_tier import turns
 from peft import PeftModel
 from text_folders import KINDS, folder_of
 from text_rewards import by_length
@@ -92,7 +93,7 @@ def test_trained_saved_and_read_by_transformers(folders, tmp_path, kind, way):
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", turns(WAYS, "src/operant/worlds/text/", "src/operant/loops/runs.py", always=("adapter in bfloat16",)))
 def test_a_run_keeps_its_options(folders, tmp_path, way):
     given = {"model": folders["qwen3"], **WAYS[way], "verifier": "text_rewards:by_length"}
     run = operant.train("grpo", TASK, steps=1, episodes=2, out=tmp_path / "run", **SMALL, **given)
