@@ -37,6 +37,8 @@ WAYS = {
     "bfloat16": {"dtype": "bfloat16"},
     "adapter in bfloat16": {"lora_rank": 2, "dtype": "bfloat16"},
 }
+EACH_ONCE = ("llama-full", "qwen2-adapter", "qwen3-bfloat16", "gemma-adapter in bfloat16", "gpt2-adapter")  # each kind and each way
+RESTS_ON = ("src/operant/worlds/text/models.py", "src/operant/worlds/text/world.py", "src/operant/worlds/text/options.py", "src/operant/nets/")
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +61,9 @@ def learner_of(folder, *, method="grpo", hyper=None, seed=0, **options):
     return world, spine.learner(world, [seed], 4, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_trained_saved_and_read_by_transformers(folders, tmp_path, kind, way):
+@pytest.mark.parametrize("named", turns([f"{kind}-{way}" for kind in KINDS for way in WAYS], *RESTS_ON, always=EACH_ONCE))
+def test_trained_saved_and_read_by_transformers(folders, tmp_path, named):
+    kind, way = named.split("-")
     options = WAYS[way]
     world, learner = learner_of(folders[kind], hyper={"learning_rate": 1e-2}, **options)
     before = {name: p.detach().clone() for name, p in learner.policy.named_parameters()}
@@ -93,7 +95,7 @@ def test_trained_saved_and_read_by_transformers(folders, tmp_path, kind, way):
     )
 
 
-@pytest.mark.parametrize("way", turns(WAYS, "src/operant/worlds/text/", "src/operant/loops/runs.py", always=("adapter in bfloat16",)))
+@pytest.mark.parametrize("way", turns(WAYS, *RESTS_ON, always=("adapter in bfloat16",)))
 def test_a_run_keeps_its_options(folders, tmp_path, way):
     given = {"model": folders["qwen3"], **WAYS[way], "verifier": "text_rewards:by_length"}
     run = operant.train("grpo", TASK, steps=1, episodes=2, out=tmp_path / "run", **SMALL, **given)
