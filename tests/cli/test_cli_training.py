@@ -48,7 +48,7 @@ def test_a_text_result_shows_the_base_and_pass_at_k():
     score = {"name": "pass@1", "iqm": 0.5, "low": None, "high": None, "per_seed": [0.5]}
     result = {"run": "r", "method": "grpo", "task": "text:arithmetic", "seeds": 1, "steps": 100, "score": score, "seconds": 3.0, "steps_per_second": 4.25}
     result |= {"base": score | {"iqm": 0.25, "per_seed": [0.25]}, "pass_at_k": {"policy": {"1": 0.5, "4": 0.875}, "base": {"1": 0.25, "4": 0.75}}}
-    text = result_text(result, 0)
+    text = result_text(result, {"seed": 0})
     assert "before training   0.250 (1 seed)" in text
     assert "0.875, before training 0.750" in text and "4.2 steps/s" in text
 

@@ -45,7 +45,7 @@ def test_a_run_whose_answers_cannot_be_scored_says_so(use_small_cache, tmp_path:
     assert "none of the 64 answers of an evaluation could be scored: crashed, ValueError: no answer is read" in told
     assert run.result["collapse"]["diagnoses"][0] == "none of the 16 answers could be scored: 16 CRASHED: ValueError: no answer is read"
     assert [row["unscored"] for row in load_run(run.path).evaluations] == [64, *[64] * (len(load_run(run.path).evaluations) - 1)]
-    assert "none of the 16 answers could be scored" in " ".join(result_text(run.result, 0).split())
+    assert "none of the 16 answers could be scored" in " ".join(result_text(run.result, run.config).split())
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_run_s_result_completions_and_evaluations(run: operant.Run):
     assert before["samples"] == 16 and 1 < before["distinct"] <= 16
     assert collapse["entropy"] == {"start": pytest.approx(before["entropy"]), "end": pytest.approx(after["entropy"])}
     assert 0 < after["entropy"] < math.log(len(run.world.tokenizer))
-    text = " ".join(result_text(result, 0).split())
+    text = " ".join(result_text(result, run.config).split())
     assert "distinct answers" in text and "could not be scored" in text and f"pass@1 {result['pass_at_k']['policy']['1']:.3f}, before training" in text
 
     # Ratio and KL of each token, against one forward pass a row and a sum over the vocabulary.

@@ -246,8 +246,8 @@ def _show_arguments(parser: Parser) -> None:
 
 def _show(args: Namespace) -> int:
     from operant import evidence
-    from operant.cli.training import default_text, example_task, option, type_name
-    from operant.core.registry import get_method, hyperparameters, own_file
+    from operant.cli.training import default_text, option, try_command, type_name
+    from operant.core.registry import get_method, hyperparameters
 
     entry = get_method(args.method)
     fields = hyperparameters(entry.hyperparameters)
@@ -259,8 +259,7 @@ def _show(args: Namespace) -> int:
         return 0
     facts = [("family", entry.family), ("paper", entry.paper), ("loop", entry.spine), ("worlds", ", ".join(entry.worlds)), ("status", standing(entry))]
     facts += [("check", check_text(each)) for each in (recorded or {"checks": []})["checks"]]
-    brought = f" --import {own_file(entry)}" if own_file(entry) is not None else ""
-    facts += [("source", source or "not in a file"), ("try", f"operant train {entry.key}{brought} --task {example_task(entry)}")]
+    facts += [("source", source or "not in a file"), ("try", try_command(entry))]
     text = f"{entry.key}: {entry.name}\n\n{entry.doc}\n\n{table(facts)}"
     if fields:
         rows = [(option(item.name), type_name(item.type), default_text(item.default), item.help) for item in fields]

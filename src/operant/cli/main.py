@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import tempfile
 import traceback
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from operant.cli import catalogue, making, results, studying, training
 from operant.cli.output import ReaderGone, write, write_json
 from operant.cli.parser import Command
+from operant.core.commands import command_line, going_on
 from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, unknown
 from operant.core.terminal import note
 
@@ -143,22 +143,28 @@ def _fail(words: list[str], message: str, code: int) -> int:
 def _interrupted(words: list[str]) -> str:
     """What an interruption that no run answered leaves to say: outside training nothing is kept, inside it the last checkpoint is."""
     name, rest = words[0], words[1:]
-    if name == "resume" and rest:
-        return f"interrupted; go on with: operant resume {next((word for word in rest if not word.startswith('-')), 'DIR')}"
-    if name in ("train", "compare"):
-        out = next((after for word, after in zip(rest, rest[1:], strict=False) if word == "--out"), None)
-        out = next((word.partition("=")[2] for word in rest if word.startswith("--out=")), out)
-        if name == "train" and not (out and os.path.exists(os.path.join(out, "run.json"))):
-            return f"interrupted before anything was kept; start again with: operant {shlex.join(words)}"
-        return f"interrupted; go on from the newest checkpoint with: operant resume {out if out and name == 'train' else (out or 'runs') + '/DIR'}"
-    return f"interrupted; nothing was kept, start again with: operant {' '.join(words)}"
+    again = command_line(*words)
+    out = next((after for word, after in zip(rest, rest[1:], strict=False) if word == "--out"), None)
+    out = next((word.partition("=")[2] for word in rest if word.startswith("--out=")), out)
+    if name == "train" and out and os.path.exists(os.path.join(out, "run.json")):
+        from operant.core.run import RunDirectory
+
+        try:
+            return f"interrupted; {going_on(out, RunDirectory(out).config)}"
+        except BadInput as error:
+            return f"interrupted; {error}"
+    if name == "resume" or (name == "compare" and out):
+        return f"interrupted; what was trained is kept, go on with: {again}"
+    if name == "train":
+        return f"interrupted before anything was kept; start again with: {again}"
+    return f"interrupted; nothing was kept, start again with: {again}"
 
 
 def _write_fault(words: list[str]) -> str:
     """Write the exception that is being handled to a file; where that is, in words."""
     from operant.core.run import machine
 
-    text = f"operant {' '.join(words)}\n\n{traceback.format_exc()}\n"
+    text = f"{command_line(*words)}\n\n{traceback.format_exc()}\n"
     try:
         with tempfile.NamedTemporaryFile("w", prefix="operant-fault-", suffix=".txt", delete=False, encoding="utf-8") as file:
             file.write(text + "\n".join(f"{name}: {value}" for name, value in {"process": os.getpid(), **machine()}.items()) + "\n")

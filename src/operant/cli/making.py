@@ -7,6 +7,7 @@ from argparse import Namespace
 
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
+from operant.core.commands import command_line
 from operant.core.errors import BadInput
 from operant.core.files import given_path
 from operant.core.terminal import note
@@ -69,7 +70,8 @@ def _data(args: Namespace) -> int:
     else:
         # the data have goals and no reward: the task that relabels them is what IQL learns from
         task = re.sub(r"^(?:ogbench:)?(.*?)(?:-singletask.*)?-v0$", r"ogbench:\1-singletask-v0", args.name)
-        write(f"the data are in {path}\nnext: operant train " + (f"iql --task {task}" if args.out is None else f"bc --task data:{path}"))
+        of = ("iql", "--task", task) if args.out is None else ("bc", "--task", f"data:{path}")
+        write(f"the data are in {path}\nnext: {command_line('train', *of)}")
     return 0
 
 
@@ -89,7 +91,8 @@ def _import(args: Namespace) -> int:
     if args.json:
         write_json({"model": str(path), "from": args.file})
     else:
-        write(f"the model is in {path}\nnext: operant train grpo --task file:PROBLEMS.jsonl --model {path} --lora-rank 16 --max-new-tokens 64")
+        trained = command_line("train", "grpo", "--task", "file:PROBLEMS.jsonl", "--model", path, "--lora-rank", 16, "--max-new-tokens", 64)
+        write(f"the model is in {path}\nnext: {trained}")
     return 0
 
 

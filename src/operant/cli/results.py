@@ -17,8 +17,10 @@ from operant.cli.drawing import draw
 from operant.cli.output import write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.training import add_trust, option, run_options
+from operant.core.commands import importing
 from operant.core.errors import BadInput, RunFailed
 from operant.core.files import check_target, given_path, write_file
+from operant.core.registry import imported_files
 from operant.core.terminal import note
 from operant.loops.progress import training, waiting
 
@@ -121,7 +123,7 @@ def _side_by_side(args: Namespace, keys: list[str], folder: Path) -> None:
     from operant.loops.runs import prepare
 
     prepare(args.task, note, **args.options)
-    left = list(keys)
+    left, brought = list(keys), importing(imported_files())
     folder.mkdir(parents=True, exist_ok=True)
     with Children(f"interrupted, each run's state saved; the same command goes on, with --out {folder}") as going:
         while left or going.of:
@@ -129,7 +131,7 @@ def _side_by_side(args: Namespace, keys: list[str], folder: Path) -> None:
                 key = left.pop(0)
                 log = folder / f"{key}.log"
                 begun = (folder / key / "run.json").exists()
-                words = ["resume", str(folder / key), "--trust"] if begun else ["train", key, "--task", args.task]
+                words = ["resume", str(folder / key), "--trust", *brought] if begun else ["train", key, "--task", args.task, *brought]
                 if words[0] == "train":
                     given = {name: value for name, value in run_options(args).items() if name != "track"} | args.members[key]
                     words += [f"{option(name)}={value}" for name, value in given.items()] + [f"--track={name}" for name in args.track or ()]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import score_text, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, normalize, one_of, whole
+from operant.core.commands import command_line, importing, run_command
 from operant.core.errors import BadInput
 from operant.core.index import declared
 from operant.core.terminal import note
@@ -240,12 +241,11 @@ def method_parser(entry: Method, kinds: Collection[str]) -> Parser:
     """
     from operant.worlds import TASK
 
-    example = example_task(entry)
-    examples = [f"operant train {entry.key} --task {example}", f"operant train {entry.key} --task {example} --seeds 8 --seed 100 --out runs/mine --json"]
+    examples = [try_command(entry), try_command(entry, "--seeds", 8, "--seed", 100, "--out", "runs/mine", "--json")]
     fields = fields_of(entry)
     if fields:
         item = next((item for item in fields.values() if item.name == "learning_rate"), next(iter(fields.values())))
-        examples.append(f"operant train {entry.key} --task {example} {option(item.name)} {default_text(item.default)}")
+        examples.append(try_command(entry, option(item.name, entry.key * (item.name in both(fields, kinds) | RESERVED)), default_text(item.default)))
     parser = Parser(f"operant train {entry.key}", entry.doc, tuple(examples))
     parser.usage = f"operant train {entry.key} --task TASK [option …]"
     _train_options(parser)
@@ -273,6 +273,14 @@ def example_task(entry: Method) -> str:
     if entry.worlds[0] == "gym" and "discrete" not in entry.actions:
         return "gym:Pendulum-v1"
     return SCHEMES[{"data": "ogbench"}.get(entry.worlds[0], entry.worlds[0])].example
+
+
+def try_command(entry: Method, *words: object) -> str:
+    """A command line that trains a method on such a task, with the file that brings the method, where one does."""
+    from operant.core.registry import own_file
+
+    file = own_file(entry.build.__module__)
+    return command_line("train", entry.key, *importing([] if file is None else [file]), "--task", example_task(entry), *words)
 
 
 def type_name(kind: Any) -> str:
@@ -313,17 +321,15 @@ def _tell(run: Run, as_json: bool) -> int:
     if as_json:
         write_json(run.result)
     else:
-        from operant.loops.trust import code_named
-
-        write(result_text(run.result, run.config["seed"], " --trust" * bool(code_named(run.config))))
+        write(result_text(run.result, run.config))
     return 0
 
 
-def result_text(result: dict[str, Any], first_seed: int, trusted: str = "") -> str:
+def result_text(result: dict[str, Any], config: dict[str, Any]) -> str:
     """A finished run's result for a person: the score, each seed, pass@k, the collapse report, and what to do next.
 
     Args:
-        trusted: what the next commands need where the run names code, ` --trust`.
+        config: what the run's run.json says.
     """
     from operant.evaluate.collapse import change_text, collapse_rows
 
@@ -334,7 +340,7 @@ def result_text(result: dict[str, Any], first_seed: int, trusted: str = "") -> s
     if "base" in result:
         rows.append(("before training", score_text(result["base"])))
     if seeds > 1:
-        rows += [(f"seed {first_seed + index}", f"{value:.4g}") for index, value in enumerate(score["per_seed"])]
+        rows += [(f"seed {config['seed'] + index}", f"{value:.4g}") for index, value in enumerate(score["per_seed"])]
     if "pass_at_k" in result:
         base, changes = result["pass_at_k"].get("base", {}), result.get("collapse", {}).get("pass_at_k", {})
         for k, value in result["pass_at_k"]["policy"].items():
@@ -346,8 +352,8 @@ def result_text(result: dict[str, Any], first_seed: int, trusted: str = "") -> s
     if result["steps_per_second"]:  # what does not train has none
         rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds"))
     rows.append(("run", result["run"]))
-    rows.append(("next", f"operant report {result['run']} --out report.html{trusted}"))
-    rows.append(("", f"operant evaluate {result['run']}{trusted}"))
+    rows.append(("next", run_command("report", result["run"], config, "--out", "report.html")))
+    rows.append(("", run_command("evaluate", result["run"], config)))
     return f"{title}\n\n{table(rows)}"
 
 

@@ -191,10 +191,10 @@ def import_file(path: str | Path) -> None:
     path = Path(path).expanduser().resolve()
     if path.suffix != ".py" or not path.is_file():
         raise BadInput(f"--import {path}: no Python file is there; give one that ends with .py")
-    known = sys.modules.get(path.stem)
-    if known is not None and getattr(known, "__file__", None) == str(path):
+    if is_loaded(path):
         _imported[str(path)] = None
         return
+    known = sys.modules.get(path.stem)
     found = None if known is not None else importlib.util.find_spec(path.stem)
     if known is not None or (found is not None and found.origin != str(path)):
         raise BadInput(f"--import {path}: another module is called {path.stem}; give the file another name")
@@ -223,13 +223,23 @@ def forget_imported_files() -> None:
     _imported.clear()
 
 
-def own_file(entry: Method) -> str | None:
-    """The file that registers a method which neither the library nor an installed package brings; None where there is none to import again."""
-    module = entry.build.__module__
+def own_file(module: str) -> str | None:
+    """The file of a module that neither the library nor an installed package brings, of the script that runs among them; None where none can be imported
+    again."""
     packages = {"operant", *(point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINTS))}
-    if module == "__main__" or module.partition(".")[0] in packages:
-        return None
-    return getattr(sys.modules.get(module), "__file__", None)
+    file = _file_of(module)
+    return None if module.partition(".")[0] in packages or file is None or file.suffix != ".py" or not file.is_file() else str(file)
+
+
+def _file_of(module: str) -> Path | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return None if file is None else Path(file).absolute()
+
+
+def is_loaded(file: str | Path) -> bool:
+    """Whether a file was imported in this process, under whatever name, or is the script that runs."""
+    path = str(Path(file).resolve())
+    return any(isinstance(at := vars(module).get("__file__"), str) and os.path.realpath(at) == path for module in [*sys.modules.values()] if module is not None)
 
 
 @cache

@@ -17,6 +17,7 @@ import torch
 
 from operant.core import schema
 from operant.core.checkpoint import Checkpoints
+from operant.core.commands import going_on
 from operant.core.errors import BadInput, RunFailed, nearest
 from operant.core.files import check_inside, given_path, make_folder, open_in_place, read_json, remove, remove_empty, write_atomic
 from operant.core.schema import require
@@ -91,7 +92,11 @@ class RunDirectory:
 
     def _check_free(self) -> None:
         if (self.path / "run.json").exists():
-            raise BadInput(f"{self.path} already holds a run: go on with `operant resume {self.path}`, or choose another --out")
+            try:
+                there = self.config
+            except BadInput:  # nothing that says what it needs
+                there = {}
+            raise BadInput(f"{self.path} already holds a run: choose another --out, or {going_on(self.path, there)}")
         if strangers := [name for name in OWN if os.path.lexists(self.path / name)]:
             raise BadInput(f"{self.path} holds {strangers[0]}, but no run.json: choose another --out, or move it away")
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operant.core import schema
+from operant.core.commands import going_on
 from operant.core.errors import BadInput
 from operant.core.files import parse_json, read_bytes
 from operant.core.run import RunDirectory
@@ -59,7 +60,7 @@ class Run:
             return self.result["score"]["name"]
         if self.evaluations:
             return self.evaluations[-1]["score"]
-        raise BadInput(f"run {self.path} has no evaluation yet: finish it with `operant resume {self.path}`")
+        raise BadInput(f"run {self.path} has no evaluation yet: {going_on(self.path, self.config)}")
 
     def final_scores(self) -> NDArray[np.float64]:
         """Score of each seed after training, `[seeds]`: of result.json, or of each seed's newest evaluation while the run is not finished.

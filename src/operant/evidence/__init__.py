@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from operant.core.commands import command_line, importing
 from operant.core.errors import BadInput, RunFailed, unknown
 from operant.core.files import write_atomic
 from operant.core.index import Register, declared
+from operant.core.registry import imported_files
 from operant.core.sources import closure, digest, texts
 
 VERDICTS = ("reproduced", "partly", "not reproduced")
@@ -133,7 +135,8 @@ def run(key: str, names: Collection[str] = (), tier: str | None = None, *, write
     from operant.core.run import machine
 
     started, before = time.perf_counter(), recorded(key)
-    command = " ".join(["operant evidence", key, *(f"--check {name}" for name in names), *([f"--tier {tier}"] if tier else [])])
+    narrowed = [word for name in names for word in ("--check", name)] + (["--tier", tier] if tier else [])
+    command = command_line("evidence", key, *narrowed, *importing(imported_files()))
     of = {"command": command, "commit": _commit(), "sources": sources(key)} | machine()
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix=f"operant-evidence-{key}-") as folder:

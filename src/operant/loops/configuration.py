@@ -16,6 +16,7 @@ from operant.core.random import Streams
 from operant.core.registry import LARGEST, Method, configure, get_method, imported_files, methods, own_file
 from operant.core.schema import MOST_SEEDS
 from operant.loops.fixed import FixedPolicy
+from operant.loops.trust import code_named
 from operant.nets import kernels
 from operant.nets.actors import ActorCriticNet, ActorNet
 from operant.nets.lifted import PlainModule
@@ -124,7 +125,7 @@ def configure_run(
     if policy is not None:
         world.policy(spine.policy, Streams([seed + index for index in range(seeds)]))
         config["policy_module"] = type(policy).__name__ if isinstance(policy, torch.nn.Module) else getattr(policy, "__name__", "a callable")
-    if files := list(dict.fromkeys([*imported_files(), *filter(None, [own_file(entry)])])):
+    if files := list(dict.fromkeys([*imported_files(), *filter(None, map(own_file, (entry.build.__module__, *world.modules)))])):
         config["imports"] = files
     if not isinstance(task, str):
         config["task_callable"] = True
@@ -132,6 +133,8 @@ def configure_run(
         config["options"] = {name: value for name, value in world.options.given().items() if _plain(value)}
         if dropped := set(world.options.given()) - set(config["options"]):
             config["not_resumable"] = f"{min(dropped)} is a Python object: give it as module:function"
+    if code := code_named(config):
+        config["code"] = code
     try:
         json.dumps(config)
     except TypeError as error:

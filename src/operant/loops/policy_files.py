@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from operant.core.commands import going_on
 from operant.core.errors import BadInput
 from operant.core.files import check_size, remove
 from operant.core.random import Streams
@@ -42,7 +43,7 @@ def load_policy(world, config: dict, folder: Path, seed: int, module: PlainModul
     if isinstance(spine, FixedPolicy):
         return spine.policy(world, [seed]) if spine.load is None else spine.load(world, folder)
     if not folder.exists():
-        raise BadInput(f"no policy in {folder}: the run has not been evaluated yet; go on with `operant resume {folder.parent.parent.parent}`")
+        raise BadInput(f"no policy in {folder}: the run has not been evaluated yet; {going_on(folder.parent.parent.parent, config)}")
     if not world.stacked:
         return world.load_policy(folder)
     file = folder / "policy.safetensors"

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from operant import ops
 from operant.core import schema
+from operant.core.commands import going_on
 from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed
 from operant.core.files import disk_fault, remove, write_atomic
 from operant.core.processor import keep_freed_memory
@@ -32,7 +33,6 @@ from operant.loops.learner import Learner, Spine
 from operant.loops.policy_files import save_policy
 from operant.loops.results import episodes_argument, measures, pass_at, score_object
 from operant.loops.track import make_trackers
-from operant.loops.trust import resume_command
 from operant.nets import kernels
 from operant.worlds.base import World
 
@@ -88,8 +88,8 @@ class Runner:
         self._from: Path | None = None  # the checkpoint that the run went on from
 
     @property
-    def _command(self) -> str:
-        return resume_command(self.directory.path, self.config)
+    def _going_on(self) -> str:
+        return going_on(self.directory.path, self.config)
 
     def run(self, *, resume: bool) -> None:
         with self.directory.locked(), self._signals():
@@ -105,7 +105,7 @@ class Runner:
                     raise
                 self.directory.sweep()
                 path = self.directory.path
-                raise RunFailed(f"{path} could not be written: {fault}; its checkpoints are untouched, go on with: {self._command}") from error
+                raise RunFailed(f"{path} could not be written: {fault}; its checkpoints are untouched, {self._going_on}") from error
             finally:
                 self.world.close()
 
@@ -136,7 +136,7 @@ class Runner:
     def _say_of_base_policy(self, message: str) -> None:
         self._say("prepare", 0, message=message)
         if self._stop is not None:  # it may take minutes, and nothing of the run itself has begun
-            raise Interrupted(f"stopped while the base policy was made, which begins again with: {self._command}")
+            raise Interrupted(f"stopped while the base policy was made, which begins again: {self._going_on}")
 
     def _grow(self) -> None:
         """Take note in the run that more steps or seeds are wanted than it was begun with."""
@@ -225,7 +225,7 @@ class Runner:
                     self._check_weights(learner, seeds)
                     self._checkpoint(learner)
                 if self._stop is not None and not (done and self.member + 1 == len(self.members)):
-                    raise Interrupted(f"stopped at {self._standing(learner)}, state saved; go on with: {self._command}")
+                    raise Interrupted(f"stopped at {self._standing(learner)}, state saved; {self._going_on}")
         finally:
             learner.close()
 

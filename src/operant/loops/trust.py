@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 from operant.core.errors import BadInput
-from operant.core.registry import get_method, import_file, imported_files, own_file, registered
+from operant.core.registry import get_method, import_file, imported_files, is_loaded, own_file, registered
 from operant.worlds.names import GAMES
 from operant.worlds.text.builtin_verifiers import VERIFIERS
 
@@ -31,17 +30,13 @@ def require_trust(path: Path, config: dict[str, Any], trust: bool) -> None:
     """Raise `BadInput` where a run names code and nobody said that it may be imported; import the file of its method where somebody did."""
     if not isinstance(trust, bool):
         raise BadInput(f"trust={trust!r}: True or False")
-    if registered(key := config["method"]) and own_file(get_method(key)) is not None:  # the person brought it here already, perhaps from another place
+    if registered(key := config["method"]) and own_file(get_method(key).build.__module__) is not None:  # the person brought it, perhaps from another place
         config = config | {"imports": []}
-    config = config | {"imports": [file for file in config.get("imports", ()) if file not in imported_files()]}
+    brought = {Path(file).name for file in imported_files()}  # these too
+    config = config | {"imports": [file for file in config.get("imports", ()) if Path(file).name not in brought and not is_loaded(file)]}
     if not trust and (names := code_named(config)):
         raise BadInput(f"{path} imports {', '.join(names)}, which may do anything: say --trust (in Python trust=True) if you trust who made this run")
     for file in config.get("imports", ()):
         if not Path(file).is_file():
             raise BadInput(f"{path} was made with {file}, which is not there: give the file where it is now, --import FILE.py")
         import_file(file)
-
-
-def resume_command(path: Path, config: dict[str, Any]) -> str:
-    """The command line that goes on with a run."""
-    return f"operant resume {shlex.quote(str(path))}{' --trust' if code_named(config) else ''}"

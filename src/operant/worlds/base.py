@@ -65,6 +65,7 @@ class World:
         action_space: the environment's own, for messages.
         bfloat16: updates compute the wide products of their networks in bfloat16.
         levels: what an episode's physics may be made of; None where they are always the same.
+        modules: of Python, by name, in which stands what the task's name means; those of a person's own are in files that a run remembers.
     """
 
     kind: ClassVar[str]
@@ -90,6 +91,7 @@ class World:
     action_space: Any
     levels: Levels | None = None
     bfloat16: bool = False
+    modules: Sequence[str] = ()
 
     # A run is configured
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
+from types import FunctionType
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 
@@ -26,6 +28,7 @@ from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
 from operant.worlds.gym.episodes import Episodes, run_episodes
 from operant.worlds.gym.experience import Experience, Online, check_store_memory
+from operant.worlds.gym.ids import registered
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.spaces import Actions, Observations
@@ -85,6 +88,11 @@ class GymWorld(World):
         """What a person should know before a run, a line each."""
         flat = sum(field.size for field in self.observation.fields if not field.picture)
         return [f"{flat:,} numbers an observation go into a multilayer perceptron"] if flat >= WIDE else []
+
+    @property
+    def modules(self) -> Sequence[str]:
+        entry = gymnasium.registry[registered(self.environment)].entry_point if isinstance(self.environment, str) and self.environment not in BATCHED else None
+        return (entry.__module__,) if isinstance(entry, type | FunctionType) else ()
 
     def row_bytes(self, widths: Sequence[int] = ()) -> int:
         return 4 * (2 * self.observation.size + sum(widths))

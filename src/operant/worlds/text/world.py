@@ -93,8 +93,12 @@ class TextWorld(World):
     def find_task(name: str) -> TextTask:
         """The task that the name behind the colon stands for."""
         if name not in TEXT_TASKS:
-            raise unknown("text task", name, TEXT_TASKS)
+            raise unknown("text task", name, TEXT_TASKS, f"known: {', '.join(TEXT_TASKS)}; --import FILE.py brings one of your own")
         return TEXT_TASKS[name]()
+
+    @property
+    def modules(self) -> Sequence[str]:
+        return (type(self.problems).__module__,)
 
     @property
     def learning_rate_scale(self) -> float:

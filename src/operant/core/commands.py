@@ -1,0 +1,42 @@
+"""Command lines that messages tell a person to type: quoted for a shell, and with all that they need to work where they are told."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from operant.core.registry import imported_files
+
+
+def command_line(*words: object) -> str:
+    """`operant WORD …`."""
+    return shlex.join(["operant", *map(str, words)])
+
+
+def importing(files: list[str]) -> list[str]:
+    """The options that import files, those of the working directory and below by their names from there."""
+    here = Path.cwd()
+    return [word for file in files for word in ("--import", os.path.relpath(file) if Path(file).is_relative_to(here) else file)]
+
+
+def run_command(verb: str, path: Path | str, config: Mapping[str, Any], *words: object) -> str:
+    """`operant VERB PATH WORD …`, with leave to import the code that the run names, and with the files that this command had to be given besides.
+
+    Args:
+        config: what the run's run.json says.
+    """
+    files = [file for file in imported_files() if file not in config.get("imports", ())]
+    return command_line(verb, path, *words, *(["--trust"] if config.get("code") else []), *importing(files))
+
+
+def going_on(path: Path | str, config: Mapping[str, Any]) -> str:
+    """How a run is gone on with, in words that end a message; of Python objects that it was made of, in Python."""
+    if (why := config.get("not_resumable")) is not None:
+        return f"it cannot be resumed: {why}"
+    again = [f"{name}=…" for name, given in (("task", config.get("task_callable")), ("policy", config.get("policy_module"))) if given]
+    if again:
+        return f"go on in Python with: operant.resume({str(path)!r}, {', '.join(again)})"
+    return f"go on with: {run_command('resume', path, config)}"
