@@ -11,6 +11,7 @@ import pytest
 
 import operant as api
 from operant.core.errors import BadInput
+from operant.loops.configuration import configure_run
 
 CARTPOLE = ("--task", "gym:CartPole-v1")
 
@@ -64,7 +65,7 @@ CASES = [
     (("show", "pppo"), "did you mean ppo"),
     (("show",), "operant show needs METHOD; for example: operant show ppo"),
     (("methods", "--jsn"), "did you mean --json"),
-    (("bench",), "either a name or --list"),
+    (("bench",), "one of a name, --list and --write FILE"),
     (("bench", "ppo-cartpol"), "did you mean ppo-cartpole"),
     (("bench", "ppo-cartpole", "--repeats", "0"), "--repeats: 0 is too small; it must be 1 or more"),
     (("data", "make", "ogbench:pointmaze-medium-navigat-v0"), "pointmaze-medium-navigate-v0"),
@@ -364,3 +365,26 @@ def test_a_run_from_python(place: int, runs):
 def test_trust_is_yes_or_no(runs):
     with pytest.raises(BadInput, match="trust"):
         api.load(runs[0], trust="no").world  # noqa: B018
+
+
+REFUSED = [
+    ("sac-v2", "gym:CartPole-v1"),
+    ("dqn", "gym:Pendulum-v1"),
+    ("grpo", "gym:CartPole-v1"),
+    ("ppo", "ogbench:pointmaze-medium-navigate-singletask-v0 --environment Pendulum-v1"),
+    ("iql", "text:arithmetic"),
+    ("ppo", "sequences:target"),
+    ("ppo", "tabular:chain"),
+    ("ppo", "agents:spread"),
+    ("grpo", "generative:mixture"),
+    ("sft", "preferences:arithmetic"),
+]
+
+
+@pytest.mark.parametrize(("method", "words"), REFUSED)
+def test_what_is_advised_is_not_refused(operant, use_small_cache, method: str, words: str):
+    answer = operant("train", method, "--task", *words.split())
+    named = answer.err.partition(": take ")[2].partition(", …")[0].strip().split(", ")
+    assert answer.code == 2 and all(named), answer.err
+    for other in named:
+        configure_run(other, words.split()[0])

@@ -12,6 +12,7 @@ from operant.cli.training import (
     add_fields,
     add_run_options,
     both,
+    check_task_kind,
     check_task_name,
     fields_of,
     kinds_of,
@@ -39,6 +40,8 @@ def parse_compare(command: Command, argv: list[str]) -> Namespace:
             name = given.rpartition(" ")[2].lstrip("-").replace("_", "-")
             raise BadInput(f"--{name} goes with --methods; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
         return args
+    for entry in entries:
+        check_task_kind(entry.key, entry.worlds, words)
     worlds = {kind for entry in entries for kind in entry.worlds}
     kinds, fields = kinds_of(words, worlds), _shared(entries)
     add_training(parser, entries, kinds)

@@ -85,6 +85,7 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
     with stages(lambda line: None if "--json" in words else note(line)) as begin:
         begin("loading PyTorch")
         entry = get_method(key)
+    check_task_kind(entry.key, entry.worlds, words)
     kinds = kinds_of(words, entry.worlds)
     args = method_parser(entry, kinds).read(plain_names(words, [entry.key], fields_of(entry), kinds))
     args.method = entry.key
@@ -101,6 +102,19 @@ def kinds_of(words: list[str], worlds: Collection[str]) -> Collection[str]:
 
     scheme = SCHEMES.get((task_word(words) or "").partition(":")[0])
     return (scheme.kind,) if scheme is not None and scheme.kind in worlds else worlds
+
+
+def check_task_kind(key: str, worlds: Collection[str], words: list[str]) -> None:
+    """Raise `BadInput` where a method does not train on the kind of task that the words name, whatever options of it they have."""
+    from operant.worlds import SCHEMES
+
+    task = task_word(words)
+    scheme = SCHEMES.get((task or "").partition(":")[0])
+    if scheme is not None and scheme.kind not in worlds and not {"-h", "--help"} & set(words):
+        from operant.core.registry import get_method
+        from operant.loops.configuration import check_kind
+
+        check_kind(get_method(key), task, scheme.kind)
 
 
 def both(own: Collection[str], kinds: Collection[str]) -> set[str]:
@@ -160,6 +174,7 @@ def _check_names(key: str, words: list[str]) -> None:
     parser = Parser(f"operant train {key}", "", ("",))
     _train_options(parser)
     own, worlds = declared_fields(module, "method", key), declared_worlds(module, key)
+    check_task_kind(key, worlds, words)
     kinds = kinds_of(words, worlds)
     shared = both(own, kinds)
     for items in task_options(worlds).values():

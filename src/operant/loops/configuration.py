@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, fields, replace
 from operator import index
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from operant.core.errors import BadInput, one_line
 from operant.core.memory import TRAINED, check_memory
 from operant.core.random import Streams
-from operant.core.registry import LARGEST, Method, configure, get_method, imported_files, methods, own_file
+from operant.core.registry import ACTIONS, LARGEST, Method, configure, get_method, imported_files, methods, own_file
 from operant.core.schema import MOST_SEEDS
 from operant.loops.fixed import FixedPolicy
 from operant.loops.trust import code_named
@@ -21,6 +21,7 @@ from operant.nets import kernels
 from operant.nets.actors import ActorCriticNet, ActorNet
 from operant.nets.lifted import PlainModule
 from operant.worlds import SCHEMES, TASK, both_have, kind_of, make_world, world_options
+from operant.worlds.base import World
 
 MOST_STEPS = 10**9  # of a run that is limited by time
 MOST_SEED = 2**62
@@ -76,16 +77,14 @@ def configure_run(
     if isinstance(task, str) and task.partition(":")[0] in ("text", "file", "reasoning-gym", "preferences"):
         say(f"loading {task}" + (f" and the tokenizer of {options['model']}" if options.get("model") is not None else ""))
     if isinstance(task, str) and (scheme := SCHEMES.get(task.partition(":")[0])) is not None:
-        _check_kind(entry, task, scheme.kind)  # before it is read
+        check_kind(entry, task, scheme.kind)  # before it is read
     world = make_world(task, **options)
-    _check_kind(entry, world.task, world.kind)
+    check_kind(entry, world.task, world.kind)
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
     spine = with_module(entry.build(h), policy, method)
     if world.action is not None and not world.action.kinds <= set(entry.actions):
-        kinds = world.action.kinds
-        fitting = [key for key, other in methods().items() if world.kind in other.worlds and kinds <= set(other.actions)]
-        given = f"{world.task} has {' and '.join(sorted(kinds))} ones ({one_line(world.action_space)})"
-        raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {given}: take {_fitting(method, fitting)}")
+        given = f"{world.task} has {' and '.join(sorted(world.action.kinds))} ones ({one_line(world.action_space)})"
+        raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {given}{_instead(method, lambda other: _takes(other, world))}")
     total = steps if steps is not None else world.steps_of(entry.spine)
     unit = given[0] if given else "steps"
     if unit in ("samples", "tokens"):
@@ -156,16 +155,29 @@ def _fit_learning_rates(h: Any, given: Collection[str], scale: float) -> tuple[A
     return replace(h, **rates), notes
 
 
-def _check_kind(entry: Method, task: str, kind: str) -> None:
+def check_kind(entry: Method, task: str, kind: str) -> None:
+    """Raise `BadInput` where a method does not train on tasks of a kind, with methods that train on every one of it: the task need not be read."""
     if kind not in entry.worlds:
-        fitting = [key for key, other in methods().items() if kind in other.worlds]
-        raise BadInput(f"{entry.key} trains on tasks of kind {', '.join(entry.worlds)}; {task} is of kind {kind}: take {_fitting(entry.key, fitting)}")
+        instead = _instead(entry.key, lambda other: kind in other.worlds and other.example is None and set(other.actions) == set(ACTIONS))
+        raise BadInput(f"{entry.key} trains on tasks of kind {', '.join(entry.worlds)}; {task} is of kind {kind}{instead}")
 
 
-def _fitting(method: str, fitting: list[str]) -> str:
-    """Methods that would do, in a line: the one of the same name for this kind of task, else the first few."""
-    same = [key for key in fitting if key.startswith(f"{method}-")]
-    return ", ".join(same) if same else ", ".join(fitting) if len(fitting) <= 8 else f"{', '.join(fitting[:8])}, … (operant methods lists them all)"
+def _takes(entry: Method, world: World) -> bool:
+    """Whether a method as it is by default trains on a task."""
+    if world.kind not in entry.worlds or not world.action.kinds <= set(entry.actions):
+        return False
+    try:
+        entry.build(configure(entry.key, {})).check(world, [0], world.steps_of(entry.spine), None)
+    except BadInput:
+        return False
+    return True
+
+
+def _instead(method: str, takes: Callable[[Method], bool]) -> str:
+    """The end of a refusal that names methods that would do: the one of the same name for this kind of task, else the first few; empty where none would."""
+    fitting = [key for key, other in methods().items() if takes(other)]
+    named = [key for key in fitting if key.startswith(f"{method}-")] or fitting
+    return f": take {', '.join(named[:8])}{', … (operant methods lists them all)' * (len(named) > 8)}" if named else ""
 
 
 def split_names(entry: Method, kind: str, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -123,7 +123,8 @@ def check_name(task: str) -> None:
 
         registered(name)
     elif scheme in NAMED and name not in NAMES[scheme] and not (scheme == "tabular" and name.endswith(".npz")):
-        raise unknown(NAMED[scheme], name, NAMES[scheme])
+        own = "; --import FILE.py brings one of your own" * (scheme == "text")
+        raise unknown(NAMED[scheme], name, NAMES[scheme], f"known: {', '.join(NAMES[scheme])}{own}")
 
 
 def _find(task: str) -> tuple[Scheme, str]:

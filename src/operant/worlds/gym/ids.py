@@ -37,7 +37,7 @@ def registered(env_id: str) -> str:
         raise BadInput(f"environment {name!r} is of a package that is not installed: pip install {package}")
     if "/" in name:
         raise BadInput(f"unknown Gymnasium environment {name!r}: name the module that registers {name.partition('/')[0]}/…, gym:MODULE:{name}")
-    raise unknown("Gymnasium environment", name, newest_ids())
+    raise unknown("Gymnasium environment", name, newest_ids(), "`operant tasks` lists the library's; gym:MODULE:ID or --import FILE.py brings one of your own")
 
 
 def newest_ids() -> list[str]:
