@@ -80,7 +80,7 @@ def test_what_is_told_of_runs_that_a_file_made(tmp_path: Path, start, process_en
     script = subprocess.run([sys.executable, "own things.py"], cwd=tmp_path, env=process_environment, capture_output=True, text=True, timeout=120)
     assert script.returncode == 0, script.stderr
     of_the_script = told(script.stdout)
-    assert [words[:2] for words in of_the_script] == [["resume", f"a folder/{task.replace(':', '-')}"] for task in ("sequences:target", "gym:Brought-v0", "text:brought")]
+    assert [words[:2] for words in of_the_script] == [["resume", f"a folder/{run}"] for run in ("sequences-target", "gym-Brought-v0", "text-brought")]
     for words in of_the_script:
         next_ones = told(works(words))
         assert [words[0] for words in next_ones] == ["report", "evaluate"]
@@ -102,8 +102,8 @@ def test_what_is_told_of_a_method_that_a_file_brings(tmp_path: Path, start):
         line = min(lines, key=len)
         first = start(*line, "--steps", 1, "--episodes", 1, folder=tmp_path)
         assert first.wait() == 0, (line, first.said)
-    side = start("compare", "--methods", "brought,rloo", "--task", "sequences:target", "--steps", 1, "--episodes", 1, "--jobs", 2, "--out", "side",
-                 "--import", "own.py", folder=tmp_path)
+    words = ("--methods", "brought,rloo", "--task", "sequences:target", "--steps", 1, "--episodes", 1, "--jobs", 2, "--out", "side", "--import", "own.py")
+    side = start("compare", *words, folder=tmp_path)
     assert side.wait() == 0, side.said
 
 
