@@ -80,7 +80,14 @@ SMALL = {
     "lite-ppo": {"task": "text:sort", "steps": 2, "seeds": 1, "prompts": 2, "group_size": 2, "problems": 2},
     "one-shot-rlvr": {"task": "text:sort", "pool": 4, "prompts": 2, "group_size": 2, "epochs": 2, "steps": 2, "looks": 1, "problems": 2},
     "echo-chamber": {"pretraining": 100, "steps": 2, "looks": 1, "problems": 4, "samples": 4},
+    "limit-of-rlvr": {"task": "text:arithmetic", "steps": 2, "problems": 2, "samples": 2, "demonstrations": 128, "updates": 2},
+    "invisible-leash": {"task": "text:arithmetic", "steps": 2, "problems": 2, "samples": 2, "base_samples": 2},
+    "brorl": {"vocabulary": 8, "draws": (4,), "updates": 2, "seeds": 1, "task": "text:arithmetic", "groups": (2, 4), "batch": 8, "steps": 2},
 }
+
+
+def test_each_has_a_turn():
+    assert SMALL.keys() == studies.studies().keys()
 
 
 @pytest.mark.parametrize("key", [pytest.param(key, marks=() if due(key) else pytest.mark.long) for key in SMALL])

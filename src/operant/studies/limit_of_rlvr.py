@@ -11,13 +11,12 @@ whose entropy is higher: with several --temperatures, each policy's best at the 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
@@ -27,9 +26,10 @@ from operant.core.status import Status
 from operant.evaluate.plots import pass_at_k_curves
 from operant.evaluate.statistics import Interval, mean, pass_at_k, score_bounds, stratified_bootstrap
 from operant.loops.base_policy import ensure_teacher
-from operant.loops.pairs import Pairs
+from operant.loops.pairs import Data, Pairs
 from operant.loops.runs import load
 from operant.loops.terms import NegativeLogLikelihood
+from operant.loops.update import Fields, Updater
 from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.studies import Say, StudyResult, Table, study
 from operant.studies.answers import Answered, TrainedAndBase, answers, compared
@@ -161,8 +161,14 @@ def distil(world: TextWorld, seed: int, options: LimitOptions, say: Say) -> Toke
     teacher = student.teacher().to(device)
     say(f"distilling: {options.demonstrations} answers of the teacher, {options.updates} updates")
     kept = RightAnswers(student, teacher, options.demonstrations, seed)
-    student.demonstrations = kept.of_size
-    pairs = Pairs(terms=[NegativeLogLikelihood()], batch_size=64, learning_rate=options.learning_rate, max_grad_norm=1.0, updates_per_iteration=options.updates)
+    pairs = Distillation(
+        terms=[NegativeLogLikelihood()],
+        batch_size=64,
+        learning_rate=options.learning_rate,
+        max_grad_norm=1.0,
+        updates_per_iteration=options.updates,
+        answers=kept,
+    )
     learner = pairs.learner(student, [seed], options.updates, device)
     learner.iterate()
     return learner.policy
@@ -203,19 +209,33 @@ class RightAnswers:
         self.inputs = generation_to_inputs(generation, world.tokenizer.pad_token_id)
         self.action, self.mask = generation.tokens[None], generation.mask[None]
 
-    def of_size(self, batch_size: int, streams: Streams) -> _Batches:
-        """Where a supervised loop draws its batches."""
-        return _Batches(self, batch_size, streams.numpy_generators("study/distil")[0])
+
+@dataclass(frozen=True)
+class Distillation(Pairs):
+    """Supervised learning on a teacher's right answers, drawn with replacement, in the place of what the world demonstrates."""
+
+    answers: RightAnswers = field(kw_only=True)
+
+    def data(self, world: TextWorld, updater: Updater, streams: Streams) -> Data:
+        return _Drawn(self.answers, self.batch_size, streams.numpy_generators("study/distil")[0])
 
 
 @dataclass(frozen=True)
-class _Batches:
-    rows: RightAnswers
+class _Drawn:
+    answers: RightAnswers
     size: int
-    rng: np.random.Generator
+    rng: np.random.Generator  # of the streams, whose state has it
 
-    def draw(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """(inputs, action, mask) of rows drawn with replacement."""
-        kept = self.rows
+    def begin(self) -> None:
+        """Nothing is measured."""
+
+    def draw(self) -> Fields:
+        kept = self.answers
         chosen = torch.from_numpy(self.rng.choice(kept.rows, self.size)).to(kept.action.device)
-        return {name: value[:, chosen] for name, value in kept.inputs.items()}, kept.action[:, chosen], kept.mask[:, chosen]
+        return {f"inputs.{name}": value[:, chosen] for name, value in kept.inputs.items()} | {"action": kept.action[:, chosen], "mask": kept.mask[:, chosen]}
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """It has none of its own."""
