@@ -1,4 +1,5 @@
-"""A loss of value learning is one number for each seed and transition; another shape stops the first update with its name."""
+"""A loss of value learning is one number for each seed and transition; another shape stops the first update with its name, and so does whatever else a method
+hands to its update."""
 
 from __future__ import annotations
 
@@ -8,10 +9,12 @@ import pytest
 import torch
 
 import operant
-from operant.core.errors import BadInput, RunFailed
+from operant import ops
+from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
 from operant.loops.behaviour import Sampled
+from operant.loops.draw import Uniform
 from operant.loops.value_learning import Phase, Polyak, ValueLearner
 from operant.nets.actors import ActionValueNet
 from operant.worlds import make_world
@@ -25,7 +28,7 @@ def test_a_loss_of_another_shape_is_named(reduce):
     losses = lambda update: {name: reduce(loss) if name == "critic" else loss for name, loss in phase.losses(update).items()}  # noqa: E731
     broken = replace(spine, phases=[replace(phase, losses=losses)])
     learner = broken.learner(make_world("gym:Pendulum-v1"), [0, 1], 20, torch.device("cpu"))
-    with pytest.raises(RunFailed, match=r"loss 'critic' has shape .*, \[2, 8\], and reduces nothing"):
+    with pytest.raises(BadInput, match=r"loss 'critic' has shape .*, \[2, 8\], and reduces nothing"):
         while learner.step < 20:
             learner.iterate()
 
@@ -61,6 +64,57 @@ def test_what_a_loss_asks_for_and_is_not_there(ask, words: str):
     with pytest.raises(BadInput, match=words):
         while learner.step < 2_000:
             learner.iterate()
+
+
+def ensemble(u):
+    """Targets of each critic, `[S, E, B]`: with as many critics as seeds, rewards would line up with the wrong ones."""
+    return u.target("q")(u.batch.next_observation, u.batch.action)
+
+
+@pytest.mark.parametrize(
+    ("give", "words"),
+    [
+        (lambda u: u.bellman(ensemble(u), gamma=0.9), r"u.bellman takes next values \[S, B\] = \[2, 2\], one a transition, found \[2, 2, 2\]; of an ensemble"),
+        (lambda u: u.bellman(ensemble(u).transpose(1, 2), gamma=0.9), r"u.bellman takes next values"),
+        (lambda u: u.bellman(ensemble(u)[0, 0], gamma=0.9), r"found \[2\]"),
+        (lambda u: u.bellman(u.batch.reward, gamma=0.9, reward=u.batch.reward[0]), r"u.bellman takes rewards \[S, B\] = \[2, 2\], .* found \[2\]"),
+        (lambda u: u.prioritize(ensemble(u)), r"u.prioritize takes priorities \[S, B\] = \[2, 2\]"),
+        (lambda u: u.log("value", ensemble(u).mean()), r"u.log\('value'\) takes numbers of each of 2 seeds, \[S, …\], found \[\]"),
+        (lambda u: u.log("value", 1.0), r"found a float"),
+        (lambda u: [u.batch.reward], r"the losses of phase q are a list: a method gives them by name"),
+        (lambda u: {}, r"the losses of phase q are a dict"),
+        (lambda u: {"x": u.batch.reward}, r"no loss of phase q hangs on a weight"),
+        (lambda u: {"x": 0.0}, r"loss 'x' has shape a float"),
+    ],
+)
+def test_what_a_method_hands_to_its_update(give, words: str):
+    """With two seeds, two critics and two transitions, where every shape would broadcast; the error names the line."""
+    spine = spine_of(phases=[Phase(give, trains=("q",))], draw=Uniform(2))
+    learner = spine.learner(make_world("gym:Pendulum-v1"), [0, 1], 2_000, torch.device("cpu"))
+    with pytest.raises(BadInput, match=words + r".*\(.*test_value_losses.py, line \d+\)$"):
+        while learner.step < 2_000:
+            learner.iterate()
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (2, 1)])
+def test_ops_do_not_line_up_axes_that_are_none(axes):
+    """Two tensors of another number of axes are refused by every op of values and policies that combines them."""
+    a, b = (torch.zeros([2] * count) for count in axes)
+    combine = [
+        lambda: ops.td_target(a, b, a > 0, gamma=0.9),
+        lambda: ops.td_target(a, a, b > 0, gamma=0.9),
+        lambda: ops.expectile_loss(a, expectile=0.7, side=b),
+        lambda: ops.clipped_value_loss(a, b, a, clip=0.2),
+        lambda: ops.soft_value(a.unsqueeze(0), b, 0.1, dim=0),
+        lambda: ops.temperature_loss(a, b, -1.0),
+        lambda: ops.policy_ratio(a, b),
+        lambda: ops.clipped_ratio_loss(a, a, b, clip_low=0.2, clip_high=0.2),
+        lambda: ops.clipped_importance_loss(a, a, b, clip_low=0.2, clip_high=0.2),
+        lambda: ops.ratio_clip_fraction(a, a, b, clip_low=0.2, clip_high=0.2),
+    ]
+    for each in combine:
+        with pytest.raises(ValueError, match="the same number of axes is wanted"):
+            each()
 
 
 def test_values_of_actions_that_are_no_choice():

@@ -13,9 +13,14 @@ import operant
 from operant.core.errors import BadInput, RunFailed
 from operant.core.registry import configure, get_method
 from operant.evidence.online.beds import Picks
+from operant.loops.behaviour import EpsilonGreedy
+from operant.loops.draw import Uniform
+from operant.loops.value_learning import Copy, Phase, ValueLearning
+from operant.nets.actors import ActionValueNet
 from operant.worlds import make_world
 from operant.worlds.gym.adapter import make_environments
 from operant.worlds.gym.beds import BATCHED
+from operant.worlds.gym.experience import Online
 from operant.worlds.gym.native import NativeEnvironments
 from operant.worlds.gym.world import GymWorld
 
@@ -112,6 +117,71 @@ def test_values_are_learned_and_explored_under_masks(task):
         metrics = one.iterate()
     one.world.evaluate(one.policy, 2, episodes=5)
     assert all(abs(value).max() < 10 for name, value in metrics.items() if name.startswith("loss/"))  # -1e8 in a target would show
+
+
+def quantile_method(acts) -> ValueLearning:
+    """Quantile regression by the obvious code: the following action is the one whose quantiles have the largest mean."""
+
+    def losses(u):
+        following = u.target("q").quantiles(u.batch.next_observation)
+        best = following.mean(-1).argmax(-1)
+        allowed = u.batch.next_observation[..., u.net("q").observation.mask]
+        assert allowed.gather(-1, best.unsqueeze(-1)).all()
+        targets = following.gather(-2, best[..., None, None].expand(*best.shape, 1, 4)).squeeze(-2)
+        y = torch.stack([u.bellman(one, gamma=0.9) for one in targets.unbind(-1)], -1)
+        quantiles = u.net("q").quantiles(u.batch.observation)
+        quantiles = quantiles.gather(-2, u.batch.action[..., None, None].expand(*best.shape, 1, 4)).squeeze(-2)
+        torch.testing.assert_close(u.net("q")(u.batch.observation), u.net("q").quantiles(u.batch.observation).mean(-1))
+        return {"q": (y - quantiles).square().mean(-1)}
+
+    return ValueLearning(
+        nets={"q": ActionValueNet(hidden=(8,), quantiles=4, duelling=True)},
+        phases=[Phase(losses, trains=("q",))],
+        acts=acts,
+        draw=Uniform(16),
+        track={"q": Copy(every=5)},
+        online=Online(environments=2, learning_starts=20),
+    )
+
+
+@pytest.mark.parametrize("task", [Picks, Beside])
+def test_a_method_of_ones_own_prefers_no_forbidden_action(task):
+    one = quantile_method(EpsilonGreedy("q")).learner(make_world(task), [0, 1], 10_000, torch.device("cpu"))
+    metrics = one.iterate()
+    assert all(value.abs().max() < 10 for name, value in metrics.items() if name.startswith("loss/"))
+
+
+class Careless:
+    """Explores without a look at the mask."""
+
+    net = "q"
+
+    def act(self, policy, observation, streams, progress):
+        return streams.integers("careless", policy.distribution.size, observation.shape[1])
+
+
+class Flat(Careless):
+    def act(self, policy, observation, streams, progress):
+        return super().act(policy, observation, streams, progress)[0]
+
+
+class Halves(Careless):
+    def act(self, policy, observation, streams, progress):
+        return super().act(policy, observation, streams, progress) / 2
+
+
+@pytest.mark.parametrize(
+    ("acts", "words"),
+    [
+        (Careless(), "gave an action that the mask forbids: take what a net prefers"),
+        (Flat(), r"gave \[2\] of torch.int64; actions are \[2, 2\] of torch.int64"),
+        (Halves(), r"gave \[2, 2\] of torch.float32; actions are \[2, 2\] of torch.int64"),
+    ],
+)
+def test_a_behaviour_of_ones_own_is_held_to_the_mask(acts, words: str):
+    one = quantile_method(acts).learner(make_world(Beside), [0, 1], 10_000, torch.device("cpu"))
+    with pytest.raises(BadInput, match=words):
+        one.iterate()
 
 
 def test_workers_obey_masks():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
+from pathlib import Path
+from types import FunctionType, MethodType
 
 
 class OperantError(Exception):
@@ -90,6 +93,28 @@ def unknown(what: str, name: str, known: Iterable[str], otherwise: str | None = 
 
 
 CODE = (Exception, SystemExit)  # what foreign code may raise: an environment that exits does not end the run as if all were well
+
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def place_of(function: object) -> str:
+    """Where a function of a person's own begins, " (FILE, line N)" for the end of an error; nothing of the library's functions and of what is none."""
+    code = function.__code__ if isinstance(function, FunctionType | MethodType) else None
+    return "" if code is None else _own(code.co_filename, code.co_firstlineno)
+
+
+def calling_place() -> str:
+    """The line of a person's own that called the function which called this, as `place_of`; nothing where the library called it."""
+    frame = sys._getframe(1)
+    here = frame.f_code.co_filename
+    while frame is not None and frame.f_code.co_filename == here:
+        frame = frame.f_back
+    return "" if frame is None else _own(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _own(file: str, line: int) -> str:
+    return "" if Path(file).is_relative_to(PACKAGE) else f" ({file}, line {line})"
 
 
 def one_line(value: object, limit: int = 200) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from operant import ops
-from operant.core.errors import BadInput, RunFailed
+from operant.core.errors import BadInput, calling_place, place_of
 from operant.core.flat import Adam, FlatParameters, clip_scale, shared_view
 from operant.core.memory import check_memory
 from operant.core.random import Streams
@@ -141,28 +141,50 @@ class Update:
         """The target r + γ V(s') `[S, B]`, γ to the power of the steps that a transition spans. Termination ends it, truncation does not. No gradients.
 
         Args:
-            next_value: `[S, B]`.
-            reward: in the place of the batch's.
+            next_value: `[S, B]`, one number a transition. Of an ensemble `[S, E, B]`, or of quantiles `[S, B, K]`, each is given by itself: another shape
+                would have two readings.
+            reward: `[S, B]`, in the place of the batch's.
+
+        Raises:
+            BadInput: another shape.
         """
         batch = self.batch
+        self._check("u.bellman takes next values", next_value, "; of an ensemble or of quantiles give each by itself and stack the targets")
+        if reward is not None:
+            self._check("u.bellman takes rewards", reward)
         discount = gamma if batch.steps is None else gamma**batch.steps
         found = ops.td_target(batch.reward if reward is None else reward, next_value.detach(), batch.terminated, gamma=discount)
         self.targets.append(found)
         return found
 
     def prioritize(self, priority: Tensor) -> None:
-        """Tell the draw how much is to be learned from each transition, `[S, B]` (the size of its temporal difference)."""
+        """Tell the draw how much is to be learned from each transition, `[S, B]` (the size of its temporal difference). Raises `BadInput` for another shape."""
+        self._check("u.prioritize takes priorities", priority)
         self._drawer.prioritize(self.batch, priority.detach())
 
     def log(self, name: str, value: Tensor) -> None:
-        """Show a person the mean of `[S, …]`."""
-        self.logged[name] = value.detach().flatten(1).mean(1)
+        """Show a person the mean of `[S, …]`. Raises `BadInput` where the first axis is not that of seeds."""
+        seeds = len(self.batch.reward)
+        if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != seeds:
+            raise BadInput(f"u.log({name!r}) takes numbers of each of {seeds} seeds, [S, …], found {_shape(value)}{calling_place()}")
+        self.logged[name] = value.detach().flatten(1).mean(1) if value.ndim > 1 else value.detach()
+
+    def _check(self, what: str, found: Tensor, otherwise: str = "") -> None:
+        wanted = self.batch.reward.shape
+        if not isinstance(found, Tensor) or found.shape != wanted:
+            raise BadInput(f"{what} [S, B] = {list(wanted)}, one a transition, found {_shape(found)}{otherwise}{calling_place()}")
+
+
+def _shape(found: object) -> str:
+    """What a method gave, in words."""
+    return str(list(found.shape)) if isinstance(found, Tensor) else f"a {type(found).__name__}"
 
 
 def _named(found: Any, what: str, name: str) -> Any:
     """What a method asks for by its name. Raises `BadInput` that lists what there is."""
     if name not in found:
-        raise BadInput(f"this method asks for the {what} {name!r}; there {'is' if len(found) == 1 else 'are'} {', '.join(found) or 'none'}")
+        there = f"there {'is' if len(found) == 1 else 'are'} {', '.join(found) or 'none'}"
+        raise BadInput(f"this method asks for the {what} {name!r}; {there}{calling_place()}")
     return found[name]
 
 
@@ -429,13 +451,19 @@ class ValueLearner(Learner):
         """A phase's losses of one update, `[S, B]` each.
 
         Raises:
-            RunFailed: a loss of another shape.
+            BadInput: no losses, one of another shape, or one that hangs on no weight.
         """
         losses = phase.losses(update)
+        if not isinstance(losses, dict) or not losses:
+            given = f"the losses of phase {phase.name} are a {type(losses).__name__}"
+            raise BadInput(f"{given}: a method gives them by name, {{name: loss}}{place_of(phase.losses)}")
+        wanted = update.batch.reward.shape
         for name, loss in losses.items():
-            if loss.shape != update.batch.reward.shape:
-                wanted = list(update.batch.reward.shape)
-                raise RunFailed(f"loss {name!r} has shape {list(loss.shape)}; a method gives one number a seed and transition, {wanted}, and reduces nothing")
+            if not isinstance(loss, Tensor) or loss.shape != wanted:
+                given = f"loss {name!r} has shape {_shape(loss)}; a method gives one number a seed and transition, {list(wanted)}, and reduces nothing"
+                raise BadInput(given + place_of(phase.losses))
+        if not any(loss.requires_grad for loss in losses.values()):
+            raise BadInput(f"no loss of phase {phase.name} hangs on a weight: reach what it trains through u.net or u.scalar{place_of(phase.losses)}")
         return losses
 
     def _combine(self, at_work: _Trained, names: list[str], means: Tensor) -> None:
@@ -445,7 +473,9 @@ class ValueLearner(Learner):
             found[name] = torch.cat([flat.gradient() for flat in at_work.flats], 1)
             for flat in at_work.flats:
                 flat.zero_grad()
-        combined = at_work.phase.combine(found)
+        combined, wanted = at_work.phase.combine(found), next(iter(found.values())).shape
+        if not isinstance(combined, Tensor) or combined.shape != wanted:
+            raise BadInput(f"combine of phase {at_work.phase.name} gave {_shape(combined)}; the gradients are {list(wanted)}{place_of(at_work.phase.combine)}")
         start = 0
         for flat in at_work.flats:
             width = flat.data.numel() // flat.seeds

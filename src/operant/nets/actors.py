@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from operant import ops
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Rollout
@@ -198,13 +199,18 @@ class ActionValues(Policy):
         self.trunk, self.advantage, self.value, self.count = trunk, advantage, value, quantiles
 
     def quantiles(self, observation: Tensor) -> Tensor:
+        """`[S, …, A, K]`; all of a forbidden action's are -1e8, so that whatever is taken of them prefers none."""
+        found, allowed = self._all(observation), self.observation.allowed(observation)
+        return found if allowed is None else ops.forbid(found, allowed.unsqueeze(-1))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return self.allowed(self._all(observation).mean(-1), observation)
+
+    def _all(self, observation: Tensor) -> Tensor:
         """`[S, …, A, K]`, of what is forbidden too."""
         hidden = self.trunk(observation)
         advantage = self.advantage(hidden).unflatten(-1, (self.distribution.size, self.count))
         return advantage if self.value is None else self.value(hidden).unsqueeze(-2) + advantage - advantage.mean(-2, keepdim=True)
-
-    def forward(self, observation: Tensor) -> Tensor:
-        return self.allowed(self.quantiles(observation).mean(-1), observation)
 
 
 class ActorCritic(Actor):

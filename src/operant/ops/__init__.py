@@ -3,6 +3,7 @@
 from operant.ops.advantage import centre, gae, group_normalized_advantage, normalize
 from operant.ops.curriculum import absolute_learning_progress
 from operant.ops.distribution import (
+    FORBIDDEN,
     categorical_log_prob,
     categorical_log_prob_and_entropy,
     forbid,
@@ -80,6 +81,7 @@ from operant.ops.utterance import utterance_advantage, utterance_q_target
 from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
 
 __all__ = [
+    "FORBIDDEN",
     "absolute_learning_progress",
     "advantage_weight",
     "answer_entropy",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from operant.ops.reduce import row_mean
+from operant.ops.shapes import same_axes
 
 
 def policy_ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
@@ -17,6 +18,7 @@ def policy_ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
         log_prob: `[...]`, log-probability under the policy being trained, with gradient.
         old_log_prob: `[...]`, under the policy that acted.
     """
+    same_axes("policy_ratio", log_prob=log_prob, old_log_prob=old_log_prob)
     return (log_prob - old_log_prob).exp()
 
 
@@ -34,6 +36,7 @@ def clipped_ratio_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor
     Returns:
         `[...]`, a loss a step.
     """
+    same_axes("clipped_ratio_loss", log_prob=log_prob, advantage=advantage)
     # The ratio is bounded on one side, which the advantage's sign tells: the smaller of two products, in fewer steps of differentiation.
     gain = advantage >= 0
     low, high = (bound if isinstance(bound, Tensor) else advantage.new_tensor(bound) for bound in (1 - clip_low, 1 + clip_high))
@@ -75,6 +78,7 @@ def clipped_importance_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: T
     Args:
         as `clipped_ratio_loss`. clip_low = 1 sets no lower bound.
     """
+    same_axes("clipped_importance_loss", log_prob=log_prob, advantage=advantage)
     weight = policy_ratio(log_prob.detach(), old_log_prob).clamp(1 - clip_low, 1 + clip_high)
     return -weight * advantage * log_prob
 
@@ -90,6 +94,7 @@ def ratio_clip_fraction(
     Args:
         as `dual_clipped_ratio_loss`; by default there is no `max_ratio`. The result has no gradient.
     """
+    same_axes("ratio_clip_fraction", log_prob=log_prob, advantage=advantage)
     ratio = policy_ratio(log_prob.detach(), old_log_prob)
     clipped = ((advantage > 0) & (ratio > 1 + clip_high)) | ((advantage < 0) & ((ratio < 1 - clip_low) | (ratio > max_ratio)))
     return clipped.to(log_prob.dtype)

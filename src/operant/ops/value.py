@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from operant.ops.shapes import same_axes
+
 
 def td_target(reward: Tensor, next_value: Tensor, terminated: Tensor, *, gamma: float | Tensor) -> Tensor:
     """Bellman target r + gamma (1 - terminated) V(s'). Truncation is not an argument: it bootstraps.
@@ -15,6 +17,7 @@ def td_target(reward: Tensor, next_value: Tensor, terminated: Tensor, *, gamma: 
         terminated: `[...]` bool.
         gamma: discount, 0 to 1; a tensor `[...]` of gamma^n for n-step targets.
     """
+    same_axes("td_target", reward=reward, next_value=next_value, terminated=terminated)
     return reward + gamma * next_value.masked_fill(terminated, 0.0)
 
 
@@ -24,9 +27,11 @@ def expectile_loss(error: Tensor, *, expectile: float, side: Tensor | None = Non
     Args:
         error: `[...]`, u = target - prediction.
         expectile: tau, 0 to 1; 0.5 is half the squared error, near 1 it regresses onto the upper end of the targets.
-        side: broadcasts with the error; its sign says on which side an error lies, in the place of the error's own (in the code of HIQL's authors,
-            arXiv:2307.11949).
+        side: broadcasts with the error, axis by axis; its sign says on which side an error lies, in the place of the error's own (in the code of HIQL's
+            authors, arXiv:2307.11949).
     """
+    if side is not None:
+        same_axes("expectile_loss", error=error, side=side)
     return (expectile - ((error if side is None else side) < 0).to(error.dtype)).abs() * error.square()
 
 
@@ -51,6 +56,7 @@ def clipped_value_loss(value: Tensor, old_value: Tensor, target: Tensor, *, clip
         value: `[...]`, with gradient. old_value: `[...]`, when the data was collected. target: `[...]`, the return R.
         clip: how far the value may move in one iteration, > 0, in units of the return.
     """
+    same_axes("clipped_value_loss", value=value, old_value=old_value, target=target)
     clipped = old_value + (value - old_value).clamp(-clip, clip)
     return 0.5 * torch.maximum((value - target).square(), (clipped - target).square())
 
@@ -66,7 +72,9 @@ def soft_value(q_values: Tensor, log_prob: Tensor, alpha: Tensor | float, dim: i
         alpha: temperature, >= 0; a number or a tensor that broadcasts.
         dim: the ensemble's axis in `q_values`.
     """
-    return q_values.amin(dim) - alpha * log_prob
+    least = q_values.amin(dim)
+    same_axes("soft_value", least_q=least, log_prob=log_prob)
+    return least - alpha * log_prob
 
 
 def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
@@ -80,4 +88,5 @@ def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float)
         log_prob: `[...]`, of actions of the current policy.
         target_entropy: nats; the paper takes minus the number of action dimensions.
     """
+    same_axes("temperature_loss", log_alpha=log_alpha, log_prob=log_prob)
     return -log_alpha * (log_prob.detach() + target_entropy)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from operant import ops
 from operant.core.errors import BadInput
 from operant.core.memory import physical_memory
 from operant.core.random import Streams
@@ -86,7 +87,7 @@ class Experience:
         if act is None:
             action = self.distribution.uniform(self.streams, "explore", rows, allowed=self.observation.allowed(seen)).cpu()
         else:
-            action = act(seen.to(self.streams.device)).cpu()
+            action = self._checked(act(seen.to(self.streams.device)), seen)
         step = self._environments.step(self.distribution.to_environment(action.flatten(0, 1)))
         if not step.valid.all():
             raise BadInput("a vector environment with NEXT_STEP autoreset cannot fill replay: give an environment of one row, or SAME_STEP autoreset")
@@ -95,6 +96,19 @@ class Experience:
         self.store.append({"observation": seen, "action": action, "next_observation": following} | found)
         self._count(step)
         self._observation = step.observation.copy()
+
+    def _checked(self, action: Tensor, seen: Tensor) -> Tensor:
+        """What a behaviour gave, on the CPU. Raises `BadInput` for actions of another shape or type, and for one that a mask forbids."""
+        shape, kind = (*self._return.shape, *self.distribution.action_shape), self.distribution.action_type
+        if not isinstance(action, Tensor) or action.shape != shape or action.is_floating_point() != kind.is_floating_point:
+            found = f"{list(action.shape)} of {action.dtype}" if isinstance(action, Tensor) else f"a {type(action).__name__}"
+            raise BadInput(f"the behaviour of this method gave {found}; actions are {list(shape)} of {kind}")
+        action, allowed = action.cpu(), self.observation.allowed(seen)
+        if allowed is not None and not self.distribution.deviations:
+            even = self.distribution.forbid(torch.zeros(*self._return.shape, self.distribution.size), allowed)
+            if (self.distribution.log_prob(even, action) <= ops.FORBIDDEN / 2).any():
+                raise BadInput("the behaviour of this method gave an action that the mask forbids: take what a net prefers, or uniform(…, allowed=…)")
+        return action
 
     def _count(self, step) -> None:
         shape = self._return.shape
