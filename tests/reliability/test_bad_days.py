@@ -21,6 +21,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from long_tier import turns
 from safetensors.torch import load_file
 
 import operant
@@ -80,9 +81,9 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, stopped: Path, ppo_runs, capsys):
-    damage(stopped / "checkpoints" / NEWEST)
+@pytest.mark.parametrize("damage", turns(DAMAGES, "src/operant/core/", always=("a weight's bit", "half of the manifest", "an empty folder")))
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage: str, stopped: Path, ppo_runs, capsys):
+    DAMAGES[damage](stopped / "checkpoints" / NEWEST)
     code, lines = answer(capsys, "resume", stopped)
     assert code == 0, lines
     told = [line for line in lines if "damaged" in line or "cannot be read" in line]

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from long_tier import turns
 
 import operant
 from operant.cli.main import main
@@ -22,6 +23,11 @@ SMALL = ("--steps", 512, "--every", 128, "--episodes", 1, "--threads", 1, "--hid
 HERE = Path(__file__).parent  # processes find `stubborn` where they are started
 TASK = "gym:stubborn:Stubborn-v0"
 IN_SAMPLE, IN_EVALUATION = 200, 260  # steps of all environments: 128, an evaluation of 20, 128, another evaluation
+PLACES = {
+    f"{where}, {catches}": (place, catches)
+    for where, place in (("sample", IN_SAMPLE), ("evaluation", IN_EVALUATION))
+    for catches in ("Exception", "BaseException")
+}
 
 
 def wait_for(path: Path) -> None:
@@ -39,9 +45,9 @@ def whole(start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.mark.parametrize("catches", ["Exception", "BaseException"])
-@pytest.mark.parametrize("place", [IN_SAMPLE, IN_EVALUATION])
-def test_a_second_signal_ends_the_run_whatever_its_environment_catches(place: int, catches: str, whole: Path, start, tmp_path: Path):
+@pytest.mark.parametrize("where", turns(PLACES, "src/operant/core/", "src/operant/loops/runner.py", always=("sample, Exception", "evaluation, BaseException")))
+def test_a_second_signal_ends_the_run_whatever_its_environment_catches(where: str, whole: Path, start, tmp_path: Path):
+    place, catches = PLACES[where]
     run, waits = tmp_path / "run", tmp_path / "waits"
     child = start("train", "ppo", "--task", TASK, *SMALL, "--out", run, folder=HERE, STUBBORN=waits, STUBBORN_AT=place, STUBBORN_CATCHES=catches)
     wait_for(waits)
