@@ -6,6 +6,7 @@ draws. Nothing in Operant touches a global generator.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,20 @@ import torch
 from torch import Tensor
 
 from operant.core.seeds import derive_seed
+
+
+def global_generators() -> dict[str, object]:
+    """The states of the process's generators, which no seed of a run begins and no checkpoint keeps: whoever drew from one changed its state."""
+    _, key, place, *gauss = np.random.get_state()
+    states: dict[str, object] = {"torch": torch.get_rng_state().numpy().tobytes(), "NumPy": (key.tobytes(), place, gauss), "Python": random.getstate()}
+    if torch.cuda.is_initialized():
+        states["torch's accelerator"] = torch.cuda.get_rng_state().numpy().tobytes()
+    return states
+
+
+def drawn_from(before: dict[str, object]) -> str:
+    """Which of the process's generators were drawn from since `before`, in words; empty where none was."""
+    return " and ".join(name for name, state in global_generators().items() if name in before and state != before[name])
 
 
 class Streams:

@@ -73,7 +73,8 @@ TERMS = {
     "budget": "What the run may use, and in which unit: steps, samples, tokens or seconds, a seed.",
     "every": "Steps (or units of the budget) between two evaluations.",
     "episodes": "Episodes or problems of an evaluation; null is the task's own number.",
-    "resume": "bitwise: a stopped run goes on to the same bits. episode-boundary: environments start new episodes.",
+    "resume": "bitwise: a stopped run goes on to the same bits. episode-boundary: environments start new episodes. "
+    "other-draws: a part draws from a global generator, whose state is not kept.",
     "fingerprint": "What identifies the task: another environment or file of the same name is refused on resume.",
     "keep": "How many checkpoints stay on disk.",
     "track": "Where metrics are sent beside the run's own logs.",

@@ -21,7 +21,7 @@ from operant.core.commands import going_on
 from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed
 from operant.core.files import disk_fault, remove, write_atomic
 from operant.core.processor import keep_freed_memory
-from operant.core.random import Streams
+from operant.core.random import Streams, drawn_from, global_generators
 from operant.core.records import Evaluation, Rollout
 from operant.core.run import RunDirectory
 from operant.core.schema import require
@@ -36,6 +36,7 @@ from operant.loops.track import make_trackers
 from operant.nets import kernels
 from operant.worlds.base import World
 
+OTHER_DRAWS = "other-draws"  # of run.json's "resume"
 LOGITS = 2**24  # most of one policy that stand in memory at once where completions are described
 
 
@@ -85,6 +86,7 @@ class Runner:
         self._at_once = False  # a second one did
         self._due = False  # an evaluation of the learner as it stands
         self._told_of_restarts = self._told_of_truncation = self._told_of_unscored = False
+        self._drew = config.get("resume") == OTHER_DRAWS  # a part of the run draws from a global generator
         self._from: Path | None = None  # the checkpoint that the run went on from
 
     @property
@@ -200,9 +202,11 @@ class Runner:
                 with self._fitting():
                     self._look(learner, seeds)
             while not self._done(learner):
-                before, started = self._spent(learner), time.perf_counter()
+                before, started, generators = self._spent(learner), time.perf_counter(), None if self._drew else global_generators()
                 with self._fitting() if state is not None else nullcontext():
                     metrics = learner.iterate()
+                if generators is not None:
+                    self._say_of_draws(learner, generators)
                 state = None
                 self._obey()
                 elapsed = time.perf_counter() - started
@@ -256,6 +260,16 @@ class Runner:
         self._told_of_restarts = True
         status, message = next(iter(found["messages"].items()), ("ended", "its process ended"))
         self._say("train", self._spent(learner), message=f"a verifier's process was started anew ({status}: {message}); counts stand in the run's report")
+
+    def _say_of_draws(self, learner: Learner, before: dict[str, object]) -> None:
+        """Tell once a run, and keep in it, that it draws what it will not draw again."""
+        if not (names := drawn_from(before)):
+            return
+        self._drew = True
+        self._manifest(learner)
+        found = f"a part of this run (a loss, a term, a behaviour, an environment) draws from the global generator of {names}, whose state is not kept"
+        message = f"{found}: a resumed run, and another run of this seed, will draw otherwise; draw from the streams that a part is given"
+        self._say("train", self._spent(learner), message=message)
 
     def _say_of_unscored(self, learner: Learner, evaluation: Evaluation | None = None) -> None:
         """Tell once a run that no answer could be scored, in training or in an evaluation."""
@@ -315,7 +329,10 @@ class Runner:
             self._say("prepare", 0, message=f"{asked:,} steps are less than one iteration of {self.config['method']}: {stride:,} are done")
 
     def _manifest(self, learner: Learner) -> None:
-        write_atomic(self.directory.path / "run.json", json.dumps(self.directory.config | {"resume": learner.resume}, indent=1))
+        write_atomic(self.directory.path / "run.json", json.dumps(self.directory.config | {"resume": self._resumes(learner)}, indent=1))
+
+    def _resumes(self, learner: Learner) -> str:
+        return OTHER_DRAWS if self._drew else learner.resume
 
     def _log(self, learner: Learner, seeds: list[int], metrics: dict[str, torch.Tensor]) -> None:
         columns = {name: value.double().tolist() for name, value in metrics.items()}
@@ -434,7 +451,7 @@ class Runner:
         }
         self._obey()
         state = {"learner": learner.state_dict(), "run": run}
-        if learner.resume != self.directory.config.get("resume"):  # an environment's state was no longer one that can be written
+        if self._resumes(learner) != self.directory.config.get("resume"):  # an environment's state was no longer one that can be written
             self._manifest(learner)
             self._say("train", self._spent(learner), message="an environment can no longer give its state: a resumed run will start new episodes")
         self.directory.checkpoints.save(self.member * self.config["steps"] + learner.step, state)
