@@ -154,7 +154,7 @@ def bench(name: str):
     """Register a function that returns a `Bench` under `name`."""
 
     def register(make: Callable[[], Bench]) -> Callable[[], Bench]:
-        _benches.entries[name] = make
+        _benches.add(name, make, make.__module__)
         return make
 
     return register

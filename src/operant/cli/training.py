@@ -280,10 +280,11 @@ def option(name: str, owner: str = "") -> str:
 
 
 def example_task(entry: Method) -> str:
-    """A task that a method can train on."""
-    from operant.worlds import SCHEMES
+    """A task that a method can train on. Raises `BadInput` where it names one of a kind that is none."""
+    from operant.worlds import SCHEMES, check_scheme
 
     if entry.example is not None:
+        check_scheme(entry.example)
         return entry.example
     if entry.worlds[0] == "gym" and "discrete" not in entry.actions:
         return "gym:Pendulum-v1"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from operant.core.errors import unknown
+from operant.core.errors import BadInput, unknown
 
 PACKAGE = Path(__file__).parents[1]
+KEY = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 Entry = TypeVar("Entry")
 
 
@@ -25,10 +26,12 @@ class Register(Generic[Entry]):
         otherwise: what an error says of a key that nothing is near.
         outside: registers what comes from outside the library; asked for before a key is called unknown.
         decorator: its name, where it is not `what`.
+        once: a key has one decorated function.
     """
 
-    def __init__(self, room: str, what: str, otherwise: str, outside: Callable[[], None] = lambda: None, *, decorator: str | None = None):
+    def __init__(self, room: str, what: str, otherwise: str, outside: Callable[[], None] = lambda: None, *, decorator: str | None = None, once: bool = True):
         self.room, self.what, self.otherwise, self._outside, self._decorator = room, what, otherwise, outside, decorator or what
+        self.once = once
         self.entries: dict[str, Entry] = {}
 
     def __contains__(self, key: str) -> bool:
@@ -38,6 +41,25 @@ class Register(Generic[Entry]):
     def keys(self) -> set[str]:
         """The keys of all that is registered and of the library's own; nothing is imported."""
         return self.entries.keys() | declared(self.room, self._decorator).keys()
+
+    def add(self, key: str, entry: Entry, module: str) -> None:
+        """Register an entry.
+
+        Args:
+            module: of the function that the decorator stands on.
+
+        Raises:
+            BadInput: a key that nobody could type, or that of one of the library's own.
+        """
+        self.check_key(key, module)
+        self.entries[key] = entry
+
+    def check_key(self, key: str, module: str) -> None:
+        """Raise `BadInput` as `add`."""
+        if not isinstance(key, str) or re.fullmatch(KEY, key) is None:
+            raise BadInput(f"{self._decorator} {key!r} of {module}: its name is letters, digits, '-', '_', '.' and '+', a letter or digit in front")
+        if (own := declared(self.room, self._decorator).get(key, module)) != module and self.once:
+            raise BadInput(f"{self.what} {key!r} is registered twice: by {own} and by {module}")
 
     def get(self, key: str) -> Entry:
         """The entry of a key; of the library's own, its file alone is imported.
@@ -75,6 +97,22 @@ def declared(room: str, decorator: str) -> dict[str, str]:
         module = ".".join(("operant", *path.relative_to(PACKAGE).with_suffix("").parts))
         found |= dict.fromkeys(call.findall(path.read_text(encoding="utf-8")), module)
     return dict(sorted(found.items()))
+
+
+def check_texts(where: str, **texts: object) -> None:
+    """Raise `BadInput` where one of what a decorator was given in words is no text, or empty."""
+    for name, text in texts.items():
+        if not isinstance(text, str) or not text.strip():
+            raise BadInput(f"{where}: {name} = {text!r} is no text")
+
+
+def check_kinds(where: str, name: str, kinds: object, known: Sequence[str]) -> None:
+    """Raise `BadInput` where a decorator was not given a tuple of known kinds."""
+    if not isinstance(kinds, tuple | list) or not kinds:
+        raise BadInput(f"{where}: {name} = {kinds!r} is no tuple of kinds; write {name}=({kinds if kinds in known else known[0]!r},)")
+    for kind in kinds:
+        if kind not in known:
+            raise unknown(f"kind of {name} of {where}:", str(kind), known)
 
 
 def declared_fields(module: str, decorator: str, key: str) -> list[str]:

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any
 
-from operant.core.errors import BadInput, nearest, unknown
-from operant.core.index import Register
+from operant.core.errors import BadInput, nearest
+from operant.core.index import Register, check_kinds, check_texts
 
 ENTRY_POINTS = "operant.methods"
 
@@ -69,7 +69,7 @@ class Method:
         key: its name on the command line.
         family: its family of the catalogue (online, offline, rlvr, …).
         paper: where it was published.
-        worlds: the kinds of worlds that it trains in ("gym", "data", "text", "preferences", "sequences", "generative", "agents", "tabular").
+        worlds: the kinds of worlds that it trains in, of `WORLDS`.
         spine: the loop it configures, in words.
         hyperparameters: its frozen dataclass.
         build: from hyper-parameters to a configured spine.
@@ -105,6 +105,7 @@ class Hyperparameter:
 
 
 ACTIONS = ("discrete", "multi-discrete", "continuous")
+WORLDS = ("gym", "data", "text", "preferences", "sequences", "generative", "agents", "tabular")
 
 
 def method(
@@ -133,10 +134,15 @@ def method(
         existing = _methods.entries.get(key)
         if existing is not None and existing.build.__module__ != build.__module__:
             raise BadInput(f"method {key!r} is registered twice: by {existing.build.__module__} and by {build.__module__}")
-        if wrong := [action for action in actions if action not in ACTIONS]:
-            raise unknown(f"kind of actions of method {key}:", wrong[0], ACTIONS)
+        where = f"method {key}"
+        check_texts(where, family=family, paper=paper, **{} if name is None else {"name": name})
+        check_kinds(where, "worlds", worlds, WORLDS)
+        check_kinds(where, "actions", actions, ACTIONS)
+        if example is not None and (not isinstance(example, str) or re.fullmatch(r"[a-z-]+:.+", example) is None):
+            raise BadInput(f"{where}: example = {example!r} is no task; write it with its kind, as in 'gym:CartPole-v1'")
         words = re.sub(r"(?<!^)(?=[A-Z])", " ", spine.__name__).lower()
-        _methods.entries[key] = Method(key, name or key.upper(), family, paper, worlds, words, types[0], build, actions, baseline, example)
+        entry = Method(key, name or key.upper(), family, paper, tuple(worlds), words, types[0], build, tuple(actions), bool(baseline), example)
+        _methods.add(key, entry, build.__module__)
         return build
 
     return register

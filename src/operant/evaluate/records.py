@@ -60,7 +60,7 @@ class Run:
             return self.result["score"]["name"]
         if self.evaluations:
             return self.evaluations[-1]["score"]
-        raise BadInput(f"run {self.path} has no evaluation yet: {going_on(self.path, self.config)}")
+        raise BadInput(f"run {self.path} has no evaluation yet: {going_on(self.path, self.manifest)}")
 
     def final_scores(self) -> NDArray[np.float64]:
         """Score of each seed after training, `[seeds]`: of result.json, or of each seed's newest evaluation while the run is not finished.

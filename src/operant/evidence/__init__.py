@@ -22,7 +22,7 @@ from typing import Any, Literal
 from operant.core.commands import command_line, importing
 from operant.core.errors import BadInput, RunFailed, unknown
 from operant.core.files import write_atomic
-from operant.core.index import Register, declared
+from operant.core.index import Register, check_texts, declared
 from operant.core.registry import imported_files
 from operant.core.sources import closure, digest, texts
 
@@ -80,17 +80,21 @@ class Claim:
         return next(iter(self.checks.values())).measure.__module__
 
 
-_claims: Register[Claim] = Register("evidence", "claim", "`operant evidence --list` lists what there is", decorator="check")
+_claims: Register[Claim] = Register("evidence", "claim", "`operant evidence --list` lists what there is", decorator="check", once=False)
 
 
 def check(key: str, name: str, tier: Tier, says: str):
     """Register a check of a claim (see `Check`)."""
 
     def register(measure: Callable[[Path], Finding]) -> Callable[[Path], Finding]:
+        _claims.check_key(key, measure.__module__)
+        check_texts(f"check of {key}", name=name, says=says)
+        if tier not in TIERS:
+            raise unknown(f"tier of check {name!r} of {key}:", str(tier), TIERS)
         entry = _claims.entries.setdefault(key, Claim(key))
         known = entry.checks.get(name)
-        if tier not in TIERS or (known is not None and known.measure.__qualname__ != measure.__qualname__):
-            raise TypeError(f"check {name!r} of {key}: its tier is one of {', '.join(TIERS)}, and its name its own within the claim")
+        if known is not None and known.measure.__qualname__ != measure.__qualname__:
+            raise BadInput(f"check {name!r} of {key} is there twice: by {known.measure.__qualname__} and by {measure.__qualname__}")
         entry.checks[name] = Check(name, says, tier, measure)
         return measure
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from operant.core.errors import BadInput
 from operant.core.files import given_path, make_folder, remove_empty, write_atomic
-from operant.core.index import Register
+from operant.core.index import Register, check_texts
 from operant.core.registry import read_settings
 
 Say = Callable[[str], None]
@@ -89,7 +89,8 @@ def study(key: str, *, paper: str, summary: str):
         options = next(iter(typing.get_type_hints(conduct).values()), None)
         if not dataclasses.is_dataclass(options):
             raise TypeError(f"study {key}: write `def {conduct.__name__}(options: OPTIONS, folder: Path, say: Say)`, OPTIONS being a frozen dataclass")
-        _studies.entries[key] = Study(key, paper, summary, options, conduct)
+        check_texts(f"study {key}", paper=paper, summary=summary)
+        _studies.add(key, Study(key, paper, summary, options, conduct), conduct.__module__)
         return conduct
 
     return register

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from operant.core.errors import BadInput
 from operant.core.index import Register
 from operant.worlds.plans import Groups, Plan
 
@@ -42,7 +43,9 @@ def decoder(key: str, *, greedy: bool = False, plan: Callable[[int, int], Plan] 
     """Register a choice of completions as a decoder."""
 
     def register(choose: Callable[[Sequence[Candidate]], list[int]]) -> Callable[[Sequence[Candidate]], list[int]]:
-        _decoders.entries[key] = Decoder(choose, greedy, plan)
+        if not callable(plan):
+            raise BadInput(f"decoder {key}: plan = {plan!r} makes no sampling plan: it is a function of prompts and completions, such as Groups")
+        _decoders.add(key, Decoder(choose, greedy, plan), choose.__module__)
         return choose
 
     return register
