@@ -45,6 +45,8 @@ def test_a_run_whose_answers_cannot_be_scored_says_so(use_small_cache, tmp_path:
     assert "none of the 64 answers of an evaluation could be scored: crashed, ValueError: no answer is read" in told
     assert run.result["collapse"]["diagnoses"][0] == "none of the 16 answers could be scored: 16 CRASHED: ValueError: no answer is read"
     assert [row["unscored"] for row in load_run(run.path).evaluations] == [64, *[64] * (len(load_run(run.path).evaluations) - 1)]
+    assert run.result["collapse"]["diagnoses"][1:] == ["none of the answers of the last evaluation (64) could be scored: they count as wrong"]
+    assert not any(row.keys() & {"reward", "length", "ended"} for row in load_run(run.path).metrics)
     assert "none of the 16 answers could be scored" in " ".join(result_text(run.result, run.config).split())
 
 

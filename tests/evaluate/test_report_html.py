@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -153,6 +155,18 @@ def test_every_name_leads_to_its_entry_and_the_glossary_has_no_other(make_run, m
     assert "1 seed" not in found and "ess" not in found
     one = entries(report_html([load_run(make_run("one", final=(20.0,)))]))
     assert {"1 seed", "IQM"} <= set(one) and not {"95 %", "range of 2 seeds", "P(beats first)", "pass@k"} & set(one)
+
+
+@pytest.mark.parametrize("name", ["value", "length", "entropy", "change", "entered", "progress", "reward"])
+def test_a_method_s_own_figure_is_not_explained_as_another_s(make_run, make_text_run, name: str) -> None:
+    run = load_run(make_run("own", method="dqn"))
+    run = replace(run, metrics=[row | {name: row["step"] / 10} for row in run.metrics])
+    of_a_table = load_run(make_run("planned", method="value-iteration", task="tabular:chain", score="value"))
+    own = "A figure of the method itself: `operant show METHOD` describes it."
+    html = report_html([run, of_a_table, load_run(make_text_run("g"))])
+    assert re.search(rf'title="{re.escape(escape(own))}">{name}</a>', html)
+    assert re.search(r'title="What a policy can expect from its first state on[^"]*">value</a>', html)
+    assert f"<dt>{name}</dt><dd>{escape(own)}</dd>" in html
 
 
 def test_captions_say_what_the_bands_are(make_run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from html import escape
 
 TERMS = {
@@ -31,39 +32,12 @@ TERMS = {
     "seconds": "Wall time of the whole run, all seeds, with its evaluations.",
     "steps/s": "Steps of all seeds a second of training alone; a policy that does not train has none.",
     "fixed policy": "A policy that does not train: it was evaluated once, and its score is drawn along the whole of training.",
-    # training metrics
-    "reward": "The reward of the answers sampled for training, mean over the batch. It is what training raises; the score is measured on held-out problems.",
-    "episode/return": "The return of the episodes that ended while training, with the actions as explored; evaluation takes the most likely ones.",
-    "episode/length": "Steps of the episodes that ended while training.",
-    "length": "Tokens of an answer sampled for training, mean.",
-    "length/right": "Tokens of the answers with a reward above 0.5, mean.",
-    "length/wrong": "Tokens of the answers with a reward of at most 0.5, mean.",
-    "ended": "The share of answers that ended by themselves; the others were cut at the limit.",
+    # completions
     "entropy": "How undecided the policy is: the entropy of its next token or of a whole sequence, in nats. 0 is certain.",
     "distinct answers": "How many of a held-out problem's sampled answers differ, mean over the problems.",
     "group": "The answers that were drawn for one prompt. Group-relative methods compare them with each other.",
-    "groups_alike": "The share of groups whose answers all have the same reward: group-relative methods learn nothing from them.",
-    "gradient_norm": "The length of the gradient before it is clipped, mean over the iteration's updates.",
-    "ratio": "The trained policy's probability of what was sampled, divided by that of the policy that sampled it. 1 is no change.",
-    "ratio/q01": "The ratio that 1 % of the tokens lie below, at the iteration's last update.",
-    "ratio/q50": "The median ratio of the tokens at the iteration's last update.",
-    "ratio/q99": "The ratio that 1 % of the tokens lie above, at the iteration's last update.",
-    "ess": "Effective sample size: the share of the tokens that the ratios leave in effect, (Σ ratio)² / (n Σ ratio²). 1 is all; low means that few decide.",
-    "kl_behaviour": "KL divergence from the policy that sampled to the policy at the iteration's last update, nats a step or token: how far updates went.",
-    "kl_sampler": "KL divergence from what the sampler computed to what the training pass does before the first update, nats a token: bfloat16's rounding.",
-    "clip_fraction": "The share of steps or tokens whose gradient the clip took away or bounded, at the iteration's last update.",
-    "loss_entropy": "The policy's entropy in the loss, nats, mean over the last minibatch.",
-    "reference_reset": "1 where the reference policy was set to the trained one.",
-    "fill/rounds": "How many rounds of sampling it took to fill a batch.",
-    "fill/groups": "Groups that were accepted for the batch.",
-    "score/timeout": "The share of answers whose verifier ran out of time. They have no reward and are not learned from.",
-    "score/crashed": "The share of answers whose verifier failed or could not run them. They have no reward and are not learned from.",
-    "score/malformed": "The share of answers whose verifier gave a reply that could not be read. They have no reward and are not learned from.",
-    "change": "The largest change of the value of any state in an iteration of planning.",
-    "progress": "Absolute learning progress: how far the returns of a teacher's newest episodes lie from those of the nearest levels tried before, mean.",
-    "entered": "How many of an iteration's members entered the archive.",
-    # completions
     "advantage": "How much better than expected a token's answer did, as the method reckons it: above 0 it is made likelier, below 0 rarer.",
+    "ratio": "The trained policy's probability of what was sampled, divided by that of the policy that sampled it. 1 is no change.",
     "KL": "How far the trained policy's next token is from that of the policy before training, KL divergence in nats. 0 is no change.",
     "log-probability": "The natural logarithm of the probability with which the policy drew the token.",
     "mask": "1 where the policy chose the token; nothing is learned from the others, which are greyed and dotted.",
@@ -80,38 +54,99 @@ TERMS = {
     "track": "Where metrics are sent beside the run's own logs.",
     "options": "Settings of the task, as they were given.",
 }
-"""A name as tables, figures and logs have it, and what it means."""
+"""A name as tables and figures have it, and what it means."""
 
 
-def explain(name: str) -> str:
-    """What a name means; of a metric that a method made itself, where to look."""
+METRICS = {
+    "": {
+        "episode/return": "The return of the episodes that ended while training, with the actions as explored; evaluation takes the most likely ones.",
+        "episode/length": "Steps of the episodes that ended while training.",
+        "gradient_norm": "The length of the gradient before it is clipped, mean over the iteration's updates.",
+        "ratio/q01": "The ratio that 1 % of the tokens lie below, at the iteration's last update.",
+        "ratio/q50": "The median ratio of the tokens at the iteration's last update.",
+        "ratio/q99": "The ratio that 1 % of the tokens lie above, at the iteration's last update.",
+        "ess": "Effective sample size: the share of the tokens that the ratios leave in effect, (Σ ratio)² / (n Σ ratio²). 1 is all; low means that few "
+        "decide.",
+        "kl_behaviour": "KL divergence from the policy that sampled to the policy at the iteration's last update, nats a step or token: how far updates went.",
+        "kl_sampler": "KL divergence from what the sampler computed to what the training pass does before the first update, nats a token: bfloat16's rounding.",
+        "clip_fraction": "The share of steps or tokens whose gradient the clip took away or bounded, at the iteration's last update.",
+        "loss_entropy": "The policy's entropy in the loss, nats, mean over the last minibatch.",
+        "reference_reset": "1 where the reference policy was set to the trained one.",
+        "fill/rounds": "How many rounds of sampling it took to fill a batch.",
+        "fill/groups": "Groups that were accepted for the batch.",
+    },
+    "pass@1": {
+        "reward": "The reward of the answers sampled for training that could be scored, mean over the batch. It is what training raises; "
+        "the score is measured on held-out problems.",
+        "length": "Tokens of an answer sampled for training that could be scored, mean.",
+        "length/right": "Tokens of the answers with a reward above 0.5, mean.",
+        "length/wrong": "Tokens of the answers with a reward of at most 0.5, mean.",
+        "ended": "The share of answers, of those that could be scored, that ended by themselves; the others were cut at the limit.",
+        "entropy": "How undecided the policy is: the entropy of its next token or of a whole sequence, in nats. 0 is certain.",
+        "groups_alike": "The share of groups whose answers all have the same reward: group-relative methods learn nothing from them.",
+        "score/timeout": "The share of answers whose verifier ran out of time. They have no reward and are not learned from.",
+        "score/crashed": "The share of answers whose verifier failed or could not run them. They have no reward and are not learned from.",
+        "score/malformed": "The share of answers whose verifier gave a reply that could not be read. They have no reward and are not learned from.",
+        "samples": "Answers that the seed drew up to there.",
+        "tokens": "Tokens of the answers that the seed drew up to there.",
+    },
+    "value": {
+        "change": "The largest change of the value of any state in an iteration of planning.",
+    },
+    "QD score": {
+        "entered": "How many of an iteration's members entered the archive.",
+        "QD_score": "The QD score of the archive.",
+        "coverage": "The share of the archive's cells that are filled.",
+    },
+    "reward": {"reward": "The reward of the samples drawn for training, mean over the batch."},
+}
+"""What runs log of their training, by what their evaluations measure (the score, or what stands beside it): a name that a run of another kind logs is its
+method's own. Under "" what loops log whatever they are evaluated by."""
+
+
+def explain(name: str, measured: Collection[str] | None = None) -> str:
+    """What a name means; of a figure that a method made itself, where to look.
+
+    Args:
+        measured: of a training metric, what evaluations of its run measure ("pass@1"); None for names of scores, tables and figures.
+    """
+    if measured is not None:
+        found = next((METRICS[of][name] for of in (*measured, "") if name in METRICS.get(of, ())), None)
+        if found is not None:
+            return found
+        if name.startswith("loss/"):
+            return f"The loss of the method's part {name.removeprefix('loss/')}, weighted as it is trained, mean over the iteration's updates."
+        return OWN
     if name in TERMS:
         return TERMS[name]
     if name.startswith("range of "):
         return "The scores of these seeds are all the same, which says nothing of how far others would lie apart: it is no 95 % interval."
-    if name.startswith("loss/"):
-        return f"The loss of the method's part {name.removeprefix('loss/')}, weighted as it is trained, mean over the iteration's updates."
-    if name.startswith("pass@"):
-        return TERMS["pass@k"]
-    return "A figure of the method itself: `operant show METHOD` describes it."
+    return TERMS["pass@k"] if name.startswith("pass@") else OWN
+
+
+OWN = "A figure of the method itself: `operant show METHOD` describes it."
 
 
 class Glossary:
-    """The names that one page shows, each explained once at its end."""
+    """The names that one page shows, each explained once at its end; one that means two things, once for each."""
 
     def __init__(self) -> None:
-        self._shown: dict[str, str] = {}
+        self._shown: dict[tuple[str, str], None] = {}
 
-    def link(self, name: str, text: str | None = None) -> str:
-        """HTML of a name (shown as `text`) that says on hover what it means, and leads to its entry for a keyboard or a finger."""
-        number = list(self._shown).index(name) if name in self._shown else len(self._shown)
-        self._shown[name] = explain(name)
-        return f'<a class=term href="#term-{number}" title="{escape(self._shown[name])}">{escape(text or name)}</a>'
+    def link(self, name: str, text: str | None = None, measured: Collection[str] | None = None) -> str:
+        """HTML of a name (shown as `text`) that says on hover what it means, and leads to its entry for a keyboard or a finger.
+
+        Args:
+            measured: as of `explain`.
+        """
+        entry = (name, explain(name, measured))
+        self._shown.setdefault(entry)
+        return f'<a class=term href="#term-{list(self._shown).index(entry)}" title="{escape(entry[1])}">{escape(text or name)}</a>'
 
     def section(self) -> str:
         """The glossary of what was linked, by name."""
         entries = "".join(
             f'<div id="term-{number}"><dt>{escape(name)}</dt><dd>{escape(meaning)}</dd></div>'
-            for number, (name, meaning) in sorted(enumerate(self._shown.items()), key=lambda entry: entry[1][0].lower())
+            for number, (name, meaning) in sorted(enumerate(self._shown), key=lambda entry: entry[1][0].lower())
         )
         return f"<section id=glossary><h2>What the names mean</h2><dl>{entries}</dl></section>"

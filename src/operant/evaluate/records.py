@@ -92,6 +92,10 @@ class Run:
         """Names of what stands beside the score in evaluations, in their order of appearance."""
         return list(dict.fromkeys(name for row in self.evaluations for name in row.get("measures", {})))
 
+    def measured(self) -> list[str]:
+        """What its evaluations measure: the score, what stands beside it, and "pass@1" where answers are counted."""
+        return list(dict.fromkeys([self.score, *self.measure_names(), *(["pass@1"] if any("pass_at_k" in row for row in self.evaluations) else [])]))
+
     def measure_curves(self, name: str) -> list[Curve]:
         """What stands beside the score over training, one curve a seed."""
         return _curves(({**row, name: row.get("measures", {}).get(name)} for row in self.evaluations), name)

@@ -38,6 +38,8 @@ COLLAPSE = {
 } | {f"verifier {status.name.lower()}": f"score/{status.name.lower()}" for status in Status if status != Status.OK}
 """The term that each figure of the collapse report is."""
 
+ANSWERS = ("pass@1",)  # what runs are evaluated by that have answers, and a collapse report
+
 KINDS = (("advantage", "advantage"), ("entropy", "entropy"), ("ratio", "ratio"), ("kl", "KL"), ("log_prob", "log-probability"))
 
 
@@ -172,7 +174,7 @@ def _task_section(comparison: Comparison, task: str, glossary: Glossary) -> str:
     for name in SEEN_IN_TRAINING:
         seen = _curves(rows, lambda run, name=name: run.metric_curves(name))
         if _moves(seen):
-            caption = f"{link(name)}: {escape(explain(name))} {_kinds(seen, glossary)}"
+            caption = f"{_metric(name, rows, glossary)} {_kinds(seen, glossary)}"
             figures.append(_figure(plots.learning_curves(seen, ylabel=f"{name} in training" if name == "reward" else name, xlabel=unit), caption))
     if any(row.pass_at_k for row in rows):
         caption = f"{link('pass@k')} of the trained policy (solid) and of the policy {link('before training')} (dashed), on the same problems."
@@ -203,6 +205,16 @@ def _sides(row: Row) -> tuple[dict[int, Any], dict[int, Any] | None]:
     return {k: trained for k, (trained, _) in row.pass_at_k.items()}, base or None
 
 
+def _metric(name: str, rows: Sequence[Row], glossary: Glossary) -> str:
+    """A training metric and what it means, once for each meaning that it has in the runs that log it."""
+    meanings: dict[str, str] = {}
+    for row in rows:
+        for run in row.runs:
+            if name in run.metric_names():
+                meanings.setdefault(explain(name, run.measured()), glossary.link(name, measured=run.measured()))
+    return " ".join(f"{link}: {escape(meaning)}" for meaning, link in meanings.items())
+
+
 def _metrics(rows: Sequence[Row], unit: str, glossary: Glossary) -> str:
     names = list(dict.fromkeys(name for row in rows for run in row.runs for name in run.metric_names()))
     figures, every = "", {}
@@ -210,7 +222,8 @@ def _metrics(rows: Sequence[Row], unit: str, glossary: Glossary) -> str:
         curves = _curves(rows, lambda run, name=name: run.metric_curves(name))
         if name not in SEEN_IN_TRAINING and _moves(curves):
             every |= curves
-            figures += _figure(plots.learning_curves(curves, ylabel=name, xlabel=unit, repetitions=500), glossary.link(name) + f": {escape(explain(name))}")
+            caption = _metric(name, rows, glossary)
+            figures += _figure(plots.learning_curves(curves, ylabel=name, xlabel=unit, repetitions=500), caption)
     if not figures:
         return ""
     caption = f"<p class=quiet>{_kinds(every, glossary)}</p>"
@@ -270,7 +283,9 @@ def _collapse_section(comparison: Comparison, glossary: Glossary) -> str:
 
 def _figure_name(name: str, glossary: Glossary) -> str:
     """The name of a collapse report's figure, linked to what it means."""
-    return glossary.link(name) if name in TERMS or name.startswith("pass@") else glossary.link(COLLAPSE[name], name) if name in COLLAPSE else escape(name)
+    if name in COLLAPSE:
+        return glossary.link(COLLAPSE[name], name, None if COLLAPSE[name] in TERMS else ANSWERS)
+    return glossary.link(name) if name in TERMS or name.startswith("pass@") else escape(name)
 
 
 def _settings(title: str, values: dict[str, Any], glossary: Glossary | None = None) -> str:
@@ -354,9 +369,9 @@ def _completions_section(comparison: Comparison, glossary: Glossary) -> str:
         f'<label title="{escape(explain(label))}"><input type=radio name=colour value={name}{" checked" if name == "advantage" else ""}>{label}</label>'
         for name, label in KINDS
     )
-    kinds = _and([link(label) for _, label in KINDS])
+    kinds, reward = _and([link(label) for _, label in KINDS]), link("reward", measured=ANSWERS)
     return f"""<section id=completions><h2>Completions</h2>
-<p class=quiet>Answers of training, of the {link("problem", "problems")} with the worst and the best mean {link("reward")}: with what was learned from, not
+<p class=quiet>Answers of training, of the {link("problem", "problems")} with the worst and the best mean {reward}: with what was learned from, not
 with held-out problems. Point at a token, or reach it with Tab and the arrow keys, for its {kinds}. Greyed and dotted tokens are outside the {link("mask")}.
 Where an answer takes turns, each turn and each reply begins a line that says whose it is.
 {unscored}<span id=logged></span></p>

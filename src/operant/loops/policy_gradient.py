@@ -198,7 +198,7 @@ class PolicyGradientLearner(Learner):
             rollout, groups = fill.kept(list(rounds), accepted, method.sample.prompts)
             if int(groups.min()) >= method.sample.prompts:
                 break
-        metrics = {name: torch.stack([part[name] for part in seen if name in part]).mean(0) for name in {name: None for part in seen for name in part}}
+        metrics = {name: torch.stack([part[name] for part in seen if name in part]).nanmean(0) for name in {name: None for part in seen for name in part}}
         if fill is not None:
             metrics |= {"fill/rounds": torch.full((len(self.seeds),), float(len(rounds))), "fill/groups": groups}
         if self.world.answers:
@@ -396,7 +396,7 @@ class PolicyGradientLearner(Learner):
             cut = RowCutter(fields | {"old_log_prob": log_prob})
         if log_prob is not None:
             first_log_ratio = ((log_prob - rollout.log_prob) * rollout.mask).abs().max()
-            count = rollout.mask.sum((1, 2)).clamp(min=1)
+            count = rollout.mask.sum((1, 2))
             found["kl_sampler"] = ((ops.kl_k3(rollout.log_prob, log_prob) * rollout.mask).sum((1, 2)) / count).cpu()
         metrics = updater.finish(self, updates, lambda update: cut(indices[update]))
         worst = (updates[0].log_ratio if first_log_ratio is None else first_log_ratio).abs().max().item()

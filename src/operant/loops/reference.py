@@ -58,14 +58,19 @@ class ReferencePolicy:
 
     @torch.no_grad()
     def follow(self, policy: TrainedPolicy, iteration: int, reward: Tensor) -> Tensor:
-        """Look at the policy after an iteration, counted from 1, and its seeds' mean rewards `[S]`; for which seeds the reference was reset, bool `[S]`."""
+        """Look at the policy after an iteration, counted from 1, and its seeds' mean rewards `[S]`; for which seeds the reference was reset, bool `[S]`.
+
+        A reward that is NaN, of an iteration without one that was scored, leaves the mean as it is.
+        """
         plan = self.plan
         if plan.kind == "average":
             for mine, theirs in zip(self.policy.parameters(), policy.parameters(), strict=True):
                 mine.lerp_(theirs, 1 - plan.decay)
         if plan.kind != "reset":
             return torch.zeros_like(reward, dtype=torch.bool)
-        self._smooth = reward.double() if self._smooth is None else SMOOTHING * self._smooth + (1 - SMOOTHING) * reward.double()
+        before = reward.double() if self._smooth is None else self._smooth
+        moved = SMOOTHING * before + (1 - SMOOTHING) * reward.double()
+        self._smooth = torch.where(reward.isnan(), before, torch.where(before.isnan(), reward.double(), moved))
         higher = self._smooth > self._best + 1e-9
         self._best = torch.where(higher, self._smooth, self._best)
         self._since = torch.where(higher, 0, self._since + 1)

@@ -8,6 +8,8 @@ Gaussian, held to the bounds.
 As in the authors' code (flowersteam/teachDeepRL): ALP is 0 for the first six episodes, nothing is forgotten, each fit starts anew, and where no component has
 progress levels are uniform. Departures: levels are measured in shares of their range, and ALP, in the fit, in shares of the largest; k-means starts at drawn
 rows; levels of an iteration's episodes are drawn before it.
+
+Logs "progress": the ALP of the newest `period` episodes, mean.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ Departures: the decay is decoupled, theirs is a part of the gradient; the layer 
 option of theirs) and its network as wide as V's (theirs 1,024); backward="true" has target networks as the others do, where their true gradient has none. The
 authors tune `balance` and `eta` for each data set. The weights that V settles at have the mean (1 - balance) / balance: V is as if every step paid
 2 (2 - 1 / balance) more, and where steps cost less than that, a longer way looks better; rewards are to be scaled (-3 a step on the authors' antmazes).
+
+Logs "weight": the weights of the policy's loss, mean over the batch.
 """
 
 from __future__ import annotations

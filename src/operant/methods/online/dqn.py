@@ -4,6 +4,8 @@ Paper: Mnih et al. 2015, doi:10.1038/nature14236 (algorithm 1); double DQN arXiv
 arXiv:1710.02298 (eq. 1 there), prioritised replay arXiv:1511.05952 (section 3.3; the proportional variant), each a switch.
 Departures from the papers: the error's loss is Huber's with delta 1, which is what the paper's clipping of the error amounts to; Adam for RMSProp; gradients
 are clipped at a norm of 10, as widely used code does. Time limits bootstrap. Epsilon falls linearly over a share of training.
+
+Logs "value": the targets that the network is fitted to, mean over the batch.
 """
 
 from __future__ import annotations

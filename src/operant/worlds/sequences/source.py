@@ -174,12 +174,12 @@ class SequenceSource(Source):
         return found
 
     def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
-        """Mean reward and number of tokens of a sequence, `[S]` each."""
+        """Mean reward and number of tokens of a sequence, `[S]` each; NaN of no sequences."""
         mask = rollout.extras.get("present", rollout.mask)
         among = mask.any(-1)
         for name in ("unfinished", "outside"):
             among = among & ~rollout.extras[name] if name in rollout.extras else among
-        count = among.sum(-1).clamp(min=1)
+        count = among.sum(-1)
         return {
             "reward": ((rollout.reward.sum(-1) * among).sum(-1) / count).cpu(),
             "length": ((mask.sum(-1) * among).sum(-1).double() / count).cpu(),

@@ -327,11 +327,11 @@ class TextSource(Source):
         return torch.cat(found)[places], mask[places]
 
     def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
-        """Means of a scored rollout, `[1]` each, on the CPU.
+        """Means of a scored rollout, `[1]` each, on the CPU; NaN of no rows.
 
-        Of rows that are scored and sampled here: "reward"; "groups_alike", the share of groups of two and more whose rewards are all the same; "ended", the
-            share that ended by
-        themselves; "length", in tokens, and "length/right" and "length/wrong" (reward above 0.5 or not). "entropy": of the next token, nats.
+        Of rows that got a score and were sampled here: "reward"; "groups_alike", the share of groups of two and more whose rewards are all the same;
+        "ended", the share that ended by themselves; "length", in tokens, and "length/right" and "length/wrong" (reward above 0.5 or not). "entropy": of the
+        next token, nats.
         """
         present = rollout.extras.get("present", rollout.mask)
         drawn = rollout.extras.get("drawn", rollout.mask)
@@ -343,7 +343,7 @@ class TextSource(Source):
         alike = [float((group == group[0]).all()) for group in groups if len(group) > 1]
 
         def mean(x: Tensor, where: Tensor) -> Tensor:
-            return ((x * where).sum(-1) / where.sum(-1).clamp(min=1)).cpu()
+            return ((x * where).sum(-1) / where.sum(-1)).cpu()
 
         found = {
             "reward": mean(reward, among),
