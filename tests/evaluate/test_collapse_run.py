@@ -98,3 +98,22 @@ def test_a_run_s_result_completions_and_evaluations(run: operant.Run):
             kls.append(kl)
     assert len({row["group"] for row in read.completions}) <= 8 and max(kls) > 0.01
     assert all(json.loads(json.dumps(row, allow_nan=False)) for row in read.completions)
+
+
+def test_why_an_answer_was_not_scored_is_known_when_the_run_goes_on(use_small_cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("operant.worlds.text.references.check_verifier", lambda *a, **k: None)
+    given = {"steps": 3, "every": 1, "threads": 1, "episodes": 4, "prompts": 4, "group_size": 2}
+    at_first = TextWorld("arithmetic", verifier=Fails())
+
+    class Stopped(Exception):
+        pass
+
+    def stop(update):
+        if update.phase == "train" and update.step == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        operant.train("grpo", at_first, out=tmp_path / "run", listener=stop, **given)
+    later = TextWorld("arithmetic", verifier=FailsOnEvenAnswers())
+    run = operant.resume(tmp_path / "run", task=later, progress=False)
+    assert run.result["collapse"]["verifier"]["crashed"]["message"] == "ValueError: no answer is read"

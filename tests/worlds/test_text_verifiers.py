@@ -90,6 +90,27 @@ def test_what_goes_wrong_is_a_status(verifier, status, words):
     assert verdict.status == status and words in verdict.message and math.isnan(verdict.value)
 
 
+def test_a_busy_machine_makes_no_answer_wrong():
+    """Half a second of computing with a limit of 0.6 s, on a processor that four others want as well."""
+    if not Path("/proc/self/schedstat").exists():
+        pytest.skip("this platform does not say how long a process waited")
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        with VerifierPool(bad.compute, time_limit=60.0) as pool:
+            pool.score([(PROBLEM, "0.01")])  # a judge that served others before
+            pool.time_limit = 0.6
+            assert [verdict.status for verdict in pool.score([(PROBLEM, "0.5")] * 2)] == [Status.OK] * 2
+            timed_out = pool.score([(PROBLEM, "60")])[0]
+            assert timed_out.status == Status.TIMEOUT and "waiting for a processor apart" in timed_out.message
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 def test_the_pool_goes_on_after_every_failure():
     items = ["a", "bb", "eat", "ccc", "print", "exit", "dddd", "fail", "text", "child", "eeeee"]
     expected = {"text": Status.MALFORMED} | dict.fromkeys(("eat", "print", "exit", "fail", "child"), Status.CRASHED)

@@ -147,6 +147,8 @@ def test_a_row_is_cut_when_its_turns_are_used_up_or_no_room_is_left():
         (replies.Unwritable, Status.MALFORMED, "the tokenizer cannot write 'Z'"),
         (replies.NoText, Status.MALFORMED, "text int"),
         (replies.NoNumber, Status.MALFORMED, "its reward is nan"),
+        (replies.NoReply, Status.CRASHED, "TypeError: None is no Reply"),
+        (replies.NoReplyInside, Status.CRASHED, "TypeError: 'H' is no Reply"),
         (replies.NoData, Status.MALFORMED, "its state is no plain data"),
         (replies.FarTooMuch, Status.MALFORMED, "its state has 20,002 characters"),
         (replies.Dies, Status.CRASHED, "signal 6"),
@@ -159,7 +161,8 @@ def test_a_reply_that_fails_is_a_status_and_no_reward(task, status, message: str
     report = source.report()
     source.close()
     assert (rollout.status == int(status)).all() and not rollout.reward.any()
-    assert report["statuses"] == {status.name.lower(): 2} and message in report["messages"][status.name.lower()]
+    told = report["messages"][status.name.lower()]
+    assert report["statuses"] == {status.name.lower(): 2} and message in told and told.startswith("the reply: ") and "verifier" not in told
 
 
 def test_a_reply_that_hangs_is_ended():

@@ -87,6 +87,16 @@ class NoData(Echo):
         return Reply("a", state=object())
 
 
+class NoReply(Echo):
+    def reply(self, problem, text, state):
+        return None
+
+
+class NoReplyInside(Confined):
+    def reply(self, problem, text, state):
+        return "H"
+
+
 class FarTooMuch(Echo):
     def reply(self, problem, text, state):
         return Reply("a", state="x" * 20_000)

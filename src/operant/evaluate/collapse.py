@@ -59,8 +59,8 @@ def collapse_report(
           of groups whose rewards are equal), "length", "length/right" and "length/wrong" (tokens), "ended" (share of answers that ended by themselves).
         - "ratio/q01", "ratio/q50", "ratio/q99" (quantiles of the ratio at an iteration's last update), "ess" (its effective sample size, share of the steps),
           "kl_behaviour" (nats a token, from the policy that sampled), "clip_fraction": of the last fifth.
-        - "verifier": for each status {"count", "share", "message"} of the answers of training that could not be scored; "unscored_in_evaluation", {"count",
-          "share"} of those of the newest evaluation, where there are some.
+        - "verifier": for each status {"count", "share", "message"} of the answers of training that could not be scored, by the verifier or for a reply that
+          failed; "unscored_in_evaluation", {"count", "share"} of those of the newest evaluation, where there are some.
         - "iterations": rows of the shortest seed.
         - "entropy_of", "samples" (a problem at evaluation), "diagnoses": a line for each figure out of bounds; empty where there is no sign of collapse.
     """
@@ -298,7 +298,7 @@ def collapse_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("KL(behaviour ‖ trained)", f"{report['kl_behaviour']:.2g} nats a token"))
     for status, failure in report["verifier"].items():
         said = f": {failure['message']}" if "message" in failure else ""
-        rows.append((f"verifier {status}", f"{failure['count']:,} answers ({_percent(failure['share'])}){said}"))
+        rows.append((f"not scored, {status}", f"{failure['count']:,} answers ({_percent(failure['share'])}){said}"))
     if "unscored_in_evaluation" in report:
         failure = report["unscored_in_evaluation"]
         rows.append(("not scored in evaluation", f"{failure['count']:,} answers ({_percent(failure['share'])})"))

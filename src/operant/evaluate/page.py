@@ -124,7 +124,7 @@ SCRIPT = """
     kl: { name: "KL, nats", low: null, high: "--kl" },
     log_prob: { name: "log-probability", low: "--surprise", high: null },
   };
-  const UNSCORED = { timeout: "no score: out of time", crashed: "no score: verifier failed", malformed: "no score: unreadable reply" };
+  const UNSCORED = { timeout: "no score: out of time", crashed: "no score: verifier or reply failed", malformed: "no score: verifier or reply unreadable" };
   // What a figure's colour stands for, 0 for none: a ratio's logarithm, anything else itself.
   const size = (name, value) => value === null ? null : KINDS[name].size ? KINDS[name].size(Math.max(value, 1e-9)) : value;
   const rowOf = new WeakMap();

@@ -35,7 +35,7 @@ COLLAPSE = {
     "effective sample size": "ess",
     "KL(behaviour ‖ trained)": "kl_behaviour",
     "not scored in evaluation": "no score",
-} | {f"verifier {status.name.lower()}": f"score/{status.name.lower()}" for status in Status if status != Status.OK}
+} | {f"not scored, {status.name.lower()}": f"score/{status.name.lower()}" for status in Status if status != Status.OK}
 """The term that each figure of the collapse report is."""
 
 ANSWERS = ("pass@1",)  # what runs are evaluated by that have answers, and a collapse report

@@ -79,7 +79,7 @@ class Runner:
         self.best: dict[str, float] = {}
         self.seconds = {"total": 0.0, "training": 0.0, "member": 0.0}
         self.unit, self.amount = config["budget"]["unit"], config["budget"]["amount"]
-        self.messages: dict[str, str] = {}  # of each kind of a verifier's failure, the first one
+        self.messages: dict[str, str] = {}  # of each kind of failure of a verifier or a reply, the first one
         self.score: tuple[str, float] | None = None
         self._steps = 0  # of all seeds
         self._stop: int | None = None  # the signal that asked for an end
@@ -254,12 +254,13 @@ class Runner:
                 )
 
     def _say_of_restarts(self, learner: Learner) -> None:
-        """Tell once a run that verifier processes died and were replaced."""
+        """Tell once a run that processes of a verifier, or of a task's replies, died and were replaced."""
         if learner.source is None or self._told_of_restarts or not (found := learner.source.report()).get("restarts"):
             return
         self._told_of_restarts = True
         status, message = next(iter(found["messages"].items()), ("ended", "its process ended"))
-        self._say("train", self._spent(learner), message=f"a verifier's process was started anew ({status}: {message}); counts stand in the run's report")
+        said = f"a process that scores or replies was started anew ({status}: {message}); counts stand in the run's report"
+        self._say("train", self._spent(learner), message=said)
 
     def _say_of_draws(self, learner: Learner, before: dict[str, object]) -> None:
         """Tell once a run, and keep in it, that it draws what it will not draw again."""
@@ -408,7 +409,7 @@ class Runner:
             self.finished.append(found)
 
     def _describe(self, learner: Learner, seeds: list[int]) -> None:
-        """Keep completions of the last rollout, and what verifiers said."""
+        """Keep completions of the last rollout."""
         if (source := learner.source) is None:
             return
         if source.describes and learner.rollout is not None:
@@ -418,7 +419,6 @@ class Runner:
             except torch.OutOfMemoryError:
                 self._say("evaluate", self._spent(learner), message="no memory for a second policy: completions are written without ratio and KL")
             self.directory.append("completions.jsonl", [{"step": learner.step, "seed": seeds[0]} | row for row in source.describe(told, range(told.shape[1]))])
-        self.messages = source.report().get("messages", {}) | self.messages
 
     @torch.no_grad()
     def _drift(self, policy: Any, rollout: Rollout, seeds: list[int]) -> dict[str, torch.Tensor]:
@@ -437,6 +437,8 @@ class Runner:
         return {"ratio": torch.cat(ratio, 1), "kl": torch.cat(kl, 1)}
 
     def _checkpoint(self, learner: Learner) -> None:
+        if learner.source is not None:
+            self.messages = learner.source.report().get("messages", {}) | self.messages
         self.seconds["total"] += time.perf_counter() - self._began
         self._began = time.perf_counter()
         run = {

@@ -16,9 +16,10 @@ from operant.core.errors import BadInput
 from operant.core.status import Status
 from operant.worlds.plans import Heard, Utterance
 from operant.worlds.text.tasks.base import Problem
-from operant.worlds.text.tasks.turns import TurnTask
+from operant.worlds.text.tasks.turns import Reply, TurnTask
 from operant.worlds.text.verifiers import Verdict, VerifierPool, failed
 
+REPLY = "the reply: "  # begins what is said of a reply that failed, and of no verifier
 MOST_STATE = 16_384  # characters of a row's state, as JSON
 
 
@@ -84,6 +85,8 @@ class Exchange:
     def _called(self, problem: Problem, text: str, state: Any) -> Verdict:
         try:
             reply = self.task.reply(problem, text, state)
+            if not isinstance(reply, Reply):
+                raise TypeError(f"{reply!r:.80} is no Reply")
             return Verdict(0.0, Status.OK, "", reply=[reply.text, reply.reward, reply.done, reply.state])
         except (Exception, SystemExit) as error:
             return failed(Status.CRASHED, f"{type(error).__name__}: {error}")
@@ -93,13 +96,13 @@ class Exchange:
         if verdict.status == Status.OK:
             verdict = self._looked_at(verdict)
         if verdict.status != Status.OK:
-            self.messages.setdefault(verdict.status.name.lower(), f"the reply: {verdict.message}")
+            self.messages.setdefault(verdict.status.name.lower(), f"{REPLY}{verdict.message}")
             return Heard(status=verdict.status)
         text, reward, done, state = verdict.reply
         try:
             return Heard(() if done else self.inserted(text, token), float(reward), done, state)
         except Exception as error:  # tokenizers raise what they like
-            self.messages.setdefault("malformed", f"the reply: the tokenizer cannot write {text[:40]!r}: {error}".partition("\n")[0])
+            self.messages.setdefault("malformed", f"{REPLY}the tokenizer cannot write {text[:40]!r}: {error}".partition("\n")[0])
             return Heard(status=Status.MALFORMED)
 
     def _looked_at(self, verdict: Verdict) -> Verdict:
@@ -163,6 +166,11 @@ class Exchange:
             tokens.pop()
             own.pop()
         return tokens, own
+
+    @property
+    def restarts(self) -> int:
+        """Processes that reply which were started in the place of others."""
+        return 0 if self._pool is None else self._pool.restarts
 
     def close(self) -> None:
         """End the processes that reply."""

@@ -24,7 +24,7 @@ from operant.worlds.base import Source
 from operant.worlds.plans import Generation, Heard, Plan, Prompt, Request, Utterance
 from operant.worlds.rows import run_plan
 from operant.worlds.text.engine import generate
-from operant.worlds.text.exchange import Exchange, last_turn
+from operant.worlds.text.exchange import REPLY, Exchange, last_turn
 from operant.worlds.text.models import end_tokens
 from operant.worlds.text.tasks import Problem, TextTask
 from operant.worlds.text.tasks.turns import TurnTask
@@ -70,7 +70,7 @@ class TextSource(Source):
         self._scorer = self._judge(task.verifier if verifier is None else verifier)
         self._checks: dict[str, Scorer] = {}
         self._statuses: Counter[str] = Counter()
-        self._messages: dict[str, str] = {}
+        self._messages: dict[str, dict[bool, str]] = {}
         self._known: dict[int, Verdict] = {}  # of rows that were scored while they were sampled
         self.exchange = Exchange(task, tokenizer, chat=chat, workers=verifier_workers) if isinstance(task, TurnTask) else None
         self.turns, self.turn_limit, self.turn_stop = 0, limit or task.longest_completion + 1, ()
@@ -196,8 +196,9 @@ class TextSource(Source):
         for verdict in found:
             name = verdict.status.name.lower()
             self._statuses[name] += 1
-            if verdict.status != Status.OK:
-                self._messages.setdefault(name, verdict.message)
+            if verdict.status != Status.OK:  # the first of the task's replies, and the first of its verifier
+                told = self._messages.setdefault(name, {})
+                told.setdefault(verdict.message.startswith(REPLY), verdict.message)
         device = rollout.mask.device
         value = torch.tensor([verdict.value if verdict.status == Status.OK else 0.0 for verdict in found], device=device)
         rollout.status = torch.tensor([[int(verdict.status) for verdict in found]], device=device)
@@ -227,7 +228,9 @@ class TextSource(Source):
 
     def report(self) -> dict[str, Any]:
         """What came of scoring so far: how many answers had each status, workers that were started anew, and the first message of each fault."""
-        return {"statuses": dict(self._statuses), "restarts": getattr(self._scorer, "restarts", 0), "messages": dict(self._messages)}
+        restarts = getattr(self._scorer, "restarts", 0) + (0 if self.exchange is None else self.exchange.restarts)
+        messages = {name: "; ".join(told.values()) for name, told in self._messages.items()}
+        return {"statuses": dict(self._statuses), "restarts": restarts, "messages": messages}
 
     def _spoken(self, rollout: Rollout) -> Tensor:
         """The tokens `[N, T]` of each row's answer: all of them, or where the task replies those of its last turn."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _REPLY_LIMIT = 65536  # bytes
 _START_LIMIT = 60.0  # seconds
 _END_LIMIT = 5.0  # seconds
+MOST_WAITED = 10  # time limits of waiting for a processor that do not count
 _START_TRIES = 3
 _JUDGE = b"J"  # what the template takes for "fork a judge"
 _ROOT = Path(__file__).parents[3]  # the folder that holds this package
@@ -175,7 +176,7 @@ class VerifierPool:
     A judge sees problems as objects with `prompt`, `answer` and `metadata`. It is replaced after any status but OK. A verifier that runs answers
     (`python-tests`) runs them in processes beside the judge, each forked from the same clean place, with the same limits and nothing else in memory.
 
-    Limits, of the judge and of what runs an answer: wall-clock time a completion; memory of a process, on top of what the loaded verifier takes; bytes printed
+    Limits, of the judge and of what runs an answer: time a completion; memory of a process, on top of what the loaded verifier takes; bytes printed
     a completion, and the size of files; processes; no network; no privileges; no environment; nothing of other processes (signals, memory, limits); no shared
     memory; reading of nothing but the interpreter's library, and for a verifier of one's own its file and the import path (but for the working directory and a
     folder that is or holds the user's home, which are shut once the verifier is loaded); writing in nothing but an empty folder (`tempfile`, HOME and the
@@ -184,7 +185,8 @@ class VerifierPool:
     Args:
         verifier: "module:name", or a function or object that its module holds under its own name.
         workers: judges at a time.
-        time_limit: seconds a completion.
+        time_limit: seconds a completion. Those in which its process was ready and another one had the processor do not count, up to `MOST_WAITED` times as
+            many: a busy machine makes no answer wrong.
         memory_limit: bytes.
         output_limit: bytes printed a completion, and of a file; all files together have sixteen times as much.
         process_limit: processes and threads that a completion may have at a time.
@@ -219,6 +221,7 @@ class VerifierPool:
             raise BadInput(f"verifier pool: time_limit={time_limit} seconds must be above 0; nearest: 0.1")
         module, name, file = _address(verifier)
         self.name = f"{module}:{name}"
+        self._what = f"{'verifier' if made_of is None else 'replies of'} {self.name!r}"
         self.time_limit, self.output_limit = time_limit, output_limit
         self._start = {"module": module, "name": name, "file": file, "made_of": made_of, **_folders(module, file)}
         self._start["limits"] = {"memory": memory_limit, "output": output_limit, "scratch": 16 * output_limit, "processes": process_limit}
@@ -228,7 +231,7 @@ class VerifierPool:
         try:
             first = _Worker(self._start)
         except RunFailed as error:
-            raise BadInput(f"verifier {self.name!r} cannot be loaded in a child process: {error}") from error
+            raise BadInput(f"{self._what} cannot be loaded in a child process: {error}") from error
         self._workers[0] = first
         self._started = {0}
         self.unenforced = first.missing
@@ -243,6 +246,7 @@ class VerifierPool:
         queue = iter(range(len(items)))
         with selectors.DefaultSelector() as selector:
             busy: dict[int, tuple[int, float]] = {}  # worker → (item, deadline)
+            begun: dict[int, float] = {}
 
             def give(place: int) -> None:
                 index = next(queue, None)
@@ -254,7 +258,8 @@ class VerifierPool:
                 for pipe in worker.pipes:
                     selector.register(pipe, selectors.EVENT_READ, place)
                 selector.register(worker.requests, selectors.EVENT_WRITE, place)
-                busy[place] = (index, time.monotonic() + self.time_limit)
+                begun[place] = time.monotonic()
+                busy[place] = (index, begun[place] + self.time_limit)
 
             def end(place: int, verdict: Verdict) -> None:
                 worker = self._workers[place]
@@ -280,7 +285,12 @@ class VerifierPool:
                             end(place, verdict)
                     now = time.monotonic()
                     for place in [place for place, (_, deadline) in busy.items() if deadline <= now]:
-                        end(place, Verdict(math.nan, Status.TIMEOUT, f"no answer after {self.time_limit:g} s"))
+                        waited = min(self._workers[place].waited(), MOST_WAITED * self.time_limit)
+                        if (later := begun[place] + self.time_limit + waited) > now:
+                            busy[place] = (busy[place][0], later)
+                            continue
+                        beside = f", {waited:.1f} s of waiting for a processor apart" if waited >= 0.1 else ""
+                        end(place, failed(Status.TIMEOUT, f"no answer after {self.time_limit:g} s{beside}"))
             except BaseException:
                 self.close()  # an answer that was not waited for would stand before the next one
                 raise
@@ -304,7 +314,7 @@ class VerifierPool:
                     worker.kill()
                 self._workers[place] = None
                 if attempt == _START_TRIES:
-                    raise RunFailed(f"verifier {self.name!r}: its process could not be started {attempt} times in a row: {error}") from error
+                    raise RunFailed(f"{self._what}: its process could not be started {attempt} times in a row: {error}") from error
 
     def close(self) -> None:
         """Kill all workers. The pool can be used again and starts new ones."""
@@ -376,6 +386,7 @@ class _Worker:
         if "error" in answer:
             raise RunFailed(answer["error"])
         self.missing: list[str] = answer["missing"]
+        self._pid = next(reversed(_below(self.process.pid)), None)  # the template's guard's child, the last of the line
 
     def has_judge(self) -> bool:
         return self._judge and not _readable(self._ending, 0)
@@ -394,8 +405,14 @@ class _Worker:
     def begin(self, item: dict) -> None:
         """Take a problem and a completion; `write` sends them."""
         self._received, self._printed = b"", 0
+        self._waited_before = _waited(self._pid)
         self._word = secrets.token_hex(8)  # an answer without it comes from somebody else, or belongs to another item
         self._outgoing = memoryview(json.dumps(item | {"word": self._word}).encode() + b"\n")
+
+    def waited(self) -> float:
+        """Seconds since `begin` in which the judge, or a process that runs an answer, was ready and had no processor: of the one that waited longest. 0 where
+        the platform does not say."""
+        return max((_waited(pid) - (self._waited_before if pid == self._pid else 0.0) for pid in _below(self.process.pid)), default=0.0)
 
     def write(self) -> bool:
         """Send what the pipe takes; whether all is sent."""
@@ -468,6 +485,27 @@ class _Worker:
 def failed(status: Status, message: str) -> Verdict:
     """The verdict of a scoring that came to no value."""
     return Verdict(math.nan, status, message)
+
+
+def _below(pid: int) -> list[int]:
+    """The processes below one, each after its parent; empty where the platform does not say."""
+    found = []
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            for child in map(int, file.read().split()):
+                found += [child, *_below(child)]
+    except (OSError, ValueError):  # it has ended, or there is no such file
+        pass
+    return found
+
+
+def _waited(pid: int | None) -> float:
+    """Seconds that a process was ready to run and had no processor; 0 where the platform does not say."""
+    try:
+        with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _readable(pipe: int, seconds: float) -> bool:

@@ -240,6 +240,8 @@ def valued(found) -> dict:
 
 def replied(found) -> dict:
     """What a task replied (`turns.Reply`) as a message. It is looked at where it is read; here it need only be plain."""
+    if not hasattr(found, "state"):
+        raise TypeError(f"{found!r:.80} is no Reply")
     said = [found.text, found.reward, found.done, found.state]
     json.dumps(said)
     return {"reply": said}
