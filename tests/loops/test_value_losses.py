@@ -122,6 +122,23 @@ def test_values_of_actions_that_are_no_choice():
         make_world("gym:Pendulum-v1").policy(ActionValueNet(), Streams([0]))
 
 
+def test_a_run_without_an_update_is_told(tmp_path):
+    """Before it begins, and not where there is one."""
+    told: list[str] = []
+    settings = {"hidden": (4,), "batch_size": 4, "learning_starts": 50, "episodes": 1, "listener": lambda update: told.append(update.message)}
+    run = operant.train("sac-v2", "gym:Pendulum-v1", steps=50, out=tmp_path / "run", **settings)
+    assert [line for line in told if "nothing is learned" in line] == [
+        "all 50 steps are random ones, of which there are 50 before the first update: nothing is learned; take more --steps"
+    ]
+    told.clear()
+    operant.resume(run.path, steps=60, listener=lambda update: told.append(update.message))
+    assert not any("nothing is learned" in line for line in told)
+    late = spine_of(phases=[Phase(lambda update: {}, trains=("q",)), Phase(lambda update: {}, trains=("actor",), starts=100)])
+    starts = late.online.learning_starts
+    assert late.notes(starts + 200) == []
+    assert late.notes(starts + 50) == [f"{starts + 50:,} steps give 50 updates, fewer than actor waits for: it is not trained; take more --steps"]
+
+
 def test_what_changes_along_a_run_follows_its_budget(tmp_path, monkeypatch):
     """Under --seconds too: epsilon would stay at its first value if steps were counted, of which there is no end."""
     learner = get_method("dqn").build(configure("dqn", {"hidden": (4,)})).learner(make_world("gym:CartPole-v1"), [0], 1_000, torch.device("cpu"))

@@ -67,6 +67,10 @@ class Spine:
         """
         world.check(None, seeds, episodes)
 
+    def notes(self, steps: int) -> list[str]:
+        """What a person should know of a run of so many steps a seed before it begins."""
+        return []
+
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> Learner:
         raise NotImplementedError
 

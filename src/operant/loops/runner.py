@@ -119,7 +119,8 @@ class Runner:
         self._say("prepare", 0)
         if (taken := kernels.taken()) != kernels.fitting():
             self._say("prepare", 0, message=f"going on with the kernels that the run began with, {taken}; this processor's own are {kernels.fitting()}")
-        for line in (*self.world.notes, *self.config.get("notes", ())):
+        own = self.spine.notes(self.amount) if self.unit == "steps" else []
+        for line in (*self.world.notes, *self.config.get("notes", ()), *own):
             self._say("prepare", 0, message=line)
         ensure_models(self.world, self.spine, self._say_of_base_policy)
         state = self._restore() if resume else None

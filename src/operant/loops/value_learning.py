@@ -275,6 +275,17 @@ class ValueLearning(Spine):
         check_batch(world, len(seeds), self.draw.size, self.policy)
         super().check(world, seeds, steps, episodes)
 
+    def notes(self, steps: int) -> list[str]:
+        """Where a run ends before its first update, or before a phase has begun."""
+        if self.online is None:
+            return []
+        random = self.online.learning_starts
+        if steps <= random:
+            return [f"all {steps:,} steps are random ones, of which there are {random:,} before the first update: nothing is learned; take more --steps"]
+        updates = int((steps - random) * self.online.updates_per_step)
+        late = [phase for phase in self.phases if updates <= phase.starts or updates < phase.every]
+        return [f"{steps:,} steps give {updates:,} updates, fewer than {phase.name} waits for: it is not trained; take more --steps" for phase in late]
+
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> ValueLearner:
         return ValueLearner(self, world, list(seeds), total_steps, device)
 
