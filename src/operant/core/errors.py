@@ -99,7 +99,9 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def place_of(function: object) -> str:
-    """Where a function of a person's own begins, " (FILE, line N)" for the end of an error; nothing of the library's functions and of what is none."""
+    """Where a function or a callable object of a person's own begins, " (FILE, line N)" for the end of an error; nothing of the library's."""
+    if not isinstance(function, FunctionType | MethodType):
+        function = type(function).__call__ if callable(function) else None
     code = function.__code__ if isinstance(function, FunctionType | MethodType) else None
     return "" if code is None else _own(code.co_filename, code.co_firstlineno)
 

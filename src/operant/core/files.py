@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -222,6 +223,14 @@ def parse_json(text: bytes, where: str) -> Any:
         raise BadInput(f"{where} is half-written or damaged: {error.msg} at line {error.lineno}, column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, a key twice, thousands of brackets
         raise BadInput(f"{where} is damaged: {error}") from error
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes; empty where it cannot be read."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def read_json(path: Path) -> Any:

@@ -65,7 +65,8 @@ class RunDirectory:
     def create(cls, path: str | Path, config: dict[str, Any], keep: int = 2) -> RunDirectory:
         """A new run, which this process holds for writing before its first byte is written, until the first `locked` ends.
 
-        The folder may exist and hold other files, such as a log; none of a name that a run writes.
+        The folder may exist and hold other files, such as a log; none of a name that a run writes, unless it is of a run that failed before its first
+        checkpoint, which is removed.
 
         Raises:
             BadInput: where a run is already or is being made, or where nothing can be written.
@@ -76,9 +77,13 @@ class RunDirectory:
         try:
             if path.exists() and not path.is_dir():
                 raise BadInput(f"{path} is a file; --out must name a directory")
-            run._check_free()
+            if not run._failed():
+                run._check_free()
             run._made = make_folder(path)
             run._take_lock()
+            if run._failed():
+                for name in ("run.json", *OWN):
+                    remove(path / name)
             run._check_free()  # by now another process may have made one
             write_atomic(path / "run.json", json.dumps(config, indent=1))
         except OSError as error:
@@ -89,6 +94,19 @@ class RunDirectory:
             run._release()
             raise
         return run
+
+    def note_failure(self, why: str) -> None:
+        """Keep in a run without a checkpoint that it failed: another may be begun in its place. Only for who holds the lock."""
+        write_atomic(self.path / "run.json", json.dumps(self.config | {"failed": why}, indent=1))
+
+    def _failed(self) -> bool:
+        """Whether a run is here that failed before its first checkpoint, so that nothing of it could be gone on with."""
+        if not (self.path / "run.json").exists() or self.checkpoints.all():
+            return False
+        try:
+            return "failed" in self.config
+        except BadInput:
+            return False
 
     def _check_free(self) -> None:
         if (self.path / "run.json").exists():

@@ -133,6 +133,8 @@ _TOLD = {
     "keep": integer(2),
     "notes": sequence(text),
     "imports": sequence(text),
+    "digests": mapping(text),
+    "failed": text,
     "code": sequence(text),
     "members": sequence(sequence(integer(0), 1), 1),
     "members_before": integer(0),

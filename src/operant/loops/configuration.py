@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from operant.core.errors import BadInput, one_line
+from operant.core.files import file_digest
 from operant.core.memory import TRAINED, check_memory
 from operant.core.random import Streams
 from operant.core.registry import ACTIONS, LARGEST, Method, configure, get_method, imported_files, methods, own_file
@@ -125,7 +126,7 @@ def configure_run(
         world.policy(spine.policy, Streams([seed + index for index in range(seeds)]))
         config["policy_module"] = type(policy).__name__ if isinstance(policy, torch.nn.Module) else getattr(policy, "__name__", "a callable")
     if files := list(dict.fromkeys([*imported_files(), *filter(None, map(own_file, (entry.build.__module__, *world.modules)))])):
-        config["imports"] = files
+        config |= {"imports": files, "digests": {file: file_digest(file) for file in files}}
     if not isinstance(task, str):
         config["task_callable"] = True
     if options:

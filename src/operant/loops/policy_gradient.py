@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.errors import RunFailed
+from operant.core.errors import RunFailed, place_of
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Rollout
@@ -220,7 +220,7 @@ class PolicyGradientLearner(Learner):
         accepted = self.method.fill.accept(rollout)
         if not isinstance(accepted, Tensor) or accepted.shape != rollout.group.shape or accepted.dtype != torch.bool:
             name = part_name(self.method.fill.accept)
-            raise RunFailed(f"accept {name} gave {_found(accepted, 'a mask')}; the rollout has {list(rollout.group.shape)} rows, of bool")
+            raise RunFailed(f"accept {name} gave {_found(accepted, 'a mask')}; the rollout has {list(rollout.group.shape)} rows, of bool{place_of(self.method.fill.accept)}")
         return accepted
 
     def _shape(self, rollout: Rollout) -> None:
@@ -230,9 +230,9 @@ class PolicyGradientLearner(Learner):
         for shape in self.method.shape:
             reward = shape(rollout)
             if not isinstance(reward, Tensor) or reward.shape != rollout.shape:
-                raise RunFailed(f"shape {part_name(shape)} gave {_found(reward, 'rewards')}; the rollout has {list(rollout.shape)}")
+                raise RunFailed(f"shape {part_name(shape)} gave {_found(reward, 'rewards')}; the rollout has {list(rollout.shape)}{place_of(shape)}")
             if not torch.isfinite(reward[rollout.mask]).all():
-                raise RunFailed(f"shape {part_name(shape)} gave a reward that is not finite at step {self.step}")
+                raise RunFailed(f"shape {part_name(shape)} gave a reward that is not finite at step {self.step}{place_of(shape)}")
             rollout.reward = reward
 
     # ------------------------------------------------------------------------------------------------------------------------ select, credit, mark, focus
@@ -244,12 +244,12 @@ class PolicyGradientLearner(Learner):
         for select in method.select:
             rollout = select(rollout)
             if not isinstance(rollout, Rollout):
-                raise RunFailed(f"select {part_name(select)} gave {type(rollout).__name__}, not a rollout")
+                raise RunFailed(f"select {part_name(select)} gave {type(rollout).__name__}, not a rollout{place_of(select)}")
         self._assign_credit(rollout)
         for focus in method.focus:
             mask = focus(rollout)
             if not isinstance(mask, Tensor) or mask.shape != rollout.shape or mask.dtype != torch.bool:
-                raise RunFailed(f"focus {part_name(focus)} gave {_found(mask, 'a mask')}; the rollout has {list(rollout.shape)}, of bool")
+                raise RunFailed(f"focus {part_name(focus)} gave {_found(mask, 'a mask')}; the rollout has {list(rollout.shape)}, of bool{place_of(focus)}")
             rollout.mask = rollout.mask & mask
         self.rollout = rollout
         rollout = self._without_idle_rows(rollout)
@@ -265,9 +265,9 @@ class PolicyGradientLearner(Learner):
         except ValueError as error:
             raise RunFailed(f"credit {name}: {error}") from error
         if not isinstance(advantage, Tensor) or advantage.shape != rollout.shape:
-            raise RunFailed(f"credit {name} gave {_found(advantage, 'advantages')}; the rollout has {list(rollout.shape)}")
+            raise RunFailed(f"credit {name} gave {_found(advantage, 'advantages')}; the rollout has {list(rollout.shape)}{place_of(method.credit)}")
         if not torch.isfinite(advantage[rollout.mask]).all():
-            raise RunFailed(f"credit {name} gave an advantage that is not finite at step {self.step}")
+            raise RunFailed(f"credit {name} gave an advantage that is not finite at step {self.step}{place_of(method.credit)}")
         extras["advantage"] = ops.normalize(advantage, rollout.mask, dim=(-2, -1)) if method.normalize_advantage == "rollout" else advantage
         for mark in method.mark:
             extras |= self._marks(rollout, mark)
@@ -278,12 +278,12 @@ class PolicyGradientLearner(Learner):
     def _marks(self, rollout: Rollout, mark: Callable[[Rollout], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         marks, name = mark(rollout), part_name(mark)
         if not isinstance(marks, Mapping):
-            raise RunFailed(f"mark {name} gave {type(marks).__name__}, not a dict of tensors by name")
+            raise RunFailed(f"mark {name} gave {type(marks).__name__}, not a dict of tensors by name{place_of(mark)}")
         for key, value in marks.items():
             if not isinstance(value, Tensor) or value.shape[:2] != rollout.shape[:2] or (value.ndim > 2 and value.shape[2] != rollout.shape[2]):
-                raise RunFailed(f"mark {name} gave {_found(value, 'a tensor')} as {key!r}; the rollout has {list(rollout.shape)}")
+                raise RunFailed(f"mark {name} gave {_found(value, 'a tensor')} as {key!r}; the rollout has {list(rollout.shape)}{place_of(mark)}")
             if key in rollout.extras or key in Rollout.__dataclass_fields__:
-                raise RunFailed(f"mark {name} gave {key!r}, which the rollout has already; give it another name")
+                raise RunFailed(f"mark {name} gave {key!r}, which the rollout has already; give it another name{place_of(mark)}")
         return marks
 
     def _without_idle_rows(self, rollout: Rollout) -> Rollout:

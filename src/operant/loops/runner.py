@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from operant import ops
 from operant.core import schema
 from operant.core.commands import going_on
-from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed
+from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, one_line
 from operant.core.files import disk_fault, remove, write_atomic
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams, drawn_from, global_generators
@@ -33,6 +33,7 @@ from operant.loops.learner import Learner, Spine
 from operant.loops.policy_files import save_policy
 from operant.loops.results import episodes_argument, measures, pass_at, score_object
 from operant.loops.track import make_trackers
+from operant.loops.trust import changed_files
 from operant.nets import kernels
 from operant.worlds.base import World
 
@@ -108,6 +109,10 @@ class Runner:
                 self.directory.sweep()
                 path = self.directory.path
                 raise RunFailed(f"{path} could not be written: {fault}; its checkpoints are untouched, {self._going_on}") from error
+            except Exception as error:  # its logs and the batch that failed stay to be read, and the corrected command takes its place
+                if not self.directory.checkpoints.all():
+                    self.directory.note_failure(f"{type(error).__name__}: {one_line(error)}")
+                raise
             finally:
                 self.world.close()
 
@@ -119,6 +124,8 @@ class Runner:
         self._say("prepare", 0)
         if (taken := kernels.taken()) != kernels.fitting():
             self._say("prepare", 0, message=f"going on with the kernels that the run began with, {taken}; this processor's own are {kernels.fitting()}")
+        for line in changed_files(self.config) if resume else ():
+            self._say("prepare", 0, message=line)
         own = self.spine.notes(self.amount) if self.unit == "steps" else []
         for line in (*self.world.notes, *self.config.get("notes", ()), *own):
             self._say("prepare", 0, message=line)
@@ -331,7 +338,8 @@ class Runner:
             self._say("prepare", 0, message=f"{asked:,} steps are less than one iteration of {self.config['method']}: {stride:,} are done")
 
     def _manifest(self, learner: Learner) -> None:
-        write_atomic(self.directory.path / "run.json", json.dumps(self.directory.config | {"resume": self._resumes(learner)}, indent=1))
+        config = {name: value for name, value in self.directory.config.items() if name != "failed"}  # it goes on
+        write_atomic(self.directory.path / "run.json", json.dumps(config | {"resume": self._resumes(learner)}, indent=1))
 
     def _resumes(self, learner: Learner) -> str:
         return OTHER_DRAWS if self._drew else learner.resume

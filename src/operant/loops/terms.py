@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from operant import ops
-from operant.core.errors import RunFailed
+from operant.core.errors import RunFailed, place_of
 from operant.loops.parts import part_name
 
 LOG_RATIO_ROUNDING = 1e-4  # nats; log-probabilities of one policy differ by as much between two passes in float32, and nothing is learned from that
@@ -106,7 +106,7 @@ def step_losses(terms: Sequence[Term], batch: TermBatch) -> list[Tensor]:
         loss = term(batch)
         if not isinstance(loss, Tensor) or loss.shape != batch.mask.shape:
             found = f"of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"that is a {type(loss).__name__}"
-            raise RunFailed(f"term {part_name(term)} gave a loss {found}; the batch has {list(batch.mask.shape)}: one loss a step")
+            raise RunFailed(f"term {part_name(term)} gave a loss {found}; the batch has {list(batch.mask.shape)}: one loss a step{place_of(term)}")
         losses.append(loss)
     return losses
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from operant.core.errors import BadInput
+from operant.core.files import file_digest
 from operant.core.registry import get_method, import_file, imported_files, is_loaded, own_file, registered
 from operant.worlds.names import GAMES
 from operant.worlds.text.builtin_verifiers import VERIFIERS
@@ -24,6 +25,19 @@ def code_named(config: dict[str, Any]) -> list[str]:
     modules = [(value.rpartition(":")[0], why) for value, why in named]
     found = [f"the module {module} {why}" for module, why in modules if module and module.partition(".")[0] != "operant"]
     return found + [f"the file {file}, which it was made with" for file in config.get("imports", ())]
+
+
+def changed_files(config: dict[str, Any]) -> list[str]:
+    """Of the files that a run was made with, those that are others now, a line each. Where the person brought one of the same name, that one counts."""
+    brought = {Path(file).name: file for file in imported_files()}
+    if registered(key := config["method"]) and (own := own_file(get_method(key).build.__module__)) is not None:
+        brought = {Path(own).name: own} | brought
+    now = {file: brought.get(Path(file).name, file) for file in config.get("digests", {})}
+    return [
+        f"{now[file]} has changed since the run began: it goes on with the file as it is now"
+        for file, digest in config.get("digests", {}).items()
+        if file_digest(now[file]) not in ("", digest)
+    ]
 
 
 def require_trust(path: Path, config: dict[str, Any], trust: bool) -> None:
