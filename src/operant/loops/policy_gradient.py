@@ -219,8 +219,8 @@ class PolicyGradientLearner(Learner):
     def _accepted(self, rollout: Rollout) -> Tensor:
         accepted = self.method.fill.accept(rollout)
         if not isinstance(accepted, Tensor) or accepted.shape != rollout.group.shape or accepted.dtype != torch.bool:
-            name = part_name(self.method.fill.accept)
-            raise RunFailed(f"accept {name} gave {_found(accepted, 'a mask')}; the rollout has {list(rollout.group.shape)} rows, of bool{place_of(self.method.fill.accept)}")
+            part, wanted = self.method.fill.accept, list(rollout.group.shape)
+            raise RunFailed(f"accept {part_name(part)} gave {_found(accepted, 'a mask')}; the rollout has {wanted} rows, of bool{place_of(part)}")
         return accepted
 
     def _shape(self, rollout: Rollout) -> None:
