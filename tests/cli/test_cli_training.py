@@ -44,6 +44,15 @@ def test_train_tells_a_person_what_came_out_and_what_to_do_next(operant, tmp_pat
     assert f"operant report {run} --out report.html" in answer.out and f"operant evaluate {run}" in answer.out
 
 
+def test_steps_that_are_no_whole_iterations_are_told_at_the_start(operant, tmp_path: Path):
+    words = ("train", "ppo", *CARTPOLE, "--episodes", 1, "--environments", 2, "--rollout-length", 8)
+    for steps, done in ((40, 32), (10, 16)):
+        answer = operant(*words, "--steps", steps, "--out", tmp_path / str(steps))
+        (line,) = [line for line in answer.err.splitlines() if "16 steps each" in line]
+        assert answer.code == 0 and line.endswith(f"of ppo, 16 steps each: {done} are done") and answer.err.index(line) < answer.err.index("step ")
+    assert "steps each" not in operant(*words, "--steps", 32, "--out", tmp_path / "whole").err
+
+
 def test_a_text_result_shows_the_base_and_pass_at_k():
     score = {"name": "pass@1", "iqm": 0.5, "low": None, "high": None, "per_seed": [0.5]}
     result = {"run": "r", "method": "grpo", "task": "text:arithmetic", "seeds": 1, "steps": 100, "score": score, "seconds": 3.0, "steps_per_second": 4.25}

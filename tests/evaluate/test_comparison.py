@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -66,6 +67,19 @@ def test_warnings(make_run) -> None:
         "runs of bc on gym:CartPole-v1 share seed 0, 1, 2: they are not independent, and the interval is too narrow",
         "budgets differ on gym:CartPole-v1: ppo 1,000 steps, random 500 steps, bc 1,000 steps",
     )
+
+
+def test_a_warning_of_unequal_steps_names_a_number_that_suits_all(make_run) -> None:
+    runs = [load_run(make_run(name, method=name, steps=steps)) for name, steps in (("ppo", 2816), ("dqn", 3000))]
+
+    def warned(*iterations: int, asked: tuple[int, int] = (3000, 3000)) -> str:
+        known = zip(runs, iterations, asked, strict=True)
+        manifests = [run.manifest | {"iteration": each, "budget": {"unit": "steps", "amount": steps}} for run, each, steps in known]
+        return compare([replace(run, manifest=manifest) for run, manifest in zip(runs, manifests, strict=True)]).warnings[-1]
+
+    assert warned(256, 1).endswith("ppo 2,816 steps, dqn 3,000 steps; --steps 3072 suits them all")
+    assert warned(256, 7).endswith("; --steps 3584 suits them all")
+    assert warned(2048, 3).endswith("dqn 3,000 steps") and warned(256, 1, asked=(2816, 3000)).endswith("dqn 3,000 steps")
 
 
 def test_pass_at_k_stands_beside_the_base(make_text_run) -> None:

@@ -1,5 +1,7 @@
 """Environment objects, vector environments and things that are no environment as tasks."""
 
+import importlib
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -241,3 +243,20 @@ def test_the_command_line_says_that_an_environment_exits(tmp_path, monkeypatch, 
     code = main(["train", "ppo", "--task", "gym:operant_leaving:OperantLeaving-v0", "--steps", "100", "--out", str(tmp_path / "run")])
     assert code == 1
     assert "step raised SystemExit: 0" in capsys.readouterr().err
+
+
+def test_a_module_of_the_working_directory_is_found(tmp_path, monkeypatch):
+    """Of an environment as of a game, as verifiers find theirs; and it takes no name that is there already."""
+    (tmp_path / "beside_the_run.py").write_text(
+        "import gymnasium\nfrom gymnasium.envs.classic_control import CartPoleEnv\n"
+        "gymnasium.register('Beside-v0', CartPoleEnv, max_episode_steps=5)\ndef parallel_env():\n    raise ValueError('found')\n"
+    )
+    (tmp_path / "json.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    assert make_world("gym:beside_the_run:Beside-v0").task == "gym:beside_the_run:Beside-v0"
+    with pytest.raises((BadInput, RunFailed), match="found"):
+        make_world("agents:beside_the_run:parallel_env")
+    with pytest.raises(BadInput, match="No module named 'not_beside'"):
+        make_world("gym:not_beside:Beside-v0")
+    assert "dumps" in vars(importlib.import_module("json"))

@@ -8,6 +8,7 @@ import pytest
 from operant.core.errors import BadInput
 from operant.worlds import make_world
 from operant.worlds.text.tasks import Problem
+from operant.worlds.text.tasks.base import in_held_out_tenth, splits_of
 from operant.worlds.text.tasks.file import FileTask
 
 
@@ -184,3 +185,18 @@ def test_the_scheme_makes_a_world_of_it(write):
     assert world.tokenizer.decode(world.tokenizer.encode("1+1=")) == "1+1="
     with pytest.raises(BadInput, match="No such file"):
         make_world(f"file:{path}.jsonl")
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8, 13, 42])
+def test_a_small_file_has_rows_of_both_kinds(count: int):
+    """Whatever its prompts are; equal prompts stay together, and a row that says which it is, is that."""
+    for start in range(0, 40 * count, count):
+        prompts = [f"{start + number}+1=" for number in range(count)]
+        found = splits_of([(prompt, None) for prompt in [*prompts, *prompts]])
+        assert set(found) == {"train", "test"} and found[:count] == found[count:]
+        assert splits_of([(prompt, None) for prompt in reversed(prompts)]) == found[:count][::-1]
+        assert set(splits_of([(prompts[0], "train"), *((prompt, None) for prompt in prompts[1:])])) == {"train", "test"}
+        assert set(splits_of([(prompts[0], "test"), *((prompt, None) for prompt in prompts[1:])])) == {"train", "test"}
+    many = [f"{number}+2=" for number in range(400)]
+    assert [split == "test" for split in splits_of([(prompt, None) for prompt in many])] == [in_held_out_tenth(prompt) for prompt in many]
+    assert splits_of([("a", "train"), ("b", "train")]) == ["train", "train"]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import NoneType, UnionType
+from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any
 
 from operant.core.errors import BadInput, nearest
@@ -214,6 +214,16 @@ def import_file(path: str | Path) -> None:
             raise
         raise BadInput(f"--import {path}: running it raised {type(error).__name__}: {' '.join(str(error).split())}") from error
     _imported[str(path)] = None
+
+
+def import_named(module: str) -> ModuleType:
+    """Import a module that a person named, from the import path or, where it is not there, from the working directory. Raises what importing it raises."""
+    top, here = module.partition(".")[0], os.getcwd()
+    there = Path(here, f"{top}.py").is_file() or Path(here, top).is_dir()
+    if there and top not in sys.modules and here not in sys.path and importlib.util.find_spec(top) is None:
+        sys.path.append(here)  # at the end: it takes no name that is there already
+        importlib.invalidate_caches()
+    return importlib.import_module(module)
 
 
 _imported: dict[str, None] = {}  # files that a person named, in order

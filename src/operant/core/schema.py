@@ -143,6 +143,7 @@ _TOLD = {
     "task_callable": flag,
     "not_resumable": text,
     "resume": text,
+    "iteration": integer(1),
     "kernels": one_of("native", "onednn"),
     "versions": mapping(text),
     "hardware": mapping(anything),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -357,8 +358,19 @@ def _warnings(task: str, rows: Sequence[Row]) -> list[str]:
         return warnings  # one budget of samples, tokens or seconds: steps may differ
     budgets = {row.method: row.steps for row in rows}
     if max(budgets.values()) > 1.05 * min(budgets.values()):  # iterations of different methods do not end at the same step
-        warnings.append(f"budgets differ on {task}: " + ", ".join(f"{method} {steps:,} steps" for method, steps in budgets.items()))
+        iterations = [run.manifest.get("iteration") for row in rows for run in row.runs]
+        asked = {run.manifest.get("budget", {}).get("amount", run.steps) for row in rows for run in row.runs}
+        told = ", ".join(f"{method} {steps:,} steps" for method, steps in budgets.items())
+        warnings.append(f"budgets differ on {task}: {told}{_common_budget(iterations, asked)}")
     return warnings
+
+
+def _common_budget(iterations: Sequence[int | None], asked: Collection[int]) -> str:
+    """The number of steps nearest to what was asked of every run that is whole iterations of each, in words; empty where that is not known or far."""
+    if None in iterations or len(asked) > 1:
+        return ""
+    whole, (steps,) = math.lcm(*iterations), asked
+    return f"; --steps {max(1, round(steps / whole)) * whole} suits them all" if whole <= steps else ""
 
 
 def compare(runs: Sequence[Run]) -> Comparison:

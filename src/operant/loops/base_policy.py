@@ -147,12 +147,17 @@ def _train(world, recipe: WarmUp, folder: Path, say: Callable[[str], None]) -> t
     """(a policy within the recipe's range, what is kept of how it was made)."""
     wanted = recipe.low if recipe.enough is None else recipe.enough
     what, history, began = "teacher" if recipe.clean else "base policy", [], time.process_time()
-    say(f"{what}: making that of {world.task}, once; it is kept in {folder.parent}")
+    instead = "--teacher" if recipe.clean else "--model"
+    say(
+        f"{what}: making that of {world.task}, once: a minute or so of processor time where the task is easily learned, and from the beginning where it is "
+        f"stopped; it is kept in {folder.parent} ({instead} takes one that is there)"
+    )
     for place in range(recipe.tries):
         attempt = _Try(world, recipe, place)
         for step, loss, score in attempt:
             history.append([place, step, score])
-            say(f"{what}: {step} updates, loss {loss:.3f}, pass@1 {score:.2f} (training stops from {recipe.low} on)")
+            reached = f"loss {loss:.3f}, pass@1 {score:.2f} (training stops from {recipe.low} on)"
+            say(f"{what}: {step} updates, of {recipe.most_updates:,} at most, in {time.process_time() - began:,.0f} s: {reached}")
         if wanted <= score <= recipe.high:
             break
         if place + 1 < recipe.tries:

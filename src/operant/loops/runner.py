@@ -146,7 +146,7 @@ class Runner:
     def _say_of_base_policy(self, message: str) -> None:
         self._say("prepare", 0, message=message)
         if self._stop is not None:  # it may take minutes, and nothing of the run itself has begun
-            raise Interrupted(f"stopped while the base policy was made, which begins again: {self._going_on}")
+            raise Interrupted(f"stopped while the base policy was made, of which nothing is kept: it begins again; {self._going_on}")
 
     def _grow(self) -> None:
         """Take note in the run that more steps or seeds are wanted than it was begun with."""
@@ -334,12 +334,14 @@ class Runner:
             return
         stride, asked = learner.stride, self.amount
         self.amount = max(1, asked // stride) * stride
-        if asked < stride and self.member == 0:
-            self._say("prepare", 0, message=f"{asked:,} steps are less than one iteration of {self.config['method']}: {stride:,} are done")
+        if self.amount != asked and self.member == 0:
+            of = f"are {'less than one iteration' if asked < stride else 'no whole iterations'} of {self.config['method']}"
+            self._say("prepare", 0, message=f"{asked:,} steps {of}, {stride:,} steps each: {self.amount:,} are done")
 
     def _manifest(self, learner: Learner) -> None:
         config = {name: value for name, value in self.directory.config.items() if name != "failed"}  # it goes on
-        write_atomic(self.directory.path / "run.json", json.dumps(config | {"resume": self._resumes(learner)}, indent=1))
+        known = {"resume": self._resumes(learner), "iteration": learner.stride}
+        write_atomic(self.directory.path / "run.json", json.dumps(config | known, indent=1))
 
     def _resumes(self, learner: Learner) -> str:
         return OTHER_DRAWS if self._drew else learner.resume

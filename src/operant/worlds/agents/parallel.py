@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
@@ -12,6 +11,7 @@ import gymnasium
 import numpy as np
 
 from operant.core.errors import BadInput, RunFailed
+from operant.core.registry import import_named
 from operant.worlds.agents.games import Games, JointStep
 from operant.worlds.gym.check import Reader, one_line
 from operant.worlds.gym.spaces import Actions
@@ -29,7 +29,7 @@ def factory_of(name: str) -> Callable[[], Any]:
     """
     module, _, function = name.partition(":")
     try:
-        found = getattr(import_module(module), function or FACTORY)
+        found = getattr(import_named(module), function or FACTORY)
     except Exception as error:  # noqa: BLE001 - whatever a module raises as it is imported
         what = one_line(f"{type(error).__name__}: {error}", 160)
         raise BadInput(f"agents:{name}: {what}; give a module that has {function or FACTORY}(), or module:function") from error

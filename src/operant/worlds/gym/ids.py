@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 
 import gymnasium
 
 from operant.core.errors import CODE, BadInput, one_line, unknown
+from operant.core.registry import import_named
 
 # Beginnings of ids whose packages are not part of Gymnasium.
 PACKAGES = {
@@ -23,7 +23,7 @@ def registered(env_id: str) -> str:
     module, _, name = env_id.rpartition(":")
     if module:
         try:
-            importlib.import_module(module)
+            import_named(module)
         except ImportError as error:
             raise missing_package(env_id, error) from error
         except CODE as error:

@@ -21,7 +21,7 @@ from operant.nets.reward_model import RewardHead, RewardModel
 from operant.worlds.base import GivenRows, Preferred
 from operant.worlds.plans import Request
 from operant.worlds.text.tasks import TEXT_TASKS
-from operant.worlds.text.tasks.base import Problem, Texts, in_held_out_tenth
+from operant.worlds.text.tasks.base import Problem, Texts, splits_of
 from operant.worlds.text.tasks.file import SPLITS, read_lines
 from operant.worlds.text.world import AT_ONCE, TextWorld
 
@@ -51,7 +51,7 @@ class PreferenceFile(Texts):
     """Pairs of a JSON Lines file. Each row has "prompt", "chosen" and "rejected": strings, or lists of messages as TRL has them.
 
     Of messages, `chosen` and `rejected` may hold the whole conversation; "prompt" may then be left out, or be a string. They differ in their last message, the
-    assistant's. A row may have "split", "train" or "test"; one without is a test row where the hash of its prompt falls in a tenth.
+    assistant's. A row may have "split", "train" or "test"; of those without a tenth is test rows, by a hash of the prompt (`splits_of`).
 
     Args:
         path: of the file, in UTF-8.
@@ -71,7 +71,7 @@ class PreferenceFile(Texts):
         self.path = Path(path)
         self.notes: list[str] = []
         lines, self._hash = read_lines(self.path)
-        parts: dict[str, list[Pair]] = {split: [] for split in SPLITS}
+        said: list[tuple[Pair, str | None]] = []
         seen: set[tuple[str, str, str]] = set()
         rows = 0
         for number, line in enumerate(lines, start=1):
@@ -82,17 +82,20 @@ class PreferenceFile(Texts):
             key = (prompt_text(pair), pair.chosen, pair.rejected)
             if key not in seen:
                 seen.add(key)
-                parts[split or ("test" if in_held_out_tenth(key[0]) else "train")].append(pair)
+                said.append((pair, split))
         if not rows:
             raise BadInput(f"{self.path} has no rows; each line is one object with 'prompt', 'chosen' and 'rejected'")
         if dropped := rows - len(seen):
             self.notes.append(f"{dropped} of {rows} rows stand there more than once; each was taken once")
+        parts: dict[str, list[Pair]] = {split: [] for split in SPLITS}
+        for (pair, _), split in zip(said, splits_of([(prompt_text(pair), split) for pair, split in said]), strict=True):
+            parts[split].append(pair)
         tested = {prompt_text(pair) for pair in parts["test"]}
         self.test, self.train = parts["test"], [pair for pair in parts["train"] if prompt_text(pair) not in tested]
         if dropped := len(parts["train"]) - len(self.train):
             self.notes.append(f"{dropped} training rows have the prompt of a test row and were left out")
         if not self.test:
-            raise BadInput(f'{self.path} has no test rows: write "split": "test" into some (without \'split\', a tenth of many rows is held out by itself)')
+            raise BadInput(f'{self.path} has no test rows: write "split": "test" into some, or leave "split" out of some')
         if not self.train:
             raise BadInput(f'{self.path} has no training rows: write "split": "train" into some, with other prompts than those of the test rows')
         every = self.train + self.test

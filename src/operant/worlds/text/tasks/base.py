@@ -186,9 +186,29 @@ class Generated(TextTask):
 
 def in_held_out_tenth(key: str | bytes) -> bool:
     """Whether training never draws what has this key."""
+    return _number(key) % 10 == 0
+
+
+def _number(key: str | bytes) -> int:
     # A hash and not a draw: whether something is held out does not depend on the seed or on what was drawn before.
     content = key.encode() if isinstance(key, str) else key
-    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little") % 10 == 0
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
+
+
+def splits_of(rows: Sequence[tuple[str, str | None]]) -> list[str]:
+    """"train" or "test" for each row of a file, given as its prompt and what it says of itself.
+
+    Of the rows that say nothing a tenth is held out, by a hash of the prompt; where that leaves a side of the file empty, and there are two prompts, the one
+    with the smallest hash is held out, or the one with the largest is not.
+    """
+    free = {prompt for prompt, said in rows if said is None}
+    held = {prompt for prompt in free if in_held_out_tenth(prompt)}
+    sides = {said for _, said in rows}
+    if not held and "test" not in sides and (len(free) > 1 or "train" in sides):
+        held = set(sorted(free, key=_number)[:1])
+    if held == free and "train" not in sides and (len(free) > 1 or "test" in sides):
+        held -= set(sorted(free, key=_number)[-1:])
+    return [said or ("test" if prompt in held else "train") for prompt, said in rows]
 
 
 def worked(completion: str) -> tuple[list[str], str]:

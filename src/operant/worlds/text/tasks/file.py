@@ -15,7 +15,7 @@ import numpy as np
 from operant.core.errors import BadInput
 from operant.core.files import check_source
 from operant.core.seeds import derive_seed
-from operant.worlds.text.tasks.base import Problem, Reference, TextTask, in_held_out_tenth
+from operant.worlds.text.tasks.base import Problem, Reference, TextTask, splits_of
 from operant.worlds.text.verifiers import ExactAnswer
 
 SPLITS = ("train", "test")
@@ -27,7 +27,7 @@ class FileTask(TextTask):
     """Problems of a JSON Lines file. Each row is an object with the strings "prompt" and "answer".
 
     A row may also have "solution", a worked answer, which a policy trained from scratch learns to write (else the answer alone), and "split", "train" or
-    "test"; a row without one is a test row where the hash of its prompt falls in a tenth. All columns but prompt and answer are the problem's metadata.
+    "test"; of rows without one a tenth is test rows, by a hash of the prompt (`splits_of`). All columns but prompt and answer are the problem's metadata.
 
     Where the last lines of all solutions end in the same text and the answer behind it (such as `#### 42`), a completion is right whose text behind the last
     such marker is the answer, or that is the answer and nothing else; without one, the whole completion has to be the answer. Another verifier can take that
@@ -53,10 +53,11 @@ class FileTask(TextTask):
         rows = self._distinct({number: self._row(line, number) for number, line in enumerate(lines, start=1) if line.strip()})
         parts: dict[str, list[Problem]] = {split: [] for split in SPLITS}
         self._lines: dict[int, int] = {}  # by the identity of a problem
-        for number, row in rows.items():
+        splits = splits_of([(row["prompt"], row.get("split")) for row in rows.values()])
+        for (number, row), split in zip(rows.items(), splits, strict=True):
             problem = Problem(row["prompt"], row["answer"], {name: value for name, value in row.items() if name not in ("prompt", "answer")})
             self._lines[id(problem)] = number
-            parts[row.get("split") or ("test" if in_held_out_tenth(row["prompt"]) else "train")].append(problem)
+            parts[split].append(problem)
         self.train, self.test = self._apart(parts["train"], parts["test"])
         if len(self.test) < FEW:
             self.notes.append(f"only {len(self.test)} held-out problems: scores on them say little; mark more rows with \"split\": \"test\"")
@@ -171,7 +172,7 @@ class FileTask(TextTask):
         if dropped := len(train) - len(kept):
             self.notes.append(f"{dropped} training rows have the prompt of a test row and were left out")
         if not test:
-            raise BadInput(f'{self.path} has no test rows: write "split": "test" into some (without \'split\', a tenth of many rows is held out by itself)')
+            raise BadInput(f'{self.path} has no test rows: write "split": "test" into some, or leave "split" out of some')
         if not kept:
             raise BadInput(f'{self.path} has no training rows: write "split": "train" into some, with other prompts than those of the test rows')
         return kept, test
