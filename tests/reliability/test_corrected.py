@@ -38,6 +38,8 @@ def corrected(h: H) -> ValueLearning:
 '''
 RIGHT = "(q - u.batch.reward.unsqueeze(1)).square().sum(1)"
 MISTAKES = {
+    "later": ("q.square().sum(1 if u.count < 5 else ())", "loss 'q' has shape"),
+    "seeds": ("(q - u.batch.reward).square().sum(1)", "loss 'q' of one seed hangs on the transitions of another"),
     "shape": ("q.square().sum()", "loss 'q' has shape"),
     "name": ("u.net('qq')(u.batch.observation).sum(1)", "asks for the net 'qq'"),
     "targets": ("u.bellman(q, gamma=h.gamma) - q", "u.bellman takes next values"),
@@ -73,6 +75,7 @@ def test_the_corrected_command_finds_its_place_free(mistake: str, command, tmp_p
     assert command(loss, *train(out)) in (1, 2)
     told = capsys.readouterr().err
     assert words in told and (mistake == "number" or "corrected_method.py, line " in told), told
+    assert out.exists() == (mistake == "number")
     assert (out / "failures").exists() == (mistake == "number")  # the batch stays to be read
     assert command(RIGHT, *train(out)) == 0
     assert "failed" not in json.loads((out / "run.json").read_text()) and not (out / "failures").exists()

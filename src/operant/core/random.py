@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -23,6 +24,18 @@ def global_generators() -> dict[str, object]:
     if torch.cuda.is_initialized():
         states["torch's accelerator"] = torch.cuda.get_rng_state().numpy().tobytes()
     return states
+
+
+@contextmanager
+def untouched_generators() -> Iterator[None]:
+    """Whatever is drawn from the process's generators meanwhile, they stand afterwards as they stood before."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
 
 
 def _numpy_state() -> object:

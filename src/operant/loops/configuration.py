@@ -13,7 +13,7 @@ import torch
 from operant.core.errors import BadInput, one_line
 from operant.core.files import file_digest
 from operant.core.memory import TRAINED, check_memory
-from operant.core.random import Streams
+from operant.core.random import Streams, untouched_generators
 from operant.core.registry import ACTIONS, LARGEST, Method, configure, get_method, imported_files, methods, own_file
 from operant.core.schema import MOST_SEEDS
 from operant.loops.fixed import FixedPolicy
@@ -125,6 +125,9 @@ def configure_run(
     if policy is not None:
         world.policy(spine.policy, Streams([seed + index for index in range(seeds)]))
         config["policy_module"] = type(policy).__name__ if isinstance(policy, torch.nn.Module) else getattr(policy, "__name__", "a callable")
+    if entry.build.__module__.partition(".")[0] != "operant":
+        with untouched_generators():
+            with_module(entry.build(h), policy, method).trial(world, torch.device(config["device"]))
     if files := list(dict.fromkeys([*imported_files(), *filter(None, map(own_file, (entry.build.__module__, *world.modules)))])):
         config |= {"imports": files, "digests": {file: file_digest(file) for file in files}}
     if not isinstance(task, str):

@@ -67,6 +67,12 @@ class Spine:
         """
         world.check(None, seeds, episodes)
 
+    def trial(self, world: World, device: torch.device) -> None:
+        """One update on made-up experience, where that comes long after a run has begun, so that mistakes in a person's own parts are told before it exists.
+
+        Nothing is left of it but what those parts keep outside the loop: it is for a spine that is built for this alone.
+        """
+
     def notes(self, steps: int) -> list[str]:
         """What a person should know of a run of so many steps a seed before it begins."""
         return []

@@ -19,6 +19,7 @@ from operant.loops.behaviour import Behaviour, Sampled
 from operant.loops.draw import Draw, Drawer, Relabel, Uniform
 from operant.loops.imagine import Imagination, Imagine
 from operant.loops.learner import Learner, Spine, check_batch, check_finite
+from operant.loops.trial import SEEDS, try_losses
 from operant.nets.actors import Net, Policy
 from operant.nets.kernels import in_bfloat16
 from operant.worlds.base import World
@@ -26,6 +27,7 @@ from operant.worlds.gym.collect import episode_means
 from operant.worlds.gym.experience import Online
 from operant.worlds.store import Column, Store, Transitions, row_bytes, transition_columns
 
+TRIED = 2**20  # numbers of a batch's observations up to which a trial takes a fraction of a second
 SCALARS = "scalars"  # under this name a phase trains the learned scalars
 
 
@@ -275,6 +277,12 @@ class ValueLearning(Spine):
         check_batch(world, len(seeds), self.draw.size, self.policy)
         super().check(world, seeds, steps, episodes)
 
+    def trial(self, world: World, device: torch.device) -> None:
+        if self.online is None or self.from_data or self.imagine is not None or world.observation.size * self.draw.size > TRIED:
+            return
+        tried = replace(self, online=None, replay=Replay(2 * self.draw.size))
+        try_losses(tried.learner(world, SEEDS, 1, device))
+
     def notes(self, steps: int) -> list[str]:
         """Where a run ends before its first update, or before a phase has begun."""
         if self.online is None:
@@ -417,6 +425,20 @@ class ValueLearner(Learner):
             for name, track in self.method.track.items():
                 track.follow(self._target_flats[name], self._flats[name], self.updates)
 
+    def at_work(self) -> list[tuple[Phase, Drawer]]:
+        """The phases and where their batches come from."""
+        return [(at_work.phase, at_work.drawer) for at_work in self._phases]
+
+    def seen(self, batch: Transitions, drawer: Drawer) -> Update:
+        """What the losses of an update see of a batch."""
+        return Update(self, batch, drawer)
+
+    def train_once(self) -> None:
+        """One optimiser step of every phase, due or not."""
+        with in_bfloat16(self.world.bfloat16):
+            for at_work in self._phases:
+                self._train(at_work, at_work.drawer.draw())
+
     def _learn(self) -> None:
         if self.imagination is not None and self.imagination.due(self.updates):
             self.imagination.run(lambda batch: Update(self, batch, self.drawer), self.progress)
@@ -436,7 +458,7 @@ class ValueLearner(Learner):
     def _train(self, at_work: _Trained, batch: Transitions) -> None:
         """One optimiser step of a phase."""
         phase = at_work.phase
-        update = Update(self, batch, at_work.drawer)
+        update = self.seen(batch, at_work.drawer)
         for flat in at_work.flats:
             flat.zero_grad()
         losses = self.losses(phase, update)
