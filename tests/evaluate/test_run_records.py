@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,11 @@ def test_a_run_without_evaluations_says_how_to_go_on(make_run) -> None:
     (path / "evaluations.jsonl").unlink()
     with pytest.raises(BadInput, match="operant resume"):
         load_run(path).final_scores()
+
+
+def test_of_many_runs_the_newest_are_named_where_none_is_near(make_run, tmp_path: Path) -> None:
+    for age in range(30):
+        path = make_run(f"{'abcdefghij'[age % 10] * 3}{age:02}", final=(1.0,))
+        os.utime(path / "run.json", (1e9 - age, 1e9 - age))
+    assert refusal(tmp_path / "zzzzzz").endswith("the newest there: aaa00, bbb01, ccc02")
+    assert refusal(tmp_path / "aaa0").endswith("did you mean aaa00?")

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium
@@ -208,3 +210,24 @@ def test_a_reward_of_the_users_own_on_text(use_small_cache, tmp_path):
     for row in rows:
         text = "".join(token["text"] for token in row["tokens"] if token["text"] != "<eos>")
         assert row["reward"] == prefers_short(None, text)
+
+
+def test_options_that_can_be_set_are_refused():
+    """A method's and a study's: messages and pages say that they are frozen."""
+    from operant.studies import study
+
+    @dataclass
+    class Loose:
+        steps: int = 1
+
+    def method_of(h: Loose) -> object: ...
+
+    def study_of(options: Loose, folder: Path, say: Callable[[str], None]) -> object: ...
+
+    for build, register in (
+        (method_of, operant.method("loose", family="mine", paper="none", worlds=("gym",))),
+        (study_of, study("loose", paper="none", summary="none")),
+    ):
+        build.__annotations__ |= {name: Loose for name in ("h", "options") if name in build.__annotations__}
+        with pytest.raises(TypeError, match="being a frozen dataclass"):
+            register(build)

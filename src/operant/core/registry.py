@@ -129,7 +129,7 @@ def method(
         hints = typing.get_type_hints(build)
         spine = hints.pop("return", None)
         types = list(hints.values())
-        if len(types) != 1 or not dataclasses.is_dataclass(types[0]) or spine is None:
+        if len(types) != 1 or not is_frozen_dataclass(types[0]) or spine is None:
             raise TypeError(f"method {key}: write `def {build.__name__}(h: HYPERPARAMETERS) -> SPINE`, HYPERPARAMETERS being a frozen dataclass")
         existing = _methods.entries.get(key)
         if existing is not None and existing.build.__module__ != build.__module__:
@@ -146,6 +146,11 @@ def method(
         return build
 
     return register
+
+
+def is_frozen_dataclass(kind: Any) -> bool:
+    """Whether something is a dataclass whose fields cannot be set: what a run was configured with stays what it says."""
+    return isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen
 
 
 _loaded = False

@@ -148,10 +148,11 @@ class RunDirectory:
             if path.is_dir():
                 inside = sorted(str(run.parent) for run in path.glob("*/run.json"))[:5]
                 raise BadInput(f"{path} is no run: it has no run.json" + (f"; it holds the runs {', '.join(inside)}" if inside else ""))
-            siblings = [run.parent.name for run in path.parent.glob("*/run.json")]
+            siblings = [run.parent.name for run in sorted(path.parent.glob("*/run.json"), key=lambda run: run.stat().st_mtime, reverse=True)]
         except OSError as error:
             raise BadInput(f"cannot read {path}: {error.strerror}") from error
-        raise BadInput(f"no run at {path}: {nearest(path.name, siblings) if siblings else 'give the directory that `operant train` named'}")
+        newest = f"the newest there: {', '.join(siblings[:3])}" if siblings else "give the directory that `operant train` named"
+        raise BadInput(f"no run at {path}: {nearest(path.name, siblings, newest)}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

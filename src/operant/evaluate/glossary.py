@@ -9,7 +9,8 @@ TERMS = {
     # scores and their intervals
     "IQM": "Interquartile mean: the mean of the middle half of the seeds' scores; with fewer than 4 seeds it is their mean.",
     "95 %": "An interval meant to hold the true value in 95 of 100 repetitions of the whole experiment: of scores a t interval, whose standard error is that "
-    "of bootstrap resamples of the seeds; of P(beats first) and of shares of seeds a score interval, as Wilson's.",
+    "of bootstrap resamples of the seeds; of P(beats first) and of shares of seeds a score interval, as Wilson's. Scores that are shares are cut at 0 and 1; a "
+    "return is not, so an end may lie beyond what the task can give: few seeds that differ much do not tell where the mean is.",
     "range of 2 seeds": "The lower and the higher of two scores. It holds the true value about every second time: it is no 95 % interval.",
     "1 seed": "One seed has no spread that could be measured, so there is no interval.",
     "P(beats first)": "How likely a seed of this method scores above a seed of the task's first method, ties counting one half: 0.5 says nothing. It says how "

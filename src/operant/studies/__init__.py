@@ -6,7 +6,6 @@ are: the comment at the end of a field's line is its help, its type says what it
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import math
@@ -21,7 +20,7 @@ from typing import Any
 from operant.core.errors import BadInput
 from operant.core.files import given_path, make_folder, remove_empty, write_atomic
 from operant.core.index import Register, check_texts
-from operant.core.registry import read_settings
+from operant.core.registry import is_frozen_dataclass, read_settings
 
 Say = Callable[[str], None]
 
@@ -87,7 +86,7 @@ def study(key: str, *, paper: str, summary: str):
 
     def register(conduct: Callable[[Any, Path, Say], StudyResult]) -> Callable[[Any, Path, Say], StudyResult]:
         options = next(iter(typing.get_type_hints(conduct).values()), None)
-        if not dataclasses.is_dataclass(options):
+        if not is_frozen_dataclass(options):
             raise TypeError(f"study {key}: write `def {conduct.__name__}(options: OPTIONS, folder: Path, say: Say)`, OPTIONS being a frozen dataclass")
         check_texts(f"study {key}", paper=paper, summary=summary)
         _studies.add(key, Study(key, paper, summary, options, conduct), conduct.__module__)
