@@ -23,7 +23,7 @@ from operant.evidence.online.peer import sb3_scores
 from operant.loops.runs import Run, train
 from operant.worlds.gym.episodes import run_episodes
 
-PPO_TASKS = {"Acrobot-v1": 100_000, "CartPole-v1": 50_000, "LunarLander-v3": 200_000, "Hopper-v5": 100_000}
+PPO_TASKS = {"Acrobot-v1": 100_000, "CartPole-v1": 50_000, "LunarLander-v3": 100_000, "Hopper-v5": 100_000}
 PPO_SEEDS = 20
 PPO_PEER = {"n_steps": 128, "batch_size": 256, "n_epochs": 4}
 SAC_TASKS = {"Pendulum-v1": 8_000}
@@ -43,7 +43,7 @@ def ppo_cartpole(folder: Path) -> Finding:
     return finding(folder, "PPO, CartPole-v1", PPO_SEEDS)
 
 
-@check("parity", "ppo-lunarlander", "real", f"PPO, 20 seeds, LunarLander-v3, 200,000 steps: {PARITY}")
+@check("parity", "ppo-lunarlander", "real", f"PPO, 20 seeds, LunarLander-v3, 100,000 steps: {PARITY}")
 def ppo_lunarlander(folder: Path) -> Finding:
     return finding(folder, "PPO, LunarLander-v3", PPO_SEEDS)
 
