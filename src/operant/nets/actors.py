@@ -65,9 +65,10 @@ class Policy(TrainedPolicy):
         """The mode of the policy at raw observations `[S, N, D]`, as `Environments.step` takes actions: `[S, N]` or `[S, N, A]`, and the carry after it.
 
         Args:
+            observation: on any device.
             carry: as this gave it at the step before; None where all episodes begin.
         """
-        carry = self.initial(observation.shape[1]) if carry is None else carry
+        observation, carry = observation.to(self.device), self.initial(observation.shape[1]) if carry is None else carry
         parameters, carry = self.decide(self.normalized(observation), carry)
         return self.distribution.to_environment(self.distribution.mode(parameters).cpu()), carry
 
@@ -254,7 +255,7 @@ class RecurrentActorCritic(ActorCritic):
         return self.decide
 
     def initial(self, rows: int) -> Tensor:
-        return torch.zeros(self.seeds, rows, self.memory.carried, device=next(self.parameters()).device)
+        return torch.zeros(self.seeds, rows, self.memory.carried, device=self.device)
 
     def decide(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
         remembered, carries = self.remember(observation.unsqueeze(2), carry)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Collection, Mapping
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from operant.core.records import Rollout
@@ -32,6 +33,11 @@ class TrainedPolicy(nn.Module):
     shares_weights: bool = False
     ratio_tolerance: float = RATIO_TOLERANCE
     temperature: float = 1.0
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: Collection[str] = (), statistics: Statistics | None = None) -> dict[str, Tensor]:
         """Numbers of given actions, with gradients.

@@ -39,7 +39,7 @@ def clipped_ratio_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor
     same_axes("clipped_ratio_loss", log_prob=log_prob, advantage=advantage)
     # The ratio is bounded on one side, which the advantage's sign tells: the smaller of two products, in fewer steps of differentiation.
     gain = advantage >= 0
-    low, high = (bound if isinstance(bound, Tensor) else advantage.new_tensor(bound) for bound in (1 - clip_low, 1 + clip_high))
+    low, high = (bound if isinstance(bound, Tensor) else advantage.new_full((), bound) for bound in (1 - clip_low, 1 + clip_high))
     ratio = policy_ratio(log_prob, old_log_prob)
     return ratio.clamp(torch.where(gain, -torch.inf, low), torch.where(gain, high, torch.inf)) * -advantage
 

@@ -134,13 +134,13 @@ class Store:
         """Append n transitions a store, a whole number of turns through the lanes.
 
         Args:
-            columns: `[S, n, …]` by name.
+            columns: `[S, n, …]` by name, on any device.
             ends: whether an episode's recording ends behind a transition, `[S, n]` bool; None for terminated or truncated.
         """
         ends = columns["terminated"] | columns["truncated"] if ends is None else ends
         floats, pixels = [], []
         for name, column in self.columns.items():
-            value = columns[name].flatten(2) if column.shape else columns[name].unsqueeze(-1)
+            value = (columns[name].flatten(2) if column.shape else columns[name].unsqueeze(-1)).to(self.rows.device)
             if column.byte_size:
                 value, kept = column.observation.split(value)
                 pixels.append(kept)

@@ -90,7 +90,7 @@ class GenerativeWorld(World):
     def samples_of(self, policy: VelocityPolicy, count: int, seed: int) -> Tensor:
         """Fresh samples `[S, count, 2]`."""
         generator = torch.Generator().manual_seed(derive_seed(seed, "generative/evaluation"))
-        device = next(policy.parameters()).device
+        device = policy.device
         return policy.draw(torch.randn(count, SIZE, generator=generator).to(device).expand(policy.seeds, -1, -1), STEPS)
 
 

@@ -295,8 +295,9 @@ class _Seed:
     def _replay(
         self, requests: list[Request], request: Tensor, action: Tensor, needs: Collection[str], policy: Policy | None = None
     ) -> dict[str, Tensor]:
-        prompt = torch.tensor([item.prefix[0] - self.problem.vocabulary for item in requests])[request]
-        return {name: value[0].cpu() for name, value in (policy or self.policy).replay({"prompt": prompt[None]}, action[None], needs).items()}
+        policy = policy or self.policy
+        prompt = torch.tensor([item.prefix[0] - self.problem.vocabulary for item in requests])[request].to(policy.device)
+        return {name: value[0].cpu() for name, value in policy.replay({"prompt": prompt[None]}, action.to(policy.device)[None], needs).items()}
 
     def _behind(
         self, requests: list[Request], request: Tensor, start: Tensor, action: Tensor, new: Tensor, finished: Tensor, behaviour: Tensor | None = None

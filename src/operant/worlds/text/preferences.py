@@ -362,7 +362,7 @@ class PreferenceWorld(TextWorld):
     @torch.no_grad()
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = HELD_OUT, seed: int = 0) -> Evaluation:
         """The share of the first `episodes` held-out pairs whose preferred answer has the larger reward, `values [1, pairs]`."""
-        device = next(policy.parameters()).device
+        device = policy.device
         pairs = TokenPairs(self._tokens_of("test"), self.tokenizer.pad_token_id, device)
         count = min(episodes, pairs.size)
         if isinstance(policy, RewardModel):
@@ -377,7 +377,7 @@ class PreferenceWorld(TextWorld):
     def _by_pairs(self, policy: Any, pairs: TokenPairs, count: int) -> Tensor:
         """Rewards of a reward model, or log-probabilities of a policy, `[count, 2]`."""
         found = []
-        for index in torch.arange(count, device=next(policy.parameters()).device).split(32):
+        for index in torch.arange(count, device=policy.device).split(32):
             rows = pairs.rows(index[None])
             replayed = policy.replay(rows.inputs, rows.action, ("reward",))
             found.append(replayed["reward"][0] if "reward" in replayed else (replayed["log_prob"] * rows.mask).sum(-1)[0])
