@@ -176,13 +176,18 @@ def test_bench_passes_on_what_was_measured(operant, monkeypatch: pytest.MonkeyPa
     from operant.bench import harness
 
     side = harness.Contestant("this Python", ("-c", 'print(\'{"steps": 6, "seconds": 0.5}\')'))
-    tiny = harness.Comparison("two of a kind", "steps", "training", side, (harness.Contestant("the same", side.arguments, target=0.5),))
+    same = harness.Contestant("the same", side.arguments, target=0.5)
+    tiny = harness.Comparison("Tiny", "two of a kind", "steps", "training", package="torch", peers=(side,), ours=(same,))
     monkeypatch.setitem(harness._benches.entries, "tiny", lambda: tiny)
     answer = operant("bench", "tiny", "--repeats", 2, "--json")
     assert answer.code == 0 and answer.json["bench"] == "tiny" and answer.json["repeats"] == 2
     assert answer.json["ratio"] == {"the same": 1.0} and answer.json["reached"] == {"the same": True}
     assert answer.err.count("this Python: 12.0 steps/s") == 2
     assert "two of a kind" in operant("bench", "tiny", "--repeats", 1).out
+    for words in (("bench",), ("bench", "tiny", "--list"), ("bench", "tiny", "--write", "README.md")):
+        answer = operant(*words)
+        assert answer.code == 2 and "takes one of a name, --list and --write FILE" in answer.err
+    assert "compares with no peer" in operant("bench", "kernels", "--record").err
 
 
 def test_data_are_made_with_progress(operant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
