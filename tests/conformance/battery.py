@@ -212,9 +212,9 @@ def loops(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
     return _first_of_each(lambda case: case.combination[:2], conditions)
 
 
-def worlds() -> pytest.MarkDecorator:
+def worlds(*conditions: Callable[[Case], bool]) -> pytest.MarkDecorator:
     """As `combinations`, of one case of each kind of world; one of each loop and world has its turn."""
-    chosen = cases()
+    chosen = [case for case in cases() if all(condition(case) for condition in conditions)]
     always = {case.kind: case for case in reversed(chosen)}.values()
     first = {case.combination[:2]: case for case in reversed(chosen)}.values()
     return _parametrized(chosen, [case in always or (case in first and due(case.key, *ALL_METHODS)) for case in chosen])

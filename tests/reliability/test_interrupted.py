@@ -55,7 +55,7 @@ def test_a_second_signal_ends_the_run_whatever_its_environment_catches(where: st
         child.send(number)
         time.sleep(0.1)
     assert child.wait() == 130
-    assert f"operant: error: stopped at once; go on from the last checkpoint with: operant resume {run} --trust" in child.said
+    assert f"operant: error: stopped at once, what came behind the last checkpoint is lost; go on with: operant resume {run} --trust" in child.said
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] < 512
     child = start("resume", run, "--trust", folder=HERE)

@@ -506,7 +506,7 @@ class Runner:
     def _obey(self) -> None:
         """End the run if a second signal came: whoever was at work then may have caught the exception, and what it did since is not to be kept."""
         if self._at_once:
-            raise Interrupted(f"stopped at once; go on from the last checkpoint with: {self._command}")
+            raise Interrupted(f"stopped at once, what came behind the last checkpoint is lost; {self._going_on}")
 
     @contextmanager
     def _signals(self):
