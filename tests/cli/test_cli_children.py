@@ -20,7 +20,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("name", turns(["SIGTERM", "SIGHUP", "SIGKILL"], *RESTS_ON, always=("SIGTERM", "SIGKILL")))
+@pytest.mark.parametrize("name", turns(["SIGTERM", "SIGHUP", "SIGKILL"], *RESTS_ON, always=("SIGKILL",)))
 def test_the_trainings_of_a_comparison_end_with_it(name: str, start, tmp_path: Path):
     number = signal.Signals[name]
     out = tmp_path / "out"

@@ -16,7 +16,7 @@ def iterate(learner, count: int):
     return learner
 
 
-@worlds()
+@worlds(lambda case: case.kind != "preferences")  # whose pairs take longest to make; the loop trains on sequences too, and the contract resumes it on pairs
 def test_the_same_seed_gives_the_same_bits_and_so_does_a_run_that_was_stopped(case: Case, tmp_path: Path):
     whole, stopped = (iterate(case.learner(), 2) for _ in range(2))
     assert first_difference(stopped.state_dict(), whole.state_dict()) is None

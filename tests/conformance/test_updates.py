@@ -6,6 +6,7 @@ import pytest
 import torch
 from battery import Case, combinations, credited, gradient, is_policy_gradient, is_value_learning, iterate_scored, long, loops, updates, whole_batch
 from host import host_reads
+from long_tier import in_turn
 
 from operant.core.checkpoint import first_difference
 from operant.core.errors import RunFailed
@@ -132,6 +133,7 @@ def test_compiled_replay_equals_eager(case: Case):
     close(replayed(torch.compile(policy.replay, backend="aot_eager")), replayed(policy.replay))
 
 
+@in_turn("inductor", "src/operant/nets/", "src/operant/ops/")
 def test_code_that_inductor_generates_equals_eager():
     """One forward pass through the compiler that a user would take; the others stop before code is generated, which takes a hundred times as long."""
     learner = Case("ppo", "gym:CartPole-v1").learner()

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from long_tier import turns
 
 from operant.core.errors import BadInput
 from operant.evaluate import report as report_module
@@ -157,7 +158,7 @@ def test_every_name_leads_to_its_entry_and_the_glossary_has_no_other(make_run, m
     assert {"1 seed", "IQM"} <= set(one) and not {"95 %", "range of 2 seeds", "P(beats first)", "pass@k"} & set(one)
 
 
-@pytest.mark.parametrize("name", ["value", "length", "entropy", "change", "entered", "progress", "reward"])
+@pytest.mark.parametrize("name", turns(["value", "length", "entropy", "change", "entered", "progress", "reward"], "src/operant/evaluate/", always=("value",)))
 def test_a_method_s_own_figure_is_not_explained_as_another_s(make_run, make_text_run, name: str) -> None:
     run = load_run(make_run("own", method="dqn"))
     run = replace(run, metrics=[row | {name: row["step"] / 10} for row in run.metrics])

@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from long_tier import in_turn
 from short_answers import prefers_short
 
 import operant
@@ -51,6 +52,7 @@ def run(environment: dict[str, str], *words: object) -> subprocess.CompletedProc
     return subprocess.run([sys.executable, "-m", "operant", *map(str, words)], capture_output=True, text=True, env=environment)
 
 
+@in_turn("installed package", "src/operant/core/registry", "src/operant/core/index", "src/operant/cli/main")
 def test_an_installed_package_registers_a_method(outside, tmp_path: Path):
     """It is listed, shown, trained, resumed and compared like one of the library's own."""
     listed = json.loads(run(outside, "methods", "--json").stdout.splitlines()[-1])

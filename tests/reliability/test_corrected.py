@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from long_tier import turns
 
 from operant.cli.main import main
 from operant.core import registry
@@ -68,7 +69,7 @@ def train(out: Path, *words: object) -> tuple:
     return ("train", "corrected", "--task", "gym:Pendulum-v1", "--steps", 24, "--every", 8, "--episodes", 1, "--out", out, *words)
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("mistake", turns(MISTAKES, "src/operant/loops/", "src/operant/core/", always=list(MISTAKES)[:2]))
 def test_the_corrected_command_finds_its_place_free(mistake: str, command, tmp_path: Path, capsys):
     loss, words = MISTAKES[mistake]
     out = tmp_path / "run"

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from long_tier import turns
+from long_tier import in_turn, turns
 
 import operant
 from operant.cli.main import main
@@ -118,6 +118,7 @@ def test_a_terminal_that_closes_saves_the_run(whole: Path, process_environment, 
     assert main(["diff", str(whole), str(run)]) == 0
 
 
+@in_turn("six trainings", "src/operant/core/run", "src/operant/core/files", "src/operant/loops/run")
 def test_six_trainings_into_one_directory(start, process_environment, tmp_path: Path):
     """One wins, the others are told in one line and write nothing."""
     run = tmp_path / "deep" / "run"

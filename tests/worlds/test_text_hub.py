@@ -10,6 +10,7 @@ import threading
 
 import pytest
 from huggingface_hub import constants
+from long_tier import in_turn
 from text_folders import folder_of
 
 from operant.core.errors import BadInput
@@ -82,6 +83,7 @@ def hub(tmp_path):
         server.shutdown()
 
 
+@in_turn("hub", "src/operant/worlds/text/")
 def test_from_the_hub_and_then_from_its_cache(hub, tmp_path):
     with (tmp_path / "said").open("w+") as said:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": said}

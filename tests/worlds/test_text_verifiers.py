@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import text_verifiers as bad
+from long_tier import in_turn
 from text_processes import below, living
 
 from operant.core.errors import BadInput
@@ -217,6 +218,7 @@ def test_an_interrupted_batch_leaves_no_answer_behind(monkeypatch):
         assert pool.restarts == 0
 
 
+@in_turn("stopped judge", "src/operant/worlds/text/verifiers", "src/operant/worlds/text/worker", "src/operant/worlds/text/running")
 def test_a_stopped_judge_does_not_stop_the_trainer():
     with VerifierPool(bad.length, time_limit=0.5) as pool:
         for member in below(pool._workers[0].process.pid):
