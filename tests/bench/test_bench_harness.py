@@ -238,7 +238,7 @@ def test_a_peer_runs():
     assert figures["work"] == 2048 and 0 < figures["training"] < figures["process"] and figures["score"] > 5
 
 
-@pytest.mark.parametrize("name", turns(["grpo-step", "generate"], "src/operant/bench/", always=("generate",)))
+@pytest.mark.parametrize("name", turns(["grpo-step", "generate"], "src/operant/bench/"))
 def test_our_language_sides_run(name):
     work, parts = {"grpo-step": ("--steps", {"sample", "score", "replay", "update"}), "generate": ("--batches", set())}[name]
     side = bench.find(name).ours[0]

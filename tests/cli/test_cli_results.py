@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from long_tier import in_turn
 from safetensors.torch import load_file, save_file
 
 
@@ -37,6 +38,7 @@ def test_compare_can_train_what_it_compares(operant, tmp_path: Path):
     assert other.code == 2 and "another value of seeds" in other.err
 
 
+@in_turn("side by side", "src/operant/cli/", "src/operant/evaluate/compare")
 def test_compare_trains_side_by_side_at_equal_samples(operant, tmp_path: Path):
     out = tmp_path / "both"
     answer = operant("compare", "--methods", "grpo,rloo", "--task", "sequences:target", "--samples", 600, "--jobs", 2, "--out", out, "--json")

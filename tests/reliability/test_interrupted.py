@@ -97,6 +97,7 @@ def test_a_second_signal_passes_a_verifier(use_small_cache, tmp_path: Path):
     assert main(["diff", str(whole.path), str(tmp_path / "run")]) == 0
 
 
+@in_turn("terminal closes", "src/operant/cli/main", "src/operant/loops/runner")
 def test_a_terminal_that_closes_saves_the_run(whole: Path, process_environment, start, tmp_path: Path):
     """Hang-up is a signal and a terminal to which nothing can be written any more."""
     run, waits = tmp_path / "run", tmp_path / "waits"

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from long_tier import due
+from long_tier import due, in_turn
 
 import operant
 from operant.core.errors import BadInput
@@ -97,6 +97,7 @@ def test_what_is_told_of_runs_that_a_file_made(tmp_path: Path, start, process_en
     assert len(again) == 2
 
 
+@in_turn("told of methods", "src/operant/core/commands.py", "src/operant/cli/")
 def test_what_is_told_of_a_method_that_a_file_brings(tmp_path: Path, start):
     (tmp_path / "own.py").write_text(BROUGHT)
     for words in (["train", "brought", "--import", "own.py", "--help"], ["show", "brought", "--import", "own.py"]):

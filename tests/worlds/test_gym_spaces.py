@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from long_tier import in_turn
 
 import operant
 from operant.core.checkpoint import first_difference
@@ -316,6 +317,7 @@ def test_the_wrapper_that_whole_numbers_are_told_trains():
     environments.step(world.random_policy().act(torch.zeros(1, 1, 3))[0][0])
 
 
+@in_turn("ppo", "src/operant/nets/encoders", "src/operant/worlds/gym/")
 def test_ppo_learns_from_pixels():
     """Each of three seeds catches 17 of 20 balls on a small picture (a return of 0.7); one that does not move catches a quarter."""
     hyper = {"environments": 32, "rollout_length": 32, "epochs": 3, "hidden": (32,), "learning_rate": 1.5e-3, "entropy_coefficient": 0.05}
