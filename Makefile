@@ -18,7 +18,7 @@ setup: .venv/.done
 test: setup lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
-# The long tests of all methods and forms; `make test` runs them for what changed and for an eighth of the others (tests/long_tier.py).
+# The long tests of all methods and forms; `make test` runs them for what changed and for a sixteenth of the others (tests/long_tier.py).
 test-all: setup lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 -m "not slow"
 

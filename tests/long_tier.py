@@ -1,9 +1,9 @@
-"""Which long tests (learning, sampled gradients, whole runs, one property in many forms) `make test` runs: those of what changed, and an eighth of the others.
+"""Which long tests (learning, sampled gradients, whole runs, one property in many forms) `make test` runs: of what changed, and a sixteenth of the others.
 
 `make test-all` runs them all. A method or study has changed where its file or its claim's has, since the branch left main (on main: since the commit
-before), what is not committed included; what is long of no one method says on which files it rests. The eighth is told by the commit's hash, so that a commit
-always runs the same tests and the next one others; what is long of one method runs about every eighth commit whatever is done. Outside a checkout the first
-eighth runs.
+before), what is not committed included; what is long of no one method says on which files it rests. The sixteenth is told by the commit's hash, so that a
+commit always runs the same tests and the next one others; what is long of one method runs about every sixteenth commit whatever is done. Outside a checkout
+the first sixteenth runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from _pytest.mark import ParameterSet
 
 from operant.core.index import PACKAGE, declared
 
-SHARES = 8
+SHARES = 16
 
 
 def due(key: str, *rests_on: str) -> bool:
@@ -39,7 +39,7 @@ def turns(names: Iterable[str], *rests_on: str, always: Container[str] = ()) -> 
 
 @cache
 def share() -> int:
-    """The eighth that this commit runs."""
+    """The sixteenth that this commit runs."""
     return int((_git("rev-parse", "HEAD") or "0")[:8], 16) % SHARES
 
 
