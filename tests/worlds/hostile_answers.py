@@ -518,14 +518,14 @@ def _stray() -> set[str]:
     return {str(path) for place in places if os.path.isdir(place) and os.access(place, os.R_OK) for path in Path(place).glob(f"*{MARK}*")}
 
 
-def spread(every: int) -> list[tuple[str, str, dict]]:
-    """Of each family every so many-th answer, beginning with its first."""
+def spread(every: int, first: int = 0) -> list[tuple[str, str, dict]]:
+    """Of each family every so many-th answer, beginning with this one."""
     families = groupby(all_hostile(), key=lambda answer: answer[0].partition("/")[0])
-    return [answer for _, family in families for answer in list(family)[::every]]
+    return [answer for _, family in families for answer in list(family)[first::every]]
 
 
-def run(select: str = "", every: int = 1) -> dict:
-    """Every hostile answer whose name begins with `select`, or of each family every so many-th, against one pool, with a right and a wrong one behind it."""
+def run(select: str = "", every: int = 1, first: int = 0) -> dict:
+    """Hostile answers whose names begin with `select`, or of each family every so many-th from `first` on, against one pool, a right and a wrong one behind each."""
     failures, queues, stray, count = [], _queues(), _stray(), 0
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     os.environ["SECRET_KEY"] = "SECRET"
@@ -535,7 +535,7 @@ def run(select: str = "", every: int = 1) -> dict:
             # Counted before any answer ran: a process is still there for a moment when its end is told.
             quiet, folders = len(below(template)), len(os.listdir(pool._workers[0]._scratch))
             pool.score([(Problem("", "", CALLS), RIGHT)])
-            for name, code, metadata in spread(every):
+            for name, code, metadata in spread(every, first):
                 if not name.startswith(select):
                     continue
                 if len(failures) > 5:

@@ -18,7 +18,7 @@ RESTS_ON = (
 HERE = Path(__file__).parent
 SOURCE = Path(sys.modules["operant"].__file__).parents[1]
 AS_ANOTHER = "import os, sys\nos.setgroups([]); os.setresgid({0}, {0}, {0}); os.setresuid({0}, {0}, {0})\nos.execv(sys.argv[1], sys.argv[1:])"
-SUITE = "import json, sys; sys.path[:0] = sys.argv[1:3]\nimport hostile_answers\n{before}print(json.dumps(hostile_answers.run({select}, {every})))"
+SUITE = "import json, sys; sys.path[:0] = sys.argv[1:3]\nimport hostile_answers\n{before}print(json.dumps(hostile_answers.run({select}, {every}, {first})))"
 NO_NAMESPACES = (
     "from operant.worlds.text import confinement\nconfinement._FILE_ATTRIBUTES = dict.fromkeys(confinement._FILE_ATTRIBUTES, ())\n"  # guards need them
     "confinement._call('prctl', 38, 1, 0, 0, 0)\nassert confinement._filter_calls()\n"
@@ -26,7 +26,7 @@ NO_NAMESPACES = (
 )
 
 
-def run(tmp_path: Path, *, user: int | None = None, before: str = "", select: str = "", every: int = 1) -> dict:
+def run(tmp_path: Path, *, user: int | None = None, before: str = "", select: str = "", every: int = 1, first: int = 0) -> dict:
     python, command = sys.executable, []
     tmp_path.chmod(0o755)
     home = tmp_path / "home"
@@ -39,7 +39,7 @@ def run(tmp_path: Path, *, user: int | None = None, before: str = "", select: st
         if version != "True" or not _open_to_all(str(SOURCE)) or not _open_to_all(str(tmp_path)):
             pytest.skip("no other user can read the interpreter, the library and a temporary folder here")
         command = [sys.executable, "-c", AS_ANOTHER.format(user)]
-    command += [python, "-c", SUITE.format(before=before, select=repr(select), every=every), str(SOURCE), str(HERE)]
+    command += [python, "-c", SUITE.format(before=before, select=repr(select), every=every, first=first), str(SOURCE), str(HERE)]
     environment = {"HOME": str(home), "TMPDIR": str(home), "PATH": os.environ["PATH"]}
     done = subprocess.run(command, capture_output=True, text=True, timeout=1500, cwd=HERE, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -67,11 +67,11 @@ def test_no_hostile_answer_takes_over(tmp_path):
     assert found["answers"] >= 200
 
 
-@in_turn("another user", *RESTS_ON)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-def test_nor_does_it_for_a_user_who_is_not_root():
+@pytest.mark.parametrize("part", turns([f"another user {part}" for part in range(5)], *RESTS_ON))
+def test_nor_does_it_for_a_user_who_is_not_root(part: str):
     with tempfile.TemporaryDirectory() as folder:
-        found = run(Path(folder), user=60_000 + os.getpid() % 1000)
+        found = run(Path(folder), user=60_000 + os.getpid() % 1000, every=5, first=int(part[-1]))
     assert not found["failures"]
 
 
