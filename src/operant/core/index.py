@@ -7,12 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Generic, TypeVar
 
-from operant.core.errors import BadInput, unknown
+from operant.core.errors import PACKAGE, BadInput, unknown
 
-PACKAGE = Path(__file__).parents[1]
 KEY = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 Entry = TypeVar("Entry")
 
