@@ -25,6 +25,7 @@ from typing import Literal, Protocol
 
 from operant.core.errors import BadInput, RunFailed
 from operant.core.index import Register
+from operant.core.processor import model, said
 
 PACKAGES = ("operant", "torch", "numpy", "gymnasium", "mujoco", "transformers", "stable-baselines3", "trl", "jax", "flax", "distrax", "optax", "ogbench")
 RATES = {"process": "per_second", "training": "training_per_second"}  # which figure a basis is about
@@ -216,12 +217,8 @@ def _details(figures: dict) -> str:
 def describe_machine() -> dict:
     """Processor and the widest of its vector units, usable cores, memory (GiB), system, Python, the thread limit that children inherit, and the load average
     before the bench (0 is quiet)."""
-    processor = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        said = {line.split(":", 1)[0].strip(): line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if ":" in line}
-        widest = next((name for flag, name in VECTORS.items() if flag in said.get("flags", "").split()), None)
-        processor = said.get("model name", processor) + (f", {widest}" if widest else "")
+    widest = next((name for flag, name in VECTORS.items() if flag in said().get("flags", "").split()), None)
+    processor = model() + (f", {widest}" if widest else "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 from functools import cache
 from pathlib import Path
 
 
 @cache
-def maker() -> str:
-    """Who made the processor, as it says itself ("GenuineIntel", "AuthenticAMD"); empty where it does not (beside Linux on x86)."""
+def said() -> dict[str, str]:
+    """What the processor says of itself, by Linux's names ("vendor_id", "model name", "flags"); nothing on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
+        return {}
+    return {name.strip(): value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+def maker() -> str:
+    """Who made the processor, as it says itself ("GenuineIntel", "AuthenticAMD"); empty where it does not (beside Linux on x86)."""
+    return said().get("vendor_id", "")
+
+
+def model() -> str:
+    """The processor's name, as it says itself, or its architecture."""
+    return said().get("model name") or platform.processor() or platform.machine()
 
 
 def keep_freed_memory() -> None:

@@ -20,6 +20,7 @@ from operant.core.checkpoint import Checkpoints
 from operant.core.commands import going_on
 from operant.core.errors import BadInput, RunFailed, nearest
 from operant.core.files import check_inside, given_path, make_folder, open_in_place, read_json, remove, remove_empty, write_atomic
+from operant.core.processor import model
 from operant.core.schema import require
 
 LOGS = ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
@@ -35,13 +36,7 @@ def machine() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    processor = platform.processor() or platform.machine()
-    try:
-        names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        processor = names[0] if names else processor
-    except OSError:
-        pass
-    hardware = {"processor": processor, "cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}"}
+    hardware = {"processor": model(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}"}
     if torch.cuda.is_available():
         hardware["accelerator"] = torch.cuda.get_device_name()
     return {"versions": versions, "hardware": hardware}
