@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from operant.bench.harness import Comparison, Contestant, bench
@@ -57,57 +58,95 @@ def ours(
     return Contestant(label, ("-m", "operant", "train", method, "--task", task, *run, *options), requires=requires, target=target)
 
 
+def sb3(algorithm: str, task: str, steps: int, *, envs: int = 1, package: str = "stable_baselines3", **settings: object) -> tuple[Contestant, ...]:
+    """An algorithm of Stable-Baselines3 or its contrib package, with its own defaults but for `settings`."""
+    arguments = ("--env", task, "--steps", steps, "--envs", envs, "--package", package, "--settings", json.dumps(settings))
+    return both_threads("Stable-Baselines3", "sb3", algorithm, *arguments, requires=(package, *(["mujoco"] if task == HALFCHEETAH else [])))
+
+
+def control(title: str, about: str, package: str, peers: tuple[Contestant, ...], ours: tuple[Contestant, ...]) -> Comparison:
+    """A comparison on an environment."""
+    return Comparison(title, f"{about}; steps of all seeds", "environment steps", "process", package, peers, ours)
+
+
+def one_and_eight(method: str, task: str, steps: int, targets: tuple[float, float], **hyperparameters: object) -> tuple[Contestant, ...]:
+    """Our run with one seed on one thread, and with eight on two."""
+    one, eight = targets
+    return (
+        ours(method, f"gym:{task}", seeds=1, steps=steps, target=one, **hyperparameters),
+        ours(method, f"gym:{task}", seeds=8, steps=steps, target=eight, threads=2, **hyperparameters),
+    )
+
+
 @bench("ppo-cartpole")
 def ppo_cartpole() -> Comparison:
     steps = 300_000
-    sizes = {"environments": 8, "rollout_length": 128, "minibatches": 4, "epochs": 4}
-    return Comparison(
-        title="PPO, CartPole-v1",
-        about="PPO on CartPole-v1: 8 environments x 128 steps, batch 256, 4 epochs; steps of all seeds",
-        unit="environment steps",
-        basis="process",
-        package="stable-baselines3",
-        peers=both_threads(
-            "Stable-Baselines3",
-            "sb3_ppo",
-            *("--env", CARTPOLE, "--steps", steps, "--envs", 8, "--rollout", 128, "--batch", 256, "--epochs", 4),
-            requires=("stable_baselines3",),
-        ),
-        ours=(
-            ours("ppo", f"gym:{CARTPOLE}", seeds=1, steps=steps, target=3, **sizes),
-            ours("ppo", f"gym:{CARTPOLE}", seeds=8, steps=steps, target=10, threads=2, **sizes),
-        ),
+    return control(
+        "PPO, CartPole-v1",
+        "PPO on CartPole-v1: 8 environments x 128 steps, batch 256, 4 epochs",
+        "stable-baselines3",
+        sb3("PPO", CARTPOLE, steps, envs=8, n_steps=128, batch_size=256, n_epochs=4),
+        one_and_eight("ppo", CARTPOLE, steps, (3, 10), environments=8, rollout_length=128, minibatches=4, epochs=4),
     )
 
 
 @bench("ppo-halfcheetah")
 def ppo_halfcheetah() -> Comparison:
     steps = 40_960
-    return Comparison(
-        title="PPO, HalfCheetah-v5",
-        about="PPO on HalfCheetah-v5: 1 environment x 2048 steps, batch 64, 10 epochs (the peer's defaults); steps of all seeds",
-        unit="environment steps",
-        basis="process",
-        package="stable-baselines3",
-        peers=both_threads("Stable-Baselines3", "sb3_ppo", "--env", HALFCHEETAH, "--steps", steps, requires=("stable_baselines3", "mujoco")),
-        ours=(ours("ppo", f"gym:{HALFCHEETAH}", seeds=8, steps=steps, target=3, threads=2, environments=1, rollout_length=2048, minibatches=32, epochs=10),),
+    return control(
+        "PPO, HalfCheetah-v5",
+        "PPO on HalfCheetah-v5: 1 environment x 2048 steps, batch 64, 10 epochs (the peer's defaults)",
+        "stable-baselines3",
+        sb3("PPO", HALFCHEETAH, steps),
+        (ours("ppo", f"gym:{HALFCHEETAH}", seeds=8, steps=steps, target=3, threads=2, environments=1, rollout_length=2048, minibatches=32, epochs=10),),
+    )
+
+
+@bench("recurrent-ppo-cartpole")
+def recurrent_ppo_cartpole() -> Comparison:
+    steps, net = 20_480, {"lstm_hidden_size": 64, "net_arch": [64]}
+    return control(
+        "Recurrent PPO, CartPole-v1",
+        "PPO with an LSTM of 64 for actor and critic each, CartPole-v1: 8 environments x 128 steps, 4 minibatches, 4 epochs",
+        "sb3-contrib",
+        sb3("RecurrentPPO", CARTPOLE, steps, envs=8, package="sb3_contrib", n_steps=128, batch_size=256, n_epochs=4, policy_kwargs=net),
+        one_and_eight("recurrent-ppo", CARTPOLE, steps, (3, 3), environments=8, rollout_length=128, minibatches=4, epochs=4, memory=64),
+    )
+
+
+@bench("dqn-cartpole")
+def dqn_cartpole() -> Comparison:
+    steps = 50_000
+    return control(
+        "DQN, CartPole-v1",
+        "DQN on CartPole-v1: batch 32, 2 x 64 units, an update every 4 steps (the peer's defaults)",
+        "stable-baselines3",
+        sb3("DQN", CARTPOLE, steps),
+        one_and_eight("dqn", CARTPOLE, steps, (3, 8), batch_size=32, hidden="64,64", updates_per_step=0.25, learning_starts=100, double=False),
     )
 
 
 @bench("sac-halfcheetah")
 def sac_halfcheetah() -> Comparison:
     steps = 2000
-    return Comparison(
-        title="SAC, HalfCheetah-v5",
-        about="SAC on HalfCheetah-v5: batch 256, 2 x 256 units, one update a step (the peer's defaults); steps of all seeds",
-        unit="environment steps",
-        basis="process",
-        package="stable-baselines3",
-        peers=both_threads("Stable-Baselines3", "sb3_sac", "--env", HALFCHEETAH, "--steps", steps, requires=("stable_baselines3", "mujoco")),
-        ours=(
-            ours("sac-v2", f"gym:{HALFCHEETAH}", seeds=1, steps=steps, target=1.5, learning_starts=100),
-            ours("sac-v2", f"gym:{HALFCHEETAH}", seeds=8, steps=steps, target=2.5, threads=2, learning_starts=100),
-        ),
+    return control(
+        "SAC, HalfCheetah-v5",
+        "SAC on HalfCheetah-v5: batch 256, 2 x 256 units, one update a step (the peer's defaults)",
+        "stable-baselines3",
+        sb3("SAC", HALFCHEETAH, steps),
+        one_and_eight("sac-v2", HALFCHEETAH, steps, (1.5, 2.5), learning_starts=100),
+    )
+
+
+@bench("td3-halfcheetah")
+def td3_halfcheetah() -> Comparison:
+    steps = 2000
+    return control(
+        "TD3, HalfCheetah-v5",
+        "TD3 on HalfCheetah-v5: batch 256, 400 and 300 units, one update a step (the peer's defaults)",
+        "stable-baselines3",
+        sb3("TD3", HALFCHEETAH, steps),
+        one_and_eight("td3", HALFCHEETAH, steps, (1.5, 2.5), learning_starts=100, hidden="400,300"),
     )
 
 

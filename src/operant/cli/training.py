@@ -366,7 +366,9 @@ def result_text(result: dict[str, Any], config: dict[str, Any]) -> str:
         lines = result["collapse"]["diagnoses"] or ["no sign of collapse"]
         rows += [*collapse_rows(result["collapse"]), *(("" if place else "diagnosis", line) for place, line in enumerate(lines))]
     if result["steps_per_second"]:  # what does not train has none
-        rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds"))
+        parts = result.get("parts", {})
+        share = f"; {parts['collect'] / sum(parts.values()):.0%} of the time gathers experience" if parts else ""
+        rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds{share}"))
     rows.append(("run", result["run"]))
     rows.append(("next", run_command("report", result["run"], config, "--out", "report.html")))
     rows.append(("", run_command("evaluate", result["run"], config)))

@@ -173,7 +173,14 @@ COLLAPSE = record(
 )
 RESULT = record(
     {"run": text, "method": text, "task": text, "seeds": _AMOUNT, "steps": _COUNT, "score": _SCORE, "seconds": number(0), "steps_per_second": number(0)},
-    {"base": _SCORE, "measures": mapping(_SCORE), "spent": _SPENT, "pass_at_k": record({"policy": _PASS_AT_K, "base": _PASS_AT_K}), "collapse": COLLAPSE},
+    {
+        "base": _SCORE,
+        "measures": mapping(_SCORE),
+        "parts": record({"collect": number(0), "update": number(0)}),
+        "spent": _SPENT,
+        "pass_at_k": record({"policy": _PASS_AT_K, "base": _PASS_AT_K}),
+        "collapse": COLLAPSE,
+    },
 )
 
 _PLACE = {"step": _COUNT, "seed": _COUNT}
@@ -227,7 +234,7 @@ STATE = record(
                 "finished": sequence(_FINISHED),
                 "base": sequence(record({"value": number(), "pass_at_k": maybe(_PASS_AT_K)})),
                 "best": mapping(number()),
-                "seconds": record({"total": number(0), "training": number(0), "member": number(0)}),
+                "seconds": record({"total": number(0), "training": number(0), "member": number(0)}, {"collecting": number(0)}),
                 "offsets": mapping(_COUNT),
             },
             {"messages": mapping(text), "due": flag},

@@ -94,6 +94,7 @@ class Learner:
         total_steps: of the whole run.
         spent: what was used so far a seed besides steps and seconds: "samples" (rows) and "tokens" that were drawn. None where nothing is drawn.
         seconds: of training so far, which whoever runs the loop keeps.
+        collecting: seconds in which this learner gathered experience; the rest of its iterations is learning.
         limit: a budget of "samples", "tokens" or "seconds", (unit, amount), that takes the place of `total_steps` for what changes along a run; None for steps.
         rollout: the last one; None where there is none.
         source: of rollouts; None where there is none.
@@ -103,6 +104,7 @@ class Learner:
     stride: int = 1
     spent: dict[str, float] | None = None
     seconds: float = 0.0
+    collecting: float = 0.0
     limit: tuple[str, float] | None = None
     rollout: Rollout | None = None
     source: Source | None = None

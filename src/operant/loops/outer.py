@@ -126,7 +126,7 @@ class OuterLearner(Learner):
         self.inner.limit, self.inner.seconds, self.inner.failures = self.limit, self.seconds, self.failures
         self.outside.before(self.inner)
         metrics = {name: value.double().view(len(self.seeds), -1).nanmean(1) for name, value in self.inner.iterate().items()}
-        self.rollout = self.inner.rollout
+        self.rollout, self.collecting = self.inner.rollout, self.inner.collecting
         return metrics | self.outside.after(self.inner)
 
     def measures(self) -> dict[str, np.ndarray]:

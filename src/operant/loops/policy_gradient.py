@@ -6,6 +6,7 @@ All up to focus stands here; from the terms on it is `loops.update.Updater`'s.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -156,8 +157,9 @@ class PolicyGradientLearner(Learner):
 
     def iterate(self) -> dict[str, Tensor]:
         """One rollout and the updates from it."""
-        self._began = self.progress
+        self._began, began = self.progress, time.perf_counter()
         rollout, metrics = self._collect()
+        self.collecting += time.perf_counter() - began
         self.step += self.stride
         if rollout.shape[1]:  # a fill may keep nothing
             rows = rollout.shape[1]

@@ -78,7 +78,7 @@ class Runner:
         self.finished: list[dict[str, Any]] = []  # of each finished member: its last evaluation, steps
         self.base: list[dict[str, Any]] = []
         self.best: dict[str, float] = {}
-        self.seconds = {"total": 0.0, "training": 0.0, "member": 0.0}
+        self.seconds = {"total": 0.0, "training": 0.0, "member": 0.0, "collecting": 0.0}
         self.unit, self.amount = config["budget"]["unit"], config["budget"]["amount"]
         self.messages: dict[str, str] = {}  # of each kind of failure of a verifier or a reply, the first one
         self.score: tuple[str, float] | None = None
@@ -171,7 +171,8 @@ class Runner:
         if run["member"] >= len(self.members):
             raise BadInput(f"checkpoint {where}: member must be below {len(self.members)}, found {run['member']}")
         self._from = where
-        self.member, self.finished, self.base, self.best, self.seconds = run["member"], run["finished"], run["base"], run["best"], run["seconds"]
+        self.member, self.finished, self.base, self.best = run["member"], run["finished"], run["base"], run["best"]
+        self.seconds |= run["seconds"]
         self.messages, self._due = run.get("messages", {}), run.get("due", False)
         self.directory.truncate(run["offsets"])
         return state["learner"]
@@ -211,6 +212,7 @@ class Runner:
                     self._look(learner, seeds)
             while not self._done(learner):
                 before, started, generators = self._spent(learner), time.perf_counter(), None if self._drew else global_generators()
+                collected = learner.collecting
                 with self._fitting() if state is not None else nullcontext():
                     metrics = learner.iterate()
                 if generators is not None:
@@ -221,6 +223,7 @@ class Runner:
                 self._steps = sum(found["step"] for found in self.finished) + learner.step * len(seeds)
                 self.seconds["training"] += elapsed
                 self.seconds["member"] += elapsed
+                self.seconds["collecting"] += learner.collecting - collected
                 self._log(learner, seeds, metrics)
                 self._say_of_restarts(learner)
                 self._say_of_unscored(learner)
@@ -481,6 +484,8 @@ class Runner:
         result["seconds"] = round(self.seconds["total"], 3)
         trained = self.seconds["training"] > 1e-3  # a fixed policy does not train: it has no speed
         result["steps_per_second"] = round(sum(found["step"] for found in self.finished) / self.seconds["training"], 3) if trained else 0.0
+        if collecting := self.seconds["collecting"]:
+            result["parts"] = {"collect": round(collecting, 3), "update": round(max(0.0, self.seconds["training"] - collecting), 3)}
         if self.world.answers and "spent" in self.finished[0]:
             names = ("samples", "tokens", "seconds")
             result["spent"] = {name: round(float(np.mean([found["spent"][name] for found in self.finished])), 3) for name in names}  # a seed

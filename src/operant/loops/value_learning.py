@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -396,11 +397,12 @@ class ValueLearner(Learner):
 
     def _gather(self) -> int:
         """One step of every environment; the updates that are due for it."""
-        plan, behaviour = self.method.online, self.method.acts
+        began, plan, behaviour = time.perf_counter(), self.method.online, self.method.acts
         progress = self.progress
         explores = self.step < plan.learning_starts
         self.experience.step(None if explores else lambda observation: behaviour.act(self.policy, observation, self.streams, progress))
         self.step += plan.environments
+        self.collecting += time.perf_counter() - began
         if self.step <= plan.learning_starts:
             return 0
         self._owed += plan.updates_per_step * plan.environments
