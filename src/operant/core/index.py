@@ -89,7 +89,7 @@ def declared(room: str, decorator: str) -> dict[str, str]:
     Args:
         room: a package of the library, such as "methods".
     """
-    call = re.compile(rf'^@{decorator}\(\s*"([^"]+)"', re.MULTILINE)
+    call = re.compile(rf'^\s*@{decorator}\(\s*"([^"]+)"', re.MULTILINE)
     found = {}
     for path in sorted((PACKAGE / room).rglob("*.py")):
         module = ".".join(("operant", *path.relative_to(PACKAGE).with_suffix("").parts))
