@@ -13,6 +13,7 @@ from operant import bench
 from operant.bench import base_policies, harness, records
 from operant.bench.peers import ogbench_source
 from operant.core.errors import BadInput, RunFailed
+from operant.evidence.online import scores
 
 
 def contestant(label, log, *, line, target=None, code=0, **more):
@@ -118,7 +119,7 @@ def test_what_is_kept_is_the_newest_on_each_processor_and_a_table_is_made_of_it(
     page.write_text("before\n")
     with pytest.raises(BadInput, match="it has no lines"):
         records.write_table(page, kept)
-    page.write_text(f"before\n{records.BEGIN}; do not edit -->\nold\n{records.END}\nafter\n")
+    page.write_text(f"before\n<!-- {records.MARK}: from here; do not edit -->\nold\n<!-- {records.MARK}: to here -->\nafter\n")
     for _ in range(2):  # again is the same
         records.write_table(page, kept)
     text = page.read_text()
@@ -129,12 +130,13 @@ def test_what_is_kept_is_the_newest_on_each_processor_and_a_table_is_made_of_it(
         records.check("kernels")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/benchmarks.md"])
-def test_the_tables_of_the_docs_are_of_the_records(page):
+@pytest.mark.parametrize(("page", "table"), [("README.md", records), ("docs/benchmarks.md", records), ("docs/benchmarks.md", scores)])
+def test_the_tables_of_the_docs_are_of_the_records(page, table):
     text = (Path(__file__).parents[2] / page).read_text()
-    assert text.count(records.BEGIN) == 1
-    begin, end = text.index(records.BEGIN), text.index(records.END)
-    assert text[begin:end].split("\n", 1)[1].strip() == records.markdown().strip(), f"make it again: operant bench --write {page}"
+    begin, end = f"<!-- {table.MARK}: from here", f"<!-- {table.MARK}: to here -->"
+    assert text.count(begin) == text.count(end) == 1
+    inside = text[text.index(begin) : text.index(end)]
+    assert inside.split("\n", 1)[1].strip() == table.markdown().strip(), f"make it again: {table.MARK} {page}"
 
 
 def test_failures_name_the_contestant(register, tmp_path):

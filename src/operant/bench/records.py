@@ -6,16 +6,15 @@ Results are files in `results/`, shipped with the package: of each comparison th
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from operant.bench.harness import RATES, Comparison, find, names, pace
 from operant.core.errors import BadInput, RunFailed
-from operant.core.files import write_atomic
+from operant.core.files import write_atomic, write_marked
 
 RESULTS = Path(__file__).parent / "results"
-BEGIN, END = "<!-- operant bench --write: from here", "<!-- operant bench --write: to here -->"
+MARK = "operant bench --write"
 HEAD = ("Work", "Processor", "Peer", "Peer's", "Operant's", "Ratio", "Aim", "")
 
 
@@ -62,19 +61,8 @@ def markdown(folder: Path = RESULTS) -> str:
 
 
 def write_table(path: Path, folder: Path = RESULTS) -> None:
-    """Put the table into a Markdown file, between its two marks.
-
-    Raises:
-        BadInput: there is no such file, or it has no marks.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"--write {path}: {error.strerror}") from error
-    marks = re.compile(rf"({re.escape(BEGIN)}[^\n]*-->\n).*?({re.escape(END)})", re.DOTALL)
-    if not marks.search(text):
-        raise BadInput(f"--write {path}: it has no lines '{BEGIN} -->' and '{END}', between which the table goes")
-    write_atomic(path, marks.sub(lambda found: f"{found[1]}\n{markdown(folder)}\n{found[2]}", text))
+    """Put the table into a Markdown file, between its two marks. Raises `BadInput` as `write_marked`."""
+    write_marked(path, MARK, markdown(folder))
 
 
 def _row(entry: Comparison, result: dict[str, Any], label: str, target: float) -> tuple[str, ...]:

@@ -274,6 +274,7 @@ def _evidence_arguments(parser: Parser) -> None:
     parser.add_argument("--tier", metavar="TIER", help="checks of this tier alone: exact, small or real")
     parser.add_argument("--list", action="store_true", help="list the claims' checks, and what was recorded of each")
     parser.add_argument("--stale", action="store_true", help="list the checks whose code has changed since they were recorded, or of which that is unknown")
+    parser.add_argument("--write", metavar="FILE", help="write the table of scores beside Stable-Baselines3 into a Markdown file, between its marks")
     add_json(parser)
 
 
@@ -282,6 +283,13 @@ def _evidence(args: Namespace) -> int:
 
     if args.tier is not None and args.tier not in evidence.TIERS:
         raise unknown("tier", args.tier, evidence.TIERS)
+    if args.write is not None:
+        if args.keys or args.list or args.stale or args.check or args.tier:
+            raise BadInput("--write FILE stands alone: it writes what was recorded; for example: operant evidence --write docs/benchmarks.md")
+        from operant.evidence.online.scores import write_table
+
+        write_table(given_path(args.write, "--write"))
+        return 0
     if args.list and args.stale:
         raise BadInput("operant evidence takes --list or --stale, not both")
     if args.check and (args.list or args.stale or len(args.keys) != 1):
@@ -296,7 +304,7 @@ def _evidence(args: Namespace) -> int:
             write("every record is of the code as it is")
         return 0
     if not args.keys:
-        raise BadInput("operant evidence takes keys, --list or --stale; for example: operant evidence ppo")
+        raise BadInput("operant evidence takes keys, --list, --stale or --write FILE; for example: operant evidence ppo")
     asked = {key: evidence.chosen(key, args.check or (), args.tier) for key in args.keys}
     for key, checks in asked.items():
         names = [each.name for each in checks]

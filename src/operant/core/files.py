@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -244,3 +245,20 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
     return found
+
+
+def write_marked(path: Path, mark: str, text: str) -> None:
+    """Put a text into a Markdown file, between the comments that name `mark` and say "from here" and "to here".
+
+    Raises:
+        BadInput: there is no such file, or it has no such comments.
+    """
+    try:
+        page = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"--write {path}: {error.strerror}") from error
+    begin, end = f"<!-- {mark}: from here", f"<!-- {mark}: to here -->"
+    marks = re.compile(rf"({re.escape(begin)}[^\n]*-->\n).*?({re.escape(end)})", re.DOTALL)
+    if not marks.search(page):
+        raise BadInput(f"--write {path}: it has no lines '{begin} -->' and '{end}', between which the table goes")
+    write_atomic(path, marks.sub(lambda found: f"{found[1]}\n{text}\n{found[2]}", page))

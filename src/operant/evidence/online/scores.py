@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from operant.evidence import Finding, check
-from operant.evidence.online.parity import PPO_PEER, rank_test
+from operant.core.files import write_marked
+from operant.evidence import Finding, check, recorded
+from operant.evidence.online.parity import PPO_PEER, PPO_TASKS, SAC_TASKS, rank_test
 from operant.evidence.online.peer import sb3_scores
 from operant.loops.runs import train
 
 SEEDS = 10
+MARK = "operant evidence --write"
+HEAD = ("Method", "Task", "Steps", "Seeds", "Operant, IQM of the return", "Stable-Baselines3", "p of no difference", "Intervals")
 CONTINUOUS = ("MountainCarContinuous-v0", "LunarLanderContinuous-v3", "BipedalWalker-v3", "Hopper-v5", "HalfCheetah-v5", "Walker2d-v5", "Ant-v5")
 
 
@@ -74,9 +77,13 @@ PAIRS = (
 )
 
 
+def _name(pair: Pair) -> str:
+    return f"{pair.method}-{pair.task}"
+
+
 def measured(folder: Path, pair: Pair) -> Finding:
     """One pair's scores."""
-    out = folder / f"{pair.method}-{pair.task}"
+    out = folder / _name(pair)
     run = train(pair.method, f"gym:{pair.task}", seeds=SEEDS, steps=pair.steps, every=pair.steps, out=out, progress=False, **pair.ours)
     peer = sb3_scores(pair.algorithm, pair.task, steps=pair.steps, seeds=SEEDS, environments=pair.environments, settings=dict(pair.peer))
     ours = run.result["score"]
@@ -88,10 +95,35 @@ for _pair in PAIRS:
 
     @check(
         "scores",
-        f"{_pair.method}-{_pair.task}",
+        _name(_pair),
         "real",
         f"{_pair.method} on {_pair.task}, {_pair.steps:,} steps, {SEEDS} seeds: the 95 % interval of the IQM overlaps that of Stable-Baselines3's "
         f"{_pair.algorithm} at equal settings, or is above it",
     )
     def measure(folder: Path, pair: Pair = _pair) -> Finding:
         return measured(folder, pair)
+
+
+def write_table(path: Path) -> None:
+    """Put the table of all recorded scores into a Markdown file, between its two marks. Raises `BadInput` as `write_marked`."""
+    write_marked(path, MARK, markdown())
+
+
+def markdown() -> str:
+    """The table of what the claims "parity" and "scores" have recorded, a line a pair."""
+    parity = {f"ppo-{task.split('-')[0].lower()}": ("ppo", task, steps) for task, steps in PPO_TASKS.items()}
+    parity |= {f"sac-{task.split('-')[0].lower()}": ("sac-v2", task, steps) for task, steps in SAC_TASKS.items()}
+    pairs = {"parity": parity, "scores": {_name(pair): (pair.method, pair.task, pair.steps) for pair in PAIRS}}
+    rows = []
+    for key, named in pairs.items():
+        record = recorded(key)
+        checks = {} if record is None else {each["name"]: each for each in record["checks"] if each["holds"] is not None}
+        rows += [_row(*pair, checks[name]) for name, pair in named.items() if name in checks]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [HEAD, ("---",) * len(HEAD), *sorted(rows)]) + "\n"
+
+
+def _row(method: str, task: str, steps: int, measured: dict[str, Any]) -> tuple[str, ...]:
+    ours, peer = (measured["figures"][side] for side in ("operant", "peer"))
+    verdict = "above" if ours["low"] > peer["high"] else "below" if ours["high"] < peer["low"] else "overlap"
+    shown = (f"{side['iqm']:,.4g} [{side['low']:,.4g}, {side['high']:,.4g}]" for side in (ours, peer))
+    return f"`{method}`", task, f"{steps:,}", str(measured["seeds"]), *shown, f"{measured['figures']['p']:.2g}", verdict
