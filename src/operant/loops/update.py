@@ -122,7 +122,7 @@ class Updater:
             seen = TermBatch(micro, progress, iteration)
             by_term = weight[None] if not self.overs else torch.stack([weight[over_of(term)] for term in self.terms])
             losses = (torch.stack(step_losses(self.terms, seen)).flatten(2) * by_term).sum(-1)  # [terms, S]
-            losses.backward(torch.ones_like(losses))
+            losses.sum().backward()  # a gradient handed in would make PyTorch import sympy at the first update, a second of every run
             values.append(losses.detach())
             if first:
                 log_ratios.append(((seen.log_prob.detach() - seen.old_log_prob) * seen.mask).abs().max())
