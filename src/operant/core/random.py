@@ -66,6 +66,10 @@ class Streams:
         self._torch: dict[str, list[torch.Generator]] = {}
         self._numpy: dict[str, list[np.random.Generator]] = {}
 
+    def __deepcopy__(self, memo: dict) -> Streams:
+        """Itself: what draws from a run's streams goes on doing so where it is copied (a target network, a frozen view), so that all draws are saved."""
+        return self
+
     def torch_generators(self, name: str) -> list[torch.Generator]:
         """The torch generators of stream `name`, one a seed."""
         if name not in self._torch:

@@ -42,6 +42,16 @@ class Sampled:
 
 
 @dataclass(frozen=True)
+class Greedy:
+    """The policy's best action: exploration is what the net itself draws in training (noisy layers)."""
+
+    net: str = "q"
+
+    def act(self, policy: Policy, observation: Tensor, streams: Streams, progress: float) -> Tensor:
+        return policy.distribution.mode(policy(policy.normalized(observation)))
+
+
+@dataclass(frozen=True)
 class EpsilonGreedy:
     """The policy's best action, or with probability epsilon a uniformly random one.
 

@@ -55,4 +55,4 @@ def load_policy(world, config: dict, folder: Path, seed: int, module: PlainModul
         raise BadInput(f"cannot read {file}: {error.strerror or error}") from error
     except (RuntimeError, SafetensorError) as error:
         raise BadInput(f"{file} does not fit {config['method']} on {config['task']}: {error}".splitlines()[0]) from error
-    return policy
+    return policy.eval()

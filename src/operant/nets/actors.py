@@ -17,7 +17,7 @@ from operant.core.records import Rollout
 from operant.core.spec import Spec
 from operant.nets.distributions import Categorical, Distribution, Gaussian, SquashedGaussian, TanhPoint, distribution_for
 from operant.nets.encoders import Encoded, Encoder, build_encoder
-from operant.nets.layers import MLP, Linear, Towers, orthogonal
+from operant.nets.layers import MLP, Draws, Towers, linear, orthogonal, still
 from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
 from operant.nets.memory import Memory, MemoryNet
 from operant.nets.normalize import RunningNormalizer, observation_normalizer
@@ -64,12 +64,15 @@ class Policy(TrainedPolicy):
     def act(self, observation: Tensor, carry: Tensor | None = None) -> tuple[np.ndarray, Tensor | None]:
         """The mode of the policy at raw observations `[S, N, D]`, as `Environments.step` takes actions: `[S, N]` or `[S, N, A]`, and the carry after it.
 
+        It draws nothing, whatever the mode.
+
         Args:
             observation: on any device.
             carry: as this gave it at the step before; None where all episodes begin.
         """
         observation, carry = observation.to(self.device), self.initial(observation.shape[1]) if carry is None else carry
-        parameters, carry = self.decide(self.normalized(observation), carry)
+        with still():
+            parameters, carry = self.decide(self.normalized(observation), carry)
         return self.distribution.to_environment(self.distribution.mode(parameters).cpu()), carry
 
 
@@ -410,6 +413,7 @@ class ActionValueNet:
     """How to build `ActionValues` for discrete actions: relu layers, and one head, or with `duelling` one of the state's value and one of advantages.
 
     Attributes:
+        noisy: all layers behind the encoder are `NoisyLinear`.
         encoders: as in `ActorCriticNet`.
     """
 
@@ -417,6 +421,7 @@ class ActionValueNet:
     duelling: bool = False
     quantiles: int = 1
     layer_norm: bool = False
+    noisy: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "q") -> ActionValues:
@@ -425,10 +430,11 @@ class ActionValueNet:
         distribution, generators = Categorical(action), streams.torch_generators(f"initialize/{name}")
         encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
         width = observation.size if encoder is None else encoder.size
-        trunk: nn.Module = MLP([width, *self.hidden], generators, layer_norm=self.layer_norm, activate_last=True)
+        noise = Draws(streams, f"{name}/noise") if self.noisy else None
+        trunk: nn.Module = MLP([width, *self.hidden], generators, layer_norm=self.layer_norm, activate_last=True, noise=noise)
         trunk = trunk if encoder is None else Encoded(encoder, trunk)
-        advantage = Linear(self.hidden[-1], distribution.size * self.quantiles, generators)
-        value = Linear(self.hidden[-1], self.quantiles, generators) if self.duelling else None
+        advantage = linear(self.hidden[-1], distribution.size * self.quantiles, generators, noise=noise and noise.of("advantage"))
+        value = linear(self.hidden[-1], self.quantiles, generators, noise=noise and noise.of("value")) if self.duelling else None
         return ActionValues(observation, distribution, trunk, advantage, value, self.quantiles)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from operant.core.memory import TRAINED, check_memory
+from operant.core.random import Streams
 from operant.nets.kernels import FUSED, batched_linear, perceptron, standing, tanh, towers
 
 Initialize = Callable[[Tensor, torch.Generator], None]
@@ -60,15 +63,101 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
 
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The weight `[S, …, in, out]` and bias `[S, …, 1, out]` of one pass."""
+        return self.weight, self.bias
+
     def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.affine()
         if self.ensemble is None:
             if x.ndim == 3:
-                return batched_linear(x, self.weight, self.bias)
-            return batched_linear(x.flatten(1, -2), self.weight, self.bias).view(*x.shape[:-1], -1)
+                return batched_linear(x, weight, bias)
+            return batched_linear(x.flatten(1, -2), weight, bias).view(*x.shape[:-1], -1)
         if x.ndim == 3:
             x = x.unsqueeze(1).expand(-1, self.ensemble, -1, -1)
-        y = batched_linear(x.flatten(0, 1), self.weight.flatten(0, 1), self.bias.flatten(0, 1))
+        y = batched_linear(x.flatten(0, 1), weight.flatten(0, 1), bias.flatten(0, 1))
         return y.view(*x.shape[:-1], -1)
+
+
+_still = False
+
+
+@contextmanager
+def still() -> Iterator[None]:
+    """Within it no layer is in training, whatever its mode (which takes a hundred microseconds to set in every part of a net): for what acts as it is kept."""
+    global _still
+    before, _still = _still, True
+    try:
+        yield
+    finally:
+        _still = before
+
+
+def in_training(layer: nn.Module) -> bool:
+    """Whether a layer that computes otherwise in training is to do so."""
+    return layer.training and not _still
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a layer draws from in training: the run's streams, by a name of its own. Copies of the layer draw from them too (`Streams.__deepcopy__`)."""
+
+    streams: Streams
+    name: str
+
+    def of(self, part: str | int) -> Draws:
+        """Those of one of several layers."""
+        return replace(self, name=f"{self.name}/{part}")
+
+
+class NoisyLinear(Linear):
+    """An affine map whose weights are drawn at each pass in training, by learned means and deviations; of the means alone otherwise.
+
+    Factorised Gaussian noise (NoisyNet, arXiv:1706.10295): f(e) = sign(e) √|e| of a normal number e for each input and each output, their product for each
+    weight, the output's for each bias. All rows of a pass have one draw, and every pass another one, those that act too.
+
+    Args:
+        draws: one draw a seed (and an ensemble member) a pass, `[S, …, in + out]`.
+    """
+
+    DEVIATION = 0.5  # of a weight at first, times √in
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        generators: Sequence[torch.Generator],
+        initialize: Initialize = uniform_fan_in,
+        *,
+        draws: Draws,
+        ensemble: int | None = None,
+    ):
+        super().__init__(inputs, outputs, generators, initialize, ensemble=ensemble)
+        self._draws = draws
+        self.weight_deviation, self.bias_deviation = (nn.Parameter(torch.full_like(p, self.DEVIATION / math.sqrt(inputs))) for p in (self.weight, self.bias))
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        if not in_training(self):
+            return self.weight, self.bias
+        sizes = self.weight.shape[-2:]
+        drawn = self._draws.streams.normal(self._draws.name, *self.weight.shape[1:-2], 1, sum(sizes))
+        into, out = (drawn.sign() * drawn.abs().sqrt()).split(list(sizes), -1)
+        return self.weight + self.weight_deviation * (into.mT * out), self.bias + self.bias_deviation * out
+
+
+def linear(
+    inputs: int,
+    outputs: int,
+    generators: Sequence[torch.Generator],
+    initialize: Initialize = uniform_fan_in,
+    *,
+    ensemble: int | None = None,
+    noise: Draws | None = None,
+) -> Linear:
+    """A `Linear`, or a `NoisyLinear` where there is what it draws from."""
+    if noise is None:
+        return Linear(inputs, outputs, generators, initialize, ensemble=ensemble)
+    return NoisyLinear(inputs, outputs, generators, initialize, ensemble=ensemble, draws=noise)
 
 
 class MLP(nn.Module):
@@ -81,6 +170,7 @@ class MLP(nn.Module):
         ensemble: as in `Linear`; the output then has shape `[S, E, B, out]`.
         layer_norm: normalise each hidden layer before its activation.
         activate_last: the last layer is a hidden one too.
+        noise: its layers are `NoisyLinear`, and draw from there.
     """
 
     def __init__(
@@ -94,6 +184,7 @@ class MLP(nn.Module):
         ensemble: int | None = None,
         layer_norm: bool = False,
         activate_last: bool = False,
+        noise: Draws | None = None,
     ):
         super().__init__()
         self.activation = ACTIVATIONS[activation]
@@ -101,7 +192,8 @@ class MLP(nn.Module):
         self._fused = activation if activation in FUSED and not layer_norm else None
         pairs = list(zip(sizes, sizes[1:], strict=False))
         self.layers = nn.ModuleList(
-            Linear(a, b, generators, (last or hidden) if index == len(pairs) - 1 else hidden, ensemble=ensemble) for index, (a, b) in enumerate(pairs)
+            linear(a, b, generators, (last or hidden) if index == len(pairs) - 1 else hidden, ensemble=ensemble, noise=noise and noise.of(index))
+            for index, (a, b) in enumerate(pairs)
         )
         self._ensemble = ensemble
         self._activated = len(pairs) if activate_last else len(pairs) - 1
@@ -113,8 +205,8 @@ class MLP(nn.Module):
 
     @property
     def parameters_in_turn(self) -> list[Tensor]:
-        """Weight and bias of each layer, one behind the other."""
-        return [p for layer in self.layers for p in (layer.weight, layer.bias)]
+        """Weight and bias of each layer in one pass, one behind the other."""
+        return [p for layer in self.layers for p in layer.affine()]
 
     def forward(self, x: Tensor) -> Tensor:
         if (activation := self.fused) is not None:
@@ -135,7 +227,7 @@ class MLP(nn.Module):
             x = perceptron(x, [p[:, index] for p in self.parameters_in_turn], activation, self._activated)
         else:
             for place, layer in enumerate(self.layers):
-                x = batched_linear(x, layer.weight[:, index], layer.bias[:, index])
+                x = batched_linear(x, *(p[:, index] for p in layer.affine()))
                 if place < self._activated:
                     x = self._activate(x)
         return x if len(shape) == 3 else x.view(*shape[:-1], -1)

@@ -55,5 +55,5 @@ class TrainedPolicy(nn.Module):
         raise NotImplementedError
 
     def make_reference(self) -> TrainedPolicy:
-        """The policy as it is now, to be held against later: a frozen copy."""
-        return copy.deepcopy(self).requires_grad_(False)
+        """The policy as it is now, to be held against later: a frozen copy, which draws nothing."""
+        return copy.deepcopy(self).requires_grad_(False).eval()

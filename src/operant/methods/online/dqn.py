@@ -1,7 +1,8 @@
 """DQN: Q-learning with a network, on transitions drawn from replay, towards a target network that stands still for a while.
 
 Paper: Mnih et al. 2015, doi:10.1038/nature14236 (algorithm 1); double DQN arXiv:1509.06461 (eq. 4), duelling heads arXiv:1511.06581 (eq. 9), several steps
-arXiv:1710.02298 (eq. 1 there), prioritised replay arXiv:1511.05952 (section 3.3; the proportional variant), each a switch.
+arXiv:1710.02298 (eq. 1 there), prioritised replay arXiv:1511.05952 (section 3.3; the proportional variant), noisy layers arXiv:1706.10295 (all layers behind
+an encoder; what chooses the next action, what values it and what learns draw apart), each a switch.
 Departures from the papers: the error's loss is Huber's with delta 1, which is what the paper's clipping of the error amounts to; Adam for RMSProp; gradients
 are clipped at a norm of 10, as widely used code does. Time limits bootstrap. Epsilon falls linearly over a share of training.
 
@@ -17,7 +18,7 @@ import torch
 
 from operant import ops
 from operant.core.registry import Count, Positive, Range, Share, Widths, method
-from operant.loops.behaviour import EpsilonGreedy
+from operant.loops.behaviour import EpsilonGreedy, Greedy
 from operant.loops.draw import NStep, Prioritized, Uniform
 from operant.loops.value_learning import Copy, Optim, Phase, Update, ValueLearning
 from operant.nets.actors import ActionValueNet
@@ -44,6 +45,7 @@ class DQN:
     priority_alpha: Share = 0.6  # exponent of priorities
     priority_beta: Share = 0.4  # share of their bias that is undone at first; it grows to 1 within 100,000 updates
     hidden: Widths = (128, 128)  # widths of the network
+    noisy: bool = False  # layers with learned noise explore, in the place of epsilon
 
 
 @method("dqn", name="DQN", family="online", paper="doi:10.1038/nature14236", worlds=("gym",), actions=("discrete",))
@@ -60,9 +62,9 @@ def dqn(h: DQN) -> ValueLearning:
         return {"critic": ops.huber_loss(error, delta=1.0)}
 
     return ValueLearning(
-        nets={"q": ActionValueNet(hidden=h.hidden, duelling=h.duelling)},
+        nets={"q": ActionValueNet(hidden=h.hidden, duelling=h.duelling, noisy=h.noisy)},
         phases=[Phase(losses, trains=("q",), optim=Optim(h.learning_rate, max_grad_norm=10.0))],
-        acts=EpsilonGreedy("q", h.epsilon_start, h.epsilon_end, h.epsilon_share),
+        acts=Greedy("q") if h.noisy else EpsilonGreedy("q", h.epsilon_start, h.epsilon_end, h.epsilon_share),
         draw=Prioritized(h.batch_size, h.priority_alpha, h.priority_beta) if h.prioritized else Uniform(h.batch_size),
         relabel=[NStep(h.n_step, h.gamma)],
         track={"q": Copy(h.target_every)},
