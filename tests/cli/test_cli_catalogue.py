@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -145,6 +146,9 @@ def test_evidence_is_run_and_listed(operant, evidence):
     assert [row["recorded"] for row in listed] == ["untested", "fails", "holds", "untested"]
     assert [row["check"] for row in operant("evidence", "ppo", "--list", "--tier", "exact", "--json").json] == ["ratio"]
     assert "PPO holds the pole" in operant("evidence", "--list").out
+    whole = operant("evidence", "--family", "test_cli_catalogue", "--json").out.splitlines()  # the module of the claims above
+    assert [json.loads(line)["key"] for line in whole] == ["iql", "ppo", "ppo", "ppo"]
+    assert len(operant("evidence", "--family", "test_cli_catalogue", "--tier", "exact", "--json").out.splitlines()) == 1
     stale = operant("evidence", "ppo", "--stale", "--json").json
     assert [row["code"] for row in stale] == ["changed", "changed", "untested"] and stale[0]["commit"] == "0123456789"
 
@@ -153,7 +157,9 @@ def test_evidence_is_run_and_listed(operant, evidence):
     ("words", "said"),
     [
         ("ppo iqll", "did you mean iql"),
-        ("", "takes keys, --list or --stale"),
+        ("", "takes keys, --family FAMILY, --list"),
+        ("--family onlin", "family of claims"),
+        ("ppo --family online", "takes no keys"),
         ("--list --stale", "not both"),
         ("ppo --check pol", "did you mean pole"),
         ("ppo iql --check pole", "of one claim"),

@@ -6,6 +6,7 @@ import inspect
 import math
 import textwrap
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import table, write, write_json
@@ -272,6 +273,7 @@ def _evidence_arguments(parser: Parser) -> None:
     parser.add_argument("keys", nargs="*", metavar="KEY", help="claims to check, in this order; with --list or --stale: of these alone")
     parser.add_argument("--check", action="append", metavar="NAME", help="this check of the claim alone, more than once for several")
     parser.add_argument("--tier", metavar="TIER", help="checks of this tier alone: exact, small or real")
+    parser.add_argument("--family", metavar="FAMILY", help="the checks of a family that are not recorded of the code as it is: begun again, it goes on")
     parser.add_argument("--list", action="store_true", help="list the claims' checks, and what was recorded of each")
     parser.add_argument("--stale", action="store_true", help="list the checks whose code has changed since they were recorded, or of which that is unknown")
     parser.add_argument("--write", metavar="FILE", help="write the table of scores beside Stable-Baselines3 into a Markdown file, between its marks")
@@ -284,7 +286,7 @@ def _evidence(args: Namespace) -> int:
     if args.tier is not None and args.tier not in evidence.TIERS:
         raise unknown("tier", args.tier, evidence.TIERS)
     if args.write is not None:
-        if args.keys or args.list or args.stale or args.check or args.tier:
+        if args.keys or args.list or args.stale or args.check or args.tier or args.family:
             raise BadInput("--write FILE stands alone: it writes what was recorded; for example: operant evidence --write docs/benchmarks.md")
         from operant.evidence.online.scores import write_table
 
@@ -294,6 +296,13 @@ def _evidence(args: Namespace) -> int:
         raise BadInput("operant evidence takes --list or --stale, not both")
     if args.check and (args.list or args.stale or len(args.keys) != 1):
         raise BadInput("--check names checks of one claim that is to be measured; for example: operant evidence ppo --check cartpole")
+    if args.family is not None:
+        if args.keys or args.list or args.stale or args.check:
+            raise BadInput("--family FAMILY takes no keys, --check, --list or --stale; for example: operant evidence --family online --tier small")
+        for key, names in evidence.due(args.family, args.tier).items():
+            for name in names:  # one at a time: what stops here keeps what was measured
+                _measure(key, [name], args)
+        return 0
     if args.list or args.stale:
         rows = _stale(args.keys, args.tier) if args.stale else _checks(args.keys, args.tier)
         if args.json:
@@ -304,22 +313,28 @@ def _evidence(args: Namespace) -> int:
             write("every record is of the code as it is")
         return 0
     if not args.keys:
-        raise BadInput("operant evidence takes keys, --list, --stale or --write FILE; for example: operant evidence ppo")
+        raise BadInput("operant evidence takes keys, --family FAMILY, --list, --stale or --write FILE; for example: operant evidence ppo")
     asked = {key: evidence.chosen(key, args.check or (), args.tier) for key in args.keys}
-    for key, checks in asked.items():
-        names = [each.name for each in checks]
-        with waiting(f"checking {key}: {', '.join(names)}"):
-            found = evidence.run(key, args.check or (), args.tier)
-        if args.json:
-            write_json(found)
-        else:
-            measured = [each for each in found["checks"] if each["name"] in names]
-            facts = [("verdict", found["verdict"])]
-            for each in measured:
-                facts += [(each["name"], f"{HOLDS[each['holds']]}: {each['says']}"), *((f"  {name}", value) for name, value in _flat(each["figures"]))]
-                facts += [("  seeds", str(each["seeds"])), ("  seconds", f"{each['seconds']:.1f}")]
-            write(f"{key}\n\n{table(facts)}\n")
+    for key in asked:
+        _measure(key, args.check or (), args)
     return 0
+
+
+def _measure(key: str, names: Sequence[str], args: Namespace) -> None:
+    """Measure checks of a claim (of none: all of the tier that is asked for), and show what they found."""
+    from operant import evidence
+
+    asked = [each.name for each in evidence.chosen(key, names, args.tier)]
+    with waiting(f"checking {key}: {', '.join(asked)}"):
+        found = evidence.run(key, names, args.tier)
+    if args.json:
+        write_json(found)
+        return
+    facts = [("verdict", found["verdict"])]
+    for each in (each for each in found["checks"] if each["name"] in asked):
+        facts += [(each["name"], f"{HOLDS[each['holds']]}: {each['says']}"), *((f"  {name}", value) for name, value in _flat(each["figures"]))]
+        facts += [("  seeds", str(each["seeds"])), ("  seconds", f"{each['seconds']:.1f}")]
+    write(f"{key}\n\n{table(facts)}\n")
 
 
 def _checks(keys: list[str], tier: str | None) -> list[dict[str, str]]:

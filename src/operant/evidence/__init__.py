@@ -207,6 +207,26 @@ def freshness(key: str) -> dict[str, str]:
     return found
 
 
+def due(family: str, tier: str | None = None) -> dict[str, list[str]]:
+    """Of the claims of a family, the checks that are not recorded of the code as it is, by key.
+
+    Args:
+        family: a folder of this package, as methods have it: "online".
+        tier: of checks of this tier alone.
+
+    Raises:
+        BadInput: no claim is of that family.
+    """
+    families = {key: entry.module.removeprefix(f"{__name__}.").partition(".")[0] for key, entry in claims().items()}
+    if family not in families.values():
+        raise unknown("family of claims", family, set(families.values()))
+    found = {}
+    for key in (key for key, its in families.items() if its == family):
+        checks = get_claim(key).checks
+        found[key] = [name for name, how in freshness(key).items() if how != "fresh" and tier in (None, checks[name].tier)]
+    return {key: names for key, names in found.items() if names}
+
+
 def base_policies(claim: str) -> dict[str, Any]:
     """The base policies that a claim's runs started from, by the tasks that it names: {"text:…": {"recipe": version, "pass@1"}}; the check has made them.
 
