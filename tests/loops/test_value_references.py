@@ -112,6 +112,17 @@ def test_td3():
     close(loss["actor"], -critics(learner.nets["q"], batch["observation"], action)[0])
 
 
+def test_ddpg():
+    learner = learner_of("ddpg", "gym:Pendulum-v1", learning_starts=40, tau=0.2)
+    loss, batch = losses_of(learner)
+    y = np.tanh(forward(learner.targets["actor"].net, batch["next_observation"]))
+    y = batch["reward"] + 0.99 * (1 - batch["terminated"]) * critics(learner.targets["q"], batch["next_observation"], y)[0]
+    close(loss["critic"], (critics(learner.nets["q"], batch["observation"], batch["action"])[0] - y) ** 2)
+    loss, batch = losses_of(learner, 1)
+    action = np.tanh(forward(learner.nets["actor"].net, batch["observation"]))
+    close(loss["actor"], -critics(learner.nets["q"], batch["observation"], action)[0])
+
+
 def squashed(net, x: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An action of a Gaussian behind tanh in (-1, 1), and its log-density there."""
     mean, log_std = np.split(forward(net.net, x), 2, -1)

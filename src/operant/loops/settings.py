@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from operant.core.registry import Count, Passes, Positive, Range
+from operant.core.registry import Count, Passes, Positive, Range, Widths
+from operant.loops.draw import NStep, Uniform
+from operant.worlds.gym.experience import Online
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,41 @@ class PreferenceSettings:
     def updates(self) -> dict[str, Any]:
         """The fields of `Preferences` of the same names."""
         return {name: getattr(self, name) for name in PreferenceSettings.__dataclass_fields__} | {"updates_per_iteration": 25}
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """How experience enters replay and leaves it, for methods that learn while they act."""
+
+    learning_starts: Count = 1_000  # steps with random actions before the first update
+    capacity: Count = 1_000_000  # transitions kept in replay
+    environments: Count = 1  # copies of the environment a seed
+    n_step: Count = 1  # steps of reward before the bootstrap
+    normalize_observation: bool = False  # running mean and deviation of observations
+
+    def replay(self, batch_size: int, gamma: float, updates_per_step: float) -> dict[str, Any]:
+        """The fields of `ValueLearning` that say so; `normalize_observation` is of the net that acts."""
+        online = Online(self.environments, self.learning_starts, updates_per_step, self.capacity)
+        return {"draw": Uniform(batch_size), "relabel": [NStep(self.n_step, gamma)], "online": online}
+
+
+@dataclass(frozen=True)
+class OnlineSettings(ReplaySettings):
+    """The same where updates keep pace with steps."""
+
+    updates_per_step: Annotated[float, Range(0, 10_000, open_low=True)] = 1.0  # gradient updates for each environment step
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What an actor's and its critics' layers are."""
+
+    hidden: Widths = (256, 256)  # widths of the layers of actor and critics
+    layer_norm: bool = False  # normalise each hidden layer of the critics
+    residual: bool = False  # residual blocks of these widths, which are then one, in the place of hidden layers (SimBa)
+
+    def __post_init__(self):
+        if self.residual and self.layer_norm:
+            raise ValueError("residual blocks have norms of their own: layer_norm is of plain layers")
+        if self.residual and len(set(self.hidden)) > 1:
+            raise ValueError(f"residual blocks add up, and are of one width: hidden is {', '.join(map(str, self.hidden))}")

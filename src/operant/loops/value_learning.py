@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,11 +24,13 @@ from operant.loops.learner import Learner, Spine, check_batch, check_finite
 from operant.loops.trial import SEEDS, try_losses
 from operant.nets.actors import Net, Policy
 from operant.nets.kernels import in_bfloat16
+from operant.nets.layers import BatchRenorm, batch_norms
 from operant.worlds.base import World
 from operant.worlds.gym.collect import episode_means
 from operant.worlds.gym.experience import Online
 from operant.worlds.store import Column, Store, Transitions, row_bytes, transition_columns
 
+BLOCK = 2**14  # transitions of a data set that a normaliser takes in at a time
 TRIED = 2**20  # numbers of a batch's observations up to which a trial takes a fraction of a second
 SCALARS = "scalars"  # under this name a phase trains the learned scalars
 
@@ -38,13 +41,18 @@ class Optim:
 
     Attributes:
         weight_decay: decoupled.
+        betas: of the running means of gradients and of their squares.
         max_grad_norm: gradients are scaled to at most this norm, over all that the phase trains; None leaves them.
     """
 
     learning_rate: float = 3e-4
     weight_decay: float = 0.0
     eps: float = 1e-8
+    betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: float | None = None
+
+
+Followed = Sequence[tuple[Tensor, Tensor]]  # numbers of a target network, and those of the trained one in their place
 
 
 @dataclass(frozen=True)
@@ -54,9 +62,10 @@ class Polyak:
     share: float = 0.005
     every: int = 1
 
-    def follow(self, target: FlatParameters, trained: FlatParameters, update: int) -> None:
+    def follow(self, followed: Followed, update: int) -> None:
         if update % self.every == 0:
-            target.data.lerp_(trained.data, self.share)
+            for target, trained in followed:
+                target.lerp_(trained, self.share)
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,10 @@ class Copy:
 
     every: int = 1000
 
-    def follow(self, target: FlatParameters, trained: FlatParameters, update: int) -> None:
+    def follow(self, followed: Followed, update: int) -> None:
         if update % self.every == 0:
-            target.data.copy_(trained.data)
+            for target, trained in followed:
+                target.copy_(trained)
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,8 @@ class Phase:
 
     Attributes:
         losses: `(update) → {name: loss [S, B]}`, one number a seed and transition, to be minimised. They are averaged over transitions (with the weights of the
-            batch, where it has some) and summed. A net that the phase does not train must be reached through `update.frozen`, or without gradients.
+            batch, where it has some) and summed. A net that the phase does not train must be reached through `update.frozen`, or without gradients. Batch
+            norms go by the batch in the nets that the phase trains, and by running statistics in all others.
         trains: names of nets, and "scalars" for all learned scalars.
         every: the phase runs at every `every`th update.
         starts: updates before it runs at all.
@@ -181,6 +192,18 @@ class Update:
 def _shape(found: object) -> str:
     """What a method gave, in words."""
     return str(list(found.shape)) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+
+
+@contextmanager
+def _by_batch(layers: Sequence[BatchRenorm]) -> Iterator[None]:
+    """Within it these layers go by the batch."""
+    for layer in layers:
+        layer.by_batch = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.by_batch = False
 
 
 def _named(found: Any, what: str, name: str) -> Any:
@@ -305,7 +328,7 @@ class _Trained:
     def __init__(self, phase: Phase, flats: list[FlatParameters], drawer: Drawer):
         self.phase, self.flats, self.drawer = phase, flats, drawer
         optim = phase.optim
-        self.optimizer = Adam(flats, learning_rate=optim.learning_rate, eps=optim.eps, weight_decay=optim.weight_decay)
+        self.optimizer = Adam(flats, learning_rate=optim.learning_rate, eps=optim.eps, betas=optim.betas, weight_decay=optim.weight_decay)
         self.names: list[str] = []
         self.forget()
 
@@ -333,6 +356,8 @@ class ValueLearner(Learner):
         built = {name: self._build(name, net) for name, net in method.nets.items()}
         self.nets = nn.ModuleDict(built).to(device)
         self.policy: Policy = self.nets[method.acts.net]
+        if self.policy.normalizer is not None and method.imagine is not None:
+            raise BadInput(f"net {method.acts.net!r} normalises observations, and models imagine them as they are: take one of the two")
         if self.policy.initial(1) is not None:
             raise BadInput(f"net {method.acts.net!r} remembers its episode, and value learning draws single transitions: take a net without memory")
         self.scalars = nn.ParameterDict({name: torch.full((len(seeds), 1), value, device=device) for name, value in method.scalars.items()})
@@ -343,6 +368,8 @@ class ValueLearner(Learner):
         self.targets = nn.ModuleDict({name: copy.deepcopy(self.nets[name]) for name in method.track})
         self._target_flats = {name: FlatParameters(target, seeds=len(seeds)) for name, target in self.targets.items()}
         self.targets.requires_grad_(False)
+        self._followed = {name: self._pairs(name) for name in method.track}
+        self._batch_norms = {name: batch_norms(net) for name, net in self.nets.items()}
         self.experience = None
         self.stores: dict[str, Store] = {}
         if method.online is not None:
@@ -354,8 +381,10 @@ class ValueLearner(Learner):
             self.stores["replay"] = Store(len(seeds), method.replay.capacity, columns | dict(method.replay.columns), device=device)
         if method.from_data:
             self.stores["data"] = world.data(self.policy, device, rewards=method.rewards)
+            self._take_in(self.stores["data"])
         self.imagination = None if method.imagine is None else Imagination(method.imagine, self.stores, self.streams)
-        self.drawer = method.draw.bind(self.stores, self.streams, "draw", method.relabel)
+        self._relabel = [*method.relabel, *([self._normalized] if self.policy.normalizer is not None else [])]
+        self.drawer = method.draw.bind(self.stores, self.streams, "draw", self._relabel)
         self._phases = [self._at_work(phase) for phase in method.phases]
 
     @property
@@ -367,9 +396,29 @@ class ValueLearner(Learner):
             return self.world.policy(net, self.streams)
         return net.build(self.world.observation, self.world.action, self.streams, name)
 
+    def _pairs(self, name: str) -> Followed:
+        """Weights and statistics of a net's target network, and the net's own."""
+        target, trained = self.targets[name], self.nets[name]
+        layers = zip(batch_norms(target), batch_norms(trained), strict=True)
+        statistics = [pair for one, other in layers for pair in zip(one.statistics, other.statistics, strict=True)]
+        return [(self._target_flats[name].data, self._flats[name].data), *statistics]
+
     def _at_work(self, phase: Phase) -> _Trained:
-        drawer = self.drawer if phase.draw is None else phase.draw.bind(self.stores, self.streams, f"draw/{phase.name}", self.method.relabel)
+        drawer = self.drawer if phase.draw is None else phase.draw.bind(self.stores, self.streams, f"draw/{phase.name}", self._relabel)
         return _Trained(phase, [self._flats[name] for name in phase.trains], drawer)
+
+    def _take_in(self, store: Store) -> None:
+        """The normaliser's statistics from all observations of a data set, where there is one."""
+        normalizer = self.policy.normalizer
+        for start in range(0, store.size if normalizer is not None else 0, BLOCK):
+            index = torch.arange(start, min(start + BLOCK, store.size), device=store.rows.device).expand(store.stores, -1)
+            seen = store.gather(index).observation.expand(len(self.seeds), -1, -1)
+            normalizer.update(seen, torch.ones(seen.shape[:2], dtype=torch.bool, device=seen.device))
+
+    def _normalized(self, batch: Transitions, store: Store, streams: Streams) -> Transitions:
+        """The last relabel where observations are normalised: both of a transition, as the statistics stand now."""
+        seen, following = self.policy.normalizer(torch.stack([batch.observation, batch.next_observation], 1)).unbind(1)
+        return replace(batch, observation=seen, next_observation=following)
 
     def iterate(self) -> dict[str, Tensor]:
         remaining = min(self.method.updates_per_iteration, self.total_steps - self.step)
@@ -425,7 +474,7 @@ class ValueLearner(Learner):
             self._learn()
         with torch.no_grad():
             for name, track in self.method.track.items():
-                track.follow(self._target_flats[name], self._flats[name], self.updates)
+                track.follow(self._followed[name], self.updates)
 
     def at_work(self) -> list[tuple[Phase, Drawer]]:
         """The phases and where their batches come from."""
@@ -488,7 +537,8 @@ class ValueLearner(Learner):
         Raises:
             BadInput: no losses, one of another shape, or one that hangs on no weight.
         """
-        losses = phase.losses(update)
+        with _by_batch([layer for name in phase.trains for layer in self._batch_norms.get(name, ())]):
+            losses = phase.losses(update)
         if not isinstance(losses, dict) or not losses:
             given = f"the losses of phase {phase.name} are a {type(losses).__name__}"
             raise BadInput(f"{given}: a method gives them by name, {{name: loss}}{place_of(phase.losses)}")

@@ -17,12 +17,13 @@ from operant.core.records import Rollout
 from operant.core.spec import Spec
 from operant.nets.distributions import Categorical, Distribution, Gaussian, SquashedGaussian, TanhPoint, distribution_for
 from operant.nets.encoders import Encoded, Encoder, build_encoder
-from operant.nets.layers import MLP, Draws, Towers, linear, orthogonal, still
+from operant.nets.layers import MLP, Draws, Residual, Towers, linear, network, orthogonal, still
 from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
 from operant.nets.memory import Memory, MemoryNet
 from operant.nets.normalize import RunningNormalizer, observation_normalizer
 from operant.nets.policy import TrainedPolicy
 
+LogStd = Literal["free", "state", "smooth"]  # where log standard deviations come from, see `Actor`
 Decide = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]  # `Policy.decide`
 
 
@@ -83,9 +84,9 @@ class Actor(Policy):
         observation, distribution, normalizer: see `Policy`.
         net: from observations to the distribution's parameters, or to its locations alone where the standard deviation is free.
         seeds: S.
-        log_std: "state" (the network puts it out), or "free": one learned number an action, not a function of the state.
-            Without meaning where actions are choices.
-        log_std_bounds: the log standard deviation is clamped to this range.
+        log_std: "state" (the network puts it out), "smooth" (the same, through tanh onto the bounds, in whose middle it begins), or "free": one learned number
+            an action, not a function of the state. Without meaning where actions are choices.
+        log_std_bounds: the log standard deviation is kept within this range, clamped unless it is smooth.
         tanh_mean: bound the mean of an unsquashed Gaussian to the action space by tanh.
     """
 
@@ -96,7 +97,7 @@ class Actor(Policy):
         net: nn.Module,
         seeds: int,
         *,
-        log_std: Literal["free", "state"] = "state",
+        log_std: LogStd = "state",
         log_std_bounds: tuple[float, float] = (-20.0, 2.0),
         normalizer: RunningNormalizer | None = None,
         tanh_mean: bool = False,
@@ -105,10 +106,11 @@ class Actor(Policy):
         self.net, self.seeds = net, seeds
         self.log_std_bounds = log_std_bounds
         self.free_log_std = distribution.deviations > 0 and log_std == "free"
+        self.smooth_log_std = distribution.deviations > 0 and log_std == "smooth"
         self.tanh_mean = tanh_mean and distribution.deviations > 0
         if self.free_log_std:
             self.log_std = nn.Parameter(torch.zeros(seeds, 1, distribution.deviations))
-        elif distribution.deviations:
+        elif distribution.deviations and not self.smooth_log_std:
             for name, bound in zip(("lowest", "highest"), log_std_bounds, strict=True):
                 unbounded = torch.full((distribution.locations,), torch.inf if name == "highest" else -torch.inf)
                 self.register_buffer(name, torch.cat([unbounded, torch.full((distribution.deviations,), bound)]), persistent=False)
@@ -127,6 +129,10 @@ class Actor(Policy):
             if self.free_log_std:
                 log_std = self.log_std if out.ndim == 3 else self.log_std.view(out.shape[0], *[1] * (out.ndim - 2), -1)
                 locations, log_std = out, log_std.clamp(*self.log_std_bounds).expand(*out.shape[:-1], -1)
+            elif self.smooth_log_std:
+                low, high = self.log_std_bounds
+                locations, log_std = distribution.split(out)
+                log_std = low + (high - low) / 2 * (1 + torch.tanh(log_std))
             else:
                 out = out.clamp(self.lowest, self.highest)
                 if not self.tanh_mean:
@@ -157,25 +163,13 @@ class Critic(nn.Module):
     """An ensemble of value functions of any concatenated inputs: `[S, B, …] → [S, E, B]`.
 
     Args:
-        inputs: width of all inputs side by side.
+        net: of all inputs side by side, `[S, B, …] → [S, E, B, 1]`.
         encoder: of those inputs that `observes` says are rows of observations; one for the whole ensemble.
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        streams: Streams,
-        name: str,
-        *,
-        hidden: Sequence[int],
-        ensemble: int = 2,
-        activation: str = "relu",
-        layer_norm: bool = False,
-        encoder: Encoder | None = None,
-        observes: Sequence[bool] = (),
-    ):
+    def __init__(self, net: MLP | Residual, *, encoder: Encoder | None = None, observes: Sequence[bool] = ()):
         super().__init__()
-        self.net = MLP([inputs, *hidden, 1], streams.torch_generators(f"initialize/{name}"), activation=activation, ensemble=ensemble, layer_norm=layer_norm)
+        self.net = net
         self.encoder, self._observes = encoder, tuple(observes)
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -184,7 +178,7 @@ class Critic(nn.Module):
         return self.net(torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0]).squeeze(-1)
 
     def member(self, index: int, *inputs: Tensor) -> Tensor:
-        """One of the value functions alone, `[S, B]`, where there is no encoder."""
+        """One of the value functions alone, `[S, B]`, where there is no encoder and layers are plain ones."""
         return self.net.member(torch.cat(inputs, -1), index).squeeze(-1)
 
 
@@ -382,6 +376,8 @@ class CriticNet:
 
     Attributes:
         inputs: fields of the batch that it sees, in order.
+        hidden: widths of hidden layers; with `residual` of residual blocks, all the same (`layers.Residual`).
+        layer_norm, dropout, batch_norm: of plain hidden layers, see `layers.MLP`.
         encoders: as in `ActorCriticNet`.
     """
 
@@ -389,6 +385,9 @@ class CriticNet:
     hidden: tuple[int, ...] = (256, 256)
     ensemble: int = 2
     layer_norm: bool = False
+    dropout: float = 0.0
+    batch_norm: bool = False
+    residual: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str) -> Critic:
@@ -396,16 +395,19 @@ class CriticNet:
         encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
         seen = observation.size if encoder is None else encoder.size
         sizes = {"observation": seen, "next_observation": seen, "action": distribution_for(action).features}
-        return Critic(
+        net = network(
             sum(sizes[part] for part in self.inputs),
+            self.hidden,
+            1,
             streams,
             name,
-            hidden=self.hidden,
             ensemble=self.ensemble,
             layer_norm=self.layer_norm,
-            encoder=encoder,
-            observes=[part != "action" for part in self.inputs],
+            dropout=self.dropout,
+            batch_norm=self.batch_norm,
+            residual=self.residual,
         )
+        return Critic(net, encoder=encoder, observes=[part != "action" for part in self.inputs])
 
 
 @dataclass(frozen=True)
@@ -445,25 +447,30 @@ class ActorNet:
     Attributes:
         squash: a Gaussian through tanh onto the bounds of the action space; otherwise a Gaussian in the space's own units.
         deterministic: one action through tanh onto the bounds, without a distribution.
+        batch_norm, residual: as in `CriticNet`.
+        normalize: running normalisation of observations.
         encoders: as in `ActorCriticNet`.
         module: a plain module in the place of the network: from observations to logits, to a Gaussian's mean, or to mean and log standard deviation side by
-            side where `log_std` is "state" (see `plain_actor`).
+            side where `log_std` is not "free" (see `plain_actor`).
         members: as many networks a seed, each with weights of its own, `[S, B, D] → [S, M, B, size]`, for observations without an encoder; None for one.
     """
 
     hidden: tuple[int, ...] = (256, 256)
     squash: bool = False
     deterministic: bool = False
-    log_std: Literal["free", "state"] = "state"
+    log_std: LogStd = "state"
     log_std_bounds: tuple[float, float] = (-20.0, 2.0)
     tanh_mean: bool = False
+    batch_norm: bool = False
+    residual: bool = False
+    normalize: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     module: PlainModule | None = None
     members: int | None = None
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "actor") -> Actor:
         distribution = distribution_for(action, TanhPoint if self.deterministic else SquashedGaussian if self.squash else Gaussian)
-        outputs = distribution.size if self.log_std == "state" else distribution.locations
+        outputs = distribution.locations if self.log_std == "free" else distribution.size
         if self.module is not None:
             net: nn.Module = plain_actor(self.module, observation, outputs, streams)
         else:
@@ -471,10 +478,18 @@ class ActorNet:
             if self.members is not None and encoder is not None:
                 raise BadInput(f"net {name!r} has members with weights of their own, and these read observations that are vectors of numbers alone")
             width = observation.size if encoder is None else encoder.size
-            net = MLP([width, *self.hidden, outputs], streams.torch_generators(f"initialize/{name}"), ensemble=self.members)
+            net = network(width, self.hidden, outputs, streams, name, ensemble=self.members, batch_norm=self.batch_norm, residual=self.residual)
             net = net if encoder is None else Encoded(encoder, net)
-        seeds = len(streams.seeds)
-        return Actor(observation, distribution, net, seeds, log_std=self.log_std, log_std_bounds=self.log_std_bounds, tanh_mean=self.tanh_mean)
+        return Actor(
+            observation,
+            distribution,
+            net,
+            len(streams.seeds),
+            log_std=self.log_std,
+            log_std_bounds=self.log_std_bounds,
+            normalizer=observation_normalizer(observation, len(streams.seeds)) if self.normalize else None,
+            tanh_mean=self.tanh_mean,
+        )
 
 
 def plain_actor(module: PlainModule, observation: Spec, outputs: int, streams: Streams) -> Lifted:

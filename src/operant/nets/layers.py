@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from operant.core.errors import BadInput
 from operant.core.memory import TRAINED, check_memory
 from operant.core.random import Streams
 from operant.nets.kernels import FUSED, batched_linear, perceptron, standing, tanh, towers
@@ -35,6 +36,12 @@ def uniform_fan_in(weight: Tensor, generator: torch.Generator) -> None:
     """PyTorch's default for linear layers: uniform in ±1/√in."""
     bound = 1 / math.sqrt(weight.shape[0])
     weight.uniform_(-bound, bound, generator=generator)
+
+
+def he_normal(weight: Tensor, generator: torch.Generator) -> None:
+    """Normal of variance 2 / in, cut at two deviations (He et al. 2015, arXiv:1502.01852; cut as Flax and TensorFlow do)."""
+    std = math.sqrt(2 / weight.shape[0]) / 0.8796256610342398  # the deviation of a standard normal that is cut at 2
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=generator)
 
 
 class Linear(nn.Module):
@@ -169,8 +176,11 @@ class MLP(nn.Module):
         hidden, last: how hidden and last layers are initialised.
         ensemble: as in `Linear`; the output then has shape `[S, E, B, out]`.
         layer_norm: normalise each hidden layer before its activation.
+        dropout: share of the numbers of each hidden layer that is left out in training, before it is normalised.
+        batch_norm: batch renormalisation of the input, and of each hidden layer behind its activation.
         activate_last: the last layer is a hidden one too.
         noise: its layers are `NoisyLinear`, and draw from there.
+        drop: what dropout draws from.
     """
 
     def __init__(
@@ -183,13 +193,16 @@ class MLP(nn.Module):
         last: Initialize | None = None,
         ensemble: int | None = None,
         layer_norm: bool = False,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
         activate_last: bool = False,
         noise: Draws | None = None,
+        drop: Draws | None = None,
     ):
         super().__init__()
         self.activation = ACTIVATIONS[activation]
         self.layer_norm = layer_norm
-        self._fused = activation if activation in FUSED and not layer_norm else None
+        self._fused = activation if activation in FUSED and not layer_norm and not dropout and not batch_norm else None
         pairs = list(zip(sizes, sizes[1:], strict=False))
         self.layers = nn.ModuleList(
             linear(a, b, generators, (last or hidden) if index == len(pairs) - 1 else hidden, ensemble=ensemble, noise=noise and noise.of(index))
@@ -197,6 +210,9 @@ class MLP(nn.Module):
         )
         self._ensemble = ensemble
         self._activated = len(pairs) if activate_last else len(pairs) - 1
+        hidden_sizes = sizes[1 : 1 + self._activated]
+        self.dropouts = nn.ModuleList(Dropout(dropout, drop.of(place)) for place in range(self._activated if dropout else 0))
+        self.batch_norms = nn.ModuleList(BatchRenorm(size, len(generators), ensemble) for size in ([sizes[0], *hidden_sizes] if batch_norm else []))
 
     @property
     def fused(self) -> str | None:
@@ -213,14 +229,18 @@ class MLP(nn.Module):
             if self._ensemble is not None or x.ndim == 3:
                 return perceptron(x, self.parameters_in_turn, activation, self._activated)
             return perceptron(x.flatten(1, -2), self.parameters_in_turn, activation, self._activated).view(*x.shape[:-1], -1)
+        if self._ensemble is not None and x.ndim == 3 and self.batch_norms:
+            x = x.unsqueeze(1).expand(-1, self._ensemble, -1, -1)
+        x = self.batch_norms[0](x) if self.batch_norms else x
         for index, layer in enumerate(self.layers):
             x = layer(x)
             if index < self._activated:
-                x = self._activate(x)
+                x = self._activate(self.dropouts[index](x) if self.dropouts else x)
+                x = self.batch_norms[index + 1](x) if self.batch_norms else x
         return x
 
     def member(self, x: Tensor, index: int) -> Tensor:
-        """One member of the ensemble alone: `[S, …, in] → [S, …, out]`."""
+        """One member of the ensemble alone, where nothing is left out or normalised over batches: `[S, …, in] → [S, …, out]`."""
         shape = x.shape
         x = x.flatten(1, -2) if x.ndim > 3 else x
         if (activation := self.fused) is not None:
@@ -234,6 +254,154 @@ class MLP(nn.Module):
 
     def _activate(self, x: Tensor) -> Tensor:
         return self.activation(nn.functional.layer_norm(x, x.shape[-1:]) if self.layer_norm else x)
+
+
+class Dropout(nn.Module):
+    """Leaves out a share of its input's numbers in training, and makes up for it in the others (Srivastava et al. 2014).
+
+    Args:
+        share: of the numbers that become 0, below 1.
+        draws: of each seed's own.
+    """
+
+    def __init__(self, share: float, draws: Draws):
+        super().__init__()
+        self.share, self._draws = share, draws
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not in_training(self):
+            return x
+        kept = self._draws.streams.uniform(self._draws.name, *x.shape[1:]) >= self.share
+        return x * kept * (1 / (1 - self.share))
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation with a learned scale and shift a seed (and an ensemble member), `[S, …, D]` (Ba et al. 2016, arXiv:1607.06450)."""
+
+    def __init__(self, size: int, seeds: int, ensemble: int | None = None):
+        super().__init__()
+        shape = (seeds, 1, size) if ensemble is None else (seeds, ensemble, 1, size)
+        self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.bias, nn.functional.layer_norm(x, x.shape[-1:]), self.weight)
+
+
+class BatchRenorm(nn.Module):
+    """Batch normalisation a seed (and an ensemble member) over the rows `[S, B, D]` or `[S, E, B, D]`, with a learned scale and shift.
+
+    While `by_batch`, (x − μ) / σ of the batch, and once `warm_up` batches were counted r (x − μ) / σ + d, so that what is learned from fits the running
+    statistics (Ioffe 2017, arXiv:1702.03275, algorithm 1): r = σ / σ̄ within [1/3, 3] and d = (μ − μ̄) / σ̄ within ±5, both without gradient. Otherwise (x − μ̄) /
+    σ̄. These constants, the momentum of the running statistics and variances without Bessel's correction are those of CrossQ's code (adityab/CrossQ).
+
+    Attributes:
+        by_batch: whether it goes by the batch, and its running statistics take that in; a loop says so of the nets that it trains, while it computes losses.
+    """
+
+    def __init__(self, size: int, seeds: int, ensemble: int | None = None, *, momentum: float = 0.99, eps: float = 1e-3, warm_up: int = 100_000):
+        super().__init__()
+        shape = (seeds, 1, size) if ensemble is None else (seeds, ensemble, 1, size)
+        self.momentum, self.eps, self.warm_up, self.by_batch = momentum, eps, warm_up, False
+        self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("variance", torch.ones(shape))
+        self.register_buffer("batches", torch.zeros(seeds, *[1] * (len(shape) - 1)))
+
+    @property
+    def statistics(self) -> list[Tensor]:
+        return [self.mean, self.variance]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.by_batch:
+            return torch.addcmul(self.bias, (x - self.mean) * (self.variance + self.eps).rsqrt(), self.weight)
+        variance, mean = torch.var_mean(x, -2, keepdim=True, correction=0)
+        scale = (variance + self.eps).rsqrt()
+        found = (x - mean) * scale
+        with torch.no_grad():
+            warm = self.batches >= self.warm_up
+            running = (self.variance + self.eps).rsqrt()
+            ratio = (running / scale).clamp(1 / 3, 3)
+            shift = ((mean - self.mean) * running).clamp(-5, 5)
+            ratio, shift = torch.where(warm, ratio, 1.0), torch.where(warm, shift, 0.0)
+            self.mean.lerp_(mean, 1 - self.momentum)
+            self.variance.lerp_(variance, 1 - self.momentum)
+            self.batches += 1
+        return torch.addcmul(self.bias, found * ratio + shift, self.weight)
+
+
+def batch_norms(module: nn.Module) -> list[BatchRenorm]:
+    """Its layers that may go by the batch, in their order."""
+    return [layer for layer in module.modules() if isinstance(layer, BatchRenorm)]
+
+
+class Residual(nn.Module):
+    """Residual blocks behind an affine map, normalised before each and behind the last (SimBa, arXiv:2410.09754, section 4; initialised as in its code):
+    `[S, …, in] → [S, …, out]`, or `[S, E, B, out]` of an ensemble.
+
+    x = A input; x ← x + W₂ relu(W₁ LN(x)) for each block, W₁ four times as wide; LN(x), and with `outputs` an affine map of it.
+
+    Args:
+        widths: of the blocks, all the same, for they add up.
+        outputs: None for the last normalised layer itself.
+        generators, ensemble: as in `MLP`.
+    """
+
+    def __init__(self, inputs: int, widths: Sequence[int], outputs: int | None, generators: Sequence[torch.Generator], *, ensemble: int | None = None):
+        super().__init__()
+        width, seeds = widths[0], len(generators)
+        if set(widths) != {width}:
+            raise BadInput(f"residual blocks add up, and are of one width: hidden is {', '.join(map(str, widths))}")
+        self.first = Linear(inputs, width, generators, orthogonal(1.0), ensemble=ensemble)
+        self.norms = nn.ModuleList(LayerNorm(width, seeds, ensemble) for _ in range(len(widths) + 1))
+        self.blocks = nn.ModuleList(MLP([width, 4 * width, width], generators, hidden=he_normal, ensemble=ensemble) for _ in widths)
+        self.last = None if outputs is None else Linear(width, outputs, generators, orthogonal(1.0), ensemble=ensemble)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lead = x.shape[1:-1]
+        x = self.first(x.flatten(1, -2) if self.first.ensemble is None else x)
+        for norm, block in zip(self.norms, self.blocks, strict=False):
+            x = x + block(norm(x))
+        x = self.norms[-1](x)
+        x = x if self.last is None else self.last(x)
+        return x.unflatten(1, lead) if self.first.ensemble is None else x
+
+
+def network(
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int,
+    streams: Streams,
+    name: str,
+    *,
+    activation: str = "relu",
+    ensemble: int | None = None,
+    layer_norm: bool = False,
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    residual: bool = False,
+) -> MLP | Residual:
+    """The layers of an actor or a critic: an `MLP`, or with `residual` a `Residual` of as many blocks as there are widths, which has norms of its own.
+
+    Raises:
+        BadInput: residual blocks of different widths, or with what is of plain layers.
+    """
+    generators = streams.torch_generators(f"initialize/{name}")
+    if residual:
+        others = {"layer_norm": layer_norm, "dropout": dropout, "batch_norm": batch_norm}
+        for option, asked in others.items():
+            if asked:
+                raise BadInput(f"{option} is of plain hidden layers; residual blocks have norms of their own: take one of the two")
+        return Residual(inputs, hidden, outputs, generators, ensemble=ensemble)
+    return MLP(
+        [inputs, *hidden, outputs],
+        generators,
+        activation=activation,
+        ensemble=ensemble,
+        layer_norm=layer_norm,
+        dropout=dropout,
+        batch_norm=batch_norm,
+        drop=Draws(streams, f"{name}/dropout"),
+    )
 
 
 class Towers(nn.Module):

@@ -9,34 +9,29 @@ the code (the paper's: 100, (400, 300), 1e-3); the random steps at first are few
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from operant.core.registry import Count, NonNegative, Range, Widths, method
+from operant.core.registry import NonNegative, method
 from operant.loops.behaviour import Noisy
-from operant.loops.draw import Uniform
+from operant.loops.settings import LayerSettings, OnlineSettings
 from operant.loops.twin_delayed import TwinDelayedSettings, twin_delayed_phases
 from operant.loops.value_learning import Polyak, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
-from operant.worlds.gym.experience import Online
 
 
 @dataclass(frozen=True)
-class TD3(TwinDelayedSettings):
+class TD3(LayerSettings, OnlineSettings, TwinDelayedSettings):
     exploration_noise: NonNegative = 0.1  # deviation of the noise on actions in the environment
-    learning_starts: Count = 1_000  # steps with random actions before the first update
-    updates_per_step: Annotated[float, Range(0, 10_000, open_low=True)] = 1.0  # gradient updates for each environment step
-    capacity: Count = 1_000_000  # transitions kept in replay
-    environments: Count = 1  # copies of the environment a seed
-    hidden: Widths = (256, 256)  # widths of actor and critics
 
 
 @method("td3", name="TD3", family="online", paper="arXiv:1802.09477", worlds=("gym",), actions=("continuous",))
 def td3(h: TD3) -> ValueLearning:
     return ValueLearning(
-        nets={"actor": ActorNet(hidden=h.hidden, deterministic=True), "q": CriticNet(hidden=h.hidden)},
+        nets={
+            "actor": ActorNet(hidden=h.hidden, residual=h.residual, deterministic=True, normalize=h.normalize_observation),
+            "q": CriticNet(hidden=h.hidden, residual=h.residual, layer_norm=h.layer_norm),
+        },
         phases=twin_delayed_phases(h),
         acts=Noisy("actor", h.exploration_noise),
-        draw=Uniform(h.batch_size),
         track={name: Polyak(h.tau, every=h.policy_delay) for name in ("actor", "q")},
-        online=Online(h.environments, h.learning_starts, h.updates_per_step, h.capacity),
+        **h.replay(h.batch_size, h.gamma, h.updates_per_step),
     )

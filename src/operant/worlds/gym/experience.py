@@ -64,11 +64,13 @@ class Experience:
 
     def __init__(self, make: MakeEnvironments, plan: Online, policy: Policy, streams: Streams, total_steps: int):
         self.plan, self.streams, self.observation, self.distribution = plan, streams, policy.observation, policy.distribution
+        self._normalizer = policy.normalizer
         seeds = len(streams.seeds)
         self._environments = make(row_seeds(streams.seeds, plan.environments, "environment"))
         columns = transition_columns(self.observation, self.distribution.action_shape, self.distribution.action_type)
         self.store = Store(seeds, capacity_of(plan, total_steps), columns, lanes=plan.environments, device=streams.device)
         self._observation: np.ndarray | None = None
+        self._everyone = torch.ones(seeds, plan.environments, dtype=torch.bool, device=streams.device)
         self._return = np.zeros((seeds, plan.environments))
         self._length = np.zeros((seeds, plan.environments), dtype=np.int64)
         self.episodes: list[list[tuple[float, int]]] = [[] for _ in range(seeds)]
@@ -79,11 +81,13 @@ class Experience:
 
     @torch.no_grad()
     def step(self, act: Act | None) -> None:
-        """Step every row with the actions of `act`; None: with uniformly random ones."""
+        """Step every row with the actions of `act`; None: with uniformly random ones. A policy's normaliser takes in what it acts on."""
         seeds, rows = self._return.shape
         if self._observation is None:
             self._observation = self._environments.reset()
         seen = torch.from_numpy(self._observation).view(seeds, rows, -1)
+        if self._normalizer is not None:
+            self._normalizer.update(seen.to(self.streams.device), self._everyone)
         if act is None:
             action = self.distribution.uniform(self.streams, "explore", rows, allowed=self.observation.allowed(seen)).cpu()
         else:

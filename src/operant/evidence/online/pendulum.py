@@ -1,0 +1,30 @@
+"""Pendulum-v1 as a small bed: a method and what it is measured beside, with the same networks, batches, learning rate and budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from operant.evidence import Finding
+from operant.loops.runs import train
+
+SIZES = {"hidden": (64, 64), "batch_size": 128, "learning_rate": 1e-3}
+SOLVED = -200.0
+
+
+def beside(folder: Path, method: str, other: str, *, steps: int, needed: int, seeds: int = 5, own: dict[str, Any] | None = None) -> Finding:
+    """Whether `needed` seeds of a method reach a mean return of -200 within `steps`, and how many of another method's do.
+
+    Args:
+        own: what the method has other than `SIZES`.
+    """
+    runs = {name: _scores(folder / name, name, steps, seeds, {**SIZES, **more}) for name, more in ((method, own or {}), (other, {}))}
+    solved = {name: sum(value >= SOLVED for value in score["per_seed"]) for name, score in runs.items()}
+    figures = runs[method] | {f"seeds at {SOLVED:g}": solved[method], "needed": needed, "steps": steps}
+    figures |= {f"{other} per seed": runs[other]["per_seed"], f"{other} seeds at {SOLVED:g}": solved[other]}
+    return Finding(solved[method] >= needed, figures, seeds=seeds)
+
+
+def _scores(folder: Path, method: str, steps: int, seeds: int, settings: dict[str, Any]) -> dict[str, Any]:
+    run = train(method, "gym:Pendulum-v1", seeds=seeds, steps=steps, every=steps, episodes=10, progress=False, out=folder, **settings)
+    return run.result["score"]
