@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from operant.nets import kernels
-from operant.nets.layers import MLP, Linear, Towers, orthogonal
+from operant.nets.layers import ACTIVATIONS, MLP, Linear, Towers, orthogonal
 
 
 @pytest.fixture(params=kernels.SETS)
@@ -31,7 +31,8 @@ def plain(net: MLP, x: Tensor, act) -> Tensor:
     x = x.unsqueeze(1) if ensemble and x.ndim == 3 else x
     for place, layer in enumerate(net.layers):
         x = x @ layer.weight.double() + layer.bias.double()
-        x = act(x) if place < net._activated else x
+        if place < net.activated:
+            x = act(torch.nn.functional.layer_norm(x, x.shape[-1:]) if net.layer_norm else x)
     return x
 
 
@@ -40,14 +41,15 @@ def gradients(found: Tensor | tuple[Tensor, ...], leaves: list[Tensor]) -> list[
     return list(torch.autograd.grad(sum((x.double() * torch.linspace(-1, 1, x.numel()).view_as(x)).sum() for x in found), leaves))
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "leaky_relu"])
+@pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize(("ensemble", "each"), [(None, False), (3, False), (3, True)])
-def test_a_perceptron_is_its_layers(taken: str, activation: str, ensemble: int | None, each: bool):
+def test_a_perceptron_is_its_layers(taken: str, activation: str, layer_norm: bool, ensemble: int | None, each: bool):
     """Wide enough (96 × 128 × 128) that the set decides."""
-    net = MLP([5, 128, 128, 2], generators(), activation=activation, ensemble=ensemble)
+    net = MLP([5, 128, 128, 2], generators(), activation=activation, ensemble=ensemble, layer_norm=layer_norm)
     x = torch.randn(2, *([3] if each else []), 96, 5, generator=torch.Generator().manual_seed(7), requires_grad=True)
     leaves = [x, *net.parameters()]
-    found, exact = net(x), plain(net, x, getattr(torch, activation))
+    found, exact = net(x), plain(net, x, ACTIVATIONS[activation])
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
     for name, (mine, right) in enumerate(zip(gradients(found, leaves), gradients(exact, leaves), strict=True)):
         torch.testing.assert_close(mine, right.to(mine.dtype), rtol=1e-4, atol=1e-4, msg=lambda text, name=name: f"leaf {name}: {text}")

@@ -15,15 +15,17 @@ class FlatParameters:
     Args:
         module: a module on its final device. Its parameters keep their names and shapes.
         seeds: S. With `stacked`, every parameter has S as its first axis; otherwise S must be 1.
+        by_rows: a seed's parameters lie end to end, so that both buffers are `[S, P / S]` too (`rows`); otherwise the seeds of each parameter do.
 
     Attributes:
         data: `[P]`, every parameter end to end.
         grad: `[P]`, the gradients. Backward passes add to it; `zero_grad` clears it.
     """
 
-    def __init__(self, module: nn.Module, *, seeds: int = 1, stacked: bool = True):
+    def __init__(self, module: nn.Module, *, seeds: int = 1, stacked: bool = True, by_rows: bool = False):
         self.seeds = seeds
         self.stacked = stacked
+        self.by_rows = by_rows
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         if not self.parameters:
             raise ValueError("the module has no trainable parameter")
@@ -35,14 +37,23 @@ class FlatParameters:
         self.data = nn.Parameter(torch.empty(total, dtype=first.dtype, device=first.device))
         self.grad = torch.zeros_like(self.data.data)
         self.data.grad = self.grad
-        offset = 0
         with torch.no_grad():
-            for p in self.parameters:
-                view = self.data.data[offset : offset + p.numel()].view(p.shape)
+            for p, view, gradient in zip(self.parameters, self._views(self.data.data), self._views(self.grad), strict=True):
                 view.copy_(p)
                 p.data = view
-                p.grad = self.grad[offset : offset + p.numel()].view(p.shape)
-                offset += p.numel()
+                p.grad = gradient
+
+    def rows(self, buffer: Tensor) -> Tensor:
+        """A buffer that is laid out as `data`, `[S, P / S]`, of parameters that lie `by_rows`: a view."""
+        return buffer.view(self.seeds, -1)
+
+    def _views(self, buffer: Tensor) -> list[Tensor]:
+        """Each parameter's part of a buffer that is laid out as `data`, in its shape."""
+        if self.by_rows:
+            parts = self.rows(buffer).split([p[0].numel() for p in self.parameters], 1)
+        else:
+            parts = buffer.split([p.numel() for p in self.parameters])
+        return [part.view(p.shape) for part, p in zip(parts, self.parameters, strict=True)]
 
     def zero_grad(self) -> None:
         self.grad.zero_()
@@ -69,9 +80,8 @@ class FlatParameters:
 
     def by_seed(self, buffer: Tensor) -> list[list[Tensor]]:
         """What each seed has of a buffer that is laid out as `data`: a view for each parameter."""
-        sizes = [p[0].numel() for p in self.parameters for _ in range(self.seeds)]
-        views = buffer.split(sizes)
-        return [list(views[seed :: self.seeds]) for seed in range(self.seeds)]
+        views = self._views(buffer)
+        return [[view[seed].flatten() for view in views] for seed in range(self.seeds)]
 
     def gradient(self) -> Tensor:
         """A copy of each seed's gradient, `[S, P / S]`; the parameters must be stacked."""

@@ -17,17 +17,18 @@ from operant.core.records import Rollout
 from operant.core.spec import Spec
 from operant.nets.distributions import Categorical, Distribution, Gaussian, SquashedGaussian, TanhPoint, distribution_for
 from operant.nets.encoders import Encoded, Encoder, build_encoder
-from operant.nets.layers import MLP, Draws, Residual, Towers, linear, network, orthogonal, still
+from operant.nets.layers import MLP, Draws, Initialize, Residual, Towers, linear, network, orthogonal, still, uniform_fan_in
 from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
 from operant.nets.memory import Memory, MemoryNet
 from operant.nets.normalize import RunningNormalizer, observation_normalizer
 from operant.nets.policy import TrainedPolicy
+from operant.nets.traced import Pull, Traced, TracedModule, by_layers
 
-LogStd = Literal["free", "state", "smooth"]  # where log standard deviations come from, see `Actor`
+LogStd = Literal["free", "state", "smooth", "softplus"]  # where log standard deviations come from, see `Actor`
 Decide = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]  # `Policy.decide`
 
 
-class Policy(TrainedPolicy):
+class Policy(TrainedPolicy, TracedModule):
     """What acts at observations: a network whose output its distribution turns into actions.
 
     Args:
@@ -48,6 +49,14 @@ class Policy(TrainedPolicy):
         """Parameters under which nothing is drawn or preferred that an observation's action mask forbids."""
         allowed = self.observation.allowed(observation)
         return parameters if allowed is None else self.distribution.forbid(parameters, allowed)
+
+    def allowed_gradient(self, gradient: Tensor, observation: Tensor) -> Tensor:
+        """A gradient of what `allowed` gave, of what it was given: nothing hangs on what is forbidden."""
+        allowed = self.observation.allowed(observation)
+        if allowed is None:
+            return gradient
+        choices, rest = gradient.tensor_split([self.distribution.choices], -1)
+        return torch.cat([choices.masked_fill(~allowed, 0.0), rest], -1)
 
     def initial(self, rows: int) -> Tensor | None:
         """The carry of N rows whose episodes begin, `[S, N, C]`: what the policy knows of the steps before. None where it remembers nothing."""
@@ -84,8 +93,9 @@ class Actor(Policy):
         observation, distribution, normalizer: see `Policy`.
         net: from observations to the distribution's parameters, or to its locations alone where the standard deviation is free.
         seeds: S.
-        log_std: "state" (the network puts it out), "smooth" (the same, through tanh onto the bounds, in whose middle it begins), or "free": one learned number
-            an action, not a function of the state. Without meaning where actions are choices.
+        log_std: "state" (the network puts it out), "smooth" (the same, through tanh onto the bounds, in whose middle it begins), "softplus" (the network puts
+            out what softplus makes the standard deviation of), or "free": one learned number an action, not a function of the state. Without meaning where
+            actions are choices.
         log_std_bounds: the log standard deviation is kept within this range, clamped unless it is smooth.
         tanh_mean: bound the mean of an unsquashed Gaussian to the action space by tanh.
     """
@@ -107,6 +117,7 @@ class Actor(Policy):
         self.log_std_bounds = log_std_bounds
         self.free_log_std = distribution.deviations > 0 and log_std == "free"
         self.smooth_log_std = distribution.deviations > 0 and log_std == "smooth"
+        self.softplus = distribution.deviations > 0 and log_std == "softplus"
         self.tanh_mean = tanh_mean and distribution.deviations > 0
         if self.free_log_std:
             self.log_std = nn.Parameter(torch.zeros(seeds, 1, distribution.deviations))
@@ -133,6 +144,9 @@ class Actor(Policy):
                 low, high = self.log_std_bounds
                 locations, log_std = distribution.split(out)
                 log_std = low + (high - low) / 2 * (1 + torch.tanh(log_std))
+            elif self.softplus:
+                locations, raw = distribution.split(out)
+                log_std = nn.functional.softplus(raw).log().clamp(*self.log_std_bounds)
             else:
                 out = out.clamp(self.lowest, self.highest)
                 if not self.tanh_mean:
@@ -144,6 +158,29 @@ class Actor(Policy):
                 locations = torch.cat([logits, mean], -1) if distribution.choices else mean
             out = torch.cat([locations, log_std], -1)
         return self.allowed(out, observation)
+
+    def traced(self) -> Traced:
+        run = by_layers(self.net) if isinstance(self.net, MLP) else None
+        if run is None or self.free_log_std or self.smooth_log_std or self.tanh_mean:
+            return super().traced()
+
+        def traced(observation: Tensor) -> tuple[Tensor, Pull]:
+            raw, pull = run(observation)
+            return self._distribution_parameters(raw, observation), lambda gradient: pull(self._raw_gradient(gradient, raw, observation))
+
+        return traced
+
+    def _raw_gradient(self, gradient: Tensor, raw: Tensor, observation: Tensor) -> Tensor:
+        """A gradient of the distribution's parameters, of what the network gave."""
+        gradient = self.allowed_gradient(gradient, observation)
+        if self.softplus:
+            of_locations, of_log_std = self.distribution.split(gradient)
+            found = self.distribution.split(raw)[1]
+            deviation = nn.functional.softplus(found)
+            low, high = self.log_std_bounds
+            within = (deviation.log() >= low) & (deviation.log() <= high)
+            return torch.cat([of_locations, of_log_std * torch.sigmoid(found) / deviation * within], -1)
+        return gradient * ((raw >= self.lowest) & (raw <= self.highest)) if self.distribution.deviations else gradient
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
         """The replay contract: `inputs["observation"] [S, …, D]` (as the network sees them)."""
@@ -159,11 +196,11 @@ class Actor(Policy):
         return found
 
 
-class Critic(nn.Module):
-    """An ensemble of value functions of any concatenated inputs: `[S, B, …] → [S, E, B]`.
+class Critic(TracedModule):
+    """An ensemble of value functions of any concatenated inputs: `[S, B, …] → [S, E, B]`, or a single one, `[S, B, …] → [S, B]`.
 
     Args:
-        net: of all inputs side by side, `[S, B, …] → [S, E, B, 1]`.
+        net: of all inputs side by side, `[S, B, …] → [S, E, B, 1]`, or `[S, B, 1]`.
         encoder: of those inputs that `observes` says are rows of observations; one for the whole ensemble.
     """
 
@@ -176,6 +213,17 @@ class Critic(nn.Module):
         if self.encoder is not None:
             inputs = tuple(self.encoder(x) if observed else x for x, observed in zip(inputs, self._observes, strict=True))
         return self.net(torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0]).squeeze(-1)
+
+    def traced(self) -> Traced:
+        run = by_layers(self.net) if self.encoder is None and isinstance(self.net, MLP) else None
+        if run is None:
+            return super().traced()
+
+        def traced(observation: Tensor) -> tuple[Tensor, Pull]:
+            raw, pull = run(observation)
+            return raw.squeeze(-1), lambda gradient: pull(gradient.unsqueeze(-1))
+
+        return traced
 
     def member(self, index: int, *inputs: Tensor) -> Tensor:
         """One of the value functions alone, `[S, B]`, where there is no encoder and layers are plain ones."""
@@ -192,8 +240,17 @@ class ActionValues(Policy):
         quantiles: K numbers an action whose mean is Q: quantiles of the return (arXiv:1710.10044).
     """
 
-    def __init__(self, observation: Spec, distribution: Distribution, trunk: nn.Module, advantage: nn.Module, value: nn.Module | None, quantiles: int = 1):
-        super().__init__(observation, distribution)
+    def __init__(
+        self,
+        observation: Spec,
+        distribution: Distribution,
+        trunk: nn.Module,
+        advantage: nn.Module,
+        value: nn.Module | None,
+        quantiles: int = 1,
+        normalizer: RunningNormalizer | None = None,
+    ):
+        super().__init__(observation, distribution, normalizer)
         self.trunk, self.advantage, self.value, self.count = trunk, advantage, value, quantiles
 
     def quantiles(self, observation: Tensor) -> Tensor:
@@ -203,6 +260,18 @@ class ActionValues(Policy):
 
     def forward(self, observation: Tensor) -> Tensor:
         return self.allowed(self._all(observation).mean(-1), observation)
+
+    def traced(self) -> Traced:
+        plain = isinstance(self.trunk, MLP) and self.value is None and self.count == 1
+        run = by_layers(self.trunk, self.advantage) if plain else None
+        if run is None:
+            return super().traced()
+
+        def traced(observation: Tensor) -> tuple[Tensor, Pull]:
+            raw, pull = run(observation)
+            return self.allowed(raw, observation), lambda gradient: pull(self.allowed_gradient(gradient, observation))
+
+        return traced
 
     def _all(self, observation: Tensor) -> Tensor:
         """`[S, …, A, K]`, of what is forbidden too."""
@@ -378,12 +447,16 @@ class CriticNet:
         inputs: fields of the batch that it sees, in order.
         hidden: widths of hidden layers; with `residual` of residual blocks, all the same (`layers.Residual`).
         layer_norm, dropout, batch_norm: of plain hidden layers, see `layers.MLP`.
+        initialize: how the weights of plain layers are drawn.
+        ensemble: how many value functions; None for one without an axis.
         encoders: as in `ActorCriticNet`.
     """
 
     inputs: tuple[str, ...] = ("observation", "action")
     hidden: tuple[int, ...] = (256, 256)
-    ensemble: int = 2
+    activation: str = "relu"
+    initialize: Initialize = uniform_fan_in
+    ensemble: int | None = 2
     layer_norm: bool = False
     dropout: float = 0.0
     batch_norm: bool = False
@@ -401,6 +474,8 @@ class CriticNet:
             1,
             streams,
             name,
+            activation=self.activation,
+            initialize=self.initialize,
             ensemble=self.ensemble,
             layer_norm=self.layer_norm,
             dropout=self.dropout,
@@ -412,14 +487,19 @@ class CriticNet:
 
 @dataclass(frozen=True)
 class ActionValueNet:
-    """How to build `ActionValues` for discrete actions: relu layers, and one head, or with `duelling` one of the state's value and one of advantages.
+    """How to build `ActionValues` for discrete actions: a trunk, and one head, or with `duelling` one of the state's value and one of advantages.
 
     Attributes:
+        initialize: how weights are drawn.
+        normalize: running normalisation of observations.
         noisy: all layers behind the encoder are `NoisyLinear`.
         encoders: as in `ActorCriticNet`.
     """
 
     hidden: tuple[int, ...] = (256, 256)
+    activation: str = "relu"
+    initialize: Initialize = uniform_fan_in
+    normalize: bool = False
     duelling: bool = False
     quantiles: int = 1
     layer_norm: bool = False
@@ -433,11 +513,13 @@ class ActionValueNet:
         encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
         width = observation.size if encoder is None else encoder.size
         noise = Draws(streams, f"{name}/noise") if self.noisy else None
-        trunk: nn.Module = MLP([width, *self.hidden], generators, layer_norm=self.layer_norm, activate_last=True, noise=noise)
+        sizes, how, last = [width, *self.hidden], self.initialize, self.hidden[-1]
+        trunk: nn.Module = MLP(sizes, generators, activation=self.activation, hidden=how, layer_norm=self.layer_norm, activate_last=True, noise=noise)
         trunk = trunk if encoder is None else Encoded(encoder, trunk)
-        advantage = linear(self.hidden[-1], distribution.size * self.quantiles, generators, noise=noise and noise.of("advantage"))
-        value = linear(self.hidden[-1], self.quantiles, generators, noise=noise and noise.of("value")) if self.duelling else None
-        return ActionValues(observation, distribution, trunk, advantage, value, self.quantiles)
+        advantage = linear(last, distribution.size * self.quantiles, generators, how, noise=noise and noise.of("advantage"))
+        value = linear(last, self.quantiles, generators, how, noise=noise and noise.of("value")) if self.duelling else None
+        normalizer = observation_normalizer(observation, len(streams.seeds)) if self.normalize else None
+        return ActionValues(observation, distribution, trunk, advantage, value, self.quantiles, normalizer)
 
 
 @dataclass(frozen=True)
@@ -447,7 +529,7 @@ class ActorNet:
     Attributes:
         squash: a Gaussian through tanh onto the bounds of the action space; otherwise a Gaussian in the space's own units.
         deterministic: one action through tanh onto the bounds, without a distribution.
-        batch_norm, residual: as in `CriticNet`.
+        initialize, layer_norm, batch_norm, residual: as in `CriticNet`.
         normalize: running normalisation of observations.
         encoders: as in `ActorCriticNet`.
         module: a plain module in the place of the network: from observations to logits, to a Gaussian's mean, or to mean and log standard deviation side by
@@ -456,6 +538,9 @@ class ActorNet:
     """
 
     hidden: tuple[int, ...] = (256, 256)
+    activation: str = "relu"
+    initialize: Initialize = uniform_fan_in
+    layer_norm: bool = False
     squash: bool = False
     deterministic: bool = False
     log_std: LogStd = "state"
@@ -478,7 +563,19 @@ class ActorNet:
             if self.members is not None and encoder is not None:
                 raise BadInput(f"net {name!r} has members with weights of their own, and these read observations that are vectors of numbers alone")
             width = observation.size if encoder is None else encoder.size
-            net = network(width, self.hidden, outputs, streams, name, ensemble=self.members, batch_norm=self.batch_norm, residual=self.residual)
+            net = network(
+                width,
+                self.hidden,
+                outputs,
+                streams,
+                name,
+                activation=self.activation,
+                initialize=self.initialize,
+                ensemble=self.members,
+                layer_norm=self.layer_norm,
+                batch_norm=self.batch_norm,
+                residual=self.residual,
+            )
             net = net if encoder is None else Encoded(encoder, net)
         return Actor(
             observation,

@@ -58,6 +58,13 @@ class Distribution:
     def log_prob_and_entropy(self, parameters: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         return self.log_prob(parameters, action), self.entropy(parameters)
 
+    def score(self, parameters: Tensor, action: Tensor, entropy_weight: Tensor | float = 0.0) -> Tensor:
+        """The gradient of log π(action) + weight · entropy with respect to the parameters, `[…, size]`; weights `[…]`."""
+        with torch.enable_grad():
+            leaf = parameters.detach().requires_grad_()
+            log_prob, entropy = self.log_prob_and_entropy(leaf, action)
+            return torch.autograd.grad((log_prob + entropy_weight * entropy).sum(), leaf)[0]
+
     def encode(self, action: Tensor) -> Tensor:
         """Actions as the input of a network, `[…, features]`: choices one-hot, numbers as they are."""
         raise NotImplementedError
@@ -125,6 +132,9 @@ class Categorical(Distribution):
 
     def log_prob_and_entropy(self, parameters: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         return ops.categorical_log_prob_and_entropy(parameters, action)
+
+    def score(self, parameters: Tensor, action: Tensor, entropy_weight: Tensor | float = 0.0) -> Tensor:
+        return ops.categorical_score(parameters, action, entropy_weight)
 
     def encode(self, action: Tensor) -> Tensor:
         return nn.functional.one_hot(action, self.size).float()
@@ -222,6 +232,9 @@ class Gaussian(_Continuous):
 
     def entropy(self, parameters: Tensor) -> Tensor:
         return ops.gaussian_entropy(self.split(parameters)[1])
+
+    def score(self, parameters: Tensor, action: Tensor, entropy_weight: Tensor | float = 0.0) -> Tensor:
+        return ops.gaussian_score(action, *self.split(parameters), entropy_weight)
 
 
 class SquashedGaussian(_Continuous):

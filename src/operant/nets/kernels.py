@@ -185,7 +185,13 @@ def batched_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 # ------------------------------------------------------------------------------------------------------------------------------------------- perceptrons
 
-FUSED = {"relu": torch.relu_, "tanh": lambda x: x.copy_(tanh(x)) if x.numel() >= WIDE and _taken != "native" else torch.tanh_(x)}
+SLOPE, EPS = 0.01, 1e-5  # of leaky_relu below 0, and of layer norms: PyTorch's own
+
+FUSED = {
+    "relu": torch.relu_,
+    "tanh": lambda x: x.copy_(tanh(x)) if x.numel() >= WIDE and _taken != "native" else torch.tanh_(x),
+    "leaky_relu": lambda x: F.leaky_relu_(x, SLOPE),
+}
 """Activations of which `perceptron` knows the derivative by what they gave, computed in place."""
 
 
@@ -194,6 +200,8 @@ def _backward_of(activation: str, gradient: Tensor, output: Tensor, into: Tensor
     into = torch.empty_like(gradient) if into is None else into
     if activation == "relu":
         return torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=into)
+    if activation == "leaky_relu":
+        return torch.ops.aten.leaky_relu_backward.grad_input(gradient, output, SLOPE, True, grad_input=into)
     return torch.ops.aten.tanh_backward.grad_input(gradient, output, grad_input=into)
 
 
@@ -204,8 +212,14 @@ def _stretched(x: Tensor, weight: Tensor) -> Tensor:
     return (x.unsqueeze(1).expand(-1, weight.shape[1], -1, -1) if x.ndim == 3 else x).flatten(0, 1)
 
 
-def _run(x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int) -> tuple[list[Tensor], list[Tensor]]:
-    """The input `[L, B, I]` of each layer and the last one's output, and the layers' weights, each as it computed with them."""
+def _run(
+    x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int, normed: list[Tensor] | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The input `[L, B, I]` of each layer and the last one's output, and the layers' weights, each as it computed with them.
+
+    Args:
+        normed: where layers are normalised before their activation; it takes, of each, what went into the norm, its mean and its inverse deviation.
+    """
     flow, flows, weights = _stretched(x, parameters[0]), [], []
     for place, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
         weight, bias = weight.flatten(0, -3), bias.flatten(0, -3)
@@ -215,17 +229,28 @@ def _run(x: Tensor, parameters: Sequence[Tensor], activation: str, activated: in
         flows.append(flow)
         weights.append(weight)
         flow = _affine(flow, weight, bias)
-        flow = FUSED[activation](flow) if place < activated else flow
+        if place < activated:
+            if normed is not None:
+                before = flow
+                flow, mean, inverse = torch.native_layer_norm(before, before.shape[-1:], None, None, EPS)
+                normed += [before, mean, inverse]
+            flow = FUSED[activation](flow)
     return [*flows, flow.to(parameters[0].dtype)], weights
 
 
 def _run_back(
-    gradient: Tensor, flows: Sequence[Tensor], weights: Sequence[Tensor], activation: str, activated: int, wanted: Sequence[bool]
+    gradient: Tensor,
+    flows: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    activation: str,
+    activated: int,
+    wanted: Sequence[bool],
+    normed: Sequence[Tensor] = (),
 ) -> tuple[Tensor | None, list[Tensor | None]]:
     """The gradient of the first layer's input `[L, B, I]`, and those of the parameters, `[L, …]`, from the last output's.
 
     Args:
-        flows, weights: what `_run` gave; the last flow may be missing where it is not activated.
+        flows, weights, normed: what `_run` gave; the last flow may be missing where it is not activated.
         wanted: whether the input's is, and whether each parameter's.
     """
     found: list[Tensor | None] = []
@@ -234,6 +259,9 @@ def _run_back(
         weight = weights[place]
         if place < activated:
             gradient = _backward_of(activation, gradient, flows[place + 1], None if gradient is given else gradient)
+            if normed:
+                before, mean, inverse = normed[3 * place : 3 * place + 3]
+                gradient = torch.ops.aten.native_layer_norm_backward(gradient, before, before.shape[-1:], mean, inverse, None, None, [True, False, False])[0]
         gradient = gradient.to(weight.dtype)
         trains = wanted[1 + 2 * place]
         found.append(gradient.sum(1, keepdim=True) if trains else None)
@@ -260,33 +288,54 @@ class _Perceptron(torch.autograd.Function):
     """Layers behind one another with their activations: the same products as layer by layer, without a node, a copy and a buffer for each step."""
 
     @staticmethod
-    def forward(ctx, activation: str, activated: int, x: Tensor, *parameters: Tensor) -> Tensor:
-        flows, weights = _run(x, parameters, activation, activated)
+    def forward(ctx, activation: str, activated: int, layer_norm: bool, x: Tensor, *parameters: Tensor) -> Tensor:
+        normed: list[Tensor] | None = [] if layer_norm else None
+        flows, weights = _run(x, parameters, activation, activated, normed)
         ctx.kind = activation, activated, x.shape, parameters[0].shape[:-2]
-        ctx.save_for_backward(*weights, *flows[: len(weights) + (activated == len(weights))])
+        ctx.kept = len(weights), len(weights) + (activated == len(weights))
+        ctx.save_for_backward(*weights, *flows[: ctx.kept[1]], *(normed or ()))
         return _parted(flows[-1:], parameters[0].shape[:-2])[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor):
         activation, activated, shape, lead = ctx.kind
-        count = (len(ctx.needs_input_grad) - 3) // 2
-        weights, flows = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        for_x, found = _run_back(gradient.flatten(0, -3), flows, weights, activation, activated, ctx.needs_input_grad[2:])
-        return None, None, _shrunk(for_x, shape, lead), *_parted(found, lead)
+        count, seen = ctx.kept
+        saved = ctx.saved_tensors
+        weights, flows, normed = saved[:count], saved[count : count + seen], saved[count + seen :]
+        for_x, found = _run_back(gradient.flatten(0, -3), flows, weights, activation, activated, ctx.needs_input_grad[3:], normed)
+        return None, None, None, _shrunk(for_x, shape, lead), *_parted(found, lead)
 
 
-def perceptron(x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int) -> Tensor:
+def perceptron(x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int, layer_norm: bool = False) -> Tensor:
     """Affine maps with an activation behind each of the first `activated`: `[S, B, I] → [S, B, O]`, or `[S, E, B, O]` of an ensemble.
 
     Args:
         x: `[S, B, I]`, or `[S, E, B, I]` for each member of an ensemble.
         parameters: weight `[S, …, I, O]` and bias `[S, …, 1, O]` of each layer, in turn.
         activation: of `FUSED`. Gradients are once differentiable.
+        layer_norm: before each activation, without a learned scale and shift.
     """
     if not torch.is_grad_enabled():
-        return _parted(_run(x, parameters, activation, activated)[0][-1:], parameters[0].shape[:-2])[0]
-    return _Perceptron.apply(activation, activated, x, *parameters)
+        return _parted(_run(x, parameters, activation, activated, [] if layer_norm else None)[0][-1:], parameters[0].shape[:-2])[0]
+    return _Perceptron.apply(activation, activated, layer_norm, x, *parameters)
+
+
+@torch.no_grad()
+def pulled(
+    x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int, layer_norm: bool = False
+) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
+    """`perceptron` of no ensemble, and what makes a gradient of its output `[S, B, O]` those of its parameters: without autograd, for updates of one sample,
+    where each node would cost more than what it computes. The parameters must not change between the two."""
+    normed: list[Tensor] | None = [] if layer_norm else None
+    flows, weights = _run(x, parameters, activation, activated, normed)
+    wanted = [False, *[True] * len(parameters)]
+
+    @torch.no_grad()
+    def pull(gradient: Tensor) -> list[Tensor]:
+        return _run_back(gradient, flows, weights, activation, activated, wanted, normed or ())[1]
+
+    return flows[-1], pull
 
 
 def standing(parameters: Sequence[Tensor], activation: str, activated: int) -> Callable[[Tensor], Tensor]:

@@ -18,7 +18,13 @@ from operant.nets.kernels import FUSED, batched_linear, perceptron, standing, ta
 Initialize = Callable[[Tensor, torch.Generator], None]
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": torch.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": tanh,
+    "relu": torch.relu,
+    "leaky_relu": nn.functional.leaky_relu,
+    "gelu": nn.functional.gelu,
+    "silu": nn.functional.silu,
+}
 
 
 def orthogonal(gain: float) -> Initialize:
@@ -36,6 +42,18 @@ def uniform_fan_in(weight: Tensor, generator: torch.Generator) -> None:
     """PyTorch's default for linear layers: uniform in ±1/√in."""
     bound = 1 / math.sqrt(weight.shape[0])
     weight.uniform_(-bound, bound, generator=generator)
+
+
+def sparse(share: float) -> Initialize:
+    """Uniform in ±1/√in, with this share of each unit's incoming weights 0, rounded up (the code of arXiv:2410.14606); one is left at the least."""
+
+    def fill(weight: Tensor, generator: torch.Generator) -> None:
+        inputs, outputs = weight.shape
+        uniform_fan_in(weight, generator)
+        order = torch.rand(inputs, outputs, generator=generator).argsort(0)
+        weight[order < min(math.ceil(share * inputs), inputs - 1)] = 0.0
+
+    return fill
 
 
 def he_normal(weight: Tensor, generator: torch.Generator) -> None:
@@ -181,6 +199,10 @@ class MLP(nn.Module):
         activate_last: the last layer is a hidden one too.
         noise: its layers are `NoisyLinear`, and draw from there.
         drop: what dropout draws from.
+
+    Attributes:
+        plain: it is one perceptron a seed whose layers are their parameters, and may be computed as one step.
+        activated: layers that an activation follows.
     """
 
     def __init__(
@@ -202,16 +224,17 @@ class MLP(nn.Module):
         super().__init__()
         self.activation = ACTIVATIONS[activation]
         self.layer_norm = layer_norm
-        self._fused = activation if activation in FUSED and not layer_norm and not dropout and not batch_norm else None
+        self._fused = activation if activation in FUSED and not dropout and not batch_norm else None
         pairs = list(zip(sizes, sizes[1:], strict=False))
         self.layers = nn.ModuleList(
             linear(a, b, generators, (last or hidden) if index == len(pairs) - 1 else hidden, ensemble=ensemble, noise=noise and noise.of(index))
             for index, (a, b) in enumerate(pairs)
         )
         self._ensemble = ensemble
-        self._activated = len(pairs) if activate_last else len(pairs) - 1
-        hidden_sizes = sizes[1 : 1 + self._activated]
-        self.dropouts = nn.ModuleList(Dropout(dropout, drop.of(place)) for place in range(self._activated if dropout else 0))
+        self.plain = self._fused is not None and ensemble is None and noise is None
+        self.activated = len(pairs) if activate_last else len(pairs) - 1
+        hidden_sizes = sizes[1 : 1 + self.activated]
+        self.dropouts = nn.ModuleList(Dropout(dropout, drop.of(place)) for place in range(self.activated if dropout else 0))
         self.batch_norms = nn.ModuleList(BatchRenorm(size, len(generators), ensemble) for size in ([sizes[0], *hidden_sizes] if batch_norm else []))
 
     @property
@@ -227,14 +250,14 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if (activation := self.fused) is not None:
             if self._ensemble is not None or x.ndim == 3:
-                return perceptron(x, self.parameters_in_turn, activation, self._activated)
-            return perceptron(x.flatten(1, -2), self.parameters_in_turn, activation, self._activated).view(*x.shape[:-1], -1)
+                return perceptron(x, self.parameters_in_turn, activation, self.activated, self.layer_norm)
+            return perceptron(x.flatten(1, -2), self.parameters_in_turn, activation, self.activated, self.layer_norm).view(*x.shape[:-1], -1)
         if self._ensemble is not None and x.ndim == 3 and self.batch_norms:
             x = x.unsqueeze(1).expand(-1, self._ensemble, -1, -1)
         x = self.batch_norms[0](x) if self.batch_norms else x
         for index, layer in enumerate(self.layers):
             x = layer(x)
-            if index < self._activated:
+            if index < self.activated:
                 x = self._activate(self.dropouts[index](x) if self.dropouts else x)
                 x = self.batch_norms[index + 1](x) if self.batch_norms else x
         return x
@@ -244,11 +267,11 @@ class MLP(nn.Module):
         shape = x.shape
         x = x.flatten(1, -2) if x.ndim > 3 else x
         if (activation := self.fused) is not None:
-            x = perceptron(x, [p[:, index] for p in self.parameters_in_turn], activation, self._activated)
+            x = perceptron(x, [p[:, index] for p in self.parameters_in_turn], activation, self.activated, self.layer_norm)
         else:
             for place, layer in enumerate(self.layers):
                 x = batched_linear(x, *(p[:, index] for p in layer.affine()))
-                if place < self._activated:
+                if place < self.activated:
                     x = self._activate(x)
         return x if len(shape) == 3 else x.view(*shape[:-1], -1)
 
@@ -374,6 +397,7 @@ def network(
     name: str,
     *,
     activation: str = "relu",
+    initialize: Initialize = uniform_fan_in,
     ensemble: int | None = None,
     layer_norm: bool = False,
     dropout: float = 0.0,
@@ -396,6 +420,7 @@ def network(
         [inputs, *hidden, outputs],
         generators,
         activation=activation,
+        hidden=initialize,
         ensemble=ensemble,
         layer_norm=layer_norm,
         dropout=dropout,

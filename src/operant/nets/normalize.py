@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ class RunningNormalizer(nn.Module):
     def __init__(self, seeds: int, size: int, clip: float = 10.0, columns: list[int] | None = None):
         super().__init__()
         self.clip = clip
-        self._columns = columns
+        self.columns = columns
         self.register_buffer("mean", torch.zeros(seeds, size, dtype=torch.float64))
         self.register_buffer("variance", torch.ones(seeds, size, dtype=torch.float64))
         self.register_buffer("count", torch.full((seeds, 1), 1e-4, dtype=torch.float64))
@@ -29,7 +30,7 @@ class RunningNormalizer(nn.Module):
 
     def update(self, values: Tensor, mask: Tensor) -> None:
         """Take in `values [S, …, D]` where `mask [S, …]` is True."""
-        values = values if self._columns is None else values[..., self._columns]
+        values = values if self.columns is None else values[..., self.columns]
         x, weight = values.flatten(1, -2).double(), mask.flatten(1).double().unsqueeze(-1)
         count = weight.sum(1)
         mean = (x * weight).sum(1) / count.clamp(min=1)
@@ -42,6 +43,12 @@ class RunningNormalizer(nn.Module):
         self.count.copy_(total)
         self.refresh()
 
+    def take_over(self, samples: SampleStatistics) -> None:
+        """Stand where these statistics do."""
+        for buffer, found in ((self.mean, samples.mean), (self.variance, samples.variance), (self.count, samples.count)):
+            buffer.copy_(torch.from_numpy(found))
+        self.refresh()
+
     def refresh(self) -> None:
         """Take up the buffers after they were changed from outside."""
         self._shift, self._scale = self.mean.float(), (self.variance + 1e-8).rsqrt().float()
@@ -49,12 +56,12 @@ class RunningNormalizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`x [S, …, D]`, normalised and clipped."""
         lead = (slice(None), *[None] * (x.ndim - 2))
-        taken = x if self._columns is None else x[..., self._columns]
+        taken = x if self.columns is None else x[..., self.columns]
         found = ((taken - self._shift[lead]) * self._scale[lead]).clamp(-self.clip, self.clip)
-        if self._columns is None:
+        if self.columns is None:
             return found
         whole = x.clone()
-        whole[..., self._columns] = found
+        whole[..., self.columns] = found
         return whole
 
     def scale(self, x: Tensor) -> Tensor:
@@ -65,6 +72,48 @@ class RunningNormalizer(nn.Module):
     def _load_from_state_dict(self, *args, **kwargs):
         super()._load_from_state_dict(*args, **kwargs)
         self.refresh()
+
+
+class SampleStatistics:
+    """Running mean and variance of vectors a seed, one sample at a time (Welford), on the host: an update of tensors would cost more than what it computes.
+
+    Args:
+        seeds: S.
+        size: D.
+
+    Attributes:
+        mean: `[S, D]`.
+        variance: `[S, D]`, that of the samples so far, over one less than their number; 1 where there is but one.
+        count: `[S, 1]`, samples.
+    """
+
+    EPS = 1e-8
+
+    def __init__(self, seeds: int, size: int):
+        self.mean, self._squares, self.count = np.zeros((seeds, size)), np.zeros((seeds, size)), np.zeros((seeds, 1))
+
+    def take(self, x: np.ndarray, seeds: np.ndarray | slice = slice(None)) -> None:
+        """One sample `[…, D]` of each of these seeds."""
+        self.count[seeds] += 1
+        before = x - self.mean[seeds]
+        self.mean[seeds] += before / self.count[seeds]
+        self._squares[seeds] += before * (x - self.mean[seeds])
+
+    @property
+    def variance(self) -> np.ndarray:
+        return np.where(self.count > 1, self._squares / np.maximum(self.count - 1, 1), 1.0)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """`[S, D]`, the standard deviation, never 0."""
+        return np.sqrt(self.variance + self.EPS)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        return {"mean": self.mean, "squares": self._squares, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        for mine, saved in ((self.mean, state["mean"]), (self._squares, state["squares"]), (self.count, state["count"])):
+            mine[...] = saved
 
 
 def observation_normalizer(observation: Spec, seeds: int) -> RunningNormalizer | None:

@@ -6,9 +6,11 @@ from operant.ops.distribution import (
     FORBIDDEN,
     categorical_log_prob,
     categorical_log_prob_and_entropy,
+    categorical_score,
     forbid,
     gaussian_entropy,
     gaussian_log_prob,
+    gaussian_score,
     tanh_gaussian_log_prob,
     tanh_gaussian_sample,
     tanh_log_det,
@@ -76,6 +78,7 @@ from operant.ops.segment import extended_gae, segment_advantage, segment_starts,
 from operant.ops.support import mass_balance, sampled_logit_step, support_counts, support_dynamics
 from operant.ops.token_advantage import entropy_scaled_clip, redistributed_advantage, token_weighted_advantage
 from operant.ops.token_entropy import log_entropy_range, max_variance_subset, min_p_log_prob, normalized_log_entropy, nucleus_entropy, top_share
+from operant.ops.trace import bounded_step_size
 from operant.ops.turns import pooled_turn_advantage, turn_ends, turn_gains, turn_returns, turn_sums
 from operant.ops.utterance import utterance_advantage, utterance_q_target
 from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
@@ -93,10 +96,12 @@ __all__ = [
     "bernoulli_tilt_kl",
     "beta_normalized_advantage",
     "beta_parameters",
+    "bounded_step_size",
     "bradley_terry_loss",
     "calibrated_reward",
     "categorical_kl",
     "categorical_log_prob",
+    "categorical_score",
     "centre",
     "chi_square_conjugate",
     "class_balanced_weight",
@@ -125,6 +130,7 @@ __all__ = [
     "gae",
     "gaussian_entropy",
     "gaussian_log_prob",
+    "gaussian_score",
     "greedy_policy",
     "group_mean_advantage",
     "group_normalized_advantage",

@@ -146,3 +146,32 @@ def categorical_log_prob_and_entropy(logits: Tensor, action: Tensor) -> tuple[Te
         (log_prob, entropy), each `[...]`.
     """
     return _ChosenAndEntropy.apply(logits.log_softmax(-1), action)
+
+
+def categorical_score(logits: Tensor, action: Tensor, entropy_weight: Tensor | float = 0.0) -> Tensor:
+    """The gradient of log π(a) + w H with respect to the logits, `[..., A]`, H being the entropy in nats.
+
+    Args:
+        logits: `[..., A]`.
+        action: `[...]` int64.
+        entropy_weight: w, `[...]`.
+    """
+    log_prob = logits.log_softmax(-1)
+    prob = log_prob.exp()
+    entropy = -(prob * log_prob).sum(-1, keepdim=True)
+    weight = entropy_weight.unsqueeze(-1) if isinstance(entropy_weight, Tensor) else entropy_weight
+    taken = torch.zeros_like(logits).scatter_(-1, action.unsqueeze(-1), 1.0)
+    return taken - prob * (1 + weight * (log_prob + entropy))
+
+
+def gaussian_score(action: Tensor, mean: Tensor, log_std: Tensor, entropy_weight: Tensor | float = 0.0) -> Tensor:
+    """The gradient of log π(a) + w H of independent normals with respect to means and log standard deviations side by side, `[..., 2 A]`.
+
+    Args:
+        action, mean, log_std: `[..., A]`.
+        entropy_weight: w, `[...]`.
+    """
+    inverse = (-log_std).exp()
+    distance = (action - mean) * inverse
+    weight = entropy_weight.unsqueeze(-1) if isinstance(entropy_weight, Tensor) else entropy_weight
+    return torch.cat([distance * inverse, distance.square() - 1 + weight], -1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from operant.nets.actors import Policy
     from operant.nets.policy import TrainedPolicy
     from operant.worlds.gym.episodes import Episodes
-    from operant.worlds.gym.experience import Experience, Online
+    from operant.worlds.gym.experience import Experience, Online, Stream
     from operant.worlds.tabular.mdp import FiniteMDP, Samples
 
 BYTES_A_TOKEN = 64  # at the least, that a batch keeps of one: the token, probabilities, entropy, mask, reward, advantage and their copies
@@ -142,6 +142,10 @@ class World:
         """Raise `BadInput` where there are no steps to act in, or no memory to keep them."""
         raise BadInput(f"{self.task} has no steps to act in: an online method needs an environment (gym:)")
 
+    def check_stream(self, seeds: int) -> None:
+        """Raise `BadInput` where there are no steps to act in, one after the other."""
+        raise BadInput(f"{self.task} has no steps to act in: a streaming method needs an environment (gym:)")
+
     def check_data(self, *, rewards: bool = True) -> None:
         """Raise `BadInput` where there are no logged transitions to learn values from, or none with `rewards` where these are needed."""
         raise BadInput(f"{self.task} is no data set of transitions: an offline method needs one (ogbench:, data:, minari:)")
@@ -198,6 +202,11 @@ class World:
     def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int) -> Experience:
         """What a policy does in the environment, kept in a store, for value learning online. Raises as `check_experience`."""
         self.check_experience(plan, len(streams.seeds), total_steps)
+        raise NotImplementedError
+
+    def stream(self, streams: Streams) -> Stream:
+        """One environment a seed, stepped and not kept, for streaming methods. Raises as `check_stream`."""
+        self.check_stream(len(streams.seeds))
         raise NotImplementedError
 
     def data(self, policy: Policy, device: torch.device, *, rewards: bool = True) -> Store:

@@ -1,4 +1,4 @@
-"""How off-policy methods step environments: a few steps at a time, into a store."""
+"""How methods step environments a step at a time: as a stream, of which nothing is kept, and into a store."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from operant.core.memory import physical_memory
 from operant.core.random import Streams
 from operant.nets.actors import Policy
 from operant.worlds.gym.collect import MakeEnvironments, row_seeds
+from operant.worlds.gym.environments import Step
 from operant.worlds.store import Store, transition_columns
 
 Act = Callable[[Tensor], Tensor]  # from raw observations `[S, N, D]` to actions `[S, N, …]` in the policy's units
@@ -54,52 +55,103 @@ def capacity_of(plan: Online, total_steps: int) -> int:
     return min(plan.capacity, total_steps + plan.environments)
 
 
-class Experience:
-    """Environments that are stepped into a store, every row once a call.
+class Stream:
+    """Environments that are stepped, every row once a call.
+
+    Args:
+        make: environments from row seeds.
+        seeds: root seeds (S).
+        environments: copies a seed.
 
     Attributes:
-        store: the transitions.
         episodes: (return, length) of the episodes that ended, by seed; whoever reads them empties it.
     """
 
-    def __init__(self, make: MakeEnvironments, plan: Online, policy: Policy, streams: Streams, total_steps: int):
-        self.plan, self.streams, self.observation, self.distribution = plan, streams, policy.observation, policy.distribution
-        self._normalizer = policy.normalizer
-        seeds = len(streams.seeds)
-        self._environments = make(row_seeds(streams.seeds, plan.environments, "environment"))
-        columns = transition_columns(self.observation, self.distribution.action_shape, self.distribution.action_type)
-        self.store = Store(seeds, capacity_of(plan, total_steps), columns, lanes=plan.environments, device=streams.device)
+    refusal = "cannot be stepped one by one"  # what NEXT_STEP autoreset makes impossible
+
+    def __init__(self, make: MakeEnvironments, seeds: list[int], environments: int = 1):
+        self._environments = make(row_seeds(seeds, environments, "environment"))
         self._observation: np.ndarray | None = None
-        self._everyone = torch.ones(seeds, plan.environments, dtype=torch.bool, device=streams.device)
-        self._return = np.zeros((seeds, plan.environments))
-        self._length = np.zeros((seeds, plan.environments), dtype=np.int64)
-        self.episodes: list[list[tuple[float, int]]] = [[] for _ in range(seeds)]
+        self._return = np.zeros((len(seeds), environments))
+        self._length = np.zeros((len(seeds), environments), dtype=np.int64)
+        self.episodes: list[list[tuple[float, int]]] = [[] for _ in seeds]
 
     @property
     def resume(self) -> str:
         return self._environments.resume  # may turn out later: an environment's state is looked at when it is taken
 
+    @property
+    def seen(self) -> np.ndarray:
+        """`[R, D]` float32, what is acted on next."""
+        if self._observation is None:
+            self._observation = self._environments.reset()
+        return self._observation
+
+    def act(self, action: np.ndarray) -> Step:
+        """One step of every row with its action, as `Environments.step` takes them. Raises `BadInput` where a step of a row is none."""
+        step = self._environments.step(action)
+        if not step.valid.all():
+            raise BadInput(f"a vector environment with NEXT_STEP autoreset {self.refusal}: give an environment of one row, or SAME_STEP autoreset")
+        self._count(step)
+        self._observation = step.observation.copy()
+        return step
+
+    def _count(self, step: Step) -> None:
+        shape = self._return.shape
+        self._return += step.reward.reshape(shape)
+        self._length += 1
+        done = step.terminated | step.truncated
+        if done.any():
+            for seed, row in zip(*np.nonzero(done.reshape(shape)), strict=True):
+                self.episodes[seed].append((float(self._return[seed, row]), int(self._length[seed, row])))
+                self._return[seed, row], self._length[seed, row] = 0.0, 0
+
+    def state_dict(self) -> dict:
+        return {"environments": self._environments.state_dict(), "observation": self._observation, "return": self._return, "length": self._length}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._environments.load_state_dict(state["environments"])
+        if self.resume == "bitwise":
+            self._observation, self._return, self._length = state["observation"], state["return"], state["length"]
+        else:
+            self._observation, self._return, self._length = None, self._return * 0, self._length * 0
+
+    def close(self) -> None:
+        self._environments.close()
+
+
+class Experience(Stream):
+    """A stream that is kept in a store.
+
+    Attributes:
+        store: the transitions.
+    """
+
+    refusal = "cannot fill replay"
+
+    def __init__(self, make: MakeEnvironments, plan: Online, policy: Policy, streams: Streams, total_steps: int):
+        super().__init__(make, streams.seeds, plan.environments)
+        self.plan, self.streams, self.observation, self.distribution = plan, streams, policy.observation, policy.distribution
+        self._normalizer = policy.normalizer
+        self._everyone = torch.ones(len(streams.seeds), plan.environments, dtype=torch.bool, device=streams.device)
+        columns = transition_columns(self.observation, self.distribution.action_shape, self.distribution.action_type)
+        self.store = Store(len(streams.seeds), capacity_of(plan, total_steps), columns, lanes=plan.environments, device=streams.device)
+
     @torch.no_grad()
     def step(self, act: Act | None) -> None:
         """Step every row with the actions of `act`; None: with uniformly random ones. A policy's normaliser takes in what it acts on."""
         seeds, rows = self._return.shape
-        if self._observation is None:
-            self._observation = self._environments.reset()
-        seen = torch.from_numpy(self._observation).view(seeds, rows, -1)
+        seen = torch.from_numpy(self.seen).view(seeds, rows, -1)
         if self._normalizer is not None:
             self._normalizer.update(seen.to(self.streams.device), self._everyone)
         if act is None:
             action = self.distribution.uniform(self.streams, "explore", rows, allowed=self.observation.allowed(seen)).cpu()
         else:
             action = self._checked(act(seen.to(self.streams.device)), seen)
-        step = self._environments.step(self.distribution.to_environment(action.flatten(0, 1)))
-        if not step.valid.all():
-            raise BadInput("a vector environment with NEXT_STEP autoreset cannot fill replay: give an environment of one row, or SAME_STEP autoreset")
+        step = self.act(self.distribution.to_environment(action.flatten(0, 1)))
         found = {name: torch.from_numpy(getattr(step, name)).view(seeds, rows) for name in ("reward", "terminated", "truncated")}
         following = torch.from_numpy(step.next_observation).view(seeds, rows, -1)
         self.store.append({"observation": seen, "action": action, "next_observation": following} | found)
-        self._count(step)
-        self._observation = step.observation.copy()
 
     def _checked(self, action: Tensor, seen: Tensor) -> Tensor:
         """What a behaviour gave, on the CPU. Raises `BadInput` for actions of another shape or type, and for one that a mask forbids."""
@@ -114,33 +166,11 @@ class Experience:
                 raise BadInput("the behaviour of this method gave an action that the mask forbids: take what a net prefers, or uniform(…, allowed=…)")
         return action
 
-    def _count(self, step) -> None:
-        shape = self._return.shape
-        self._return += step.reward.reshape(shape)
-        self._length += step.valid.reshape(shape)
-        done = step.terminated | step.truncated
-        if done.any():
-            for seed, row in zip(*np.nonzero(done.reshape(shape)), strict=True):
-                self.episodes[seed].append((float(self._return[seed, row]), int(self._length[seed, row])))
-                self._return[seed, row], self._length[seed, row] = 0.0, 0
-
     def state_dict(self) -> dict:
-        return {
-            "environments": self._environments.state_dict(),
-            "store": self.store.state_dict(),
-            "observation": self._observation,
-            "return": self._return,
-            "length": self._length,
-        }
+        return super().state_dict() | {"store": self.store.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        self._environments.load_state_dict(state["environments"])
+        super().load_state_dict(state)
         self.store.load_state_dict(state["store"])
-        if self.resume == "bitwise":
-            self._observation, self._return, self._length = state["observation"], state["return"], state["length"]
-        else:
-            self._observation, self._return, self._length = None, self._return * 0, self._length * 0
+        if self.resume != "bitwise":
             self.store.cut()
-
-    def close(self) -> None:
-        self._environments.close()

@@ -27,7 +27,7 @@ from operant.worlds.gym.beds import BATCHED, BEDS, LevelledEnvironments
 from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
 from operant.worlds.gym.episodes import Episodes, run_episodes
-from operant.worlds.gym.experience import Experience, Online, check_store_memory
+from operant.worlds.gym.experience import Experience, Online, Stream, check_store_memory
 from operant.worlds.gym.ids import registered
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
@@ -133,6 +133,9 @@ class GymWorld(World):
         self.check_copies(seeds, plan.environments, "--environments")
         check_store_memory(plan, self.observation.size, self.transition_bytes, seeds, total_steps)
 
+    def check_stream(self, seeds: int) -> None:
+        self.check_copies(seeds, 1, "--seeds")
+
     @classmethod
     def from_name(cls, name: str, **options: Any) -> GymWorld:
         return cls(name, **options)
@@ -165,6 +168,9 @@ class GymWorld(World):
 
     def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int) -> Experience:
         return Experience(self.make, plan, policy, streams, total_steps)
+
+    def stream(self, streams: Streams) -> Stream:
+        return Stream(self.make, streams.seeds)
 
     def check_play(self, seeds: int, episodes: int) -> None:
         self.check_copies(seeds, episodes, "--episodes")
