@@ -17,7 +17,7 @@ Pull = Callable[[Tensor], list[Tensor]]
 """From a gradient of the output, in its shape, to those of the parameters that are trained, in the order of `module.parameters()`."""
 
 Traced = Callable[[Tensor], tuple[Tensor, Pull]]
-"""From normalised observations `[S, N, D]` to the output, without gradients, and its `Pull`. Parameters may change between two calls, and not between a call and
+"""From normalised observations `[S, N, D]` to the output, without gradients, and its `Pull`. Parameters may change between calls, and not between a call and
 its pull."""
 
 
