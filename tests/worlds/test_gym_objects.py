@@ -107,13 +107,18 @@ def test_a_vector_environment_trains(tmp_path):
         ({"observation": np.zeros((3, 2))}, r"a dict of arrays is no task: save it with numpy.savez"),
         ([1, 2], "a list is no environment"),
         (None, "a NoneType is no environment"),
-        ("gym:ALE/Pong-v5", "'ALE/Pong-v5' is of a package that is not installed: pip install ale-py"),
-        ("gym:MiniGrid-Empty-5x5-v0", "pip install minigrid"),
+        ("gym:ALE/Pong-v5", r"'ALE/Pong-v5' is of a package that is not installed: pip install 'operant\[atari\]'"),
+        ("gym:MinAtar/Breakout-v1", r"pip install 'operant\[minatar\]'"),
+        ("gym:MiniGrid-Empty-5x5-v0", r"pip install 'operant\[minigrid\]'"),
         ("gym:FetchReach-v4", "pip install gymnasium-robotics"),
         ("gym:acme/Thing-v0", "name the module that registers acme/…, gym:MODULE:acme/Thing-v0"),
     ],
 )
-def test_what_is_no_environment(task, message):
+def test_what_is_no_environment(task, message, monkeypatch):
+    # As if none of these packages were installed; some are in Gymnasium's registry from the start where they are.
+    monkeypatch.setattr("operant.worlds.gym.ids.importlib.util.find_spec", lambda name: None)
+    for name in [name for name in gymnasium.registry if name.startswith(("ALE/", "MinAtar/", "MiniGrid-", "Fetch"))]:
+        monkeypatch.delitem(gymnasium.registry, name)
     with pytest.raises(BadInput, match=message):
         make_world(task)
 

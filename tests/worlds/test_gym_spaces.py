@@ -14,6 +14,7 @@ from operant.core.random import Streams
 from operant.core.registry import configure, get_method
 from operant.evidence.online.beds import Catch
 from operant.nets.distributions import Gaussian, SquashedGaussian, drawn_range
+from operant.worlds import make_world
 from operant.worlds.gym.spaces import Actions, Observations, action_spec, observation_spec
 
 OBSERVATIONS = {
@@ -345,3 +346,31 @@ def test_exploration_covers_the_action_space():
     assert -1 <= squashed.min() < -0.99 and 0.99 < squashed.max() <= 1
     low, high = drawn_range(np.float32([-np.inf, 2, -np.inf, 0]), np.float32([np.inf, np.inf, -5, 1]))
     assert low.tolist() == [-1, 2, -7, 0] and high.tolist() == [1, 4, -5, 1]
+
+
+def test_missions_of_minigrid_are_words():
+    """One-hot words in the order of the sentence; a text of other words is refused, and so is a space that does not know its texts."""
+    minigrid = pytest.importorskip("minigrid", reason="pip install 'operant[minigrid]'")
+    assert minigrid
+    world = make_world("gym:MiniGrid-Fetch-5x5-N2-v0")
+    field = next(field for field in world.observation.fields if field.name == "mission")
+    seen = {"image": np.zeros((7, 7, 3), np.uint8), "direction": 1, "mission": "get a green key"}
+    rows, one = world._observations.rows(seen)
+    said = rows[0, world.observation.slices["mission"]].reshape(field.shape[0], field.counts[0])
+    assert one and (said.sum(1) == 1).all()
+    assert (said[4:, 0] == 1).all() and len(set(said[:4].argmax(1).tolist())) == 4
+    other = world._observations.rows(seen | {"mission": "get a key green"})[0]
+    assert not np.array_equal(other, rows)
+    with pytest.raises(BadInput, match=r"the word 'mauve' is none of them"):
+        world._observations.rows(seen | {"mission": "get a mauve key"})
+    assert world._observations.rows([seen, seen])[0].shape == (2, world.observation.size)
+    with pytest.raises(BadInput, match=r"'mission' is MissionSpace.*FilterObservation\(env, \['direction', 'image'\]\) keeps the rest"):
+        make_world("gym:BabyAI-GoToObj-v0")
+
+
+def test_pictures_of_bits_are_kept_as_bytes():
+    pytest.importorskip("minatar", reason="pip install 'operant[minatar]'")
+    world = make_world("gym:MinAtar/Breakout-v1")
+    (field,) = world.observation.fields
+    assert (field.shape, field.dtype, field.bytes, field.top) == ((10, 10, 4), "bool", True, 1)
+    assert set(np.unique(world.make([0]).reset())) == {0.0, 1.0}

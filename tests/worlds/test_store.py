@@ -109,3 +109,83 @@ def test_batches_side_by_side():
     joined = Transitions.join([a, b])
     assert joined.index.tolist() == [[0, 1, 4], [2, 3, 0]] and joined.steps.tolist() == [[1, 1, 3], [1, 1, 3]] and joined.weight is None
     np.testing.assert_array_equal(joined.observation, torch.cat([a.observation, b.observation], 1))
+
+
+SHOWN = Spec(
+    (
+        Field("speed", (2,)),
+        Field("screen", (3, 2, 2), "uint8", low=(0,), high=(255,), stack=3),
+        Field("chart", (2, 3), "uint8", low=(0,), high=(255,)),
+        Field("cells", (3, 1, 2, 1), "bool", low=(0,), high=(1,), stack=3),
+    )
+)
+
+
+def shown(stores: int, capacity: int, lanes: int, *, frames: bool) -> Store:
+    return Store(stores, capacity, transition_columns(SHOWN, (), torch.int64), lanes=lanes, frames=frames)
+
+
+def play(into: list[Store], turns: int, generator: torch.Generator, past: list[list[list[dict]]], *, ends: float = 0.2) -> None:
+    """Episodes in every lane of every seed into stores of the same shape; `past` is what each has seen of its episode, empty where one begins."""
+    stores, lanes = into[0].stores, into[0].lanes
+
+    def one() -> dict[str, torch.Tensor]:
+        return {
+            "speed": torch.randn(2, generator=generator),
+            "screen": torch.randint(0, 256, (4,), generator=generator).float(),
+            "chart": torch.randint(0, 256, (6,), generator=generator).float(),
+            "cells": torch.randint(0, 2, (2,), generator=generator).float(),
+        }
+
+    def row(seen: list[dict]) -> torch.Tensor:
+        last = [seen[max(0, len(seen) - back)] for back in (3, 2, 1)]
+        stacked = {name: torch.cat([frame[name] for frame in last]) for name in ("screen", "cells")}
+        return torch.cat([(seen[-1] | stacked)[field.name] for field in SHOWN.fields])
+
+    for _ in range(turns):
+        turn = {"observation": torch.zeros(stores, lanes, SHOWN.size), "next_observation": torch.zeros(stores, lanes, SHOWN.size)}
+        turn |= {"action": torch.zeros(stores, lanes, dtype=torch.int64), "reward": torch.randn(stores, lanes, generator=generator)}
+        turn |= {name: torch.rand(stores, lanes, generator=generator) < ends / 2 for name in ("terminated", "truncated")}
+        for seed in range(stores):
+            for lane in range(lanes):
+                seen = past[seed][lane] or [one()]
+                turn["observation"][seed, lane] = row(seen)
+                turn["next_observation"][seed, lane] = row([*seen, following := one()])
+                over = bool(turn["terminated"][seed, lane] | turn["truncated"][seed, lane])
+                past[seed][lane] = [] if over else [*seen, following]
+        for store in into:
+            store.append(turn)
+
+
+@pytest.mark.parametrize(("stores", "lanes", "capacity", "ends"), [(1, 1, 40, 0.2), (2, 3, 33, 0.3), (2, 2, 6, 0.9), (1, 4, 1000, 0.1), (1, 2, 2, 0.5)])
+def test_one_copy_of_each_frame_gives_the_same_batches(stores: int, lanes: int, capacity: int, ends: float):
+    """Stacks that are put together again are those that were seen: round the ring, behind an episode's end, after a cut, and from a checkpoint."""
+    generator, past = torch.Generator().manual_seed(lanes), [[[] for _ in range(lanes)] for _ in range(stores)]
+    plain, frames = (shown(stores, capacity, lanes, frames=one) for one in (False, True))
+    for round in range(12):
+        play([plain, frames], 1 + 3 * round, generator, past, ends=ends)
+        if round in (4, 7):
+            for store in (plain, frames):
+                store.cut()
+            past = [[[] for _ in range(lanes)] for _ in range(stores)]
+        if round in (5, 9):
+            state, frames = frames.state_dict(), shown(stores, capacity, lanes, frames=True)
+            frames.load_state_dict(state)
+        index = torch.arange(plain.size).expand(stores, -1)
+        wanted, got = plain.gather(index).tensors(), frames.gather(index).tensors()
+        assert wanted.keys() == got.keys() and all(torch.equal(wanted[name], got[name]) for name in wanted)
+        window, _ = plain.window(index, 3)
+        assert torch.equal(plain.gather(window).observation, frames.gather(window).observation)
+    assert frames.bytes.numel() == 0 and frames.frames.data.shape == (stores, -(-capacity // lanes) * lanes + 3 * lanes, 4 + 6 + 2)
+
+
+def test_a_ring_that_grows_keeps_its_frames():
+    """A run that goes on for longer than it was planned has more room."""
+    generator, past = torch.Generator().manual_seed(0), [[[], []]]
+    plain, frames = shown(1, 60, 2, frames=False), shown(1, 20, 2, frames=True)
+    play([plain, frames], 10, generator, past)
+    state, frames = frames.state_dict(), shown(1, 60, 2, frames=True)
+    frames.load_state_dict(state)
+    play([plain, frames], 30, generator, past)
+    index = torch.arange(plain.size).unsqueeze(0)
+    assert torch.equal(plain.gather(index).next_observation, frames.gather(index).next_observation)

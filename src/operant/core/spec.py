@@ -36,6 +36,7 @@ class Field:
         low, high: bounds of a box's numbers, flat; one for all where they are the same.
         role: "action_mask" says which choices are allowed, "goal" what is to be reached, "agent" which of several it is, "state" what of a game of several
             agents a critic may see and no actor does.
+        stack: it is so many observations one after the other, the newest last, along its first axis.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Field:
     low: tuple[float, ...] = (-math.inf,)
     high: tuple[float, ...] = (math.inf,)
     role: Role = ""
+    stack: int = 1
 
     @property
     def numbers(self) -> int:
@@ -70,8 +72,8 @@ class Field:
 
     @property
     def bytes(self) -> bool:
-        """Its numbers are bytes in the environment."""
-        return self.kind == "box" and self.dtype == "uint8"
+        """Its numbers are bytes in the environment, or the bits of a picture."""
+        return self.kind == "box" and (self.dtype == "uint8" or (self.dtype == "bool" and self.picture))
 
     @property
     def top(self) -> float:

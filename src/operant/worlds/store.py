@@ -94,12 +94,191 @@ def transition_columns(observation: Spec, action_shape: tuple[int, ...], action_
     }
 
 
-def row_bytes(columns: Mapping[str, Column]) -> int:
-    """Memory of one transition."""
-    return sum(4 * column.float_size + column.byte_size for column in columns.values())
+def row_bytes(columns: Mapping[str, Column], *, frames: bool = False) -> int:
+    """Memory of one transition.
+
+    Args:
+        frames: as a store with `frames` keeps it, where the last frame of each episode comes on top.
+    """
+    floats = sum(4 * column.float_size for column in columns.values())
+    if frames and (seen := columns["observation"]).byte_size:
+        others = sum(column.byte_size for name, column in columns.items() if name not in SEEN)
+        return floats + others + frame_size(seen.observation) + FRAME_NOTES
+    return floats + sum(column.byte_size for column in columns.values())
 
 
+def frame_size(observation: Spec) -> int:
+    """Bytes of the newest frame of everything in an observation that is kept as bytes."""
+    return sum(field.size // field.stack for field in observation.fields if field.bytes)
+
+
+SEEN = ("observation", "next_observation")
+FRAME_NOTES = 9  # bytes that say of a transition where its frames are
 BLOCK_BYTES = 2**23  # of a store's block in a checkpoint, about
+
+
+class _Blocks:
+    """Ring-shaped tensors `[S, places, …]` cut in blocks, with when each was written last: a checkpoint writes those alone that changed."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]):
+        self._tensors, self._places = tensors, next(iter(tensors.values())).shape[1]
+        row = sum(tensor[:, :1].nbytes for tensor in tensors.values())
+        self._block = min(max(BLOCK_BYTES // row, 256), 16_384)  # places a block
+        self.written = [0] * -(-self._places // self._block)  # the stamp of the last write to each block
+
+    def touch(self, place: int, count: int, stamp: int) -> None:
+        """`count` places from `place` on, round the ring, were written."""
+        for block in {where % self._places // self._block for where in (*range(place, place + count, self._block), place + count - 1)}:
+            self.written[block] = stamp
+
+    def state(self, size: int) -> list[Block]:
+        """The first `size` places."""
+        starts = range(0, size, self._block)
+        return [
+            Block({name: tensor[:, start : min(start + self._block, size)] for name, tensor in self._tensors.items()}, f"{place}-{self.written[place]}")
+            for place, start in enumerate(starts)
+        ]
+
+    def load(self, blocks: list[Block], written: list[int]) -> None:
+        self.written[: len(blocks)] = written[: len(blocks)]  # a run that goes on for longer than planned has more room
+        start = 0
+        for block in blocks:
+            end = start + next(iter(block.values())).shape[1]
+            for name, tensor in self._tensors.items():
+                tensor[:, start:end] = block[name].to(tensor.device)
+            start = end
+
+
+class Frames:
+    """One copy of each frame of what environments show as bytes: observations, and the outcomes that follow them, stacked or not, are put together again.
+
+    The frames of a lane stand one behind the other, as they were seen. A transition's own is the newest of its observation; the one behind it is the newest of
+    its outcome, but where its episode ends: such a frame is kept apart, for what stands behind is then another episode's first. Before its first frame an
+    episode shows that one again, as `gymnasium.wrappers.FrameStackObservation` does.
+
+    Args:
+        turns: transitions of a lane that are kept.
+
+    Attributes:
+        age: how many frames before a transition's own are of its episode, at most as many as are stacked, `[S, capacity]`.
+        final: the number of the frame that was kept apart for a transition, `[S, capacity]`, -1 for none.
+    """
+
+    def __init__(self, spec: Spec, stores: int, turns: int, lanes: int, device: torch.device | str):
+        self.turns, self.lanes, self.spec = turns, lanes, spec
+        self._fields: list[tuple[int, slice, slice]] = []  # (frames that are stacked, place in the bytes of a row, place in those of a frame)
+        at = of_frame = 0
+        for part in (part for part in spec.fields if part.bytes):
+            one = part.size // part.stack
+            self._fields.append((part.stack, slice(at, at + part.size), slice(of_frame, of_frame + one)))
+            at, of_frame = at + part.size, of_frame + one
+        self.depth = max(stack for stack, _, _ in self._fields)
+        self._slots = turns + self.depth  # the oldest transition's stack goes back so far, and the newest one's outcome is one ahead
+        self.data = torch.zeros(stores, self._slots * lanes, of_frame, dtype=torch.uint8, device=device)
+        self.age = torch.zeros(stores, turns * lanes, dtype=torch.uint8, device=device)
+        self.final = torch.full((stores, turns * lanes), -1, dtype=torch.int64, device=device)
+        self.ends = torch.zeros(0, of_frame, dtype=torch.uint8, device=device)  # a ring that grows: the frame of number n is at n modulo its length
+        self._first = self._last = 0  # numbers of those in use, the last excluded
+        self._age = torch.zeros(stores, lanes, dtype=torch.uint8, device=device)  # of the next transitions
+        self._blocks = _Blocks({"frames": self.data})
+
+    def append(self, seen: Tensor, following: Tensor, ends: Tensor, turn: int) -> None:
+        """Take in one turn through the lanes.
+
+        Args:
+            seen, following: bytes of the observations and of their outcomes, `[S, lanes, …]`.
+            ends: `[S, lanes]` bool.
+            turn: how many there were before it.
+        """
+        place = turn % self.turns * self.lanes
+        here = slice(place, place + self.lanes)
+        self._first += int((self.final[:, here] >= 0).sum())
+        self.final[:, here] = -1
+        self.age[:, here] = self._age
+        newest = self._newest(following)
+        self._put(turn, self._newest(seen))
+        self._put(turn + 1, newest)
+        self._age = torch.where(ends, 0, (self._age + 1).clamp(max=self.depth - 1))
+        self._keep(ends, here, newest)
+
+    def cut(self, turn: int) -> None:
+        """The last turn, which was number `turn`, is not followed by what is taken in next."""
+        place = turn % self.turns * self.lanes
+        here = slice(place, place + self.lanes)
+        slot = (turn + 1) % self._slots * self.lanes
+        self._keep(self.final[:, here] < 0, here, self.data[:, slot : slot + self.lanes])
+        self._age = torch.zeros_like(self._age)
+
+    def gather(self, flat: Tensor, index: Tensor, turn: int) -> tuple[Tensor, Tensor]:
+        """Bytes of the observations and of the outcomes of transitions, `[N, …]` each.
+
+        Args:
+            flat: their places among those of all stores, `[N]`.
+            index: their places in their own store, `[N]`.
+            turn: how many turns there were.
+        """
+        age, final = self.age.view(-1).index_select(0, flat).long(), self.final.view(-1).index_select(0, flat)
+        store = (flat - index) // (self.turns * self.lanes)
+        ago = (turn - 1 - index // self.lanes) % self.turns
+        back = torch.arange(self.depth - 1, -2, -1, device=flat.device)
+        number = turn - 1 - ago.unsqueeze(-1) - torch.minimum(back, age.unsqueeze(-1))  # [N, depth + 1], of turns
+        slot = number % self._slots * self.lanes + (index % self.lanes).unsqueeze(-1) + (store * self.data.shape[1]).unsqueeze(-1)
+        found = self.data.view(-1, self.data.shape[-1]).index_select(0, slot.view(-1)).view(*slot.shape, -1)
+        if len(self.ends):
+            apart = self.ends.index_select(0, final.clamp(min=0) % len(self.ends))
+            found[:, -1] = torch.where((final >= 0).unsqueeze(-1), apart, found[:, -1])
+        seen, following = (
+            torch.cat([found[:, self.depth - stack + later : self.depth + later, part].flatten(1) for stack, _, part in self._fields], -1) for later in (0, 1)
+        )
+        return seen, following
+
+    def _newest(self, pixels: Tensor) -> Tensor:
+        return torch.cat([pixels[..., place.stop - (part.stop - part.start) : place.stop] for _, place, part in self._fields], -1)
+
+    def _put(self, turn: int, frames: Tensor) -> None:
+        slot = turn % self._slots * self.lanes
+        self.data[:, slot : slot + self.lanes] = frames
+        self._blocks.touch(slot, self.lanes, turn + 1)
+
+    def _keep(self, which: Tensor, here: slice, frames: Tensor) -> None:
+        """Keep frames `[S, lanes, …]` apart, those of transitions `which [S, lanes]`."""
+        count = int(which.sum())
+        if not count:
+            return
+        if self._last + count - self._first > len(self.ends):
+            self._grow(max(16, 2 * len(self.ends), self._last + count - self._first))
+        number = self._last + torch.arange(count, device=which.device)
+        self.ends[number % len(self.ends)] = frames[which]
+        self.final[:, here] = self.final[:, here].masked_scatter(which, number)
+        self._last += count
+
+    def _grow(self, length: int) -> None:
+        number = torch.arange(self._first, self._last, device=self.ends.device)
+        grown = torch.zeros(length, self.ends.shape[1], dtype=torch.uint8, device=self.ends.device)
+        if len(self.ends):
+            grown[number % length] = self.ends[number % len(self.ends)]
+        self.ends = grown
+
+    def state_dict(self, turn: int) -> dict:
+        number = torch.arange(self._first, self._last, device=self.ends.device)
+        kept = self.ends[number % max(len(self.ends), 1)]
+        return {
+            "blocks": self._blocks.state(min(turn + 1, self._slots) * self.lanes),
+            "written": list(self._blocks.written),
+            "ends": Block({"frames": kept}, f"{self._first}-{self._last}"),
+            "first": self._first,
+            "age": self._age,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self._blocks.load(state["blocks"], state["written"])
+        kept = state["ends"]["frames"].to(self.ends.device)
+        self._first, self._last = state["first"], state["first"] + len(kept)
+        self.ends = self.ends[:0]
+        if len(kept):
+            self.ends = torch.zeros(len(kept), kept.shape[1], dtype=torch.uint8, device=kept.device)
+            self.ends[torch.arange(self._first, self._last, device=kept.device) % len(kept)] = kept
+        self._age = state["age"].to(self._age.device)
 
 
 class Store:
@@ -109,22 +288,33 @@ class Store:
         stores: S where each seed has its own (replay), 1 where all share one (a data set).
         columns: what a transition holds, by name; see `transition_columns`.
         lanes: how many episodes are recorded side by side, in turns (environments of a seed): a transition is followed by the one `lanes` behind it.
+        frames: episodes are recorded from their first step on, one turn at a time, so that one copy of each frame will do (`Frames`).
     """
 
-    def __init__(self, stores: int, capacity: int, columns: Mapping[str, Column], *, lanes: int = 1, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        stores: int,
+        capacity: int,
+        columns: Mapping[str, Column],
+        *,
+        lanes: int = 1,
+        device: torch.device | str = "cpu",
+        frames: bool = False,
+    ):
         self.stores, self.lanes, self.columns = stores, lanes, dict(columns)
         self.capacity = -(-capacity // lanes) * lanes
+        seen = self.columns["observation"]
+        self.frames = Frames(seen.observation, stores, self.capacity // lanes, lanes, device) if frames and seen.byte_size else None
         self._sizes = [column.float_size for column in self.columns.values()]
-        self._byte_sizes = [column.byte_size for column in self.columns.values()]
+        self._byte_sizes = [0 if self.frames is not None and name in SEEN else column.byte_size for name, column in self.columns.items()]
         self.rows = torch.zeros(stores, self.capacity, sum(self._sizes), device=device)
         self.bytes = torch.zeros(stores, self.capacity, sum(self._byte_sizes), dtype=torch.uint8, device=device)
         self.ends = torch.zeros(stores, self.capacity, dtype=torch.bool, device=device)
         self.size = 0
         self.added = 0  # transitions a seed, since the beginning
         self._bounds: tuple[Tensor, Tensor] | None = None  # of episodes, until something is written
-        row = sum(tensor[:, :1].nbytes for tensor in self._tensors().values())
-        self._block = min(max(BLOCK_BYTES // row, 256), 16_384)  # transitions a block
-        self._written = [0] * -(-self.capacity // self._block)  # `added` behind the last write to each block
+        tensors = {"rows": self.rows, "bytes": self.bytes, "ends": self.ends}
+        self._blocks = _Blocks(tensors if self.frames is None else tensors | {"age": self.frames.age, "final": self.frames.final})
 
     @property
     def _next(self) -> int:
@@ -138,32 +328,37 @@ class Store:
             ends: whether an episode's recording ends behind a transition, `[S, n]` bool; None for terminated or truncated.
         """
         ends = columns["terminated"] | columns["truncated"] if ends is None else ends
-        floats, pixels = [], []
+        floats, pixels, of_frames = [], [], []
         for name, column in self.columns.items():
             value = (columns[name].flatten(2) if column.shape else columns[name].unsqueeze(-1)).to(self.rows.device)
             if column.byte_size:
                 value, kept = column.observation.split(value)
-                pixels.append(kept)
+                (of_frames if self.frames is not None and name in SEEN else pixels).append(kept)
             floats.append(value.float())
         rows = torch.cat(floats, -1)
         self._write(self.rows, rows)
         self._write(self.ends, ends)
         if pixels:
             self._write(self.bytes, torch.cat(pixels, -1))
+        if self.frames is not None:
+            for turn, start in enumerate(range(0, rows.shape[1], self.lanes), self.added // self.lanes):
+                seen, following, over = (x[:, start : start + self.lanes] for x in (*of_frames, ends.to(self.ends.device)))
+                self.frames.append(seen, following, over, turn)
         self._bounds = None
         count, place = rows.shape[1], self._next
         self.added += count
-        for block in {where % self.capacity // self._block for where in (*range(place, place + count, self._block), place + count - 1)}:
-            self._written[block] = self.added
+        self._blocks.touch(place, count, self.added)
         self.size = min(self.size + count, self.capacity)
 
     def cut(self) -> None:
         """The newest transition of each lane is the last of its episode: what is appended next is not what followed it."""
         self._bounds = None
+        if self.frames is not None and self.size:
+            self.frames.cut(self.added // self.lanes - 1)
         for lane in range(min(self.lanes, self.size)):
             place = (self._next - 1 - lane) % self.capacity
             self.ends[:, place] = True
-            self._written[place // self._block] = -self.added  # no longer what was written
+            self._blocks.touch(place, 1, -self.added)  # no longer what was written
 
     def _write(self, kept: Tensor, new: Tensor) -> None:
         count, place = new.shape[1], self._next
@@ -177,11 +372,16 @@ class Store:
         flat = self._flat(index)
         rows = self.rows.view(-1, self.rows.shape[-1]).index_select(0, flat).view(*index.shape, -1)
         parts = rows.split(self._sizes, -1)
+        pixels: dict[str, Tensor] = {}
         if self.bytes.shape[-1]:
-            pixels = self.bytes.view(-1, self.bytes.shape[-1]).index_select(0, flat).view(*index.shape, -1).split(self._byte_sizes, -1)
+            found = self.bytes.view(-1, self.bytes.shape[-1]).index_select(0, flat).view(*index.shape, -1).split(self._byte_sizes, -1)
+            pixels = dict(zip(self.columns, found, strict=True))
+        if self.frames is not None:
+            shown = self.frames.gather(flat, index.reshape(-1), self.added // self.lanes)
+            pixels |= {name: x.view(*index.shape, -1) for name, x in zip(SEEN, shown, strict=True)}
         found = {}
         for place, (name, column) in enumerate(self.columns.items()):
-            values = column.observation.join(parts[place], pixels[place]) if column.byte_size else parts[place]
+            values = column.observation.join(parts[place], pixels[name]) if column.byte_size else parts[place]
             values = values.unflatten(-1, column.shape) if len(column.shape) > 1 else values if column.shape else values.squeeze(-1)
             found[name] = values > 0.5 if column.dtype == torch.bool else values if column.dtype == torch.float32 else values.to(column.dtype)
         own = {item.name for item in fields(Transitions)}
@@ -224,24 +424,13 @@ class Store:
         self._bounds = first, last
         return self._bounds
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {"rows": self.rows, "bytes": self.bytes, "ends": self.ends}
-
     def state_dict(self) -> dict:
         """In blocks, so that a checkpoint writes those alone that were appended to."""
-        starts = range(0, self.size, self._block)
-        blocks = [
-            Block({name: tensor[:, start : min(start + self._block, self.size)] for name, tensor in self._tensors().items()}, f"{place}-{self._written[place]}")
-            for place, start in enumerate(starts)
-        ]
-        return {"blocks": blocks, "written": list(self._written), "size": self.size, "added": self.added}
+        state = {"blocks": self._blocks.state(self.size), "written": list(self._blocks.written), "size": self.size, "added": self.added}
+        return state if self.frames is None else state | {"frames": self.frames.state_dict(self.added // self.lanes)}
 
     def load_state_dict(self, state: dict) -> None:
         self.size, self.added, self._bounds = state["size"], state["added"], None
-        self._written[: len(state["blocks"])] = state["written"][: len(state["blocks"])]  # a run that goes on for longer than planned has more room
-        start = 0
-        for block in state["blocks"]:
-            end = start + block["ends"].shape[1]
-            for name, tensor in self._tensors().items():
-                tensor[:, start:end] = block[name].to(tensor.device)
-            start = end
+        self._blocks.load(state["blocks"], state["written"])
+        if self.frames is not None:
+            self.frames.load_state_dict(state["frames"])

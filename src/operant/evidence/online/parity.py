@@ -110,7 +110,7 @@ def scores(run: Run) -> dict[str, Any]:
                 parameters, carry = policy.decide(policy.normalized(observation), policy.initial(observation.shape[1]) if carry is None else carry)
                 return distribution.to_environment(distribution.sample(parameters, noise)), carry
 
-        played = run_episodes(run.world.make, act, 1, 10, index, run.world.options.max_evaluation_steps)
+        played = run_episodes(run.world.make, act, 1, 10, index, run.world.most_steps)
         sampled.append(float(played.total.mean()))
     return run.result["score"] | {"steps": run.result["steps"], "sampled": sampled}
 

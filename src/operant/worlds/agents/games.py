@@ -74,6 +74,8 @@ class Games:
 class AgentRows:
     """Games as `Environments`: E · M rows, the agents of a game side by side. A row has what its agent sees, which agent it is, and the game's state."""
 
+    limit = None
+
     def __init__(self, games: Games, count: int):
         self.games, self.agents = games, len(games.names)
         self.rows = count * self.agents

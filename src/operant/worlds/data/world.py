@@ -140,7 +140,7 @@ class DataWorld(World):
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Success (the episode ended at its goal) or undiscounted return of the policies' modes on fresh episodes."""
-        played = run_episodes(self.environment.make, policy.act, seeds, episodes, seed, self.options.max_evaluation_steps)
+        played = run_episodes(self.environment.make, policy.act, seeds, episodes, seed, self.options.max_evaluation_steps or self.environment.most_steps)
         values = played.terminated.astype(np.float64) if self.score == "success" else played.total
         return Evaluation(self.score, values, {"length": played.length, "return": played.total, "truncated": played.truncated})
 

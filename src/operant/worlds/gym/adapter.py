@@ -20,18 +20,19 @@ import gymnasium
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import PassiveEnvChecker
+from gymnasium.wrappers import PassiveEnvChecker, TimeLimit
 
 from operant.core.errors import CODE, BadInput, OperantError, one_line
 from operant.core.seeds import derive_seed
 from operant.core.spec import ACTION_MASK, Spec
-from operant.worlds.gym import snapshot
+from operant.worlds.gym import atari, snapshot
 from operant.worlds.gym.beds import BATCHED, BEDS
 from operant.worlds.gym.check import Reader, closed, from_info, from_nowhere, masks_of, place, raised, time_limit
 from operant.worlds.gym.environments import Environments, Step
 from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.objects import Rows
 from operant.worlds.gym.spaces import Actions
+from operant.worlds.gym.views import PLAIN, View, Viewed
 
 
 def _making(make: Callable[[], Any], name: str, where: str, seconds: float = 60.0) -> Any:
@@ -55,19 +56,22 @@ class GymnasiumEnvironments:
         row_seeds: one seed a row: `env.reset(seed=row_seed)` at first, `env.reset()` afterwards.
         name: what messages call the environment.
         start_seconds: how long making or resetting one environment may take (enforced on the main thread, see `check.time_limit`).
+        view: how each is seen and acted on.
 
     Raises:
         BadInput: a space that is not supported, a missing package, no rows.
         RunFailed: the environment raised, took too long, or broke the Gymnasium API; at any later call too.
     """
 
-    def __init__(self, make: Callable[[], gymnasium.Env], row_seeds: Sequence[int], name: str, start_seconds: float = 60.0):
+    def __init__(
+        self, make: Callable[[], gymnasium.Env], row_seeds: Sequence[int], name: str, start_seconds: float = 60.0, view: View = PLAIN
+    ):
         if not row_seeds:
             raise BadInput(f"environment {name!r}: no row seeds; give one seed a row")
         self.name = name
         self.rows = len(row_seeds)
         self._seeds = [int(seed) for seed in row_seeds]
-        self._start_seconds = start_seconds
+        self._start_seconds, self._view = start_seconds, view
         self._steps = 0
         self._started = self._known = False
         self.envs: list[gymnasium.Env] = []
@@ -82,6 +86,7 @@ class GymnasiumEnvironments:
             self.close()
             raise
         self.resume = "bitwise" if all(map(snapshot.resumable, self.envs)) else "episode-boundary"
+        self.limit = _limit(self.envs[0], view)
         self._actions = Actions(name, self.action_space)
         self.action_spec = self._actions.spec
         self._reader = Reader(name, self.observation_space, self.action_spec)
@@ -184,7 +189,7 @@ class GymnasiumEnvironments:
         env = _making(make, self.name, where, self._start_seconds)
         if not isinstance(env, gymnasium.Env):
             raise BadInput(f"{where}: making it gave a {type(env).__module__}.{type(env).__name__}; expected a gymnasium.Env")
-        return _without_checker(env)
+        return self._view.row(_without_checker(env))
 
     def _begun(self, row: int, seed: int | None = None) -> tuple[object, dict]:
         """Start an episode in one row: (observation, info). The first one ever tells where action masks come from."""
@@ -252,6 +257,7 @@ class VectorEnvironments:
         self._steps = 0
         self._started = self._known = False
         self._ended, self._all = np.zeros(self.rows, bool), np.ones(self.rows, bool)
+        self.limit = None if vector_env.spec is None else vector_env.spec.max_episode_steps
         self.observation = np.zeros((self.rows, self._reader.size), np.float32)
 
     @property
@@ -377,7 +383,9 @@ def _final(values: Any, row: int) -> Any:
     return tuple(_final(part, row) for part in values) if isinstance(values, tuple) else values[row]
 
 
-def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], *, env_kwargs: dict | None = None) -> Environments:
+def make_environments(
+    env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], *, env_kwargs: dict | None = None, view: View = PLAIN
+) -> Environments:
     """Rows of an environment: the native version where there is one and nothing is changed in it, otherwise Gymnasium's.
 
     Args:
@@ -385,28 +393,54 @@ def make_environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequenc
             `gymnasium.vector.VectorEnv` (such as `functools.partial(gymnasium.make_vec, "CartPole-v1")`).
         row_seeds: one seed a row.
         env_kwargs: arguments for the environment's constructor, or for the callable.
+        view: how the rows are seen and acted on.
 
     Raises:
-        BadInput: unknown id, module or argument, a missing package, an unsupported space.
+        BadInput: unknown id, module or argument, a missing package, an unsupported space, a view that does not fit.
         RunFailed: the environment raised, or took too long.
     """
-    kwargs = env_kwargs or {}
-    if isinstance(env, str) and env in BATCHED and not kwargs:
+    made = _environments(env, row_seeds, env_kwargs or {}, view)
+    try:
+        return view.rows(made)
+    except BaseException:
+        made.close()
+        raise
+
+
+def _environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], kwargs: dict, view: View) -> Environments:
+    if isinstance(env, str) and env in BATCHED and not kwargs and (view.action_repeat == 1 or env in BEDS):
+        if view.action_repeat > 1:
+            raise BadInput(f"{env} is one of the library's own beds, in which an action lasts one step: leave --action-repeat out")
         return BATCHED[env](row_seeds)
     if isinstance(env, Rows):
-        return GymnasiumEnvironments(env, row_seeds, env.__qualname__)
+        return GymnasiumEnvironments(env, row_seeds, env.__qualname__, view=view)
+    if view.atari:
+        atari.hush()
+        kwargs = atari.MADE | kwargs
     make, name = _maker(env, kwargs)
     if not isinstance(env, str):
         made = _making(make, name, place(name))
         if isinstance(made, gymnasium.vector.VectorEnv):
             closed(made, place(name))
+            if view.action_repeat > 1:
+                raise BadInput(f"environment {name!r}: the rows of a vector environment step together, so no action lasts several steps: wrap its environments")
             vector_env = _making(lambda: _called(env, name, kwargs | {"num_envs": len(row_seeds)}), name, place(name))
             return VectorEnvironments(vector_env, row_seeds, name)
-    return GymnasiumEnvironments(make, row_seeds, name)
+    return GymnasiumEnvironments(make, row_seeds, name, view=view)
+
+
+def _limit(env: gymnasium.Env, view: View) -> int | None:
+    """Actions after which an environment cuts an episode; None where nothing says so."""
+    if view.atari:
+        return atari.STEPS * atari.FRAMES // view.action_repeat
+    limits = [layer.get_wrapper_attr("_max_episode_steps") for layer in snapshot.layers(env) if isinstance(layer, TimeLimit)]
+    if not limits and env.spec is not None and env.spec.max_episode_steps is not None:
+        limits = [env.spec.max_episode_steps]
+    return -(-min(limits) // view.action_repeat) if limits else None
 
 
 def render_episode(
-    env: str | Callable[[], gymnasium.Env], act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int, every: int = 1
+    env: str | Callable[[], gymnasium.Env], act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int, every: int = 1, view: View = PLAIN
 ) -> list[np.ndarray]:
     """Pictures of one episode, one every `every` steps, `[H, W, 3]` uint8 each. Empty where the environment cannot draw on this machine.
 
@@ -415,6 +449,7 @@ def render_episode(
         act: from an observation `[1, D]` float32 to an action `[1]` or `[1, A]`.
         seed: of the reset.
         max_steps: at most so many steps; the episode's end stops too.
+        view: how it is seen and acted on.
 
     Raises:
         BadInput, RunFailed: as `make_environments`. A picture that cannot be drawn at the start (no display, no pygame) is no error: drawing is a convenience.
@@ -430,15 +465,16 @@ def render_episode(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GLFW warns once a call that there is no display
         try:
-            environments = make_environments(env, [seed], env_kwargs={"render_mode": "rgb_array"})
+            environments = make_environments(env, [seed], env_kwargs={"render_mode": "rgb_array"}, view=view)
         except BadInput as error:
             if isinstance(error.__cause__, TypeError):  # the environment's constructor has no render_mode
                 return []
             raise
         try:
-            if not isinstance(environments, GymnasiumEnvironments):
+            inner = environments.inner if isinstance(environments, Viewed) else environments
+            if not isinstance(inner, GymnasiumEnvironments):
                 return []
-            drawn = environments.envs[0]
+            drawn = inner.envs[0]
             if "rgb_array" not in drawn.metadata.get("render_modes", ()):
                 return []
             observation = environments.reset()

@@ -175,7 +175,7 @@ class PointMaze(NativeEnvironments):
             moved = self._motion.copy()
             moved[axis] = np.clip(moved[axis] + 0.1 * np.clip(action[:, axis], -1, 1), -1, 1)
             self._motion = np.where(_in_a_wall(moved), self._motion, moved)
-        last = self._tick + 1 - self._start >= self._limit
+        last = self._tick + 1 - self._start >= self.limit
         way = 1 - np.linalg.norm(self._motion - self.goal[:, None], axis=0) / 1.5
         return (way * last).astype(np.float32), np.zeros(self.rows, bool)
 

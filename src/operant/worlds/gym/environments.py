@@ -42,6 +42,7 @@ class Environments(Protocol):
         observation_spec: what a packed observation consists of; from the first `reset` on, which tells whether an action mask is in it.
         action_spec: what an action consists of.
         resume: "bitwise" when `load_state_dict` continues bit for bit, "episode-boundary" when it starts new episodes.
+        limit: steps after which an episode is cut; None where none is known.
         observation: `[R, D]` what the policy acts on next; set by `reset`, `step` and `load_state_dict`.
     """
 
@@ -51,6 +52,7 @@ class Environments(Protocol):
     observation_spec: Spec
     action_spec: Spec
     resume: str
+    limit: int | None
     observation: np.ndarray
 
     def reset(self) -> np.ndarray:

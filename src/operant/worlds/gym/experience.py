@@ -135,7 +135,7 @@ class Experience(Stream):
         self._normalizer = policy.normalizer
         self._everyone = torch.ones(len(streams.seeds), plan.environments, dtype=torch.bool, device=streams.device)
         columns = transition_columns(self.observation, self.distribution.action_shape, self.distribution.action_type)
-        self.store = Store(len(streams.seeds), capacity_of(plan, total_steps), columns, lanes=plan.environments, device=streams.device)
+        self.store = Store(len(streams.seeds), capacity_of(plan, total_steps), columns, lanes=plan.environments, device=streams.device, frames=True)
 
     @torch.no_grad()
     def step(self, act: Act | None) -> None:

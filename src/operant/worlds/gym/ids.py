@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 
 import gymnasium
 
 from operant.core.errors import CODE, BadInput, one_line, unknown
 from operant.core.registry import import_named
 
-# Beginnings of ids whose packages are not part of Gymnasium.
+# Beginnings of ids whose packages are not part of Gymnasium: (the module that registers them, what installs it).
 PACKAGES = {
-    "ALE/": "ale-py",
-    "MiniGrid-": "minigrid",
-    "BabyAI-": "minigrid",
-    **dict.fromkeys(("Fetch", "Hand", "Adroit", "FrankaKitchen-", "PointMaze_", "AntMaze_"), "gymnasium-robotics"),
+    "ALE/": ("ale_py", "'operant[atari]'"),
+    "MinAtar/": ("minatar.gym", "'operant[minatar]'"),
+    **dict.fromkeys(("MiniGrid-", "BabyAI-"), ("minigrid", "'operant[minigrid]'")),
+    **dict.fromkeys(("Fetch", "Hand", "Adroit", "FrankaKitchen-", "PointMaze_", "AntMaze_"), ("gymnasium_robotics", "gymnasium-robotics")),
 }
 
 
@@ -30,14 +31,27 @@ def registered(env_id: str) -> str:
             raise BadInput(f"environment {env_id!r}: importing {module} raised {type(error).__name__}: {one_line(error)}") from error
     if name in gymnasium.registry:
         return name
-    package = next((package for beginning, package in PACKAGES.items() if not module and name.startswith(beginning)), None)
-    if package is not None:
-        if importlib.util.find_spec(package.replace("-", "_")) is not None:
-            return registered(f"{package.replace('-', '_')}:{name}")
-        raise BadInput(f"environment {name!r} is of a package that is not installed: pip install {package}")
+    brings, package = next((of for beginning, of in PACKAGES.items() if not module and name.startswith(beginning)), (None, None))
+    if brings is not None:
+        if importlib.util.find_spec(brings.partition(".")[0]) is None:
+            raise BadInput(f"environment {name!r} is of a package that is not installed: pip install {package}")
+        if brings == "minatar.gym":
+            _bring_minatar()
+        return registered(f"{brings}:{name}")
     if "/" in name:
         raise BadInput(f"unknown Gymnasium environment {name!r}: name the module that registers {name.partition('/')[0]}/…, gym:MODULE:{name}")
     raise unknown("Gymnasium environment", name, newest_ids(), "`operant tasks` lists the library's; gym:MODULE:ID or --import FILE.py brings one of your own")
+
+
+def _bring_minatar() -> None:
+    """Its ids, without the warning that what it would draw with is missing; importing it registers none by itself."""
+    logging.disable(logging.WARNING)
+    try:
+        from minatar.gym import register_envs
+    finally:
+        logging.disable(logging.NOTSET)
+    if "MinAtar/Breakout-v1" not in gymnasium.registry:
+        register_envs()
 
 
 def newest_ids() -> list[str]:
@@ -51,5 +65,6 @@ def newest_ids() -> list[str]:
 def missing_package(name: str, error: Exception) -> BadInput:
     """The error for an environment whose package is not installed."""
     text = one_line(error)
-    hint = "; install it with: pip install 'operant[mujoco]'" if "mujoco is not installed" in text.lower() or getattr(error, "name", None) == "mujoco" else ""
-    return BadInput(f"environment {name!r} cannot be made here: {text}{hint}")
+    said, module = text.lower(), getattr(error, "name", None)
+    extra = "mujoco" if "mujoco is not installed" in said or module == "mujoco" else "box2d" if "box2d" in said or module == "Box2D" else None
+    return BadInput(f"environment {name!r} cannot be made here: {text}" + ("" if extra is None else f"; install it with: pip install 'operant[{extra}]'"))

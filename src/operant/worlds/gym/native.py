@@ -49,11 +49,11 @@ class NativeEnvironments:
         if max_episode_steps is not None and max_episode_steps < 1:
             raise BadInput(f"{self.env_id}: max_episode_steps is {max_episode_steps}; the nearest valid value is 1")
         self.rows = len(row_seeds)
-        self._limit = self.limit if max_episode_steps is None else max_episode_steps
+        self.limit = self.limit if max_episode_steps is None else max_episode_steps
         self._generators = [np.random.default_rng(seed) for seed in row_seeds]
         self._tick = 0  # steps of the whole group
         self._start = np.zeros(self.rows, np.int64)  # the tick at which each row's episode began
-        self._first_limit = self._limit  # the tick at which the oldest episode is cut
+        self._first_limit = self.limit  # the tick at which the oldest episode is cut
         self._false = np.zeros(self.rows, bool)
         self._true = np.ones(self.rows, bool)
         self._allocate()
@@ -84,7 +84,7 @@ class NativeEnvironments:
         self._tick = tick = self._tick + 1
         observation = next_observation = self._observe()
         if tick >= self._first_limit:
-            truncated = tick - self._start >= self._limit
+            truncated = tick - self._start >= self.limit
             ended = terminated | truncated
         else:
             truncated = self._false.copy()
@@ -111,7 +111,7 @@ class NativeEnvironments:
             raise BadInput(f"state of {len(state['start'])} rows of {state['env_id']} does not fit these environments: {self.rows} rows of {self.env_id}")
         self._tick = state["tick"]
         self._start[...] = state["start"]
-        self._first_limit = int(self._start.min()) + self._limit
+        self._first_limit = int(self._start.min()) + self.limit
         for generator, saved in zip(self._generators, state["generators"], strict=True):
             generator.bit_generator.state = saved
         for name in self._saved:
@@ -126,7 +126,7 @@ class NativeEnvironments:
         for row in rows:
             observation[row] = self._place(row, self._generators[row])
         self._start[rows] = self._tick
-        self._first_limit = int(self._start.min()) + self._limit
+        self._first_limit = int(self._start.min()) + self.limit
         return observation
 
     def _playable(self, observation: np.ndarray) -> np.ndarray:

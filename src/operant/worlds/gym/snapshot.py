@@ -31,14 +31,18 @@ _DERIVED = (
 )
 
 
+class Whole(gymnasium.Wrapper):
+    """A wrapper whose `state_dict` holds that of everything inside it."""
+
+
 class NotPlain(TypeError):
     """A value that cannot be written as plain values."""
 
 
 def layers(env: gymnasium.Env) -> list[gymnasium.Env]:
-    """The chain from the outermost wrapper to the environment itself."""
+    """The chain from the outermost wrapper to the environment itself, or to what speaks for it."""
     chain = [env]
-    while isinstance(chain[-1], gymnasium.Wrapper):
+    while isinstance(chain[-1], gymnasium.Wrapper) and not isinstance(chain[-1], Whole):
         chain.append(chain[-1].env)
     return chain
 

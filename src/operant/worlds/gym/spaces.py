@@ -6,7 +6,9 @@ Training, evaluation, drawing and `Run.policy` all read observations and write a
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import gymnasium
@@ -18,6 +20,7 @@ from operant.core.spec import ACTION_MASK, GOAL, Field, Spec
 
 WIDEST = 1_000_000  # numbers in one observation or action; a hidden layer of 64 units on so many has 256 MB of weights
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
+MOST_TEXTS = 100_000  # of a space whose texts are gone through for their words
 
 Path = tuple[str | int, ...]  # the keys and places that lead to a part of a space
 
@@ -34,10 +37,25 @@ def leaves(space: gymnasium.Space, path: Path = ()) -> Iterator[tuple[Path, gymn
         yield path, space
 
 
+def words_of(space: gymnasium.Space) -> tuple[tuple[str, ...], int] | None:
+    """(the words, how many the longest text has) of a space of texts that can all be written down, as the missions of most MiniGrid tasks; None of others.
+
+    BabyAI's missions are a space of a class of its own, which does not know its texts.
+    """
+    minigrid = sys.modules.get("minigrid.core.mission")
+    if minigrid is None or type(space) is not minigrid.MissionSpace:
+        return None
+    choices = space.ordered_placeholders or []
+    if math.prod(map(len, choices)) > MOST_TEXTS:
+        return None
+    texts = [space.mission_func(*chosen).split() for chosen in product(*choices)]
+    return tuple(sorted({word for text in texts for word in text})), max(map(len, texts))
+
+
 def _has_numbers(space: gymnasium.Space, kinds: str) -> bool:
     if isinstance(space, spaces.Box):
         return space.dtype.kind in kinds
-    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
+    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary) or ("i" in kinds and words_of(space) is not None)
 
 
 def _field(name: str, space: gymnasium.Space, role: str = "") -> Field:
@@ -54,6 +72,9 @@ def _field(name: str, space: gymnasium.Space, role: str = "") -> Field:
     if isinstance(space, spaces.MultiDiscrete):
         counts, starts = (tuple(map(int, numbers.reshape(-1))) for numbers in (space.nvec, space.start))
         return Field(name, space.shape, str(space.dtype), "multi-discrete", counts, starts, role=role)
+    if (said := words_of(space)) is not None:
+        words, longest = said
+        return Field(name, (longest,), "int64", "multi-discrete", (len(words) + 1,) * longest, (0,) * longest, role=role)
     size = math.prod(space.shape)
     return Field(name, space.shape, "int8", "multi-binary", (2,) * size, (0,) * size, role=role)
 
@@ -131,22 +152,26 @@ def observation_spec(name: str, space: gymnasium.Space, action: Spec, *, masked:
 class _Part:
     """Reads one field of an observation into its place of a row."""
 
-    def __init__(self, field: Field, path: Path, place: slice):
+    def __init__(self, field: Field, path: Path, place: slice, space: gymnasium.Space):
         self.field, self.path, self.place = field, path, place
+        said = words_of(space)
+        self._words = None if said is None else {word: number for number, word in enumerate(said[0], 1)}  # 0 is no word
+        self.shape = field.shape if said is None else ()  # of one as the environment has it
         self._one_hot = field.kind in ("discrete", "multi-discrete")
         self._shape, self._flat = field.shape, len(field.shape) == 1
         self._counts, self._starts = np.array(field.counts), np.array(field.starts)
         self._first = np.cumsum(self._counts) - self._counts
         kind = np.dtype(field.dtype).kind
         self._kinds = "iu" if self._one_hot else "fiub" if kind == "f" or field.role == "action_mask" else "iub"
-        self._most = 255 if field.bytes else 1 if field.kind == "multi-binary" and field.role == "" else None  # the largest byte, or bit
-        self._within = np.dtype(np.uint8 if field.bytes else bool)  # the type that has no other numbers
+        bits = (field.kind == "multi-binary" or field.bytes) and field.role == ""
+        self._most = 255 if field.dtype == "uint8" and field.kind == "box" else 1 if bits else None  # the largest byte, or bit
+        self._within = np.dtype(np.uint8 if self._most == 255 else bool)  # the type that has no other numbers
         self._accepted: np.dtype | None = None  # the type seen last, so that the usual step compares two pointers
 
     def write(self, value: object, row: np.ndarray) -> None:
         """Write one value into `row [size]`. Raises `ValueError`, which says what is wrong with it, for a wrong shape or type."""
         if self._one_hot:
-            array = np.asarray(value)
+            array = np.asarray(value) if self._words is None else self._numbered(value)
             if array.shape != self._shape or array.dtype.kind not in "iu":
                 raise ValueError(f"{one_line(value, 60)} is not {self._known()}")
             index = array.reshape(-1).astype(np.int64) - self._starts
@@ -163,8 +188,17 @@ class _Part:
                 raise ValueError(f"has type {array.dtype}; its observation space says {self.field.dtype}")
             self._accepted = array.dtype
         if self._most is not None and array.dtype != self._within and not ((array >= 0) & (array <= self._most)).all():
-            raise ValueError(f"has numbers from {array.min()} to {array.max()}; {'uint8' if self.field.bytes else 'MultiBinary'} holds 0 to {self._most}")
+            holds = "MultiBinary" if self.field.kind == "multi-binary" else self._within
+            raise ValueError(f"has numbers from {array.min()} to {array.max()}; {holds} holds 0 to {self._most}")
         row[:] = array if self._flat else array.reshape(-1)
+
+    def _numbered(self, text: object) -> np.ndarray:
+        """The numbers of a text's words, filled up with 0."""
+        said = text.split() if isinstance(text, str) else None
+        if said is None or len(said) > self._shape[0] or (unknown := [word for word in said if word not in self._words]):
+            why = f" (the word {unknown[0]!r} is none of them)" if said and len(said) <= self._shape[0] else ""
+            raise ValueError(f"{one_line(text, 60)!r} is no text of at most {self._shape[0]} words of those that its space knows{why}")
+        return np.array([self._words[word] for word in said] + [0] * (self._shape[0] - len(said)))
 
     def _known(self) -> str:
         first, last = self._starts, self._starts + self._counts - 1
@@ -192,7 +226,7 @@ class Observations:
         self._name, self._space, self.spec, self.size = name, space, spec, spec.size
         self._choosing = [field.name for field in action.fields if field.counts]
         self._counts = np.array(action.counts, np.int64)
-        self._parts = [_Part(field, path, spec.slices[field.name]) for (path, _), field in zip(leaves(space), spec.fields, strict=False)]
+        self._parts = [_Part(field, path, spec.slices[field.name], leaf) for (path, leaf), field in zip(leaves(space), spec.fields, strict=False)]
         self._whole = self._parts[0] if len(self._parts) == 1 and self._parts[0].path == () else None
         self.beside = len(spec.fields) > len(self._parts)
         self._observed = self.size if not self.beside else spec.mask.start
@@ -271,7 +305,7 @@ class Observations:
             array = np.asarray(values)
         except ValueError:  # rows of different lengths
             array = np.empty((), object)
-        shape = self._space.shape
+        shape = self._whole.shape
         one = array.shape == shape
         if not one and (array.ndim == 0 or array.shape[1:] != shape):
             batch = ", ".join(["N", *map(str, shape)])
@@ -288,14 +322,14 @@ class Observations:
                 shapes.append((part, np.shape(_at(values, part.path))))
             except ValueError as error:
                 raise BadInput(f"{self._name}: observation {part.field.name!r} {error}") from None
-        if all(shape == part.field.shape for part, shape in shapes):
+        if all(shape == part.shape for part, shape in shapes):
             return [values], True
-        lengths = {shape[0] if shape[1:] == part.field.shape and shape else None for part, shape in shapes}
+        lengths = {shape[0] if shape[1:] == part.shape and shape else None for part, shape in shapes}
         if len(lengths) == 1 and None not in lengths:
             return [_take(values, place) for place in range(lengths.pop())], False
-        part, shape = next(((part, shape) for part, shape in shapes if shape != part.field.shape and shape[1:] != part.field.shape), shapes[-1])
-        batch = ", ".join(["N", *map(str, part.field.shape)])
-        said = f"one of shape {part.field.shape}, or several of shape ({batch}), of all parts alike"
+        part, shape = next(((part, shape) for part, shape in shapes if shape != part.shape and shape[1:] != part.shape), shapes[-1])
+        batch = ", ".join(["N", *map(str, part.shape)])
+        said = f"one of shape {part.shape}, or several of shape ({batch}), of all parts alike"
         raise BadInput(f"observations whose {part.field.name!r} has shape {shape}; {self._name} has {said}")
 
     def forbidden(self, rows: np.ndarray) -> tuple[int, str] | None:

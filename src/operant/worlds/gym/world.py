@@ -22,6 +22,7 @@ from operant.core.spec import Spec
 from operant.nets.actors import Policy
 from operant.nets.distributions import drawn_range
 from operant.worlds.base import World
+from operant.worlds.gym import atari
 from operant.worlds.gym.adapter import callable_name, make_environments, render_episode
 from operant.worlds.gym.beds import BATCHED, BEDS, LevelledEnvironments
 from operant.worlds.gym.check import BrokenRule
@@ -32,11 +33,13 @@ from operant.worlds.gym.ids import registered
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.spaces import Actions, Observations
+from operant.worlds.gym.views import view_of
 from operant.worlds.gym.workers import check_workers
 from operant.worlds.names import CLASSIC, MUJOCO
 from operant.worlds.store import row_bytes, transition_columns
 
 MOST_ROWS, MOST_OBJECTS = 1_000_000, 10_000  # copies of an environment at a time: of a native one, and of an id whose copies are objects
+MOST_STEPS = 10_000  # of an evaluation episode
 WIDE = 10_000  # numbers in an observation from which a person is told
 
 
@@ -68,7 +71,9 @@ class GymWorld(World):
         self.task = f"gym:{name}"
         self.options: GymOptions = read_settings(GymOptions, options, self.task, "option")
         self.bfloat16 = self.options.dtype == "bfloat16"
-        self.make = partial(make_environments, self.environment)
+        self.view = view_of(self.options, self.environment, self.task)
+        self.make = partial(make_environments, self.environment, view=self.view.evaluated)
+        self.make_training = partial(make_environments, self.environment, view=self.view)
         probe = self.make([0])
         self.levels = probe.levels if isinstance(probe, LevelledEnvironments) else None
         try:
@@ -82,6 +87,11 @@ class GymWorld(World):
             raise BadInput(str(error)) from error
         finally:
             probe.close()
+
+    @property
+    def most_steps(self) -> int:
+        """Of an evaluation episode."""
+        return self.options.max_evaluation_steps or (atari.STEPS if self.view.atari else MOST_STEPS)
 
     @property
     def notes(self) -> list[str]:
@@ -105,11 +115,11 @@ class GymWorld(World):
         if not isinstance(plan, Steps):
             raise BadInput(f"{self.task} is sampled step by step; this method's plan is {type(plan).__name__}")
         self.check_copies(seeds, plan.environments, "--environments")
-        rows, size = seeds * plan.environments, self.transition_bytes
+        rows, numbers = seeds * plan.environments, 2 * self.observation.size + self.action.numbers
         what = f"a rollout of {plan.length:,} steps of {rows:,} environments ({self.observation.size:,} numbers an observation)"
-        check_memory(what, plan.length * rows * size, "take fewer --environments, or a shorter --rollout-length")
+        check_memory(what, plan.length * rows * 4 * numbers, "take fewer --environments, or a shorter --rollout-length")
         if workers > 1:
-            check_workers(self.make, seeds, plan.environments, workers)
+            check_workers(self.make_training, seeds, plan.environments, workers)
 
     def check_copies(self, seeds: int, each: int, option: str) -> None:
         """Raise `BadInput` where a run would make more copies of the environment than can be made in time: those of all seeds are stepped together.
@@ -125,8 +135,8 @@ class GymWorld(World):
 
     @property
     def transition_bytes(self) -> int:
-        """Memory of one step of one copy."""
-        return row_bytes(transition_columns(self.observation, (self.action.numbers,)))
+        """Memory of one step of one copy in replay."""
+        return row_bytes(transition_columns(self.observation, (self.action.numbers,)), frames=True)
 
     def check_experience(self, plan: Online, seeds: int, total_steps: int) -> None:
         """Raise `BadInput` where memory cannot hold what `experience` keeps."""
@@ -150,7 +160,7 @@ class GymWorld(World):
             bounds = ", ".join(f"{name} from {low:g} to {high:g}" for name, low, high in zip(levels.names, levels.low, levels.high, strict=True))
             raise BadInput(f"{self.task} has no level {list(level)}: {bounds}")
         there = copy(self)
-        there.make = partial(_make_at, self.make, tuple(map(float, level)))
+        there.make, there.make_training = (partial(_make_at, make, tuple(map(float, level))) for make in (self.make, self.make_training))
         return there
 
     def fingerprint(self) -> str:
@@ -164,13 +174,13 @@ class GymWorld(World):
 
     def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Collector:
         self.check_source(plan, len(streams.seeds), workers)
-        return Collector(self.make, self.observation.size, plan, streams, workers=workers)
+        return Collector(self.make_training, self.observation.size, plan, streams, workers=workers)
 
     def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int) -> Experience:
-        return Experience(self.make, plan, policy, streams, total_steps)
+        return Experience(self.make_training, plan, policy, streams, total_steps)
 
     def stream(self, streams: Streams) -> Stream:
-        return Stream(self.make, streams.seeds)
+        return Stream(self.make_training, streams.seeds)
 
     def check_play(self, seeds: int, episodes: int) -> None:
         self.check_copies(seeds, episodes, "--episodes")
@@ -180,7 +190,7 @@ class GymWorld(World):
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
         """Undiscounted returns of the policies' modes on fresh episodes."""
-        played = self.play(policy, seeds, episodes, seed, self.options.max_evaluation_steps)
+        played = self.play(policy, seeds, episodes, seed, self.most_steps)
         return Evaluation(self.score, played.total, {"length": played.length, "truncated": played.truncated})
 
     def act(self, policy: Any, observation: Any, action_mask: Any = None, carry: torch.Tensor | None = None) -> tuple[Any, torch.Tensor | None]:
@@ -213,7 +223,7 @@ class GymWorld(World):
 
     def render(self, act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
         """Every fourth frame of one episode; none where the environment cannot draw."""
-        return render_episode(self.environment, act, seed, max_steps, every=4)
+        return render_episode(self.environment, act, seed, max_steps, every=4, view=self.view.evaluated)
 
 
 def _make_at(make: Callable[[list[int]], LevelledEnvironments], level: tuple[float, ...], row_seeds: list[int]) -> LevelledEnvironments:
