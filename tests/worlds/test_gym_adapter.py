@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from itertools import islice
 
 import gymnasium
 import numpy as np
@@ -16,7 +17,8 @@ from operant.core.checkpoint import join_state, split_state
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.nets.actors import ActorCriticNet, ActorNet
-from operant.worlds.gym.adapter import GymnasiumEnvironments, make_environments, render_episode
+from operant.worlds.base import NothingToDraw
+from operant.worlds.gym.adapter import GymnasiumEnvironments, make_environments
 from operant.worlds.gym.collect import Steps
 from operant.worlds.gym.environments import Environments
 from operant.worlds.gym.experience import Online
@@ -369,22 +371,33 @@ def registered():
         del gymnasium.registry[name]
 
 
+class Counts:
+    """Acts 1 always, and keeps what it saw."""
+
+    def __init__(self):
+        self.seen = []
+
+    def act(self, observation, carry):
+        assert carry == (len(self.seen) % 4 or None)  # an episode of four steps begins with nothing that is remembered
+        self.seen.append(float(observation[0, 0, 0]))
+        return np.array([[1]]), len(self.seen) % 4 or 4
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_render_episode(registered):
-    seen = []
-
-    def act(observation):
-        seen.append(observation.copy())
-        return np.array([1])
-
-    frames = render_episode("OperantDrawn-v0", act, seed=1, max_steps=50)
-    assert [frame[0, 0, 0] for frame in frames] == [0, 1, 2, 3]
-    assert frames[0].shape == (2, 3, 3)
-    assert [observation[0, 0] for observation in seen] == [0, 1, 2, 3]
-    assert len(render_episode("OperantDrawn-v0", act, seed=1, max_steps=2)) == 3
-    assert render_episode("OperantPlain-v0", act, seed=1, max_steps=5) == []
+def test_episodes_are_drawn_step_by_step(registered):
+    policy = Counts()
+    drawn = list(islice(GymWorld("OperantDrawn-v0").draw(policy, 1), 7))
+    assert [step.picture[0, 0, 0] for step in drawn] == [0, 1, 2, 3, 0, 1, 2] and drawn[0].picture.shape == (2, 3, 3)
+    assert [step.steps for step in drawn] == [0, 1, 2, 3, 4, 1, 2] and [step.over for step in drawn] == [False] * 4 + [True] + [False] * 2
+    assert policy.seen == [0, 1, 2, 3, 0, 1]
+    cut = list(islice(GymWorld("OperantDrawn-v0", max_evaluation_steps=2).draw(Counts(), 1), 3))
+    assert [(step.over, step.cut) for step in cut] == [(False, False)] * 2 + [(False, True)]
+    with pytest.raises(NothingToDraw, match="what makes it takes no render_mode"):
+        next(GymWorld("OperantPlain-v0").draw(policy, 1))
 
 
-def test_render_native_id():
-    frames = render_episode("CartPole-v1", lambda observation: np.array([0]), seed=1, max_steps=3)
-    assert len(frames) == (4 if importlib.util.find_spec("pygame") else 0)
+@pytest.mark.skipif(importlib.util.find_spec("pygame") is None, reason="pygame is not installed")
+def test_a_native_id_is_drawn_by_gymnasium_s_original():
+    world = GymWorld("CartPole-v1")
+    drawn = next(world.draw(world.random_policy(), 1))
+    assert drawn.picture.shape == (400, 600, 3) and drawn.fps == 50

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json
+from operant.core.commands import value_text
 from operant.core.errors import BadInput, unknown
 from operant.core.files import given_path, write_file
 from operant.loops.progress import waiting
@@ -257,7 +258,7 @@ def _show_arguments(parser: Parser) -> None:
 
 def _show(args: Namespace) -> int:
     from operant import evidence
-    from operant.cli.training import default_text, option, try_command, type_name
+    from operant.cli.training import option, try_command, type_name
     from operant.core.registry import get_method, hyperparameters
 
     entry = get_method(args.method)
@@ -273,7 +274,7 @@ def _show(args: Namespace) -> int:
     facts += [("source", source or "not in a file"), ("try", try_command(entry))]
     text = f"{entry.key}: {entry.name}\n\n{entry.doc}\n\n{table(facts)}"
     if fields:
-        rows = [(option(item.name), type_name(item.type), default_text(item.default), item.help) for item in fields]
+        rows = [(option(item.name), type_name(item.type), value_text(item.default), item.help) for item in fields]
         text += f"\n\n{table(rows, ('hyper-parameter', 'type', 'default', ''))}"
     write(text)
     return 0

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, normalize
-from operant.cli.training import default_text, option, type_name
+from operant.cli.training import option, type_name
+from operant.core.commands import value_text
 from operant.core.terminal import note
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def study_parser(entry: Study) -> Parser:
     add_json(parser)
     group = parser.add_argument_group(f"options of {entry.key} ({entry.paper})")
     for item in hyperparameters(entry.options):
-        words = f"{item.help} ({type_name(item.type)}, default {default_text(item.default)})".strip().replace("%", "%%")
+        words = f"{item.help} ({type_name(item.type)}, default {value_text(item.default)})".strip().replace("%", "%%")
         flag = {"nargs": "?", "const": "true"} if bool in (item.type, *typing.get_args(item.type)) else {}
         group.add_argument(option(item.name), dest=_DEST + item.name, metavar=type_name(item.type).upper(), help=words, **flag)
     return parser

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import score_text, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, normalize, one_of, whole
-from operant.core.commands import command_line, importing, run_command
+from operant.core.commands import command_line, importing, run_command, value_text
 from operant.core.errors import BadInput
 from operant.core.index import declared
 from operant.core.terminal import note
@@ -31,12 +31,13 @@ def _train_arguments(parser: Parser) -> None:
 def _train_options(parser: Parser) -> None:
     parser.add_argument("--task", required=True, metavar="TASK", help="scheme:name, or a bare known name: see `operant tasks`")
     add_run_options(parser)
+    parser.add_argument("--from", dest="start_from", metavar="RUN", help="begin from the policies of another run, and of the same method from its critics too")
     parser.add_argument("--out", metavar="DIR", help="the run directory (default: a new one under runs/)")
     add_json(parser)
 
 
 RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track")
-RESERVED = {*RUN_OPTIONS, "method", "task", "out", "policy", "progress", "listener", "json", "import", "help"}
+RESERVED = {*RUN_OPTIONS, "method", "task", "out", "policy", "start_from", "from", "progress", "listener", "json", "import", "help"}
 """Names that mean the run's own, in `operant train` and `operant.train`; a method's hyper-parameter of such a name is `METHOD.NAME`."""
 
 
@@ -234,7 +235,7 @@ def add_fields(parser: Parser, title: str, items: Iterable[Hyperparameter], owne
     """
     group = parser.add_argument_group(title)
     for item in items:
-        words = f"{item.help} ({type_name(item.type)}, default {default_text(item.default)})".strip().replace("%", "%%")
+        words = f"{item.help} ({type_name(item.type)}, default {value_text(item.default)})".strip().replace("%", "%%")
         flag = {"nargs": "?", "const": "true"} if bool in (item.type, *typing.get_args(item.type)) else {}
         group.add_argument(option(item.name, owner), dest=_DEST + option(item.name, owner), metavar=type_name(item.type).upper(), help=words, **flag)
 
@@ -244,7 +245,7 @@ def read_fields(args: Namespace, items: Iterable[Hyperparameter], owner: str = "
     given = {item: text for item in items if (text := getattr(args, _DEST + option(item.name, owner))) is not None}
     for item, text in given.items():
         if "nan" in re.split(r"[\s,()\[\]]+", text.lower()):
-            raise BadInput(f"{option(item.name, owner)} {text} is not a number; the default is {default_text(item.default)}")
+            raise BadInput(f"{option(item.name, owner)} {text} is not a number; the default is {value_text(item.default)}")
     return {item.name: text for item, text in given.items()}
 
 
@@ -260,7 +261,7 @@ def method_parser(entry: Method, kinds: Collection[str]) -> Parser:
     fields = fields_of(entry)
     if fields:
         item = next((item for item in fields.values() if item.name == "learning_rate"), next(iter(fields.values())))
-        examples.append(try_command(entry, option(item.name, entry.key * (item.name in both(fields, kinds) | RESERVED)), default_text(item.default)))
+        examples.append(try_command(entry, option(item.name, entry.key * (item.name in both(fields, kinds) | RESERVED)), value_text(item.default)))
     parser = Parser(f"operant train {entry.key}", entry.doc, tuple(examples))
     parser.usage = f"operant train {entry.key} --task TASK [option …]"
     _train_options(parser)
@@ -311,13 +312,6 @@ def type_name(kind: Any) -> str:
     return {bool: "true|false", int: "int", float: "float", str: "text", Any: "name"}.get(kind, "python object")
 
 
-def default_text(value: Any) -> str:
-    """A hyper-parameter's default as it is typed."""
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _train(args: Namespace) -> int:
     from operant.loops.runs import train
 
@@ -326,6 +320,7 @@ def _train(args: Namespace) -> int:
             args.method,
             args.task,
             out=args.out,
+            start_from=args.start_from,
             listener=listener,
             **run_options(args),
             **args.hyperparameters,

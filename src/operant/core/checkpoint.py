@@ -152,8 +152,12 @@ def save_state(directory: Path, state: Any, kept: Kept | None = None, **manifest
         raise RunFailed(f"checkpoint {directory} could not be written: {disk_fault(error) or error}; earlier checkpoints are untouched") from error
 
 
-def load_state(directory: Path) -> tuple[Any, Kept]:
-    """Read one state back, and which blocks it has; or raise `BadInput` that says in one line why it cannot be."""
+def load_state(directory: Path, *, with_blocks: bool = True) -> tuple[Any, Kept]:
+    """Read one state back, and which blocks it has; or raise `BadInput` that says in one line why it cannot be.
+
+    Args:
+        with_blocks: False leaves the blocks unread: what they hold means nothing then.
+    """
     try:
         manifest = read_json(directory / "manifest.json")
         if manifest.get("format") != FORMAT:
@@ -161,6 +165,7 @@ def load_state(directory: Path) -> tuple[Any, Kept]:
         places = manifest["blocks"]
         if not all(_BLOCK.fullmatch(file) for file in places.values()):
             raise BadInput(f"checkpoint {directory} is damaged: its manifest names files that no checkpoint has")
+        places = places if with_blocks else {}
         for name in (*FILES, *places.values()):
             path, expected = directory / name, manifest["files"][name]
             if path.stat().st_size == expected["bytes"]:  # a sparse file may declare any length: it is not read to learn its sum
@@ -169,7 +174,7 @@ def load_state(directory: Path) -> tuple[Any, Kept]:
             if found != expected:
                 raise BadInput(f"checkpoint {directory} is damaged: {name} has {found['bytes']} bytes, sha256 {found['sha256'][:13]}, not as its manifest says")
         blocks = {name: load_file(directory / file) for name, file in places.items()}
-        state = join_state(read_json(directory / "state.json"), load_file(directory / "state.safetensors"), blocks)
+        state = join_state(read_json(directory / "state.json"), load_file(directory / "state.safetensors"), blocks if with_blocks else None)
         return state, Kept(directory, places, {name: manifest["files"][file] for name, file in places.items()})
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise BadInput(f"checkpoint {directory} cannot be read: {error}") from error
@@ -208,8 +213,11 @@ class Checkpoints:
             shutil.rmtree(old, ignore_errors=True)
         return target
 
-    def load(self) -> tuple[Any, Path, list[str]]:
+    def load(self, *, with_blocks: bool = True) -> tuple[Any, Path, list[str]]:
         """The newest whole state, where it was, and a line for each newer one that was damaged.
+
+        Args:
+            with_blocks: as of `load_state`.
 
         Raises:
             BadInput: when there is none.
@@ -217,7 +225,7 @@ class Checkpoints:
         damaged = []
         for path in reversed(self.all()):
             try:
-                state, self._kept = load_state(path)
+                state, self._kept = load_state(path, with_blocks=with_blocks)
                 return state, path, damaged
             except BadInput as error:
                 damaged.append(str(error))

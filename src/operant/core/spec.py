@@ -85,6 +85,12 @@ class Field:
         """A running mean and deviation mean something: numbers that are no pixels, bits or choices."""
         return self.kind == "box" and self.role != "action_mask" and self.dtype not in ("uint8", "bool") and not self.picture
 
+    @property
+    def form(self) -> str:
+        """What of it a network hangs on, in words: `position (box of shape (3,))`, `observation (discrete of 4)`; no bounds, and no types but bytes."""
+        size = f" of {' '.join(map(str, self.counts))}" if self.counts else f" of shape {self.shape}"
+        return f"{self.name} ({self.kind}{size}{' of bytes' * self.bytes})"
+
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """(low, high) `[numbers]` in the environment's type."""
         low, high = (np.broadcast_to(np.array(bound, self.dtype), self.numbers).copy() for bound in (self.low, self.high))
@@ -118,6 +124,11 @@ class Spec:
     def unpack(self, rows: Tensor) -> dict[str, Tensor]:
         """The fields of rows `[…, D]`, `[…, *row_shape]` each, sharing their memory where that can be."""
         return {field.name: rows[..., self.slices[field.name]].reshape(*rows.shape[:-1], *field.row_shape) for field in self.fields}
+
+    @property
+    def form(self) -> list[str]:
+        """What of its fields a network hangs on, in words each."""
+        return [field.form for field in self.fields]
 
     # Roles
 

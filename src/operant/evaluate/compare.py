@@ -266,8 +266,7 @@ def _labels(runs: Sequence[Run]) -> dict[int, str]:
     labels = {}
     for position, run in enumerate(runs):
         alike = [other for other in runs if (other.method, other.task) == (run.method, run.task)]
-        settings = [other.hyperparameters | {"steps": other.steps} for other in alike]
-        own = run.hyperparameters | {"steps": run.steps}
+        settings, own = [other.settings for other in alike], run.settings
         names = sorted({name for each in settings for name in each})
         differing = [name for name in names if len({json.dumps(each.get(name), sort_keys=True) for each in settings}) > 1]
         suffix = ", ".join(f"{name}={_value(own.get(name))}" for name in differing)
@@ -376,7 +375,8 @@ def _common_budget(iterations: Sequence[int | None], asked: Collection[int]) -> 
 def compare(runs: Sequence[Run]) -> Comparison:
     """Groups runs by task and method and sets them side by side.
 
-    Runs of one method on one task are pooled where their hyper-parameters and budgets are equal, and stand apart, labelled by what differs, where they are not.
+    Runs of one method on one task are pooled where their hyper-parameters, budgets and beginnings are equal, and stand apart, labelled by what differs, where
+    they are not.
 
     Args:
         runs: of `load_run`, at least one; the first method of each task is what the others are measured against.

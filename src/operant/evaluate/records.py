@@ -62,6 +62,12 @@ class Run:
             return self.evaluations[-1]["score"]
         raise BadInput(f"run {self.path} has no evaluation yet: {going_on(self.path, self.manifest)}")
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes runs of one method on one task alike: hyper-parameters, steps, and the run whose policies it began from."""
+        origin = self.manifest.get("from")
+        return self.hyperparameters | {"steps": self.steps} | ({} if origin is None else {"from": origin["run"]})
+
     def final_scores(self) -> NDArray[np.float64]:
         """Score of each seed after training, `[seeds]`: of result.json, or of each seed's newest evaluation while the run is not finished.
 

@@ -46,9 +46,15 @@ def configure_run(
     episodes=None,
     policy=None,
     hyperparameters=None,
+    origin=None,
     say=lambda line: None,
 ):
-    """Check everything that can be checked before a run exists; (config, world, spine). `say` hears what is begun that may take seconds."""
+    """Check everything that can be checked before a run exists; (config, world, spine).
+
+    Args:
+        origin: the `loops.origin.Origin` that it begins from.
+        say: hears what is begun that may take seconds.
+    """
     if not isinstance(method, str):
         raise BadInput(f"method {method!r}: a method is named by its key, as in operant.train('ppo', 'gym:CartPole-v1')")
     entry = get_method(method)
@@ -128,6 +134,11 @@ def configure_run(
     if entry.build.__module__.partition(".")[0] != "operant":
         with untouched_generators():
             with_module(entry.build(h), policy, method).trial(world, torch.device(config["device"]))
+    if world.action is not None:
+        config["spaces"] = spaces(world)
+    if origin is not None:
+        origin.check(entry, spine, world, config["hyperparameters"])
+        config |= {"from": origin.about, "notes": [*notes, *origin.notes]}
     if files := list(dict.fromkeys([*imported_files(), *filter(None, map(own_file, (entry.build.__module__, *world.modules)))])):
         config |= {"imports": files, "digests": {file: file_digest(file) for file in files}}
     if not isinstance(task, str):
@@ -144,6 +155,11 @@ def configure_run(
         config["hyperparameters"] = {name: value if _plain(value) else repr(value) for name, value in config["hyperparameters"].items()}
         config["not_resumable"] = f"a hyper-parameter is a Python object ({error})"
     return config, world, spine
+
+
+def spaces(world: World) -> dict[str, list[str]]:
+    """What a network hangs on of a world's observations and actions, in words."""
+    return {"observation": world.observation.form, "action": world.action.form}
 
 
 def _fit_learning_rates(h: Any, given: Collection[str], scale: float) -> tuple[Any, list[str]]:

@@ -29,10 +29,12 @@ class Spine:
         draws_answers: it samples rollouts, so that a budget may count answers and tokens.
         bfloat16: its updates can compute in bfloat16, where the world's `bfloat16` asks for it.
         from_scratch: on text it starts from fresh weights and not from the base policy.
+        goes_on: it can begin from another run's policy (`Learner.begin_from`).
     """
 
     draws_answers: ClassVar[bool] = False
     from_scratch: ClassVar[bool] = False
+    goes_on: ClassVar[bool] = False
     bfloat16: ClassVar[bool] = False
 
     policy: Any
@@ -141,6 +143,18 @@ class Learner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         raise NotImplementedError
+
+    def learned(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """What was learned by a learner of this method that has this state: weights, targets and running scales, nested, each tensor `[S, …]`."""
+        return {"policy": state["policy"]}
+
+    def begin_from(self, learned: Mapping[str, Any]) -> None:
+        """Before the first iteration: take over what another run learned. Optimiser, replay, draws and counts are this run's own.
+
+        Args:
+            learned: as `learned` says; of another method "policy" alone, the weights of its policy.
+        """
+        self.policy.load_state_dict(learned["policy"])
 
     def probes(self) -> Mapping[str, Callable[[], object]]:
         """What a test may ask of a learner that is not trained further, by name, once each.

@@ -31,6 +31,8 @@ class Pairs(Spine):
         learning_rate: Adam's; `warmup_steps` raises it linearly from 0.
     """
 
+    goes_on = True
+
     terms: Sequence[Term]
     policy: Any = None
     batch_size: int = 256

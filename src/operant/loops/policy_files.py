@@ -18,6 +18,8 @@ from operant.loops.configuration import spine_of
 from operant.loops.fixed import FixedPolicy
 from operant.nets.lifted import PlainModule
 
+WEIGHTS = "policy.safetensors"  # in a seed's folder
+
 
 def save_policy(world, policy, place: int, folder: Path) -> None:
     """One seed's policy, written beside and renamed."""
@@ -28,7 +30,7 @@ def save_policy(world, policy, place: int, folder: Path) -> None:
     try:
         temporary.mkdir(parents=True)
         if world.stacked:
-            save_file({name: value[place : place + 1].contiguous().clone() for name, value in policy.state_dict().items()}, temporary / "policy.safetensors")
+            save_file({name: value[place : place + 1].contiguous().clone() for name, value in policy.state_dict().items()}, temporary / WEIGHTS)
         else:
             world.save_policy(policy, temporary)
         remove(folder)
@@ -46,13 +48,25 @@ def load_policy(world, config: dict, folder: Path, seed: int, module: PlainModul
         raise BadInput(f"no policy in {folder}: the run has not been evaluated yet; {going_on(folder.parent.parent.parent, config)}")
     if not world.stacked:
         return world.load_policy(folder)
-    file = folder / "policy.safetensors"
+    weights = read_weights(folder / WEIGHTS, config)
+    policy = world.policy(spine.policy, Streams([seed]))
+    try:
+        policy.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _unfit(folder / WEIGHTS, config, error) from error
+    return policy.eval()
+
+
+def read_weights(file: Path, config: dict) -> dict[str, torch.Tensor]:
+    """The weights of one seed's policy by name, `[1, …]`. Raises `BadInput` where they cannot be read."""
     try:
         check_size(file, file.stat().st_size)
-        policy = world.policy(spine.policy, Streams([seed]))
-        policy.load_state_dict(load_file(file))
+        return load_file(file)
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror or error}") from error
     except (RuntimeError, SafetensorError) as error:
-        raise BadInput(f"{file} does not fit {config['method']} on {config['task']}: {error}".splitlines()[0]) from error
-    return policy.eval()
+        raise _unfit(file, config, error) from error
+
+
+def _unfit(file: Path, config: dict, error: Exception) -> BadInput:
+    return BadInput(f"{file} does not fit {config['method']} on {config['task']}: {error}".splitlines()[0])

@@ -59,6 +59,7 @@ class PolicyGradient(Spine):
     """
 
     draws_answers = True
+    goes_on = True
 
     sample: SamplingPlan
     credit: Callable[[Rollout], Tensor]
@@ -444,6 +445,15 @@ class PolicyGradientLearner(Learner):
             "update": lambda: [self.updater.step(batch, progress=0.0, iteration=0, first=first, last=not first) for first in (True, False)],
             "replay": lambda: [list(self.updater.micro_batches(batch)) for _ in range(2)],
         }
+
+    def learned(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        return super().learned(state) | {"source": self.source.learned(state["source"])}
+
+    def begin_from(self, learned: Mapping[str, Any]) -> None:
+        super().begin_from(learned)
+        if self.reference is not None:
+            self.reference = ReferencePolicy(self.method.reference, self.policy, len(self.seeds))
+        self.source.begin_from(learned.get("source", {}))
 
     def state_dict(self) -> dict[str, Any]:
         return {

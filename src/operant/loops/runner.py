@@ -30,6 +30,7 @@ from operant.evaluate.records import load_run
 from operant.loops.base_policy import ensure_models
 from operant.loops.configuration import members_of
 from operant.loops.learner import Learner, Spine
+from operant.loops.origin import Origin
 from operant.loops.policy_files import save_policy
 from operant.loops.results import episodes_argument, measures, pass_at, score_object
 from operant.loops.track import make_trackers
@@ -200,6 +201,8 @@ class Runner:
                 with self._fitting():
                     learner.load_state_dict(state)
             else:
+                if (begins := config.get("from")) is not None:
+                    Origin.again(begins, config["method"]).begin(learner, [seed - config["seed"] for seed in seeds])
                 self._manifest(learner)
                 if self.world.answers or learner.trains:  # a fixed policy's curve is its one evaluation
                     self._evaluate(learner, base=True)

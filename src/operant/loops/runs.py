@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,30 @@ import numpy as np
 import torch
 
 from operant.core import schema
-from operant.core.errors import BadInput, RunFailed
-from operant.core.files import disk_fault, replacing
+from operant.core.errors import BadInput
+from operant.core.files import check_target, given_path
 from operant.core.registry import LARGEST
 from operant.core.run import RunDirectory, machine
 from operant.core.schema import MOST_SEEDS, require
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.configuration import MOST_BUDGET, MOST_SEED, configure_run, grow, spine_of, whole_number
+from operant.loops.export import SUFFIXES, check_format, write_policy
+from operant.loops.origin import Origin
 from operant.loops.policy_files import load_policy
 from operant.loops.progress import showing, stages
 from operant.loops.results import episodes_argument, stack_evaluations, summary
 from operant.loops.runner import Listener, Runner, Update
 from operant.loops.track import check_trackers
 from operant.loops.trust import require_trust
+from operant.loops.videos import check_video, write_video
+from operant.nets.actors import Policy
+from operant.nets.elites import Elites
+from operant.nets.graph import Graph
 from operant.nets.lifted import PlainModule
 from operant.worlds import make_world
-from operant.worlds.base import World
+from operant.worlds.base import Drawn, NothingToDraw, World
+
+VIDEO_STEPS = 400  # of the animation that a report shows
 
 
 class Run:
@@ -115,6 +124,37 @@ class Run:
         if not self.world.acts:
             raise BadInput(f"{self.config['task']} has no observations to act on: run.load_policy() gives its model, which is in {self.path}/policies/last")
 
+    def export(self, path: str | Path, *, format: str | None = None, seed: int | None = None, which: str = "last") -> dict[str, Any]:
+        """Write the trained policy of one seed (the first by default) as a file that other programs run without Operant: its mode, from N observations as the
+        environment gives them, an axis in front, to N actions as it takes them. What normalises, masks, scales and clips is within.
+
+        Args:
+            path: the file.
+            format: "onnx" (extra: export) or "torch" (`torch.export.load(path).module()` takes inputs in the order that is returned, and gives a tuple); by
+                default what the file's name ends in, `.onnx` or `.pt2`.
+            which: "last" or "best".
+
+        Returns:
+            `{"file", "format", "method", "task", "seed", "which", "inputs", "outputs"}`, the last two lists of `{"name", "shape", "dtype"}`. A policy that
+            remembers has an input "carry", 0 where an episode begins, and an output "next_carry".
+
+        Raises:
+            BadInput: a policy that is no network over observations, an unknown format, or a file that cannot be written.
+        """
+        path = given_path(path, "the file to write")
+        format = next((name for name, suffix in SUFFIXES.items() if path.suffix == suffix), None) if format is None else format
+        if format is None:
+            raise BadInput(f"{path}: name a file that ends in {' or '.join(SUFFIXES.values())}, or give the format, {' or '.join(SUFFIXES)}")
+        check_format(format)
+        check_target(path)
+        policy, config = self.load_policy(seed, which), self.config
+        if not self.world.acts or not isinstance(policy, Policy | Elites):
+            found = self.path / "policies" / which
+            raise BadInput(f"{config['method']} on {config['task']} has no network over observations that could be exported; its policy is in {found}")
+        seed = config["seed"] if seed is None else seed
+        about = {"method": config["method"], "task": config["task"], "seed": seed, "which": which}
+        return {"file": str(path), "format": format} | write_policy(path, Graph(policy.acting, self.world.action), format, about)
+
     def evaluate(
         self, *, episodes: int | None = None, seed: int = 1, which: str = "last", decoder: str | None = None, samples: int | None = None
     ) -> dict[str, Any]:
@@ -149,32 +189,55 @@ class Run:
     def draw_video(self) -> Path | None:
         """One episode of the first seed's policy as an animation in `videos/`; None where the environment cannot draw. Raises `RunFailed` where the run
         cannot be written to."""
-        config = self.config
-        target = self.path / "videos" / f"seed-{config['seed']}.gif"
+        target = self.path / "videos" / f"seed-{self.config['seed']}.gif"
         if target.exists():
             return target
-        if not self.world.draws:
-            return None
-        policy, carry = self.load_policy(), None
-
-        def act(observation: np.ndarray) -> np.ndarray:
-            nonlocal carry
-            action, carry = policy.act(torch.as_tensor(observation, dtype=torch.float32).view(1, 1, -1), carry)
-            return action[0]
-
-        frames = self.world.render(act, seed=0, max_steps=400)
-        if not frames:
-            return None
-        from PIL import Image
-
-        pictures = [Image.fromarray(frame).resize((300, round(300 * frame.shape[0] / frame.shape[1]))) for frame in frames]
         try:
-            target.parent.mkdir(exist_ok=True)
-            with replacing(target) as file:
-                pictures[0].save(file, format="GIF", save_all=True, append_images=pictures[1:], duration=80, loop=0)
-        except OSError as error:
-            raise RunFailed(f"{target} could not be written: {disk_fault(error) or error}") from error
+            with closing(self._shown(self.load_policy(), 0, False, 1, VIDEO_STEPS, [])) as shown:
+                write_video(target, shown, width=300, most_fps=12.5)
+        except NothingToDraw:
+            return None
         return target
+
+    def watch(self, path: str | Path | None, *, episodes: int = 1, draw: int = 1, seed: int | None = None, which: str = "last") -> list[dict[str, Any]]:
+        """Episodes of one seed's policy (the first by default), in a file or in a window.
+
+        Args:
+            path: a `.gif`, or an `.mp4` where there is ffmpeg; None for a window.
+            draw: which episodes: the first is the first of an evaluation of that seed, the others go on from there.
+            which: "last" or "best".
+
+        Returns:
+            `{"return", "steps", "cut"}` of each episode.
+
+        Raises:
+            NothingToDraw: the environment draws nothing, or cannot here.
+            BadInput, RunFailed: the file's name, or that it cannot be written.
+        """
+        episodes, draw = whole_number("episodes", episodes, 1, LARGEST), whole_number("draw", draw, 0, MOST_SEED)
+        if path is not None:
+            path = given_path(path, "the file to write")
+            check_video(path)
+            check_target(path)
+        found: list[dict[str, Any]] = []
+        with closing(self._shown(self.load_policy(seed, which), draw, path is None, episodes, None, found)) as shown:
+            if path is None:
+                for _ in shown:
+                    pass
+            else:
+                write_video(path, shown)
+        return found
+
+    def _shown(self, policy: Any, draw: int, window: bool, episodes: int, most_steps: int | None, found: list[dict[str, Any]]) -> Iterator[Drawn]:
+        """What is drawn until so many episodes, or so many steps of them, are over; `found` takes what came of each."""
+        with closing(self.world.draw(policy, draw, window=window)) as drawn:
+            for place, step in enumerate(drawn):
+                if step.over or step.cut or place == most_steps:
+                    found.append({"return": step.total, "steps": step.steps, "cut": not step.over})
+                if not (step.over or step.cut) or len(found) < episodes:  # behind the last, what would be seen is another's start
+                    yield step
+                if place == most_steps or len(found) == episodes:
+                    return
 
 
 class Player:
@@ -234,6 +297,7 @@ def train(
     episodes: int | None = None,
     track: tuple[str, ...] = (),
     policy: PlainModule | None = None,
+    start_from: str | Path | None = None,
     progress: bool = True,
     listener: Listener | None = None,
     **hyperparameters: Any,
@@ -258,6 +322,9 @@ def train(
         policy: a `torch.nn.Module` in the place of the method's own actor network, from observations `[N, D]` to action logits or to a Gaussian's mean (SAC:
             mean and log standard deviation side by side), `[N, outputs]`; a picture comes as `[N, *shape]`, several fields as a dict. Every seed starts from
             its weights. Or a callable that makes one for each seed.
+        start_from: another run whose policies training begins from, seed by seed (its first again where it has fewer): of the same or another method, on the
+            same or another task, whose observations and actions have the same form. Where the method is the same, critics, target networks and running scales
+            go along. Optimiser and replay are new. Nothing that the other run names is imported.
         progress: show progress on standard error, as the command line does: a live display on a terminal, a line now and then elsewhere.
         listener: a callable of each `Update` (phase, step, total, metrics, score, message, speed), which hears of progress instead.
         hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
@@ -272,6 +339,7 @@ def train(
         raise BadInput(f"listener {listener!r}: it is called with every Update, as in listener=print")
     with showing(f"{method} on {task}" if isinstance(task, str) else str(method), progress, listener) as hears:
         with stages(lambda line: hears and hears(Update("load", 0, 1, {}, None, line))) as say:
+            origin = None if start_from is None else Origin.read(given_path(start_from, "--from"), method)
             config, world, spine = configure_run(
                 method,
                 task,
@@ -287,6 +355,7 @@ def train(
                 episodes=episodes,
                 policy=policy,
                 hyperparameters=hyperparameters,
+                origin=origin,
                 say=say,
             )
         check_trackers(track)

@@ -32,6 +32,7 @@ from operant.worlds.store import Column, Store, Transitions, row_bytes, transiti
 
 BLOCK = 2**14  # transitions of a data set that a normaliser takes in at a time
 TRIED = 2**20  # numbers of a batch's observations up to which a trial takes a fraction of a second
+LEARNED = ("nets", "targets", "scalars")
 SCALARS = "scalars"  # under this name a phase trains the learned scalars
 
 
@@ -248,6 +249,7 @@ class ValueLearning(Spine):
     """
 
     bfloat16 = True
+    goes_on = True
 
     nets: Mapping[str, Net]
     phases: Sequence[Phase]
@@ -570,6 +572,18 @@ class ValueLearner(Learner):
     def probes(self) -> Mapping[str, Callable[[], object]]:
         return {"update": self.update}
 
+    def learned(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: state[name] for name in LEARNED}
+
+    def begin_from(self, learned: Mapping[str, Any]) -> None:
+        if "nets" not in learned:  # of another method
+            super().begin_from(learned)
+            if (acts := self.method.acts.net) in self.targets:
+                self.targets[acts].load_state_dict(learned["policy"])
+            return
+        for name in LEARNED:
+            getattr(self, name).load_state_dict(learned[name])
+
     def state_dict(self) -> dict[str, Any]:
         state = {
             "step": self.step,
@@ -592,7 +606,7 @@ class ValueLearner(Learner):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step, self.updates = state["step"], state["updates"]
         self.streams.load_state_dict(state["streams"])
-        for name in ("nets", "targets", "scalars"):
+        for name in LEARNED:
             getattr(self, name).load_state_dict(state[name])
         if self.experience is not None:
             self.experience.load_state_dict(state["experience"])

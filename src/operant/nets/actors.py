@@ -41,6 +41,11 @@ class Policy(TrainedPolicy, TracedModule):
         super().__init__()
         self.observation, self.distribution, self.normalizer = observation, distribution, normalizer
 
+    @property
+    def acting(self) -> Policy:
+        """What acts: of an archive its fittest elite."""
+        return self
+
     def normalized(self, observation: Tensor) -> Tensor:
         """Observations as the network sees them."""
         return observation if self.normalizer is None else self.normalizer(observation)

@@ -69,12 +69,16 @@ class Distribution:
         """Actions as the input of a network, `[…, features]`: choices one-hot, numbers as they are."""
         raise NotImplementedError
 
+    def stretch(self, action: Tensor) -> Tensor:
+        """Actions with their numbers in the space's own units."""
+        return action
+
     def to_environment(self, action: Tensor) -> np.ndarray:
         """Actions as `Environments.step` takes them: choices counted from 0, numbers in the space's own units."""
-        return action.numpy()
+        return self.stretch(action).numpy()
 
     def from_environment(self, action: Tensor) -> Tensor:
-        """The inverse of `to_environment`."""
+        """The inverse of `stretch`."""
         return action
 
     def forbid(self, parameters: Tensor, allowed: Tensor) -> Tensor:
@@ -238,11 +242,12 @@ class Gaussian(_Continuous):
 
 
 class SquashedGaussian(_Continuous):
-    """Normals through tanh onto (−1, 1), stretched onto the space's bounds by `to_environment`. Log-probabilities are of the action in (−1, 1)."""
+    """Normals through tanh onto (−1, 1), stretched onto the space's bounds by `stretch`. Log-probabilities are of the action in (−1, 1)."""
 
     def __init__(self, action: Spec):
         super().__init__(action)
         self.center, self.scale = self.middle_and_half()
+        self._center, self._scale = torch.from_numpy(self.center), torch.from_numpy(self.scale)
 
     def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
         return streams.uniform(name, *shape, self.deviations) * 2 - 1
@@ -262,11 +267,11 @@ class SquashedGaussian(_Continuous):
         mean, log_std = self.split(parameters)
         return ops.tanh_gaussian_log_prob(torch.atanh(action.clamp(-1 + 1e-6, 1 - 1e-6)), mean, log_std)
 
-    def to_environment(self, action: Tensor) -> np.ndarray:
-        return action.numpy() * self.scale + self.center
+    def stretch(self, action: Tensor) -> Tensor:
+        return action * self._scale + self._center
 
     def from_environment(self, action: Tensor) -> Tensor:
-        """Actions in (−1, 1) that `to_environment` stretches to these; 0 where the space is a single point."""
+        """Actions in (−1, 1) that `stretch` makes these of; 0 where the space is a single point."""
         scale, center = (torch.as_tensor(value, dtype=action.dtype, device=action.device) for value in (self.scale, self.center))
         return torch.where(scale > 0, (action - center) / scale, 0.0)
 
@@ -345,9 +350,9 @@ class Mixed(Distribution):
         choices, numbers = self._each(action, self._counted)
         return torch.cat([self._choices.encode(choices.long()), numbers], -1)
 
-    def to_environment(self, action: Tensor) -> np.ndarray:
+    def stretch(self, action: Tensor) -> Tensor:
         choices, numbers = self._each(action, self._counted)
-        return np.concatenate([choices.numpy(), self._numbers.to_environment(numbers)], -1)
+        return torch.cat([choices, self._numbers.stretch(numbers)], -1)
 
     def from_environment(self, action: Tensor) -> Tensor:
         choices, numbers = self._each(action, self._counted)

@@ -80,6 +80,10 @@ class Elites(nn.Module):
         """The distilled actor on its way to a descriptor in each of E episodes, `[S, E, D]`."""
         return Towards(self.distilled, self.bounded(descriptor))
 
+    @property
+    def acting(self) -> Actor:
+        return self.actor
+
     def initial(self, rows: int) -> Tensor | None:
         return self.actor.initial(rows)
 

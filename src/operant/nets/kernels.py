@@ -69,7 +69,7 @@ def has_bfloat16() -> bool:
 
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent; in the set "onednn" of large tensors by the logistic function, 2σ(2x) − 1, within 1e-7."""
-    if _taken == "native" or x.numel() < WIDE:
+    if _taken == "native" or torch.compiler.is_compiling() or x.numel() < WIDE:
         return torch.tanh(x)
     return torch.sigmoid(x * 2).mul(2).sub(1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -40,6 +40,29 @@ class SamplingPlan:
     temperature: Callable[[Tensor], Tensor] | float | None = None
 
 
+class NothingToDraw(BadInput):
+    """An environment draws nothing, or cannot on this machine."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is seen of an episode at a step.
+
+    Attributes:
+        picture: `[height, width, 3]` uint8; None in a window. Where the episode is over it may be that of the next one's start.
+        fps: steps that are a second of the environment's time.
+        total: sum of rewards so far. steps: of the episode so far.
+        over: the episode ended with this step. cut: it was still going on, and was cut.
+    """
+
+    picture: np.ndarray | None
+    fps: float
+    total: float
+    steps: int
+    over: bool
+    cut: bool
+
+
 class World:
     """A task as loops see it.
 
@@ -49,7 +72,7 @@ class World:
         step_unit: what a step of a run is.
         answers: policies answer prompts. A budget may then count answers and tokens, and a run's result stands beside that of the policy that it began with.
         acts: policies act on observations (`act`).
-        draws: episodes of a policy can be drawn (`render`).
+        draws: episodes of a policy can be drawn (`draw`).
         exact: evaluations are computed and draw nothing.
         makes_base: policies start from a base policy, which is made once and kept, where no model was given.
         scored_by_base: what a policy is evaluated on is made by the base policy.
@@ -272,9 +295,16 @@ class World:
         """
         raise BadInput(f"{self.task} has no observations to act on")
 
-    def render(self, act: Any, seed: int, max_steps: int) -> list[np.ndarray]:
-        """Frames of one episode; none where nothing can be drawn."""
-        return []
+    def draw(self, policy: Any, seed: int, *, window: bool = False) -> Iterator[Drawn]:
+        """Episodes of one seed's policy as they are drawn step by step, without end; the same `seed` starts them as in an evaluation of that seed.
+
+        Args:
+            window: in a window, without pictures.
+
+        Raises:
+            NothingToDraw: there is nothing to see, or not on this machine.
+        """
+        raise NothingToDraw(f"{self.task} has nothing to draw")
 
     def close(self) -> None:
         """Let go of what evaluations hold open; it is taken up again when it is needed."""
@@ -337,6 +367,13 @@ class Source:
     def sample(self, policy: TrainedPolicy, version: int) -> Rollout:
         """One iteration's rollout, its rewards still 0."""
         raise NotImplementedError
+
+    def learned(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """What a source with this state learned of rewards, each tensor `[S, …]`."""
+        return {}
+
+    def begin_from(self, learned: Mapping[str, Any]) -> None:
+        """Take over what another run's source learned, as `learned` says."""
 
     def score(self, rollout: Rollout) -> Rollout:
         """The rollout with its rewards."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.core.spec import GOAL
 from operant.nets.actors import Policy
-from operant.worlds.base import World
+from operant.worlds.base import Drawn, World
 from operant.worlds.data.fit import fit_actions, fit_observations, notes
 from operant.worlds.data.options import DataOptions
 from operant.worlds.data.tasks import load_task
@@ -151,8 +151,8 @@ class DataWorld(World):
     def random_policy(self, seeds: Sequence[int] = (0,)) -> Any:
         return self.environment.random_policy(seeds)
 
-    def render(self, act, seed: int, max_steps: int) -> list[np.ndarray]:
-        return self.environment.render(act, seed, max_steps)
+    def draw(self, policy: Any, seed: int, *, window: bool = False) -> Iterator[Drawn]:
+        return self.environment.draw(policy, seed, window=window)
 
 
 class OGBenchWorld(DataWorld):

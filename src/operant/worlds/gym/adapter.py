@@ -7,12 +7,8 @@ automatic resets are used only where a vector environment already has them.
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from ctypes.util import find_library
 from functools import cache
 from typing import Any
 
@@ -32,7 +28,7 @@ from operant.worlds.gym.environments import Environments, Step
 from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.objects import Rows
 from operant.worlds.gym.spaces import Actions
-from operant.worlds.gym.views import PLAIN, View, Viewed
+from operant.worlds.gym.views import PLAIN, View
 
 
 def _making(make: Callable[[], Any], name: str, where: str, seconds: float = 60.0) -> Any:
@@ -439,62 +435,6 @@ def _limit(env: gymnasium.Env, view: View) -> int | None:
     return -(-min(limits) // view.action_repeat) if limits else None
 
 
-def render_episode(
-    env: str | Callable[[], gymnasium.Env], act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int, every: int = 1, view: View = PLAIN
-) -> list[np.ndarray]:
-    """Pictures of one episode, one every `every` steps, `[H, W, 3]` uint8 each. Empty where the environment cannot draw on this machine.
-
-    Args:
-        env: a registered Gymnasium id (native ids are drawn by Gymnasium's original), or a callable that takes `render_mode`.
-        act: from an observation `[1, D]` float32 to an action `[1]` or `[1, A]`.
-        seed: of the reset.
-        max_steps: at most so many steps; the episode's end stops too.
-        view: how it is seen and acted on.
-
-    Raises:
-        BadInput, RunFailed: as `make_environments`. A picture that cannot be drawn at the start (no display, no pygame) is no error: drawing is a convenience.
-    """
-    if isinstance(env, str) and env in BEDS:
-        return []
-    if not _can_draw_mujoco() and (callable(env) or "mujoco" in str(gymnasium.registry[registered(env)].entry_point)):
-        return []
-    # pygame draws into memory here: without these SDL looks for a display and complains when there is none.
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # GLFW warns once a call that there is no display
-        try:
-            environments = make_environments(env, [seed], env_kwargs={"render_mode": "rgb_array"}, view=view)
-        except BadInput as error:
-            if isinstance(error.__cause__, TypeError):  # the environment's constructor has no render_mode
-                return []
-            raise
-        try:
-            inner = environments.inner if isinstance(environments, Viewed) else environments
-            if not isinstance(inner, GymnasiumEnvironments):
-                return []
-            drawn = inner.envs[0]
-            if "rgb_array" not in drawn.metadata.get("render_modes", ()):
-                return []
-            observation = environments.reset()
-            try:
-                frames = [drawn.render()]
-            except CODE:  # each drawing library fails in its own way
-                return []
-            for t in range(1, max_steps + 1):
-                step = environments.step(act(observation))
-                # An episode that ended has restarted already: there is nothing of it left to draw.
-                if step.terminated[0] or step.truncated[0]:
-                    break
-                if t % every == 0:
-                    frames.append(drawn.render())
-                observation = step.observation
-            return [np.array(frame, np.uint8) for frame in frames]
-        finally:
-            environments.close()
-
-
 def _spaces(name: str, env: gymnasium.Env | VectorEnv, prefix: str = "") -> tuple[gymnasium.Space, gymnasium.Space]:
     """(observation space, action space) of a row. Raises `BadInput` where one is missing."""
     found = []
@@ -516,17 +456,6 @@ def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict) -> tuple[Callab
         return (lambda: _called(gymnasium.make, name, {"id": name, "disable_env_checker": True} | kwargs)), name
     name = callable_name(env)
     return (lambda: _called(env, name, kwargs)), name
-
-
-@cache
-def _can_draw_mujoco() -> bool:
-    """Whether MuJoCo has something to draw with. Without a display GLFW fails in a way that can end the process later, so EGL is taken where there is one."""
-    if not sys.platform.startswith("linux") or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"}:
-        return True
-    if find_library("EGL") is None:
-        return False
-    os.environ["MUJOCO_GL"] = "egl"
-    return True
 
 
 @cache

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -242,6 +243,13 @@ class Collector(Source):
         if not isinstance(self._environments, LevelledEnvironments):
             raise BadInput("levels are assigned to environments that have some, and are stepped in this process (workers=1)")
         return self._environments
+
+    def learned(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        return {} if state["reward_scale"] is None else {"reward_scale": state["reward_scale"]}
+
+    def begin_from(self, learned: Mapping[str, Any]) -> None:
+        if self._reward_scale is not None and "reward_scale" in learned:
+            self._reward_scale.load_state_dict(learned["reward_scale"])
 
     def state_dict(self) -> dict:
         return {

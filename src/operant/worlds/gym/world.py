@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -18,15 +18,17 @@ from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.core.registry import read_settings
+from operant.core.seeds import derive_seed
 from operant.core.spec import Spec
 from operant.nets.actors import Policy
 from operant.nets.distributions import drawn_range
-from operant.worlds.base import World
+from operant.worlds.base import Drawn, World
 from operant.worlds.gym import atari
-from operant.worlds.gym.adapter import callable_name, make_environments, render_episode
+from operant.worlds.gym.adapter import callable_name, make_environments
 from operant.worlds.gym.beds import BATCHED, BEDS, LevelledEnvironments
 from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
+from operant.worlds.gym.drawing import draw_episodes
 from operant.worlds.gym.episodes import Episodes, run_episodes
 from operant.worlds.gym.experience import Experience, Online, Stream, check_store_memory
 from operant.worlds.gym.ids import registered
@@ -221,9 +223,9 @@ class GymWorld(World):
         """A policy of uniformly random actions, the baseline of every table."""
         return RandomPolicy(self.observation, self.action, seeds)
 
-    def render(self, act: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int) -> list[np.ndarray]:
-        """Every fourth frame of one episode; none where the environment cannot draw."""
-        return render_episode(self.environment, act, seed, max_steps, every=4, view=self.view.evaluated)
+    def draw(self, policy: Any, seed: int, *, window: bool = False) -> Iterator[Drawn]:
+        first = derive_seed(seed, "evaluation", 0)
+        return draw_episodes(self.make, self.environment, policy, first, self.most_steps, repeat=self.view.action_repeat, window=window)
 
 
 def _make_at(make: Callable[[list[int]], LevelledEnvironments], level: tuple[float, ...], row_seeds: list[int]) -> LevelledEnvironments:

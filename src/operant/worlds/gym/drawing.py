@@ -1,0 +1,128 @@
+"""Episodes of a policy as pictures, or in a window that the environment opens itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from ctypes.util import find_library
+from functools import cache
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from operant.core.errors import CODE, BadInput, one_line
+from operant.worlds.base import Drawn, NothingToDraw
+from operant.worlds.gym.adapter import GymnasiumEnvironments
+from operant.worlds.gym.beds import BEDS
+from operant.worlds.gym.environments import Environments
+from operant.worlds.gym.ids import registered
+from operant.worlds.gym.views import Viewed
+
+FPS = 30  # of an environment that does not say
+
+
+def draw_episodes(
+    make: Callable[..., Environments],
+    env: str | Callable[..., gymnasium.Env],
+    policy: Any,
+    seed: int,
+    most_steps: int,
+    *,
+    repeat: int = 1,
+    window: bool = False,
+) -> Iterator[Drawn]:
+    """Episodes of a policy's mode, one behind the other, each step as it was drawn: the start of the first, and what follows each step. They do not end.
+
+    Args:
+        make: the environment's rows, from their seeds and `env_kwargs`; native ids are drawn by Gymnasium's original.
+        env: what it makes, an id or a callable that takes `render_mode`.
+        policy: of one seed.
+        seed: of the first episode; the others follow from it.
+        most_steps: of an episode, which is cut there.
+        repeat: steps of the environment that an action lasts.
+        window: the environment draws into a window of its own, and gives no pictures.
+
+    Raises:
+        NothingToDraw: the environment draws nothing, or cannot here (no display, no pygame).
+        BadInput, RunFailed: as `make_environments`.
+    """
+    name = env if isinstance(env, str) else "this environment"
+    if isinstance(env, str) and env in BEDS:
+        raise NothingToDraw(f"{name} is a test bed that draws nothing")
+    if not window:
+        _draw_into_memory(name, env)
+    mode = "human" if window else "rgb_array"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GLFW warns once a call that there is no display
+        try:
+            environments = make([seed], env_kwargs={"render_mode": mode})
+        except BadInput as error:
+            if isinstance(error.__cause__, TypeError):
+                raise NothingToDraw(f"{name}: what makes it takes no render_mode") from error
+            raise
+        try:
+            inner = environments.inner if isinstance(environments, Viewed) else environments
+            if not isinstance(inner, GymnasiumEnvironments) or mode not in inner.envs[0].metadata.get("render_modes", ()):
+                raise NothingToDraw(f"{name} does not draw: its render_modes have no {mode}")
+            yield from _steps(name, environments, inner.envs[0], policy, most_steps, repeat, window)
+        finally:
+            environments.close()
+
+
+def _steps(name: str, environments: Environments, drawn: gymnasium.Env, policy: Any, most_steps: int, repeat: int, window: bool) -> Iterator[Drawn]:
+    fps = float(drawn.metadata.get("render_fps") or FPS) / repeat
+
+    def picture() -> np.ndarray | None:
+        if window:
+            return None
+        try:
+            found = drawn.render()
+        except CODE as error:  # each drawing library fails in its own way
+            raise NothingToDraw(f"{name} cannot draw here: {type(error).__name__}: {one_line(error, 100)}") from error
+        if not isinstance(found, np.ndarray) or found.ndim != 3 or found.shape[2] != 3:
+            raise NothingToDraw(f"{name} draws no picture [height, width, 3] but {one_line(found, 60)}")
+        return np.array(found, np.uint8)
+
+    try:
+        observation, carry = environments.reset(), None
+    except CODE as error:
+        if window:
+            raise NothingToDraw(f"{name} opens no window here: {one_line(error, 100)}") from error
+        raise
+    total, steps = 0.0, 0
+    yield Drawn(picture(), fps, total, steps, False, False)
+    while True:
+        action, carry = policy.act(torch.from_numpy(observation).view(1, 1, -1), carry)
+        step = environments.step(action.reshape(1, *action.shape[2:]))
+        total, steps, observation = total + float(step.reward[0]), steps + 1, step.observation
+        over, cut = bool(step.terminated[0] or step.truncated[0]), steps == most_steps
+        if cut and not over:
+            observation = environments.reset()
+        yield Drawn(picture(), fps, total, steps, over, cut and not over)
+        if over or cut:
+            total, steps, carry = 0.0, 0, None
+
+
+def _draw_into_memory(name: str, env: str | Callable[..., gymnasium.Env]) -> None:
+    """Without these pygame looks for a display and complains when there is none."""
+    if not _can_draw_mujoco() and (callable(env) or "mujoco" in str(gymnasium.registry[registered(env)].entry_point)):
+        raise NothingToDraw(f"{name}: MuJoCo has nothing to draw with here: no display, and no EGL library")
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+
+
+@cache
+def _can_draw_mujoco() -> bool:
+    """Whether MuJoCo has something to draw with. Without a display GLFW fails in a way that can end the process later, so EGL is taken where there is one."""
+    if not sys.platform.startswith("linux") or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"}:
+        return True
+    if find_library("EGL") is None:
+        return False
+    os.environ["MUJOCO_GL"] = "egl"
+    return True
