@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
 from operant.core.registry import configure, get_method
+from operant.evidence.online.beds import Picks
 from operant.loops.value_learning import Update, ValueLearner
-from operant.nets.layers import MLP
+from operant.nets.actors import CriticNet
+from operant.nets.layers import MLP, batch_norms
 from operant.worlds import make_world
 from operant.worlds.data.dataset import Dataset
 from operant.worlds.data.formats import save_npz
+from operant.worlds.gym.world import GymWorld
 
 SEED = 1  # of two: the one that is looked at
 
@@ -262,3 +267,163 @@ def test_hiql(strolls: str):
     close(loss["high"], -np.minimum(np.exp(4 * high), 100) * gaussian(wanted, proposed, np.zeros(3)))
     mean = np.tanh(forward(actor.low.net, np.concatenate([state, represent(value, near)], -1)))
     close(loss["low"], -np.minimum(np.exp(2 * low), 100) * gaussian(batch["action"], mean, np.clip(numbers(actor.low.log_std), -5, 2)))
+
+
+@pytest.mark.parametrize("method", ["redq", "droq"])
+def test_ensembles_of_critics(method: str):
+    """Without dropout, whose layers are tested by themselves, DroQ is REDQ of two normalised critics."""
+    count = {"redq": 4, "droq": 2}[method]
+    hyper = {"droq": {"dropout": 0.0}}.get(method, {})
+    learner = learner_of(method, "gym:Pendulum-v1", critics=count, critic_updates=3, learning_starts=40, tau=0.2, initial_alpha=0.3, **hyper)
+    loss, batch = losses_of(learner)
+    alpha = np.exp(numbers(learner.scalars["log_alpha"])[0])
+    noise = numbers(learner.nets["actor"].distribution.noise(learner.streams, "next_action", 16))
+    action, log_prob = squashed(learner.nets["actor"], batch["next_observation"], noise)
+    chosen = numbers(learner.streams.permutations("target_critics", 4))[:2] if method == "redq" else [0, 1]
+    following = critics(learner.targets["q"], batch["next_observation"], action)[chosen].min(0) - alpha * log_prob
+    y = batch["reward"] + 0.99 * (1 - batch["terminated"]) * following
+    close(loss["critic"], ((critics(learner.nets["q"], batch["observation"], batch["action"]) - y) ** 2).sum(0))
+    loss, batch = losses_of(learner, 1)
+    noise = numbers(learner.nets["actor"].distribution.noise(learner.streams, "policy_action", 16))
+    action, log_prob = squashed(learner.nets["actor"], batch["observation"], noise)
+    close(loss["actor"], alpha * log_prob - critics(learner.nets["q"], batch["observation"], action).mean(0))
+    close(loss["temperature"], -np.log(alpha) * (log_prob - 1))
+
+
+def normed(net: MLP, x: np.ndarray, member: int | None = None, batch: bool = False) -> np.ndarray:
+    """A perceptron with batch norms: by the batch, or by running statistics."""
+
+    def norm(layer, x):
+        kept = {name: numbers(value) for name, value in layer.state_dict().items() if name != "batches"}
+        own = kept if member is None else {name: value[member] for name, value in kept.items()}
+        mean, variance = (x.mean(0), x.var(0)) if batch else (own["mean"], own["variance"])
+        return (x - mean) / np.sqrt(variance + 1e-3) * own["weight"] + own["bias"]
+
+    x = norm(net.batch_norms[0], x)
+    for place, layer in enumerate(net.layers):
+        weight, bias = numbers(layer.weight), numbers(layer.bias)
+        x = x @ (weight if member is None else weight[member]) + (bias if member is None else bias[member])
+        if place + 1 < len(net.layers):
+            x = norm(net.batch_norms[place + 1], np.maximum(x, 0))
+    return x
+
+
+def test_crossq():
+    """The critics go by a batch of both halves, the actor in their target and the critics that it climbs by running statistics."""
+    learner = learner_of("crossq", "gym:Pendulum-v1", learning_starts=40, critic_hidden=(7, 6), initial_alpha=0.3, updates_per_step=2.0)
+    assert not learner.targets and learner.nets["q"].net.batch_norms[0].batches[SEED].item() == learner.updates
+    state = {name: value.clone() for name, value in learner.nets.state_dict().items()}
+    loss, batch = losses_of(learner)
+    actor, q = learner.nets["actor"], learner.nets["q"].net
+    alpha = np.exp(numbers(learner.scalars["log_alpha"])[0])
+
+    def drawn(name: str, seen: np.ndarray, by_batch: bool) -> tuple[np.ndarray, np.ndarray]:
+        noise = numbers(actor.distribution.noise(learner.streams, name, 16))
+        mean, log_std = np.split(normed(actor.net, seen, batch=by_batch), 2, -1)
+        log_std = np.clip(log_std, -20, 2)
+        action = np.tanh(mean + np.exp(log_std) * noise)
+        return action, (-0.5 * noise**2 - log_std - 0.5 * np.log(2 * np.pi) - np.log(1 - action**2)).sum(-1)
+
+    action, log_prob = drawn("next_action", batch["next_observation"], False)
+    here, there = np.concatenate([batch["observation"], batch["action"]], -1), np.concatenate([batch["next_observation"], action], -1)
+    both = np.stack([normed(q, np.concatenate([here, there]), member, batch=True)[:, 0] for member in range(2)])
+    y = batch["reward"] + 0.99 * (1 - batch["terminated"]) * (both[:, 16:].min(0) - alpha * log_prob)
+    close(loss["critic"], ((both[:, :16] - y) ** 2).sum(0))
+    learner.nets.load_state_dict(state)
+    loss, batch = losses_of(learner, 1)
+    learner.nets.load_state_dict(state)
+    action, log_prob = drawn("policy_action", batch["observation"], True)
+    climbed = np.stack([normed(q, np.concatenate([batch["observation"], action], -1), member)[:, 0] for member in range(2)])
+    close(loss["actor"], alpha * log_prob - climbed.min(0))
+    close(loss["temperature"], -np.log(alpha) * (log_prob - 1))
+
+
+def test_target_networks_take_in_statistics_of_batches():
+    spine = get_method("sac-v2").build(configure("sac-v2", {"hidden": (6, 5), "batch_size": 16, "learning_starts": 40, "tau": 0.2}))
+    spine = replace(spine, nets={**spine.nets, "q": CriticNet(hidden=(6, 5), batch_norm=True)}, updates_per_iteration=41)
+    learner = spine.learner(make_world("gym:Pendulum-v1"), [3, 4], 1_000, torch.device("cpu"))
+    learner.iterate()  # one update
+    for target, trained in zip(batch_norms(learner.targets["q"]), batch_norms(learner.nets["q"]), strict=True):
+        assert trained.batches.eq(1).all() and not trained.by_batch
+        torch.testing.assert_close(target.mean, 0.2 * trained.mean)
+        torch.testing.assert_close(target.variance, 0.8 + 0.2 * trained.variance)
+
+
+def test_simba():
+    """On normalised observations, its log standard deviations through tanh; the temperature's draws are its own."""
+    learner = learner_of("simba", "gym:Pendulum-v1", learning_starts=40, hidden=(6,), critic_hidden=(5, 5), tau=0.2, initial_alpha=0.3)
+    actor, alpha = learner.nets["actor"], np.exp(numbers(learner.scalars["log_alpha"])[0])
+
+    def residual(net, x: np.ndarray, member: int | None = None) -> np.ndarray:
+        own = lambda p: numbers(p) if member is None else numbers(p)[member]  # noqa: E731
+        affine = lambda layer, x: x @ own(layer.weight) + own(layer.bias)  # noqa: E731
+        norm = lambda layer, x: (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * own(layer.weight) + own(layer.bias)  # noqa: E731
+        x = affine(net.first, x)
+        for place, block in enumerate(net.blocks):
+            x = x + affine(block.layers[1], np.maximum(affine(block.layers[0], norm(net.norms[place], x)), 0))
+        return affine(net.last, norm(net.norms[-1], x))
+
+    def values(net, *inputs: np.ndarray) -> np.ndarray:
+        return np.stack([residual(net.net, np.concatenate(inputs, -1), member)[:, 0] for member in range(2)])
+
+    def drawn(name: str, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        noise = numbers(actor.distribution.noise(learner.streams, name, 16))
+        mean, log_std = np.split(residual(actor.net, seen), 2, -1)
+        log_std = -10 + 6 * (1 + np.tanh(log_std))
+        action = np.tanh(mean + np.exp(log_std) * noise)
+        return action, (-0.5 * noise**2 - log_std - 0.5 * np.log(2 * np.pi) - np.log(1 - action**2)).sum(-1)
+
+    loss, batch = losses_of(learner, 2)
+    assert np.abs(batch["observation"] - numbers(learner.stores["replay"].gather(learner.drawer.draw().index).observation)).max() > 0.1
+    action, log_prob = drawn("next_action", batch["next_observation"])
+    y = batch["reward"] + 0.99 * (values(learner.targets["q"], batch["next_observation"], action).min(0) - alpha * log_prob)
+    close(loss["critic"], ((values(learner.nets["q"], batch["observation"], batch["action"]) - y) ** 2).sum(0))
+    loss, batch = losses_of(learner, 0)
+    action, log_prob = drawn("policy_action", batch["observation"])
+    close(loss["actor"], alpha * log_prob - values(learner.nets["q"], batch["observation"], action).min(0))
+    loss, batch = losses_of(learner, 1)
+    close(loss["temperature"], -np.log(alpha) * (drawn("temperature_action", batch["observation"])[1] - 0.5))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_sac_discrete(masked: bool):
+    """Sums over what is allowed; of a mask the target entropy is a share of the logarithm of what it allows."""
+    world = GymWorld(Picks) if masked else make_world("gym:CartPole-v1")
+    spine = get_method("sac-discrete").build(
+        configure(
+            "sac-discrete",
+            {"hidden": (6, 5), "batch_size": 16, "learning_rate": 1e-2, "learning_starts": 40, "tau": 0.2, "entropy_share": 0.6, "initial_alpha": 0.3},
+        )
+    )
+    learner = spine.learner(world, [3, 4], 1_000, torch.device("cpu"))
+    while learner.step < 80:
+        learner.iterate()
+    loss, batch = losses_of(learner)
+    alpha = np.exp(numbers(learner.scalars["log_alpha"])[0])
+    mask = learner.policy.observation.slices.get("action_mask")
+    inputs = learner.policy.observation.size - (0 if mask is None else mask.stop - mask.start)
+
+    def both(nets, x: np.ndarray) -> np.ndarray:
+        seen = np.delete(x, np.arange(x.shape[1])[mask], 1) if mask is not None else x
+        assert seen.shape[1] == inputs
+        trunk = lambda net: net.trunk.net if mask is not None else net.trunk  # noqa: E731
+        heads = [(trunk(nets[name]), nets[name].advantage) for name in ("q1", "q2")]
+        return np.stack([forward(net, seen, last=True) @ numbers(head.weight) + numbers(head.bias) for net, head in heads])
+
+    def probabilities(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(probabilities, their logarithms with 0 where they are 0, and which are allowed)"""
+        seen = np.delete(x, np.arange(x.shape[1])[mask], 1) if mask is not None else x
+        net = learner.nets["actor"].net
+        logits = forward(net.net if mask is not None else net, seen)
+        allowed = x[:, mask] > 0.5 if mask is not None else np.ones_like(logits, bool)
+        p = np.exp(logits) * allowed
+        p = p / p.sum(-1, keepdims=True)
+        return p, np.log(np.where(allowed, p, 1)), allowed
+
+    p, log_p, _ = probabilities(batch["next_observation"])
+    y = batch["reward"] + 0.99 * (1 - batch["terminated"]) * (p * (both(learner.targets, batch["next_observation"]).min(0) - alpha * log_p)).sum(-1)
+    q = both(learner.nets, batch["observation"])
+    close(loss["critic"], ((q[:, np.arange(16), batch["action"]] - y) ** 2).sum(0))
+    p, log_p, allowed = probabilities(batch["observation"])
+    close(loss["actor"], (p * (alpha * log_p - q.min(0))).sum(-1))
+    close(loss["temperature"], -np.log(alpha) * ((p * log_p).sum(-1) + 0.6 * np.log(allowed.sum(-1))))

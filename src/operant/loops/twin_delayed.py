@@ -38,7 +38,7 @@ def bellman_errors(u: Update, *, gamma: float, target_noise: float, noise_clip: 
 
 
 def actor_losses(u: Update) -> dict[str, torch.Tensor]:
-    """The net "actor" climbs the first critic of "q" (arXiv:1509.02971, eq. 6)."""
+    """The net "actor" climbs the first critic of "q" (arXiv:1509.02971)."""
     actor = u.net("actor")
     action = actor.distribution.mode(actor(u.batch.observation))
     return {"actor": -u.frozen("q")(u.batch.observation, action)[:, 0]}

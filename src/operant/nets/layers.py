@@ -314,7 +314,7 @@ class BatchRenorm(nn.Module):
     """Batch normalisation a seed (and an ensemble member) over the rows `[S, B, D]` or `[S, E, B, D]`, with a learned scale and shift.
 
     While `by_batch`, (x − μ) / σ of the batch, and once `warm_up` batches were counted r (x − μ) / σ + d, so that what is learned from fits the running
-    statistics (Ioffe 2017, arXiv:1702.03275, algorithm 1): r = σ / σ̄ within [1/3, 3] and d = (μ − μ̄) / σ̄ within ±5, both without gradient. Otherwise (x − μ̄) /
+    statistics (Ioffe 2017, arXiv:1702.03275): r = σ / σ̄ within [1/3, 3] and d = (μ − μ̄) / σ̄ within ±5, both without gradient. Otherwise (x − μ̄) /
     σ̄. These constants, the momentum of the running statistics and variances without Bessel's correction are those of CrossQ's code (adityab/CrossQ).
 
     Attributes:
@@ -358,7 +358,7 @@ def batch_norms(module: nn.Module) -> list[BatchRenorm]:
 
 
 class Residual(nn.Module):
-    """Residual blocks behind an affine map, normalised before each and behind the last (SimBa, arXiv:2410.09754, section 4; initialised as in its code):
+    """Residual blocks behind an affine map, normalised before each and behind the last (SimBa, arXiv:2410.09754; initialised as in its code):
     `[S, …, in] → [S, …, out]`, or `[S, E, B, out]` of an ensemble.
 
     x = A input; x ← x + W₂ relu(W₁ LN(x)) for each block, W₁ four times as wide; LN(x), and with `outputs` an affine map of it.

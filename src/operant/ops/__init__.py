@@ -81,7 +81,7 @@ from operant.ops.token_entropy import log_entropy_range, max_variance_subset, mi
 from operant.ops.trace import bounded_step_size
 from operant.ops.turns import pooled_turn_advantage, turn_ends, turn_gains, turn_returns, turn_sums
 from operant.ops.utterance import utterance_advantage, utterance_q_target
-from operant.ops.value import clipped_value_loss, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
+from operant.ops.value import clipped_value_loss, expected_soft_value, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
 
 __all__ = [
     "FORBIDDEN",
@@ -117,6 +117,7 @@ __all__ = [
     "empirical_model",
     "entropy_from_logits",
     "entropy_scaled_clip",
+    "expected_soft_value",
     "expectile_loss",
     "exploration_weight",
     "extended_gae",

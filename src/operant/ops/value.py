@@ -77,7 +77,20 @@ def soft_value(q_values: Tensor, log_prob: Tensor, alpha: Tensor | float, dim: i
     return least - alpha * log_prob
 
 
-def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
+def expected_soft_value(q_values: Tensor, log_prob: Tensor, alpha: Tensor | float) -> Tensor:
+    """Soft state value over all of finitely many actions, sum_a pi(a|s) (Q(s, a) - alpha log pi(a|s)) (SAC on discrete actions, arXiv:1910.07207).
+
+    Its negative is the policy's loss; in the Bellman target it stands for V(s'). What is forbidden (`forbid`) adds exactly 0.
+
+    Args:
+        q_values, log_prob: `[..., A]`.
+        alpha: temperature, >= 0; a number or a tensor that broadcasts with them.
+    """
+    same_axes("expected_soft_value", q_values=q_values, log_prob=log_prob)
+    return (log_prob.exp() * (q_values - alpha * log_prob)).sum(-1)
+
+
+def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor | float) -> Tensor:
     """Dual objective of the temperature (SAC, arXiv:1812.05905, eq. 18), in log alpha as in the authors' code: -log alpha (log pi + target entropy).
 
     Minimised, it raises alpha while the policy's entropy is below the target. The paper multiplies by alpha itself; by its logarithm the step does not
@@ -86,7 +99,7 @@ def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float)
     Args:
         log_alpha: broadcasts with `log_prob`; alone has a gradient.
         log_prob: `[...]`, of actions of the current policy.
-        target_entropy: nats; the paper takes minus the number of action dimensions.
+        target_entropy: nats, of all or of each `[...]`; the paper takes minus the number of action dimensions.
     """
     same_axes("temperature_loss", log_alpha=log_alpha, log_prob=log_prob)
     return -log_alpha * (log_prob.detach() + target_entropy)

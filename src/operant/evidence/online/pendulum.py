@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from operant.evidence import Finding
 from operant.loops.runs import train
 
+Settings = Mapping[str, Any]
+EMPTY: Settings = MappingProxyType({})
 SIZES = {"hidden": (64, 64), "batch_size": 128, "learning_rate": 1e-3}
+FEW_STEPS = {"learning_starts": 500}
 SOLVED = -200.0
 
 
-def beside(folder: Path, method: str, other: str, *, steps: int, needed: int, seeds: int = 5, own: dict[str, Any] | None = None) -> Finding:
+def beside(folder: Path, method: str, other: str, *, steps: int, needed: int, seeds: int = 5, both: Settings = EMPTY, own: Settings = EMPTY) -> Finding:
     """Whether `needed` seeds of a method reach a mean return of -200 within `steps`, and how many of another method's do.
 
     Args:
-        own: what the method has other than `SIZES`.
+        both: what both have other than `SIZES`.
+        own: what the method has besides.
     """
-    runs = {name: _scores(folder / name, name, steps, seeds, {**SIZES, **more}) for name, more in ((method, own or {}), (other, {}))}
+    runs = {name: _scores(folder / name, name, steps, seeds, {**SIZES, **both, **more}) for name, more in ((method, own), (other, {}))}
     solved = {name: sum(value >= SOLVED for value in score["per_seed"]) for name, score in runs.items()}
     figures = runs[method] | {f"seeds at {SOLVED:g}": solved[method], "needed": needed, "steps": steps}
     figures |= {f"{other} per seed": runs[other]["per_seed"], f"{other} seeds at {SOLVED:g}": solved[other]}
     return Finding(solved[method] >= needed, figures, seeds=seeds)
 
 
-def _scores(folder: Path, method: str, steps: int, seeds: int, settings: dict[str, Any]) -> dict[str, Any]:
+def _scores(folder: Path, method: str, steps: int, seeds: int, settings: Settings) -> dict[str, Any]:
     run = train(method, "gym:Pendulum-v1", seeds=seeds, steps=steps, every=steps, episodes=10, progress=False, out=folder, **settings)
     return run.result["score"]

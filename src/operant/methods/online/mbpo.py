@@ -23,7 +23,7 @@ from operant import ops
 from operant.core.registry import Count, Positive, Range, Share, Widths, method
 from operant.loops.draw import Mixed, Uniform
 from operant.loops.imagine import Imagine
-from operant.loops.soft import soft_losses, soft_sample
+from operant.loops.soft import SoftSettings, soft_losses, soft_sample
 from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
 from operant.nets.dynamics import DynamicsNet
@@ -31,8 +31,7 @@ from operant.worlds.gym.experience import Online
 
 
 @dataclass(frozen=True)
-class MBPO:
-    learning_rate: Positive = 3e-4  # Adam's, for actor, critics and temperature
+class MBPO(SoftSettings):
     model_learning_rate: Positive = 1e-3  # Adam's, for the models
     model_weight_decay: Share = 1e-5  # of the models' weights, decoupled
     models: Count = 5  # of the ensemble
@@ -45,15 +44,10 @@ class MBPO:
     rollout_end: Count = 1  # and at the end of training; linear between
     imagined: Count = 100_000  # imagined transitions kept
     real: Share = 0.05  # share of a batch that is replayed, not imagined
-    gamma: Share = 0.99  # discount a step
-    tau: Share = 0.005  # share of the critics that enters the target networks at each update
-    batch_size: Count = 256  # transitions an update of the policy
     learning_starts: Count = 500  # steps with random actions before the first update
     updates_per_step: Annotated[float, Range(0, 10_000, open_low=True)] = 20.0  # updates of the policy for each environment step
     capacity: Count = 1_000_000  # transitions kept in replay
     environments: Count = 1  # copies of the environment a seed
-    target_entropy: float | None = None  # nats; None for minus the number of action dimensions
-    initial_alpha: Positive = 1.0  # temperature at the start
     hidden: Widths = (256, 256)  # widths of actor and critics
     model_hidden: Widths = (200, 200)  # widths of the models
 
@@ -83,7 +77,7 @@ def mbpo(h: MBPO) -> ValueLearning:
             "q": CriticNet(hidden=h.hidden),
             "model": DynamicsNet(hidden=h.model_hidden, ensemble=h.models),
         },
-        scalars={"log_alpha": torch.tensor(h.initial_alpha).log().item()},
+        scalars=h.scalars,
         phases=[
             Phase(
                 model_losses,

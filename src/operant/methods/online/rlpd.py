@@ -13,66 +13,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
-from operant import ops
-from operant.core.registry import Count, Positive, Share, Widths, method
+from operant.core.registry import Count, Widths, method
 from operant.loops.draw import Mixed, Uniform
-from operant.loops.soft import soft_sample
-from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
+from operant.loops.soft import EnsembleSettings, ensemble_phases
+from operant.loops.value_learning import Polyak, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
-from operant.worlds.gym.experience import Online
 
 
 @dataclass(frozen=True)
-class RLPD:
-    learning_rate: Positive = 3e-4  # Adam's, for actor, critics and temperature
-    gamma: Share = 0.99  # discount a step
-    tau: Share = 0.005  # share of the critics that enters the target networks at each of their updates
+class RLPD(EnsembleSettings):
     batch_size: Count = 256  # transitions an update, half of them from the data (rounded up)
-    critics: Count = 10  # of the ensemble
-    target_critics: Count = 2  # drawn from the ensemble for each target, which takes the smallest of them
     critic_updates: Count = 10  # of the critics, for each environment step and each update of the actor
-    entropy_backup: bool = True  # the target counts the entropy of what follows, as SAC's does
-    learning_starts: Count = 1_000  # steps with random actions before the first update
-    capacity: Count = 1_000_000  # transitions kept in replay
-    environments: Count = 1  # copies of the environment a seed
     target_entropy: float | None = None  # nats; None for minus half the number of action dimensions
-    initial_alpha: Positive = 1.0  # temperature at the start
+    entropy_backup: bool = True  # the target counts the entropy of what follows, as SAC's does
     hidden: Widths = (256, 256)  # widths of actor and critics
 
 
 @method("rlpd", name="RLPD", family="online", paper="arXiv:2302.02948", worlds=("data",), actions=("continuous",))
 def rlpd(h: RLPD) -> ValueLearning:
-    def critic_losses(u: Update):
-        batch, alpha = u.batch, u.scalar("log_alpha").detach().exp() * h.entropy_backup
-        with torch.no_grad():
-            action, log_prob = soft_sample(u, batch.next_observation, "next_action")
-            every = u.target("q")(batch.next_observation, action)
-            chosen = u.streams.permutations("target_critics", h.critics)[:, : h.target_critics]
-            few = every.gather(1, chosen.unsqueeze(-1).expand(-1, -1, every.shape[-1]))
-            y = u.bellman(ops.soft_value(few, log_prob, alpha, dim=1), gamma=h.gamma)
-        return {"critic": (u.net("q")(batch.observation, batch.action) - y.unsqueeze(1)).square().sum(1)}
-
-    def actor_losses(u: Update):
-        action, log_prob = soft_sample(u, u.batch.observation, "policy_action")
-        alpha = u.scalar("log_alpha").detach().exp()
-        target_entropy = -action.shape[-1] / 2 if h.target_entropy is None else h.target_entropy
-        return {
-            "actor": alpha * log_prob - u.frozen("q")(u.batch.observation, action).mean(1),
-            "temperature": ops.temperature_loss(u.scalar("log_alpha"), log_prob.detach(), target_entropy),
-        }
-
     half = h.batch_size // 2
+    halves = Mixed((Uniform(max(1, half), store="replay"), Uniform(h.batch_size - half, store="data")))
     return ValueLearning(
-        nets={"actor": ActorNet(hidden=h.hidden, squash=True), "q": CriticNet(hidden=h.hidden, ensemble=h.critics, layer_norm=True)},
-        scalars={"log_alpha": torch.tensor(h.initial_alpha).log().item()},
-        phases=[
-            Phase(critic_losses, trains=("q",), optim=Optim(h.learning_rate)),
-            Phase(actor_losses, trains=("actor", "scalars"), every=h.critic_updates, optim=Optim(h.learning_rate)),
-        ],
-        draw=Mixed((Uniform(max(1, half), store="replay"), Uniform(h.batch_size - half, store="data"))),
+        nets={
+            "actor": ActorNet(hidden=h.hidden, squash=True, normalize=h.normalize_observation),
+            "q": CriticNet(hidden=h.hidden, ensemble=h.critics, layer_norm=True),
+        },
+        scalars=h.scalars,
+        phases=ensemble_phases(h, per_dimension=-0.5, entropy_backup=h.entropy_backup),
         track={"q": Polyak(h.tau)},
-        online=Online(h.environments, h.learning_starts, float(h.critic_updates), h.capacity),
         data=True,
+        **h.replay(h.batch_size, h.gamma, float(h.critic_updates)) | {"draw": halves},
     )
