@@ -5,6 +5,8 @@ One buffer makes the optimiser, the target network, the hand-over to workers and
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import torch
 from torch import Tensor, nn
 
@@ -98,6 +100,20 @@ def clip_scale(norms: Tensor, max_norm: float) -> Tensor:
     return (max_norm / (norms + 1e-6)).clamp(max=1.0)
 
 
+class Optimizer(Protocol):
+    """What takes a step with the gradients of flat buffers. `learning_rate` may be set before any step."""
+
+    learning_rate: float
+
+    def step(self, norms: Tensor) -> None: ...
+
+    def reset(self, seeds: Tensor | None = None) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
 class Adam:
     """Adam over flat buffers (Kingma & Ba, arXiv:1412.6980, algorithm 1; with decoupled weight decay, arXiv:1711.05101). Elementwise, so seeds stay apart.
 
@@ -173,6 +189,53 @@ class Adam:
         for name, tensors in (("mean", self._means), ("square", self._squares), ("step", self._steps)):
             for tensor, saved in zip(tensors, state[name], strict=True):
                 tensor.copy_(saved)
+
+
+class RMSProp:
+    """RMSProp over flat buffers, without momentum, not centred: g <- decay g + (1 - decay) G^2, and a step of -rate G / sqrt(g + eps). Elementwise, so seeds
+    stay apart.
+
+    Args:
+        inside: eps stands within the root and g begins at 1, as in TensorFlow; otherwise eps is added to the root and g begins at 0, as in PyTorch.
+        apart: the squares of one seed can be forgotten while those of the others stay.
+    """
+
+    def __init__(self, flats: list[FlatParameters], *, learning_rate: float, decay: float = 0.99, eps: float = 1e-5, inside: bool = True, apart: bool = False):
+        self.learning_rate = learning_rate
+        self.decay, self.eps, self.inside = decay, eps, inside
+        self._start = 1.0 if inside else 0.0
+        self._flats, self._apart = flats, apart
+        self._squares = [torch.full_like(flat.grad, self._start) for flat in flats]
+
+    @torch.no_grad()
+    def step(self, norms: Tensor) -> None:
+        """One update, unless a gradient is not finite: then parameters and squares stay as they are. No host read happens here.
+
+        Args:
+            norms: of the gradients, any shape.
+        """
+        finite = torch.isfinite(norms).all()
+        for flat, square in zip(self._flats, self._squares, strict=True):
+            moved = (square * self.decay).addcmul_(flat.grad, flat.grad, value=1 - self.decay)
+            root = (moved + self.eps).sqrt_() if self.inside else moved.sqrt().add_(self.eps)
+            square.copy_(torch.where(finite, moved, square))
+            flat.data.sub_(torch.where(finite, self.learning_rate * flat.grad / root, 0.0))
+
+    def reset(self, seeds: Tensor | None = None) -> None:
+        """Forget the squares (see `Adam.reset`)."""
+        for flat, square in zip(self._flats, self._squares, strict=True):
+            parts = flat.by_seed(square) if self._apart else [[square]]
+            for place, tensors in enumerate(parts):
+                if seeds is None or seeds[place]:
+                    for tensor in tensors:
+                        tensor.fill_(self._start)
+
+    def state_dict(self) -> dict:
+        return {"square": self._squares}
+
+    def load_state_dict(self, state: dict) -> None:
+        for tensor, saved in zip(self._squares, state["square"], strict=True):
+            tensor.copy_(saved)
 
 
 def shared_view(module: nn.Module, twin: nn.Module) -> nn.Module:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.errors import RunFailed, place_of
+from operant.core.flat import Adam, Optimizer
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Rollout
@@ -55,7 +56,8 @@ class PolicyGradient(Spine):
         normalize_advantage: mean 0 and deviation 1 over the chosen steps of a rollout, or of each minibatch; None leaves them as credit gave them.
         epochs, minibatches: passes over a rollout, and optimiser steps in each.
         micro_batch: rows that go through the model at once where the policy's span is a row; 0 for all. Never changes the loss.
-        learning_rate: Adam's; `anneal` lowers it linearly to 0 at the end of training.
+        learning_rate: the optimiser's; `anneal` lowers it linearly to 0 at the end of training.
+        optimizer: `Adam`, `RMSProp` (`operant.core.flat`), or a partial of one with settings of its own.
     """
 
     draws_answers = True
@@ -80,7 +82,7 @@ class PolicyGradient(Spine):
     micro_batch: int = 0
     learning_rate: float = 3e-4
     anneal: bool = False
-    adam_eps: float = 1e-8
+    optimizer: Callable[..., Optimizer] = Adam
     max_grad_norm: float = 0.5
     workers: int = field(default=1, kw_only=True)
 
@@ -136,7 +138,7 @@ class PolicyGradientLearner(Learner):
             micro_batch=method.micro_batch,
             max_grad_norm=method.max_grad_norm,
             normalize_advantage=method.normalize_advantage == "minibatch",
-            adam_eps=method.adam_eps,
+            optimizer=method.optimizer,
             apart=method.reference.kind == "reset" and len(seeds) > 1,
         )
         self.source = world.source(method.sample, self.streams, workers=method.workers)

@@ -1,4 +1,4 @@
-"""The gradient half of a loop: minibatches and micro-batches, the reducer's weights, one backward, a clip and an Adam a seed, and what an update tells.
+"""The gradient half of a loop: minibatches and micro-batches, the reducer's weights, one backward, a clip and a step a seed, and what an update tells.
 
 Policy gradients, supervised and preference learning hand their batches to the same `Updater`; what they do to come by a batch is their own.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.flat import Adam, FlatParameters
+from operant.core.flat import Adam, FlatParameters, Optimizer
 from operant.loops.learner import Learner, check_finite
 from operant.loops.parts import REPLAYED, needs_of, over_of, part_name, statistics_of, told_by
 from operant.loops.terms import Term, TermBatch, step_losses
@@ -51,7 +51,8 @@ class Updater:
         policy: on its final device.
         terms: the objective, a list of per-step terms; each seed's losses are added up.
         seeds: how many; `stacked` says that every parameter has them as its first axis.
-        learning_rate, adam_eps: Adam's. `optimizer.learning_rate` may be set before any step.
+        learning_rate: the optimiser's. `optimizer.learning_rate` may be set before any step.
+        optimizer: what makes it, given the flat parameters, `learning_rate` and `apart`: `Adam`, `RMSProp`, or a partial of one.
         reduce, reduce_length: how steps are weighted (`ops.step_weights`).
         unit: "group" keeps the rows of a group together in micro-batches, in their order.
         micro_batch: rows that go through the policy at once where its span is a row; 0 for all. Never changes the loss.
@@ -79,14 +80,14 @@ class Updater:
         micro_batch: int = 0,
         max_grad_norm: float | None = None,
         normalize_advantage: bool = False,
-        adam_eps: float = 1e-8,
+        optimizer: Callable[..., Optimizer] = Adam,
         apart: bool = False,
     ):
         self.policy, self.terms = policy, terms
         self.reduce, self.reduce_length, self.unit, self.micro_batch = reduce, reduce_length, unit, micro_batch
         self.max_grad_norm, self.normalize_advantage = max_grad_norm, normalize_advantage
         self.flat = FlatParameters(policy, seeds=seeds, stacked=stacked)
-        self.optimizer = Adam([self.flat], learning_rate=learning_rate, eps=adam_eps, apart=apart)
+        self.optimizer = optimizer([self.flat], learning_rate=learning_rate, apart=apart)
         self.needs = needs_of(terms)
         self.overs = tuple(dict.fromkeys(over for term in terms if (over := over_of(term)) is not None))
         self.statistics = statistics_of(terms)

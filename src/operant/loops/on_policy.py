@@ -1,0 +1,42 @@
+"""What methods share that learn from what their policy has just done in an environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operant.core.registry import Count, NonNegative, Positive, Share, Widths
+from operant.loops.terms import EntropyBonus, SquaredValueError, Term
+from operant.nets.actors import ActorCriticNet
+from operant.worlds.gym.collect import Steps
+
+
+@dataclass(frozen=True)
+class OnPolicySettings:
+    """How policies of environments learn from what they have just done."""
+
+    environments: Count = 8  # copies of the environment a seed
+    rollout_length: Count = 128  # steps of each copy between updates
+    learning_rate: Positive = 3e-4  # Adam's
+    anneal: bool = False  # lower the learning rate linearly to 0 at the last step
+    gamma: Share = 0.99  # discount a step
+    lam: Share = 0.95  # lambda of GAE
+    value_coefficient: NonNegative = 0.5  # weight of the squared value error
+    entropy_coefficient: NonNegative = 0.0  # weight of the entropy bonus
+    max_grad_norm: Positive = 0.5  # L2, over all parameters of a seed
+    hidden: Widths = (64, 64)  # widths of the two towers
+    normalize_observation: bool = False  # running mean and deviation of observations
+    normalize_reward: bool = False  # divide rewards by the running deviation of their discounted sum
+
+    @property
+    def towers(self) -> ActorCriticNet:
+        """An actor and a critic, with nothing between them and the observation."""
+        return ActorCriticNet(hidden=self.hidden, normalize=self.normalize_observation)
+
+    @property
+    def steps(self) -> Steps:
+        return Steps(self.environments, self.rollout_length, self.normalize_reward, self.gamma)
+
+    @property
+    def beside(self) -> list[Term]:
+        """The terms beside the policy's: the value's error, and the entropy bonus where it has a weight."""
+        return [SquaredValueError(self.value_coefficient), *([EntropyBonus(self.entropy_coefficient)] if self.entropy_coefficient else [])]

@@ -1,0 +1,63 @@
+"""Optimisers over flat buffers against PyTorch's and against a loop over single numbers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from operant.core.flat import FlatParameters, RMSProp
+
+
+def net() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+
+
+def trained(module: torch.nn.Module, step, zero) -> list[torch.Tensor]:
+    x = torch.randn(16, 3, generator=torch.Generator().manual_seed(1))
+    for _ in range(20):
+        zero()
+        (module(x) - x.sum(1, keepdim=True)).square().mean().backward()
+        step()
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def test_rmsprop_is_pytorchs():
+    ours, theirs = net(), net()
+    flat = FlatParameters(ours, stacked=False)
+    rule, other = RMSProp([flat], learning_rate=0.01, decay=0.97, eps=1e-3, inside=False), torch.optim.RMSprop(theirs.parameters(), 0.01, alpha=0.97, eps=1e-3)
+    found = trained(ours, lambda: rule.step(flat.grad_norm()), flat.zero_grad)
+    for a, b in zip(found, trained(theirs, other.step, other.zero_grad), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_rmsprop_with_its_epsilon_within_the_root():
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(module.weight, 2.0)
+    flat = FlatParameters(module, stacked=False)
+    rule, weight, square = RMSProp([flat], learning_rate=0.1, decay=0.9, eps=0.5), 2.0, 1.0
+    for gradient in (3.0, -1.0, 0.5):
+        flat.grad.fill_(gradient)
+        rule.step(flat.grad_norm())
+        square = 0.9 * square + 0.1 * gradient**2
+        weight -= 0.1 * gradient / math.sqrt(square + 0.5)
+        assert math.isclose(module.weight.item(), weight, rel_tol=1e-6)
+
+
+def test_rmsprop_stands_still_where_a_norm_is_not_finite_and_forgets_one_seed():
+    module = torch.nn.Module()
+    module.weight = torch.nn.Parameter(torch.ones(2, 3))  # two seeds
+    flat = FlatParameters(module, seeds=2)
+    rule = RMSProp([flat], learning_rate=0.1, apart=True)
+    flat.grad.fill_(1.0)
+    rule.step(flat.grad_norm())
+    before = flat.data.detach().clone(), rule.state_dict()["square"][0].clone()
+    flat.grad[0] = float("nan")
+    rule.step(flat.grad_norm())
+    assert torch.equal(flat.data, before[0]) and torch.equal(rule.state_dict()["square"][0], before[1])
+    flat.grad.fill_(3.0)
+    rule.step(flat.grad_norm())
+    rule.reset(torch.tensor([False, True]))
+    squares = rule.state_dict()["square"][0].view(2, 3)
+    assert (squares[1] == 1).all() and (squares[0] > 1).all()
