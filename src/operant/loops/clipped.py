@@ -9,14 +9,14 @@ from typing import Literal
 from operant.core.flat import Adam
 from operant.core.registry import Count, Passes, Positive
 from operant.loops.credit import GAE
-from operant.loops.on_policy import OnPolicySettings
+from operant.loops.on_policy import ActorCriticSettings
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio
 from operant.nets.actors import ActorCriticNet
 
 
 @dataclass(frozen=True)
-class ClippedSettings(OnPolicySettings):
+class ClippedSettings(ActorCriticSettings):
     epochs: Passes = 4  # passes over each rollout
     minibatches: Count = 4  # optimiser steps in each pass
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from operant.core.registry import Count, NonNegative, Positive, Share, Widths
+from operant.core.registry import Count, NonNegative, Passes, Positive, Share, Widths
+from operant.loops.policy_gradient import Fit
 from operant.loops.terms import EntropyBonus, SquaredValueError, Term
 from operant.nets.actors import ActorCriticNet
 from operant.worlds.gym.collect import Steps
@@ -17,12 +18,8 @@ class OnPolicySettings:
     environments: Count = 8  # copies of the environment a seed
     rollout_length: Count = 128  # steps of each copy between updates
     learning_rate: Positive = 3e-4  # Adam's
-    anneal: bool = False  # lower the learning rate linearly to 0 at the last step
     gamma: Share = 0.99  # discount a step
     lam: Share = 0.95  # lambda of GAE
-    value_coefficient: NonNegative = 0.5  # weight of the squared value error
-    entropy_coefficient: NonNegative = 0.0  # weight of the entropy bonus
-    max_grad_norm: Positive = 0.5  # L2, over all parameters of a seed
     hidden: Widths = (64, 64)  # widths of the two towers
     normalize_observation: bool = False  # running mean and deviation of observations
     normalize_reward: bool = False  # divide rewards by the running deviation of their discounted sum
@@ -35,6 +32,33 @@ class OnPolicySettings:
     @property
     def steps(self) -> Steps:
         return Steps(self.environments, self.rollout_length, self.normalize_reward, self.gamma)
+
+
+@dataclass(frozen=True)
+class ApartSettings(OnPolicySettings):
+    """The same where the value function is fitted by itself, behind the policy's update."""
+
+    learning_rate: Positive = 1e-3  # Adam's, of the value function
+    value_epochs: Passes = 10  # passes over each rollout that fit the value function
+    value_minibatches: Count = 8  # optimiser steps in each of them
+
+    @property
+    def towers(self) -> ActorCriticNet:
+        return replace(super().towers, shared=False)
+
+    @property
+    def fit(self) -> Fit:
+        return Fit([SquaredValueError(1.0)], self.value_epochs, self.value_minibatches, self.learning_rate)
+
+
+@dataclass(frozen=True)
+class ActorCriticSettings(OnPolicySettings):
+    """The same where actor and critic take their steps together."""
+
+    anneal: bool = False  # lower the learning rate linearly to 0 at the last step
+    value_coefficient: NonNegative = 0.5  # weight of the squared value error
+    entropy_coefficient: NonNegative = 0.0  # weight of the entropy bonus
+    max_grad_norm: Positive = 0.5  # L2, over all parameters of a seed
 
     @property
     def beside(self) -> list[Term]:

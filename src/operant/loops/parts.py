@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-REPLAYED = ("entropy", "value", "logits", "reward", "velocity")  # what `policy.replay` gives when asked
+REPLAYED = ("entropy", "value", "logits", "reward", "velocity", "kl_to_acted", "kl_from_acted")  # what `policy.replay` gives when asked
+FROM_ACTED = frozenset({"kl_to_acted", "kl_from_acted"})  # of these, what it compares with the distribution that was acted from
 
 
 def needs_of(parts: Iterable[Any]) -> frozenset[str]:

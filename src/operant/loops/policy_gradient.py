@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -25,12 +26,28 @@ from operant.core.status import Status
 from operant.loops.credit import Grouping, LearnedCredit
 from operant.loops.fill import Fill
 from operant.loops.learner import Learner, Spine, suggest_micro_batch
-from operant.loops.parts import REPLAYED, Stateful, needs_of, part_name, statistics_of
+from operant.loops.natural import NaturalUpdater, TrustRegion
+from operant.loops.parts import FROM_ACTED, REPLAYED, Stateful, needs_of, part_name, statistics_of
 from operant.loops.reference import Reference, ReferencePolicy
 from operant.loops.terms import Term
 from operant.loops.update import Fields, Reduce, RowCutter, StepCutter, Updated, Updater, deal_rows, ratio_metrics
 from operant.nets.policy import RATIO_TOLERANCE, Statistics, TrainedPolicy
 from operant.worlds.base import SamplingPlan, World
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Terms that are fitted to each rollout by themselves, behind the policy's update and by an Adam of their own: those of a value function that shares
+    nothing with the policy's network (`ActorCriticNet(shared=False)`).
+
+    Attributes:
+        epochs, minibatches: passes over a rollout, and optimiser steps in each.
+    """
+
+    terms: Sequence[Term]
+    epochs: int = 10
+    minibatches: int = 8
+    learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,9 @@ class PolicyGradient(Spine):
         micro_batch: rows that go through the model at once where the policy's span is a row; 0 for all. Never changes the loss.
         learning_rate: the optimiser's; `anneal` lowers it linearly to 0 at the end of training.
         optimizer: `Adam`, `RMSProp` (`operant.core.flat`), or a partial of one with settings of its own.
+        max_grad_norm: of a seed's gradient; None for no clip.
+        region: a trust region, in which natural-gradient steps take the place of the optimiser's; None for the optimiser.
+        fit: terms that are fitted by themselves behind the update of `terms`; None for none.
     """
 
     draws_answers = True
@@ -83,14 +103,17 @@ class PolicyGradient(Spine):
     learning_rate: float = 3e-4
     anneal: bool = False
     optimizer: Callable[..., Optimizer] = Adam
-    max_grad_norm: float = 0.5
+    max_grad_norm: float | None = 0.5
+    region: TrustRegion | None = None
+    fit: Fit | None = None
     workers: int = field(default=1, kw_only=True)
 
     @property
     def needs(self) -> frozenset[str]:
         """What all parts together ask of the loop."""
         accept = self.fill.parts if self.fill is not None else ()
-        return needs_of((*self.shape, *accept, *self.select, self.credit, *self.mark, *self.focus, *self.terms))
+        fitted = self.fit.terms if self.fit is not None else ()
+        return needs_of((*self.shape, *accept, *self.select, self.credit, *self.mark, *self.focus, *self.terms, *fitted))
 
     @property
     def prompts(self) -> int:
@@ -126,21 +149,26 @@ class PolicyGradientLearner(Learner):
         self.policy = world.policy(method.policy, self.streams).to(device)
         if isinstance(method.sample.temperature, int | float):
             self.policy.temperature = method.sample.temperature  # what is learned from is what was sampled from
-        self.updater = Updater(
+        of = {"seeds": len(seeds), "stacked": world.stacked, "reduce": method.reduce, "reduce_length": method.reduce_length, "unit": method.unit}
+        self.updater = (Updater if method.region is None else partial(NaturalUpdater, region=method.region))(
             self.policy,
             method.terms,
-            seeds=len(seeds),
-            stacked=world.stacked,
+            **of,
             learning_rate=method.learning_rate,
-            reduce=method.reduce,
-            reduce_length=method.reduce_length,
-            unit=method.unit,
             micro_batch=method.micro_batch,
             max_grad_norm=method.max_grad_norm,
             normalize_advantage=method.normalize_advantage == "minibatch",
             optimizer=method.optimizer,
             apart=method.reference.kind == "reset" and len(seeds) > 1,
         )
+        self.fitter = None
+        if method.fit is not None:
+            rate = method.fit.learning_rate
+            self.fitter = Updater(self.policy, method.fit.terms, **of, learning_rate=rate, micro_batch=method.micro_batch, flat=self.updater.flat)
+        updaters = [updater for updater in (self.updater, self.fitter) if updater is not None]
+        self._needs = frozenset().union(*(updater.needs for updater in updaters))
+        self._overs = tuple(dict.fromkeys(over for updater in updaters for over in updater.overs))
+        self._old_statistics = {name: statistic for updater in updaters for name, statistic in updater.old_statistics.items()}
         self.source = world.source(method.sample, self.streams, workers=method.workers)
         self.stride = self.source.steps_per_sample
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
@@ -187,6 +215,7 @@ class PolicyGradientLearner(Learner):
         accepted: list[Tensor] = []
         seen: list[dict[str, Tensor]] = []
         self.source.progress = self.progress
+        self.policy.explore(self.progress)
         for _ in range(1 if fill is None else fill.rounds):
             rollout = self.source.sample(self.policy, self.version)
             if rollout.version != self.version:
@@ -276,7 +305,7 @@ class PolicyGradientLearner(Learner):
         extras["advantage"] = ops.normalize(advantage, rollout.mask, dim=(-2, -1)) if method.normalize_advantage == "rollout" else advantage
         for mark in method.mark:
             extras |= self._marks(rollout, mark)
-        if "value" in self.updater.needs:
+        if "value" in self._needs:
             self._provide(rollout, (), {"value"})
             extras.setdefault("returns", advantage + extras["value"])
 
@@ -301,7 +330,7 @@ class PolicyGradientLearner(Learner):
     def _busy(self, rollout: Rollout) -> Tensor:
         """Which rows a term learns from, `[S, N]`."""
         busy = rollout.mask.any(-1)
-        for over in self.updater.overs:
+        for over in self._overs:
             busy = busy | self._extra(rollout, over).any(-1)
         return busy
 
@@ -330,8 +359,10 @@ class PolicyGradientLearner(Learner):
                 raise RunFailed(f"{missing[0]!r} is needed by this method, and {self.world.task} has no such measure")
 
     def _provide_terms(self, rollout: Rollout) -> None:
-        self._provide(rollout, (), self.updater.needs - set(REPLAYED))
-        if statistics := self.updater.old_statistics:
+        self._provide(rollout, (), self._needs - set(REPLAYED))
+        if self._needs & FROM_ACTED:
+            rollout.extras["acted"] = self._replay(self.policy, rollout, {"logits"})["logits"]
+        if statistics := self._old_statistics:
             rollout.extras |= {name: x for name, x in self._replay(self.policy, rollout, (), statistics).items() if name in statistics}
 
     def _extra(self, rollout: Rollout, name: str) -> Tensor:
@@ -361,21 +392,25 @@ class PolicyGradientLearner(Learner):
         """What minibatches are cut from, by the names that terms use."""
         extras = rollout.extras
         fields = {f"inputs.{name}": x for name, x in rollout.inputs.items()}
-        fields |= {"action": rollout.action, "old_log_prob": rollout.log_prob, "mask": rollout.mask, "advantage": extras["advantage"]}
-        if "value" in self.updater.needs:
+        fields |= {"action": rollout.action, "mask": rollout.mask, "advantage": extras["advantage"]}
+        if self.policy.likelihoods:
+            fields["old_log_prob"] = rollout.log_prob
+        if "value" in self._needs:
             fields |= {"old_value": extras["value"], "returns": extras["returns"]}
         if self.policy.span == "row":
             fields["group"] = rollout.group
-        if "score" in self.updater.needs:
+        if "score" in self._needs:
             fields["score"] = rollout.reward.sum(-1)
-        names = [*self.updater.needs, *self.updater.overs, *self.updater.old_statistics]
+        if self._needs & FROM_ACTED:
+            fields["inputs.acted"] = extras["acted"]
+        names = [*self._needs, *self._overs, *self._old_statistics]
         return fields | {name: self._extra(rollout, name) for name in names if name not in REPLAYED and name not in fields}
 
     def _update(self, rollout: Rollout) -> dict[str, Tensor]:
         method, updater = self.method, self.updater
         if method.anneal:
             updater.optimizer.learning_rate = method.learning_rate * (1 - self._began)
-        if not self.world.stacked and not (rollout.mask.any() or any(rollout.extras[over].any() for over in updater.overs)):
+        if not self.world.stacked and not (rollout.mask.any() or any(rollout.extras[over].any() for over in self._overs)):
             return {"gradient_norm": torch.zeros(len(self.seeds))}  # nothing to learn from; stacked seeds all take the step, so that none depends on others
         steps = self.policy.span == "step"
         fields = self.fields(rollout)
@@ -385,7 +420,7 @@ class PolicyGradientLearner(Learner):
         found: dict[str, Tensor] = {}
         first_log_ratio = None
         for _ in range(method.epochs):
-            indices += self._minibatches(rollout, cut.units)
+            indices += self._minibatches(rollout, cut.units, method.minibatches)
         log_prob = None  # as trained, where that is not as drawn
         fresh = self._rounded and len(indices) == 1  # the one update measures it by itself
         if self._rounded and not fresh:
@@ -410,14 +445,24 @@ class PolicyGradientLearner(Learner):
                 f"the ratio before the first update is not 1: |log ratio| reaches {worst:.3g} at step {self.step}; "
                 "the policy that is trained is not the one that acted"
             )
+        if self.fitter is not None:
+            found |= self._fit(rollout, cut, whole)
         diagnostics = updates[-1].diagnostics
         if "log_ratio" in diagnostics:
             metrics |= ratio_metrics(diagnostics.pop("log_ratio").cpu())
         return metrics | found | {name: value.cpu() for name, value in diagnostics.items()}
 
-    def _minibatches(self, rollout: Rollout, units: int) -> list[Tensor]:
-        """Random minibatches of one pass: units `[S, n]` each."""
-        count = self.method.minibatches
+    def _fit(self, rollout: Rollout, cut: StepCutter | RowCutter, whole: bool) -> dict[str, Tensor]:
+        """The updates of what is fitted by itself; its losses."""
+        fit, indices = self.method.fit, []
+        for _ in range(fit.epochs):
+            indices += self._minibatches(rollout, cut.units, fit.minibatches)
+        updates = [self.fitter.step(cut(index), progress=self._began, iteration=self.version, whole=whole) for index in indices]
+        metrics = self.fitter.finish(self, updates, lambda update: cut(indices[update]))
+        return {name: value for name, value in metrics.items() if name != "gradient_norm"}
+
+    def _minibatches(self, rollout: Rollout, units: int, count: int) -> list[Tensor]:
+        """Random minibatches of one pass, as many as `count`: units `[S, n]` each."""
         if self.policy.span == "step":
             return list(self.streams.permutations("minibatch", units).tensor_split(min(count, units), dim=1))
         if self.method.unit == "row":
@@ -465,6 +510,7 @@ class PolicyGradientLearner(Learner):
             "streams": self.streams.state_dict(),
             "policy": dict(self.policy.state_dict()),
             "optimizer": self.updater.optimizer.state_dict(),
+            "fit": None if self.fitter is None else self.fitter.optimizer.state_dict(),
             "reference": None if self.reference is None else self.reference.state_dict(),
             "parts": self._stateful.state_dict(),
             "source": self.source.state_dict(),
@@ -476,6 +522,8 @@ class PolicyGradientLearner(Learner):
         self.streams.load_state_dict(state["streams"])
         self.policy.load_state_dict(state["policy"])
         self.updater.optimizer.load_state_dict(state["optimizer"])
+        if self.fitter is not None:
+            self.fitter.optimizer.load_state_dict(state["fit"])
         if self.reference is not None:
             self.reference.load_state_dict(state["reference"])
         self._stateful.load_state_dict(state["parts"])

@@ -42,6 +42,8 @@ class TermBatch:
         entropy: of the policy now, nats, with gradient.
         value: of the critic now, with gradient; `old_value` of the critic before the updates, `returns` what it is fitted to ("value").
         logits: `[…, V]`, with gradient.
+        kl_to_acted, kl_from_acted: KL(policy now ‖ policy that acted) and KL(policy that acted ‖ policy now) over all actions, nats, with gradient; where
+            policies act on observations.
         reward: what the reward model that is trained gives a row, `[S, n]`, with gradient.
         velocity, reference_velocity: of a flow's policy now, with gradient, and of the reference policy, `[…, D]`.
         reference_log_prob, teacher_log_prob: of the reference policy and of the teacher.
@@ -60,6 +62,8 @@ class TermBatch:
     old_value: Tensor
     returns: Tensor
     logits: Tensor
+    kl_to_acted: Tensor
+    kl_from_acted: Tensor
     reward: Tensor
     velocity: Tensor
     reference_velocity: Tensor
@@ -125,6 +129,17 @@ class ClippedRatio:
 
     def clipped(self, batch: TermBatch) -> Tensor:
         return ops.ratio_clip_fraction(batch.log_prob, batch.old_log_prob, batch.advantage, clip_low=self.low, clip_high=self.high)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The surrogate without a clip, `−ratio · A` (arXiv:1502.05477), for methods that hold the policy near the one that acted by other means."""
+
+    name: ClassVar[str] = "policy"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return -ops.policy_ratio(batch.log_prob, batch.old_log_prob) * batch.advantage
 
 
 @dataclass(frozen=True)

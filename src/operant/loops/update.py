@@ -59,6 +59,7 @@ class Updater:
         max_grad_norm: largest norm of a seed's gradient; None for no clip.
         normalize_advantage: to mean 0 and deviation 1 over each minibatch's chosen steps.
         apart: the optimiser can forget one seed's moments alone.
+        flat: the policy's parameters, where another updater of the same policy has put them into a buffer.
 
     Attributes:
         flat: the parameters that are trained.
@@ -82,11 +83,12 @@ class Updater:
         normalize_advantage: bool = False,
         optimizer: Callable[..., Optimizer] = Adam,
         apart: bool = False,
+        flat: FlatParameters | None = None,
     ):
         self.policy, self.terms = policy, terms
         self.reduce, self.reduce_length, self.unit, self.micro_batch = reduce, reduce_length, unit, micro_batch
         self.max_grad_norm, self.normalize_advantage = max_grad_norm, normalize_advantage
-        self.flat = FlatParameters(policy, seeds=seeds, stacked=stacked)
+        self.flat = FlatParameters(policy, seeds=seeds, stacked=stacked) if flat is None else flat
         self.optimizer = optimizer([self.flat], learning_rate=learning_rate, apart=apart)
         self.needs = needs_of(terms)
         self.overs = tuple(dict.fromkeys(over for term in terms if (over := over_of(term)) is not None))
@@ -107,11 +109,7 @@ class Updater:
             whole: every step was chosen, so that all weigh alike.
             fresh: ratios are taken to what the policy gives in this step, in the place of the batch's `old_log_prob`.
         """
-        mask = batch["mask"]
-        if self.normalize_advantage:
-            flat = ops.normalize(batch["advantage"].flatten(1), None if whole else mask.flatten(1), dim=-1)
-            batch = batch | {"advantage": flat.view_as(mask)}
-        weights = {None: self._equal_weights(mask) if whole else self._weights(mask)} | {over: self._weights(batch[over]) for over in self.overs}
+        batch, weights = self._weighed(batch, whole)
         self.flat.zero_grad()
         values, log_ratios, parts = [], [], []
         now = torch.zeros_like(batch["old_log_prob"]) if fresh else None
@@ -121,18 +119,35 @@ class Updater:
                 micro = micro | {"old_log_prob": micro["log_prob"].detach()}
             weight = {over: (x if isinstance(rows, slice) else x[:, rows]).flatten(1) for over, x in weights.items()}
             seen = TermBatch(micro, progress, iteration)
-            by_term = weight[None] if not self.overs else torch.stack([weight[over_of(term)] for term in self.terms])
-            losses = (torch.stack(step_losses(self.terms, seen)).flatten(2) * by_term).sum(-1)  # [terms, S]
+            losses = self._losses(seen, weight)
             losses.sum().backward()  # a gradient handed in would make PyTorch import sympy at the first update, a second of every run
             values.append(losses.detach())
             if first:
-                log_ratios.append(((seen.log_prob.detach() - seen.old_log_prob) * seen.mask).abs().max())
+                log_ratios.append(self._largest_log_ratio(seen))
             if last:
                 parts.append(self._diagnose(seen, weight[None]))
         norm = self.flat.grad_norm() if self.max_grad_norm is None else self.flat.clip_grad_norm(self.max_grad_norm)
         self.optimizer.step(norm)
         told = {name: torch.cat([p[name] for p in parts], 1) if name == "log_ratio" else sum(p[name] for p in parts) for name in parts[0]} if parts else {}
         return Updated(values[0] if len(values) == 1 else torch.stack(values).sum(0), norm, torch.stack(log_ratios).max() if first else None, told, now)
+
+    def _weighed(self, batch: Fields, whole: bool) -> tuple[Fields, dict[str | None, Tensor]]:
+        """A minibatch with its advantages as terms see them, and the weights of its steps by the mask that a term is weighted over."""
+        mask = batch["mask"]
+        if self.normalize_advantage:
+            flat = ops.normalize(batch["advantage"].flatten(1), None if whole else mask.flatten(1), dim=-1)
+            batch = batch | {"advantage": flat.view_as(mask)}
+        return batch, {None: self._equal_weights(mask) if whole else self._weights(mask)} | {over: self._weights(batch[over]) for over in self.overs}
+
+    def _losses(self, seen: TermBatch, weight: dict[str | None, Tensor]) -> Tensor:
+        """Each term's loss, `[terms, S]`; the weights are `[S, U]`."""
+        by_term = weight[None] if not self.overs else torch.stack([weight[over_of(term)] for term in self.terms])
+        return (torch.stack(step_losses(self.terms, seen)).flatten(2) * by_term).sum(-1)
+
+    def _largest_log_ratio(self, seen: TermBatch) -> Tensor:
+        if not self.policy.likelihoods:
+            return seen.mask.new_zeros((), dtype=self.flat.data.dtype)
+        return ((seen.log_prob.detach() - seen.old_log_prob) * seen.mask).abs().max()
 
     def finish(self, learner: Learner, updates: Sequence[Updated], batch_of: Callable[[int], Fields]) -> dict[str, Tensor]:
         """The means of an iteration's updates, `[S]` each on the CPU: "loss/TERM" and "gradient_norm". Here the host reads them, and looks.
@@ -155,9 +170,13 @@ class Updater:
             present = present | batch[over]
         for rows in self.rows_together(present, batch.get("group") if self.unit == "group" else None):
             micro = batch if isinstance(rows, slice) else {name: x[:, rows] for name, x in batch.items()}
-            inputs = {name.removeprefix("inputs."): x for name, x in micro.items() if name.startswith("inputs.")}
-            statistics = (self.statistics,) if self.statistics else ()
-            yield rows, micro | self.policy.replay(inputs, micro["action"], self._replayed, *statistics)
+            yield rows, micro | self._replay(micro)
+
+    def _replay(self, batch: Fields) -> Fields:
+        """What the policy gives at a batch now."""
+        inputs = {name.removeprefix("inputs."): x for name, x in batch.items() if name.startswith("inputs.")}
+        statistics = (self.statistics,) if self.statistics else ()
+        return self.policy.replay(inputs, batch["action"], self._replayed, *statistics)
 
     def rows_together(self, mask: Tensor, group: Tensor | None = None) -> Iterator[Tensor | slice]:
         """Rows that go through the policy together: all, or at most `micro_batch` at a time, whole groups where these are the unit.

@@ -188,16 +188,21 @@ class Actor(Policy):
         return gradient * ((raw >= self.lowest) & (raw <= self.highest)) if self.distribution.deviations else gradient
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
-        """The replay contract: `inputs["observation"] [S, …, D]` (as the network sees them)."""
-        return self._found(self(inputs["observation"]), action, needs)
+        """The replay contract: `inputs["observation"] [S, …, D]` (as the network sees them), and for divergences `inputs["acted"] [S, …, size]`, the parameters
+        that were acted from."""
+        return self._found(self(inputs["observation"]), inputs, action, needs)
 
-    def _found(self, parameters: Tensor, action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
+    def _found(self, parameters: Tensor, inputs: dict[str, Tensor], action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
         if "entropy" in needs:
             found = dict(zip(("log_prob", "entropy"), self.distribution.log_prob_and_entropy(parameters, action), strict=True))
         else:
             found = {"log_prob": self.distribution.log_prob(parameters, action)}
         if "logits" in needs:
             found["logits"] = parameters
+        if "kl_to_acted" in needs:
+            found["kl_to_acted"] = self.distribution.kl(parameters, inputs["acted"])
+        if "kl_from_acted" in needs:
+            found["kl_from_acted"] = self.distribution.kl(inputs["acted"], parameters)
         return found
 
 
@@ -292,7 +297,7 @@ class ActorCritic(Actor):
         if "value" not in needs:
             return super().replay(inputs, action, needs)
         out, value = self.net.both(inputs["observation"])
-        return self._found(self._distribution_parameters(out, inputs["observation"]), action, needs) | {"value": value}
+        return self._found(self._distribution_parameters(out, inputs["observation"]), inputs, action, needs) | {"value": value}
 
     def standing(self) -> Decide:
         net = self.net.standing()
@@ -343,10 +348,10 @@ class RecurrentActorCritic(ActorCritic):
         observation = inputs["observation"]
         remembered, _ = self.remember(observation, inputs["carry"], inputs["begins"])
         if "value" not in needs:
-            return self._found(self._distribution_parameters(self.net.actor(remembered[:, 0]), observation), action, needs)
+            return self._found(self._distribution_parameters(self.net.actor(remembered[:, 0]), observation), inputs, action, needs)
         flat = remembered.flatten(2, 3)
         out, value = (x.unflatten(1, observation.shape[1:3]) for x in self.net.heads(flat.squeeze(1) if self.memory.members == 1 else flat))
-        return self._found(self._distribution_parameters(out, observation), action, needs) | {"value": value}
+        return self._found(self._distribution_parameters(out, observation), inputs, action, needs) | {"value": value}
 
     @torch.no_grad()
     def values(self, rollout: Rollout) -> tuple[Tensor, Tensor]:

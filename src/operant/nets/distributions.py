@@ -65,6 +65,10 @@ class Distribution:
             log_prob, entropy = self.log_prob_and_entropy(leaf, action)
             return torch.autograd.grad((log_prob + entropy_weight * entropy).sum(), leaf)[0]
 
+    def kl(self, parameters: Tensor, others: Tensor) -> Tensor:
+        """KL(this ‖ that) of the distributions with these parameters and with others, over all actions, nats `[…]`."""
+        raise NotImplementedError
+
     def encode(self, action: Tensor) -> Tensor:
         """Actions as the input of a network, `[…, features]`: choices one-hot, numbers as they are."""
         raise NotImplementedError
@@ -140,8 +144,44 @@ class Categorical(Distribution):
     def score(self, parameters: Tensor, action: Tensor, entropy_weight: Tensor | float = 0.0) -> Tensor:
         return ops.categorical_score(parameters, action, entropy_weight)
 
+    def kl(self, parameters: Tensor, others: Tensor) -> Tensor:
+        return ops.categorical_kl(parameters, others)
+
     def encode(self, action: Tensor) -> Tensor:
         return nn.functional.one_hot(action, self.size).float()
+
+
+class EpsilonGreedyChoice(Categorical):
+    """Of values of actions, which are the parameters: the highest, or with probability `epsilon` any that is allowed."""
+
+    epsilon: float = 0.0
+
+    def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
+        return torch.cat([super().noise(streams, name, *shape), streams.uniform(f"{name}/epsilon", *shape).unsqueeze(-1)], -1)
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        explored = ops.forbid(noise[..., :-1], self._allowed(parameters)).argmax(-1)
+        return torch.where(noise[..., -1] < self.epsilon, explored, self.mode(parameters))
+
+    def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
+        return self._chances(parameters).gather(-1, action.unsqueeze(-1)).squeeze(-1).log()
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        return torch.special.entr(self._chances(parameters)).sum(-1)
+
+    def log_prob_and_entropy(self, parameters: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        return self.log_prob(parameters, action), self.entropy(parameters)
+
+    def kl(self, parameters: Tensor, others: Tensor) -> Tensor:
+        raise TypeError("what a maximum decides has no divergence from another")
+
+    def _allowed(self, parameters: Tensor) -> Tensor:
+        return parameters > ops.FORBIDDEN / 2
+
+    def _chances(self, parameters: Tensor) -> Tensor:
+        allowed = self._allowed(parameters).to(parameters.dtype)
+        best = nn.functional.one_hot(self.mode(parameters), self.size)
+        return (1 - self.epsilon) * best + self.epsilon * allowed / allowed.sum(-1, keepdim=True).clamp(min=1)
 
 
 class Categoricals(Distribution):
@@ -185,6 +225,9 @@ class Categoricals(Distribution):
         log_prob, entropy = ops.categorical_log_prob_and_entropy(self._grid(parameters), action)
         return log_prob.sum(-1), entropy.sum(-1)
 
+    def kl(self, parameters: Tensor, others: Tensor) -> Tensor:
+        return ops.categorical_kl(self._grid(parameters), self._grid(others)).sum(-1)
+
     def encode(self, action: Tensor) -> Tensor:
         grid = nn.functional.one_hot(action, self._real.shape[1]).float()
         return grid[..., self._real.to(action.device)]
@@ -201,6 +244,9 @@ class _Continuous(Distribution):
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
         return streams.normal(name, *shape, self.deviations)
+
+    def kl(self, parameters: Tensor, others: Tensor) -> Tensor:
+        return ops.gaussian_kl(*self.split(parameters), *self.split(others))  # the same before tanh as behind it
 
     def encode(self, action: Tensor) -> Tensor:
         return action
@@ -303,6 +349,9 @@ class TanhPoint(SquashedGaussian):
     def entropy(self, parameters: Tensor) -> Tensor:
         raise TypeError("a deterministic actor has no entropy")
 
+    def kl(self, parameters: Tensor, others: Tensor) -> Tensor:
+        raise TypeError("a deterministic actor has no divergence from another")
+
 
 class Mixed(Distribution):
     """Choices and numbers at a time, independent of each other: `[…, K + A]` float32, the K choices counted from 0 and then the A numbers."""
@@ -345,6 +394,10 @@ class Mixed(Distribution):
     def entropy(self, parameters: Tensor) -> Tensor:
         logits, rest = self._each(parameters, self.choices)
         return self._choices.entropy(logits) + self._numbers.entropy(rest)
+
+    def kl(self, parameters: Tensor, others: Tensor) -> Tensor:
+        (logits, rest), (other_logits, other_rest) = self._each(parameters, self.choices), self._each(others, self.choices)
+        return self._choices.kl(logits, other_logits) + self._numbers.kl(rest, other_rest)
 
     def encode(self, action: Tensor) -> Tensor:
         choices, numbers = self._each(action, self._counted)

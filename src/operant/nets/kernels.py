@@ -62,6 +62,25 @@ def in_bfloat16(wanted: bool) -> Iterator[None]:
         _in_bfloat16 = before
 
 
+_twice = False
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Within it networks are computed layer by layer, in products and activations whose gradients have gradients themselves."""
+    global _twice
+    before, _twice = _twice, True
+    try:
+        yield
+    finally:
+        _twice = before
+
+
+def layer_by_layer() -> bool:
+    """Whether layers stand alone: for a compiler, and where gradients are differentiated."""
+    return _twice or torch.compiler.is_compiling()
+
+
 def has_bfloat16() -> bool:
     """Whether the processor multiplies in bfloat16; without it such products take many times as long."""
     return _ONEDNN is not None and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -89,7 +108,7 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _suits(x: Tensor, weight: Tensor) -> bool:
-    return _taken == "onednn" and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    return _taken == "onednn" and not _twice and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
 
 
 def _for_weight(gradient: Tensor, x: Tensor) -> Tensor:

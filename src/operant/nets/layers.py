@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from operant.core.errors import BadInput
 from operant.core.memory import TRAINED, check_memory
 from operant.core.random import Streams
-from operant.nets.kernels import FUSED, batched_linear, perceptron, standing, tanh, towers
+from operant.nets.kernels import FUSED, batched_linear, layer_by_layer, perceptron, standing, tanh, towers
 
 Initialize = Callable[[Tensor, torch.Generator], None]
 
@@ -239,8 +239,8 @@ class MLP(nn.Module):
 
     @property
     def fused(self) -> str | None:
-        """The activation with which all layers are one step, or None: a compiler sees them one by one."""
-        return None if torch.compiler.is_compiling() else self._fused
+        """The activation with which all layers are one step, or None where they stand alone (`kernels.layer_by_layer`)."""
+        return None if layer_by_layer() else self._fused
 
     @property
     def parameters_in_turn(self) -> list[Tensor]:

@@ -26,6 +26,7 @@ class TrainedPolicy(nn.Module):
         shares_weights: it has none of its own, and none are saved with it.
         ratio_tolerance: the largest |log ratio| that may stand between two passes over the same actions.
         temperature: of a softmax that it draws from.
+        likelihoods: ratios of its log-probabilities say how far it is from a policy that acted; False where a maximum decides what it does.
     """
 
     span: ClassVar[Literal["step", "row"]] = "step"
@@ -33,6 +34,7 @@ class TrainedPolicy(nn.Module):
     shares_weights: bool = False
     ratio_tolerance: float = RATIO_TOLERANCE
     temperature: float = 1.0
+    likelihoods: ClassVar[bool] = True
 
     @property
     def device(self) -> torch.device:
@@ -53,6 +55,9 @@ class TrainedPolicy(nn.Module):
     def values(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """V at each step and behind it, `[S, N, T]` each, without gradients; of policies with a value function."""
         raise NotImplementedError
+
+    def explore(self, progress: float) -> None:
+        """Be what draws at this share of training, 0 to 1, where that changes along it."""
 
     def make_reference(self) -> TrainedPolicy:
         """The policy as it is now, to be held against later: a frozen copy, which draws nothing."""

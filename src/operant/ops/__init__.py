@@ -1,6 +1,7 @@
 """Pure tensor functions, one equation each. They import torch alone and take any leading axes; time, where there is one, is the last axis."""
 
 from operant.ops.advantage import centre, gae, group_normalized_advantage, normalize
+from operant.ops.conjugate import conjugate_gradients
 from operant.ops.curriculum import absolute_learning_progress
 from operant.ops.distribution import (
     FORBIDDEN,
@@ -15,7 +16,7 @@ from operant.ops.distribution import (
     tanh_gaussian_sample,
     tanh_log_det,
 )
-from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, kl_k1, kl_k2, kl_k3
+from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, gaussian_kl, kl_k1, kl_k2, kl_k3
 from operant.ops.duality import chi_square_conjugate, orthogonal_part
 from operant.ops.finite_mdp import (
     bellman_q,
@@ -109,6 +110,7 @@ __all__ = [
     "clipped_ratio_loss",
     "clipped_value_loss",
     "concentrability",
+    "conjugate_gradients",
     "count_penalty",
     "descriptor_similarity",
     "dpo_loss",
@@ -130,6 +132,7 @@ __all__ = [
     "flow_sde_step",
     "gae",
     "gaussian_entropy",
+    "gaussian_kl",
     "gaussian_log_prob",
     "gaussian_score",
     "greedy_policy",

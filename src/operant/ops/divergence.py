@@ -52,6 +52,19 @@ def categorical_kl(logits: Tensor, reference_logits: Tensor) -> Tensor:
     return (log_p.exp() * torch.where(possible, log_p - log_q, 0.0)).sum(-1)
 
 
+def gaussian_kl(mean: Tensor, log_std: Tensor, reference_mean: Tensor, reference_log_std: Tensor) -> Tensor:
+    """Exact KL(p || q) of two normals with diagonal covariances, `[..., A]` -> `[...]`, nats: the sum over A of
+    log(s_q / s_p) + (s_p^2 + (m_p - m_q)^2) / (2 s_q^2) - 1/2.
+
+    Args:
+        mean, log_std: of p.
+        reference_mean, reference_log_std: of q.
+    """
+    scaled = (mean - reference_mean) * (-reference_log_std).exp()
+    narrower = log_std - reference_log_std
+    return (0.5 * ((2 * narrower).exp() - 1 + scaled.square()) - narrower).sum(-1)
+
+
 def entropy_from_logits(logits: Tensor) -> Tensor:
     """Entropy of a categorical distribution, -sum_i p_i log p_i, `[..., K]` -> `[...]`, in [0, log K] nats.
 

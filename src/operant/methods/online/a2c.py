@@ -15,13 +15,13 @@ from typing import Literal
 from operant.core.flat import RMSProp
 from operant.core.registry import Count, Positive, Share, Workers, method
 from operant.loops.credit import GAE
-from operant.loops.on_policy import OnPolicySettings
+from operant.loops.on_policy import ActorCriticSettings
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import WeightedLogLikelihood
 
 
 @dataclass(frozen=True)
-class A2C(OnPolicySettings):
+class A2C(ActorCriticSettings):
     rollout_length: Count = 5  # steps of each copy between updates
     learning_rate: Positive = 7e-4  # RMSProp's
     lam: Share = 1.0  # lambda of GAE; 1 for the return of all steps that are left of a rollout
