@@ -79,6 +79,9 @@ SMALL = {
     "fresh": 8,
     "critic_batch": 8,
     "warm_up": 0,
+    "refresh": 20,
+    "value_epochs": 2,
+    "value_minibatches": 2,
 }
 ALL_METHODS = ("src/operant/core/", "src/operant/loops/", "src/operant/worlds/text/")  # what methods on text run through, whichever they are
 TOTAL = 100_000  # steps of a run that no test finishes

@@ -17,7 +17,6 @@ class OnPolicySettings:
 
     environments: Count = 8  # copies of the environment a seed
     rollout_length: Count = 128  # steps of each copy between updates
-    learning_rate: Positive = 3e-4  # Adam's
     gamma: Share = 0.99  # discount a step
     lam: Share = 0.95  # lambda of GAE
     hidden: Widths = (64, 64)  # widths of the two towers
@@ -38,7 +37,7 @@ class OnPolicySettings:
 class ApartSettings(OnPolicySettings):
     """The same where the value function is fitted by itself, behind the policy's update."""
 
-    learning_rate: Positive = 1e-3  # Adam's, of the value function
+    value_learning_rate: Positive = 1e-3  # Adam's, of the value function
     value_epochs: Passes = 10  # passes over each rollout that fit the value function
     value_minibatches: Count = 8  # optimiser steps in each of them
 
@@ -48,13 +47,14 @@ class ApartSettings(OnPolicySettings):
 
     @property
     def fit(self) -> Fit:
-        return Fit([SquaredValueError(1.0)], self.value_epochs, self.value_minibatches, self.learning_rate)
+        return Fit([SquaredValueError(1.0)], self.value_epochs, self.value_minibatches, self.value_learning_rate)
 
 
 @dataclass(frozen=True)
 class ActorCriticSettings(OnPolicySettings):
     """The same where actor and critic take their steps together."""
 
+    learning_rate: Positive = 3e-4  # Adam's
     anneal: bool = False  # lower the learning rate linearly to 0 at the last step
     value_coefficient: NonNegative = 0.5  # weight of the squared value error
     entropy_coefficient: NonNegative = 0.0  # weight of the entropy bonus

@@ -64,9 +64,9 @@ def rate(folder: Path) -> Finding:
     "clipped ratio in the place of ratio and KL in the same loop, with as many steps",
 )
 def several_steps(folder: Path) -> Finding:
-    ten = halfcheetah(spine(steps_each=10))
-    one = halfcheetah(spine(steps_each=1))
-    clipped = halfcheetah(replace(spine(steps_each=10), terms=[ClippedRatio()]))
+    ten = halfcheetah(spine(epochs=10))
+    one = halfcheetah(spine(epochs=1))
+    clipped = halfcheetah(replace(spine(epochs=10), terms=[ClippedRatio()]))
     means = {name: float(found.mean()) for name, found in {"10 steps": ten, "1 step": one, "clipped": clipped}.items()}
     holds = means["10 steps"] > means["1 step"] and means["10 steps"] >= 0.9 * means["clipped"]
     beside = {f"per seed, {name}": found.tolist() for name, found in {"10 steps": ten, "1 step": one, "clipped": clipped}.items()}

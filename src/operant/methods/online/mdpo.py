@@ -1,6 +1,6 @@
 """MDPO, on policy: mirror descent, whose each step is solved approximately by several gradient steps held near the policy that acted by a KL.
 
-Paper: Tomar et al. 2020, arXiv:2005.09814. An iteration maximises the mean of ratio · A − KL(policy now ‖ policy that acted) / t by `steps_each` steps of Adam;
+Paper: Tomar et al. 2020, arXiv:2005.09814. An iteration maximises the mean of ratio · A − KL(policy now ‖ policy that acted) / t by `epochs` steps of Adam;
 a single one is a plain policy gradient, for the KL's gradient begins at 0. Nothing is clipped but the gradient. The authors' code
 (manantomar/Mirror-Descent-Policy-Optimization, mdpo_on) is followed in t, which falls from 1 to 0 along training, in Adam's rate, which falls with it from 3e-4
 (epsilon 1e-5, gradients clipped at 0.5), in 10 steps on the whole rollout, in advantages normalised over it, and in values that are fitted by themselves.
@@ -44,9 +44,9 @@ class Proximity:
 
 @dataclass(frozen=True)
 class MDPO(ApartSettings):
-    steps_each: Passes = 10  # gradient steps of an iteration, each on the whole rollout
+    epochs: Passes = 10  # gradient steps of an iteration, each on the whole rollout
     step_size: Positive = 1.0  # t at first: the KL to the policy that acted is weighted by 1 / t
-    policy_learning_rate: Positive = 3e-4  # Adam's, of the policy
+    learning_rate: Positive = 3e-4  # Adam's, of the policy
     anneal: bool = True  # t and the policy's learning rate fall linearly to 0 at the last step
     max_grad_norm: Positive = 0.5  # L2, over the policy's parameters of a seed
     workers: Workers = 1  # processes that step the environments
@@ -61,8 +61,8 @@ def mdpo(h: MDPO) -> PolicyGradient:
         terms=[Ratio(), Proximity(h.step_size, h.anneal)],
         normalize_advantage="rollout",
         reduce="token-mean",
-        epochs=h.steps_each,
-        learning_rate=h.policy_learning_rate,
+        epochs=h.epochs,
+        learning_rate=h.learning_rate,
         anneal=h.anneal,
         optimizer=partial(Adam, eps=1e-5),
         max_grad_norm=h.max_grad_norm,
