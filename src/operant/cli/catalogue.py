@@ -7,6 +7,7 @@ import math
 import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import table, write, write_json
@@ -280,6 +281,29 @@ def _show(args: Namespace) -> int:
     return 0
 
 
+def _presets_arguments(parser: Parser) -> None:
+    parser.add_argument("method", nargs="?", metavar="METHOD", help="of this method alone, with the command line that each one is")
+    add_json(parser)
+
+
+def _presets(args: Namespace) -> int:
+    from operant.core.registry import get_method
+    from operant.loops.presets import PRESETS
+
+    found = [preset for preset in PRESETS if args.method in (None, preset.method)]
+    if not found:
+        keys = ", ".join(dict.fromkeys(preset.method for preset in PRESETS))
+        raise BadInput(f"there are no presets of {get_method(args.method).key}; there are some of {keys}")
+    if args.json:
+        write_json([asdict(preset) | {"command": preset.command} for preset in found])
+        return 0
+    rows = [(preset.name, preset.method, preset.task, f"{preset.steps:,}", preset.measured or "not yet", preset.source) for preset in found]
+    text = table(rows, ("preset", "method", "task", "steps", "measured", "from"), right=(3,))
+    text += "\n\n" + "\n".join(preset.command for preset in found) if args.method else "\n\nwhat each is: operant presets METHOD"
+    write(text)
+    return 0
+
+
 def _evidence_arguments(parser: Parser) -> None:
     parser.add_argument("keys", nargs="*", metavar="KEY", help="claims to check, in this order; with --list or --stale: of these alone")
     parser.add_argument("--check", action="append", metavar="NAME", help="this check of the claim alone, more than once for several")
@@ -386,6 +410,13 @@ COMMANDS = (
     ),
     Command("tasks", "List the tasks that have names.", ("operant tasks", "operant tasks --json"), _tasks_arguments, _tasks),
     Command("show", "Describe a method: what it does, its hyper-parameters, evidence and source.", ("operant show ppo",), _show_arguments, _show),
+    Command(
+        "presets",
+        "List the settings that somebody tuned for a method on a task, for --preset.",
+        ("operant presets", "operant presets ppo"),
+        _presets_arguments,
+        _presets,
+    ),
     Command(
         "evidence",
         "Check a method's claim again: each check's figures, the interval and a verdict. With --json, one line for each key.",

@@ -15,6 +15,7 @@ from operant.core.commands import command_line, importing, run_command, value_te
 from operant.core.errors import BadInput
 from operant.core.index import declared
 from operant.core.terminal import note
+from operant.loops.presets import NAMES
 from operant.loops.progress import speed_text, stages, training, waiting
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _train_options(parser: Parser) -> None:
     add_json(parser)
 
 
-RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track")
+RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track", "preset")
 RESERVED = {*RUN_OPTIONS, "method", "task", "out", "policy", "start_from", "from", "progress", "listener", "json", "import", "help"}
 """Names that mean the run's own, in `operant train` and `operant.train`; a method's hyper-parameter of such a name is `METHOD.NAME`."""
 
@@ -62,6 +63,7 @@ def add_run_options(parser: Parser, when: str = "") -> None:
     add("--every", whole(1), "N", "steps, or what the budget counts, between two evaluations and checkpoints (default: a tenth)")
     add("--keep", whole(2), "N", "how many of the newest checkpoints stay (default 2, the least)")
     add("--episodes", whole(1), "N", "episodes, or problems, of an evaluation (default: the task's)")
+    add("--preset", one_of(*NAMES), "NAME", f"settings that somebody tuned for this method on this task, of {', '.join(NAMES)}; what is given besides wins")
     parser.add_argument("--track", action="append", metavar="NAME", help=f"{when}log to tensorboard or wandb as well; may be given twice")
 
 

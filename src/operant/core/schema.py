@@ -138,6 +138,7 @@ _TOLD = {
     "code": sequence(text),
     "members": sequence(sequence(integer(0), 1), 1),
     "members_before": integer(0),
+    "preset": record({"name": text, "source": text}),
     "spaces": record({"observation": sequence(text), "action": sequence(text)}),
     "from": record({"run": text, "method": text, "task": text, "takes": one_of("policy", "all"), "digests": mapping(text)}),
     "policy_module": text,

@@ -17,6 +17,7 @@ from operant.core.random import Streams, untouched_generators
 from operant.core.registry import ACTIONS, LARGEST, Method, configure, get_method, imported_files, methods, own_file
 from operant.core.schema import MOST_SEEDS
 from operant.loops.fixed import FixedPolicy
+from operant.loops.presets import find_preset, written
 from operant.loops.trust import code_named
 from operant.nets import kernels
 from operant.nets.actors import ActorCriticNet, ActorNet
@@ -47,12 +48,14 @@ def configure_run(
     policy=None,
     hyperparameters=None,
     origin=None,
+    preset=None,
     say=lambda line: None,
 ):
     """Check everything that can be checked before a run exists; (config, world, spine).
 
     Args:
         origin: the `loops.origin.Origin` that it begins from.
+        preset: a name of `loops.presets`, whose settings and steps stand where none are given.
         say: hears what is begun that may take seconds.
     """
     if not isinstance(method, str):
@@ -76,6 +79,10 @@ def configure_run(
     if len(given := [name for name, value in limits.items() if value is not None]) > 1:
         raise BadInput(f"--{given[0]} and --{given[1]}: give one budget")
     hyperparameters, options = split_names(entry, kind_of(task), hyperparameters or {})
+    if preset is not None:
+        preset = find_preset(preset, method, task)
+        hyperparameters = {**preset.settings, **hyperparameters}
+        steps = steps if given else preset.steps
     h = configure(method, hyperparameters)
     if device not in ("auto", "cpu", "cuda"):
         raise BadInput(f"--device {device!r}: auto, cpu or cuda")
@@ -136,6 +143,10 @@ def configure_run(
             with_module(entry.build(h), policy, method).trial(world, torch.device(config["device"]))
     if world.action is not None:
         config["spaces"] = spaces(world)
+    if preset is not None:
+        settings = {name: getattr(h, name) for name in hyperparameters}
+        config["preset"] = {"name": preset.name, "source": preset.source}
+        notes.append(f"--preset {preset.name}: {written(method, world.task, steps, settings)} ({preset.source})")
     if origin is not None:
         origin.check(entry, spine, world, config["hyperparameters"])
         config |= {"from": origin.about, "notes": [*notes, *origin.notes]}

@@ -298,6 +298,7 @@ def train(
     track: tuple[str, ...] = (),
     policy: PlainModule | None = None,
     start_from: str | Path | None = None,
+    preset: str | None = None,
     progress: bool = True,
     listener: Listener | None = None,
     **hyperparameters: Any,
@@ -325,6 +326,7 @@ def train(
         start_from: another run whose policies training begins from, seed by seed (its first again where it has fewer): of the same or another method, on the
             same or another task, whose observations and actions have the same form. Where the method is the same, critics, target networks and running scales
             go along. Optimiser and replay are new. Nothing that the other run names is imported.
+        preset: a name of settings that somebody tuned for this method on this task ("zoo", `operant presets`); what is given besides wins.
         progress: show progress on standard error, as the command line does: a live display on a terminal, a line now and then elsewhere.
         listener: a callable of each `Update` (phase, step, total, metrics, score, message, speed), which hears of progress instead.
         hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
@@ -356,6 +358,7 @@ def train(
                 policy=policy,
                 hyperparameters=hyperparameters,
                 origin=origin,
+                preset=preset,
                 say=say,
             )
         check_trackers(track)

@@ -1,0 +1,113 @@
+"""Settings of methods on tasks that somebody tuned, each with where it came from: `--preset NAME`. Free of heavy imports.
+
+"zoo" is RL Baselines3 Zoo (https://github.com/DLR-RM/rl-baselines3-zoo, folder hyperparams).
+
+A setting stands here where it can be said in the hyper-parameters of the method; one that takes more (noise that depends on the state, another activation, a
+learning rate that falls where the method has none that does) is left out, and not bent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from operant.core.commands import command_line, value_text
+from operant.core.errors import BadInput, unknown
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A method's settings on a task.
+
+    Attributes:
+        name: of the collection.
+        task: a Gymnasium id.
+        steps: the budget that they are for, environment steps a seed.
+        settings: hyper-parameters that are not the method's defaults.
+        source: where they were published.
+        measured: the score that we measured with them; empty until somebody has.
+    """
+
+    name: str
+    method: str
+    task: str
+    steps: int
+    settings: Mapping[str, Any]
+    source: str
+    measured: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command line that says it all."""
+        return written(self.method, f"gym:{self.task}", self.steps, self.settings)
+
+
+def written(method: str, task: str, steps: int | None, settings: Mapping[str, Any]) -> str:
+    """A training with some settings as a command line."""
+    words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value_text(value))]
+    return command_line("train", method, "--task", task, *([] if steps is None else ["--steps", steps]), *words)
+
+
+NORMALIZED = {"normalize_observation": True, "normalize_reward": True}
+_WIDE = {"hidden": (400, 300), "learning_rate": 1e-3, "learning_starts": 10_000}
+_NARROW = _WIDE | {"gamma": 0.98, "capacity": 200_000}
+
+
+def _ppo(environments: int, length: int, batch: int = 64, epochs: int = 10, **settings: Any) -> dict[str, Any]:
+    return {"environments": environments, "rollout_length": length, "minibatches": environments * length // batch, "epochs": epochs} | settings
+
+
+_LUNAR = _ppo(16, 1024, epochs=4, gamma=0.999, lam=0.98, entropy_coefficient=0.01)
+_ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
+    "ppo": {
+        "MountainCar-v0": (1_000_000, _ppo(16, 16, epochs=4, lam=0.98) | NORMALIZED),
+        "Acrobot-v1": (1_000_000, _ppo(16, 256, epochs=4, lam=0.94) | NORMALIZED),
+        "LunarLander-v3": (1_000_000, _LUNAR),
+        "LunarLanderContinuous-v3": (1_000_000, _LUNAR),
+        "BipedalWalker-v3": (5_000_000, _ppo(32, 2048, gamma=0.999, clip=0.18) | NORMALIZED),
+        "Walker2d-v5": (
+            1_000_000,
+            _ppo(1, 512, 32, 20, learning_rate=5.05041e-05, entropy_coefficient=0.000585045, clip=0.1, max_grad_norm=1.0, value_coefficient=0.871923)
+            | NORMALIZED,
+        ),
+        "Ant-v5": (1_000_000, _ppo(1, 2048) | NORMALIZED),
+    },
+    "sac-v2": {
+        "Pendulum-v1": (20_000, {"learning_rate": 1e-3, "learning_starts": 100}),
+        **dict.fromkeys(("HalfCheetah-v5", "Ant-v5", "Hopper-v5", "Walker2d-v5"), (1_000_000, {"learning_starts": 10_000})),
+    },
+    "td3": {
+        "Pendulum-v1": (20_000, _NARROW),
+        "LunarLanderContinuous-v3": (300_000, _NARROW),
+        "BipedalWalker-v3": (1_000_000, _NARROW),
+        **dict.fromkeys(("HalfCheetah-v5", "Ant-v5", "Hopper-v5", "Walker2d-v5"), (1_000_000, _WIDE)),
+    },
+}
+_FILES = {"ppo": "ppo", "sac-v2": "sac", "td3": "td3", "dqn": "dqn", "a2c": "a2c"}
+
+
+def _source(method: str, task: str) -> str:
+    entry = task.replace("-v5", "-v4")  # MuJoCo's tasks stand there in the version before
+    return f"rl-baselines3-zoo 22e3ff2, {_FILES[method]}.yml: {entry}; the rest of it Stable-Baselines3 2.9.2's defaults"
+
+
+PRESETS = tuple(
+    Preset("zoo", method, task, steps, settings, _source(method, task)) for method, tasks in _ZOO.items() for task, (steps, settings) in tasks.items()
+)
+NAMES = tuple(dict.fromkeys(preset.name for preset in PRESETS))
+
+
+def find_preset(name: str, method: str, task: Any) -> Preset:
+    """The preset of a method on a task. Raises `BadInput` where there is none."""
+    if name not in NAMES:
+        raise unknown("preset", str(name), NAMES)
+    bare = task.removeprefix("gym:") if isinstance(task, str) else None
+    for preset in PRESETS:
+        if (preset.name, preset.method, preset.task) == (name, method, bare):
+            return preset
+    of_method = [preset.task for preset in PRESETS if (preset.name, preset.method) == (name, method)]
+    of_task = [preset.method for preset in PRESETS if (preset.name, preset.task) == (name, bare)]
+    known = [f"for {method} {', '.join(of_method)}"] * bool(of_method) + [f"for {bare} {', '.join(of_task)}"] * bool(of_task)
+    where, instead = "that task" if bare is None else task, f"it has those {', and '.join(known)}" if known else "operant presets lists them"
+    raise BadInput(f"--preset {name} has no settings of {method} on {where}; {instead}")
