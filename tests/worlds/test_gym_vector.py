@@ -1,15 +1,25 @@
 """A user's vector environment gives the stream of transitions of its single environments, whatever its automatic reset."""
 
+from functools import partial
+
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from numpy.testing import assert_array_equal
 
+import operant
+from operant.core.checkpoint import load_state
 from operant.core.errors import BadInput, RunFailed
+from operant.core.random import Streams
+from operant.loops.draw import NStep, Prioritized
+from operant.nets.actors import ActionValueNet
+from operant.worlds import make_world
 from operant.worlds.gym.adapter import GymnasiumEnvironments, VectorEnvironments
 from operant.worlds.gym.environments import Environments
+from operant.worlds.gym.experience import Experience, Online
 
 SEEDS = [11, 12, 13]
 
@@ -152,3 +162,50 @@ def test_environment_that_raises_is_named():
     vector.reset()
     with pytest.raises(RunFailed, match="'broken', after 0 steps: step raised RuntimeError: motor lost"):
         vector.step(np.zeros(1, np.int64))
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_replay_holds_the_same_transitions_under_every_mode(mode):
+    """A reset that takes a step of its own is no transition: neither kept to be drawn, nor counted as a step of its episode."""
+
+    def filled(make):
+        world, streams = make_world("gym:CartPole-v1"), Streams([0, 1])
+        policy = ActionValueNet().build(world.observation, world.action, streams, "q")
+        experience = Experience(make, Online(environments=3, capacity=600), policy, streams, 1_000)
+        for _ in range(60):
+            experience.step(lambda seen: (seen[..., 2] > 0).long())
+        return experience
+
+    def kept(store):
+        """The transitions of each lane of each seed, in order."""
+        most = int(torch.as_tensor(store.count).max())
+        found = store.gather(store.pick(((torch.arange(most) + 0.5) / store.count).clamp(max=1).expand(2, -1)))
+        lanes = [[[], [], []], [[], [], []]]
+        for seed, count in enumerate([store.count] * 2 if isinstance(store.count, int) else store.count.flatten().tolist()):
+            for number in range(count):
+                values = [x[seed, number].tolist() for name, x in sorted(found.tensors().items()) if name != "index"]
+                lanes[seed][int(found.index[seed, number]) % 3].append(values)
+        return lanes
+
+    vector = filled(lambda seeds: VectorEnvironments(SyncVectorEnv([lambda: make("CartPole-v1")] * 6, autoreset_mode=mode), seeds, "cart"))
+    single = filled(lambda seeds: GymnasiumEnvironments(lambda: make("CartPole-v1"), seeds, "cart"))
+    for ours, wanted in zip(sum(kept(vector.store), []), sum(kept(single.store), []), strict=True):
+        assert ours == wanted[: len(ours)] and (len(ours) == 60 or mode is AutoresetMode.NEXT_STEP) and len(ours) > 40
+    if mode is AutoresetMode.NEXT_STEP:
+        assert vector.store.size == 180 and int(vector.store.count.sum()) < 360
+        drawer = Prioritized(512).bind({"replay": vector.store}, Streams([0, 1]), "draw", [NStep(3, 0.9)])
+        assert vector.store.there(drawer.draw().index).all()
+    for seed in range(2):
+        lengths = [length for _, length in single.episodes[seed]]
+        assert len(vector.episodes[seed]) >= 3 and {length for _, length in vector.episodes[seed]} <= set(lengths)
+
+
+def test_value_learning_on_a_reset_that_takes_a_step(tmp_path):
+    """Also from a checkpoint, which knows which places hold none."""
+    options = {"episodes": 1, "learning_starts": 40, "batch_size": 8, "hidden": (8,), "environments": 3, "progress": False, "threads": 1}
+    task = partial(gymnasium.make_vec, "CartPole-v1", vectorization_mode="vector_entry_point")
+    run = operant.train("dqn", task, steps=300, every=150, out=tmp_path / "run", **options)
+    assert run.result["score"]["per_seed"][0] >= 8
+    resumed = operant.resume(tmp_path / "run", steps=450, task=task, progress=False)
+    state = load_state(resumed.path / "checkpoints" / "last")[0]["learner"]["experience"]["store"]
+    assert int(state["holes"]["count"][0, 0]) == int(state["holes"]["there"].sum()) < state["size"] == 450

@@ -189,3 +189,28 @@ def test_a_ring_that_grows_keeps_its_frames():
     play([plain, frames], 30, generator, past)
     index = torch.arange(plain.size).unsqueeze(0)
     assert torch.equal(plain.gather(index).next_observation, frames.gather(index).next_observation)
+
+
+@pytest.mark.parametrize(("lanes", "capacity"), [(1, 12), (3, 30), (2, 400)])
+def test_what_is_no_transition_is_never_drawn(lanes: int, capacity: int):
+    """Every place that holds one is drawn as often as the others, whatever stands between; against a list of those that are left."""
+    generator = torch.Generator().manual_seed(capacity)
+    store, kept = Store(2, capacity, transition_columns(Spec((Field("observation", (1,)),)), (), torch.int64), lanes=lanes), [[], []]
+    for turn in range(60):
+        valid = torch.rand(2, lanes, generator=generator) < 0.7
+        value = (turn * lanes + torch.arange(lanes)).float().expand(2, -1)
+        seen = value.unsqueeze(-1)
+        flags = {name: torch.zeros(2, lanes, dtype=torch.bool) for name in ("terminated", "truncated")}
+        columns = {"observation": seen, "next_observation": seen, "action": torch.zeros(2, lanes, dtype=torch.int64), "reward": value} | flags
+        store.append(columns, valid=None if turn < 5 or valid.all() else valid)
+        for seed in range(2):
+            kept[seed] += [value[seed, lane].item() for lane in range(lanes) if turn < 5 or valid[seed, lane]]
+            kept[seed] = [number for number in kept[seed] if number >= (turn + 1) * lanes - store.capacity]
+        if turn == 30:
+            state, store = store.state_dict(), Store(2, capacity, store.columns, lanes=lanes)
+            store.load_state_dict(state)
+    assert [row.item() for row in store.count] == [len(numbers) for numbers in kept]
+    most = max(map(len, kept))
+    for seed in range(2):
+        share = ((torch.arange(most) + 0.5) / len(kept[seed])).clamp(max=1).expand(2, -1)
+        assert store.gather(store.pick(share)).reward[seed, : len(kept[seed])].tolist() == kept[seed]

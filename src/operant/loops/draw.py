@@ -123,8 +123,7 @@ class _UniformDrawer(Drawer):
         self.store, self.streams, self.name, self.size, self.relabel = store, streams, name, size, relabel
 
     def draw(self) -> Transitions:
-        index = (self.streams.uniform(self.name, self.size) * self.store.size).long().clamp_(max=self.store.size - 1)
-        return self._gather(index)
+        return self._gather(self.store.pick(self.streams.uniform(self.name, self.size)))
 
     def recall(self, index: Tensor) -> Transitions:
         return self.store.gather(index)
@@ -185,7 +184,7 @@ class _PrioritizedDrawer(_UniformDrawer):
         index = node - self.leaves
         beta = min(1.0, self.how.beta + (1 - self.how.beta) * self.draws / self.how.updates)
         self.draws += 1
-        weight = (tree.gather(1, node) / tree[:, 1:2] * self.store.size).pow(-beta)
+        weight = (tree.gather(1, node) / tree[:, 1:2] * self.store.count).pow(-beta)
         batch = self._gather(index)
         batch.weight = (weight / weight.amax(1, keepdim=True)).float()
         return batch
@@ -199,7 +198,9 @@ class _PrioritizedDrawer(_UniformDrawer):
         new = min(self.store.added - self.seen, self.store.capacity)
         if new:
             index = torch.arange(self.store.added - new, self.store.added, device=self.tree.device) % self.store.capacity
-            self._set(index.expand(self.seeds, -1), self.highest.expand(-1, new))
+            index, priority = index.expand(self.seeds, -1), self.highest.expand(-1, new)
+            there = self.store.there(index)
+            self._set(index, priority if there is None else priority * there)
             self.seen = self.store.added
 
     def _set(self, index: Tensor, priority: Tensor) -> None:

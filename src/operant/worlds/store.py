@@ -182,12 +182,13 @@ class Frames:
         self._age = torch.zeros(stores, lanes, dtype=torch.uint8, device=device)  # of the next transitions
         self._blocks = _Blocks({"frames": self.data})
 
-    def append(self, seen: Tensor, following: Tensor, ends: Tensor, turn: int) -> None:
+    def append(self, seen: Tensor, following: Tensor, ends: Tensor, apart: Tensor, turn: int) -> None:
         """Take in one turn through the lanes.
 
         Args:
             seen, following: bytes of the observations and of their outcomes, `[S, lanes, …]`.
-            ends: `[S, lanes]` bool.
+            ends: `[S, lanes]` bool, what comes next is another episode's.
+            apart: of which of these the outcome is kept, `[S, lanes]` bool.
             turn: how many there were before it.
         """
         place = turn % self.turns * self.lanes
@@ -199,7 +200,7 @@ class Frames:
         self._put(turn, self._newest(seen))
         self._put(turn + 1, newest)
         self._age = torch.where(ends, 0, (self._age + 1).clamp(max=self.depth - 1))
-        self._keep(ends, here, newest)
+        self._keep(apart, here, newest)
 
     def cut(self, turn: int) -> None:
         """The last turn, which was number `turn`, is not followed by what is taken in next."""
@@ -281,6 +282,47 @@ class Frames:
         self._age = state["age"].to(self._age.device)
 
 
+class _Holes:
+    """Which places of a ring hold transitions, and these in the order in which they came, of stores in which some places hold none.
+
+    Attributes:
+        there: `[S, capacity]` bool.
+        count: how many there are, `[S, 1]`.
+    """
+
+    def __init__(self, stores: int, capacity: int, size: int, following: int, device: torch.device):
+        place = (torch.arange(capacity, device=device) + (following if size == capacity else 0)) % capacity
+        self._places = place.repeat(stores, 1)
+        self.there = (torch.arange(capacity, device=device) < size).repeat(stores, 1)
+        self._first = torch.zeros(stores, 1, dtype=torch.int64, device=device)
+        self.count = torch.full((stores, 1), size, dtype=torch.int64, device=device)
+
+    def write(self, place: int, valid: Tensor) -> None:
+        """The places from `place` on, round the ring, are written over; `valid [S, n]`: which of them hold a transition now."""
+        capacity = self.there.shape[1]
+        for number, there in enumerate(valid.to(self.there.device).unbind(1)):
+            at, there = (place + number) % capacity, there.unsqueeze(1)
+            gone = self.there[:, at : at + 1]
+            self._first, self.count = (self._first + gone) % capacity, self.count - gone.long()
+            last = (self._first + self.count) % capacity
+            self._places.scatter_(1, last, torch.where(there, at, self._places.gather(1, last)))
+            self.count = self.count + there.long()
+            self.there[:, at : at + 1] = there
+
+    def pick(self, share: Tensor) -> Tensor:
+        number = torch.minimum((share * self.count).long(), self.count - 1)
+        return self._places.gather(1, (self._first + number) % self.there.shape[1])
+
+    def state_dict(self, size: int) -> dict:
+        order = (self._first + torch.arange(size, device=self.there.device)) % self.there.shape[1]
+        return {"places": self._places.gather(1, order), "there": self.there[:, :size], "count": self.count}
+
+    def load_state_dict(self, state: dict) -> None:
+        device, size = self.there.device, state["there"].shape[1]
+        self._places[:, :size], self.there[:, :size] = state["places"].to(device), state["there"].to(device)
+        self._first, self.count = torch.zeros_like(self._first), state["count"].to(device)
+
+
 class Store:
     """Transitions of up to `capacity` a seed, ring-shaped once it is full. Columns stand in one float matrix, pixels in one of bytes: a batch is one gather.
 
@@ -313,6 +355,7 @@ class Store:
         self.size = 0
         self.added = 0  # transitions a seed, since the beginning
         self._bounds: tuple[Tensor, Tensor] | None = None  # of episodes, until something is written
+        self._holes: _Holes | None = None  # from the first place on that holds no transition
         tensors = {"rows": self.rows, "bytes": self.bytes, "ends": self.ends}
         self._blocks = _Blocks(tensors if self.frames is None else tensors | {"age": self.frames.age, "final": self.frames.final})
 
@@ -320,14 +363,32 @@ class Store:
     def _next(self) -> int:
         return self.added % self.capacity
 
-    def append(self, columns: Mapping[str, Tensor], *, ends: Tensor | None = None) -> None:
+    @property
+    def count(self) -> int | Tensor:
+        """How many transitions a seed there are to draw; `[S, 1]` where they are not as many in each."""
+        return self.size if self._holes is None else self._holes.count
+
+    def pick(self, share: Tensor) -> Tensor:
+        """Places of transitions, `[S, B]`, by shares from 0 to 1 of all that there are. No host read happens here."""
+        return (share * self.size).long().clamp_(max=self.size - 1) if self._holes is None else self._holes.pick(share)
+
+    def there(self, index: Tensor) -> Tensor | None:
+        """Which places `index [S, B]` hold a transition; None where all do."""
+        return None if self._holes is None else self._holes.there.gather(1, index)
+
+    def append(self, columns: Mapping[str, Tensor], *, ends: Tensor | None = None, valid: Tensor | None = None) -> None:
         """Append n transitions a store, a whole number of turns through the lanes.
 
         Args:
             columns: `[S, n, …]` by name, on any device.
             ends: whether an episode's recording ends behind a transition, `[S, n]` bool; None for terminated or truncated.
+            valid: which of them are transitions, `[S, n]` bool: a lane in which nothing happened has a place all the same, which is never drawn. None for all.
         """
         ends = columns["terminated"] | columns["truncated"] if ends is None else ends
+        if valid is not None:
+            ends = ends | ~valid
+            if self._holes is None:
+                self._holes = _Holes(self.stores, self.capacity, self.size, self._next, self.rows.device)
         floats, pixels, of_frames = [], [], []
         for name, column in self.columns.items():
             value = (columns[name].flatten(2) if column.shape else columns[name].unsqueeze(-1)).to(self.rows.device)
@@ -342,10 +403,13 @@ class Store:
             self._write(self.bytes, torch.cat(pixels, -1))
         if self.frames is not None:
             for turn, start in enumerate(range(0, rows.shape[1], self.lanes), self.added // self.lanes):
-                seen, following, over = (x[:, start : start + self.lanes] for x in (*of_frames, ends.to(self.ends.device)))
-                self.frames.append(seen, following, over, turn)
+                apart = (ends if valid is None else ends & valid).to(self.ends.device)
+                seen, following, over, apart = (x[:, start : start + self.lanes] for x in (*of_frames, ends.to(self.ends.device), apart))
+                self.frames.append(seen, following, over, apart, turn)
         self._bounds = None
         count, place = rows.shape[1], self._next
+        if self._holes is not None:
+            self._holes.write(place, torch.ones_like(ends) if valid is None else valid)
         self.added += count
         self._blocks.touch(place, count, self.added)
         self.size = min(self.size + count, self.capacity)
@@ -427,10 +491,16 @@ class Store:
     def state_dict(self) -> dict:
         """In blocks, so that a checkpoint writes those alone that were appended to."""
         state = {"blocks": self._blocks.state(self.size), "written": list(self._blocks.written), "size": self.size, "added": self.added}
+        if self._holes is not None:
+            state["holes"] = self._holes.state_dict(self.size)
         return state if self.frames is None else state | {"frames": self.frames.state_dict(self.added // self.lanes)}
 
     def load_state_dict(self, state: dict) -> None:
         self.size, self.added, self._bounds = state["size"], state["added"], None
         self._blocks.load(state["blocks"], state["written"])
+        self._holes = None
+        if "holes" in state:
+            self._holes = _Holes(self.stores, self.capacity, self.size, self._next, self.rows.device)
+            self._holes.load_state_dict(state["holes"])
         if self.frames is not None:
             self.frames.load_state_dict(state["frames"])

@@ -28,6 +28,7 @@ from operant.worlds.gym.environments import Environments, Step
 from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.objects import Rows
 from operant.worlds.gym.spaces import Actions
+from operant.worlds.gym.tensors import TensorEnvironment, TensorRows
 from operant.worlds.gym.views import PLAIN, View
 
 
@@ -386,7 +387,7 @@ def make_environments(
 
     Args:
         env: a registered Gymnasium id (`module:id` imports the module first), a callable that makes one environment, or one that takes `num_envs` and makes a
-            `gymnasium.vector.VectorEnv` (such as `functools.partial(gymnasium.make_vec, "CartPole-v1")`).
+            `gymnasium.vector.VectorEnv` (such as `functools.partial(gymnasium.make_vec, "CartPole-v1")`) or a `TensorEnvironment`.
         row_seeds: one seed a row.
         env_kwargs: arguments for the environment's constructor, or for the callable.
         view: how the rows are seen and acted on.
@@ -416,12 +417,12 @@ def _environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[in
     make, name = _maker(env, kwargs)
     if not isinstance(env, str):
         made = _making(make, name, place(name))
-        if isinstance(made, gymnasium.vector.VectorEnv):
+        if isinstance(made, gymnasium.vector.VectorEnv | TensorEnvironment):
             closed(made, place(name))
             if view.action_repeat > 1:
-                raise BadInput(f"environment {name!r}: the rows of a vector environment step together, so no action lasts several steps: wrap its environments")
-            vector_env = _making(lambda: _called(env, name, kwargs | {"num_envs": len(row_seeds)}), name, place(name))
-            return VectorEnvironments(vector_env, row_seeds, name)
+                raise BadInput(f"environment {name!r}: its rows step together, so no action lasts several steps: wrap its environments")
+            together = _making(lambda: _called(env, name, kwargs | {"num_envs": len(row_seeds)}), name, place(name))
+            return (TensorRows if isinstance(together, TensorEnvironment) else VectorEnvironments)(together, row_seeds, name)
     return GymnasiumEnvironments(make, row_seeds, name, view=view)
 
 

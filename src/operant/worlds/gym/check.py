@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -69,7 +69,11 @@ def raised(where: str, doing: str, error: BaseException) -> RunFailed:
     return RunFailed(f"{where}: {doing} raised {type(error).__name__}: {one_line(error)}")
 
 
-def closed(env: gymnasium.Env | gymnasium.vector.VectorEnv, where: str) -> None:
+class Closing(Protocol):
+    def close(self) -> object: ...
+
+
+def closed(env: Closing, where: str) -> None:
     """Close an environment; what it raises is told, and spoils nothing that is done."""
     try:
         env.close()
@@ -184,6 +188,12 @@ class Reader:
                 raise self.broken(row, step, f"the action mask {error}") from None
         if ended and self._observations.stuck(into[row : row + 1])[0]:
             self._observations.allow_all(into[row])
+
+    def release(self, observation: np.ndarray, ended: np.ndarray) -> None:
+        """As `mask` does, of outcomes `[R, D]` whose masks are written already: those that `ended` and allow nothing allow everything."""
+        if self.spec.mask is not None:
+            for row in (ended & self._observations.stuck(observation)).nonzero()[0]:
+                self._observations.allow_all(observation[row])
 
     def playable(self, observation: np.ndarray, step: int) -> None:
         """Raise `RunFailed` where a mask in observations `[R, D]` that are acted on is no mask, or forbids everything."""

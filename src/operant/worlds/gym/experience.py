@@ -67,7 +67,7 @@ class Stream:
         episodes: (return, length) of the episodes that ended, by seed; whoever reads them empties it.
     """
 
-    refusal = "cannot be stepped one by one"  # what NEXT_STEP autoreset makes impossible
+    skips = False  # it can tell apart what is no step of a row
 
     def __init__(self, make: MakeEnvironments, seeds: list[int], environments: int = 1):
         self._environments = make(row_seeds(seeds, environments, "environment"))
@@ -90,8 +90,8 @@ class Stream:
     def act(self, action: np.ndarray) -> Step:
         """One step of every row with its action, as `Environments.step` takes them. Raises `BadInput` where a step of a row is none."""
         step = self._environments.step(action)
-        if not step.valid.all():
-            raise BadInput(f"a vector environment with NEXT_STEP autoreset {self.refusal}: give an environment of one row, or SAME_STEP autoreset")
+        if not self.skips and not step.valid.all():
+            raise BadInput("a vector environment with NEXT_STEP autoreset cannot be stepped one by one: give an environment of one row, or SAME_STEP autoreset")
         self._count(step)
         self._observation = step.observation.copy()
         return step
@@ -99,7 +99,7 @@ class Stream:
     def _count(self, step: Step) -> None:
         shape = self._return.shape
         self._return += step.reward.reshape(shape)
-        self._length += 1
+        self._length += step.valid.reshape(shape)
         done = step.terminated | step.truncated
         if done.any():
             for seed, row in zip(*np.nonzero(done.reshape(shape)), strict=True):
@@ -127,7 +127,7 @@ class Experience(Stream):
         store: the transitions.
     """
 
-    refusal = "cannot fill replay"
+    skips = True
 
     def __init__(self, make: MakeEnvironments, plan: Online, policy: Policy, streams: Streams, total_steps: int):
         super().__init__(make, streams.seeds, plan.environments)
@@ -151,7 +151,8 @@ class Experience(Stream):
         step = self.act(self.distribution.to_environment(action.flatten(0, 1)))
         found = {name: torch.from_numpy(getattr(step, name)).view(seeds, rows) for name in ("reward", "terminated", "truncated")}
         following = torch.from_numpy(step.next_observation).view(seeds, rows, -1)
-        self.store.append({"observation": seen, "action": action, "next_observation": following} | found)
+        valid = None if step.valid.all() else torch.from_numpy(step.valid).view(seeds, rows)  # a reset that took a step of its own is no transition
+        self.store.append({"observation": seen, "action": action, "next_observation": following} | found, valid=valid)
 
     def _checked(self, action: Tensor, seen: Tensor) -> Tensor:
         """What a behaviour gave, on the CPU. Raises `BadInput` for actions of another shape or type, and for one that a mask forbids."""
