@@ -87,6 +87,10 @@ def test_the_methods_of_a_file_train(tiny: Path, capsys: pytest.CaptureFixture[s
         assert main([*words, "--seeds", "2", "--steps", "700", "--episodes", "1", "--out", f"run-{name}"]) == 0, capsys.readouterr().err
 
 
+def test_the_page_of_environments_runs(tiny: Path):
+    run_blocks("docs/environments.md", tiny)
+
+
 def test_the_statistics_run(tiny: Path, capsys: pytest.CaptureFixture[str]):
     run_blocks("docs/statistics.md", tiny)
     out = capsys.readouterr().out
