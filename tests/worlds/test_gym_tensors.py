@@ -113,7 +113,7 @@ def test_a_run_goes_on_to_the_same_bits(method, tmp_path):
         ({"_seen": lambda self: Lines._seen(self) | {"place": self.at.float()}}, r"observation 'place' is \[2\]; its observation space says \[2, 1\]"),
         ({"_seen": lambda self: {"place": self.at.float().unsqueeze(1), "door": self.at}}, "observations have no part 'lamps'"),
         ({"_seen": lambda self: Lines._seen(self) | {"door": self.at.float()}}, "'door' is of torch.float32; its observation space has integers"),
-        ({"_seen": lambda self: Lines._seen(self) | {"place": torch.full((2, 1), torch.nan)}}, "observation element 0 is nan"),
+        ({"_seen": lambda self: Lines._seen(self) | {"place": torch.full((2, 1), torch.nan)}}, "observation element 5 is nan"),
         ({"action_mask": lambda self: torch.zeros(2, 2)}, r"row 0, after 0 steps: .* forbids every action"),
         ({"action_mask": lambda self: torch.ones(2, 3)}, r"action_mask is no tensor \[2, 2\]"),
         ({"step": lambda self, action: 1 / 0}, "step raised ZeroDivisionError"),
