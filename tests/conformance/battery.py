@@ -82,6 +82,11 @@ SMALL = {
     "refresh": 20,
     "value_epochs": 2,
     "value_minibatches": 2,
+    "bins": 6,
+    "v_min": -3.0,
+    "v_max": 4.0,
+    "quantiles": 4,
+    "fractions": 4,
 }
 ALL_METHODS = ("src/operant/core/", "src/operant/loops/", "src/operant/worlds/text/")  # what methods on text run through, whichever they are
 TOTAL = 100_000  # steps of a run that no test finishes

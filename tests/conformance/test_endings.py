@@ -36,8 +36,8 @@ def test_returns_of_policy_gradients(case: Case):
     torch.testing.assert_close(rollouts[0].extras["returns"], reward + spine.credit.gamma * following, rtol=1e-5, atol=1e-6)
 
 
-def target(case: Case, gamma: float, **flags: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """(the targets of one update, their rewards) with the flags of all transitions set, everything else being equal."""
+def target(case: Case, gamma: float, **flags: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
+    """(the targets of one update, their rewards, the power of gamma) with the flags of all transitions set, everything else being equal."""
     learner: ValueLearner = case.learner(spine=case.spine(gamma=gamma))
     learner.iterate()
     twin: ValueLearner = case.learner(spine=case.spine())
@@ -49,22 +49,22 @@ def target(case: Case, gamma: float, **flags: bool) -> tuple[torch.Tensor, torch
     update = Update(learner, batch, learner.drawer)
     for phase in learner.method.phases:
         learner.losses(phase, update)
-    found = torch.stack(update.targets)
-    return found, batch.reward.expand_as(found)
+    found = torch.cat([targets.reshape(-1, *batch.reward.shape) for targets in update.targets])
+    return found, batch.reward.expand_as(found), 1.0 if batch.steps is None else batch.steps
 
 
 @parametrize(is_value_learning)
 def test_targets_of_value_learning(case: Case):
-    over, reward = target(case, 0.9, terminated=True, truncated=False)
+    over, reward, _ = target(case, 0.9, terminated=True, truncated=False)
     assert torch.equal(over, reward)
-    cut, _ = target(case, 0.9, terminated=False, truncated=True)
-    running, _ = target(case, 0.9, terminated=False, truncated=False)
+    cut, _, steps = target(case, 0.9, terminated=False, truncated=True)
+    running, _, _ = target(case, 0.9, terminated=False, truncated=False)
     assert torch.equal(cut, running)
     assert torch.equal(target(case, 0.9, terminated=True, truncated=True)[0], reward)  # both at once: the episode ended by itself
-    value = (cut - reward) / 0.9
+    value = (cut - reward) / 0.9**steps
     assert value.abs().min() > 0
-    half, _ = target(case, 0.45, terminated=False, truncated=True)
-    torch.testing.assert_close(half - reward, 0.45 * value, rtol=1e-3, atol=1e-5)
+    half, _, _ = target(case, 0.45, terminated=False, truncated=True)
+    torch.testing.assert_close(half - reward, 0.45**steps * value, rtol=1e-3, atol=1e-5)
 
 
 @parametrize(is_value_learning, lambda case: case.kind == "gym")

@@ -78,6 +78,7 @@ def ensemble(u):
         (lambda u: u.bellman(ensemble(u).transpose(1, 2), gamma=0.9), r"u.bellman takes next values"),
         (lambda u: u.bellman(ensemble(u)[0, 0], gamma=0.9), r"found \[2\]"),
         (lambda u: u.bellman(u.batch.reward, gamma=0.9, reward=u.batch.reward[0]), r"u.bellman takes rewards \[S, B\] = \[2, 2\], .* found \[2\]"),
+        (lambda u: u.bellman_each(ensemble(u)[0], gamma=0.9), r"u.bellman_each takes .* \[S, B, K\] = \[2, 2, K\], K of each transition, found \[2, 2\]"),
         (lambda u: u.prioritize(ensemble(u)), r"u.prioritize takes priorities \[S, B\] = \[2, 2\]"),
         (lambda u: u.log("value", ensemble(u).mean()), r"u.log\('value'\) takes numbers of each of 2 seeds, \[S, …\], found \[\]"),
         (lambda u: u.log("value", 1.0), r"found a float"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import gymnasium
@@ -103,6 +104,101 @@ def test_dqn(double: bool, duelling: bool, n_step: int):
             y[row] += 0.9 ** steps[row] * following[row]
     error = y - values_of_actions(learner.nets["q"], batch["observation"], duelling)[np.arange(16), batch["action"]]
     close(loss["critic"], np.where(np.abs(error) < 1, error**2 / 2, np.abs(error) - 0.5))
+
+
+FAMILY = {"learning_starts": 40, "target_every": 7, "gamma": 0.9}
+
+
+def outputs_of_actions(net, x: np.ndarray, fractions: np.ndarray | None = None) -> np.ndarray:
+    """What a net says of each action, `[B, A, K]`; of implicit quantiles at `fractions [B, K]`."""
+    hidden = forward(net.trunk, x, last=True)
+    if fractions is not None:
+        cosines = np.cos(np.pi * np.arange(1, 65) * fractions[..., None])
+        hidden = hidden[:, None] * np.maximum(cosines @ numbers(net.embedding.weight) + numbers(net.embedding.bias), 0)  # [B, K, H]
+    found = hidden @ numbers(net.advantage.weight) + numbers(net.advantage.bias)
+    found = found.swapaxes(1, 2) if fractions is not None else found.reshape(len(x), 2, -1)
+    if net.value is None:
+        return found
+    value = hidden @ numbers(net.value.weight) + numbers(net.value.bias)
+    return (value.swapaxes(1, 2) if fractions is not None else value[:, None]) + found - found.mean(1, keepdims=True)
+
+
+def pinball(quantiles: np.ndarray, targets: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """Quantile regression `[B]` of `[B, K]` onto `[B, L]`, with Huber's loss of delta 1."""
+    error = targets[:, None, :] - quantiles[:, :, None]
+    huber = np.where(np.abs(error) < 1, error**2 / 2, np.abs(error) - 0.5)
+    return (np.abs(fractions[..., None] - (error < 0)) * huber).mean(-1).sum(-1)
+
+
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("duelling", [True, False])
+def test_qr_dqn(double: bool, duelling: bool):
+    learner = learner_of("qr-dqn", "gym:CartPole-v1", double=double, duelling=duelling, quantiles=4, **FAMILY)
+    loss, batch = losses_of(learner)
+    q, target = learner.nets["q"], learner.targets["q"]
+    following = outputs_of_actions(target, batch["next_observation"])
+    best = (outputs_of_actions(q, batch["next_observation"]) if double else following).mean(-1).argmax(1)
+    y = batch["reward"][:, None] + 0.9 * (1 - batch["terminated"])[:, None] * following[np.arange(16), best]
+    close(loss["critic"], pinball(outputs_of_actions(q, batch["observation"])[np.arange(16), batch["action"]], y, (np.arange(4) + 0.5) / 4))
+
+
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("duelling", [True, False])
+def test_iqn(double: bool, duelling: bool):
+    """With the fractions that the loss drew: what chooses draws its own for each transition."""
+    learner = learner_of("iqn", "gym:CartPole-v1", double=double, duelling=duelling, fractions=3, target_fractions=5, policy_fractions=7, **FAMILY)
+    loss, batch = losses_of(learner)
+    drawn = {"q/fractions": 7, "target fractions": 5, "fractions": 3}
+    chooses, fractions_of_target, fractions = (numbers(learner.streams.uniform(name, 16, count)) for name, count in drawn.items())
+    q, target = learner.nets["q"], learner.targets["q"]
+    best = outputs_of_actions(q if double else target, batch["next_observation"], chooses).mean(-1).argmax(1)
+    following = outputs_of_actions(target, batch["next_observation"], fractions_of_target)[np.arange(16), best]
+    y = batch["reward"][:, None] + 0.9 * (1 - batch["terminated"])[:, None] * following
+    close(loss["critic"], pinball(outputs_of_actions(q, batch["observation"], fractions)[np.arange(16), batch["action"]], y, fractions))
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    x = np.exp(x - x.max(-1, keepdims=True))
+    return x / x.sum(-1, keepdims=True)
+
+
+def shared(p: np.ndarray, z: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+    """Atoms z `[B, L]` with masses p, each shared by its two neighbours, `[B, K]`."""
+    z = z.clip(atoms[0], atoms[-1])
+    return (p[..., None] * np.maximum(0, 1 - np.abs(z[..., None] - atoms) / (atoms[1] - atoms[0]))).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("method", "hyper"),
+    [
+        ("c51", {}),
+        ("c51", {"double": False, "duelling": True}),
+        ("rainbow", {"n_step": 1, "prioritized": False}),
+        ("hl-gauss", {"target": "hl-gauss"}),
+        ("hl-gauss", {"target": "two-hot", "double": False}),
+    ],
+)
+def test_histograms_of_returns(method: str, hyper: dict):
+    """The range ends within what is bootstrapped, so that some mass is cut off. Noisy layers are looked at by their means."""
+    learner = learner_of(method, "gym:CartPole-v1", v_min=-3.0, v_max=1.5, bins=7, **FAMILY, **hyper)
+    learner.nets.eval(), learner.targets.eval()
+    loss, batch = losses_of(learner)
+    q, target = learner.nets["q"], learner.targets["q"]
+    edges, atoms = np.linspace(-3, 1.5, 8), np.linspace(-3, 1.5, 7)
+    centres = (edges[1:] + edges[:-1]) / 2 if hyper.get("target") == "hl-gauss" else atoms
+    following = softmax(outputs_of_actions(target, batch["next_observation"]))
+    chooses = softmax(outputs_of_actions(q, batch["next_observation"])) if hyper.get("double", True) else following
+    following = following[np.arange(16), (chooses * centres).sum(-1).argmax(1)]
+    goes_on = 0.9 * (1 - batch["terminated"])[:, None]
+    if method != "hl-gauss":
+        wanted = shared(following, batch["reward"][:, None] + goes_on * centres, atoms)
+    else:
+        y = batch["reward"] + goes_on[:, 0] * (following * centres).sum(-1)
+        below = np.array([[math.erf((edge - min(max(one, -3), 1.5)) / (math.sqrt(2) * 0.75 * 4.5 / 7)) for edge in edges] for one in y])
+        gauss = np.diff(below) / (below[:, -1:] - below[:, :1])
+        wanted = gauss if hyper["target"] == "hl-gauss" else shared(np.ones((16, 1)), y[:, None], atoms)
+    found = outputs_of_actions(q, batch["observation"])[np.arange(16), batch["action"]]
+    close(loss["critic"], -(wanted * np.log(softmax(found))).sum(-1))
 
 
 def test_td3():

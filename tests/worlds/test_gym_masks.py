@@ -17,6 +17,7 @@ from operant.loops.behaviour import EpsilonGreedy
 from operant.loops.draw import Uniform
 from operant.loops.value_learning import Copy, Phase, ValueLearning
 from operant.nets.actors import ActionValueNet
+from operant.nets.heads import Quantiles
 from operant.worlds import make_world
 from operant.worlds.gym.adapter import make_environments
 from operant.worlds.gym.beds import BATCHED
@@ -108,11 +109,13 @@ def test_masks_are_obeyed_in_training_evaluation_and_at_random(task):
     one.close()
 
 
-@pytest.mark.parametrize("task", [Picks, Beside, ByMethod])
-def test_values_are_learned_and_explored_under_masks(task):
+@pytest.mark.parametrize(
+    ("task", "method"), [(Picks, "dqn"), (Beside, "dqn"), (ByMethod, "dqn"), (Beside, "qr-dqn"), (Beside, "c51"), (Beside, "iqn"), (Beside, "rainbow")]
+)
+def test_values_are_learned_and_explored_under_masks(task, method: str):
     """Random, epsilon-greedy and greedy actions are allowed ones, and no target comes from a forbidden one."""
     hyper = {"learning_starts": 20, "batch_size": 16, "hidden": (8,), "environments": 2, "epsilon_end": 0.5}
-    one = get_method("dqn").build(configure("dqn", hyper)).learner(make_world(task), [0, 1], 10_000, torch.device("cpu"))
+    one = get_method(method).build(configure(method, hyper)).learner(make_world(task), [0, 1], 10_000, torch.device("cpu"))
     for _ in range(2):
         metrics = one.iterate()
     one.world.evaluate(one.policy, 2, episodes=5)
@@ -123,19 +126,19 @@ def quantile_method(acts) -> ValueLearning:
     """Quantile regression by the obvious code: the following action is the one whose quantiles have the largest mean."""
 
     def losses(u):
-        following = u.target("q").quantiles(u.batch.next_observation)
+        following = u.target("q").outputs(u.batch.next_observation)
         best = following.mean(-1).argmax(-1)
         allowed = u.batch.next_observation[..., u.net("q").observation.mask]
         assert allowed.gather(-1, best.unsqueeze(-1)).all()
         targets = following.gather(-2, best[..., None, None].expand(*best.shape, 1, 4)).squeeze(-2)
         y = torch.stack([u.bellman(one, gamma=0.9) for one in targets.unbind(-1)], -1)
-        quantiles = u.net("q").quantiles(u.batch.observation)
+        quantiles = u.net("q").outputs(u.batch.observation)
         quantiles = quantiles.gather(-2, u.batch.action[..., None, None].expand(*best.shape, 1, 4)).squeeze(-2)
-        torch.testing.assert_close(u.net("q")(u.batch.observation), u.net("q").quantiles(u.batch.observation).mean(-1))
+        torch.testing.assert_close(u.net("q")(u.batch.observation), u.net("q").outputs(u.batch.observation).mean(-1))
         return {"q": (y - quantiles).square().mean(-1)}
 
     return ValueLearning(
-        nets={"q": ActionValueNet(hidden=(8,), quantiles=4, duelling=True)},
+        nets={"q": ActionValueNet(hidden=(8,), head=Quantiles(4), duelling=True)},
         phases=[Phase(losses, trains=("q",))],
         acts=acts,
         draw=Uniform(16),

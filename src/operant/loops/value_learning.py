@@ -121,7 +121,7 @@ class Update:
         count: updates of the run before this one.
         progress: share of training that is done, 0 to 1.
         streams: random streams; a draw takes a name of its own.
-        targets: the targets that `bellman` gave in this update.
+        targets: what `bellman` gave in this update, `[S, B]` each, and `bellman_each`, `[K, S, B]`.
     """
 
     def __init__(self, learner: ValueLearner, batch: Transitions, drawer: Drawer):
@@ -156,20 +156,31 @@ class Update:
         """The target r + γ V(s') `[S, B]`, γ to the power of the steps that a transition spans. Termination ends it, truncation does not. No gradients.
 
         Args:
-            next_value: `[S, B]`, one number a transition. Of an ensemble `[S, E, B]`, or of quantiles `[S, B, K]`, each is given by itself: another shape
-                would have two readings.
+            next_value: `[S, B]`, one number a transition. Of an ensemble `[S, E, B]` each is given by itself, and quantiles `[S, B, K]` to `bellman_each`:
+                another shape would have two readings.
             reward: `[S, B]`, in the place of the batch's.
 
         Raises:
             BadInput: another shape.
         """
         batch = self.batch
-        self._check("u.bellman takes next values", next_value, "; of an ensemble or of quantiles give each by itself and stack the targets")
+        self._check("u.bellman takes next values", next_value, "; of an ensemble give each by itself and stack the targets, quantiles to u.bellman_each")
         if reward is not None:
             self._check("u.bellman takes rewards", reward)
         discount = gamma if batch.steps is None else gamma**batch.steps
         found = ops.td_target(batch.reward if reward is None else reward, next_value.detach(), batch.terminated, gamma=discount)
         self.targets.append(found)
+        return found
+
+    def bellman_each(self, next_values: Tensor, *, gamma: float) -> Tensor:
+        """`bellman` of K next values of each transition, quantiles or atoms of what may come, `[S, B, K]`. Raises `BadInput` for another shape."""
+        batch = self.batch
+        if not isinstance(next_values, Tensor) or next_values.ndim != 3 or next_values.shape[:2] != batch.reward.shape:
+            wanted = f"u.bellman_each takes next values [S, B, K] = {[*batch.reward.shape, 'K']}, K of each transition".replace("'", "")
+            raise BadInput(f"{wanted}, found {_shape(next_values)}{calling_place()}")
+        discount = gamma if batch.steps is None else (gamma**batch.steps).unsqueeze(-1)
+        found = ops.td_target(batch.reward.unsqueeze(-1), next_values.detach(), batch.terminated.unsqueeze(-1), gamma=discount)
+        self.targets.append(found.movedim(-1, 0))
         return found
 
     def prioritize(self, priority: Tensor) -> None:

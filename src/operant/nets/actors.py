@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from operant import ops
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Rollout
 from operant.core.spec import Spec
 from operant.nets.distributions import Categorical, Distribution, Gaussian, SquashedGaussian, TanhPoint, distribution_for
 from operant.nets.encoders import Encoded, Encoder, build_encoder
-from operant.nets.layers import MLP, Draws, Initialize, Residual, Towers, linear, network, orthogonal, still, uniform_fan_in
+from operant.nets.heads import VALUE, Head, Quantiles
+from operant.nets.layers import MLP, Draws, Initialize, Linear, Residual, Towers, in_training, linear, network, orthogonal, still, uniform_fan_in
 from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
 from operant.nets.memory import Memory, MemoryNet
 from operant.nets.normalize import RunningNormalizer, observation_normalizer
@@ -210,22 +210,27 @@ class Critic(TracedModule):
     """An ensemble of value functions of any concatenated inputs: `[S, B, …] → [S, E, B]`, or a single one, `[S, B, …] → [S, B]`.
 
     Args:
-        net: of all inputs side by side, `[S, B, …] → [S, E, B, 1]`, or `[S, B, 1]`.
+        net: of all inputs side by side, `[S, B, …] → [S, E, B, head.size]`, or `[S, B, head.size]`.
+        head: what its last layer says of a value.
         encoder: of those inputs that `observes` says are rows of observations; one for the whole ensemble.
     """
 
-    def __init__(self, net: MLP | Residual, *, encoder: Encoder | None = None, observes: Sequence[bool] = ()):
+    def __init__(self, net: MLP | Residual, head: Head = VALUE, *, encoder: Encoder | None = None, observes: Sequence[bool] = ()):
         super().__init__()
-        self.net = net
+        self.net, self.head = net, head
         self.encoder, self._observes = encoder, tuple(observes)
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        return self.head.mean(self.outputs(*inputs))
+
+    def outputs(self, *inputs: Tensor) -> Tensor:
+        """What its head is a function of, `[S, E, B, head.size]`: the logits of a histogram, or quantiles."""
         if self.encoder is not None:
             inputs = tuple(self.encoder(x) if observed else x for x, observed in zip(inputs, self._observes, strict=True))
-        return self.net(torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0]).squeeze(-1)
+        return self.net(torch.cat(inputs, -1) if len(inputs) > 1 else inputs[0])
 
     def traced(self) -> Traced:
-        run = by_layers(self.net) if self.encoder is None and isinstance(self.net, MLP) else None
+        run = by_layers(self.net) if self.encoder is None and isinstance(self.net, MLP) and self.head.size == 1 else None
         if run is None:
             return super().traced()
 
@@ -237,7 +242,7 @@ class Critic(TracedModule):
 
     def member(self, index: int, *inputs: Tensor) -> Tensor:
         """One of the value functions alone, `[S, B]`, where there is no encoder and layers are plain ones."""
-        return self.net.member(torch.cat(inputs, -1), index).squeeze(-1)
+        return self.head.mean(self.net.member(torch.cat(inputs, -1), index))
 
 
 class ActionValues(Policy):
@@ -245,9 +250,9 @@ class ActionValues(Policy):
 
     Args:
         trunk: hidden layers, `[S, …, D] → [S, …, H]`.
-        advantage: `[S, …, H] → [S, …, A · K]`, the values themselves where `value` is None.
-        value: `[S, …, H] → [S, …, K]`, for duelling heads: Q = V + A − mean of A (arXiv:1511.06581, eq. 9).
-        quantiles: K numbers an action whose mean is Q: quantiles of the return (arXiv:1710.10044).
+        advantage: `[S, …, H] → [S, …, A · K]`, the outputs themselves where `value` is None.
+        value: `[S, …, H] → [S, …, K]`, for duelling heads: Q = V + A − mean of A (arXiv:1511.06581, eq. 9), in each of the K outputs.
+        head: what K outputs say of a return.
     """
 
     def __init__(
@@ -257,22 +262,28 @@ class ActionValues(Policy):
         trunk: nn.Module,
         advantage: nn.Module,
         value: nn.Module | None,
-        quantiles: int = 1,
+        head: Head = VALUE,
         normalizer: RunningNormalizer | None = None,
     ):
         super().__init__(observation, distribution, normalizer)
-        self.trunk, self.advantage, self.value, self.count = trunk, advantage, value, quantiles
+        self.trunk, self.advantage, self.value, self.head = trunk, advantage, value, head
 
-    def quantiles(self, observation: Tensor) -> Tensor:
-        """`[S, …, A, K]`; all of a forbidden action's are -1e8, so that whatever is taken of them prefers none."""
-        found, allowed = self._all(observation), self.observation.allowed(observation)
-        return found if allowed is None else ops.forbid(found, allowed.unsqueeze(-1))
+    def outputs(self, observation: Tensor) -> Tensor:
+        """What the head says of each action, `[S, …, A, K]`: its value, quantiles, or the logits of a histogram.
+
+        All values and quantiles of a forbidden action are -1e8, so that whatever is taken of them prefers none. Logits say nothing of a mask: `values` does.
+        """
+        return self._obeying(self._joined(self.trunk(observation)), observation)
+
+    def values(self, outputs: Tensor, observation: Tensor) -> Tensor:
+        """Q `[S, …, A]` from what `outputs` gave; -1e8 of a forbidden action."""
+        return self.allowed(self.head.mean(outputs), observation)
 
     def forward(self, observation: Tensor) -> Tensor:
-        return self.allowed(self._all(observation).mean(-1), observation)
+        return self.values(self.outputs(observation), observation)
 
     def traced(self) -> Traced:
-        plain = isinstance(self.trunk, MLP) and self.value is None and self.count == 1
+        plain = isinstance(self.trunk, MLP) and self.value is None and self.head.size == 1
         run = by_layers(self.trunk, self.advantage) if plain else None
         if run is None:
             return super().traced()
@@ -283,11 +294,60 @@ class ActionValues(Policy):
 
         return traced
 
-    def _all(self, observation: Tensor) -> Tensor:
-        """`[S, …, A, K]`, of what is forbidden too."""
-        hidden = self.trunk(observation)
-        advantage = self.advantage(hidden).unflatten(-1, (self.distribution.size, self.count))
+    def _obeying(self, outputs: Tensor, observation: Tensor) -> Tensor:
+        allowed = self.observation.allowed(observation)
+        return outputs if allowed is None else self.head.forbid(outputs, allowed)
+
+    def _joined(self, hidden: Tensor) -> Tensor:
+        """From hidden features to the outputs of all actions, forbidden or not."""
+        advantage = self.advantage(hidden).unflatten(-1, (self.distribution.size, -1))
         return advantage if self.value is None else self.value(hidden).unsqueeze(-2) + advantage - advantage.mean(-2, keepdim=True)
+
+
+class ImplicitActionValues(ActionValues):
+    """Q as the mean of quantiles at fractions that are drawn in training (IQN, arXiv:1806.06923): a draw a row where it acts or prefers, and those of
+    `quantiles` in a loss. Out of training they are the middles of K equal parts.
+
+    Args:
+        head: K quantiles.
+        embedding: from cosines of a fraction to features that multiply the hidden ones, `[S, …, C] → [S, …, H]`.
+        cosines: C; of π times the fraction, two times, up to C times (a constant is the embedding's bias).
+    """
+
+    head: Quantiles
+
+    def __init__(
+        self,
+        observation: Spec,
+        distribution: Distribution,
+        trunk: nn.Module,
+        advantage: nn.Module,
+        value: nn.Module | None,
+        head: Quantiles,
+        normalizer: RunningNormalizer | None = None,
+        *,
+        embedding: Linear,
+        cosines: int,
+        draws: Draws,
+    ):
+        super().__init__(observation, distribution, trunk, advantage, value, head, normalizer)
+        self.embedding, self._draws = embedding, draws
+        self.register_buffer("_times", torch.arange(1, cosines + 1) * torch.pi, persistent=False)
+
+    def outputs(self, observation: Tensor) -> Tensor:
+        rows = observation.shape[1:-1]
+        if in_training(self):
+            return self.quantiles(observation, self._draws.streams.uniform(self._draws.name, *rows, self.head.count))
+        return self.quantiles(observation, self.head.fractions(observation).expand(*observation.shape[:-1], -1))
+
+    def traced(self) -> Traced:
+        return TracedModule.traced(self)
+
+    def quantiles(self, observation: Tensor, fractions: Tensor) -> Tensor:
+        """Quantiles `[S, …, A, K]` of every action's return at `fractions [S, …, K]`, each in [0, 1]; -1e8 of a forbidden action."""
+        embedded = torch.relu(self.embedding(torch.cos(fractions.unsqueeze(-1) * self._times)))
+        found = self._joined(self.trunk(observation).unsqueeze(-2) * embedded)  # [S, …, K, A, 1]
+        return self._obeying(found.squeeze(-1).mT, observation)
 
 
 class ActorCritic(Actor):
@@ -460,6 +520,7 @@ class CriticNet:
         initialize: how the weights of plain layers are drawn.
         ensemble: how many value functions; None for one without an axis.
         encoders: as in `ActorCriticNet`.
+        head: what its last layer says of a value.
     """
 
     inputs: tuple[str, ...] = ("observation", "action")
@@ -472,6 +533,7 @@ class CriticNet:
     batch_norm: bool = False
     residual: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
+    head: Head = VALUE
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str) -> Critic:
         """A critic called `name`. The action is a network's input as `Distribution.encode` gives it."""
@@ -481,7 +543,7 @@ class CriticNet:
         net = network(
             sum(sizes[part] for part in self.inputs),
             self.hidden,
-            1,
+            self.head.size,
             streams,
             name,
             activation=self.activation,
@@ -492,7 +554,7 @@ class CriticNet:
             batch_norm=self.batch_norm,
             residual=self.residual,
         )
-        return Critic(net, encoder=encoder, observes=[part != "action" for part in self.inputs])
+        return Critic(net, self.head, encoder=encoder, observes=[part != "action" for part in self.inputs])
 
 
 @dataclass(frozen=True)
@@ -502,6 +564,7 @@ class ActionValueNet:
     Attributes:
         initialize: how weights are drawn.
         normalize: running normalisation of observations.
+        head: what is said of each action's return: a value (`Head`), `Quantiles`, or a histogram (`C51`, `TwoHot`, `HLGauss`).
         noisy: all layers behind the encoder are `NoisyLinear`.
         encoders: as in `ActorCriticNet`.
     """
@@ -511,25 +574,56 @@ class ActionValueNet:
     initialize: Initialize = uniform_fan_in
     normalize: bool = False
     duelling: bool = False
-    quantiles: int = 1
     layer_norm: bool = False
     noisy: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
+    head: Head = VALUE
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "q") -> ActionValues:
+        parts = self._parts(observation, action, streams, name, self.head.size)
+        return ActionValues(*parts, self.head, self._normalizer(observation, streams))
+
+    def _parts(
+        self, observation: Spec, action: Spec, streams: Streams, name: str, outputs: int
+    ) -> tuple[Spec, Distribution, nn.Module, nn.Module, nn.Module | None]:
+        """What `ActionValues` are made of, for so many outputs an action."""
         if not action.one_choice:
             raise BadInput(f"net {name!r} has a value for each of the actions, and an action here is no single choice: its method takes actions=('discrete',)")
-        distribution, generators = Categorical(action), streams.torch_generators(f"initialize/{name}")
+        distribution, generators, noise = Categorical(action), streams.torch_generators(f"initialize/{name}"), self._noise(streams, name)
         encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
         width = observation.size if encoder is None else encoder.size
-        noise = Draws(streams, f"{name}/noise") if self.noisy else None
         sizes, how, last = [width, *self.hidden], self.initialize, self.hidden[-1]
         trunk: nn.Module = MLP(sizes, generators, activation=self.activation, hidden=how, layer_norm=self.layer_norm, activate_last=True, noise=noise)
         trunk = trunk if encoder is None else Encoded(encoder, trunk)
-        advantage = linear(last, distribution.size * self.quantiles, generators, how, noise=noise and noise.of("advantage"))
-        value = linear(last, self.quantiles, generators, how, noise=noise and noise.of("value")) if self.duelling else None
-        normalizer = observation_normalizer(observation, len(streams.seeds)) if self.normalize else None
-        return ActionValues(observation, distribution, trunk, advantage, value, self.quantiles, normalizer)
+        advantage = linear(last, distribution.size * outputs, generators, how, noise=noise and noise.of("advantage"))
+        value = linear(last, outputs, generators, how, noise=noise and noise.of("value")) if self.duelling else None
+        return observation, distribution, trunk, advantage, value
+
+    def _noise(self, streams: Streams, name: str) -> Draws | None:
+        return Draws(streams, f"{name}/noise") if self.noisy else None
+
+    def _normalizer(self, observation: Spec, streams: Streams) -> RunningNormalizer | None:
+        return observation_normalizer(observation, len(streams.seeds)) if self.normalize else None
+
+
+@dataclass(frozen=True)
+class ImplicitQuantileNet(ActionValueNet):
+    """How to build `ImplicitActionValues`.
+
+    Attributes:
+        head: quantiles whose mean is Q, where it acts or prefers.
+        cosines: of a fraction, which are embedded.
+    """
+
+    head: Quantiles = Quantiles(32)
+    cosines: int = 64
+
+    def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "q") -> ImplicitActionValues:
+        parts, noise = self._parts(observation, action, streams, name, 1), self._noise(streams, name)
+        generators = streams.torch_generators(f"initialize/{name}")
+        embedding = linear(self.cosines, self.hidden[-1], generators, self.initialize, noise=noise and noise.of("embedding"))
+        draws = Draws(streams, f"{name}/fractions")
+        return ImplicitActionValues(*parts, self.head, self._normalizer(observation, streams), embedding=embedding, cosines=self.cosines, draws=draws)
 
 
 @dataclass(frozen=True)

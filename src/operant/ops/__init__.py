@@ -16,6 +16,7 @@ from operant.ops.distribution import (
     tanh_gaussian_sample,
     tanh_log_det,
 )
+from operant.ops.distributional import cross_entropy, gaussian_histogram, project_distribution, quantile_huber_loss, two_hot
 from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, gaussian_kl, kl_k1, kl_k2, kl_k3
 from operant.ops.duality import chi_square_conjugate, orthogonal_part
 from operant.ops.finite_mdp import (
@@ -112,6 +113,7 @@ __all__ = [
     "concentrability",
     "conjugate_gradients",
     "count_penalty",
+    "cross_entropy",
     "descriptor_similarity",
     "dpo_loss",
     "dual_clipped_ratio_loss",
@@ -133,6 +135,7 @@ __all__ = [
     "gae",
     "gaussian_entropy",
     "gaussian_kl",
+    "gaussian_histogram",
     "gaussian_log_prob",
     "gaussian_score",
     "greedy_policy",
@@ -168,7 +171,9 @@ __all__ = [
     "orthogonal_part",
     "policy_ratio",
     "pooled_turn_advantage",
+    "project_distribution",
     "qd_score",
+    "quantile_huber_loss",
     "ratio_clip_fraction",
     "redistributed_advantage",
     "row_mean",
@@ -201,6 +206,7 @@ __all__ = [
     "turn_gains",
     "turn_returns",
     "turn_sums",
+    "two_hot",
     "uniform_policy_target",
     "utterance_advantage",
     "utterance_q_target",
