@@ -54,6 +54,15 @@ def test_rloo_clips_the_ratio_of_the_answer_as_trl_does():
     assert (given["log_prob"].grad - found).norm() > 0.2 * found.norm()
 
 
+def test_bounds_that_anneal_are_a_share_of_themselves():
+    given = batch()
+    for progress, share in ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0)):
+        seen = TermBatch(given, progress, 0)
+        annealed, plain = ClippedRatio(0.2, 0.3, anneal=True), ClippedRatio(0.2 * share, 0.3 * share)
+        assert torch.equal(annealed(seen), plain(seen)) and torch.equal(annealed.clipped(seen), plain.clipped(seen))
+        assert share == 1.0 or not torch.equal(annealed(seen), ClippedRatio(0.2, 0.3)(seen))
+
+
 def test_clipped_steps_are_those_without_gradient():
     for term, kind in ((ClippedRatio(0.1, 0.2), "token-mean"), (ClippedSequenceRatio(0.02, 0.03), "sequence-mean"), (ClippedAnswerRatio(), "sequence-mean")):
         given = batch(40)

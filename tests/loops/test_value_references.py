@@ -32,6 +32,20 @@ def learner_of(method: str, task: str, steps: int = 80, **hyper) -> ValueLearner
     return learner
 
 
+def test_updates_come_in_rounds_and_are_as_many():
+    """SB3's `train_freq` and `gradient_steps`: every 8 steps, 4 updates."""
+    counts = {}
+    for every in (1, 8):
+        learner = learner_of("td3", "gym:Pendulum-v1", 0, learning_starts=16, updates_per_step=0.5, update_every=every, environments=2)
+        learner.method = replace(learner.method, updates_per_iteration=2)
+        counts[every] = []
+        while learner.step < 48:
+            learner.iterate()
+            counts[every].append((learner.step, learner.updates))
+    assert dict(counts[1])[48] == dict(counts[8])[48] == 16
+    assert counts[8] == [(step, 0 if step <= 16 else 4 * ((step - 16) // 8)) for step in range(2, 49, 2)]
+
+
 def losses_of(learner: ValueLearner, place: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """(losses `[B]` of a phase on a new batch, that batch), both of one seed; the streams stand where they stood before the losses were taken."""
     batch = learner.drawer.draw()

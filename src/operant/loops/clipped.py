@@ -20,6 +20,7 @@ class ClippedSettings(ActorCriticSettings):
     epochs: Passes = 4  # passes over each rollout
     minibatches: Count = 4  # optimiser steps in each pass
     clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
+    anneal_clip: bool = False  # lower that distance linearly to 0 at the last step
     normalize_advantage: Literal["minibatch", "rollout"] = "minibatch"  # which steps' advantages are shifted together to mean 0 and divided by their deviation
 
     def __post_init__(self):
@@ -40,7 +41,7 @@ def clipped_policy_gradient(h: ClippedSettings, *, policy: ActorCriticNet | None
         policy=h.towers if policy is None else policy,
         sample=h.steps,
         credit=GAE(h.gamma, h.lam),
-        terms=[ClippedRatio(h.clip, h.clip), *h.beside],
+        terms=[ClippedRatio(h.clip, h.clip, h.anneal_clip), *h.beside],
         normalize_advantage=h.normalize_advantage,
         reduce="token-mean",
         epochs=h.epochs,

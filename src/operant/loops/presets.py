@@ -58,9 +58,15 @@ def _ppo(environments: int, length: int, batch: int = 64, epochs: int = 10, **se
     return {"environments": environments, "rollout_length": length, "minibatches": environments * length // batch, "epochs": epochs} | settings
 
 
+def _a2c(environments: int, **settings: Any) -> dict[str, Any]:
+    return {"environments": environments, "rms_prop": "torch"} | settings
+
+
+MUJOCO = ("HalfCheetah-v5", "Ant-v5", "Hopper-v5", "Walker2d-v5")
 _LUNAR = _ppo(16, 1024, epochs=4, gamma=0.999, lam=0.98, entropy_coefficient=0.01)
 _ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
     "ppo": {
+        "CartPole-v1": (100_000, _ppo(8, 32, 256, 20, gamma=0.98, lam=0.8, learning_rate=1e-3, anneal=True, anneal_clip=True)),
         "MountainCar-v0": (1_000_000, _ppo(16, 16, epochs=4, lam=0.98) | NORMALIZED),
         "Acrobot-v1": (1_000_000, _ppo(16, 256, epochs=4, lam=0.94) | NORMALIZED),
         "LunarLander-v3": (1_000_000, _LUNAR),
@@ -73,15 +79,22 @@ _ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
         ),
         "Ant-v5": (1_000_000, _ppo(1, 2048) | NORMALIZED),
     },
+    "a2c": {
+        "CartPole-v1": (500_000, _a2c(8)),
+        "MountainCar-v0": (1_000_000, _a2c(16) | NORMALIZED),
+        "Acrobot-v1": (500_000, _a2c(16) | NORMALIZED),
+        "LunarLander-v3": (200_000, _a2c(8, gamma=0.995, learning_rate=8.3e-4, anneal=True, entropy_coefficient=1e-5)),
+        **dict.fromkeys(MUJOCO, (1_000_000, _a2c(1) | NORMALIZED)),
+    },
     "sac-v2": {
         "Pendulum-v1": (20_000, {"learning_rate": 1e-3, "learning_starts": 100}),
-        **dict.fromkeys(("HalfCheetah-v5", "Ant-v5", "Hopper-v5", "Walker2d-v5"), (1_000_000, {"learning_starts": 10_000})),
+        **dict.fromkeys(MUJOCO, (1_000_000, {"learning_starts": 10_000})),
     },
     "td3": {
         "Pendulum-v1": (20_000, _NARROW),
         "LunarLanderContinuous-v3": (300_000, _NARROW),
         "BipedalWalker-v3": (1_000_000, _NARROW),
-        **dict.fromkeys(("HalfCheetah-v5", "Ant-v5", "Hopper-v5", "Walker2d-v5"), (1_000_000, _WIDE)),
+        **dict.fromkeys(MUJOCO, (1_000_000, _WIDE)),
     },
 }
 _FILES = {"ppo": "ppo", "sac-v2": "sac", "td3": "td3", "dqn": "dqn", "a2c": "a2c"}

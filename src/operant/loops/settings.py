@@ -69,12 +69,13 @@ class ReplaySettings:
     learning_starts: Count = 1_000  # steps with random actions before the first update
     capacity: Count = 1_000_000  # transitions kept in replay
     environments: Count = 1  # copies of the environment a seed
+    update_every: Count = 1  # steps between two rounds of updates, each of which makes all that are due
     n_step: Count = 1  # steps of reward before the bootstrap
     normalize_observation: bool = False  # running mean and deviation of observations
 
     def replay(self, batch_size: int, gamma: float, updates_per_step: float) -> dict[str, Any]:
         """The fields of `ValueLearning` that say so; `normalize_observation` is of the net that acts."""
-        online = Online(self.environments, self.learning_starts, updates_per_step, self.capacity)
+        online = Online(self.environments, self.learning_starts, updates_per_step, self.capacity, self.update_every)
         return {"draw": Uniform(batch_size), "relabel": [NStep(self.n_step, gamma)], "online": online}
 
 

@@ -117,18 +117,23 @@ def step_losses(terms: Sequence[Term], batch: TermBatch) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class ClippedRatio:
-    """PPO's clipped surrogate (arXiv:1707.06347, eq. 7), with bounds of their own above and below."""
+    """PPO's clipped surrogate (arXiv:1707.06347, eq. 7), with bounds of their own above and below; `anneal` lowers both linearly to 0 over training."""
 
     low: float = 0.2
     high: float = 0.2
+    anneal: bool = False
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, batch: TermBatch) -> Tensor:
-        return ops.clipped_ratio_loss(batch.log_prob, batch.old_log_prob, batch.advantage, clip_low=self.low, clip_high=self.high)
+        return ops.clipped_ratio_loss(batch.log_prob, batch.old_log_prob, batch.advantage, **self._bounds(batch))
 
     def clipped(self, batch: TermBatch) -> Tensor:
-        return ops.ratio_clip_fraction(batch.log_prob, batch.old_log_prob, batch.advantage, clip_low=self.low, clip_high=self.high)
+        return ops.ratio_clip_fraction(batch.log_prob, batch.old_log_prob, batch.advantage, **self._bounds(batch))
+
+    def _bounds(self, batch: TermBatch) -> dict[str, float]:
+        share = 1 - batch.progress if self.anneal else 1.0
+        return {"clip_low": self.low * share, "clip_high": self.high * share}
 
 
 @dataclass(frozen=True)

@@ -468,6 +468,8 @@ class ValueLearner(Learner):
         if self.step <= plan.learning_starts:
             return 0
         self._owed += plan.updates_per_step * plan.environments
+        if self.step // plan.every == (self.step - plan.environments) // plan.every:
+            return 0
         updates = int(self._owed)
         self._owed -= updates
         return updates

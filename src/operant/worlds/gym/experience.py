@@ -30,12 +30,14 @@ class Online:
         learning_starts: steps a seed with random actions before the first update.
         updates_per_step: gradient updates for each environment step.
         capacity: transitions kept a seed.
+        every: steps between two rounds of updates, each of which makes all that are due.
     """
 
     environments: int = 1
     learning_starts: int = 100
     updates_per_step: float = 1.0
     capacity: int = 1_000_000
+    every: int = 1
 
 
 def check_store_memory(plan: Online, observation_size: int, transition_bytes: int, seeds: int, total_steps: int) -> None:
