@@ -537,3 +537,52 @@ def test_sac_discrete(masked: bool):
     p, log_p, allowed = probabilities(batch["observation"])
     close(loss["actor"], (p * (alpha * log_p - q.min(0))).sum(-1))
     close(loss["temperature"], -np.log(alpha) * ((p * log_p).sum(-1) + 0.6 * np.log(allowed.sum(-1))))
+
+
+@pytest.mark.parametrize("climbs", ["best", "all"])
+def test_pmoe(climbs: str):
+    """Every expert draws at every state; the router regresses onto the best one, of whose action the entropy is."""
+    learner = learner_of("pmoe", "gym:Pendulum-v1", learning_starts=40, tau=0.2, initial_alpha=0.3, experts=3, climbs=climbs)
+    loss, batch = losses_of(learner)
+    actor, alpha = learner.nets["actor"], np.exp(numbers(learner.scalars["log_alpha"])[0])
+
+    def drawn(name: str, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(actions `[B, K]` of one number, their log-probabilities, weights, who acts `[B]`)"""
+        noise = numbers(actor.distribution.noise(learner.streams, name, 16))
+        logits = seen @ numbers(actor.net.router.weight) + numbers(actor.net.router.bias)
+        mean, log_std = np.split(forward(actor.net.experts, seen), 2, -1)
+        action = np.tanh(mean + np.exp(log_std) * noise[:, 3:])
+        log_prob = -0.5 * noise[:, 3:] ** 2 - log_std - 0.5 * np.log(2 * np.pi) - np.log(1 - action**2)
+        return action, log_prob, np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), (logits + noise[:, :3]).argmax(-1)
+
+    rows = np.arange(16)
+    action, log_prob, _, acts = drawn("next_action", batch["next_observation"])
+    following = critics(learner.targets["q"], batch["next_observation"], action[rows, acts][:, None]).min(0) - alpha * log_prob[rows, acts]
+    y = batch["reward"] + 0.99 * (1 - batch["terminated"]) * following
+    close(loss["critic"], ((critics(learner.nets["q"], batch["observation"], batch["action"]) - y) ** 2).sum(0))
+    action, log_prob, weight, _ = drawn("policy_action", batch["observation"])
+    value = np.stack([critics(learner.nets["q"], batch["observation"], action[:, [place]]).min(0) for place in range(3)], -1)
+    best = value.argmax(-1)
+    assert len(set(best)) > 1
+    climbed = alpha * log_prob - value
+    close(loss["actor"], climbed.sum(-1) if climbs == "all" else climbed[rows, best])
+    close(loss["router"], ((weight - np.eye(3)[best]) ** 2).sum(-1))
+    close(loss["temperature"], -np.log(alpha) * (log_prob[rows, best] - 1))
+
+
+@pytest.mark.parametrize("baseline", [True, False])
+def test_mex(baseline: bool):
+    """TD3's errors, minus what the critics are raised by: with the baseline each critic beside its own values of other actions."""
+    learner = learner_of("mex", "gym:Pendulum-v1", learning_starts=40, tau=0.2, eta=0.3, baseline=baseline)
+    loss, batch = losses_of(learner)
+    noise = np.clip(0.2 * numbers(learner.streams.normal("target_action", 16, 1)), -0.5, 0.5)
+    action = np.clip(np.tanh(forward(learner.targets["actor"].net, batch["next_observation"])) + noise, -1, 1)
+    y = batch["reward"] + 0.99 * (1 - batch["terminated"]) * critics(learner.targets["q"], batch["next_observation"], action).min(0)
+    q, actor = learner.nets["q"], learner.nets["actor"]
+    taken = critics(q, batch["observation"], batch["action"])
+    close(loss["critic"], ((taken - y) ** 2).sum(0))
+    here, there = (np.tanh(forward(actor.net, batch[name])) for name in ("observation", "next_observation"))
+    anywhere = numbers(actor.distribution.uniform(learner.streams, "random_action", 16))
+    own, following, drawn = (critics(q, batch["observation"], each) for each in (here, there, anywhere))
+    raised = own - np.log(np.exp(taken) + np.exp(following) + np.exp(drawn)) if baseline else taken
+    close(loss["optimism"], -0.3 * raised.sum(0))

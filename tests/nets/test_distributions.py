@@ -10,7 +10,7 @@ import torch
 from operant import ops
 from operant.core.random import Streams
 from operant.core.spec import Field, Spec
-from operant.nets.distributions import Categorical, Categoricals, Gaussian, Mixed, SquashedGaussian, distribution_for
+from operant.nets.distributions import Categorical, Categoricals, Gaussian, Mixed, SquashedGaussian, SquashedMixture, distribution_for
 
 CHOICE = Field("action", (), "int64", "discrete", (3,), (0,))
 CHOICES = Field("a", (2,), "int64", "multi-discrete", (3, 2), (0, 0))
@@ -130,3 +130,35 @@ def test_choices_and_numbers_at_a_time():
     assert units.tolist() == [[2, 1, 2, -1]]
     assert squashed.from_environment(torch.from_numpy(units)).tolist() == [[2, 1, 0.5, -1]]
     assert found.encode(action)[0].tolist() == [0, 0, 1, 0, 1, 0.5, -1]
+
+
+def test_a_mixture_is_the_sum_of_its_experts():
+    """Its log-probability is the logarithm of a weighted sum of densities; what it draws is what one expert drew; its mode is the likeliest expert's."""
+    found, K, A = SquashedMixture(spec(BOX), experts=3), 3, 2
+    generator = torch.Generator().manual_seed(0)
+    parameters = torch.randn(4, 5, found.size, generator=generator, dtype=torch.float64)
+    action = torch.rand(4, 5, A, generator=generator, dtype=torch.float64) * 1.8 - 0.9
+    logits, mean, log_std = parameters.split([K, K * A, K * A], -1)
+    total = torch.zeros(4, 5, dtype=torch.float64)
+    for place in range(K):
+        normal = torch.distributions.Normal(mean[..., place * A : place * A + A], log_std[..., place * A : place * A + A].exp())
+        density = (normal.log_prob(torch.atanh(action)) - torch.log(1 - action**2)).sum(-1).exp()
+        total += logits.softmax(-1)[..., place] * density
+    torch.testing.assert_close(found.log_prob(parameters, action), total.log(), rtol=1e-6, atol=1e-6)
+    noise = found.noise(Streams([0, 1, 2, 3]), "x", 5).double()
+    each, own, acts = found.every(parameters, noise)
+    drawn, log_prob = found.sample_with_log_prob(parameters, noise)
+    torch.testing.assert_close(log_prob, found.log_prob(parameters, drawn))
+    for row, column in product(range(4), range(5)):
+        chosen = acts[row, column].item()
+        assert torch.equal(drawn[row, column], each[row, column, chosen])
+        mine = slice(chosen * A, chosen * A + A)
+        alone = mean[row, column, mine] + noise[row, column, K:][mine] * log_std[row, column, mine].exp()
+        torch.testing.assert_close(drawn[row, column], torch.tanh(alone))
+    likeliest = logits.argmax(-1)
+    torch.testing.assert_close(found.mode(parameters)[0, 0], torch.tanh(mean[0, 0, likeliest[0, 0] * A : likeliest[0, 0] * A + A]))
+    certain = torch.zeros(1, 2_000, found.size)
+    certain[..., :K] = torch.tensor([0.2, 0.3, 0.5]).log()
+    _, _, acts = found.every(certain, found.noise(Streams([0]), "y", 2_000))
+    torch.testing.assert_close(torch.bincount(acts[0], minlength=K) / 2_000, torch.tensor([0.2, 0.3, 0.5]), atol=0.04, rtol=0)
+    assert own.shape == (4, 5, K) and found.uniform(Streams([0]), "z", 7).shape == (1, 7, A)

@@ -71,3 +71,18 @@ def test_soft_value_and_temperature():
     # The mean of log pi + target is -0.5: the entropy, -1.5 nats, is above the target of -2, so alpha must fall.
     assert log_alpha.grad.item() == 0.5
     assert log_prob.grad is None
+
+
+def test_expected_soft_value():
+    """0.25 (1 - 2 log 0.25) + 0.75 (3 - 2 log 0.75) by hand; what is forbidden adds nothing and has no gradient."""
+    q = torch.tensor([1.0, 3.0, ops.FORBIDDEN], dtype=torch.float64)
+    logits = torch.tensor([0.0, math.log(3), ops.FORBIDDEN], dtype=torch.float64, requires_grad=True)
+    log_prob = logits.log_softmax(-1)
+    found = ops.expected_soft_value(q, log_prob, 2.0)
+    assert found.item() == pytest.approx(0.25 * (1 - 2 * math.log(0.25)) + 0.75 * (3 - 2 * math.log(0.75)), rel=1e-12)
+    found.backward()
+    best = torch.tensor([1.0, 3.0], dtype=torch.float64) - 2 * torch.tensor([0.25, 0.75], dtype=torch.float64).log()
+    p = torch.tensor([0.25, 0.75], dtype=torch.float64)
+    torch.testing.assert_close(logits.grad, torch.cat([p * (best - (p * best).sum()), torch.zeros(1, dtype=torch.float64)]))
+    with pytest.raises(ValueError, match="the same number of axes"):
+        ops.expected_soft_value(q.unsqueeze(0), log_prob, 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from operant.core.registry import Count, Passes, Positive, Range, Widths
 from operant.loops.draw import NStep, Uniform
@@ -88,14 +88,19 @@ class OnlineSettings(ReplaySettings):
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """What an actor's and its critics' layers are."""
+    """What the layers of an actor and its critics are."""
 
     hidden: Widths = (256, 256)  # widths of the layers of actor and critics
-    layer_norm: bool = False  # normalise each hidden layer of the critics
-    residual: bool = False  # residual blocks of these widths, which are then one, in the place of hidden layers (SimBa)
+    layers: Literal["plain", "layer-norm", "residual"] = "plain"  # plain; each of the critics' normalised; or residual blocks of these widths, all one (SimBa)
 
     def __post_init__(self):
-        if self.residual and self.layer_norm:
-            raise ValueError("residual blocks have norms of their own: layer_norm is of plain layers")
         if self.residual and len(set(self.hidden)) > 1:
             raise ValueError(f"residual blocks add up, and are of one width: hidden is {', '.join(map(str, self.hidden))}")
+
+    @property
+    def residual(self) -> bool:
+        return self.layers == "residual"
+
+    @property
+    def layer_norm(self) -> bool:
+        return self.layers == "layer-norm"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from operant.core.registry import Count, NonNegative, Positive, Share
 from operant.loops.value_learning import Optim, Phase, Update
@@ -25,19 +26,18 @@ class TwinDelayedSettings(DeterministicSettings):
     noise_clip: NonNegative = 0.5  # largest noise on the target's action
 
 
-def bellman_errors(u: Update, *, gamma: float, target_noise: float, noise_clip: float) -> torch.Tensor:
-    """Q(s, a) minus its target, of each critic of "q", `[S, E, B]`: the target is the smallest target critic at the target actor's action with clipped noise
-    on it (arXiv:1802.09477, eq. 10 and 14)."""
+def smoothed_target(u: Update, *, gamma: float, target_noise: float = 0.0, noise_clip: float = 0.0) -> Tensor:
+    """What the critics "q" regress onto, `[S, B]`: the smallest target critic at the target actor's action with clipped noise on it (arXiv:1802.09477, eq. 10
+    and 14)."""
     batch, target = u.batch, u.target("actor")
     with torch.no_grad():
         action = target.distribution.mode(target(batch.next_observation))
         if target_noise:
             action = (action + (target_noise * u.noise("target_action")).clamp(-noise_clip, noise_clip)).clamp(-1, 1)
-        y = u.bellman(u.target("q")(batch.next_observation, action).amin(1), gamma=gamma)
-    return u.net("q")(batch.observation, batch.action) - y.unsqueeze(1)
+        return u.bellman(u.target("q")(batch.next_observation, action).amin(1), gamma=gamma)
 
 
-def actor_losses(u: Update) -> dict[str, torch.Tensor]:
+def actor_losses(u: Update) -> dict[str, Tensor]:
     """The net "actor" climbs the first critic of "q" (arXiv:1509.02971)."""
     actor = u.net("actor")
     action = actor.distribution.mode(actor(u.batch.observation))
@@ -48,7 +48,8 @@ def twin_delayed_phases(h: TwinDelayedSettings) -> list[Phase]:
     """The phases of the nets "q", two critics, and "actor" (Fujimoto et al. 2018, arXiv:1802.09477, algorithm 1), as `methods/online/td3.py` describes them."""
 
     def critic_losses(u: Update):
-        return {"critic": bellman_errors(u, gamma=h.gamma, target_noise=h.target_noise, noise_clip=h.noise_clip).square().sum(1)}
+        y = smoothed_target(u, gamma=h.gamma, target_noise=h.target_noise, noise_clip=h.noise_clip)
+        return {"critic": (u.net("q")(u.batch.observation, u.batch.action) - y.unsqueeze(1)).square().sum(1)}
 
     return [
         Phase(critic_losses, trains=("q",), optim=Optim(h.learning_rate)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -14,10 +15,10 @@ from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Rollout
 from operant.core.spec import Spec
-from operant.nets.distributions import Categorical, Distribution, Gaussian, SquashedGaussian, TanhPoint, distribution_for
+from operant.nets.distributions import Categorical, Distribution, Gaussian, SquashedGaussian, SquashedMixture, TanhPoint, distribution_for
 from operant.nets.encoders import Encoded, Encoder, build_encoder
 from operant.nets.heads import VALUE, Head, Quantiles
-from operant.nets.layers import MLP, Draws, Initialize, Linear, Residual, Towers, in_training, linear, network, orthogonal, still, uniform_fan_in
+from operant.nets.layers import MLP, Draws, Initialize, Linear, Residual, Routed, Towers, in_training, linear, network, orthogonal, still, uniform_fan_in
 from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
 from operant.nets.memory import Memory, MemoryNet
 from operant.nets.normalize import RunningNormalizer, observation_normalizer
@@ -633,6 +634,7 @@ class ActorNet:
     Attributes:
         squash: a Gaussian through tanh onto the bounds of the action space; otherwise a Gaussian in the space's own units.
         deterministic: one action through tanh onto the bounds, without a distribution.
+        experts: a squashed Gaussian is a mixture of as many, which a linear router weighs (`layers.Routed`); None for one.
         initialize, layer_norm, batch_norm, residual: as in `CriticNet`.
         normalize: running normalisation of observations.
         encoders: as in `ActorCriticNet`.
@@ -647,6 +649,7 @@ class ActorNet:
     layer_norm: bool = False
     squash: bool = False
     deterministic: bool = False
+    experts: int | None = None
     log_std: LogStd = "state"
     log_std_bounds: tuple[float, float] = (-20.0, 2.0)
     tanh_mean: bool = False
@@ -658,19 +661,21 @@ class ActorNet:
     members: int | None = None
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "actor") -> Actor:
-        distribution = distribution_for(action, TanhPoint if self.deterministic else SquashedGaussian if self.squash else Gaussian)
+        squashed = SquashedGaussian if self.experts is None else partial(SquashedMixture, experts=self.experts)
+        distribution = distribution_for(action, TanhPoint if self.deterministic else squashed if self.squash else Gaussian)
         outputs = distribution.locations if self.log_std == "free" else distribution.size
         if self.module is not None:
-            net: nn.Module = plain_actor(self.module, observation, outputs, streams)
+            net = plain_actor(self.module, observation, outputs, streams)
         else:
             encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
             if self.members is not None and encoder is not None:
                 raise BadInput(f"net {name!r} has members with weights of their own, and these read observations that are vectors of numbers alone")
             width = observation.size if encoder is None else encoder.size
-            net = network(
+            routes = self.experts or 0
+            net: nn.Module = network(
                 width,
                 self.hidden,
-                outputs,
+                outputs - routes,
                 streams,
                 name,
                 activation=self.activation,
@@ -680,6 +685,7 @@ class ActorNet:
                 batch_norm=self.batch_norm,
                 residual=self.residual,
             )
+            net = Routed(Linear(width, routes, streams.torch_generators(f"initialize/{name}/router")), net) if routes else net
             net = net if encoder is None else Encoded(encoder, net)
         return Actor(
             observation,

@@ -7,6 +7,8 @@ them one log standard deviation for each mean.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -322,6 +324,64 @@ class SquashedGaussian(_Continuous):
         return torch.where(scale > 0, (action - center) / scale, 0.0)
 
 
+class SquashedMixture(SquashedGaussian):
+    """A mixture of K squashed normals, the experts (PMOE, arXiv:2104.09122). Parameters: K logits of which expert acts, the means of one expert after the
+    other, and their log standard deviations likewise.
+
+    Args:
+        experts: K.
+    """
+
+    def __init__(self, action: Spec, experts: int):
+        super().__init__(action)
+        self.experts = experts
+        self.deviations = experts * self.features
+        self.size = experts + 2 * self.deviations
+
+    def parts(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(log-probability of each expert `[…, K]`, means `[…, K, A]`, log standard deviations `[…, K, A]`)."""
+        logits, mean, log_std = parameters.split([self.experts, self.deviations, self.deviations], -1)
+        shape = (self.experts, self.features)
+        return logits.log_softmax(-1), mean.unflatten(-1, shape), log_std.unflatten(-1, shape)
+
+    def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
+        return torch.cat([_gumbel(streams, f"{name}/expert", *shape, self.experts), streams.normal(name, *shape, self.deviations)], -1)
+
+    def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
+        return streams.uniform(name, *shape, self.features) * 2 - 1
+
+    def every(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(a reparameterised action of each expert `[…, K, A]`, its log-probability under that expert `[…, K]`, which expert acts `[…]`)."""
+        log_weight, mean, log_std = self.parts(parameters)
+        who, drawn = noise.split([self.experts, self.deviations], -1)
+        action, log_prob = ops.tanh_gaussian_sample(mean, log_std, drawn.unflatten(-1, mean.shape[-2:]))
+        return action, log_prob, (log_weight + who).argmax(-1)
+
+    @staticmethod
+    def of(each: Tensor, chosen: Tensor) -> Tensor:
+        """Of what each expert gave, `[…, K, A]`, that of the chosen ones `[…]`: `[…, A]`."""
+        return each.gather(-2, chosen[..., None, None].expand(*chosen.shape, 1, each.shape[-1])).squeeze(-2)
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        action, _, chosen = self.every(parameters, noise)
+        return self.of(action, chosen)
+
+    def sample_with_log_prob(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """An action `[…, A]` and its log-probability under the whole mixture `[…]`; which expert drew it has no gradient."""
+        action = self.sample(parameters, noise)
+        return action, self.log_prob(parameters, action)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """What the likeliest expert's mean becomes."""
+        log_weight, mean, _ = self.parts(parameters)
+        return torch.tanh(self.of(mean, log_weight.argmax(-1)))
+
+    def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
+        log_weight, mean, log_std = self.parts(parameters)
+        unsquashed = torch.atanh(action.clamp(-1 + 1e-6, 1 - 1e-6)).unsqueeze(-2)
+        return (log_weight + ops.tanh_gaussian_log_prob(unsquashed, mean, log_std)).logsumexp(-1)
+
+
 class TanhPoint(SquashedGaussian):
     """A single action: the parameters through tanh, stretched as `SquashedGaussian` does. It draws nothing and has no density."""
 
@@ -358,7 +418,7 @@ class Mixed(Distribution):
 
     action_type = torch.float32
 
-    def __init__(self, action: Spec, continuous: type[Gaussian] | type[SquashedGaussian]):
+    def __init__(self, action: Spec, continuous: Callable[[Spec], Gaussian | SquashedGaussian]):
         self._choices, self._numbers = Categoricals(action), continuous(action)
         self.choices, self.deviations = self._choices.choices, self._numbers.deviations
         self.size, self.features = self._choices.size + self._numbers.size, self._choices.features + self._numbers.features
@@ -422,7 +482,7 @@ def drawn_range(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.where(above, low, np.where(below, high - 2, -1)), np.where(below, high, np.where(above, low + 2, 1))
 
 
-def distribution_for(action: Spec, continuous: type[Gaussian] | type[SquashedGaussian] = Gaussian) -> Distribution:
+def distribution_for(action: Spec, continuous: Callable[[Spec], Gaussian | SquashedGaussian] = Gaussian) -> Distribution:
     """The distribution of an action: softmaxes over what is counted, `continuous` over what is not."""
     if action.counts and action.boxes:
         return Mixed(action, continuous)

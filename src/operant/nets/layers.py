@@ -389,6 +389,17 @@ class Residual(nn.Module):
         return x.unflatten(1, lead) if self.first.ensemble is None else x
 
 
+class Routed(nn.Module):
+    """Experts, and a linear router behind which none of their gradients stand: `[S, …, in] → [S, …, K + out]`, the router's K logits first."""
+
+    def __init__(self, router: Linear, experts: MLP | Residual):
+        super().__init__()
+        self.router, self.experts = router, experts
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.router(x), self.experts(x)], -1)
+
+
 def network(
     inputs: int,
     hidden: Sequence[int],

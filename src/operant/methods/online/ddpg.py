@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from operant.core.registry import NonNegative, method
 from operant.loops.behaviour import Noisy
 from operant.loops.settings import LayerSettings, OnlineSettings
-from operant.loops.twin_delayed import DeterministicSettings, actor_losses, bellman_errors
+from operant.loops.twin_delayed import DeterministicSettings, actor_losses, smoothed_target
 from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
 
@@ -27,7 +27,8 @@ class DDPG(LayerSettings, OnlineSettings, DeterministicSettings):
 @method("ddpg", name="DDPG", family="online", paper="arXiv:1509.02971", worlds=("gym",), actions=("continuous",))
 def ddpg(h: DDPG) -> ValueLearning:
     def critic_losses(u: Update):
-        return {"critic": bellman_errors(u, gamma=h.gamma, target_noise=0.0, noise_clip=0.0).square().squeeze(1)}
+        y = smoothed_target(u, gamma=h.gamma)
+        return {"critic": (u.net("q")(u.batch.observation, u.batch.action).squeeze(1) - y).square()}
 
     return ValueLearning(
         nets={

@@ -1,9 +1,9 @@
 """SAC on discrete actions: every expectation over actions is a sum, so that nothing is sampled in the losses.
 
-Paper: Christodoulou 2019, arXiv:1910.07207, after SAC (arXiv:1812.05905). Two critics have a value for each action; targets and the actor's loss weigh them by
-the policy's probabilities (`ops.expected_soft_value`), the temperature's loss has the policy's whole entropy. The target entropy is a share of the largest that
-there is, the logarithm of the number of actions (0.98 in the author's code, 0.89 in CleanRL). An action mask is obeyed in acting, in targets and in the losses,
-and the largest entropy is then that of the actions that are allowed there.
+Paper: Christodoulou 2019, arXiv:1910.07207, after SAC (arXiv:1812.05905). Two critics have a value for each action; V(s) = Σ_a π(a|s) (min Q(s, a) − α log
+π(a|s)) in targets and as what the actor climbs (`ops.expected_soft_value`), and the temperature's loss has the policy's whole entropy. The target entropy is
+a share of the largest that there is, the logarithm of the number of actions (0.98 in the author's code, 0.89 in CleanRL). An action mask is obeyed in acting,
+in targets and in the losses, and the largest entropy is then that of the actions that are allowed there.
 Departures: log alpha is optimised as in `sac-v2`, and actor, critics and temperature take one joint step; Adam's epsilon is 1e-8, theirs 1e-4. Truncation
 bootstraps.
 """

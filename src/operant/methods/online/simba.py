@@ -1,7 +1,7 @@
 """SimBa: SAC with networks that stay simple as they grow: residual blocks with norms, on observations that are normalised as they come in.
 
 Paper: Lee et al. 2024, arXiv:2410.09754, on SAC (arXiv:1812.05905). Three parts: running normalisation of observations, residual blocks with a layer norm
-before each, and one behind the last (`nets.layers.Residual`). Any other method has the networks by `residual` and the normalisation by `normalize_observation`.
+before each, and one behind the last (`nets.layers.Residual`). Other methods have the networks by `layers`, and the normalisation by `normalize_observation`.
 As in the authors' code (SonyResearch/simba): one block of 128 in the actor and two of 512 in the critics, AdamW, a temperature that begins at 0.01 and a target
 entropy of minus half the number of action dimensions, log standard deviations through tanh onto [-10, 2], two updates a step, of the actor, then the
 temperature, then the critics. Two critics are theirs where episodes end; where none does they take one (`critics`). Truncation bootstraps.
