@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json
-from operant.core.commands import value_text
 from operant.core.errors import BadInput, unknown
 from operant.core.files import given_path, write_file
+from operant.core.registry import value_text
 from operant.loops.progress import waiting
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, normalize
 from operant.cli.training import option, type_name
-from operant.core.commands import value_text
+from operant.core.registry import value_text
 from operant.core.terminal import note
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import score_text, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, normalize, one_of, whole
-from operant.core.commands import command_line, importing, run_command, value_text
+from operant.core.commands import command_line, importing, run_command
 from operant.core.errors import BadInput
 from operant.core.index import declared
+from operant.core.registry import value_text
 from operant.core.terminal import note
 from operant.loops.presets import NAMES
 from operant.loops.progress import speed_text, stages, training, waiting

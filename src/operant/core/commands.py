@@ -22,17 +22,6 @@ def importing(files: list[str]) -> list[str]:
     return [word for file in files for word in ("--import", os.path.relpath(file) if Path(file).is_relative_to(here) else file)]
 
 
-def value_text(value: Any) -> str:
-    """A hyper-parameter's value as it is typed: `true`, `none`, `64,64`, `0.0003`."""
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return ",".join(map(value_text, value))
-    if isinstance(value, float):
-        return short if float(short := f"{value:g}") == value else repr(value)
-    return str(value)
-
-
 def run_command(verb: str, path: Path | str, config: Mapping[str, Any], *words: object) -> str:
     """`operant VERB PATH WORD …`, with leave to import the code that the run names, and with the files that this command had to be given besides.
 

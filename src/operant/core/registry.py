@@ -51,6 +51,37 @@ class Range:
         return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
 
 
+def value_text(value: Any) -> str:
+    """A hyper-parameter's value as it is typed: `true`, `none`, `64,64`, `0.0003`."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return ",".join(map(value_text, value))
+    if isinstance(value, float):
+        return short if float(short := f"{value:g}") == value else repr(value)
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Among which values `operant tune` searches for a hyper-parameter, for `typing.Annotated`; of several the last counts.
+
+    Attributes:
+        low, high: bounds of a number, drawn on a logarithmic scale where `log`.
+        choices: in their place, one of these.
+    """
+
+    low: float = math.nan
+    high: float = math.nan
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        if self.choices:
+            return "|".join(map(value_text, self.choices))
+        return f"{value_text(self.low)}:{value_text(self.high)}{':log' * self.log}"
+
+
 LARGEST = 10**9  # of whole numbers; no training counts so far
 Count = Annotated[int, Range(1)]
 Passes = Annotated[int, Range(1, 10_000)]  # over one batch
@@ -58,6 +89,10 @@ Workers = Annotated[int, Range(1, 1_000)]  # processes
 Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
+LearningRate = Annotated[Positive, Tune(1e-5, 1e-2, log=True)]
+Discount = Annotated[Share, Tune(choices=(0.9, 0.95, 0.98, 0.99, 0.995, 0.999))]
+TargetShare = Annotated[Share, Tune(1e-3, 5e-2, log=True)]  # of the trained networks that enters target networks
+BatchSize = Annotated[Count, Tune(choices=(32, 64, 128, 256, 512))]
 Widths = Annotated[tuple[int, ...], Range(1)]
 
 
@@ -102,6 +137,7 @@ class Hyperparameter:
     default: Any
     help: str
     range: Range | None = None
+    tune: Tune | None = None
 
 
 ACTIONS = ("discrete", "multi-discrete", "continuous")
@@ -276,9 +312,11 @@ def hyperparameters(cls: type) -> tuple[Hyperparameter, ...]:
         comment = re.search(rf"^\s*{item.name}\s*:[^#\n]*#\s*(.*)$", source, re.MULTILINE)
         default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
         kind = hints[item.name]
-        bounds = next((extra for extra in getattr(kind, "__metadata__", ()) if isinstance(extra, Range)), None)
-        kind = typing.get_args(kind)[0] if bounds is not None else kind
-        found.append(Hyperparameter(item.name, kind, default, comment.group(1).strip() if comment else "", bounds))
+        extras = getattr(kind, "__metadata__", ())
+        bounds = next((extra for extra in extras if isinstance(extra, Range)), None)
+        tune = next((extra for extra in reversed(extras) if isinstance(extra, Tune)), None)
+        kind = typing.get_args(kind)[0] if bounds is not None or tune is not None else kind
+        found.append(Hyperparameter(item.name, kind, default, comment.group(1).strip() if comment else "", bounds, tune))
     return tuple(found)
 
 

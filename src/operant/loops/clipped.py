@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 from operant.core.flat import Adam
-from operant.core.registry import Count, Passes, Positive
+from operant.core.registry import Count, Passes, Positive, Tune
 from operant.loops.credit import GAE
 from operant.loops.on_policy import ActorCriticSettings
 from operant.loops.policy_gradient import PolicyGradient
@@ -17,9 +17,9 @@ from operant.nets.actors import ActorCriticNet
 
 @dataclass(frozen=True)
 class ClippedSettings(ActorCriticSettings):
-    epochs: Passes = 4  # passes over each rollout
-    minibatches: Count = 4  # optimiser steps in each pass
-    clip: Positive = 0.2  # the ratio's distance from 1 beyond which it is cut
+    epochs: Annotated[Passes, Tune(choices=(1, 4, 10, 20))] = 4  # passes over each rollout
+    minibatches: Annotated[Count, Tune(choices=(1, 2, 4, 8, 16))] = 4  # optimiser steps in each pass
+    clip: Annotated[Positive, Tune(choices=(0.1, 0.2, 0.3, 0.4))] = 0.2  # the ratio's distance from 1 beyond which it is cut
     anneal_clip: bool = False  # lower that distance linearly to 0 at the last step
     normalize_advantage: Literal["minibatch", "rollout"] = "minibatch"  # which steps' advantages are shifted together to mean 0 and divided by their deviation
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.registry import Count, Positive, Range, Share, Widths
+from operant.core.registry import BatchSize, Count, Discount, LearningRate, Range, Share, Tune, Widths
 from operant.loops.behaviour import EpsilonGreedy, Greedy
 from operant.loops.draw import Prioritized
 from operant.loops.settings import OnlineSettings
@@ -23,15 +23,15 @@ Losses = Callable[[Update], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class DeepQSettings(OnlineSettings):
-    learning_rate: Positive = 5e-4  # Adam's
-    gamma: Share = 0.99  # discount a step
-    batch_size: Count = 64  # transitions an update
-    target_every: Count = 250  # updates between two copies of the network into the target network
+    learning_rate: LearningRate = 5e-4  # Adam's
+    gamma: Discount = 0.99  # discount a step
+    batch_size: BatchSize = 64  # transitions an update
+    target_every: Annotated[Count, Tune(10, 5_000, log=True)] = 250  # updates between two copies of the network into the target network
     updates_per_step: Annotated[float, Range(0, 10_000, open_low=True)] = 0.5  # gradient updates for each environment step
     capacity: Count = 100_000  # transitions kept in replay
     epsilon_start: Share = 1.0  # probability of a random action at the start
     epsilon_end: Share = 0.05  # and once it has fallen
-    epsilon_share: Share = 0.2  # share of training in which it falls
+    epsilon_share: Annotated[Share, Tune(0.05, 0.5)] = 0.2  # share of training in which it falls
     double: bool = True  # the trained network chooses the next action, the target network values it
     duelling: bool = False  # a head for the state's value and one for advantages
     prioritized: bool = False  # draw transitions in proportion to their error

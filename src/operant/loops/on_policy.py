@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from operant.core.registry import Count, NonNegative, Passes, Positive, Share, Widths
+from operant.core.registry import Count, Discount, LearningRate, NonNegative, Passes, Positive, Share, Tune, Widths
 from operant.loops.policy_gradient import Fit
 from operant.loops.terms import EntropyBonus, SquaredValueError, Term
 from operant.nets.actors import ActorCriticNet
@@ -16,9 +17,9 @@ class OnPolicySettings:
     """How policies of environments learn from what they have just done."""
 
     environments: Count = 8  # copies of the environment a seed
-    rollout_length: Count = 128  # steps of each copy between updates
-    gamma: Share = 0.99  # discount a step
-    lam: Share = 0.95  # lambda of GAE
+    rollout_length: Annotated[Count, Tune(choices=(16, 32, 64, 128, 256, 512))] = 128  # steps of each copy between updates
+    gamma: Discount = 0.99  # discount a step
+    lam: Annotated[Share, Tune(0.8, 1.0)] = 0.95  # lambda of GAE
     hidden: Widths = (64, 64)  # widths of the two towers
     normalize_observation: bool = False  # running mean and deviation of observations
     normalize_reward: bool = False  # divide rewards by the running deviation of their discounted sum
@@ -37,7 +38,7 @@ class OnPolicySettings:
 class ApartSettings(OnPolicySettings):
     """The same where the value function is fitted by itself, behind the policy's update."""
 
-    value_learning_rate: Positive = 1e-3  # Adam's, of the value function
+    value_learning_rate: LearningRate = 1e-3  # Adam's, of the value function
     value_epochs: Passes = 10  # passes over each rollout that fit the value function
     value_minibatches: Count = 8  # optimiser steps in each of them
 
@@ -54,10 +55,10 @@ class ApartSettings(OnPolicySettings):
 class ActorCriticSettings(OnPolicySettings):
     """The same where actor and critic take their steps together."""
 
-    learning_rate: Positive = 3e-4  # Adam's
+    learning_rate: LearningRate = 3e-4  # Adam's
     anneal: bool = False  # lower the learning rate linearly to 0 at the last step
     value_coefficient: NonNegative = 0.5  # weight of the squared value error
-    entropy_coefficient: NonNegative = 0.0  # weight of the entropy bonus
+    entropy_coefficient: Annotated[NonNegative, Tune(choices=(0.0, 1e-4, 1e-3, 1e-2))] = 0.0  # weight of the entropy bonus
     max_grad_norm: Positive = 0.5  # L2, over all parameters of a seed
 
     @property

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from operant.core import schema
-from operant.core.commands import going_on, value_text
+from operant.core.commands import going_on
 from operant.core.errors import BadInput, one_line
 from operant.core.files import file_digest
 from operant.core.random import Streams
-from operant.core.registry import Method
+from operant.core.registry import Method, value_text
 from operant.core.run import RunDirectory
 from operant.core.schema import require
 from operant.loops.configuration import members_of, spaces

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from operant.core.commands import command_line, value_text
+from operant.core.commands import command_line
 from operant.core.errors import BadInput, unknown
+from operant.core.registry import value_text
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ def _a2c(environments: int, **settings: Any) -> dict[str, Any]:
     return {"environments": environments, "rms_prop": "torch"} | settings
 
 
+def _dqn(updates: float, every: int, target: int, **settings: Any) -> dict[str, Any]:
+    return {"updates_per_step": updates, "update_every": every, "target_every": target, "double": False, "hidden": (256, 256)} | settings
+
+
 MUJOCO = ("HalfCheetah-v5", "Ant-v5", "Hopper-v5", "Walker2d-v5")
 _LUNAR = _ppo(16, 1024, epochs=4, gamma=0.999, lam=0.98, entropy_coefficient=0.01)
 _ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
@@ -85,6 +90,20 @@ _ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
         "Acrobot-v1": (500_000, _a2c(16) | NORMALIZED),
         "LunarLander-v3": (200_000, _a2c(8, gamma=0.995, learning_rate=8.3e-4, anneal=True, entropy_coefficient=1e-5)),
         **dict.fromkeys(MUJOCO, (1_000_000, _a2c(1) | NORMALIZED)),
+    },
+    "dqn": {  # the steps between two copies into the target network, as updates: those of CartPole, 10, are fewer than a round of updates takes
+        "CartPole-v1": (50_000, _dqn(0.5, 256, 128, learning_rate=2.3e-3, batch_size=64, epsilon_share=0.16, epsilon_end=0.04)),
+        "MountainCar-v0": (
+            120_000,
+            _dqn(0.5, 16, 300, learning_rate=4e-3, batch_size=128, capacity=10_000, gamma=0.98, epsilon_share=0.2, epsilon_end=0.07),
+        ),
+        **dict.fromkeys(
+            ("LunarLander-v3", "Acrobot-v1"),
+            (
+                100_000,
+                _dqn(1.0, 4, 250, learning_rate=6.3e-4, batch_size=128, capacity=50_000, learning_starts=1, epsilon_share=0.12, epsilon_end=0.1),
+            ),
+        ),
     },
     "sac-v2": {
         "Pendulum-v1": (20_000, {"learning_rate": 1e-3, "learning_starts": 100}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from operant.core.registry import Count, Passes, Positive, Range, Widths
+from operant.core.registry import BatchSize, Count, LearningRate, Passes, Positive, Range, Widths
 from operant.loops.draw import NStep, Uniform
 from operant.worlds.gym.experience import Online
 
@@ -14,7 +14,7 @@ from operant.worlds.gym.experience import Online
 class UpdateSettings:
     """How a batch of answers becomes optimiser steps."""
 
-    learning_rate: Positive = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
+    learning_rate: LearningRate = 3e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     epochs: Passes = 1  # passes over each batch of answers
     minibatches: Count = 1  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
@@ -40,7 +40,7 @@ class DenoisingSettings(GroupSettings):
 
     prompts: Count = 4  # groups an iteration
     group_size: Annotated[int, Range(2)] = 24  # samples a group
-    learning_rate: Positive = 1e-3  # Adam's
+    learning_rate: LearningRate = 1e-3  # Adam's
     minibatches: Count = 4  # optimiser steps in each pass
     micro_batch: Annotated[int, Range(0)] = 0  # samples that go through the model at once, 0 for all; never changes the loss
     sampling_steps: Count = 14  # denoising steps of a sample
@@ -50,9 +50,9 @@ class DenoisingSettings(GroupSettings):
 class PreferenceSettings:
     """How pairs of answers become optimiser steps."""
 
-    learning_rate: Positive = 1e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
+    learning_rate: LearningRate = 1e-4  # Adam's, for a model of 1M parameters; the default shrinks with the size of a given model
     warmup_steps: Annotated[int, Range(0)] = 10  # updates until the learning rate is reached
-    batch_size: Count = 32  # pairs an update
+    batch_size: BatchSize = 32  # pairs an update
     micro_batch: Annotated[int, Range(0)] = 64  # answers that go through the model at once, 0 for all; never changes the loss
     max_grad_norm: Positive = 1.0  # L2
 

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.registry import Count, Positive, Share
+from operant.core.registry import BatchSize, Count, Discount, LearningRate, Positive, TargetShare
 from operant.loops.settings import ReplaySettings
 from operant.loops.value_learning import Optim, Phase, Update
 
 
 @dataclass(frozen=True)
 class TemperatureSettings:
-    learning_rate: Positive = 3e-4  # Adam's, for actor, critics and temperature
-    gamma: Share = 0.99  # discount a step
-    batch_size: Count = 256  # transitions an update
+    learning_rate: LearningRate = 3e-4  # Adam's, for actor, critics and temperature
+    gamma: Discount = 0.99  # discount a step
+    batch_size: BatchSize = 256  # transitions an update
     initial_alpha: Positive = 1.0  # temperature at the start
 
     @property
@@ -28,7 +28,7 @@ class TemperatureSettings:
 
 @dataclass(frozen=True)
 class SoftSettings(TemperatureSettings):
-    tau: Share = 0.005  # share of the critics that enters the target networks at each of their updates
+    tau: TargetShare = 0.005  # share of the critics that enters the target networks at each of their updates
     target_entropy: float | None = None  # nats; None for minus the number of action dimensions
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from operant.core.registry import Count, NonNegative, Positive, Share
+from operant.core.registry import BatchSize, Count, Discount, LearningRate, NonNegative, TargetShare
 from operant.loops.value_learning import Optim, Phase, Update
 
 
 @dataclass(frozen=True)
 class DeterministicSettings:
-    learning_rate: Positive = 3e-4  # Adam's, for actor and critics
-    gamma: Share = 0.99  # discount a step
-    tau: Share = 0.005  # share that enters the target networks when the actor is updated
-    batch_size: Count = 256  # transitions an update
+    learning_rate: LearningRate = 3e-4  # Adam's, for actor and critics
+    gamma: Discount = 0.99  # discount a step
+    tau: TargetShare = 0.005  # share that enters the target networks when the actor is updated
+    batch_size: BatchSize = 256  # transitions an update
 
 
 @dataclass(frozen=True)

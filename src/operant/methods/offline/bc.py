@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operant.core.registry import Count, Positive, Widths, method
+from operant.core.registry import BatchSize, LearningRate, Widths, method
 from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
 from operant.nets.actors import ActorNet
@@ -16,8 +16,8 @@ from operant.nets.actors import ActorNet
 
 @dataclass(frozen=True)
 class BC:
-    learning_rate: Positive = 3e-4  # Adam's
-    batch_size: Count = 256  # transitions an update
+    learning_rate: LearningRate = 3e-4  # Adam's
+    batch_size: BatchSize = 256  # transitions an update
     hidden: Widths = (256, 256)  # widths of the actor
 
 

@@ -21,7 +21,7 @@ from typing import Annotated
 import torch
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Positive, Range, Share, Widths, method
+from operant.core.registry import BatchSize, Count, LearningRate, NonNegative, Positive, Range, Share, TargetShare, Widths, method
 from operant.loops.draw import Uniform
 from operant.loops.goals import HindsightGoals, Subgoals
 from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
@@ -30,7 +30,7 @@ from operant.nets.goals import GoalValueNet, HierarchyNet
 
 @dataclass(frozen=True)
 class HIQL:
-    learning_rate: Positive = 3e-4  # Adam's, for values and both policies
+    learning_rate: LearningRate = 3e-4  # Adam's, for values and both policies
     gamma: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.99  # discount a step; future goals lie 1 / (1 - gamma) steps ahead on average
     expectile: Annotated[float, Range(0.5, 1, open_high=True)] = 0.7  # how far V leans to the best that the data do
     low_beta: NonNegative = 3.0  # inverse temperature of the advantage weights of actions
@@ -41,8 +41,8 @@ class HIQL:
     current_goals: Share = 0.2  # share of V's goals that are the state itself
     policy_random_goals: Share = 0.0  # share of the high level's goals that are random states; the others the episode reached later
     future_goals: Share = 0.5  # share of V's goals that the episode reached later; the others are random states
-    tau: Share = 0.005  # share of the values that enters the target network at each update
-    batch_size: Count = 256  # transitions an update
+    tau: TargetShare = 0.005  # share of the values that enters the target network at each update
+    batch_size: BatchSize = 256  # transitions an update
     hidden: Widths = (256, 256)  # widths of all networks
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import torch
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Positive, Range, Share, Widths, method
+from operant.core.registry import BatchSize, Discount, LearningRate, NonNegative, Positive, Range, TargetShare, Widths, method
 from operant.loops.draw import Uniform
 from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
@@ -22,13 +22,13 @@ from operant.nets.actors import ActorNet, CriticNet
 
 @dataclass(frozen=True)
 class IQL:
-    learning_rate: Positive = 3e-4  # Adam's, for actor and critics
-    gamma: Share = 0.99  # discount a step
+    learning_rate: LearningRate = 3e-4  # Adam's, for actor and critics
+    gamma: Discount = 0.99  # discount a step
     expectile: Annotated[float, Range(0.5, 1, open_high=True)] = 0.9  # how far V leans to the best actions of the data
     beta: NonNegative = 3.0  # inverse temperature of the advantage weights
     max_weight: Positive = 100.0  # largest advantage weight
-    tau: Share = 0.005  # share of the critics that enters the target networks at each update
-    batch_size: Count = 256  # transitions an update
+    tau: TargetShare = 0.005  # share of the critics that enters the target networks at each update
+    batch_size: BatchSize = 256  # transitions an update
     hidden: Widths = (256, 256)  # widths of actor and critics
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Positive, Share, Widths, method
+from operant.core.registry import BatchSize, Discount, LearningRate, NonNegative, Positive, Share, TargetShare, Widths, method
 from operant.loops.draw import Uniform
 from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
@@ -31,16 +31,16 @@ from operant.nets.actors import ActorNet, CriticNet
 
 @dataclass(frozen=True)
 class ODICE:
-    learning_rate: Positive = 2e-4  # Adam's, for actor and values
-    gamma: Share = 0.99  # discount a step
+    learning_rate: LearningRate = 2e-4  # Adam's, for actor and values
+    gamma: Discount = 0.99  # discount a step
     balance: Share = 0.5  # lambda: weight of the residuals' conjugate, 1 - lambda that of V itself; above 0.5 V lies above what is usual in the data
     eta: NonNegative = 1.0  # weight of the backward gradient; 0 is the semi-gradient method
     backward: Literal["orthogonal", "true"] = "orthogonal"  # the backward gradient's part across the forward one, or all of it
     weight: Literal["dual", "residual"] = "dual"  # of an action of the data: max(x / 2 + 1, 0) of its residual x, or max(x, 0)
     max_weight: Positive = 100.0  # largest weight of an action of the data
     weight_decay: NonNegative = 1e-4  # of the actor's optimiser
-    tau: Share = 0.005  # share of the values that enters the target network at each update
-    batch_size: Count = 256  # transitions an update
+    tau: TargetShare = 0.005  # share of the values that enters the target network at each update
+    batch_size: BatchSize = 256  # transitions an update
     hidden: Widths = (256, 256)  # widths of actor and values
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from operant import ops
-from operant.core.registry import Count, Positive, Share, Widths, method
+from operant.core.registry import Count, LearningRate, Share, Widths, method
 from operant.loops.settings import OnlineSettings
 from operant.loops.soft import TemperatureSettings, alpha, soft_actor_losses, soft_sample
 from operant.loops.value_learning import Optim, Phase, Update, ValueLearning
@@ -25,7 +25,7 @@ from operant.nets.actors import ActorNet, CriticNet
 
 @dataclass(frozen=True)
 class CrossQ(OnlineSettings, TemperatureSettings):
-    learning_rate: Positive = 1e-3  # Adam's, for actor, critics and temperature
+    learning_rate: LearningRate = 1e-3  # Adam's, for actor, critics and temperature
     momentum: Share = 0.5  # Adam's first beta
     policy_delay: Count = 3  # updates of the critics for one of the actor
     target_entropy: float | None = None  # nats; None for minus the number of action dimensions

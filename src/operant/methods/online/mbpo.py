@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from operant import ops
-from operant.core.registry import Count, Positive, Range, Share, Widths, method
+from operant.core.registry import Count, LearningRate, Range, Share, Widths, method
 from operant.loops.draw import Mixed, Uniform
 from operant.loops.imagine import Imagine
 from operant.loops.soft import SoftSettings, soft_losses, soft_sample
@@ -32,7 +32,7 @@ from operant.worlds.gym.experience import Online
 
 @dataclass(frozen=True)
 class MBPO(SoftSettings):
-    model_learning_rate: Positive = 1e-3  # Adam's, for the models
+    model_learning_rate: LearningRate = 1e-3  # Adam's, for the models
     model_weight_decay: Share = 1e-5  # of the models' weights, decoupled
     models: Count = 5  # of the ensemble
     model_every: Count = 4  # updates of the policy for each of the models

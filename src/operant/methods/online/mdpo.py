@@ -17,7 +17,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from operant.core.flat import Adam
-from operant.core.registry import Passes, Positive, Workers, method
+from operant.core.registry import LearningRate, Passes, Positive, Workers, method
 from operant.loops.credit import GAE
 from operant.loops.on_policy import ApartSettings
 from operant.loops.policy_gradient import PolicyGradient
@@ -46,7 +46,7 @@ class Proximity:
 class MDPO(ApartSettings):
     epochs: Passes = 10  # gradient steps of an iteration, each on the whole rollout
     step_size: Positive = 1.0  # t at first: the KL to the policy that acted is weighted by 1 / t
-    learning_rate: Positive = 3e-4  # Adam's, of the policy
+    learning_rate: LearningRate = 3e-4  # Adam's, of the policy
     anneal: bool = True  # t and the policy's learning rate fall linearly to 0 at the last step
     max_grad_norm: Positive = 0.5  # L2, over the policy's parameters of a seed
     workers: Workers = 1  # processes that step the environments

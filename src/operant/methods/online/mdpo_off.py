@@ -17,7 +17,7 @@ from typing import Annotated
 import torch
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Positive, Range, Share, Widths, method
+from operant.core.registry import BatchSize, Count, Discount, LearningRate, NonNegative, Range, TargetShare, Widths, method
 from operant.loops.draw import Uniform
 from operant.loops.soft import soft_sample
 from operant.loops.value_learning import Copy, Optim, Phase, Polyak, Update, ValueLearning
@@ -27,13 +27,13 @@ from operant.worlds.gym.experience import Online
 
 @dataclass(frozen=True)
 class MDPOOff:
-    learning_rate: Positive = 3e-4  # Adam's, for actor and critics
-    gamma: Share = 0.99  # discount a step
-    tau: Share = 0.005  # share of the critics that enters the target networks at each update
+    learning_rate: LearningRate = 3e-4  # Adam's, for actor and critics
+    gamma: Discount = 0.99  # discount a step
+    tau: TargetShare = 0.005  # share of the critics that enters the target networks at each update
     alpha: NonNegative = 0.2  # weight of the entropy
     inverse_step_size: NonNegative = 0.8  # 1 / t, weight of the KL to the actor of some updates ago; 0 for SAC's actor
     refresh: Count = 1_000  # updates after which the actor that it is held near is renewed
-    batch_size: Count = 256  # transitions an update
+    batch_size: BatchSize = 256  # transitions an update
     learning_starts: Count = 1_000  # steps with random actions before the first update
     updates_per_step: Annotated[float, Range(0, 10_000, open_low=True)] = 1.0  # gradient updates for each environment step
     capacity: Count = 1_000_000  # transitions kept in replay

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from operant.core.records import Rollout
-from operant.core.registry import Count, Passes, Positive, Share, Widths, method
+from operant.core.registry import Count, Discount, LearningRate, Passes, Positive, Share, Widths, method
 from operant.loops.credit import GAE
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import SquaredValueError
@@ -28,9 +28,9 @@ class PQN:
     rollout_length: Count = 64  # steps of each copy between updates
     epochs: Passes = 4  # passes over each rollout
     minibatches: Count = 16  # optimiser steps in each pass
-    learning_rate: Positive = 5e-4  # Adam's
+    learning_rate: LearningRate = 5e-4  # Adam's
     anneal: bool = True  # lower the learning rate linearly to 0 at the last step
-    gamma: Share = 0.99  # discount a step
+    gamma: Discount = 0.99  # discount a step
     lam: Share = 0.95  # lambda of Q(lambda)
     reward_scale: Positive = 1.0  # what rewards are multiplied by
     epsilon_start: Share = 1.0  # probability of a random action at the start

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operant.core.registry import Count, Widths, method
+from operant.core.registry import BatchSize, Count, Widths, method
 from operant.loops.draw import Mixed, Uniform
 from operant.loops.soft import EnsembleSettings, ensemble_phases
 from operant.loops.value_learning import Polyak, ValueLearning
@@ -22,7 +22,7 @@ from operant.nets.actors import ActorNet, CriticNet
 
 @dataclass(frozen=True)
 class RLPD(EnsembleSettings):
-    batch_size: Count = 256  # transitions an update, half of them from the data (rounded up)
+    batch_size: BatchSize = 256  # transitions an update, half of them from the data (rounded up)
     critic_updates: Count = 10  # of the critics, for each environment step and each update of the actor
     target_entropy: float | None = None  # nats; None for minus half the number of action dimensions
     entropy_backup: bool = True  # the target counts the entropy of what follows, as SAC's does

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from operant import ops
-from operant.core.registry import Share, Widths, method
+from operant.core.registry import Share, TargetShare, Widths, method
 from operant.loops.settings import OnlineSettings
 from operant.loops.soft import TemperatureSettings, alpha
 from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
@@ -27,7 +27,7 @@ from operant.nets.actors import ActionValueNet, ActorNet
 
 @dataclass(frozen=True)
 class SACDiscrete(OnlineSettings, TemperatureSettings):
-    tau: Share = 0.005  # share of the critics that enters the target networks at each update
+    tau: TargetShare = 0.005  # share of the critics that enters the target networks at each update
     entropy_share: Share = 0.98  # target entropy, as a share of the largest that the allowed actions have
     hidden: Widths = (256, 256)  # widths of actor and critics
 

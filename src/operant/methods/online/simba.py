@@ -16,7 +16,7 @@ from typing import Annotated
 
 import torch
 
-from operant.core.registry import Count, NonNegative, Positive, Range, Widths, method
+from operant.core.registry import Count, LearningRate, NonNegative, Positive, Range, Widths, method
 from operant.loops.settings import OnlineSettings
 from operant.loops.soft import SoftSettings, entropy_loss, policy_loss, soft_critic_losses, soft_sample
 from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
@@ -25,7 +25,7 @@ from operant.nets.actors import ActorNet, CriticNet
 
 @dataclass(frozen=True)
 class SimBa(OnlineSettings, SoftSettings):
-    learning_rate: Positive = 1e-4  # AdamW's, for actor, critics and temperature
+    learning_rate: LearningRate = 1e-4  # AdamW's, for actor, critics and temperature
     weight_decay: NonNegative = 1e-2  # of the weights of actor and critics, decoupled
     target_entropy: float | None = None  # nats; None for minus half the number of action dimensions
     initial_alpha: Positive = 0.01  # temperature at the start
