@@ -102,6 +102,18 @@ def ppo_halfcheetah() -> Comparison:
     )
 
 
+@bench("a2c-cartpole")
+def a2c_cartpole() -> Comparison:
+    steps = 100_000
+    return control(
+        "A2C, CartPole-v1",
+        "A2C on CartPole-v1: 8 environments x 5 steps (the peer's defaults)",
+        "stable-baselines3",
+        sb3("A2C", CARTPOLE, steps, envs=8),
+        one_and_eight("a2c", CARTPOLE, steps, (3, 10), environments=8, rms_prop="torch"),
+    )
+
+
 @bench("recurrent-ppo-cartpole")
 def recurrent_ppo_cartpole() -> Comparison:
     steps, net = 20_480, {"lstm_hidden_size": 64, "net_arch": [64]}
