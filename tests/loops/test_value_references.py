@@ -159,11 +159,11 @@ def test_qr_dqn(double: bool, duelling: bool):
 @pytest.mark.parametrize("double", [True, False])
 @pytest.mark.parametrize("duelling", [True, False])
 def test_iqn(double: bool, duelling: bool):
-    """With the fractions that the loss drew: what chooses draws its own for each transition."""
+    """With the fractions that the loss drew: what chooses draws its own, for all transitions of a seed."""
     learner = learner_of("iqn", "gym:CartPole-v1", double=double, duelling=duelling, fractions=3, target_fractions=5, policy_fractions=7, **FAMILY)
     loss, batch = losses_of(learner)
-    drawn = {"q/fractions": 7, "target fractions": 5, "fractions": 3}
-    chooses, fractions_of_target, fractions = (numbers(learner.streams.uniform(name, 16, count)) for name, count in drawn.items())
+    drawn = {"q/fractions": (1, 7), "target fractions": (16, 5), "fractions": (16, 3)}
+    chooses, fractions_of_target, fractions = (numbers(learner.streams.uniform(name, *shape)) for name, shape in drawn.items())
     q, target = learner.nets["q"], learner.targets["q"]
     best = outputs_of_actions(q if double else target, batch["next_observation"], chooses).mean(-1).argmax(1)
     following = outputs_of_actions(target, batch["next_observation"], fractions_of_target)[np.arange(16), best]

@@ -68,8 +68,10 @@ def test_fractions_are_drawn_in_training_alone():
     given = torch.tensor([0.125, 0.375, 0.625, 0.875])
     torch.testing.assert_close(net.eval()(seen), net.quantiles(seen, given.expand(2, 6, 4)).mean(-1))
     assert torch.equal(torch.from_numpy(net.train().act(seen)[0]), net.eval()(seen).argmax(-1))
-    drawn = Streams([0, 1]).uniform("q/fractions", 6, 4)
-    torch.testing.assert_close(net.train()(seen), net.quantiles(seen, drawn).mean(-1))
+    fresh = Streams([0, 1])
+    drawn = [fresh.uniform("q/fractions", 4).unsqueeze(1).expand(2, 6, 4) for _ in range(2)]
+    torch.testing.assert_close(net.train()(seen), net.quantiles(seen, drawn[0]).mean(-1))
+    torch.testing.assert_close(net.outputs(seen), net.quantiles(seen, drawn[1]))
     one = net.quantiles(seen, torch.rand(2, 6, 1, generator=torch.Generator().manual_seed(1)))
     assert one.shape == (2, 6, 2, 1)
     assert net.eval()(seen.unflatten(1, (2, 3))).shape == (2, 2, 3, 2)

@@ -306,8 +306,8 @@ class ActionValues(Policy):
 
 
 class ImplicitActionValues(ActionValues):
-    """Q as the mean of quantiles at fractions that are drawn in training (IQN, arXiv:1806.06923): a draw a row where it acts or prefers, and those of
-    `quantiles` in a loss. Out of training they are the middles of K equal parts.
+    """Q as the mean of quantiles at K fractions (IQN, arXiv:1806.06923), which each pass draws in training, the same ones for all rows. Out of training they
+    are the middles of K equal parts. In a loss, `quantiles` takes any fractions.
 
     Args:
         head: K quantiles.
@@ -336,18 +336,30 @@ class ImplicitActionValues(ActionValues):
         self.register_buffer("_times", torch.arange(1, cosines + 1) * torch.pi, persistent=False)
 
     def outputs(self, observation: Tensor) -> Tensor:
-        rows = observation.shape[1:-1]
+        fractions = self._fractions(observation)
+        return self.quantiles(observation, fractions.view(len(fractions), *[1] * (observation.ndim - 2), -1).expand(*observation.shape[:-1], -1))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        embedded = self._embedded(self._fractions(observation)).mean(1)  # the head is affine: the mean of its quantiles is that of the mean
+        hidden = self.trunk(observation)
+        return self.allowed(self._joined(hidden * embedded.view(len(hidden), *[1] * (hidden.ndim - 2), -1)).squeeze(-1), observation)
+
+    def _fractions(self, observation: Tensor) -> Tensor:
+        """`[S, K]`."""
         if in_training(self):
-            return self.quantiles(observation, self._draws.streams.uniform(self._draws.name, *rows, self.head.count))
-        return self.quantiles(observation, self.head.fractions(observation).expand(*observation.shape[:-1], -1))
+            return self._draws.streams.uniform(self._draws.name, self.head.count)
+        return self.head.fractions(observation).expand(len(observation), -1)
+
+    def _embedded(self, fractions: Tensor) -> Tensor:
+        """`[S, …, K]` → `[S, …, K, H]`."""
+        return torch.relu(self.embedding(torch.cos(fractions.unsqueeze(-1) * self._times)))
 
     def traced(self) -> Traced:
         return TracedModule.traced(self)
 
     def quantiles(self, observation: Tensor, fractions: Tensor) -> Tensor:
         """Quantiles `[S, …, A, K]` of every action's return at `fractions [S, …, K]`, each in [0, 1]; -1e8 of a forbidden action."""
-        embedded = torch.relu(self.embedding(torch.cos(fractions.unsqueeze(-1) * self._times)))
-        found = self._joined(self.trunk(observation).unsqueeze(-2) * embedded)  # [S, …, K, A, 1]
+        found = self._joined(self.trunk(observation).unsqueeze(-2) * self._embedded(fractions))  # [S, …, K, A, 1]
         return self._obeying(found.squeeze(-1).mT, observation)
 
 

@@ -6,9 +6,9 @@ import math
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from operant.ops.shapes import same_axes
-from operant.ops.value import huber_loss
 
 
 def project_distribution(probability: Tensor, location: Tensor, *, low: float, high: float, count: int) -> Tensor:
@@ -69,11 +69,27 @@ def quantile_huber_loss(quantiles: Tensor, targets: Tensor, fractions: Tensor, *
 
     Args:
         quantiles: `[..., K]`, with gradients.
-        targets: `[..., L]`.
+        targets: `[..., L]`, without gradients.
         fractions: of the quantiles, in (0, 1): `[..., K]`, or `[K]` where they are always the same.
         kappa: where the quadratic becomes linear, > 0, in units of the return.
     """
     same_axes("quantile_huber_loss", quantiles=quantiles, targets=targets)
-    error = targets.unsqueeze(-2) - quantiles.unsqueeze(-1)  # [..., K, L]
-    weight = (fractions.unsqueeze(-1) - (error < 0).to(error.dtype)).abs()
-    return (weight * huber_loss(error, delta=kappa) / kappa).mean(-1).sum(-1)
+    return _QuantileHuber.apply(quantiles, targets, fractions, kappa)
+
+
+class _QuantileHuber(torch.autograd.Function):
+    """Of all that stands between the quantiles and the loss, K × L numbers a row, the slopes' means are kept."""
+
+    @staticmethod
+    def forward(ctx, quantiles: Tensor, targets: Tensor, fractions: Tensor, kappa: float) -> Tensor:
+        error = targets.detach().unsqueeze(-2) - quantiles.unsqueeze(-1)  # [..., K, L]
+        slope = error.clamp(-kappa, kappa)  # of Huber's loss, which is slope (error - slope / 2)
+        fractions = fractions.unsqueeze(-1)
+        weighted = slope * torch.where(error < 0, 1 - fractions, fractions)
+        ctx.save_for_backward(weighted.mean(-1) / kappa)
+        return (weighted * error.sub_(slope, alpha=0.5)).mean(-1).sum(-1) / kappa
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        return -gradient.unsqueeze(-1) * ctx.saved_tensors[0], None, None, None

@@ -3,8 +3,9 @@
 Paper: Dabney et al. 2018, arXiv:1806.06923. A fraction's cosines are embedded, and the embedding multiplies the features; the loss regresses quantiles at
 `fractions` draws onto targets at `target_fractions` draws; an action's mean over `policy_fractions` quantiles is its Q, by which actions are chosen, in
 training at drawn fractions, out of it at evenly spaced ones. All switches are DQN's, and so is everything that `dqn` says of departures from its papers.
-Numbers of fractions and cosines, and kappa, are those of Dopamine's code. Departures: the embedding multiplies the last hidden layer, behind which is the head
-alone; the next action is the trained network's as in double DQN, which `double=False` undoes; DQN's learning rate.
+Numbers of fractions are Tianshou's, cosines and kappa those of Dopamine's code, which has 32 fractions each. Departures: the embedding multiplies the last
+hidden layer, behind which is the head alone; rows of a pass share the fractions by which actions are chosen; the next action is the trained network's as in
+double DQN, which `double=False` undoes; DQN's learning rate.
 
 Logs "value": the mean of the target's quantiles, mean over the batch.
 """
@@ -25,8 +26,8 @@ from operant.nets.heads import Quantiles
 
 @dataclass(frozen=True)
 class IQN(DeepQSettings):
-    fractions: Count = 32  # drawn for each transition: quantiles that learn
-    target_fractions: Count = 32  # and quantiles that they learn from
+    fractions: Count = 8  # drawn for each transition: quantiles that learn
+    target_fractions: Count = 8  # and quantiles that they learn from
     policy_fractions: Count = 32  # quantiles whose mean is Q where actions are chosen
     cosines: Count = 64  # of a fraction, which are embedded
     kappa: Positive = 1.0  # error up to which the loss is quadratic, in units of the return
