@@ -22,6 +22,7 @@ from operant.core.status import Status
 from operant.loops.base_policy import ensure_models
 from operant.loops.outer import Outer
 from operant.loops.policy_gradient import PolicyGradient, PolicyGradientLearner
+from operant.loops.streaming import Streaming
 from operant.loops.update import Fields, RowCutter, StepCutter
 from operant.loops.value_learning import ValueLearning
 from operant.worlds import make_world
@@ -198,6 +199,10 @@ def is_policy_gradient(case: Case) -> bool:
 
 def is_value_learning(case: Case) -> bool:
     return issubclass(spine_class(case), ValueLearning)
+
+
+def is_streaming(case: Case) -> bool:
+    return issubclass(spine_class(case), Streaming)
 
 
 def spine_class(case: Case) -> type:

@@ -25,6 +25,7 @@ SLOW = {
     "direct-apo": "its advantages come from a critic that is fitted first; at this size it does not learn text (see its docstring)",
     "oreal": "two answers a mixed prompt are learned from, weighted by a token model that is fitted first",
 }
+PREDICTS = {"stream-td"}  # a policy's return, and chooses nothing
 # What the best policy scores where it is less than 1: the right sequence of one prompt of four ends in the token that states no confidence at all, so that
 # being right there pays what being wrong does.
 BEST_SEQUENCES = {"rlcr": 0.75}
@@ -49,7 +50,7 @@ def most(reaches: Callable[[int], bool]) -> bool:
     return all(found) or (any(found) and reaches(third))
 
 
-@long(updates, lambda case: case.kind == "gym")
+@long(updates, lambda case: case.kind == "gym" and case.key not in PREDICTS)
 def test_learns_what_to_do_on_each_side(case: Case):
     discrete = case.task == "gym:CartPole-v1"
     world = GymWorld(partial(OneStep, discrete=discrete))

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import pytest
 import torch
-from battery import Case, combinations, credited, gradient, is_policy_gradient, is_value_learning, iterate_scored, long, loops, updates, whole_batch, worlds
+from battery import (
+    Case,
+    combinations,
+    credited,
+    gradient,
+    is_policy_gradient,
+    is_streaming,
+    is_value_learning,
+    iterate_scored,
+    long,
+    loops,
+    updates,
+    whole_batch,
+    worlds,
+)
 from host import host_reads
 from long_tier import in_turn
 
@@ -113,7 +127,7 @@ def close(compiled: dict[str, torch.Tensor], eager: dict[str, torch.Tensor]) -> 
         torch.testing.assert_close(compiled[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@worlds(updates, lambda case: case.kind in ("gym", "data") and not is_value_learning(case))
+@worlds(updates, lambda case: case.kind in ("gym", "data") and not is_value_learning(case) and not is_streaming(case))
 def test_compiled_replay_equals_eager(case: Case):
     learner = case.learner()
     torch.compiler.reset()

@@ -22,6 +22,7 @@ SMALL = ("--hidden", "16,16")
 RUNS = {
     "ppo": ("gym:CartPole-v1", 960, "--every", 64, "--seeds", 2, "--environments", 2, "--rollout-length", 16, *SMALL),
     "sac-v2": ("gym:Pendulum-v1", 600, "--every", 100, "--learning-starts", 50, "--batch-size", 8, *SMALL),
+    "stream-ac": ("gym:Pendulum-v1", 3_000, "--every", 500, "--seeds", 2, *SMALL),
     "iql": (MAZE, 600, "--every", 200, "--seeds", 2, "--batch-size", 8, *SMALL),
     "bc": (MAZE, 800, "--every", 200, "--seeds", 2, "--batch-size", 8, *SMALL),
     "sft": ("text:arithmetic", 100, "--every", 50, "--batch-size", 4),
@@ -29,7 +30,7 @@ RUNS = {
     "dpo": ("preferences:arithmetic", 400, "--every", 100, "--batch-size", 2),
     "reward-model": ("preferences:arithmetic", 400, "--every", 100, "--batch-size", 2),
 }
-KILLS = {"ppo": 4, "sac-v2": 3, "iql": 3, "bc": 3, "sft": 3, "grpo": 3, "dpo": 2, "reward-model": 2}
+KILLS = {"ppo": 4, "sac-v2": 3, "stream-ac": 3, "iql": 3, "bc": 3, "sft": 3, "grpo": 3, "dpo": 2, "reward-model": 2}
 
 
 def words(method: str, out: Path, *, every: int | None = None) -> list[str]:

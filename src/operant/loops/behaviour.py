@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.nets.actors import Policy
 
@@ -30,6 +31,23 @@ class Behaviour(Protocol):
         """
 
 
+class Choosing(Behaviour, Protocol):
+    """Exploration in two parts, for loops that draw for many steps at once, and learn from the very pass in which the policy acted."""
+
+    def draws(self, policy: Policy, streams: Streams, count: int) -> tuple[Tensor, ...]:
+        """What `choose` turns into actions, `[S, count, …]` each."""
+
+    def choose(self, policy: Policy, parameters: Tensor, observation: Tensor, draws: tuple[Tensor, ...], progress: float) -> Tensor:
+        """Actions `[S, N, …]` in the policy's units.
+
+        Args:
+            parameters: what the policy gave at the observations.
+            observation: `[S, N, D]`, for its action mask.
+            draws: of `draws`, `[S, N, …]` each.
+            progress: share of training that is done, 0 to 1.
+        """
+
+
 @dataclass(frozen=True)
 class Sampled:
     """Actions as the policy draws them."""
@@ -37,8 +55,14 @@ class Sampled:
     net: str = "actor"
 
     def act(self, policy: Policy, observation: Tensor, streams: Streams, progress: float) -> Tensor:
-        noise = policy.distribution.noise(streams, "action", observation.shape[1])
-        return policy.distribution.sample(policy(policy.normalized(observation)), noise)
+        parameters = policy(policy.normalized(observation))
+        return self.choose(policy, parameters, observation, self.draws(policy, streams, observation.shape[1]), progress)
+
+    def draws(self, policy: Policy, streams: Streams, count: int) -> tuple[Tensor, ...]:
+        return (policy.distribution.noise(streams, "action", count),)
+
+    def choose(self, policy: Policy, parameters: Tensor, observation: Tensor, draws: tuple[Tensor, ...], progress: float) -> Tensor:
+        return policy.distribution.sample(parameters, draws[0])
 
 
 @dataclass(frozen=True)
@@ -65,12 +89,46 @@ class EpsilonGreedy:
     share: float = 0.1
 
     def act(self, policy: Policy, observation: Tensor, streams: Streams, progress: float) -> Tensor:
+        parameters = policy(policy.normalized(observation))
+        return self.choose(policy, parameters, observation, self.draws(policy, streams, observation.shape[1]), progress)
+
+    def draws(self, policy: Policy, streams: Streams, count: int) -> tuple[Tensor, ...]:
+        return _uniform_draws(policy, streams, count), streams.uniform("epsilon", count)
+
+    def choose(self, policy: Policy, parameters: Tensor, observation: Tensor, draws: tuple[Tensor, ...], progress: float) -> Tensor:
         epsilon = self.end + (self.start - self.end) * max(0.0, 1 - progress / self.share) if self.share else self.end
-        rows = observation.shape[1]
-        explored = policy.distribution.uniform(streams, "explore", rows, allowed=policy.observation.allowed(observation))
-        best = policy.distribution.mode(policy(policy.normalized(observation)))
-        explore = streams.uniform("epsilon", rows) < epsilon
-        return torch.where(explore.view(*explore.shape, *[1] * (best.ndim - 2)), explored, best)
+        best, explore = policy.distribution.mode(parameters), draws[1] < epsilon
+        return torch.where(explore.view(*explore.shape, *[1] * (best.ndim - 2)), _uniform(policy, observation, draws[0]), best)
+
+
+@dataclass(frozen=True)
+class UniformlyRandom:
+    """Uniformly random actions, of those that an action mask allows, whatever the policy gives."""
+
+    net: str
+
+    def act(self, policy: Policy, observation: Tensor, streams: Streams, progress: float) -> Tensor:
+        return _uniform(policy, observation, _uniform_draws(policy, streams, observation.shape[1]))
+
+    def draws(self, policy: Policy, streams: Streams, count: int) -> tuple[Tensor, ...]:
+        return (_uniform_draws(policy, streams, count),)
+
+    def choose(self, policy: Policy, parameters: Tensor, observation: Tensor, draws: tuple[Tensor, ...], progress: float) -> Tensor:
+        return _uniform(policy, observation, draws[0])
+
+
+def _uniform_draws(policy: Policy, streams: Streams, count: int) -> Tensor:
+    """What `_uniform` turns into actions: these themselves where no mask will forbid one."""
+    if policy.observation.mask is None:
+        return policy.distribution.uniform(streams, "explore", count)
+    if policy.distribution.deviations:
+        raise BadInput("random actions are drawn for many steps at once, and under a mask these are choices alone, without numbers beside them")
+    return policy.distribution.noise(streams, "explore", count)
+
+
+def _uniform(policy: Policy, observation: Tensor, draws: Tensor) -> Tensor:
+    allowed = policy.observation.allowed(observation)
+    return draws if allowed is None else policy.distribution.mode(policy.distribution.forbid(draws, allowed))
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def by_autograd(module: nn.Module) -> Traced:
             output = module(x)
 
         def pull(gradient: Tensor) -> list[Tensor]:
-            return list(torch.autograd.grad((output * gradient).sum(), parameters, materialize_grads=True))
+            with torch.enable_grad():
+                return list(torch.autograd.grad((output * gradient).sum(), parameters, materialize_grads=True))
 
         return output.detach(), pull
 
