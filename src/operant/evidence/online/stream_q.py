@@ -18,8 +18,8 @@ STEPS, RATES = 200_000, (1e-2, 1e-3, 1e-4)
     "stream-q",
     "no-overshoot",
     "exact",
-    "of a linear value function with |x − γ x'| at most κ in each number, a bounded step never turns the sign of δ on the same transition: 0 of 100,000 draws of "
-    "z, δ and features, in double precision",
+    "of a linear value function with |x − γ x'| at most κ in each number, a bounded step never turns the sign of δ on the same transition: 0 of 100,000 draws "
+    "of z, δ and features, in double precision",
 )
 def no_overshoot(folder: Path) -> Finding:
     draws, size, kappa = 100_000, 8, 2.0

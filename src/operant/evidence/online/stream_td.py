@@ -38,8 +38,8 @@ class Walk(gymnasium.Env):
     "random-walk",
     "small",
     "a random walk on 19 cells (discount 0.95), two layers of 32, 50,000 steps: the root mean squared error of the prediction over cells is at most 15 % of "
-    "the deviation of the true values in at least 4 of 5 seeds, and its mean is below half of that of plain steps of SGD at the best of the learning rates 1e-2, "
-    "1e-3 and 1e-4",
+    "the deviation of the true values in at least 4 of 5 seeds, and its mean is below half of that of plain steps of SGD at the best of the learning rates "
+    "1e-2, 1e-3 and 1e-4",
 )
 def random_walk(folder: Path) -> Finding:
     moves = (np.eye(STATES, k=1) + np.eye(STATES, k=-1)) / 2
