@@ -186,10 +186,10 @@ def hang():
 
 
 def test_hanging_reset():
-    started = time.monotonic()
+    started, before = time.monotonic(), signal.getsignal(signal.SIGALRM)
     fails("row 1, after 0 steps: reset took longer than 0.2 s", environment(reset=hang).reset)
     assert time.monotonic() - started < 5
-    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGALRM) == before
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
@@ -219,3 +219,13 @@ def test_works_off_the_main_thread():
     thread.start()
     thread.join()
     assert seen[0].shape == (2, 2)
+
+
+def test_the_watch_is_put_away():
+    """Environments that are closed leave nothing: no thread, and the alarm as it was."""
+    before, threads = signal.getsignal(signal.SIGALRM), threading.active_count()
+    environments = environment()
+    environments.reset()
+    environments.step(np.array([0, 1]))
+    environments.close()
+    assert signal.getsignal(signal.SIGALRM) == before and threading.active_count() <= threads

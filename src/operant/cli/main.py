@@ -14,14 +14,15 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from operant.cli import catalogue, making, results, studying, training, using
+from operant.cli import catalogue, checking, making, results, studying, training, using
 from operant.cli.output import ReaderGone, write, write_json
 from operant.cli.parser import Command
 from operant.core.commands import command_line, going_on
 from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, unknown
 from operant.core.terminal import note
 
-COMMANDS: dict[str, Command] = {command.name: command for room in (training, using, results, catalogue, studying, making) for command in room.COMMANDS}
+ROOMS = (training, using, results, catalogue, checking, studying, making)
+COMMANDS: dict[str, Command] = {command.name: command for room in ROOMS for command in room.COMMANDS}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -23,13 +23,13 @@ from operant.core.seeds import derive_seed
 from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym import atari, snapshot
 from operant.worlds.gym.beds import BATCHED, BEDS
-from operant.worlds.gym.check import Reader, closed, from_info, from_nowhere, masks_of, place, raised, time_limit
+from operant.worlds.gym.check import WATCH, Late, Reader, closed, from_info, from_nowhere, masks_of, place, raised, time_limit, too_late
 from operant.worlds.gym.environments import Environments, Step
 from operant.worlds.gym.ids import missing_package, registered
-from operant.worlds.gym.objects import Rows
+from operant.worlds.gym.objects import Rows, maker_of
 from operant.worlds.gym.spaces import Actions
 from operant.worlds.gym.tensors import TensorEnvironment, TensorRows
-from operant.worlds.gym.views import PLAIN, View
+from operant.worlds.gym.views import PLAIN, View, Viewed
 
 
 def _making(make: Callable[[], Any], name: str, where: str, seconds: float = 60.0) -> Any:
@@ -71,6 +71,7 @@ class GymnasiumEnvironments:
         self._start_seconds, self._view = start_seconds, view
         self._steps = 0
         self._started = self._known = False
+        self._watching: bool | None = None  # None before the first step
         self.envs: list[gymnasium.Env] = []
         try:
             for row in range(self.rows):
@@ -112,8 +113,36 @@ class GymnasiumEnvironments:
         reward = np.empty(self.rows, np.float32)
         terminated = np.zeros(self.rows, bool)
         truncated = np.zeros(self.rows, bool)
+        if self._watching is None:
+            self._watching = WATCH.open(self._start_seconds)
+        if self._watching:
+            WATCH.step = actions
+        try:
+            ended = self._step_rows(actions, next_observation, reward, terminated, truncated)
+        except Late:
+            raise too_late(place(self.name, self._at, steps), self._start_seconds) from None
+        finally:
+            WATCH.step = None
+        reader.finite(next_observation, steps)
+        self._steps = steps + 1
+        observation = next_observation
+        if ended:
+            observation = next_observation.copy()
+            for row in ended:
+                self._read(row, observation, *self._begun(row))
+            reader.finite(observation, self._steps)
+        reader.playable(observation, self._steps)
+        self.observation = observation
+        return Step(observation, next_observation, reward, terminated, truncated, self._true.copy())
+
+    def _step_rows(
+        self, actions: Any, next_observation: np.ndarray, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray
+    ) -> list[int]:
+        """Act in every row, one after the other, and write what came of it. Returns the rows whose episode ended."""
+        reader, steps = self._reader, self._steps
         ended = []
         for row, env in enumerate(self.envs):
+            self._at = row
             try:
                 result = env.step(self._actions.of_row(actions, row))
             except OperantError:
@@ -128,17 +157,17 @@ class GymnasiumEnvironments:
             if over or cut:
                 terminated[row], truncated[row] = over, cut
                 ended.append(row)
-        reader.finite(next_observation, steps)
-        self._steps = steps + 1
-        observation = next_observation
-        if ended:
-            observation = next_observation.copy()
-            for row in ended:
-                self._read(row, observation, *self._begun(row))
-            reader.finite(observation, self._steps)
-        reader.playable(observation, self._steps)
-        self.observation = observation
-        return Step(observation, next_observation, reward, terminated, truncated, self._true.copy())
+        return ended
+
+    def begins_alike(self) -> bool:
+        """Whether the first row's seed begins the same episode each time; before any is begun in earnest."""
+        first, second = (self._first(self._begun(0, self._seeds[0])) for _ in range(2))
+        return np.array_equal(first, second)
+
+    def _first(self, begun: tuple[object, dict]) -> np.ndarray:
+        found = np.empty((1, self._reader.size), np.float32)
+        self._reader.observation(begun[0], found, 0, self._steps)
+        return found
 
     def state_dict(self) -> dict:
         """The rows' state where the environments can give it; otherwise where to begin new episodes."""
@@ -178,6 +207,9 @@ class GymnasiumEnvironments:
 
     def close(self) -> None:
         """Close every environment."""
+        if self._watching:
+            self._watching = None
+            WATCH.close(self._start_seconds)
         for row, env in enumerate(self.envs):
             closed(env, place(self.name, row))
 
@@ -253,6 +285,7 @@ class VectorEnvironments:
         self._reader = Reader(name, self.observation_space, self.action_spec)
         self._steps = 0
         self._started = self._known = False
+        self._watching: bool | None = None  # None before the first step
         self._ended, self._all = np.zeros(self.rows, bool), np.ones(self.rows, bool)
         self.limit = None if vector_env.spec is None else vector_env.spec.max_episode_steps
         self.observation = np.zeros((self.rows, self._reader.size), np.float32)
@@ -268,12 +301,21 @@ class VectorEnvironments:
     def step(self, action: np.ndarray) -> Step:
         """Act in every row. `action`: `[R]` integers, or `[R, A]` floats that are clipped to the bounds."""
         where, reader, steps = place(self.name, step=self._steps), self._reader, self._steps
+        actions = self._actions.to_environment(action, self.rows)
+        if self._watching is None:
+            self._watching = WATCH.open(self._start_seconds)
+        if self._watching:
+            WATCH.step = where
         try:
-            result = self.vector_env.step(self._actions.to_environment(action, self.rows))
+            result = self.vector_env.step(actions)
         except OperantError:
             raise
         except CODE as error:
             raise raised(where, "step", error) from error
+        except Late:
+            raise too_late(where, self._start_seconds) from None
+        finally:
+            WATCH.step = None
         seen, gains, over, cut, info = reader.step_result(result, None, steps)
         for what, value in (("rewards", gains), ("terminations", over), ("truncations", cut)):
             if np.shape(value) != (self.rows,):
@@ -306,6 +348,12 @@ class VectorEnvironments:
         reader.playable(observation, steps)
         return Step(observation, next_observation, reward, terminated, truncated, valid)
 
+    def begins_alike(self) -> bool:
+        """Whether the same seeds begin the same episodes each time; before any is begun in earnest."""
+        first, second = (self._begin({"seed": self._seed(self._seeds)}) for _ in range(2))
+        self._started = False
+        return np.array_equal(first, second)
+
     def state_dict(self) -> dict:
         """Where to begin new episodes."""
         return {"name": self.name, "rows": self.rows, "steps": self._steps, "started": self._started}
@@ -320,6 +368,9 @@ class VectorEnvironments:
 
     def close(self) -> None:
         """Close the vector environment."""
+        if self._watching:
+            self._watching = None
+            WATCH.close(self._start_seconds)
         closed(self.vector_env, place(self.name))
 
     def _seed(self, seeds: list[int]) -> list[int] | int:
@@ -445,6 +496,21 @@ def _spaces(name: str, env: gymnasium.Env | VectorEnv, prefix: str = "") -> tupl
             raise BadInput(f"environment {name!r}: its {prefix}{what}_space is {one_line(space, 60)}, no gymnasium.Space")
         found.append(space)
     return tuple(found)
+
+
+def begins_alike(environments: Environments) -> bool:
+    """Whether seeds decide how the episodes of fresh environments begin; of the library's own they do."""
+    inner = environments.inner if isinstance(environments, Viewed) else environments
+    return not isinstance(inner, GymnasiumEnvironments | VectorEnvironments | TensorRows) or inner.begins_alike()
+
+
+def environment_maker(task: Any) -> tuple[str, Callable[[], gymnasium.Env]]:
+    """How a task's environment is called, and what makes one. Raises `BadInput` for an unknown id, or what is no environment."""
+    if isinstance(task, str) and task in BEDS:
+        raise BadInput(f"{task} is one of the library's own beds, which step all rows in one computation: its tests check it")
+    env = task if isinstance(task, str) else maker_of(task)
+    make, name = _maker(env, {})
+    return name, lambda: _without_checker(made) if isinstance(made := make(), gymnasium.Env) else made
 
 
 def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict) -> tuple[Callable[[], gymnasium.Env], str]:

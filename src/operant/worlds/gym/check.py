@@ -69,6 +69,11 @@ def raised(where: str, doing: str, error: BaseException) -> RunFailed:
     return RunFailed(f"{where}: {doing} raised {type(error).__name__}: {one_line(error)}")
 
 
+def too_late(where: str, seconds: float) -> RunFailed:
+    """The error for a step that `WATCH` has stopped."""
+    return RunFailed(f"{where}: step took longer than {seconds:g} s")
+
+
 class Closing(Protocol):
     def close(self) -> object: ...
 
@@ -81,7 +86,7 @@ def closed(env: Closing, where: str) -> None:
         warnings.warn(str(raised(where, "close", error)), RuntimeWarning, stacklevel=2)
 
 
-class _Late(BaseException):
+class Late(BaseException):
     """Raised by the alarm inside the environment's code; not an `Exception`, so that the environment's own handlers let it pass."""
 
 
@@ -104,7 +109,7 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
         return
 
     def late(signum, frame):
-        raise _Late
+        raise Late
 
     started = time.monotonic()
     handler = signal.signal(signal.SIGALRM, late)
@@ -114,13 +119,67 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-    except _Late:
+    except Late:
         raise RunFailed(f"{what} took longer than {seconds:g} s") from None
     finally:
         signal.signal(signal.SIGALRM, handler)
         if before:
             signal.setitimer(signal.ITIMER_REAL, max(before - (time.monotonic() - started), 1e-3), interval)
 
+
+class Watch:
+    """Stops a step that hangs, at the cost of two assignments a step: a thread looks now and then whether the same step is still going on, and rings.
+
+    As `time_limit` it works for steps on the main thread, and once control is back in Python. One step is made at a time, so all environments share one watch.
+
+    Attributes:
+        step: what is made now, another object each time; None between steps.
+    """
+
+    def __init__(self) -> None:
+        self.step: object | None = None
+        self._late: object | None = None
+        self._limits: list[float] = []  # of those who watch
+        self._wake, self._thread, self._before = threading.Event(), threading.Thread(), signal.SIG_DFL
+
+    def open(self, seconds: float) -> bool:
+        """Watch from now on: a step is stopped that goes on at two looks, of which there is one in so many seconds. Whether that can be done here."""
+        if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_kill"):
+            return False
+        if not self._limits:
+            self._before = signal.signal(signal.SIGALRM, self._ring)
+        self._limits.append(seconds)
+        self._wake.set()
+        if not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._look, name="operant-watch", daemon=True)
+            self._thread.start()
+        return True
+
+    def close(self, seconds: float) -> None:
+        """Who has opened it watches no more."""
+        self._limits.remove(seconds)
+        if not self._limits and threading.current_thread() is threading.main_thread():
+            self._wake.set()
+            self._thread.join()
+            signal.signal(signal.SIGALRM, self._before)
+
+    def _look(self) -> None:
+        seen = None
+        while limits := list(self._limits):
+            if self._wake.wait(min(limits)):  # somebody came or went
+                self._wake.clear()
+                continue
+            if self.step is not None and self.step is seen:
+                self._late = seen
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+            seen = self.step
+
+    def _ring(self, signum: int, frame: object) -> None:
+        if self.step is not None and self.step is self._late:
+            raise Late
+
+
+WATCH = Watch()
 
 _told: set[str] = set()  # environments of which it was said that observations leave their space
 
@@ -133,14 +192,15 @@ class Reader:
         space: its observation space.
         action: what its actions consist of.
         api: what it breaks by wrong values, for messages.
+        tells: it says once where an observation leaves its space.
 
     Attributes:
         size: D, numbers in one packed observation.
         spec: what it consists of.
     """
 
-    def __init__(self, name: str, space: gymnasium.Space, action: Spec, api: str = GYMNASIUM):
-        self.name, self._api = name, api
+    def __init__(self, name: str, space: gymnasium.Space, action: Spec, api: str = GYMNASIUM, *, tells: bool = True):
+        self.name, self._api, self._tells = name, api, tells
         self._space, self._action = space, action
         self._masks: Masks = from_nowhere
         self._lay(masked=False)
@@ -151,7 +211,7 @@ class Reader:
         self.size = self.spec.size
         self._bounds = None
         fields = [field for field in self.spec.fields if field.kind == "box" and field.role != "action_mask"]
-        if self.name not in _told and any(np.isfinite(bound).any() for field in fields for bound in field.bounds()):
+        if self._tells and self.name not in _told and any(np.isfinite(bound).any() for field in fields for bound in field.bounds()):
             low, high = np.full(self.size, -np.inf, np.float32), np.full(self.size, np.inf, np.float32)
             for field in fields:
                 low[self.spec.slices[field.name]], high[self.spec.slices[field.name]] = field.bounds()

@@ -100,7 +100,7 @@ class TensorRows:
         self.action_spec = self._actions.spec
         self._reader = Reader(name, self.observation_space, self.action_spec, "the protocol of tensor environments")
         self._paths = [path for path, _ in leaves(self.observation_space)]
-        self._steps, self._started = 0, False
+        self._steps, self._started, self._known = 0, False, False
         self.observation = np.zeros((self.rows, self._reader.size), np.float32)
 
     @property
@@ -111,6 +111,7 @@ class TensorRows:
         """Start a new episode in every row. Returns `[R, D]` float32."""
         seed = None if self._started else derive_seed(self._seeds[0], *self._seeds[1:]) % 2**31
         self.observation = self._begun(np.ones(self.rows, bool), seed)
+        self._started = True
         return self.observation
 
     def step(self, action: np.ndarray) -> Step:
@@ -139,11 +140,16 @@ class TensorRows:
         self.observation = observation
         return Step(observation, next_observation, reward, terminated, truncated, np.ones(self.rows, bool))
 
+    def begins_alike(self) -> bool:
+        """Whether the same seed begins the same episodes each time; before any is begun in earnest."""
+        first, second = (self._begun(np.ones(self.rows, bool), 0) for _ in range(2))
+        return np.array_equal(first, second)
+
     def _begun(self, which: np.ndarray, seed: int | None) -> np.ndarray:
         with time_limit(self._start_seconds, f"{place(self.name, step=self._steps)}: reset"):
             seen = self._called("reset", torch.from_numpy(which).to(self.env.device), seed)
-        if not self._started:
-            self._started = True
+        if not self._known:
+            self._known = True
             if self._called("action_mask") is not None:
                 self._reader.find_mask(from_info)  # it stands beside the observation; read below
         observation = self._packed(seen).cpu().numpy().copy()
@@ -205,6 +211,7 @@ class TensorRows:
         self._steps = state["steps"]
         if not state["started"]:
             return
+        self._started = True
         self.observation = self._begun(np.ones(self.rows, bool), derive_seed(self._seeds[0], "resume", self._steps) % 2**31)
         if state["environment"] is not None:
             self._called("load_state_dict", state["environment"])

@@ -24,7 +24,7 @@ from operant.nets.actors import Policy
 from operant.nets.distributions import drawn_range
 from operant.worlds.base import Drawn, World
 from operant.worlds.gym import atari
-from operant.worlds.gym.adapter import callable_name, make_environments
+from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments
 from operant.worlds.gym.beds import BATCHED, BEDS, LevelledEnvironments
 from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
@@ -80,6 +80,7 @@ class GymWorld(World):
         self.levels = probe.levels if isinstance(probe, LevelledEnvironments) else None
         try:
             self.observation_space, self.action_space = probe.observation_space, probe.action_space
+            self._alike = begins_alike(probe)
             seen = probe.reset()
             self.observation, self.action = probe.observation_spec, probe.action_spec
             self._observations = Observations(self.task, self.observation_space, self.observation, self.action)
@@ -99,7 +100,10 @@ class GymWorld(World):
     def notes(self) -> list[str]:
         """What a person should know before a run, a line each."""
         flat = sum(field.size for field in self.observation.fields if not field.picture)
-        return [f"{flat:,} numbers an observation go into a multilayer perceptron"] if flat >= WIDE else []
+        found = [f"{flat:,} numbers an observation go into a multilayer perceptron"] if flat >= WIDE else []
+        if not self._alike:
+            found.append(f"{self.task} begins differently each time with the same seed: its reset ignores the seed, so that no run on it can be repeated")
+        return found
 
     @property
     def modules(self) -> Sequence[str]:

@@ -1,0 +1,305 @@
+"""What is wrong with an environment: every rule that training relies on, tried one after the other before anything is trained."""
+
+from __future__ import annotations
+
+import copy
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from operant.core.errors import CODE, BadInput, OperantError, RunFailed, one_line
+from operant.nets.distributions import drawn_range
+from operant.worlds.gym import snapshot
+from operant.worlds.gym.adapter import environment_maker
+from operant.worlds.gym.check import Reader, masks_of, place, raised, time_limit
+from operant.worlds.gym.spaces import Actions
+
+SEEDS = (1, 2, 3)
+REPEATED = 50  # steps that are done twice with the same seed
+
+
+@dataclass
+class Examination:
+    """What was found.
+
+    Attributes:
+        faults: what breaks a rule, a line each.
+        notes: what is allowed, and worth knowing before a run.
+        facts: by name: spaces, steps and episodes that were tried, seconds a step, how a run on it resumes.
+    """
+
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def examine(environment: Any, *, steps: int = 1_000, seconds: float = 5.0) -> Examination:
+    """Try the rules of an environment's API, with random actions.
+
+    Args:
+        environment: a registered id, or what makes one environment, or an environment object.
+        steps: of the walk.
+        seconds: what one call may take (making it and its first reset twelve times as long).
+
+    Raises:
+        BadInput: there is no such environment, a package is missing, or it is stepped in batches.
+    """
+    name, make = environment_maker(environment)
+    trial = _Trial(name, make, seconds)
+    try:
+        trial.run(steps)
+    except _Stop:
+        pass
+    finally:
+        trial.close()
+    return trial.found
+
+
+class _Stop(Exception):
+    """Nothing more can be tried."""
+
+
+class _Trial:
+    """One environment, a second copy of it, and what was found."""
+
+    def __init__(self, name: str, make: Callable[[], gymnasium.Env], seconds: float):
+        self.name, self._make, self._seconds = name, make, seconds
+        self.found = Examination()
+        self._envs: list[gymnasium.Env] = []
+        self._steps = 0
+        self._known = False  # where action masks come from
+
+    def run(self, steps: int) -> None:
+        one, other = self._made(), self._made()
+        if (one.observation_space, one.action_space) != (other.observation_space, other.action_space):
+            self._fault("its copies have different spaces: all rows of a run share them")
+        self.found.facts |= {"observation space": str(one.observation_space), "action space": str(one.action_space)}
+        try:
+            self._actions = Actions(self.name, one.action_space)
+            self._reader = Reader(self.name, one.observation_space, self._actions.spec, tells=False)
+        except BadInput as error:
+            self._fail(str(error))
+        self._repeats(one, other, self._reset(one, SEEDS[0], 12))
+        self._bounds(one)
+        self._walk(one, steps)
+
+    # Calls, each within its time
+
+    def _made(self) -> gymnasium.Env:
+        env = self._called(12, "making it", self._make)
+        if not isinstance(env, gymnasium.Env):
+            raise BadInput(f"{self.name} is stepped in batches: its rules are tried at each step of a run; only single environments are examined before")
+        self._envs.append(env)
+        for what in ("observation", "action"):
+            if not isinstance(getattr(env, f"{what}_space", None), gymnasium.Space):
+                self._fail(f"its {what}_space is no gymnasium.Space")
+        return env
+
+    def _called(self, patience: float, doing: str, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        where = place(self.name, step=self._steps)
+        try:
+            with time_limit(patience * self._seconds, f"{where}: {doing}"):
+                return call(*arguments, **named)
+        except BadInput:
+            raise
+        except OperantError as error:
+            self._fail(str(error))
+        except CODE as error:
+            self._fail(str(raised(where, doing, error)))
+
+    def _reset(self, env: gymnasium.Env, seed: int | None, patience: float = 1) -> Any:
+        """An episode's first observation."""
+        result = self._called(patience, "reset", env.reset, **({} if seed is None else {"seed": seed}))
+        seen, info = self._read(lambda: self._reader.reset_result(result, None, self._steps))
+        if not self._known:
+            self._known = True
+            self._reader.find_mask(masks_of(env, info))
+        self._look(env, seen, info)
+        return seen
+
+    def _step(self, env: gymnasium.Env, action: Any) -> tuple[Any, float, bool]:
+        """(observation, reward, whether the episode ended)."""
+        given = copy.deepcopy(action)
+        result = self._called(1, "step", env.step, given)
+        if not _same(given, action):
+            self._fault(f"step changes the action that it is given, from {one_line(action, 60)} to {one_line(given, 60)}")
+        reader, at = self._reader, self._steps
+        seen, gain, terminated, truncated, info = self._read(lambda: reader.step_result(result, None, at))
+        if not isinstance(info, dict):
+            self._fail(f"{place(self.name, step=at)}: info is a {type(info).__name__}; step returns a dict there, an empty one where there is nothing to tell")
+        reward = self._read(lambda: reader.reward(gain, None, at))
+        flags = [self._read(lambda: reader.flag(terminated, "terminated", None, at)), self._read(lambda: reader.flag(truncated, "truncated", None, at))]
+        self._steps += 1
+        self._look(env, seen, info, ended=any(flags))
+        return seen, reward, any(flags)
+
+    def _look(self, env: gymnasium.Env, seen: Any, info: dict, *, ended: bool = False) -> None:
+        """Is it an observation of its space, of finite numbers, and does its mask allow something?"""
+        into = np.zeros((1, self._reader.size), np.float32)
+
+        def read() -> None:
+            self._reader.observation(seen, into, 0, self._steps)
+            self._reader.mask(env, info, into, 0, self._steps, ended=ended)
+            self._reader.finite(into, self._steps)
+            if not ended:
+                self._reader.playable(into, self._steps)
+
+        self._read(read)
+        if not env.observation_space.contains(seen):
+            self._fault(f"observation is outside its space, first after {self._steps} steps: {self._outside(env.observation_space, seen)}")
+        self._seen = into
+
+    def _outside(self, space: gymnasium.Space, seen: Any) -> str:
+        if isinstance(space, gymnasium.spaces.Dict) and isinstance(seen, dict):
+            return next((f"{key!r} {self._outside(part, seen[key])}" for key, part in space.items() if not part.contains(seen[key])), "it has other parts")
+        if isinstance(space, gymnasium.spaces.Box):
+            array = np.asarray(seen)
+            if array.dtype != space.dtype and not np.can_cast(array.dtype, space.dtype):
+                return f"its type is {array.dtype}, the space's {space.dtype}"
+            if not isinstance(seen, np.ndarray):
+                return f"it is a {type(seen).__name__}, no array"
+            if array.shape == space.shape and (wrong := np.argwhere((array < space.low) | (array > space.high))).size:
+                at = tuple(wrong[0])
+                return f"element {list(map(int, at))} is {array[at]:g}, outside [{space.low[at]:g}, {space.high[at]:g}]"
+        return f"{one_line(seen, 60)} is none of {one_line(space, 60)}"
+
+    def _read(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except RunFailed as error:
+            self._fail(str(error).replace(", row 0", ""))
+
+    # Rules that take more than one call
+
+    def _repeats(self, one: gymnasium.Env, other: gymnasium.Env, first: Any) -> None:
+        """The same seed begins alike, goes on alike, in each copy and after whatever was before."""
+        before, first = _global_states(), copy.deepcopy(first)
+        if not _same(self._reset(one, SEEDS[0]), first):
+            return self._fault(f"its reset ignores the seed: reset(seed={SEEDS[0]}) begins differently each time, so that seeds of a run mean nothing")
+        alone = self._played(one)
+        moved = [name for name, state in _global_states().items() if not _same(state, before[name])]
+        if not _same(self._reset(one, SEEDS[0]), first):
+            return self._fault(f"reset does not begin anew: reset(seed={SEEDS[0]}) begins differently once steps were made")
+        if not _same(self._played(one), alone):
+            whose = f" ({moved[0]}'s global generator is drawn from; self.np_random is what reset(seed=…) begins)" if moved else ""
+            return self._fault(f"the same seed and actions lead elsewhere: something is drawn that the seed does not decide{whose}")
+        self._reset(one, SEEDS[0])
+        if not _same(self._reset(other, SEEDS[0]), first) or not _same(self._played(other, one), alone):
+            return self._fault("its copies share something: beside another one it goes elsewhere with the same seed and actions")
+        if all(_same(self._reset(one, seed), first) and _same(self._played(one)[:10], alone[:10]) for seed in SEEDS):
+            self.found.notes.append("it is the same for every seed: nothing in it is drawn")
+        return None
+
+    def _played(self, env: gymnasium.Env, beside: gymnasium.Env | None = None) -> list:
+        """What comes of random actions, the same each time, until the episode ends; another copy does the same `beside` it where no masks forbid it."""
+        draws, came = np.random.default_rng(0), []
+        for _ in range(REPEATED):
+            action = self._chosen(draws)
+            if beside is not None and self._reader.spec.mask is None:
+                self._called(1, "step", beside.step, copy.deepcopy(action))
+            seen, reward, over = self._step(env, action)
+            came.append((copy.deepcopy(seen), reward, over))
+            if over:
+                break
+        return came
+
+    def _bounds(self, env: gymnasium.Env) -> None:
+        """Every bound of the actions' numbers, and every choice, is taken."""
+        spec = self._actions.spec
+        if self._reader.spec.mask is not None:
+            return
+        choices = [np.array([min(choice, count - 1) for count in spec.counts]) for choice in range(min(max(spec.counts, default=1), 50))]
+        ends = drawn_range(*spec.bounds()) if spec.boxes else [np.zeros(0)]
+        for values in [np.concatenate([choice, end]) for choice in choices for end in ends]:
+            self._reset(env, SEEDS[0])
+            self._step(env, self._of_space(values))
+
+    def _walk(self, env: gymnasium.Env, steps: int) -> None:
+        """Episodes of random actions."""
+        draws, lengths, rewards, length, begun = np.random.default_rng(0), [], [], 0, time.perf_counter()
+        kept = self._reset(env, SEEDS[0])
+        was = copy.deepcopy(kept)
+        for _ in range(steps):
+            seen, reward, over = self._step(env, self._chosen(draws))
+            kept, was = self._untouched("step", kept, was, seen)
+            rewards.append(reward)
+            length += 1
+            if over:
+                lengths.append(length)
+                length = 0
+                kept, was = self._untouched("reset", kept, was, self._reset(env, None))
+        if len(lengths) > 4 and max(lengths) == 1:
+            self._fault("every episode ends with its first step: is it over when reset returns?")
+        notes, spec = self.found.notes, self._actions.spec
+        if not lengths and (env.spec is None or env.spec.max_episode_steps is None):
+            notes.append(f"no episode ended within {steps:,} random steps, and no time limit is known of it (gymnasium.wrappers.TimeLimit)")
+        if len(set(rewards)) == 1 and steps > 100:
+            notes.append(f"every reward was {rewards[0]:g}")
+        if spec.boxes and not all(np.isfinite(bound).all() for bound in spec.bounds()):
+            notes.append("its actions have no bounds: scale them to -1 to 1")
+        self.found.facts |= {
+            "steps": len(rewards),
+            "episodes": len(lengths),
+            "steps a second": round(len(rewards) / (time.perf_counter() - begun)),
+            "resume": "bitwise" if snapshot.resumable(env) else "episode-boundary",
+        }
+
+    def _untouched(self, what: str, kept: Any, was: Any, seen: Any) -> tuple[Any, Any]:
+        """What is to be kept next, (an observation, a copy of it)."""
+        if not _same(kept, was):
+            self._fault(f"the observation that was given before is written into, by {what}: return a new array each time (observation.copy())")
+        return seen, copy.deepcopy(seen)
+
+    def _chosen(self, draws: np.random.Generator) -> Any:
+        """A random action that is allowed where the environment stands."""
+        spec, allowed, parts = self._actions.spec, self._reader.spec.allowed(torch.from_numpy(self._seen)), []
+        if spec.counts:
+            keys = draws.random(sum(spec.counts))
+            keys = keys if allowed is None else np.where(allowed[0].numpy(), keys, -1.0)
+            parts.append(np.array([part.argmax() for part in np.split(keys, np.cumsum(spec.counts)[:-1])]))
+        if spec.boxes:
+            parts.append(draws.uniform(*drawn_range(*spec.bounds())))
+        return self._of_space(np.concatenate(parts))
+
+    def _of_space(self, values: np.ndarray) -> Any:
+        """An element of the action space, of a policy's action."""
+        spec = self._actions.spec
+        values = values.astype(np.float32 if spec.boxes else np.int64)
+        return self._actions.of_row(self._actions.to_environment(values if spec.one_choice else values[None], 1), 0)
+
+    def _fault(self, line: str) -> None:
+        if line.partition(",")[0] not in {known.partition(",")[0] for known in self.found.faults}:
+            self.found.faults.append(line)
+
+    def _fail(self, line: str) -> None:
+        """A fault behind which nothing can be tried."""
+        self._fault(line)
+        raise _Stop
+
+    def close(self) -> None:
+        for env in self._envs:
+            try:
+                env.close()
+            except CODE as error:
+                self._fault(str(raised(place(self.name), "close", error)))
+
+
+def _global_states() -> dict[str, Any]:
+    return {"NumPy": np.random.get_state(legacy=False)["state"], "Python": random.getstate(), "PyTorch": torch.random.get_rng_state()}
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two elements of a space, or lists of what steps gave, are the same to the last bit."""
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, np.ndarray | np.generic | torch.Tensor):
+        return np.array_equal(np.asarray(a), np.asarray(b))
+    return a == b

@@ -1,0 +1,348 @@
+"""Environments that are broken on purpose, one rule each: `operant check` names the fault, and so does training where it can be told there."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import operant
+from operant.cli.main import main
+from operant.core.errors import RunFailed
+from operant.worlds import make_world
+from operant.worlds.gym.adapter import GymnasiumEnvironments
+from operant.worlds.gym.check import WATCH
+from operant.worlds.gym.examine import examine
+
+SHARED = {"draws": 0}
+
+
+class Sound(gymnasium.Env):
+    """A walk between two walls, of 20 steps; every broken one differs from it in one thing."""
+
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.count = self.np_random.uniform(-0.5, 0.5), 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.place = float(np.clip(self.place + 0.1 * action[0] + 0.01 * self.np_random.normal(), -1, 1))
+        self.count += 1
+        return self.seen(), -(self.place**2), False, self.count == 20, {}
+
+    def seen(self):
+        return np.array([self.place, self.count / 20], np.float32)
+
+
+class Choosing(Sound):
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], {"action_mask": np.ones(3, np.int8)}
+
+    def step(self, action):
+        seen, reward, over, cut, info = super().step(np.array([action - 1.0]))
+        return seen, reward, over, cut, info | {"action_mask": self.mask()}
+
+    def mask(self):
+        return np.ones(3, np.int8)
+
+
+class IgnoresTheSeed(Sound):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=time.perf_counter_ns() % 2**31)
+
+
+class TakesNoSeed(Sound):
+    def reset(self):
+        return super().reset()
+
+
+class ResetGivesAnObservationAlone(Sound):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+
+class ResetHangs(Sound):
+    def reset(self, *, seed=None, options=None):
+        while seed == 1 and self.__dict__.setdefault("begun", 0) > 1:
+            time.sleep(0.01)
+        self.begun = self.__dict__.get("begun", 0) + 1
+        return super().reset(seed=seed)
+
+
+class DoesNotBeginAnew(Sound):
+    total = 0.0
+
+    def reset(self, *, seed=None, options=None):
+        seen, info = super().reset(seed=seed)
+        self.place = float(np.clip(self.place + self.total, -1, 1))
+        return self.seen(), info
+
+    def step(self, action):
+        self.total += 0.01
+        return super().step(action)
+
+
+class LeavesItsSpace(Sound):
+    def seen(self):
+        return super().seen() * np.float32(1 if self.count < 15 else 2)
+
+
+class WrongType(Sound):
+    def seen(self):
+        return super().seen().astype(np.float64)
+
+
+class WrongShape(Sound):
+    def seen(self):
+        return super().seen()[: 2 if self.count < 7 else 1]
+
+
+class NoNumber(Sound):
+    def seen(self):
+        return super().seen() / np.float32(1 if self.count < 9 else np.nan)
+
+
+class NoReward(Sound):
+    def step(self, action):
+        seen, reward, *rest = super().step(action)
+        return seen, float("nan") if self.count == 12 else reward, *rest
+
+
+class RewardOfAnArray(Sound):
+    def step(self, action):
+        seen, reward, *rest = super().step(action)
+        return seen, np.array([reward]), *rest
+
+
+class FourValues(Sound):
+    def step(self, action):
+        seen, reward, over, cut, info = super().step(action)
+        return seen, reward, over or cut, info
+
+
+class NoInfo(Sound):
+    def step(self, action):
+        return *super().step(action)[:4], None
+
+
+class FlagsOfNumbers(Sound):
+    def step(self, action):
+        seen, reward, over, cut, info = super().step(action)
+        return seen, reward, int(over), cut, info
+
+
+class Raises(Sound):
+    def step(self, action):
+        if self.count == 17:
+            raise KeyError("the door is shut")
+        return super().step(action)
+
+
+class Hangs(Sound):
+    def step(self, action):
+        while self.count == 13:
+            time.sleep(0.01)
+        return super().step(action)
+
+
+class OverAtOnce(Sound):
+    def step(self, action):
+        seen, reward, _, cut, info = super().step(action)
+        return seen, reward, True, cut, info
+
+
+class ForbidsEverything(Choosing):
+    def mask(self):
+        return np.full(3, self.count != 11, np.int8)
+
+
+class MaskOfAnotherLength(Choosing):
+    def mask(self):
+        return np.ones(2, np.int8)
+
+
+class MaskGoesMissing(Choosing):
+    def step(self, action):
+        *found, info = super().step(action)
+        return *found, info if self.count < 6 else {}
+
+
+class WritesIntoWhatItGave(Sound):
+    def seen(self):
+        self.buffer = self.__dict__.get("buffer", np.zeros(2, np.float32))
+        self.buffer[:] = super().seen()
+        return self.buffer
+
+
+class ChangesTheAction(Sound):
+    def step(self, action):
+        action *= 0.5
+        return super().step(action)
+
+
+class DrawsGlobally(Sound):
+    def step(self, action):
+        found = super().step(action)
+        self.place = float(np.clip(self.place + 0.01 * np.random.normal(), -1, 1))
+        return self.seen(), *found[1:]
+
+
+class CopiesShare(Sound):
+    def reset(self, *, seed=None, options=None):
+        SHARED["draws"] = 0
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        SHARED["draws"] += 1
+        found = super().step(action)
+        self.place = float(np.clip(self.place + 0.001 * SHARED["draws"], -1, 1))
+        return self.seen(), *found[1:]
+
+
+class CopiesDiffer(Sound):
+    def __init__(self):
+        SHARED["wide"] = SHARED.get("wide", 0) + 1
+        self.observation_space = spaces.Box(-1, 1, (2,), np.float32) if SHARED["wide"] % 2 else spaces.Box(-2, 2, (2,), np.float32)
+
+
+class FailsAtABound(Sound):
+    def step(self, action):
+        if abs(action[0]) == 1:
+            raise ZeroDivisionError("float division by zero")
+        return super().step(action)
+
+
+class SpeaksFreely(Sound):
+    observation_space = spaces.Text(10)
+
+
+class NoSpace(Sound):
+    observation_space = None
+
+
+class ClosesBadly(Sound):
+    def close(self):
+        raise RuntimeError("no window")
+
+
+BROKEN = {
+    IgnoresTheSeed: r"its reset ignores the seed: reset\(seed=1\) begins differently each time",
+    TakesNoSeed: "reset raised TypeError: .*unexpected keyword argument 'seed'",
+    ResetGivesAnObservationAlone: r"reset returns \(observation, info\), with info a dict; got one ndarray",
+    ResetHangs: "reset took longer than 0.3 s",
+    DoesNotBeginAnew: r"reset does not begin anew: reset\(seed=1\) begins differently once steps were made",
+    LeavesItsSpace: r"observation is outside its space, first after 15 steps: element \[1\] is 1.5, outside \[-1, 1\]",
+    WrongType: "observation is outside its space, first after 0 steps: its type is float64, the space's float32",
+    WrongShape: r"after 7 steps: breaks the Gymnasium API: observation has shape \(1,\); its observation space says \(2,\)",
+    NoNumber: "observation element 0 is nan; every element is a finite number",
+    NoReward: "after 11 steps: breaks the Gymnasium API: reward is nan; it is one finite number",
+    RewardOfAnArray: r"reward \[.*\] \(ndarray\) is not one number",
+    FourValues: r"step returns \(observation, reward, terminated, truncated, info\); got 4 values",
+    NoInfo: "info is a NoneType; step returns a dict there",
+    FlagsOfNumbers: r"terminated is 0 \(int\); it is True or False",
+    Raises: "after 17 steps: step raised KeyError: 'the door is shut'",
+    Hangs: "after 13 steps: step took longer than 0.3 s",
+    OverAtOnce: "every episode ends with its first step",
+    ForbidsEverything: r"after 11 steps: breaks the Gymnasium API: the action mask forbids every action: \[0.0, 0.0, 0.0\]",
+    MaskOfAnotherLength: "the action mask has 2 entries of type int8; it is 1 or 0 for each of 3 choices",
+    MaskGoesMissing: r"after 6 steps: .* info\['action_mask'\] was there at the first reset, and is missing now",
+    WritesIntoWhatItGave: "the observation that was given before is written into, by step: return a new array each time",
+    ChangesTheAction: r"step changes the action that it is given, from \[.*\] to \[.*\]",
+    DrawsGlobally: r"something is drawn that the seed does not decide \(NumPy's global generator is drawn from; self.np_random",
+    CopiesShare: "its copies share something: beside another one it goes elsewhere",
+    CopiesDiffer: "its copies have different spaces",
+    FailsAtABound: "step raised ZeroDivisionError",
+    SpeaksFreely: r"observation space Text\(.*\) is not supported",
+    NoSpace: "its observation_space is no gymnasium.Space",
+    ClosesBadly: "close raised RuntimeError: no window",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+def test_a_broken_environment_is_named(kind):
+    found = examine(kind, steps=100, seconds=0.3)
+    assert len(found.faults) == 1
+    with pytest.raises(AssertionError, match=BROKEN[kind]):
+        raise AssertionError(found.faults[0])
+
+
+@pytest.mark.parametrize("task", [Sound, Choosing, "CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "Blackjack-v1", "HalfCheetah-v5"])
+def test_a_sound_environment_has_no_faults(task):
+    found = examine(task, steps=150)
+    assert found.faults == [] and found.facts["steps"] == 150
+
+
+def test_what_is_worth_knowing():
+    class Endless(Sound):
+        action_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+
+        def step(self, action):
+            self.count = 1
+            return super().step(action)[0], 0.0, False, False, {}
+
+    notes = examine(Endless, steps=200).notes
+    assert len(notes) == 3 and "no time limit" in notes[0] and "every reward was 0" in notes[1] and "no bounds" in notes[2]
+
+
+def test_on_the_command_line(capsys, monkeypatch, tmp_path):
+    assert main(["check", "gym:CartPole-v1", "--steps", "50", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["faults"] == []
+    module = "import gymnasium\nfrom test_gym_examine import NoReward\ngymnasium.register('NoReward-v0', NoReward)\n"
+    (tmp_path / "rewardless.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "test_gym_examine", sys.modules[__name__])
+    assert main(["check", "gym:rewardless:NoReward-v0"]) == 1
+    out = capsys.readouterr().out
+    assert "fault: environment 'NoReward-v0', after 11 steps: breaks the Gymnasium API: reward is nan" in out and "1 fault" in out
+    assert main(["check", "text:arithmetic"]) == 2 and "environments are checked" in capsys.readouterr().err
+    assert main(["check", "gym:planar-arm"]) == 2 and "one of the library's own beds" in capsys.readouterr().err
+
+
+# In training
+
+SMALL = {"steps": 200, "environments": 2, "rollout_length": 20, "hidden": (4,), "episodes": 1, "progress": False, "threads": 1}
+
+
+def test_training_names_a_reset_that_ignores_the_seed(tmp_path):
+    heard = []
+    operant.train("ppo", IgnoresTheSeed, out=tmp_path / "run", listener=lambda update: heard.append(update.message), **SMALL)
+    assert any("begins differently each time with the same seed: its reset ignores the seed" in (line or "") for line in heard)
+    assert not any("ignores the seed" in line for line in make_world(Sound).notes)
+
+
+def test_training_names_an_observation_that_leaves_its_space(tmp_path):
+    with pytest.warns(RuntimeWarning, match=r"observation element 1 is 1.5, outside \[-1, 1\], as its observation space says; told once"):
+        operant.train("ppo", LeavesItsSpace, out=tmp_path / "run", **SMALL)
+
+
+@pytest.mark.parametrize("method", ["ppo", "sac-v2"])
+def test_training_names_a_reward_that_is_no_number(method, tmp_path):
+    options = SMALL if method == "ppo" else {key: SMALL[key] for key in SMALL if key != "rollout_length"}
+    with pytest.raises(RunFailed, match="'NoReward', row 0, after 11 steps: breaks the Gymnasium API: reward is nan"):
+        operant.train(method, NoReward, out=tmp_path / "run", **options)
+
+
+def test_training_names_a_step_that_hangs():
+    environments = GymnasiumEnvironments(Hangs, [0, 1], "Hangs", start_seconds=0.2)
+    environments.reset()
+    for _ in range(13):
+        environments.step(np.zeros((2, 1), np.float32))
+    with pytest.raises(RunFailed, match="'Hangs', row 0, after 13 steps: step took longer than 0.2 s"):
+        environments.step(np.zeros((2, 1), np.float32))
+    environments.close()
+    assert WATCH.step is None
+
+
+def test_training_names_a_mask_that_forbids_everything(tmp_path):
+    with pytest.raises(RunFailed, match="'ForbidsEverything', row 0, after 11 steps: .* the action mask forbids every action"):
+        operant.train("ppo", ForbidsEverything, out=tmp_path / "run", **SMALL)
