@@ -15,6 +15,7 @@ from long_tier import in_turn
 
 from operant.cli.main import COMMANDS, main, parse
 from operant.core import registry
+from operant.core.errors import BadInput
 from operant.worlds.data.world import DataWorld
 from operant.worlds.gym.world import GymWorld
 from operant.worlds.sequences.world import SequenceWorld
@@ -140,6 +141,8 @@ def test_every_command_line_is_understood(page: Path):
             parse(shlex.split(line)[1:])
         except SystemExit as end:  # --help
             assert end.code == 0, line
+        except BadInput as error:
+            assert "is of a package that is not installed" in str(error), line
 
 
 def test_every_command_has_an_example():
