@@ -90,3 +90,29 @@ class StillCartPole(gymnasium.ObservationWrapper):
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
         return observation[[0, 2]]
+
+
+class Grid(gymnasium.Env):
+    """A square of 5 × 5 places, seen one-hot, from whose corner an episode of 20 steps begins; four moves, and a wall stops one. The reward is 1 at the far
+    corner."""
+
+    side, steps = 5, 20
+    moves = ((0, 1), (1, 0), (0, -1), (-1, 0))
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(0, 1, (self.side**2,), np.float32)
+        self.action_space = spaces.Discrete(4)
+
+    def _seen(self) -> np.ndarray:
+        return np.eye(self.side**2, dtype=np.float32)[self.row * self.side + self.column]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.row = self.column = self.step_count = 0
+        return self._seen(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        down, right = self.moves[action]
+        self.row, self.column = (min(max(place + move, 0), self.side - 1) for place, move in ((self.row, down), (self.column, right)))
+        self.step_count += 1
+        return self._seen(), float(self.row == self.column == self.side - 1), False, self.step_count == self.steps, {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from operant.worlds.gym.environments import Environments
 from operant.worlds.levels import Outcomes
 
 MakeEnvironments = Callable[[list[int]], Environments]
+STORED = ("observation", "next_observation", "action", "reward", "terminated", "truncated", "valid")  # of a chunk, what a rollout is made of
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,49 @@ class Steps(SamplingPlan):
 
     Attributes:
         normalize_reward: divide rewards by the running standard deviation of their discounted sum (discount `gamma`).
+        batches: a rollout is what was collected now and in the iterations before, as many of them at most, as rows beside each other; what older rows say of
+            the policy is what it says of them now.
+        behaviour: what acts in the policy's place; None for the policy.
     """
 
     environments: int = 8
     length: int = 128
     normalize_reward: bool = False
     gamma: float = 0.99
+    batches: int = 1
+    behaviour: Behaviour | None = None
+
+
+class Behaviour(Protocol):
+    """What acts in the policy's place, in a plan.
+
+    Attributes:
+        every: steps of each row after which it adapts to what was collected.
+    """
+
+    @property
+    def every(self) -> int: ...
+
+    def begin(self, policy: Actor, streams: Streams) -> Adapting:
+        """It at work; draws take names of its own."""
+
+
+class Adapting(Protocol):
+    """A behaviour at work. It keeps nothing from one rollout to the next but its streams.
+
+    Attributes:
+        policy: what acts; it remembers nothing.
+    """
+
+    policy: Actor
+
+    def adapt(self, policy: Actor, observation: Tensor, action: Tensor, mask: Tensor) -> None:
+        """Become what acts next, from the policy and from what was done so far, the rows and steps `[S, U, …]` of a rollout.
+
+        Args:
+            observation: as the policy's network sees it.
+            mask: False at steps that the environment ignored.
+        """
 
 
 def row_seeds(seeds: list[int], count: int, use: str) -> list[int]:
@@ -69,6 +107,13 @@ class Chunk:
     def ends(self, steps: int | slice) -> Tensor:
         """Behind which of some steps an episode is over, `[…, S, N]`."""
         return self.terminated[steps] | self.truncated[steps] | ~self.valid[steps]
+
+    def between(self, first: int, last: int) -> Chunk:
+        """The steps from `first` to before `last`, sharing memory."""
+        part = object.__new__(Chunk)
+        for name in self.NAMES:
+            setattr(part, name, self.carry if name == "carry" else getattr(self, name)[first:last])
+        return part
 
     def narrow(self, seeds: slice, rows: slice) -> Chunk:
         """The part of some seeds and rows, sharing memory."""
@@ -138,6 +183,8 @@ class Collector(Source):
             self._environments = make(self._row_seeds)
         self._observation: np.ndarray | None = None
         self._carry: Tensor | None = None  # of the policy, at the next observation; None where all episodes begin, or it remembers nothing
+        self._behaviour: Adapting | None = None
+        self._kept: list[dict[str, Tensor]] = []  # of the iterations before, oldest first, `[S, N, T, …]` each
         self._reward_scale = RunningNormalizer(seeds, 1) if plan.normalize_reward else None
         self._discounted = torch.zeros(seeds, rows)
         self._return = np.zeros((seeds, rows))
@@ -166,41 +213,67 @@ class Collector(Source):
             chunk = Chunk(length, seeds, rows, self.observation_size, policy)
             if carry is not None:
                 chunk.carry[0] = carry
-            self._observation = fill(chunk, self._environments, policy, noise, self._observation)
+            self._fill(chunk, policy, noise)
         if carry is not None:
             self._carry = chunk.carry[1].clone()
         return self._rollout(chunk, policy, version)
 
+    def _fill(self, chunk: Chunk, policy: Actor, noise: Tensor) -> None:
+        """Act into a chunk: the policy, or a behaviour that adapts every few steps, at the first of them to what the iterations before left."""
+        if self.plan.behaviour is None:
+            self._observation = fill(chunk, self._environments, policy, noise, self._observation)
+            return
+        if self._behaviour is None:
+            self._behaviour = self.plan.behaviour.begin(policy, self.streams)
+        length, every = self.plan.length, self.plan.behaviour.every
+        for first in range(0, length, every):
+            last = min(first + every, length)
+            done = [{name: batch[name] for name in ("observation", "action", "valid")} for batch in self._kept]
+            done += [{name: self._rows_first(getattr(chunk, name)[:first]) for name in ("observation", "action", "valid")}]
+            seen, action, valid = (torch.cat([part[name].flatten(1, 2) for part in done], 1) for name in ("observation", "action", "valid"))
+            self._behaviour.adapt(policy, policy.normalized(seen), action, valid)
+            self._observation = fill(chunk.between(first, last), self._environments, self._behaviour.policy, noise[:, first:last], self._observation)
+
+    def _rows_first(self, x: Tensor) -> Tensor:
+        """`[T, S, N, …]` as `[S, N, T, …]`, where the run's tensors are."""
+        return x.permute(1, 2, 0, *range(3, x.ndim)).to(self.streams.device)
+
     def _rollout(self, chunk: Chunk, actor: Actor, version: int) -> Rollout:
         device = self.streams.device
         seeds, rows = len(self.streams.seeds), self.plan.environments
-
-        def rows_first(x: Tensor) -> Tensor:  # [T, S, N, …] -> [S, N, T, …]
-            return x.permute(1, 2, 0, *range(3, x.ndim)).to(device)
-
         self._count_episodes(chunk)
         reward = self._scaled(chunk) if self._reward_scale is not None else chunk.reward
-        log_prob = actor.distribution.log_prob(chunk.parameters, chunk.action)
-        observation, next_observation = rows_first(chunk.observation), rows_first(chunk.next_observation)
-        inputs = {"observation": actor.normalized(observation)}
+        found = {name: self._rows_first(getattr(chunk, name)) for name in STORED} | {"reward": self._rows_first(reward)}
+        fresh = found["observation"], found["valid"]
+        if self.plan.batches > 1:
+            self._kept = [*self._kept[-(self.plan.batches - 1) :], {name: value.clone() for name, value in found.items()}]
+            found = {name: torch.cat([batch[name] for batch in self._kept], 1) for name in found}
+            self._kept = self._kept[-(self.plan.batches - 1) :]
+            rows = found["valid"].shape[1]
+        inputs = {"observation": actor.normalized(found["observation"])}
         if self._carry is not None:
             begins = torch.cat([torch.zeros_like(chunk.valid[:1]), chunk.ends(slice(-1))])
-            inputs |= {"carry": chunk.carry[0].to(device, copy=True), "begins": rows_first(begins)}
+            inputs |= {"carry": chunk.carry[0].to(device, copy=True), "begins": self._rows_first(begins)}
+        if self.plan.batches > 1 or self.plan.behaviour is not None:  # what the policy says of it, whatever acted
+            with torch.no_grad():
+                log_prob = actor.distribution.log_prob(actor(inputs["observation"]), found["action"])
+        else:
+            log_prob = self._rows_first(actor.distribution.log_prob(chunk.parameters, chunk.action))
         rollout = Rollout(
             inputs=inputs,
-            action=rows_first(chunk.action),
-            log_prob=rows_first(log_prob),
-            mask=rows_first(chunk.valid),
-            reward=rows_first(reward),
-            terminated=rows_first(chunk.terminated),
-            truncated=rows_first(chunk.truncated),
+            action=found["action"],
+            log_prob=log_prob,
+            mask=found["valid"],
+            reward=found["reward"],
+            terminated=found["terminated"],
+            truncated=found["truncated"],
             group=torch.arange(rows, device=device).expand(seeds, rows),
             status=torch.full((seeds, rows), int(Status.OK), device=device),
             version=version,
-            extras={"next_observation": actor.normalized(next_observation)},
+            extras={"next_observation": actor.normalized(found["next_observation"])},
         )
         if actor.normalizer is not None:
-            actor.normalizer.update(observation, rollout.mask)
+            actor.normalizer.update(*fresh)
         return rollout
 
     def score(self, rollout: Rollout) -> Rollout:
@@ -260,6 +333,7 @@ class Collector(Source):
             "discounted": self._discounted,
             "return": self._return,
             "length": self._length,
+            "kept": self._kept,
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -270,6 +344,7 @@ class Collector(Source):
             self._discounted, self._return, self._length = torch.zeros_like(self._discounted), self._return * 0, self._length * 0
         else:
             self._discounted, self._return, self._length = state["discounted"], state["return"], state["length"]
+        self._kept = [{name: value.to(self.streams.device) for name, value in batch.items()} for batch in state.get("kept", [])]
         if self._reward_scale is not None:
             self._reward_scale.load_state_dict(state["reward_scale"])
 

@@ -123,7 +123,7 @@ class GymWorld(World):
         self.check_copies(seeds, plan.environments, "--environments")
         rows, numbers = seeds * plan.environments, 2 * self.observation.size + self.action.numbers
         what = f"a rollout of {plan.length:,} steps of {rows:,} environments ({self.observation.size:,} numbers an observation)"
-        check_memory(what, plan.length * rows * 4 * numbers, "take fewer --environments, or a shorter --rollout-length")
+        check_memory(what, plan.batches * plan.length * rows * 4 * numbers, "take fewer --environments, or a shorter --rollout-length")
         if workers > 1:
             check_workers(self.make_training, seeds, plan.environments, workers)
 
