@@ -219,6 +219,14 @@ class EntropyBonus:
 
 
 @dataclass(frozen=True)
+class FadingEntropyBonus(EntropyBonus):
+    """An entropy bonus whose coefficient falls as 1 / iteration, counted from 1."""
+
+    def __call__(self, batch: TermBatch) -> Tensor:
+        return super().__call__(batch) / (batch.iteration + 1)
+
+
+@dataclass(frozen=True)
 class KLToReference:
     """`coefficient` times a per-step estimate of KL(policy ‖ reference), in the loss.
 

@@ -77,6 +77,7 @@ from operant.ops.reward import (
     forward_corrected_weight,
 )
 from operant.ops.segment import extended_gae, segment_advantage, segment_starts, tree_values
+from operant.ops.submodular import facility_gains, information_gains
 from operant.ops.support import mass_balance, sampled_logit_step, support_counts, support_dynamics
 from operant.ops.token_advantage import entropy_scaled_clip, redistributed_advantage, token_weighted_advantage
 from operant.ops.token_entropy import log_entropy_range, max_variance_subset, min_p_log_prob, normalized_log_entropy, nucleus_entropy, top_share
@@ -123,6 +124,7 @@ __all__ = [
     "entropy_scaled_clip",
     "expected_soft_value",
     "expectile_loss",
+    "facility_gains",
     "exploration_weight",
     "extended_gae",
     "f_generator",
@@ -146,6 +148,7 @@ __all__ = [
     "horizon_value",
     "huber_loss",
     "iso_line_variation",
+    "information_gains",
     "kl_k1",
     "kl_k2",
     "kl_k3",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from math import pi
 
 import numpy as np
@@ -195,11 +196,87 @@ class DensePointMaze(PointMaze):
         return (near / self.limit).astype(np.float32), over
 
 
+class CoverageGrid(NativeEnvironments):
+    """A walk of 40 steps over a square of 20 × 20 places from its middle: a step's reward is the weight of what it senses and no step before it sensed, that of
+    the first the start's too.
+
+    A place is sensed from at most two steps away; weights are exp of a draw of a Gaussian process, the same in each episode and run, and sum to 100. What was
+    sensed is not seen: the observation is row, column and step, one-hot. Five actions, to stay and four moves; a wall stops one. The bed of submodular
+    reinforcement learning (arXiv:2307.13372): the return is a submodular function of the places that are visited.
+    """
+
+    env_id = "coverage-grid"
+    limit = steps = 40
+    side, radius = 20, 2
+    moves = np.array([[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]])
+    _saved = ("_place_of", "_sensed")
+
+    def __init__(self, row_seeds: Sequence[int], max_episode_steps: int | None = None):
+        self.observation_space = spaces.Box(0.0, 1.0, (2 * self.side + self.steps,), np.float32)
+        self.action_space = spaces.Discrete(len(self.moves))
+        super().__init__(row_seeds, max_episode_steps)
+
+    def _allocate(self):
+        self._near, self._weight = _sensing(self.side, self.radius)
+        self._place_of = np.zeros((self.rows, 2), np.int64)
+        self._sensed = np.zeros((self.rows, self.side**2), bool)
+        self._codes = [np.eye(self.side, dtype=np.float32), np.eye(self.steps + 1, self.steps, dtype=np.float32)]
+
+    def _place(self, row, generator):
+        self._place_of[row] = self.side // 2
+        self._sensed[row] = False
+        column = self._codes[0][self.side // 2]
+        return np.concatenate([column, column, self._codes[1][0]])
+
+    def _advance(self, action):
+        reward = self._sense(self._near[self._index()] & (self._tick == self._start)[:, None])
+        self._place_of = np.clip(self._place_of + self._chosen(self.moves, action), 0, self.side - 1)
+        reward += self._sense(self._near[self._index()])
+        return reward.astype(np.float32), self._tick + 1 - self._start >= self.limit
+
+    def _sense(self, near: np.ndarray) -> np.ndarray:
+        """Sense places `[R, K]`; what that is worth in each row."""
+        gain = self._gain(near)
+        self._sensed |= near
+        return gain
+
+    def _gain(self, near: np.ndarray) -> np.ndarray:
+        return (near & ~self._sensed) @ self._weight
+
+    def _index(self) -> np.ndarray:
+        return self._place_of @ [self.side, 1]
+
+    def _observe(self):
+        place, step = self._codes
+        return np.concatenate([place[self._place_of[:, 0]], place[self._place_of[:, 1]], step[np.minimum(self._tick - self._start, self.steps)]], 1)
+
+
+class ModularCoverageGrid(CoverageGrid):
+    """The same walk, on which a step's reward is the weight of all that it senses, however often."""
+
+    env_id = "coverage-grid-modular"
+
+    def _gain(self, near):
+        return near @ self._weight
+
+
+@cache
+def _sensing(side: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """(which places are sensed from each, `[K, K]` bool; their weights `[K]`)."""
+    place = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(-1, 2)
+    away = place[:, None] - place
+    covariance = np.exp(-(away**2).sum(-1) / (2 * 2.0**2)) + 1e-6 * np.eye(side**2)
+    weight = np.exp(np.linalg.cholesky(covariance) @ np.random.default_rng(0).normal(size=side**2))
+    return np.abs(away).sum(-1) <= radius, 100 * weight / weight.sum()
+
+
 def _in_a_wall(place: np.ndarray) -> np.ndarray:
     """Of places `[2, R]`."""
     return np.any([(place[0] > a) & (place[1] > b) & (place[0] < c) & (place[1] < d) for a, b, c, d in WALLS], axis=0)
 
 
-BEDS: dict[str, type[NativeEnvironments]] = {bed.env_id: bed for bed in (CartPoleLevels, PlanarArm, PointMaze, DensePointMaze)}
+BEDS: dict[str, type[NativeEnvironments]] = {
+    bed.env_id: bed for bed in (CartPoleLevels, PlanarArm, PointMaze, DensePointMaze, CoverageGrid, ModularCoverageGrid)
+}
 BATCHED = NATIVE | BEDS
 """Every environment whose rows are one computation: those that repeat Gymnasium's, and our own."""
