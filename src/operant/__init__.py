@@ -20,6 +20,7 @@ _HOMES = {
     "train": "operant.loops.runs",
     "resume": "operant.loops.runs",
     "load": "operant.loops.runs",
+    "tune": "operant.loops.tuning",
     "method": "operant.core.registry",
 }
 __all__ = [*_HOMES]
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from operant.loops.runs import load as load
     from operant.loops.runs import resume as resume
     from operant.loops.runs import train as train
+    from operant.loops.tuning import tune as tune
 
 
 def __getattr__(name: str):

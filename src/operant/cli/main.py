@@ -14,14 +14,14 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from operant.cli import catalogue, checking, making, results, studying, training, using
+from operant.cli import catalogue, checking, making, results, studying, training, tuning, using
 from operant.cli.output import ReaderGone, write, write_json
 from operant.cli.parser import Command
 from operant.core.commands import command_line, going_on
 from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, unknown
 from operant.core.terminal import note
 
-ROOMS = (training, using, results, catalogue, checking, studying, making)
+ROOMS = (training, tuning, using, results, catalogue, checking, studying, making)
 COMMANDS: dict[str, Command] = {command.name: command for room in ROOMS for command in room.COMMANDS}
 
 
@@ -154,7 +154,7 @@ def _interrupted(words: list[str]) -> str:
             return f"interrupted; {going_on(out, RunDirectory(out).config)}"
         except BadInput as error:
             return f"interrupted; {error}"
-    if name == "resume" or (name == "compare" and out):
+    if name == "resume" or (name in ("compare", "tune") and out):
         return f"interrupted; what was trained is kept, go on with: {again}"
     if name == "train":
         return f"interrupted before anything was kept; start again with: {again}"

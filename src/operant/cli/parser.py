@@ -72,6 +72,7 @@ class Command:
         arguments: adds its arguments to its parser.
         run: does it, and returns the exit code.
         parse: reads its arguments where argparse alone cannot (`train` has the options of its method).
+        options: of a command that trains a method, adds those that are no method's to a parser.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Command:
     arguments: Callable[[Parser], None]
     run: Callable[[argparse.Namespace], int]
     parse: Callable[[Command, list[str]], argparse.Namespace] | None = None
+    options: Callable[[Parser], None] = lambda parser: None
 
     def parser(self) -> Parser:
         """A fresh parser of its arguments."""

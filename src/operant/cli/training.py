@@ -73,17 +73,17 @@ def run_options(args: Namespace) -> dict[str, Any]:
     return {name: value for name in RUN_OPTIONS if (value := getattr(args, name)) is not None}
 
 
-def _parse_train(command: Command, argv: list[str]) -> Namespace:
-    """Find the method first, for the other options are its own."""
+def parse_method(command: Command, argv: list[str]) -> Namespace:
+    """The arguments of a command that trains one method: find the method first, for the other options are its own."""
     words = normalize(argv)
     takes_value = [word.startswith("--") and "=" not in word and word not in ("--json", "--help") for word in words]
     place = next((index for index, word in enumerate(words) if not word.startswith("-") and not (index and takes_value[index - 1])), None)
     if place is None:
         parser = command.parser()
-        parser.epilog += "\n\nEach method has options of its own: operant train METHOD --help"
+        parser.epilog += f"\n\nEach method has options of its own: operant {command.name} METHOD --help"
         return parser.read(words)  # the help, or what is missing
     key = words.pop(place)
-    _check_names(key, words)
+    _check_names(command, key, words)
     from operant.core.registry import get_method
 
     with stages(lambda line: None if "--json" in words else note(line)) as begin:
@@ -91,7 +91,7 @@ def _parse_train(command: Command, argv: list[str]) -> Namespace:
         entry = get_method(key)
     check_task_kind(entry.key, entry.worlds, words)
     kinds = kinds_of(words, entry.worlds)
-    args = method_parser(entry, kinds).read(plain_names(words, [entry.key], fields_of(entry), kinds))
+    args = method_parser(entry, kinds, command).read(plain_names(words, [entry.key], fields_of(entry), kinds))
     args.method = entry.key
     args.hyperparameters = {}
     for owner, items in named_fields(entry, kinds):
@@ -167,7 +167,7 @@ def plain_names(words: list[str], keys: list[str], own: Collection[str], kinds: 
     return found
 
 
-def _check_names(key: str, words: list[str]) -> None:
+def _check_names(command: Command, key: str, words: list[str]) -> None:
     """Look at the names of options and of the task's scheme before PyTorch is imported: a slip is answered at once."""
     from operant.core.index import declared, declared_fields, declared_worlds
     from operant.worlds import TASK
@@ -175,8 +175,8 @@ def _check_names(key: str, words: list[str]) -> None:
     module = declared("methods", "method").get(key)
     if module is None:
         return  # unknown, or of another package
-    parser = Parser(f"operant train {key}", "", ("",))
-    _train_options(parser)
+    parser = Parser(f"operant {command.name} {key}", "", ("",))
+    command.options(parser)
     own, worlds = declared_fields(module, "method", key), declared_worlds(module, key)
     check_task_kind(key, worlds, words)
     kinds = kinds_of(words, worlds)
@@ -252,11 +252,12 @@ def read_fields(args: Namespace, items: Iterable[Hyperparameter], owner: str = "
     return {item.name: text for item, text in given.items()}
 
 
-def method_parser(entry: Method, kinds: Collection[str]) -> Parser:
+def method_parser(entry: Method, kinds: Collection[str], command: Command | None = None) -> Parser:
     """The parser of `operant train METHOD`, with the method's hyper-parameters and the options of its tasks.
 
     Args:
         kinds: of worlds whose options count where names are alike.
+        command: another one that trains a method.
     """
     from operant.worlds import TASK
 
@@ -265,9 +266,11 @@ def method_parser(entry: Method, kinds: Collection[str]) -> Parser:
     if fields:
         item = next((item for item in fields.values() if item.name == "learning_rate"), next(iter(fields.values())))
         examples.append(try_command(entry, option(item.name, entry.key * (item.name in both(fields, kinds) | RESERVED)), value_text(item.default)))
-    parser = Parser(f"operant train {entry.key}", entry.doc, tuple(examples))
-    parser.usage = f"operant train {entry.key} --task TASK [option …]"
-    _train_options(parser)
+    command = TRAIN if command is None else command
+    examples = examples if command is TRAIN else [f"operant {command.name} {example.split(' ', 2)[2]}" for example in examples[:1]]
+    parser = Parser(f"operant {command.name} {entry.key}", entry.doc, tuple(examples))
+    parser.usage = f"operant {command.name} {entry.key} --task TASK [option …]"
+    command.options(parser)
     shared = both(fields, kinds)
     for kind, items in task_options(entry.worlds).items():
         add_fields(parser, f"options of {kind} tasks", [item for item in items if item.name not in fields])
@@ -434,19 +437,22 @@ def _evaluate(args: Namespace) -> int:
     return 0
 
 
-COMMANDS = (
-    Command(
-        "train",
-        "Train a method on a task, for one or several seeds.",
-        (
-            "operant train ppo --task gym:CartPole-v1",
-            "operant train ppo --task gym:CartPole-v1 --seeds 8 --steps 100000 --learning-rate 1e-3 --hidden 128,128",
-            "operant train sac-v2 --task gym:Pendulum-v1 --out runs/pendulum --every 5000 --json",
-        ),
-        _train_arguments,
-        _train,
-        _parse_train,
+TRAIN = Command(
+    "train",
+    "Train a method on a task, for one or several seeds.",
+    (
+        "operant train ppo --task gym:CartPole-v1",
+        "operant train ppo --task gym:CartPole-v1 --seeds 8 --steps 100000 --learning-rate 1e-3 --hidden 128,128",
+        "operant train sac-v2 --task gym:Pendulum-v1 --out runs/pendulum --every 5000 --json",
     ),
+    _train_arguments,
+    _train,
+    parse_method,
+    _train_options,
+)
+
+COMMANDS = (
+    TRAIN,
     Command(
         "resume",
         "Go on with a run that was stopped, from its newest whole checkpoint.",
