@@ -1,7 +1,8 @@
 """C51: DQN that learns the distribution of the return on fixed atoms: the next one, shrunk, shifted and projected onto them, by cross-entropy.
 
-Paper: Bellemare et al. 2017, arXiv:1707.06887. An action's expectation is its Q: greedy choice and target actions are DQN's, and so are all switches and
-everything that `dqn` says of departures from its papers.
+Paper: Bellemare et al. 2017, arXiv:1707.06887. An atom z with its probability moves to r + γ z, and its two neighbours there share it; the loss is −Σ m log p
+of the target m and the prediction p. An action's expectation Σ p z is its Q: greedy choice and target actions are DQN's, and so are all switches and everything
+that `dqn` says of departures from its papers.
 Departures: 101 atoms from -100 to 100, which are CleanRL's for CartPole (the paper: 51 from -10 to 10, for rewards clipped to 1): `v_min` and `v_max` must hold
 all discounted returns. The next action is the trained network's as in double DQN, which `double=False` undoes; DQN's learning rate.
 

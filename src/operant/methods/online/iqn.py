@@ -1,8 +1,9 @@
 """IQN: DQN that learns the return's quantile function: a network that is asked for the quantile at any fraction, drawn anew for each transition.
 
-Paper: Dabney et al. 2018, arXiv:1806.06923. A fraction's cosines are embedded, and the embedding multiplies the features; the loss regresses quantiles at
-`fractions` draws onto targets at `target_fractions` draws; an action's mean over `policy_fractions` quantiles is its Q, by which actions are chosen, in
-training at drawn fractions, out of it at evenly spaced ones. All switches are DQN's, and so is everything that `dqn` says of departures from its papers.
+Paper: Dabney et al. 2018, arXiv:1806.06923, section 2.3. A fraction's cosines are embedded, and the embedding multiplies the features; the loss (that of
+`qr-dqn`) regresses quantiles at `fractions` draws onto targets at `target_fractions` draws; an action's mean over `policy_fractions` quantiles is its Q, by
+which actions are chosen, in training at drawn fractions, out of it at evenly spaced ones. All switches are DQN's, and so is everything that `dqn` says of
+departures from its papers.
 Numbers of fractions are Tianshou's, cosines and kappa those of Dopamine's code, which has 32 fractions each. Departures: the embedding multiplies the last
 hidden layer, behind which is the head alone; rows of a pass share the fractions by which actions are chosen; the next action is the trained network's as in
 double DQN, which `double=False` undoes; DQN's learning rate.

@@ -1,7 +1,8 @@
 """QR-DQN: DQN that learns quantiles of the return in the place of its mean, each by quantile regression onto all targets.
 
-Paper: Dabney et al. 2018, arXiv:1710.10044. The mean of an action's quantiles is its Q: greedy choice and target actions are DQN's, and so are all switches
-and everything that `dqn` says of departures from its papers.
+Paper: Dabney et al. 2018, arXiv:1710.10044. The quantile at (i + ½) / K learns from all targets y = r + γ quantile' by |fraction − 1(u < 0)| Huber(u), with u =
+y − quantile. The mean of an action's quantiles is its Q: greedy choice and target actions are DQN's, and so are all switches and everything that `dqn` says of
+departures from its papers.
 25 quantiles are what RL Baselines3 Zoo takes for Acrobot and MountainCar (10 for CartPole, 170 for LunarLander). Departures: the next action is the trained
 network's as in double DQN, which `double=False` undoes; DQN's learning rate.
 

@@ -1,7 +1,8 @@
 """Rainbow: double, duelling, noisy, three-step, prioritised DQN with C51's distribution of the return.
 
-Paper: Hessel et al. 2018, arXiv:1710.02298. Priorities are the Kullback-Leibler divergence of prediction and target; the duelling head has a value and
-advantages for each atom; actions are greedy under the noise of the layers.
+Paper: Hessel et al. 2018, arXiv:1710.02298. An atom z moves to Σ γ^k r_k + γ³ z, the sum over three steps, and is projected; loss and priority are the
+Kullback-Leibler divergence Σ m log (m / p) of the target m and the prediction p, up to a constant of the loss; the duelling head has a value and advantages for
+each atom; actions are greedy under the noise of the layers.
 Departures: 101 atoms from -100 to 100 and DQN's learning rate, batch and schedule of the target network, as `c51` has them; beta grows to 1 within 100,000
 updates. Every pass through the network draws noise of its own.
 
