@@ -10,7 +10,10 @@ from torch import nn
 
 from operant.core.errors import BadInput
 from operant.core.random import Streams
+from operant.nets.actors import ActionValueNet, ActorCriticNet
 from operant.nets.layers import MLP, BatchRenorm, Draws, Dropout, LayerNorm, Residual, batch_norms, network, still
+from operant.nets.memory import LSTM
+from operant.worlds import make_world
 
 SEEDS, MEMBERS, ROWS, SIZE = 2, 3, 16, 5
 
@@ -147,3 +150,21 @@ def test_residual_blocks_take_nothing_of_plain_layers(others: dict):
         network(SIZE, (8,), 1, Streams([0]), "q", residual=True, **others)
     with pytest.raises(BadInput, match="of one width: hidden is 8, 9"):
         network(SIZE, (8, 9), 1, Streams([0]), "q", residual=True)
+
+
+def test_every_actor_and_critic_takes_residual_blocks():
+    """And, where it has a trunk or two towers, without what is of plain layers."""
+    pendulum, cart_pole = make_world("gym:Pendulum-v1"), make_world("gym:CartPole-v1")
+    streams, hidden = Streams([0, 1]), (8, 8)
+    both = ActorCriticNet(hidden=hidden, residual=True).build(pendulum.observation, pendulum.action, streams)
+    seen = rows(SEEDS, ROWS, 3)
+    found = both.replay({"observation": seen}, both.distribution.mode(both(seen)), frozenset({"value"}))
+    assert found["value"].shape == found["log_prob"].shape == (SEEDS, ROWS)
+    values = ActionValueNet(hidden=hidden, residual=True).build(cart_pole.observation, cart_pole.action, streams)
+    assert values(rows(SEEDS, ROWS, 4)).shape == (SEEDS, ROWS, 2)
+    for net in (both.net.actor, both.net.critic, values.trunk):
+        assert isinstance(net, Residual) and len(net.blocks) == 2
+    with pytest.raises(BadInput, match="residual blocks are of a policy that sees the observation alone"):
+        ActorCriticNet(hidden=hidden, residual=True, memory=LSTM(4)).build(pendulum.observation, pendulum.action, streams)
+    with pytest.raises(BadInput, match="net 'q': residual blocks have norms of their own and are not noisy"):
+        ActionValueNet(hidden=hidden, residual=True, noisy=True).build(cart_pole.observation, cart_pole.action, streams)

@@ -452,6 +452,7 @@ class ActorCriticNet:
 
     Attributes:
         hidden: widths of both towers.
+        residual: both are residual blocks of these widths, all the same (`layers.Residual`), for policies without a memory.
         normalize: running normalisation of observations.
         encoders: plain modules in the place of what the house makes of a field, `[N, *shape] → [N, F]`, by its name.
         shared: actor and critic have one encoder and one memory, which learn from both; otherwise one each. Where there is a game's state, which no actor sees,
@@ -463,6 +464,7 @@ class ActorCriticNet:
 
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
+    residual: bool = False
     normalize: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     shared: bool = True
@@ -473,6 +475,8 @@ class ActorCriticNet:
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "towers") -> ActorCritic:
         if self.module is not None and self.memory is not None:
             raise BadInput("a policy that remembers takes no module in the place of its actor, which would see the observation alone")
+        if self.residual and (self.module is not None or self.memory is not None or observation.role("state") is not None):
+            raise BadInput("policy: residual blocks are of a policy that sees the observation alone, without a memory or a module in the actor's place")
         distribution = distribution_for(action)
         outputs = distribution.locations
         generators, inner, value = streams.torch_generators(f"initialize/{name}"), orthogonal(2**0.5), orthogonal(1.0)
@@ -492,6 +496,11 @@ class ActorCriticNet:
             value_net: nn.Module = MLP([width, *self.hidden, 1], generators, activation=self.activation, hidden=inner, last=value)
             actor_net = MLP([actor.size, *self.hidden, outputs], generators, activation=self.activation, hidden=inner, last=orthogonal(0.01))
             towers = LiftedTowers(Encoded(actor, actor_net), value_net if critic is None else Encoded(critic, value_net))
+        elif self.residual:
+            parts = [encoder("encoder")] * 2 if self.shared else [encoder("actor"), encoder("critic")]
+            width = observation.size if parts[0] is None else parts[0].size
+            nets = [network(width, self.hidden, size, streams, f"{name}/{part}", residual=True) for part, size in (("actor", outputs), ("critic", 1))]
+            towers = LiftedTowers(*(net if part is None else Encoded(part, net) for net, part in zip(nets, parts, strict=True)))
         elif self.module is None:
             encoders = [encoder("encoder")] if self.shared else [encoder("actor"), encoder("critic")]
             width = observation.size if encoders[0] is None else encoders[0].size
@@ -575,7 +584,8 @@ class ActionValueNet:
     """How to build `ActionValues` for discrete actions: a trunk, and one head, or with `duelling` one of the state's value and one of advantages.
 
     Attributes:
-        initialize: how weights are drawn.
+        initialize: how weights are drawn, of plain layers.
+        residual: the trunk is residual blocks (`layers.Residual`), which are neither noisy nor have other norms.
         normalize: running normalisation of observations.
         head: what is said of each action's return: a value (`Head`), `Quantiles`, or a histogram (`C51`, `TwoHot`, `HLGauss`).
         noisy: all layers behind the encoder are `NoisyLinear`.
@@ -588,6 +598,7 @@ class ActionValueNet:
     normalize: bool = False
     duelling: bool = False
     layer_norm: bool = False
+    residual: bool = False
     noisy: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     head: Head = VALUE
@@ -606,7 +617,13 @@ class ActionValueNet:
         encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
         width = observation.size if encoder is None else encoder.size
         sizes, how, last = [width, *self.hidden], self.initialize, self.hidden[-1]
-        trunk: nn.Module = MLP(sizes, generators, activation=self.activation, hidden=how, layer_norm=self.layer_norm, activate_last=True, noise=noise)
+        if self.residual and (self.noisy or self.layer_norm):
+            raise BadInput(f"net {name!r}: residual blocks have norms of their own and are not noisy: take one of the two")
+        trunk: nn.Module = (
+            Residual(width, self.hidden, None, generators)
+            if self.residual
+            else MLP(sizes, generators, activation=self.activation, hidden=how, layer_norm=self.layer_norm, activate_last=True, noise=noise)
+        )
         trunk = trunk if encoder is None else Encoded(encoder, trunk)
         advantage = linear(last, distribution.size * outputs, generators, how, noise=noise and noise.of("advantage"))
         value = linear(last, outputs, generators, how, noise=noise and noise.of("value")) if self.duelling else None

@@ -116,3 +116,47 @@ class Grid(gymnasium.Env):
         self.row, self.column = (min(max(place + move, 0), self.side - 1) for place, move in ((self.row, down), (self.column, right)))
         self.step_count += 1
         return self._seen(), float(self.row == self.column == self.side - 1), False, self.step_count == self.steps, {}
+
+
+class TwoPeaks(gymnasium.Env):
+    """Episodes of one step and one number in [-1, 1], whose reward has two equal, narrow peaks of 1 at -0.6 and 0.6 and is next to none between them."""
+
+    peaks, width = 0.6, 0.15
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-1, 1, (1,), np.float32)
+        self.action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        away = (abs(float(np.asarray(action).reshape(-1)[0])) - self.peaks) / self.width
+        return np.zeros(1, np.float32), float(np.exp(-(away**2))), True, False, {}
+
+
+class TwoGoals(gymnasium.Env):
+    """A point in the plane moves by up to 0.5 a step, from the middle, for 8 steps; both goals, left and right of it at a distance of 1, are worth the same.
+
+    A step's reward is 1 within 0.3 of a goal, and falls with the distance beyond; in the strip between them, up to 0.4 to each side, it is 1 less, so that who
+    hesitates loses. `steps` ends an episode as a time limit does.
+    """
+
+    goals, steps = np.array([[-1.0, 0.0], [1.0, 0.0]]), 8
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-4, 4, (2,), np.float32)
+        self.action_space = spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.place, self.count = np.zeros(2), 0
+        return self.place.astype(np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.place = np.clip(self.place + 0.5 * np.asarray(action, np.float64), -4, 4)
+        self.count += 1
+        away = float(np.linalg.norm(self.goals - self.place, axis=1).min())
+        reward = 1.0 - max(0.0, away - 0.3) - float(abs(self.place[0]) < 0.4)
+        return self.place.astype(np.float32), reward, False, self.count == self.steps, {}

@@ -18,18 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from operant import ops
-from operant.core.registry import Share, TargetShare, Widths, method
-from operant.loops.settings import OnlineSettings
+from operant.core.registry import Share, TargetShare, method
+from operant.loops.settings import LayerSettings, OnlineSettings
 from operant.loops.soft import TemperatureSettings, alpha
 from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
 from operant.nets.actors import ActionValueNet, ActorNet
 
 
 @dataclass(frozen=True)
-class SACDiscrete(OnlineSettings, TemperatureSettings):
+class SACDiscrete(LayerSettings, OnlineSettings, TemperatureSettings):
     tau: TargetShare = 0.005  # share of the critics that enters the target networks at each update
     entropy_share: Share = 0.98  # target entropy, as a share of the largest that the allowed actions have
-    hidden: Widths = (256, 256)  # widths of actor and critics
 
 
 @method("sac-discrete", name="SAC (discrete)", family="online", paper="arXiv:1910.07207", worlds=("gym",), actions=("discrete",))
@@ -57,7 +56,8 @@ def sac_discrete(h: SACDiscrete) -> ValueLearning:
         }
 
     return ValueLearning(
-        nets={"actor": ActorNet(hidden=h.hidden, normalize=h.normalize_observation)} | {name: ActionValueNet(hidden=h.hidden) for name in critics},
+        nets={"actor": ActorNet(hidden=h.hidden, residual=h.residual, normalize=h.normalize_observation)}
+        | {name: ActionValueNet(hidden=h.hidden, residual=h.residual, layer_norm=h.layer_norm) for name in critics},
         scalars=h.scalars,
         phases=[Phase(losses, trains=("actor", *critics, "scalars"), optim=Optim(h.learning_rate))],
         track={name: Polyak(h.tau) for name in critics},
