@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
 from operant.core.registry import configure, get_method
 from operant.worlds import make_world
 
 
-def test_the_actor_is_held_near_itself_of_some_updates_ago():
+@pytest.mark.parametrize("tsallis", [1.0, 1.5])
+def test_the_actor_is_held_near_itself_of_some_updates_ago(tsallis: float):
     """One transition at a time, from the densities of the normals before tanh; π_k stands still between two refreshes."""
-    values = {"hidden": (8,), "batch_size": 16, "learning_starts": 16, "alpha": 0.3, "inverse_step_size": 2.0, "refresh": 3, "learning_rate": 0.05}
+    values = {"hidden": (8,), "batch_size": 16, "learning_starts": 16, "learning_rate": 0.05}
+    values |= {"alpha": 0.3, "inverse_step_size": 2.0, "refresh": 3, "tsallis": tsallis}
     learner = get_method("mdpo-off").build(configure("mdpo-off", values)).learner(make_world("gym:Pendulum-v1"), [0, 1], 1_000, torch.device("cpu"))
     while learner.step < 17:
         learner._gather()
@@ -44,5 +47,8 @@ def test_the_actor_is_held_near_itself_of_some_updates_ago():
                 action = torch.full((2, 16, 1), math.tanh(raw))
                 q = float(learner.nets["q"](batch.observation, action)[seed, :, place].min())
                 log_prob = density(mean, log_std) + tanh
-                expected = 0.3 * log_prob + 2.0 * (density(mean, log_std) - density(old_mean, old_log_std)) - q
+                old_log_prob = density(old_mean, old_log_std) + tanh
+                if tsallis != 1:  # log_q(x) = (x^(1 − q) − 1) / (1 − q), q = 2 − tsallis
+                    log_prob, old_log_prob = ((math.exp(x * (tsallis - 1)) - 1) / (tsallis - 1) for x in (log_prob, old_log_prob))
+                expected = 0.3 * log_prob + 2.0 * (log_prob - old_log_prob) - q
                 assert math.isclose(float(found[seed, place]), expected, rel_tol=1e-3, abs_tol=2e-4)

@@ -87,3 +87,15 @@ def test_impossible_outcomes():
     assert ops.categorical_kl(logits, reference).item() == pytest.approx(math.log(3 / 2))
     assert ops.categorical_kl(logits, logits).item() == 0
     assert ops.categorical_kl(reference, logits).item() == math.inf
+
+
+def test_the_q_logarithm():
+    """Of 4: log 4 at q = 1; 2 (√4 − 1) = 2 at q = 1/2; 1 − 1/4 at q = 2. Near q = 1 it is nearly log, and far out it stays finite with its sign."""
+    log_x = torch.tensor(math.log(4.0), dtype=torch.float64)
+    for q, value in ((1.0, math.log(4)), (0.5, 2.0), (2.0, 0.75), (1 + 1e-7, math.log(4))):
+        assert ops.q_logarithm(log_x, q=q).item() == pytest.approx(value, rel=1e-6)
+    far = torch.tensor([-200.0, 200.0], requires_grad=True)
+    for q in (0.5, 1.5):
+        found = ops.q_logarithm(far, q=q)
+        (gradient,) = torch.autograd.grad(found.sum(), far)
+        assert torch.isfinite(found).all() and found[0] < 0 < found[1] and torch.isfinite(gradient).all() and (gradient >= 0).all()

@@ -17,7 +17,7 @@ from operant.ops.distribution import (
     tanh_log_det,
 )
 from operant.ops.distributional import cross_entropy, gaussian_histogram, project_distribution, quantile_huber_loss, two_hot
-from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, gaussian_kl, kl_k1, kl_k2, kl_k3
+from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, gaussian_kl, kl_k1, kl_k2, kl_k3, q_logarithm
 from operant.ops.duality import chi_square_conjugate, orthogonal_part
 from operant.ops.finite_mdp import (
     bellman_q,
@@ -175,6 +175,7 @@ __all__ = [
     "policy_ratio",
     "pooled_turn_advantage",
     "project_distribution",
+    "q_logarithm",
     "qd_score",
     "quantile_huber_loss",
     "ratio_clip_fraction",

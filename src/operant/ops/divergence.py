@@ -76,6 +76,20 @@ def entropy_from_logits(logits: Tensor) -> Tensor:
     return -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(-1)
 
 
+def q_logarithm(log_x: Tensor, *, q: float) -> Tensor:
+    """The q-logarithm of x from its logarithm, (x^(1 - q) - 1) / (1 - q), log x at q = 1: what takes its place in Tsallis' entropy and divergence.
+
+    Args:
+        log_x: `[...]`. The exponent (1 - q) log x goes on as its tangent above 40, so that value and gradient stay finite.
+        q: any number.
+    """
+    if q == 1:
+        return log_x
+    exponent = (1 - q) * log_x
+    bounded = exponent.clamp(max=_MAX_EXPONENT)
+    return (torch.expm1(bounded) + bounded.exp() * (exponent - bounded)) / (1 - q)
+
+
 def f_generator(log_ratio: Tensor, *, kind: str, alpha: float = 0.2) -> Tensor:
     """The generator f(u) of an f-divergence, u = pi / pi_0, whose mean over samples of pi_0 is D_f (DPH-RL, arXiv:2509.07430).
 

@@ -1,11 +1,11 @@
 """MDPO, on policy: mirror descent, whose each step is solved approximately by several gradient steps held near the policy that acted by a KL.
 
-Paper: Tomar et al. 2020, arXiv:2005.09814. An iteration maximises the mean of ratio · A − KL(policy now ‖ policy that acted) / t by `epochs` steps of Adam;
-a single one is a plain policy gradient, for the KL's gradient begins at 0. Nothing is clipped but the gradient. The authors' code
+Paper: Tomar et al. 2020, arXiv:2005.09814. An iteration maximises the mean of ratio · A − KL(policy now ‖ policy that acted) / t by `epochs` steps of Adam; a
+single one is a plain policy gradient, for the KL's gradient begins at 0. Nothing is clipped but the gradient. The authors' code
 (manantomar/Mirror-Descent-Policy-Optimization, mdpo_on) is followed in t, which falls from 1 to 0 along training, in Adam's rate, which falls with it from 3e-4
 (epsilon 1e-5, gradients clipped at 0.5), in 10 steps on the whole rollout, in advantages normalised over it, and in values that are fitted by themselves.
-Departures from it: the value loss is not clipped, its rate stays, and it takes the passes of `trpo`; no Tsallis divergence. The off-policy form, whose loop is
-another one, is `mdpo-off`.
+Departures from it: the value loss is not clipped, its rate stays, and it takes the passes of `trpo`; no Tsallis divergence, which is an option of `mdpo-off`.
+The off-policy form, whose loop is another one, is `mdpo-off`.
 """
 
 from __future__ import annotations

@@ -5,13 +5,15 @@ and reparameterised actions, π_k being the actor as it was at the last of every
 with a fixed temperature, and so are the critics' targets. Defaults are the example of the authors' code (manantomar/Mirror-Descent-Policy-Optimization,
 mdpo_off), whose weights of log π and of log π_k, 1 and 0.2 − 1, are here written apart: α = 0.2, 1 / t = 0.8; π_k is renewed every 1,000 steps. Departures from
 it: no network of state values, the critics' targets stand in its place; the actor follows the smaller of two critics, there the first one; no penalty on the
-mean and the deviation; actions are drawn while experience is gathered, there modes; no Tsallis divergence. The on-policy form, whose loop is another one, is
+mean and the deviation; actions are drawn while experience is gathered, there modes. `tsallis` replaces log by the q-logarithm of the
+whole action's density, there by the sum of those of its numbers. The on-policy form, whose loop is another one, is
 `mdpo`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -32,6 +34,7 @@ class MDPOOff:
     tau: TargetShare = 0.005  # share of the critics that enters the target networks at each update
     alpha: NonNegative = 0.2  # weight of the entropy
     inverse_step_size: NonNegative = 0.8  # 1 / t, weight of the KL to the actor of some updates ago; 0 for SAC's actor
+    tsallis: Annotated[float, Range(0, 2, open_low=True, open_high=True)] = 1.0  # of entropy and divergence, whose log is the (2 - this)-logarithm; 1 for log
     refresh: Count = 1_000  # updates after which the actor that it is held near is renewed
     batch_size: BatchSize = 256  # transitions an update
     learning_starts: Count = 1_000  # steps with random actions before the first update
@@ -43,11 +46,13 @@ class MDPOOff:
 
 @method("mdpo-off", name="MDPO (off policy)", family="online", paper="arXiv:2005.09814", worlds=("gym",), actions=("continuous",))
 def mdpo_off(h: MDPOOff) -> ValueLearning:
+    log = partial(ops.q_logarithm, q=2 - h.tsallis)
+
     def losses(u: Update):
         batch, actor = u.batch, u.net("actor")
         with torch.no_grad():
             action, log_prob = soft_sample(u, batch.next_observation, "next_action")
-            y = u.bellman(ops.soft_value(u.target("q")(batch.next_observation, action), log_prob, h.alpha, dim=1), gamma=h.gamma)
+            y = u.bellman(ops.soft_value(u.target("q")(batch.next_observation, action), log(log_prob), h.alpha, dim=1), gamma=h.gamma)
             old = actor.distribution.split(u.target("actor")(batch.observation))
         q = u.net("q")(batch.observation, batch.action)
         parameters, noise = actor(batch.observation), u.noise("policy_action")
@@ -57,8 +62,9 @@ def mdpo_off(h: MDPOOff) -> ValueLearning:
         before = torch.addcmul(mean, log_std.exp(), noise)
         log_ratio = ops.gaussian_log_prob(before, mean, log_std) - ops.gaussian_log_prob(before, *old)
         u.log("log_ratio", log_ratio)
-        value = ops.soft_value(u.frozen("q")(batch.observation, action), log_prob, h.alpha, dim=1)
-        return {"critic": (q - y.unsqueeze(1)).square().sum(1), "actor": h.inverse_step_size * log_ratio - value}
+        value = ops.soft_value(u.frozen("q")(batch.observation, action), log(log_prob), h.alpha, dim=1)
+        away = log_ratio if h.tsallis == 1 else log(log_prob) - log(log_prob - log_ratio)
+        return {"critic": (q - y.unsqueeze(1)).square().sum(1), "actor": h.inverse_step_size * away - value}
 
     return ValueLearning(
         nets={"actor": ActorNet(hidden=h.hidden, squash=True), "q": CriticNet(hidden=h.hidden)},
