@@ -80,6 +80,25 @@ def test_value_learning_takes_critics_and_targets_and_no_replay(td3: Path):
     begun.close()
 
 
+def test_streams_take_what_they_know_of_observations_and_rewards(tmp_path: Path):
+    settings = {"hidden": (8,)}
+    path = operant.train("stream-q", "gym:CartPole-v1", steps=60, seeds=2, out=tmp_path / "run", **QUIET, **settings).path
+    begun, _ = learner("stream-q", "gym:CartPole-v1", path, 3, **settings)
+    there, here = state_of(path), begun.state_dict()
+    same(here["nets"], there["nets"], [0, 1, 0])
+    for name in ("samples", "rewards"):
+        for part in ("mean", "squares", "count"):
+            assert (here[name][part] == there[name][part][[0, 1, 0]]).all() and here[name][part].any()
+    assert (here["rewards"]["deviation"] == there["rewards"]["deviation"][[0, 1, 0]]).all() and not here["rewards"]["discounted"].any()
+    begun.iterate()
+    begun.close()
+    other, _ = learner("stream-sarsa", "gym:CartPole-v1", path, 1, **settings)
+    found = other.state_dict()["samples"]
+    assert found["mean"] == pytest.approx(there["samples"]["mean"][:1]) and found["count"] == there["samples"]["count"][:1]
+    assert found["squares"] == pytest.approx(there["samples"]["squares"][:1])
+    other.close()
+
+
 def test_another_method_takes_the_policy_and_its_target_network(td3: Path):
     begun, about = learner("ddpg", "gym:Pendulum-v1", td3, 1, **TD3)
     there, here = state_of(td3)["nets"], begun.state_dict()

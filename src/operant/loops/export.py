@@ -59,7 +59,8 @@ def _ports(graph: Graph) -> tuple[tuple[str, list], tuple[str, list]]:
     return ("inputs", graph.inputs), ("outputs", graph.outputs)
 
 
-def _traced(graph: Graph) -> torch.export.ExportedProgram:
+def traced(graph: Graph) -> torch.export.ExportedProgram:
+    """A graph as a program for any number of rows. Raises `BadInput` where it cannot be traced."""
     import torch
 
     examples = tuple(port.example(2) for port in graph.inputs)
@@ -75,7 +76,7 @@ def _program(graph: Graph, about: dict[str, Any]) -> bytes:
     import torch
 
     buffer = io.BytesIO()
-    torch.export.save(_traced(graph), buffer, extra_files={"operant.json": json.dumps(about)})
+    torch.export.save(traced(graph), buffer, extra_files={"operant.json": json.dumps(about)})
     return buffer.getvalue()
 
 
@@ -83,12 +84,12 @@ def _onnx(graph: Graph, about: dict[str, Any]) -> bytes:
     import torch
 
     names = {f"{kind[:-1]}_names": [port.name for port in ports] for kind, ports in _ports(graph)}
-    traced = _traced(graph)
+    program = traced(graph)
     logging.disable(logging.WARNING)  # of operators of packages that are not installed
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = torch.onnx.export(traced, dynamo=True, verbose=False, **names)
+            made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
     finally:
         logging.disable(logging.NOTSET)
     made.model.metadata_props["operant"] = json.dumps(about)

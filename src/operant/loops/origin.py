@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -122,8 +123,10 @@ class Origin:
 
 
 def _rows(value: Any, places: Tensor) -> Any:
-    """Nested tensors `[S, …]` at some of the seeds."""
-    return {name: _rows(part, places) for name, part in value.items()} if isinstance(value, Mapping) else value[places]
+    """Nested tensors and arrays `[S, …]` at some of the seeds."""
+    if isinstance(value, Mapping):
+        return {name: _rows(part, places) for name, part in value.items()}
+    return value[places.numpy()] if isinstance(value, np.ndarray) else value[places]
 
 
 def _difference(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:

@@ -209,6 +209,8 @@ class Streaming(Spine):
         updates_per_iteration: steps between two looks at the metrics.
     """
 
+    goes_on = True
+
     nets: Mapping[str, Net]
     learn: Callable[[Moment], Lesson]
     traces: Mapping[str, Trace]
@@ -428,6 +430,23 @@ class StreamLearner(Learner):
         with torch.no_grad():
             self._advance()
         return {"update": torch.no_grad()(self.update)}
+
+    def learned(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        rewards = {name: state["rewards"][name] for name in ("mean", "squares", "count", "deviation")}
+        return {"nets": state["nets"], "rewards": rewards} | ({} if state["samples"] is None else {"samples": state["samples"]})
+
+    def begin_from(self, learned: Mapping[str, Any]) -> None:
+        if "nets" in learned:
+            self.nets.load_state_dict(learned["nets"])
+            self._rewards.load_state_dict(learned["rewards"])
+            self.deviation = learned["rewards"]["deviation"]
+        else:
+            super().begin_from(learned)
+        if self._samples is not None:
+            normalizer = self.policy.normalizer
+            count = normalizer.count.numpy()
+            seen = {"mean": normalizer.mean.numpy(), "squares": normalizer.variance.numpy() * np.maximum(count - 1, 0), "count": count}
+            self._samples.load_state_dict(learned.get("samples", seen))
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -44,7 +44,7 @@ class Policy(TrainedPolicy, TracedModule):
 
     @property
     def acting(self) -> Policy:
-        """What acts: of an archive its fittest elite."""
+        """What acts by its mode: of an archive its fittest elite. Raises `BadInput` where nothing does."""
         return self
 
     def normalized(self, observation: Tensor) -> Tensor:

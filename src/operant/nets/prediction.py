@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.spec import Spec
 from operant.nets.actors import Critic, CriticNet, Policy
@@ -31,6 +32,10 @@ class Predictor(Policy):
         super().__init__(observation, distribution, normalizer)
         self.critic, self._streams = critic, streams
         self.register_buffer("deviation", torch.ones(len(streams.seeds), 1))
+
+    @property
+    def acting(self) -> Policy:
+        raise BadInput("this run learned the values of a policy that acts at random: there is no mode to act by")
 
     def forward(self, observation: Tensor) -> Tensor:
         return self.critic(observation)
