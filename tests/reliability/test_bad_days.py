@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import gymnasium
@@ -25,6 +26,7 @@ from long_tier import turns
 from safetensors.torch import load_file
 
 import operant
+from operant import ops
 from operant.cli.main import main
 from operant.core import checkpoint
 from operant.core.errors import BadInput, RunFailed
@@ -331,10 +333,26 @@ def test_value_learning_stops_too(tmp_path: Path):
         return gymnasium.wrappers.TransformReward(gymnasium.make("Pendulum-v1"), lambda reward: reward * 1e25)
 
     small = {"hidden": (8,), "learning_starts": 20, "batch_size": 8, "steps": 400, "threads": 1, "episodes": 1}
-    with pytest.raises(RunFailed, match="term 'critic' was inf at step 100, update 1 of the iteration, seed 0; its batch is in") as told:
+    with pytest.raises(RunFailed, match="term 'critic' was inf at step 100, update 1 of the iteration in phase actor.*, seed 0; its batch is in") as told:
         operant.train("sac-v2", pendulum, out=tmp_path / "run", **small)
     batch = load_file(re.search(r"is in (\S+);", str(told.value))[1])
     assert batch["reward"].abs().max() > 1e24 and batch["observation"].shape == (1, 8, 3)
+
+
+@pytest.mark.parametrize(("method", "task", "phase"), [("sac-v2", "gym:Pendulum-v1", "actor+q+scalars"), ("dqn", "gym:CartPole-v1", "q")])
+def test_values_that_explode_stop_the_run(method: str, task: str, phase: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Before they overflow, with what there could be at most; the checkpoint from before is whole, and a run on it goes on where the cause is gone."""
+    small = {"hidden": (8,), "learning_starts": 20, "batch_size": 8, "threads": 1, "episodes": 1, "every": 100}
+    calls, target = count(), ops.td_target
+    with monkeypatch.context() as context:
+        context.setattr(ops, "td_target", lambda *arguments, **options: target(*arguments, **options) * 4.0 ** (max(next(calls) - 100, 0) / 4))
+        with pytest.raises(RunFailed) as told:
+            operant.train(method, task, out=tmp_path / "run", steps=400, **small)
+    said = rf"values explode: a target of phase {re.escape(phase)} was \S+ at step (\d+), seed 0, where rewards of at most \S+ and the discount allow \S+; "
+    found = re.match(said + r"its batch is in (\S+); the last checkpoint is from before it; try a lower --learning-rate", str(told.value))
+    assert found and load_file(found[2])["reward"].shape == (1, 8)
+    assert (tmp_path / "run" / "checkpoints" / "last").resolve().name == f"step-{int(found[1]) - 100:012d}"
+    assert operant.resume(tmp_path / "run").result["steps"] == 400
 
 
 @dataclass(frozen=True)

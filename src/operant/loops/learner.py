@@ -181,8 +181,8 @@ def check_batch(world: World, seeds: int, size: int, net: Any) -> None:
     check_memory(what, stacked * size * world.row_bytes(() if net is None else net.hidden), "take a smaller --batch-size")
 
 
-def check_finite(learner: Learner, names: list[str], values: Tensor, norms: Tensor, batch_of) -> None:
-    """Stop at the first update whose loss or gradient is not finite, with its step, term and seed; its batch is saved.
+def check_finite(learner: Learner, names: list[str], values: Tensor, norms: Tensor, batch_of, phase: str = "") -> None:
+    """Stop at the first update whose loss or gradient is not finite, with its step, phase, term and seed; its batch is saved.
 
     The optimiser has not made that step (`Adam.step`), so the weights are those from before it.
 
@@ -190,6 +190,7 @@ def check_finite(learner: Learner, names: list[str], values: Tensor, norms: Tens
         values: `[K, terms, S]`, the terms of the last K updates, on the CPU.
         norms: `[K, S]`, the norms of their gradients, on the CPU.
         batch_of: from an update's index to its tensors.
+        phase: of the learner's phases, where it has several.
 
     Raises:
         RunFailed: when a value or a norm is NaN or infinite.
@@ -202,16 +203,48 @@ def check_finite(learner: Learner, names: list[str], values: Tensor, norms: Tens
         what = f"the loss is not finite: term {names[term]!r} was {values[update, term, seed].item()}"
     else:
         what = f"the gradient is not finite: its norm was {norms[update, seed].item()}"
-    where = ""
-    if learner.failures is not None:
-        learner.failures.mkdir(parents=True, exist_ok=True)
-        path = learner.failures / f"step-{learner.step:012d}.safetensors"
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in batch_of(update).items()}, path)
-        where = f"; its batch is in {path}"
+    of_phase = f" in phase {phase}" if phase else ""
     raise RunFailed(
-        f"{what} at step {learner.step}, update {update + 1} of the iteration, seed {learner.seeds[seed]}{where}; "
+        f"{what} at step {learner.step}, update {update + 1} of the iteration{of_phase}, seed {learner.seeds[seed]}{_kept(learner, batch_of(update))}; "
         "the last checkpoint is from before it; try a lower --learning-rate, or smaller rewards"
     )
+
+
+EXPLODED = 1_000  # times the largest value that rewards and the discount allow
+
+
+def check_values(learner: Learner, phase: str, target: Tensor, reward: Tensor, horizon: float, batch: dict[str, Tensor]) -> None:
+    """Stop where targets are far from any value that there can be: a sum of discounted rewards is at most the largest of them times 1 / (1 − gamma).
+
+    Rewards count as 1 at the least, for what entropies add to values.
+
+    Args:
+        target, reward: the largest absolute target of an update, and reward of all so far, `[S]` each, on the CPU.
+        horizon: 1 / (1 − gamma), infinite where nothing is discounted.
+        batch: of the update.
+
+    Raises:
+        RunFailed: a target is more than `EXPLODED` times as large.
+    """
+    allowed = reward.clamp(min=1.0) * horizon
+    if not (bad := target > EXPLODED * allowed).any():
+        return
+    seed = int(bad.nonzero()[0])
+    raise RunFailed(
+        f"values explode: a target of phase {phase} was {target[seed]:.3g} at step {learner.step}, seed {learner.seeds[seed]}, where rewards of at most "
+        f"{reward[seed]:.3g} and the discount allow {allowed[seed]:.3g}{_kept(learner, batch)}; the last checkpoint is from before it; "
+        "try a lower --learning-rate, a target network that follows more slowly, or smaller rewards"
+    )
+
+
+def _kept(learner: Learner, batch: Mapping[str, Tensor]) -> str:
+    """Keep the batch of an update that failed, and say where."""
+    if learner.failures is None:
+        return ""
+    learner.failures.mkdir(parents=True, exist_ok=True)
+    path = learner.failures / f"step-{learner.step:012d}.safetensors"
+    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in batch.items()}, path)
+    return f"; its batch is in {path}"
 
 
 @contextmanager

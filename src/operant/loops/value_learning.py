@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from operant.core.random import Streams
 from operant.loops.behaviour import Behaviour, Sampled
 from operant.loops.draw import Draw, Drawer, Relabel, Uniform
 from operant.loops.imagine import Imagination, Imagine
-from operant.loops.learner import Learner, Spine, check_batch, check_finite
+from operant.loops.learner import Learner, Spine, check_batch, check_finite, check_values
 from operant.loops.trial import SEEDS, try_losses
 from operant.nets.actors import Net, Policy
 from operant.nets.kernels import in_bfloat16
@@ -122,6 +123,7 @@ class Update:
         progress: share of training that is done, 0 to 1.
         streams: random streams; a draw takes a name of its own.
         targets: what `bellman` gave in this update, `[S, B]` each, and `bellman_each`, `[K, S, B]`.
+        horizon: 1 / (1 − gamma) of these, the longest; infinite where nothing is discounted.
     """
 
     def __init__(self, learner: ValueLearner, batch: Transitions, drawer: Drawer):
@@ -130,6 +132,8 @@ class Update:
         self.count, self.progress = learner.updates, learner.progress
         self.streams = learner.streams
         self.targets: list[Tensor] = []
+        self.rewards: list[Tensor] = []  # that they were made of
+        self.horizon = 1.0
         self.logged: dict[str, Tensor] = {}
 
     def net(self, name: str) -> nn.Module:
@@ -168,8 +172,9 @@ class Update:
         if reward is not None:
             self._check("u.bellman takes rewards", reward)
         discount = gamma if batch.steps is None else gamma**batch.steps
-        found = ops.td_target(batch.reward if reward is None else reward, next_value.detach(), batch.terminated, gamma=discount)
-        self.targets.append(found)
+        reward = batch.reward if reward is None else reward
+        found = ops.td_target(reward, next_value.detach(), batch.terminated, gamma=discount)
+        self._gave(found, reward, gamma)
         return found
 
     def bellman_each(self, next_values: Tensor, *, gamma: float) -> Tensor:
@@ -180,8 +185,13 @@ class Update:
             raise BadInput(f"{wanted}, found {_shape(next_values)}{calling_place()}")
         discount = gamma if batch.steps is None else (gamma**batch.steps).unsqueeze(-1)
         found = ops.td_target(batch.reward.unsqueeze(-1), next_values.detach(), batch.terminated.unsqueeze(-1), gamma=discount)
-        self.targets.append(found.movedim(-1, 0))
+        self._gave(found.movedim(-1, 0), batch.reward, gamma)
         return found
+
+    def _gave(self, targets: Tensor, reward: Tensor, gamma: float) -> None:
+        self.targets.append(targets)
+        self.rewards.append(reward)
+        self.horizon = max(self.horizon, 1 / (1 - gamma) if gamma < 1 else math.inf)
 
     def prioritize(self, priority: Tensor) -> None:
         """Tell the draw how much is to be learned from each transition, `[S, B]` (the size of its temporal difference). Raises `BadInput` for another shape."""
@@ -350,6 +360,7 @@ class _Trained:
         self.norms: list[Tensor] = []
         self.indices: list[Tensor] = []
         self.logged: dict[str, list[Tensor]] = {}
+        self.last: Update | None = None
 
 
 class ValueLearner(Learner):
@@ -365,6 +376,7 @@ class ValueLearner(Learner):
     def __init__(self, method: ValueLearning, world: World, seeds: list[int], total_steps: int, device: torch.device):
         self.method, self.world, self.seeds, self.total_steps = method, world, seeds, total_steps
         self.step = self.updates = 0
+        self._largest_reward = torch.zeros(())  # in size, of a seed's batches
         self.streams = Streams(seeds, device)
         built = {name: self._build(name, net) for name, net in method.nets.items()}
         self.nets = nn.ModuleDict(built).to(device)
@@ -478,7 +490,12 @@ class ValueLearner(Learner):
         if not at_work.values:
             return {}
         values = torch.stack(at_work.values).cpu()
-        check_finite(self, at_work.names, values, torch.stack(at_work.norms).cpu(), lambda update: at_work.drawer.recall(at_work.indices[update]).tensors())
+        norms, phase = torch.stack(at_work.norms).cpu(), at_work.phase.name
+        check_finite(self, at_work.names, values, norms, lambda update: at_work.drawer.recall(at_work.indices[update]).tensors(), phase)
+        if (last := at_work.last).targets:  # of the last update alone: what explodes does not come back
+            target, reward = (torch.stack([x.abs().movedim(-2, 0).flatten(1).amax(1) for x in of]).amax(0).cpu() for of in (last.targets, last.rewards))
+            self._largest_reward = torch.maximum(self._largest_reward, reward)
+            check_values(self, phase, target, self._largest_reward, last.horizon, last.batch.tensors())
         metrics = {f"loss/{name}": values[:, place].mean(0) for place, name in enumerate(at_work.names)}
         return metrics | {name: torch.stack(found).mean(0).cpu() for name, found in at_work.logged.items()}
 
@@ -543,6 +560,7 @@ class ValueLearner(Learner):
         at_work.values.append(means.detach())
         at_work.norms.append(norms)
         at_work.indices.append(batch.index)
+        at_work.last = update
         for name, value in update.logged.items():
             at_work.logged.setdefault(name, []).append(value)
 
