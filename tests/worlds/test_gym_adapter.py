@@ -396,6 +396,21 @@ def test_episodes_are_drawn_step_by_step(registered):
         next(GymWorld("OperantPlain-v0").draw(policy, 1))
 
 
+def test_a_window_is_the_environment_s_own(monkeypatch):
+    made = []
+
+    def windowed(render_mode=None):
+        env = Drawn(render_mode)
+        env.metadata = {"render_modes": ["human", "rgb_array"]}
+        made.append(env)
+        return env
+
+    seen = list(islice(GymWorld(windowed).draw(Counts(), 1, window=True), 6))
+    assert [step.picture for step in seen] == [None] * 6 and made[-1].render_mode == "human" and seen[0].fps == 30
+    with pytest.raises(NothingToDraw, match="render_modes have no human"):
+        next(GymWorld(Drawn).draw(Counts(), 1, window=True))
+
+
 @pytest.mark.skipif(importlib.util.find_spec("pygame") is None, reason="pygame is not installed")
 def test_a_native_id_is_drawn_by_gymnasium_s_original():
     world = GymWorld("CartPole-v1")

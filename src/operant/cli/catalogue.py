@@ -261,6 +261,7 @@ def _show(args: Namespace) -> int:
     from operant import evidence
     from operant.cli.training import option, try_command, type_name
     from operant.core.registry import get_method, hyperparameters
+    from operant.loops.presets import PRESETS
 
     entry = get_method(args.method)
     fields = hyperparameters(entry.hyperparameters)
@@ -273,6 +274,7 @@ def _show(args: Namespace) -> int:
     facts = [("family", entry.family), ("paper", entry.paper), ("loop", entry.spine), ("worlds", ", ".join(entry.worlds)), ("status", standing(entry))]
     facts += [("check", check_text(each)) for each in (recorded or {"checks": []})["checks"]]
     facts += [("source", source or "not in a file"), ("try", try_command(entry))]
+    facts += [("preset", f"{preset.name}: {preset.command}") for preset in PRESETS if preset.method == entry.key]
     text = f"{entry.key}: {entry.name}\n\n{entry.doc}\n\n{table(facts)}"
     if fields:
         rows = [(option(item.name), type_name(item.type), value_text(item.default), item.help) for item in fields]
