@@ -60,12 +60,15 @@ class Outer(Spine):
         outside: `(world, streams) → Outside`. Raises `BadInput` for a world that it is not for.
         members: M, of each seed; they ride on the inner loop's seed axis. A single member has its seed, and trains as it would alone.
         evaluated: how the policy is built that is evaluated and kept; None for the inner loop's.
+        within: `(world, seeds, steps) → world`, the task in which the members train for so many steps a seed, where that is not quite the one in which they are
+            evaluated. Raises `BadInput` for a world that it is not for.
     """
 
     inner: Spine
     outside: Callable[[World, Streams], Outside]
     members: int = 1
     evaluated: Any = None
+    within: Callable[[World, Sequence[int], int], World] | None = None
 
     @property
     def policy(self) -> Any:
@@ -98,6 +101,11 @@ class Outer(Spine):
         what = f"{self.members:,} members of {len(seeds):,} seeds with {parameters:,} parameters"
         check_memory(what, TRAINED * self.members * len(seeds) * parameters, "take fewer members or seeds, or narrower layers")
         self.outside(world, Streams(seeds))
+        self.training(world, seeds, steps)
+
+    def training(self, world: World, seeds: Sequence[int], steps: int) -> World:
+        """Where the members train."""
+        return world if self.within is None else self.within(world, seeds, steps)
 
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> OuterLearner:
         return OuterLearner(self, world, list(seeds), total_steps, device)
@@ -109,7 +117,8 @@ class OuterLearner(Learner):
     def __init__(self, method: Outer, world: World, seeds: list[int], total_steps: int, device: torch.device):
         self.method, self.world, self.seeds, self.total_steps = method, world, seeds, total_steps
         self.streams = Streams(seeds, device)
-        self.inner = method.inner.learner(world, method.member_seeds(seeds), max(1, total_steps // method.members), device)
+        there = method.training(world, seeds, total_steps)
+        self.inner = method.inner.learner(there, method.member_seeds(seeds), max(1, total_steps // method.members), device)
         self.outside = method.outside(world, self.streams)
         self.policy = self.outside.policy(self.inner)
         self.stride, self.source, self.spent = self.inner.stride * method.members, self.inner.source, self.inner.spent

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from operant.nets.policy import TrainedPolicy
     from operant.worlds.gym.episodes import Episodes
     from operant.worlds.gym.experience import Experience, Online, Stream
+    from operant.worlds.gym.starts import Starts
     from operant.worlds.tabular.mdp import FiniteMDP, Samples
 
 BYTES_A_TOKEN = 64  # at the least, that a batch keeps of one: the token, probabilities, entropy, mask, reward, advantage and their copies
@@ -265,6 +266,14 @@ class World:
         """The same task at one level. Raises as `check_levels`, and for a level that it does not have."""
         self.check_levels()
         raise NotImplementedError
+
+    def begun_at(self, starts: Starts) -> World:
+        """The same task whose training episodes begin elsewhere; evaluations stay those of the task. Raises `BadInput` where that cannot be."""
+        raise BadInput(f"{self.task} has no simulator whose states could be kept: take an environment (gym:)")
+
+    def starts(self, policy: Any, episodes: int, seed: int, most_steps: int) -> tuple[list[list[dict]], np.ndarray]:
+        """The states that a policy went through, and what was seen in each, for `begun_at`. Raises as that."""
+        raise BadInput(f"{self.task} has no simulator whose states could be kept: take an environment (gym:)")
 
     def preferences(self, streams: Streams) -> Preferred:
         """Pairs of answers, of which one is preferred. Raises as `check_preferences`."""

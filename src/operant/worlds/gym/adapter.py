@@ -205,6 +205,26 @@ class GymnasiumEnvironments:
             except CODE as error:
                 raise raised(place(self.name, row, self._steps), "restoring its state", error) from error
 
+    def taken(self, row: int) -> list[dict]:
+        """The state of one row, which `place` takes. Of rows that are `resume`d "bitwise" alone."""
+        return snapshot.take(self.envs[row])
+
+    def place(self, row: int, state: list[dict], observation: np.ndarray) -> None:
+        """Go on in a row from a state of `taken`, in which `observation [D]` is seen; its own generator goes on, so that later resets are others."""
+        try:
+            snapshot.restore(self.envs[row], state, generator=False)
+        except CODE as error:
+            raise raised(place(self.name, row, self._steps), "putting a state into it", error) from error
+        self.observation = self.observation.copy()  # what a step gave is the caller's
+        self.observation[row] = observation
+
+    def restarted(self, row: int) -> np.ndarray:
+        """Start a new episode in one row. Returns `[D]`."""
+        self.observation = self.observation.copy()
+        self._read(row, self.observation, *self._begun(row))
+        self._check(self.observation)
+        return self.observation[row]
+
     def close(self) -> None:
         """Close every environment."""
         if self._watching:
@@ -474,6 +494,20 @@ def _environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[in
                 raise BadInput(f"environment {name!r}: its rows step together, so no action lasts several steps: wrap its environments")
             together = _making(lambda: _called(env, name, kwargs | {"num_envs": len(row_seeds)}), name, place(name))
             return (TensorRows if isinstance(together, TensorEnvironment) else VectorEnvironments)(together, row_seeds, name)
+    return GymnasiumEnvironments(make, row_seeds, name, view=view)
+
+
+def make_objects(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], view: View = PLAIN) -> GymnasiumEnvironments:
+    """Rows that are objects of Gymnasium, also where there is a native version of them.
+
+    Raises:
+        BadInput: as `make_environments`, and for what is no such object.
+    """
+    if isinstance(env, str) and env in BEDS:
+        raise BadInput(f"{env} is one of the library's own beds, whose rows are no objects that could be begun in the middle")
+    if isinstance(env, Rows):
+        return GymnasiumEnvironments(env, row_seeds, env.__qualname__, view=view)
+    make, name = _maker(env, atari.MADE if view.atari else {})
     return GymnasiumEnvironments(make, row_seeds, name, view=view)
 
 

@@ -60,13 +60,18 @@ def take(env: gymnasium.Env) -> list[dict]:
     return [_take_layer(layer) for layer in layers(env)]
 
 
-def restore(env: gymnasium.Env, state: list[dict]) -> None:
-    """Put a state of `take` into a fresh environment that has been reset once."""
+def restore(env: gymnasium.Env, state: list[dict], *, generator: bool = True) -> None:
+    """Put a state of `take` into an environment that has been reset once.
+
+    Args:
+        generator: with the state of its random generator; otherwise its own goes on.
+    """
     for layer, saved in zip(layers(env), state, strict=True):
         if "own" in saved:
             getattr(layer, _methods(layer)[1])(_decode(saved["own"]))
         for name, value in saved["attributes"].items():
-            layer.__dict__[name] = _decode(value)
+            if generator or name != "_np_random":
+                layer.__dict__[name] = _decode(value)
         if "integration" in saved:
             mujoco = sys.modules["mujoco"]
             mujoco.mj_setState(layer.model, layer.data, np.asarray(saved["integration"]), mujoco.mjtState.mjSTATE_INTEGRATION)

@@ -24,7 +24,7 @@ from operant.nets.actors import Policy
 from operant.nets.distributions import drawn_range
 from operant.worlds.base import Drawn, World
 from operant.worlds.gym import atari
-from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments
+from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments, make_objects
 from operant.worlds.gym.beds import BATCHED, BEDS, LevelledEnvironments
 from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
@@ -35,6 +35,7 @@ from operant.worlds.gym.ids import registered
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.spaces import Actions, Observations
+from operant.worlds.gym.starts import Starts, make_started, recorded
 from operant.worlds.gym.views import view_of
 from operant.worlds.gym.workers import check_workers
 from operant.worlds.names import CLASSIC, MUJOCO
@@ -168,6 +169,19 @@ class GymWorld(World):
         there = copy(self)
         there.make, there.make_training = (partial(_make_at, make, tuple(map(float, level))) for make in (self.make, self.make_training))
         return there
+
+    def begun_at(self, starts: Starts) -> GymWorld:
+        if self.view.time_feature:
+            raise BadInput("time_feature: of an episode that begins in the middle the time that is left is not known; leave it out")
+        there = copy(self)
+        there.make_training = partial(make_started, self.environment, starts, view=self.view)
+        there.make_training([0]).close()
+        return there
+
+    def starts(self, policy: Any, episodes: int, seed: int, most_steps: int) -> tuple[list[list[dict]], np.ndarray]:
+        if self.view.frame_stack > 1:
+            raise BadInput("frame_stack: an episode that begins in the middle has no observations before; leave it out")
+        return recorded(partial(make_objects, self.environment, view=self.view.evaluated), policy.act, episodes, seed, most_steps)
 
     def fingerprint(self) -> str:
         """What must be the same when a run goes on."""
