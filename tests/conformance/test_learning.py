@@ -52,7 +52,7 @@ def most(reaches: Callable[[int], bool]) -> bool:
 
 @long(updates, lambda case: case.kind == "gym" and case.key not in PREDICTS)
 def test_learns_what_to_do_on_each_side(case: Case):
-    discrete = case.task == "gym:CartPole-v1"
+    discrete = make_world(case.task).action.one_choice
     world = GymWorld(partial(OneStep, discrete=discrete))
     own = getattr(case.entry.hyperparameters, "rollout_length", 64)  # a method of short rollouts keeps them, and with them its many steps
     sizes = {"rollout_length": min(own, 64), "batch_size": 64, "learning_starts": 128, "updates_per_step": 1.0}
