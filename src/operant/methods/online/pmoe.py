@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 
 from operant import ops
 from operant.core.registry import Count, method
@@ -53,7 +52,7 @@ def pmoe(h: PMOE) -> ValueLearning:
         return {
             "critic": (q - y.unsqueeze(1)).square().sum(1),
             "actor": climbed.sum(-1) if h.climbs == "all" else climbed.gather(-1, best).squeeze(-1),
-            "router": (weight - F.one_hot(best.squeeze(-1), h.experts)).square().sum(-1),
+            "router": (weight - (best == torch.arange(h.experts, device=best.device)).to(weight.dtype)).square().sum(-1),
             "temperature": entropy_loss(u, batch.action, of_best, target_entropy=h.target_entropy),
         }
 
