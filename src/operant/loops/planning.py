@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from operant.core.errors import RunFailed
+from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 from operant.loops.learner import Learner, Spine
 from operant.worlds.base import World
-from operant.worlds.tabular.mdp import FiniteMDP, Samples
+from operant.worlds.tabular.mdp import FiniteMDP, Played, Samples
 
+Reads = Literal["mdp", "samples", "episodes"]
 State = dict[str, Tensor]
 """Where a planner stands: tables by name, among them "policy" `[S, *shape]`, probabilities, which is evaluated and kept."""
 
@@ -28,14 +29,15 @@ class Problem:
         step: iterations that are done.
     """
 
-    def __init__(self, reads: Literal["mdp", "samples"], world: World, streams: Streams):
-        self._given: FiniteMDP | Samples = (world.mdp(streams) if reads == "mdp" else world.samples(streams)).to(streams.device)
+    def __init__(self, reads: Reads, world: World, streams: Streams):
+        self._reads = reads
+        self._given: FiniteMDP | Samples = (world.samples(streams) if reads == "samples" else world.mdp(streams)).to(streams.device)
         self.shape, self.streams, self.step = self._given.shape, streams, 0
 
     @property
     def mdp(self) -> FiniteMDP:
         """The MDP itself, of planners that read "mdp"."""
-        if not isinstance(self._given, FiniteMDP):
+        if not isinstance(self._given, FiniteMDP) or self._reads != "mdp":
             raise RunFailed('a planner asked for the MDP, and reads samples of it: Planning(…, reads="mdp")')
         return self._given
 
@@ -45,6 +47,12 @@ class Problem:
         if not isinstance(self._given, Samples):
             raise RunFailed('a planner asked for samples, and reads the MDP itself: Planning(…, reads="samples")')
         return self._given
+
+    def play(self, policy: Tensor, count: int) -> Played:
+        """So many episodes of a policy `[S, H, K, A]`, of planners that read "episodes"."""
+        if not isinstance(self._given, FiniteMDP) or self._reads != "episodes":
+            raise RunFailed('a planner asked for episodes, and reads something else: Planning(…, reads="episodes")')
+        return self._given.play(policy, count, self.streams)
 
     def zeros(self, *axes: int) -> Tensor:
         """`[S, *axes]` float64."""
@@ -65,18 +73,20 @@ class Planning(Spine):
     Attributes:
         start: `(problem) → state`, before the first iteration. Raises `BadInput` for a problem that the planner is not for.
         improve: `(problem, state) → state`, one iteration; it reads nothing to the host.
-        reads: "mdp", the truth, or "samples", logged transitions alone.
+        reads: "mdp", the truth, "samples", logged transitions alone, or "episodes", what comes of policies that it plays, with a horizon.
     """
 
     start: Callable[[Problem], State]
     improve: Callable[[Problem, State], State]
-    reads: Literal["mdp", "samples"] = "mdp"
+    reads: Reads = "mdp"
 
     policy = None
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
-        (world.check_mdp if self.reads == "mdp" else world.check_samples)(len(seeds))
+        (world.check_samples if self.reads == "samples" else world.check_mdp)(len(seeds))
         super().check(world, seeds, steps, episodes)
+        if self.reads == "episodes" and world.horizon is None:
+            raise BadInput(f"{world.task}: this planner plays episodes, and they have no end: give a --horizon, as in --horizon 10")
         self.start(Problem(self.reads, world, Streams(seeds[:1])))
 
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> Planner:

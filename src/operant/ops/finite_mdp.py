@@ -7,6 +7,7 @@ broadcast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -162,6 +163,42 @@ def empirical_model(pair: Tensor, next_state: Tensor, reward: Tensor, *, shape: 
     seen = count.clamp(min=1)
     mean = torch.zeros_like(count).scatter_add_(-1, pair, reward) / seen
     return count.view(rows, *shape), mean.view(rows, *shape), (following / seen.unsqueeze(-1)).view(rows, *shape, states)
+
+
+def mean_by_pair(pair: Tensor, target: Tensor, *, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Least squares of targets on a table: how often each pair was seen, and the mean of its targets, `[S, *shape]` each; 0 where it was not.
+
+    Args:
+        pair: `[S, M]` int64, places among `shape`.
+        target: `[S, M]`.
+        shape: of a seed's table.
+    """
+    flat = target.new_zeros(len(pair), math.prod(shape))
+    count = flat.scatter_add(1, pair, torch.ones_like(target))
+    mean = flat.scatter_add(1, pair, target) / count.clamp(min=1)
+    return count.unflatten(1, tuple(shape)), mean.unflatten(1, tuple(shape))
+
+
+def greedy_mistake(q: Tensor, best: Tensor, transition: Tensor, initial: Tensor, *, tolerance: float = 1e-9) -> Tensor:
+    """By how much at most an action that is greedy in Q falls short of the best one, wherever greedy actions lead: `[...]`, 0 where every policy that is greedy
+    in Q is optimal.
+
+    Args:
+        q: `[..., H, K, A]`, whose largest values say what is greedy; several where they are equal.
+        best: `[..., H, K, A]`, the optimal Q.
+        transition: `[..., H or 1, K, A, K]`.
+        initial: `[..., K]`, the distribution of the first state.
+        tolerance: of what is equal, in units of the values.
+    """
+    there = initial > 0
+    worst = torch.zeros_like(q[..., 0, 0, 0])
+    for step in range(q.shape[-3]):
+        mine, optimal = q[..., step, :, :], best[..., step, :, :]
+        taken = (mine >= mine.amax(-1, keepdim=True) - tolerance) & there.unsqueeze(-1)
+        short = (optimal.amax(-1, keepdim=True) - optimal).masked_fill(~taken, 0.0)
+        worst = torch.maximum(worst, short.flatten(-2).amax(-1))
+        there = ((_at(transition, step, 4) > 0) & taken.unsqueeze(-1)).any(-2).any(-2)
+    return torch.where(worst > tolerance, worst, 0.0)
 
 
 def count_penalty(count: Tensor, *, scale: float, most: float) -> Tensor:

@@ -133,6 +133,51 @@ class FiniteMDP:
         return Samples(pair, next_state, reward, self.shape, self.discount, self.horizon)
 
 
+    def play(self, policy: Tensor, count: int, streams: Streams, name: str = "episodes") -> Played:
+        """Episodes of a policy `[S, H, K, A]`, each seed's from its own stream. Of MDPs with a horizon alone."""
+        seeds, horizon = len(streams.seeds), self.shape[0]
+        draws = streams.uniform(name, horizon + 1, 3, count).to(self.initial.dtype)
+        seed = torch.arange(seeds, device=draws.device).unsqueeze(1)
+        of_transition, of_reward, of_initial = (torch.zeros_like(seed) if len(table) == 1 else seed for table in (self.transition, self.reward, self.initial))
+        state = _drawn(self.initial.expand(seeds, -1).unsqueeze(1).expand(-1, count, -1), draws[:, horizon, 0])
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for step in range(horizon):
+            action = _drawn(policy[seed, step, state], draws[:, step, 0])
+            reward = self.reward[of_reward, min(step, self.reward.shape[1] - 1), state, action]
+            if self.bernoulli:
+                reward = (draws[:, step, 2] < reward).to(reward.dtype)
+            found.append((state, action, reward))
+            state = _drawn(self.transition[of_transition, min(step, self.transition.shape[1] - 1), state, action], draws[:, step, 1])
+        columns = [torch.stack(column, -1) for column in zip(*found, strict=True)]
+        return Played(torch.cat([columns[0], state.unsqueeze(-1)], -1), columns[1], columns[2])
+
+
+@dataclass(frozen=True)
+class Played:
+    """Whole episodes of finite MDPs with a horizon.
+
+    Attributes:
+        state: `[S, M, H + 1]` int64, the one behind the last step too.
+        action: `[S, M, H]` int64.
+        reward: `[S, M, H]` float64.
+    """
+
+    state: Tensor
+    action: Tensor
+    reward: Tensor
+
+    @cached_property
+    def to_go(self) -> Tensor:
+        """The sum of the rewards from each step on, `[S, M, H]`."""
+        return self.reward.flip(-1).cumsum(-1).flip(-1)
+
+
+def _drawn(probability: Tensor, uniform: Tensor) -> Tensor:
+    """One of the last axis `[..., n]` for each number `[...]` in [0, 1), by inversion of the cumulative distribution."""
+    cumulative = probability.cumsum(-1)
+    return (uniform.unsqueeze(-1) * cumulative[..., -1:] >= cumulative).sum(-1).clamp(max=probability.shape[-1] - 1)
+
+
 @dataclass(frozen=True)
 class Samples:
     """Logged transitions of finite MDPs, all that somebody who plans from data knows of them.
