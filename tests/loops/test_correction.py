@@ -11,12 +11,14 @@ import torch
 from gymnasium import spaces
 
 from operant.core.checkpoint import first_difference
+from operant.core.errors import BadInput
 from operant.core.flat import rows_of
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
 from operant.loops.correction import Correction, Tether
 from operant.loops.terms import ClippedRatio, TermBatch
 from operant.nets.actors import ActorCritic, ActorCriticNet
+from operant.nets.memory import GRU
 from operant.worlds import make_world
 from operant.worlds.gym.spaces import action_spec, observation_spec
 
@@ -93,3 +95,11 @@ def test_a_rollout_is_made_of_the_last_iterations(correct: bool):
     learner.iterate()
     again.iterate()
     assert first_difference(learner.state_dict(), again.state_dict()) is None
+
+
+@pytest.mark.parametrize("values", [{"batches": 2, "correct": False}, {"batches": 1}])
+def test_a_policy_that_remembers_is_refused(values: dict):
+    spine = get_method("props").build(configure("props", {"environments": 2, "rollout_length": 8, "minibatches": 2} | values))
+    learner = replace(spine, policy=replace(spine.policy, memory=GRU(4))).learner(make_world("gym:CartPole-v1"), [0], 100, torch.device("cpu"))
+    with pytest.raises(BadInput, match="a policy that remembers its episode learns from what it has just done itself"):
+        learner.iterate()

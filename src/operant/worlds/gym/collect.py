@@ -202,6 +202,8 @@ class Collector(Source):
 
     def sample(self, policy: Actor, version: int) -> Rollout:
         seeds, rows, length = len(self.streams.seeds), self.plan.environments, self.plan.length
+        if (self.plan.batches > 1 or self.plan.behaviour is not None) and policy.initial(1) is not None:
+            raise BadInput("a policy that remembers its episode learns from what it has just done itself: take one batch and no other behaviour")
         noise = policy.distribution.noise(self.streams, "action", length, rows)
         if self._observation is None:
             self._observation = self._environments.reset()
