@@ -27,7 +27,7 @@ class GORP:
     episodes: Count = 50  # played for each sequence (m)
 
 
-@method("gorp", name="GORP", family="tabular", paper="arXiv:2304.09853", worlds=("tabular",), example="tabular:bandit", baseline=True)
+@method("gorp", name="GORP", family="tabular", paper="arXiv:2304.09853", worlds=("tabular",), example="tabular:random-episodes", baseline=True)
 def gorp(h: GORP) -> Planning:
     def start(problem: Problem) -> State:
         if (count := problem.shape[-1] ** h.k) > MOST:
@@ -48,7 +48,7 @@ def gorp(h: GORP) -> Planning:
             means.append(problem.play(tried, h.episodes).to_go[..., here].mean(1))
         first = torch.stack(means, -1).argmax(-1) // actions ** (depth - 1)
         policy = state["policy"].clone()
-        policy[:, here] = torch.nn.functional.one_hot(first, actions).to(policy.dtype).unsqueeze(1)
+        policy[:, here] = (first.view(-1, 1, 1) == torch.arange(actions, device=first.device)).to(policy.dtype)
         return {"policy": policy}
 
     return Planning(start, improve, reads="episodes")

@@ -26,7 +26,7 @@ class SQIRL:
     episodes: Count = 200  # played for each step of an episode (m)
 
 
-@method("sqirl", name="SQIRL", family="tabular", paper="arXiv:2312.08369", worlds=("tabular",), example="tabular:bandit")
+@method("sqirl", name="SQIRL", family="tabular", paper="arXiv:2312.08369", worlds=("tabular",), example="tabular:random-episodes")
 def sqirl(h: SQIRL) -> Planning:
     def improve(problem: Problem, state: State) -> State:
         here, (horizon, states, actions) = problem.step, problem.shape

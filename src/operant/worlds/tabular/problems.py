@@ -152,6 +152,7 @@ TABLES: dict[str, Table] = {
     "cliff": Table(grid(CLIFF, 0.1), cells(CLIFF), 4),
     "random-dense": Table(dense, 20, 4, ("states", "actions"), 0.9, own=True),
     "random-sparse": Table(sparse, 20, 4, ("states", "actions"), 0.9, own=True),
+    "random-episodes": Table(sparse, 8, 3, ("states", "actions"), horizon=5, own=True),
     "bandit": Table(bandit, 10, 5, ("states", "actions"), horizon=1, bernoulli=True, own=True),
 }
 
