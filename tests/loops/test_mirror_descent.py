@@ -1,13 +1,15 @@
-"""MDPO off policy: the actor's loss by a loop, and when what it is held near is renewed."""
+"""MDPO: where the off-policy actor's loss is least, that loss by a loop, when what it is held near is renewed; what falls along training on policy."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from operant.core.registry import configure, get_method
+from operant.loops.terms import TermBatch
 from operant.worlds import make_world
 
 
@@ -50,5 +52,45 @@ def test_the_actor_is_held_near_itself_of_some_updates_ago(tsallis: float):
                 old_log_prob = density(old_mean, old_log_std) + tanh
                 if tsallis != 1:  # log_q(x) = (x^(1 − q) − 1) / (1 − q), q = 2 − tsallis
                     log_prob, old_log_prob = ((math.exp(x * (tsallis - 1)) - 1) / (tsallis - 1) for x in (log_prob, old_log_prob))
-                expected = 0.3 * log_prob + 2.0 * (log_prob - old_log_prob) - q
+                expected = 0.3 * log_prob + 2.0 * (log_prob - tsallis * old_log_prob) - q
                 assert math.isclose(float(found[seed, place]), expected, rel_tol=1e-3, abs_tol=2e-4)
+
+
+@pytest.mark.parametrize("tsallis", [0.8, 1.0, 1.2, 1.5])
+def test_what_the_actor_is_held_near_is_where_nothing_pulls_it_away(tsallis: float):
+    """With Q = 0 and no entropy the expected gradient, by quadrature over the normal's noise, is 0 at π = π_k, and is not where they differ."""
+    noise = torch.linspace(-7, 7, 2_001)
+    chance = (-noise.square() / 2).exp()
+    values = {"hidden": (8,), "batch_size": len(noise), "learning_starts": 16, "alpha": 0.0, "inverse_step_size": 1.0, "tsallis": tsallis}
+    learner = get_method("mdpo-off").build(configure("mdpo-off", values)).learner(make_world("gym:Pendulum-v1"), [0], 1_000, torch.device("cpu"))
+    while learner.step < 16:
+        learner._gather()
+    actor, older = learner.nets["actor"], learner.targets["actor"]
+    with torch.no_grad():
+        for parameter in learner.nets["q"].parameters():
+            parameter.zero_()
+        for parameter in (*actor.parameters(), *older.parameters()):
+            parameter.mul_(0.1)  # a deviation near 1, where densities are far from what a float32 holds
+    (phase, drawer), *_ = learner.at_work()
+    batch = drawer.draw()
+    batch = replace(batch, observation=batch.observation[:, :1].expand_as(batch.observation))  # one state, at which every noise is tried
+
+    def largest_gradient() -> float:
+        update = learner.seen(batch, drawer)
+        update.noise = lambda name, net="actor": noise.view(1, -1, 1)
+        loss = (learner.losses(phase, update)["actor"] * chance).sum() / chance.sum()
+        return max(float(gradient.abs().max()) for gradient in torch.autograd.grad(loss, list(actor.parameters())))
+
+    assert largest_gradient() < 1e-4
+    with torch.no_grad():
+        list(older.parameters())[-1].add_(0.5)
+    assert largest_gradient() > 1e-2
+
+
+def test_on_policy_the_step_size_falls_and_the_learning_rate_stays():
+    spine = get_method("mdpo").build(configure("mdpo", {"step_size": 0.5}))
+    proximity = next(term for term in spine.terms if term.name == "proximity")
+    kl = torch.ones(1, 2, 3)
+    for progress, weight in ((0.0, 2.0), (0.75, 8.0)):
+        assert torch.equal(proximity(TermBatch({"kl_to_acted": kl}, progress=progress)), weight * kl)
+    assert not spine.anneal

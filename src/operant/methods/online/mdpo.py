@@ -2,10 +2,11 @@
 
 Paper: Tomar et al. 2020, arXiv:2005.09814. An iteration maximises the mean of ratio · A − KL(policy now ‖ policy that acted) / t by `epochs` steps of Adam; a
 single one is a plain policy gradient, for the KL's gradient begins at 0. Nothing is clipped but the gradient. The authors' code
-(manantomar/Mirror-Descent-Policy-Optimization, mdpo_on) is followed in t, which falls from 1 to 0 along training, in Adam's rate, which falls with it from 3e-4
-(epsilon 1e-5, gradients clipped at 0.5), in 10 steps on the whole rollout, in advantages normalised over it, and in values that are fitted by themselves.
-Departures from it: the value loss is not clipped, its rate stays, and it takes the passes of `trpo`; no Tsallis divergence, which is an option of `mdpo-off`.
-The off-policy form, whose loop is another one, is `mdpo-off`.
+(manantomar/Mirror-Descent-Policy-Optimization, mdpo_on) is followed in t, which falls from 1 to 0 along training, in Adam's rate, which stays at 3e-4 (epsilon
+1e-5, gradients clipped at 0.5), in 10 steps on the whole rollout, in advantages normalised over it, and in values that are fitted by themselves. Departures
+from it: the value loss is not clipped, and takes the rate and the passes of `trpo`, 10 at 1e-3, there 5 at 3e-4 in minibatches of 128; observations and rewards
+are normalised there, here where asked; 8 copies and rollouts of 128 steps, there 1 of 2,048; no Tsallis divergence, which is an option of `mdpo-off`. The
+off-policy form, whose loop is another one, is `mdpo-off`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class MDPO(ApartSettings):
     epochs: Passes = 10  # gradient steps of an iteration, each on the whole rollout
     step_size: Positive = 1.0  # t at first: the KL to the policy that acted is weighted by 1 / t
     learning_rate: LearningRate = 3e-4  # Adam's, of the policy
-    anneal: bool = True  # t and the policy's learning rate fall linearly to 0 at the last step
+    anneal: bool = True  # t falls linearly to 0 at the last step
     max_grad_norm: Positive = 0.5  # L2, over the policy's parameters of a seed
     workers: Workers = 1  # processes that step the environments
 
@@ -63,7 +64,6 @@ def mdpo(h: MDPO) -> PolicyGradient:
         reduce="token-mean",
         epochs=h.epochs,
         learning_rate=h.learning_rate,
-        anneal=h.anneal,
         optimizer=partial(Adam, eps=1e-5),
         max_grad_norm=h.max_grad_norm,
         fit=h.fit,

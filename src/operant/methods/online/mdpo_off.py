@@ -3,11 +3,12 @@
 Paper: Tomar et al. 2020, arXiv:2005.09814. The actor minimises the mean of α log π(a|s) + (1 / t) (log π(a|s) − log π_k(a|s)) − Q(s, a) over replayed states
 and reparameterised actions, π_k being the actor as it was at the last of every `refresh` updates. Without the KL (`inverse_step_size` 0) that is SAC's actor
 with a fixed temperature, and so are the critics' targets. Defaults are the example of the authors' code (manantomar/Mirror-Descent-Policy-Optimization,
-mdpo_off), whose weights of log π and of log π_k, 1 and 0.2 − 1, are here written apart: α = 0.2, 1 / t = 0.8; π_k is renewed every 1,000 steps. Departures from
-it: no network of state values, the critics' targets stand in its place; the actor follows the smaller of two critics, there the first one; no penalty on the
-mean and the deviation; actions are drawn while experience is gathered, there modes. `tsallis` replaces log by the q-logarithm of the
-whole action's density, there by the sum of those of its numbers. The on-policy form, whose loop is another one, is
-`mdpo`.
+mdpo_off), whose weights of log π and of log π_k, 1 and 0.2 − 1, are here written apart: α = 0.2, 1 / t = 0.8; π_k is renewed every 1,000 steps. `tsallis`, the
+order s, replaces log by the (2 − s)-logarithm, and weighs that of π_k by s besides, as the authors' code does: (1 / t) (log_q π − s log_q π_k) is Tsallis'
+Bregman divergence from π_k up to a constant, and least at π_k. Departures from that code: no network of state values, the critics' targets stand in its place;
+the actor follows the smaller of two critics, there the first one; no penalty on the mean and the deviation; actions are drawn while experience is gathered,
+there modes; 1,000 random steps, there 10,000; the q-logarithm is of the whole action's density, there a sum of those of its numbers. The on-policy form, whose
+loop is another one, is `mdpo`.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def mdpo_off(h: MDPOOff) -> ValueLearning:
         log_ratio = ops.gaussian_log_prob(before, mean, log_std) - ops.gaussian_log_prob(before, *old)
         u.log("log_ratio", log_ratio)
         value = ops.soft_value(u.frozen("q")(batch.observation, action), log(log_prob), h.alpha, dim=1)
-        away = log_ratio if h.tsallis == 1 else log(log_prob) - log(log_prob - log_ratio)
+        away = log_ratio if h.tsallis == 1 else log(log_prob) - h.tsallis * log(log_prob - log_ratio)
         return {"critic": (q - y.unsqueeze(1)).square().sum(1), "actor": h.inverse_step_size * away - value}
 
     return ValueLearning(
