@@ -116,6 +116,7 @@ CASES += [
     ((*PPO, "--hidden", "1000000000"), "of memory: take narrower layers"),
     ((*PPO, "--hidden", "64,,64"), "'' is not an integer"),
     ((*PPO, "--workers", "1000000"), "workers"),
+    (("train", "sac-v2", *CARTPOLE), "sac-v2 takes continuous actions; gym:CartPole-v1 has discrete ones (Discrete(2)): take sac-discrete"),
     ((*SAC, "--hidden", "1000000,1000000"), "of memory: take narrower layers"),
     ((*SAC, "--batch-size", "1000000000"), "of memory: take a smaller --batch-size"),
     ((*SAC, "--batch-size", "1000000000000"), "at most 1,000,000,000"),

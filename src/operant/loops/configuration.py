@@ -205,9 +205,10 @@ def _takes(entry: Method, world: World) -> bool:
 
 
 def _instead(method: str, takes: Callable[[Method], bool]) -> str:
-    """The end of a refusal that names methods that would do: the one of the same name for this kind of task, else the first few; empty where none would."""
+    """The end of a refusal that names methods that would do: those whose name begins with the same word, else the first few; empty where none would."""
     fitting = [key for key, other in methods().items() if takes(other)]
-    named = [key for key in fitting if key.startswith(f"{method}-")] or fitting
+    word = method.partition("-")[0]
+    named = [key for key in fitting if key.partition("-")[0] == word] or fitting
     return f": take {', '.join(named[:8])}{', … (operant methods lists them all)' * (len(named) > 8)}" if named else ""
 
 
