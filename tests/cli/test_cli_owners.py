@@ -9,7 +9,7 @@ import pytest
 
 from operant.cli.comparing import parse_compare
 from operant.cli.main import COMMANDS
-from operant.cli.training import RESERVED, _parse_train, fields_of, kinds_of, method_parser, plain_names, task_options
+from operant.cli.training import RESERVED, fields_of, kinds_of, method_parser, parse_method, plain_names, task_options
 from operant.core.errors import BadInput
 from operant.core.registry import Count, Positive, _methods, get_method, method, methods
 from operant.loops.configuration import split_names
@@ -58,7 +58,7 @@ def test_what_runs_call_their_own_is_known():
 
 
 def read(words: str) -> dict[str, str]:
-    return _parse_train(COMMANDS["train"], words.split()).hyperparameters
+    return parse_method(COMMANDS["train"], words.split()).hyperparameters
 
 
 def test_a_name_that_both_have_is_given_with_its_owner(both: str):
@@ -82,7 +82,7 @@ def test_an_owner_may_always_be_named_and_a_plain_name_means_the_only_one(both: 
 
 
 def test_a_name_of_the_runs_own_is_the_runs(both: str):
-    args = _parse_train(COMMANDS["train"], "both --task gym:CartPole-v1 --steps 100 --both.steps 2".split())
+    args = parse_method(COMMANDS["train"], "both --task gym:CartPole-v1 --steps 100 --both.steps 2".split())
     assert args.steps == 100 and args.hyperparameters == {"both.steps": "2"}
 
 

@@ -25,7 +25,8 @@ from operant.core.schema import require
 
 LOGS = ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
 OWN = (*LOGS, "result.json", "checkpoints", "policies", "videos", "failures", "tensorboard")  # what a run makes beside run.json and lock
-PACKAGES = ("operant", "torch", "numpy", "gymnasium", "mujoco", "ogbench", "transformers", "tokenizers", "safetensors")
+WORLDS = ("gymnasium", "mujoco", "ale-py", "MinAtar", "minigrid", "Box2D", "ogbench")
+PACKAGES = ("operant", "torch", "numpy", *WORLDS, "transformers", "tokenizers", "safetensors")
 
 
 def machine() -> dict[str, Any]:

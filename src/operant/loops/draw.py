@@ -236,15 +236,15 @@ class NStep:
         if self.n == 1:
             return batch
         index, there = store.window(batch.index, self.n)
-        ahead = store.gather(index)
-        over = ahead.terminated.cumsum(-1) - ahead.terminated.long()  # data that were relabelled with a goal's reward go on behind it
+        reward, terminated = store.column("reward", index), store.column("terminated", index)
+        over = terminated.cumsum(-1) - terminated.long()  # data that were relabelled with a goal's reward go on behind it
         there = there & (over == 0)
         steps = there.sum(-1)
         discount = self.gamma ** torch.arange(self.n, device=index.device)
         last = store.gather(index.gather(-1, steps.unsqueeze(-1) - 1).squeeze(-1))
         return replace(
             batch,
-            reward=(ahead.reward * discount * there).sum(-1),
+            reward=(reward * discount * there).sum(-1),
             next_observation=last.next_observation,
             terminated=last.terminated,
             truncated=last.truncated,

@@ -445,12 +445,17 @@ class Store:
             pixels |= {name: x.view(*index.shape, -1) for name, x in zip(SEEN, shown, strict=True)}
         found = {}
         for place, (name, column) in enumerate(self.columns.items()):
-            values = column.observation.join(parts[place], pixels[name]) if column.byte_size else parts[place]
-            values = values.unflatten(-1, column.shape) if len(column.shape) > 1 else values if column.shape else values.squeeze(-1)
-            found[name] = values > 0.5 if column.dtype == torch.bool else values if column.dtype == torch.float32 else values.to(column.dtype)
+            found[name] = _values(column, column.observation.join(parts[place], pixels[name]) if column.byte_size else parts[place])
         own = {item.name for item in fields(Transitions)}
         extras = {name: found.pop(name) for name in list(found) if name not in own}
         return Transitions(**found, index=index, extras=extras)
+
+    def column(self, name: str, index: Tensor) -> Tensor:
+        """One column of the transitions at `index [S, B, …]`, which is no observation: no pixels are read."""
+        place = list(self.columns).index(name)
+        start = sum(self._sizes[:place])
+        rows = self.rows.view(-1, self.rows.shape[-1])[:, start : start + self._sizes[place]]
+        return _values(self.columns[name], rows.index_select(0, self._flat(index)).view(*index.shape, -1))
 
     def _flat(self, index: Tensor) -> Tensor:
         if self.stores > 1:
@@ -504,3 +509,9 @@ class Store:
             self._holes.load_state_dict(state["holes"])
         if self.frames is not None:
             self.frames.load_state_dict(state["frames"])
+
+
+def _values(column: Column, values: Tensor) -> Tensor:
+    """A column's values, of the numbers that they are kept as."""
+    values = values.unflatten(-1, column.shape) if len(column.shape) > 1 else values if column.shape else values.squeeze(-1)
+    return values > 0.5 if column.dtype == torch.bool else values if column.dtype == torch.float32 else values.to(column.dtype)
