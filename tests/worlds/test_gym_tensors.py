@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from other_device import other_device
 
 import operant
 from operant.core.checkpoint import first_difference, load_state
@@ -46,16 +47,17 @@ class Lines(TensorEnvironment):
     observation_space, action_space = SPACE, spaces.Discrete(2, start=5)
     limit, resume = 12, "bitwise"
 
-    def __init__(self, num_envs=1):
+    def __init__(self, num_envs=1, device="cpu"):
         super().__init__(num_envs)
-        self.at = self.count = torch.zeros(num_envs, dtype=torch.int64)
+        self.device = device
+        self.at = self.count = torch.zeros(num_envs, dtype=torch.int64, device=device)
 
     def reset(self, which, seed=None):
-        self.at, self.count = torch.where(which, 0, self.at), torch.where(which, 0, self.count)
+        self.at, self.count = self.at * ~which, self.count * ~which
         return self._seen()
 
     def step(self, action):
-        self.at, self.count = (self.at + torch.where(action == 6, 1, -1)).clamp(min=0), self.count + 1
+        self.at, self.count = (self.at + 2 * (action == 6).long() - 1).clamp(min=0), self.count + 1
         return self._seen(), self.at.float(), self.at == 9, self.count == 12
 
     def _seen(self):
@@ -130,3 +132,14 @@ def test_stacks_and_time_of_tensors():
     world = make_world(Lines, frame_stack=2, time_feature=True)
     seen = world.make([0, 1]).reset()
     assert [field.name for field in world.observation.fields] == ["door", "lamps", "place", "time", "action_mask"] and seen.shape == (2, 6 + 4 + 2 + 1 + 2)
+
+
+def test_an_environment_on_another_device(monkeypatch):
+    """Its tensors stay there; what comes of them is that of the processor."""
+    with other_device(monkeypatch) as device:
+        there, here = (make_environments(partial(Lines, device=where), [1, 2]) for where in (device, "cpu"))
+        assert there.env.at.device == device and np.array_equal(there.reset(), here.reset())
+        for _ in range(30):
+            step, other = there.step(np.ones(2, np.int64) * (np.arange(2) % 2)), here.step(np.ones(2, np.int64) * (np.arange(2) % 2))
+            assert np.array_equal(step.observation, other.observation) and np.array_equal(step.reward, other.reward)
+        assert there.env.at.device == device
