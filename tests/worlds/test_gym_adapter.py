@@ -416,3 +416,26 @@ def test_a_native_id_is_drawn_by_gymnasium_s_original():
     world = GymWorld("CartPole-v1")
     drawn = next(world.draw(world.random_policy(), 1))
     assert drawn.picture.shape == (400, 600, 3) and drawn.fps == 50
+
+
+class OldDraws(gymnasium.Env):
+    """Draws from a generator whose seeds have 32 bits."""
+
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (1,), np.float32), gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        if seed is not None:
+            self.draws = np.random.RandomState(seed)
+        return self.draws.random_sample(1).astype(np.float32), {}
+
+    def step(self, action):
+        return self.draws.random_sample(1).astype(np.float32), 0.0, False, False, {}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_seeds_that_are_too_large_for_an_environment(together):
+    make = (lambda num_envs=1: gymnasium.vector.SyncVectorEnv([OldDraws] * num_envs)) if together else OldDraws
+    seeds = [2**40 + 5, 7]
+    first, again = (make_environments(make, seeds).reset() for _ in range(2))
+    assert np.array_equal(first, again)
+    assert first[:, 0].tolist() == [np.float32(np.random.RandomState(seed % 2**31).random_sample()) for seed in seeds]

@@ -50,7 +50,8 @@ class GymnasiumEnvironments:
 
     Args:
         make: makes one environment; called once a row.
-        row_seeds: one seed a row: `env.reset(seed=row_seed)` at first, `env.reset()` afterwards.
+        row_seeds: one seed a row: `env.reset(seed=row_seed)` at first, `env.reset()` afterwards. An environment that takes no seed so large gets the
+            remainder by 2³¹.
         name: what messages call the environment.
         start_seconds: how long making or resetting one environment may take (enforced on the main thread, see `check.time_limit`).
         view: how each is seen and acted on.
@@ -245,7 +246,7 @@ class GymnasiumEnvironments:
         where = place(self.name, row, self._steps)
         try:
             with time_limit(self._start_seconds, f"{where}: reset"):
-                result = self.envs[row].reset() if seed is None else self.envs[row].reset(seed=seed)
+                result = self.envs[row].reset() if seed is None else _seeded(lambda small: self.envs[row].reset(seed=small(seed)), seed)
         except OperantError:
             raise
         except CODE as error:
@@ -398,11 +399,16 @@ class VectorEnvironments:
             return seeds
         return derive_seed(seeds[0], *seeds[1:]) % 2**31
 
+    def _reset(self, seed: list[int] | int | None = None, **arguments: Any) -> Any:
+        if seed is None:
+            return self.vector_env.reset(**arguments)
+        return _seeded(lambda small: self.vector_env.reset(seed=[small(one) for one in seed] if isinstance(seed, list) else seed), seed)
+
     def _begin(self, arguments: dict) -> np.ndarray:
         where = place(self.name, step=self._steps)
         try:
             with time_limit(self._start_seconds, f"{where}: reset"):
-                result = self.vector_env.reset(**arguments)
+                result = self._reset(**arguments)
         except OperantError:
             raise
         except CODE as error:
@@ -442,6 +448,16 @@ class VectorEnvironments:
         if ACTION_MASK not in info or not info.get(f"_{ACTION_MASK}", self._all)[row]:
             return {}
         return {ACTION_MASK: _final(info[ACTION_MASK], row)}
+
+
+def _seeded(reset: Callable[[Callable[[int], int]], Any], seed: list[int] | int) -> Any:
+    """What a reset gives with its seed, or, where one that is 2³¹ or larger is refused (NumPy's older generators take 32 bits), with the remainder."""
+    try:
+        return reset(lambda one: one)
+    except (ValueError, OverflowError):
+        if max(seed if isinstance(seed, list) else [seed]) < 2**31:
+            raise
+        return reset(lambda one: one % 2**31)
 
 
 def _final(values: Any, row: int) -> Any:
