@@ -7,6 +7,7 @@ observations and a gradient, so the fixed costs of operations are all there is: 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,6 +78,11 @@ class StreamSettings:
     def trace(self) -> Trace:
         """Of values."""
         return Trace(self.learning_rate, self.kappa, self.optimizer)
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """Fields of the net that acts: how it sees observations. Normalised ones are not clipped."""
+        return {"normalize": self.normalize, "clip": math.inf}
 
     @property
     def layers(self) -> dict[str, Any]:

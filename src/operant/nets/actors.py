@@ -21,7 +21,7 @@ from operant.nets.heads import VALUE, Head, Quantiles
 from operant.nets.layers import MLP, Draws, Initialize, Linear, Residual, Routed, Towers, in_training, linear, network, orthogonal, still, uniform_fan_in
 from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
 from operant.nets.memory import Memory, MemoryNet
-from operant.nets.normalize import RunningNormalizer, observation_normalizer
+from operant.nets.normalize import CLIP, RunningNormalizer, observation_normalizer
 from operant.nets.policy import TrainedPolicy
 from operant.nets.traced import Pull, Traced, TracedModule, by_layers
 
@@ -587,6 +587,7 @@ class ActionValueNet:
         initialize: how weights are drawn, of plain layers.
         residual: the trunk is residual blocks (`layers.Residual`), which are neither noisy nor have other norms.
         normalize: running normalisation of observations.
+        clip: normalised numbers are within plus and minus this.
         head: what is said of each action's return: a value (`Head`), `Quantiles`, or a histogram (`C51`, `TwoHot`, `HLGauss`).
         noisy: all layers behind the encoder are `NoisyLinear`.
         encoders: as in `ActorCriticNet`.
@@ -596,6 +597,7 @@ class ActionValueNet:
     activation: str = "relu"
     initialize: Initialize = uniform_fan_in
     normalize: bool = False
+    clip: float = CLIP
     duelling: bool = False
     layer_norm: bool = False
     residual: bool = False
@@ -633,7 +635,7 @@ class ActionValueNet:
         return Draws(streams, f"{name}/noise") if self.noisy else None
 
     def _normalizer(self, observation: Spec, streams: Streams) -> RunningNormalizer | None:
-        return observation_normalizer(observation, len(streams.seeds)) if self.normalize else None
+        return observation_normalizer(observation, len(streams.seeds), self.clip) if self.normalize else None
 
 
 @dataclass(frozen=True)
@@ -666,6 +668,7 @@ class ActorNet:
         experts: a squashed Gaussian is a mixture of as many, which a linear router weighs (`layers.Routed`); None for one.
         initialize, layer_norm, batch_norm, residual: as in `CriticNet`.
         normalize: running normalisation of observations.
+        clip: normalised numbers are within plus and minus this.
         encoders: as in `ActorCriticNet`.
         module: a plain module in the place of the network: from observations to logits, to a Gaussian's mean, or to mean and log standard deviation side by
             side where `log_std` is not "free" (see `plain_actor`).
@@ -685,6 +688,7 @@ class ActorNet:
     batch_norm: bool = False
     residual: bool = False
     normalize: bool = False
+    clip: float = CLIP
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     module: PlainModule | None = None
     members: int | None = None
@@ -723,7 +727,7 @@ class ActorNet:
             len(streams.seeds),
             log_std=self.log_std,
             log_std_bounds=self.log_std_bounds,
-            normalizer=observation_normalizer(observation, len(streams.seeds)) if self.normalize else None,
+            normalizer=observation_normalizer(observation, len(streams.seeds), self.clip) if self.normalize else None,
             tanh_mean=self.tanh_mean,
         )
 

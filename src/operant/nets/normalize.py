@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from operant.core.spec import Spec
 
+CLIP = 10.0  # deviations
+
 
 class RunningNormalizer(nn.Module):
     """Running mean and variance of vectors a seed, merged batch by batch (Chan et al., parallel variance).
@@ -15,11 +17,11 @@ class RunningNormalizer(nn.Module):
     Args:
         seeds: S.
         size: D, or how many columns are given.
-        clip: normalised values are clipped to ±clip.
+        clip: normalised values are clipped to ±clip; infinite for as they are.
         columns: which of a vector's numbers are normalised, the others staying as they are; None for all.
     """
 
-    def __init__(self, seeds: int, size: int, clip: float = 10.0, columns: list[int] | None = None):
+    def __init__(self, seeds: int, size: int, clip: float = CLIP, columns: list[int] | None = None):
         super().__init__()
         self.clip = clip
         self.columns = columns
@@ -116,9 +118,9 @@ class SampleStatistics:
             mine[...] = saved
 
 
-def observation_normalizer(observation: Spec, seeds: int) -> RunningNormalizer | None:
+def observation_normalizer(observation: Spec, seeds: int, clip: float = CLIP) -> RunningNormalizer | None:
     """A normaliser of the numbers of an observation that are no pixels, bits, choices or masks; None where there are none."""
     columns = [column for field in observation.fields if field.normalizable for column in range(*observation.slices[field.name].indices(observation.size))]
     if not columns:
         return None
-    return RunningNormalizer(seeds, len(columns), columns=None if len(columns) == observation.size else columns)
+    return RunningNormalizer(seeds, len(columns), clip, columns=None if len(columns) == observation.size else columns)

@@ -14,7 +14,7 @@ from operant.core.spec import Spec
 from operant.nets.actors import Critic, CriticNet, Policy
 from operant.nets.distributions import Distribution, distribution_for
 from operant.nets.layers import Initialize, uniform_fan_in
-from operant.nets.normalize import RunningNormalizer, observation_normalizer
+from operant.nets.normalize import CLIP, RunningNormalizer, observation_normalizer
 from operant.nets.traced import Traced
 
 
@@ -56,15 +56,16 @@ class Predictor(Policy):
 
 @dataclass(frozen=True)
 class PredictorNet:
-    """How to build a `Predictor`. Its fields are those of `CriticNet`, and `normalize`, running normalisation of observations."""
+    """How to build a `Predictor`. Its fields are those of `CriticNet`, and `normalize` and `clip` of `ActorNet`."""
 
     hidden: tuple[int, ...] = (128, 128)
     activation: str = "relu"
     initialize: Initialize = uniform_fan_in
     layer_norm: bool = False
     normalize: bool = False
+    clip: float = CLIP
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "v") -> Predictor:
         net = CriticNet(("observation",), self.hidden, self.activation, self.initialize, ensemble=None, layer_norm=self.layer_norm)
-        normalizer = observation_normalizer(observation, len(streams.seeds)) if self.normalize else None
+        normalizer = observation_normalizer(observation, len(streams.seeds), self.clip) if self.normalize else None
         return Predictor(observation, distribution_for(action), net.build(observation, action, streams, name), streams, normalizer)

@@ -46,7 +46,7 @@ def river_swim(folder: Path) -> Finding:
 )
 def mountain_car(folder: Path) -> Finding:
     scores = {}
-    for method, own in (("mex", {"eta": 0.005}), ("td3", {})):
+    for method, own in (("mex", {"eta": 0.005, "baseline": True}), ("td3", {})):
         out = folder / method
         run = train(method, "gym:MountainCarContinuous-v0", seeds=5, steps=STEPS, every=STEPS, episodes=10, progress=False, out=out, **SETTINGS, **own)
         scores[method] = np.array(run.result["score"]["per_seed"])

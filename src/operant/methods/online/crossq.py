@@ -3,10 +3,11 @@
 Paper: Bhatt et al. 2024, arXiv:1902.05605. The critics' input and each hidden layer behind its relu are batch-normalised, the actor's too; (s, a) and (s', a')
 are halves of one batch, so that both are normalised alike, and the second half is the target without gradient. The actor climbs the least critic, which then
 goes by running statistics, as the actor does where it only acts.
-As in the authors' code (adityab/CrossQ): batch renormalisation once 100,000 batches were counted, Adam with a first beta of 0.5, an actor that is updated at
-each third update of the critics. Truncation bootstraps.
+As in the authors' code (adityab/CrossQ): batch renormalisation once 100,000 batches were counted, Adam with a first beta of 0.5 for actor and critics, an
+actor that is updated at each third update of the critics. Truncation bootstraps.
 Departures: critics have two layers of 1024, as in Stable-Baselines3's port, where the paper has 2048; theirs are 5,000 random steps; the temperature's loss is
-in log alpha, theirs in alpha.
+in log alpha, theirs in alpha, and its first beta is the actor's, with whose loss it takes a step, theirs 0.9; plain layers
+begin as PyTorch's, uniform in ±1/√in, theirs as Flax's, normal of variance 1 / in, cut at two deviations, with biases of 0.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from operant.nets.actors import ActorNet, CriticNet
 @dataclass(frozen=True)
 class CrossQ(OnlineSettings, TemperatureSettings):
     learning_rate: LearningRate = 1e-3  # Adam's, for actor, critics and temperature
-    momentum: Share = 0.5  # Adam's first beta
+    momentum: Share = 0.5  # Adam's first beta, of all three
     policy_delay: Count = 3  # updates of the critics for one of the actor
     target_entropy: float | None = None  # nats; None for minus the number of action dimensions
     hidden: Widths = (256, 256)  # widths of the actor

@@ -4,8 +4,8 @@ Paper: Liu et al. 2023, arXiv:2305.18258. The paper's algorithm takes the hypoth
 was seen. The model-free version for deep networks (MEX-MF, agentification/MEX, MEX_MF/IO.py) is TD3 (arXiv:1802.09477) with another loss of its critics, in
 which η weighs the value: the mean squared error of both minus η times the sum over both of a value. With the baseline that is Q(s, π(s)) − logsumexp of Q at
 the action that was taken, at π(s') and at a uniformly random one, all at s, so that values do not rise everywhere; without it Q(s, a).
-Departure: the code's second critic has the first one's Q(s, a) in its baseline, here it has its own. η is 0.001 there by default, and 0.005 with the baseline
-on tasks with sparse rewards.
+Baseline and η are the pair of the code's run_experiments.sh, on tasks with sparse rewards; its command line's own defaults are no baseline and an η of 0.001.
+Departures: the code's second critic has the first one's Q(s, a) in its baseline, here it has its own; 1,000 random steps, there 25,000.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from operant.nets.actors import ActorNet, CriticNet
 @dataclass(frozen=True)
 class MEX(LayerSettings, OnlineSettings, TwinDelayedSettings):
     exploration_noise: NonNegative = 0.1  # deviation of the noise on actions in the environment
-    eta: NonNegative = 0.001  # weight of the value in the critics' loss
+    eta: NonNegative = 0.005  # weight of the value in the critics' loss
     baseline: bool = True  # the value is that of the policy's action beside those of others, and not of the action that was taken
 
 

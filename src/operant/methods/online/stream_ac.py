@@ -36,7 +36,7 @@ def stream_ac(h: StreamAC) -> Streaming:
 
     return Streaming(
         nets={
-            "actor": ActorNet(log_std="softplus", log_std_bounds=(-20.0, 5.0), normalize=h.normalize, **h.layers),
+            "actor": ActorNet(log_std="softplus", log_std_bounds=(-20.0, 5.0), **h.seen, **h.layers),
             "v": CriticNet(inputs=("observation",), ensemble=None, **h.layers),
         },
         learn=learn,

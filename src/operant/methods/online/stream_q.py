@@ -22,4 +22,4 @@ def stream_q(h: ActionStreamSettings) -> Streaming:
         error = m.td_error(values.gather(-1, m.action.unsqueeze(-1)).squeeze(-1), m.next("q").amax(-1), gamma=h.gamma)
         return Lesson(error, {"q": m.taken(values)}, cut=m.action != values.argmax(-1))
 
-    return Streaming(nets={"q": ActionValueNet(normalize=h.normalize, **h.layers)}, learn=learn, traces={"q": h.trace}, acts=h.acts, **h.course)
+    return Streaming(nets={"q": ActionValueNet(**h.seen, **h.layers)}, learn=learn, traces={"q": h.trace}, acts=h.acts, **h.course)

@@ -19,5 +19,5 @@ def stream_sarsa(h: ActionStreamSettings) -> Streaming:
         values, following = (of.gather(-1, action.unsqueeze(-1)).squeeze(-1) for of, action in ((m.now("q"), m.action), (m.next("q"), m.next_action)))
         return Lesson(m.td_error(values, following, gamma=h.gamma), {"q": m.taken(m.now("q"))})
 
-    nets = {"q": ActionValueNet(normalize=h.normalize, **h.layers)}
+    nets = {"q": ActionValueNet(**h.seen, **h.layers)}
     return Streaming(nets=nets, learn=learn, traces={"q": h.trace}, acts=h.acts, ahead=True, **h.course)

@@ -37,5 +37,5 @@ def stream_td(h: StreamTD) -> Streaming:
     def measures(learner: StreamLearner) -> dict[str, np.ndarray]:
         return prediction_error(learner.world, learner.policy, len(learner.seeds), h.gamma)
 
-    nets = {"v": PredictorNet(normalize=h.normalize, **h.layers)}
+    nets = {"v": PredictorNet(**h.seen, **h.layers)}
     return Streaming(nets=nets, learn=learn, traces={"v": h.trace}, acts=UniformlyRandom("v"), measures=measures, **h.course)
