@@ -383,7 +383,7 @@ class ValueLearner(Learner):
         self.policy: Policy = self.nets[method.acts.net]
         if self.policy.normalizer is not None and method.imagine is not None:
             raise BadInput(f"net {method.acts.net!r} normalises observations, and models imagine them as they are: take one of the two")
-        if self.policy.initial(1) is not None:
+        if self.policy.initial(1) is not None and not self.policy.plans:
             raise BadInput(f"net {method.acts.net!r} remembers its episode, and value learning draws single transitions: take a net without memory")
         self.scalars = nn.ParameterDict({name: torch.full((len(seeds), 1), value, device=device) for name, value in method.scalars.items()})
         self._flats = {name: FlatParameters(net, seeds=len(seeds)) for name, net in self.nets.items()}
@@ -401,6 +401,7 @@ class ValueLearner(Learner):
             self.experience = world.experience(method.online, self.policy, self.streams, total_steps)
             self.stores["replay"] = self.experience.store
             self._owed = 0.0
+            self._carry = self.policy.initial(method.online.environments)  # of a policy that plans
         if method.replay is not None:
             columns = transition_columns(world.observation, self.policy.distribution.action_shape, self.policy.distribution.action_type)
             self.stores["replay"] = Store(len(seeds), method.replay.capacity, columns | dict(method.replay.columns), device=device)
@@ -471,10 +472,11 @@ class ValueLearner(Learner):
 
     def _gather(self) -> int:
         """One step of every environment; the updates that are due for it."""
-        began, plan, behaviour = time.perf_counter(), self.method.online, self.method.acts
-        progress = self.progress
-        explores = self.step < plan.learning_starts
-        self.experience.step(None if explores else lambda observation: behaviour.act(self.policy, observation, self.streams, progress))
+        began, plan = time.perf_counter(), self.method.online
+        self.experience.step(None if self.step < plan.learning_starts else self._act)
+        if self._carry is not None and self.experience.ended.any():
+            over = torch.from_numpy(self.experience.ended).view(*self._carry.shape[:2], 1).to(self._carry.device)
+            self._carry = torch.where(over, self.policy.initial(plan.environments), self._carry)
         self.step += plan.environments
         self.collecting += time.perf_counter() - began
         if self.step <= plan.learning_starts:
@@ -485,6 +487,12 @@ class ValueLearner(Learner):
         updates = int(self._owed)
         self._owed -= updates
         return updates
+
+    def _act(self, observation: Tensor) -> Tensor:
+        if self._carry is None:
+            return self.method.acts.act(self.policy, observation, self.streams, self.progress)
+        action, self._carry = self.policy.drawn(observation, self._carry, self.streams)
+        return action
 
     def _metrics(self, at_work: _Trained) -> dict[str, Tensor]:
         if not at_work.values:
@@ -627,7 +635,7 @@ class ValueLearner(Learner):
             "phases": [{"optimizer": at_work.optimizer.state_dict(), "draw": at_work.drawer.state_dict()} for at_work in self._phases],
         }
         if self.experience is not None:
-            state |= {"experience": self.experience.state_dict(), "owed": self._owed}
+            state |= {"experience": self.experience.state_dict(), "owed": self._owed, "carry": self._carry}
         if self.method.replay is not None:
             state["replay"] = self.stores["replay"].state_dict()
         if self.imagination is not None:
@@ -642,6 +650,9 @@ class ValueLearner(Learner):
         if self.experience is not None:
             self.experience.load_state_dict(state["experience"])
             self._owed = state["owed"]
+            if self._carry is not None:
+                fresh = self.policy.initial(self.method.online.environments)
+                self._carry = state["carry"].to(fresh.device) if self.resume == "bitwise" else fresh
         if self.method.replay is not None:
             self.stores["replay"].load_state_dict(state["replay"])
         if self.imagination is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -36,7 +36,12 @@ class Policy(TrainedPolicy, TracedModule):
         observation: what a row of it consists of. Where it has an action mask, no choice that the mask forbids is drawn, preferred or given a probability.
         distribution: of actions.
         normalizer: of observations.
+
+    Attributes:
+        plans: what it carries is what it still does of what it decided, and nothing that it saw, so that single transitions teach it.
     """
+
+    plans: ClassVar[bool] = False
 
     def __init__(self, observation: Spec, distribution: Distribution, normalizer: RunningNormalizer | None = None):
         super().__init__()
@@ -63,6 +68,10 @@ class Policy(TrainedPolicy, TracedModule):
             return gradient
         choices, rest = gradient.tensor_split([self.distribution.choices], -1)
         return torch.cat([choices.masked_fill(~allowed, 0.0), rest], -1)
+
+    def drawn(self, observation: Tensor, carry: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
+        """Actions `[S, N, …]` as a policy that `plans` draws them at raw observations, and the carry after them."""
+        raise NotImplementedError
 
     def initial(self, rows: int) -> Tensor | None:
         """The carry of N rows whose episodes begin, `[S, N, C]`: what the policy knows of the steps before. None where it remembers nothing."""

@@ -36,6 +36,7 @@ from operant.ops.finite_mdp import (
     stationary_value,
 )
 from operant.ops.flow import flow_point, flow_sde_step, noised_target
+from operant.ops.frequency import frequency_averaged_score
 from operant.ops.gaussian_mixture import fit_gaussian_mixture, mixture_aic, mixture_log_density, mixture_step
 from operant.ops.group_advantage import (
     answer_entropy,
@@ -137,6 +138,7 @@ __all__ = [
     "flow_sde_step",
     "forbid",
     "forward_corrected_weight",
+    "frequency_averaged_score",
     "gae",
     "gaussian_entropy",
     "gaussian_histogram",

@@ -478,6 +478,15 @@ class Store:
         last = there.sum(-1, keepdim=True) - 1
         return torch.where(there, ahead, ahead.gather(-1, last)), there
 
+    def before(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The transitions before each of `index [S, B]` in its episode: (their index `[S, B]`, which of them there are); where there is none, itself."""
+        start = self._next if self.size == self.capacity else 0
+        behind = (index - self.lanes) % self.capacity
+        inside = (index - start) % self.capacity >= self.lanes
+        ended = self.ends.view(-1).index_select(0, self._flat(behind)).view(behind.shape)
+        there = inside & ~ended
+        return torch.where(there, behind, index), there
+
     def episodes(self) -> tuple[Tensor, Tensor]:
         """(first, last) transition of the episode of every transition, `[S, size]` int64 each, for stores that are not ring-shaped yet (data sets)."""
         if self.added > self.capacity or self.lanes > 1:
