@@ -25,6 +25,7 @@ from operant.loops.policy_gradient import PolicyGradient, PolicyGradientLearner
 from operant.loops.streaming import Streaming
 from operant.loops.update import Fields, RowCutter, StepCutter
 from operant.loops.value_learning import ValueLearning
+from operant.nets.exploring import ExploringValueNet
 from operant.worlds import make_world
 from operant.worlds.plans import Turns
 
@@ -195,6 +196,11 @@ def updates(case: Case) -> bool:
 
 def is_policy_gradient(case: Case) -> bool:
     return issubclass(spine_class(case), PolicyGradient)
+
+
+def has_likelihoods(case: Case) -> bool:
+    """Whether what its policy does has a likelihood that hangs on its weights smoothly, so that ratios say whether it is the one that acted."""
+    return not isinstance(configured(case).policy, ExploringValueNet)
 
 
 def is_value_learning(case: Case) -> bool:

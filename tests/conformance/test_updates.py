@@ -9,6 +9,7 @@ from battery import (
     combinations,
     credited,
     gradient,
+    has_likelihoods,
     is_policy_gradient,
     is_streaming,
     is_value_learning,
@@ -67,7 +68,7 @@ def test_a_row_whose_scoring_failed_counts_for_nothing(case: Case):
 # ------------------------------------------------------------------------------------------------------------------------------------------ ratio
 
 
-@loops(is_policy_gradient)
+@loops(is_policy_gradient, has_likelihoods)
 def test_a_policy_that_is_not_the_one_that_acted_is_found_out(case: Case, monkeypatch: pytest.MonkeyPatch):
     learner = case.learner()
     replay = learner.policy.replay
