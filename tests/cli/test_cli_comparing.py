@@ -45,7 +45,7 @@ def test_methods_train_with_their_own_options(operant, tmp_path):
         (("runs/x", "--jobs", "3"), "--jobs goes with --methods"),
         (("--methods", "ppo,random", "--ppo.lr", "3"), "did you mean --ppo.learning-rate"),
         (("--methods", "ppo,random", "--task", "gym:CartPole-v1", "--group-size", "3"), "unknown option '--group-size'"),
-        (("--methods", "ppo,ddpg", "--task", "gym:CartPole-v1"), "unknown method 'ddpg'"),
+        (("--methods", "ppo,ddpx", "--task", "gym:CartPole-v1"), "unknown method 'ddpx'"),
         (("--methods", ",", "--task", "gym:CartPole-v1"), "name each method once"),
         (("--methods", "ppo,random", "--task", "gym:CartPole-v1", "--track", "nothing"), "unknown tracker"),
     ],
