@@ -15,9 +15,11 @@ from numpy.testing import assert_array_equal
 import operant
 from operant.core.checkpoint import first_difference, load_state
 from operant.core.errors import BadInput
+from operant.evidence.online.beds import Catch
 from operant.worlds import make_world
 from operant.worlds.gym.adapter import make_environments
 from operant.worlds.gym.views import View
+from operant.worlds.store import Store
 
 
 class Parts(gymnasium.Env):
@@ -151,3 +153,16 @@ def test_a_run_goes_on_to_the_same_bits(task, tmp_path):
     assert first_difference(*ends) is None
     seen = {"observation": np.zeros((2, 4), np.float32), "time": np.ones(1, np.float32)}
     assert whole.policy(seen) in (0, 1)
+
+
+@pytest.mark.parametrize("method", ["dqn", "rainbow"])
+def test_replay_of_frames_trains_to_the_same_bits(method, tmp_path, monkeypatch):
+    """As a store that keeps both stacks of every transition, round its ring, with several seeds and environments, and steps that reach ahead."""
+    options = {"frame_stack": 3, "steps": 240, "capacity": 60, "environments": 2, "seeds": 2, "learning_starts": 40, "batch_size": 8, "hidden": (8,)}
+    train = partial(operant.train, method, Catch, **options, updates_per_step=0.25, n_step=3, episodes=1, progress=False, threads=1)
+    ends = []
+    for name, kind in {"frames": Store, "stacks": lambda *arguments, frames, **others: Store(*arguments, **others)}.items():
+        monkeypatch.setattr("operant.worlds.gym.experience.Store", kind)
+        ends.append(load_state(train(out=tmp_path / name).path / "checkpoints" / "last")[0]["learner"])
+    assert first_difference(*(state["nets"] for state in ends)) is None
+    assert "frames" in ends[0]["experience"]["store"] and "frames" not in ends[1]["experience"]["store"]
