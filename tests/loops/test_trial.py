@@ -134,3 +134,18 @@ def test_seeds_that_are_lined_up_with_critics_are_told():
 
     with pytest.raises(BadInput, match=r"loss 'critic' of one seed hangs on the transitions of another.*y.unsqueeze\(1\) \(.*test_trial.py, line \d+\)$"):
         own(broken).trial(make_world("gym:Pendulum-v1"), CPU)
+
+
+def test_losses_that_draw_are_held_to_the_same():
+    """The draws of a stream that the loss is the first to ask are the same ones each time."""
+
+    def losses(u):
+        noise = u.streams.normal("first asked here", u.batch.reward.shape[1])
+        q = u.net("q")(u.batch.observation, u.batch.action)
+        return {"critic": (q - (u.batch.reward + noise)).square().sum(1)}
+
+    def broken(spine):
+        return replace(spine, phases=[replace(spine.phases[0], losses=losses), *spine.phases[1:]])
+
+    with pytest.raises(BadInput, match="of one seed hangs on the transitions of another"):
+        own(broken).trial(make_world("gym:Pendulum-v1"), CPU)

@@ -119,3 +119,14 @@ def test_a_policy_that_is_loaded_draws_nothing(tmp_path):
     run = operant.train("dqn", TASK, steps=40, noisy=True, out=tmp_path / "run", **settings)
     policy, seen = run.load_policy(), torch.zeros(1, 3, 4)
     assert not policy.training and torch.equal(policy(seen), policy(seen))
+
+
+def test_streams_that_a_state_does_not_name_begin_anew():
+    """As they stood when it was taken: nothing had been drawn from them."""
+    streams = Streams([3, 4])
+    streams.normal("known", 2)
+    state = streams.state_dict()
+    first = streams.normal("known", 2), streams.uniform("later", 3), [g.random() for g in streams.numpy_generators("of NumPy")]
+    streams.load_state_dict(state)
+    again = streams.normal("known", 2), streams.uniform("later", 3), [g.random() for g in streams.numpy_generators("of NumPy")]
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1]) and first[2] == again[2]

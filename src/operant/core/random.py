@@ -111,6 +111,13 @@ class Streams:
         }
 
     def load_state_dict(self, state: dict) -> None:
+        """Streams that the state does not name had not been drawn from: they begin anew."""
+        for name in self._torch.keys() - state["torch"].keys():
+            for seed, generator in zip(self.seeds, self._torch[name], strict=True):
+                generator.manual_seed(derive_seed(seed, name))
+        for name in self._numpy.keys() - state["numpy"].keys():
+            for seed, generator in zip(self.seeds, self._numpy[name], strict=True):
+                generator.bit_generator.state = np.random.default_rng(derive_seed(seed, name)).bit_generator.state
         for name, states in state["torch"].items():
             for generator, saved in zip(self.torch_generators(name), states, strict=True):
                 generator.set_state(saved)
