@@ -214,13 +214,16 @@ FUSED = {
 """Activations of which `perceptron` knows the derivative by what they gave, computed in place."""
 
 
+_NORM_BACKWARD, _LEAKY_BACKWARD = torch.ops.aten.native_layer_norm_backward.default, torch.ops.aten.leaky_relu_backward.grad_input  # looked up once
+
+
 def _backward_of(activation: str, gradient: Tensor, output: Tensor, into: Tensor | None) -> Tensor:
     """The gradient before an activation from the one behind it and what it gave; `into` is what may be written to."""
     into = torch.empty_like(gradient) if into is None else into
     if activation == "relu":
         return torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=into)
     if activation == "leaky_relu":
-        return torch.ops.aten.leaky_relu_backward.grad_input(gradient, output, SLOPE, True, grad_input=into)
+        return _LEAKY_BACKWARD(gradient, output, SLOPE, True, grad_input=into)
     return torch.ops.aten.tanh_backward.grad_input(gradient, output, grad_input=into)
 
 
@@ -241,7 +244,8 @@ def _run(
     """
     flow, flows, weights = _stretched(x, parameters[0]), [], []
     for place, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
-        weight, bias = weight.flatten(0, -3), bias.flatten(0, -3)
+        if weight.ndim > 3:
+            weight, bias = weight.flatten(0, -3), bias.flatten(0, -3)
         if _in_bfloat16 and flow.shape[1] * weight.shape[1] * weight.shape[2] >= ROUNDED:
             flow, weight, bias = flow.bfloat16(), weight.bfloat16(), bias.bfloat16()
         flow = flow.to(weight.dtype)
@@ -280,7 +284,7 @@ def _run_back(
             gradient = _backward_of(activation, gradient, flows[place + 1], None if gradient is given else gradient)
             if normed:
                 before, mean, inverse = normed[3 * place : 3 * place + 3]
-                gradient = torch.ops.aten.native_layer_norm_backward(gradient, before, before.shape[-1:], mean, inverse, None, None, [True, False, False])[0]
+                gradient = _NORM_BACKWARD(gradient, before, before.shape[-1:], mean, inverse, None, None, [True, False, False])[0]
         gradient = gradient.to(weight.dtype)
         trains = wanted[1 + 2 * place]
         found.append(gradient.sum(1, keepdim=True) if trains else None)
@@ -340,17 +344,15 @@ def perceptron(x: Tensor, parameters: Sequence[Tensor], activation: str, activat
     return _Perceptron.apply(activation, activated, layer_norm, x, *parameters)
 
 
-@torch.no_grad()
 def pulled(
     x: Tensor, parameters: Sequence[Tensor], activation: str, activated: int, layer_norm: bool = False
 ) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
     """`perceptron` of no ensemble, and what makes a gradient of its output `[S, B, O]` those of its parameters: without autograd, for updates of one sample,
-    where each node would cost more than what it computes. The parameters must not change between the two."""
+    where each node would cost more than what it computes. The parameters, which take no gradients, must not change between the two."""
     normed: list[Tensor] | None = [] if layer_norm else None
     flows, weights = _run(x, parameters, activation, activated, normed)
     wanted = [False, *[True] * len(parameters)]
 
-    @torch.no_grad()
     def pull(gradient: Tensor) -> list[Tensor]:
         return _run_back(gradient, flows, weights, activation, activated, wanted, normed or ())[1]
 

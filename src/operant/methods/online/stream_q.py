@@ -5,7 +5,8 @@ that are bounded so as not to overshoot (ObGD, `ops.bounded_step_size`), layer n
 normalisation of observations and rewards. An action that is not the best one ends the trace, as an episode's end does.
 As in the authors' code: bounds count the trace of all parameters of a network together; observations are taken in before they are used; a random action that is
 the best one does not end the trace; epsilon falls from 1 to 0.01 within 5 % of the steps; two layers of 32.
-Departures: time limits bootstrap, where theirs end a return; so the time within an episode is no input. One incoming weight of each unit stays at the least.
+Departures: time limits bootstrap, where theirs end a return, so that the time within an episode need not be seen (theirs is an input; here it is one with
+`--time-feature`). One incoming weight of each unit stays at the least.
 """
 
 from __future__ import annotations
