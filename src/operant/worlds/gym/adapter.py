@@ -26,6 +26,7 @@ from operant.worlds.gym.beds import BATCHED, BEDS
 from operant.worlds.gym.check import WATCH, Late, Reader, closed, from_info, from_nowhere, masks_of, place, raised, time_limit, too_late
 from operant.worlds.gym.environments import Environments, Step
 from operant.worlds.gym.ids import missing_package, registered
+from operant.worlds.gym.minatar import MinAtarGame
 from operant.worlds.gym.objects import Rows, maker_of
 from operant.worlds.gym.spaces import Actions
 from operant.worlds.gym.tensors import TensorEnvironment, TensorRows
@@ -570,7 +571,10 @@ def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict) -> tuple[Callab
         if "mujoco" in str(gymnasium.registry[name].entry_point):
             hear_mujoco_once()
         # Every step is checked here, so Gymnasium's checker would only do it a second time.
-        return (lambda: _called(gymnasium.make, name, {"id": name, "disable_env_checker": True} | kwargs)), name
+        arguments = {"id": name, "disable_env_checker": True} | kwargs
+        if name.startswith("MinAtar/"):
+            return (lambda: MinAtarGame(_called(gymnasium.make, name, arguments))), name
+        return (lambda: _called(gymnasium.make, name, arguments)), name
     name = callable_name(env)
     return (lambda: _called(env, name, kwargs)), name
 

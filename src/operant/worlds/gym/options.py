@@ -12,7 +12,7 @@ from operant.worlds.options import TaskOptions
 @dataclass(frozen=True)
 class EnvironmentOptions(TaskOptions):
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the wide products in updates, by value learning; what is trained and what acts stays in float32
-    max_evaluation_steps: Annotated[int | None, Range(1)] = None  # of an episode, which is then cut and told; none for 10,000, of Atari 27,000
+    max_evaluation_steps: Annotated[int | None, Range(1)] = None  # most of an evaluation episode, which is then cut and told; none: 10,000, of Atari 27,000
 
 
 @dataclass(frozen=True)
