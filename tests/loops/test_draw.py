@@ -68,6 +68,23 @@ def test_priorities_draw_in_proportion_and_weights_undo_it():
                 torch.testing.assert_close(batch.weight[seed][batch.index[seed] == place][0], torch.tensor(1 / priority))
 
 
+def test_a_batch_has_one_draw_from_each_equal_range_of_priorities():
+    """Of eight draws a transition that has a quarter of the sum gets two, whatever is drawn; what lies across two ranges its share within one draw."""
+    store = store_of([0] * 3, [False] * 3, [False] * 3, stores=2)
+    drawer = Prioritized(8, alpha=1.0, epsilon=0.0).bind({"replay": store}, Streams([0, 1]), "draw", ())
+    everything = store.gather(torch.arange(3).expand(2, -1))
+    drawer.draw()
+    drawer.prioritize(everything, torch.tensor([[1.0, 2, 1], [2.5, 0.0, 1.5]]))
+    found = set()
+    for _ in range(20):
+        first, second = drawer.draw().index.tolist()
+        assert first == [0, 0, 1, 1, 1, 1, 2, 2] and second == [0] * 5 + [2] * 3
+        drawer.prioritize(everything, torch.tensor([[1.0, 2, 1], [2.25, 0.0, 1.75]]))
+        found.add(tuple(drawer.draw().index[1].tolist()))
+        drawer.prioritize(everything, torch.tensor([[1.0, 2, 1], [2.5, 0.0, 1.5]]))
+    assert found == {(0,) * 4 + (second,) + (2,) * 3 for second in (0, 2)}
+
+
 def test_the_sum_tree_is_the_sum_of_its_leaves_and_goes_on_from_a_state():
     streams = Streams([0])
     store = store_of([0] * 6, [False] * 6, [False] * 6, capacity=11)

@@ -7,6 +7,7 @@ import math
 import torch
 
 from operant.core.flat import FlatParameters, RMSProp
+from operant.core.registry import configure, get_method
 
 
 def net() -> torch.nn.Module:
@@ -61,3 +62,11 @@ def test_rmsprop_stands_still_where_a_norm_is_not_finite_and_forgets_one_seed():
     rule.reset(torch.tensor([False, True]))
     squares = rule.state_dict()["square"][0].view(2, 3)
     assert (squares[1] == 1).all() and (squares[0] > 1).all()
+
+
+def test_methods_have_the_epsilon_of_those_that_they_follow():
+    """Of Adam, where it is not 1e-8; of DQN's family it goes with the size of a batch."""
+    wanted = {"qr-dqn": 1e-4, "c51": 1e-4, "iqn": 1e-4, "rainbow": 1.5e-4, "dqn": 1e-8, "hl-gauss": 1e-8}
+    built = {key: get_method(key).build(configure(key, {"batch_size": 100})) for key in wanted}
+    assert {key: spine.phases[0].optim.eps for key, spine in built.items()} == wanted
+    assert {key: get_method(key).build(configure(key, {})).fit.eps for key in ("trpo", "mdpo")} == {"trpo": 1e-5, "mdpo": 1e-8}

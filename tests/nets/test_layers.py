@@ -152,6 +152,13 @@ def test_residual_blocks_take_nothing_of_plain_layers(others: dict):
         network(SIZE, (8, 9), 1, Streams([0]), "q", residual=True)
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_policy_begins_with_no_preference(residual: bool):
+    world = make_world("gym:CartPole-v1")
+    policy = ActorCriticNet(hidden=(32, 32), residual=residual).build(world.observation, world.action, Streams(range(8)))
+    assert float(policy(rows(8, 64, 4)).softmax(-1).detach().max()) < 0.52
+
+
 def test_every_actor_and_critic_takes_residual_blocks():
     """And, where it has a trunk or two towers, without what is of plain layers."""
     pendulum, cart_pole = make_world("gym:Pendulum-v1"), make_world("gym:CartPole-v1")

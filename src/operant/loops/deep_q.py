@@ -57,11 +57,15 @@ class HistogramSettings(DeepQSettings):
     bins: Annotated[int, Range(2)] = 101  # values of the histogram
 
 
-def deep_q_learning(h: DeepQSettings, net: ActionValueNet, losses: Losses) -> ValueLearning:
-    """DQN's loop (Mnih et al. 2015, doi:10.1038/nature14236), as `methods/online/dqn.py` describes it, around a net "q"."""
+def deep_q_learning(h: DeepQSettings, net: ActionValueNet, losses: Losses, *, eps: float = 1e-8) -> ValueLearning:
+    """DQN's loop (Mnih et al. 2015, doi:10.1038/nature14236), as `methods/online/dqn.py` describes it, around a net "q".
+
+    Args:
+        eps: Adam's.
+    """
     spine = ValueLearning(
         nets={"q": net},
-        phases=[Phase(losses, trains=("q",), optim=Optim(h.learning_rate, max_grad_norm=10.0))],
+        phases=[Phase(losses, trains=("q",), optim=Optim(h.learning_rate, eps=eps, max_grad_norm=10.0))],
         acts=Greedy("q") if h.noisy else EpsilonGreedy("q", h.epsilon_start, h.epsilon_end, h.epsilon_share),
         track={"q": Copy(h.target_every)},
         **h.replay(h.batch_size, h.gamma, h.updates_per_step),
@@ -87,7 +91,7 @@ def next_outputs(u: Update, *, double: bool) -> Tensor:
     return of_action(outputs, target.distribution.mode(chooses))
 
 
-def histogram_learning(h: HistogramSettings, head: Histogram) -> ValueLearning:
+def histogram_learning(h: HistogramSettings, head: Histogram, *, eps: float = 1e-8) -> ValueLearning:
     """The net "q" has a histogram of each action's return, which learns the head's target by cross-entropy. What priorities ask is the divergence of the two.
 
     Logs "value", the mean of the target, and "edge", its share in the first and last bin: where that is near 1, the range is too narrow.
@@ -102,4 +106,4 @@ def histogram_learning(h: HistogramSettings, head: Histogram) -> ValueLearning:
         u.log("edge", target[..., 0] + target[..., -1])
         return {"critic": loss}
 
-    return deep_q_learning(h, ActionValueNet(head=head, **h.network), losses)
+    return deep_q_learning(h, ActionValueNet(head=head, **h.network), losses, eps=eps)

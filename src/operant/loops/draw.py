@@ -90,6 +90,7 @@ class Mixed:
 @dataclass(frozen=True)
 class Prioritized:
     """Transitions in proportion to priority^alpha, with weights that undo the bias as beta goes to 1 (arXiv:1511.05952, section 3.3 and 3.4, proportional).
+    A batch has one draw from each of `size` equal ranges of the sum of priorities (appendix B.2.1 there).
 
     A transition is new at the highest priority so far. Weights are divided by the largest of their batch.
 
@@ -175,7 +176,8 @@ class _PrioritizedDrawer(_UniformDrawer):
     def draw(self) -> Transitions:
         self._take_in()
         tree, node = self.tree, torch.ones(self.seeds, self.size, dtype=torch.int64, device=self.tree.device)
-        mass = self.streams.uniform(self.name, self.size).double() * tree[:, 1:2]
+        place = torch.arange(self.size, device=tree.device)
+        mass = (place + self.streams.uniform(self.name, self.size).double()) / self.size * tree[:, 1:2]
         for _ in range(self.levels):
             left = tree.gather(1, 2 * node)
             right = (mass >= left) & (tree.gather(1, 2 * node + 1) > 0)

@@ -42,12 +42,14 @@ class Fit:
 
     Attributes:
         epochs, minibatches: passes over a rollout, and optimiser steps in each.
+        learning_rate, eps: Adam's.
     """
 
     terms: Sequence[Term]
     epochs: int = 10
     minibatches: int = 8
     learning_rate: float = 1e-3
+    eps: float = 1e-8
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,15 @@ class PolicyGradientLearner(Learner):
         )
         self.fitter = None
         if method.fit is not None:
-            rate = method.fit.learning_rate
-            self.fitter = Updater(self.policy, method.fit.terms, **of, learning_rate=rate, micro_batch=method.micro_batch, flat=self.updater.flat)
+            self.fitter = Updater(
+                self.policy,
+                method.fit.terms,
+                **of,
+                learning_rate=method.fit.learning_rate,
+                micro_batch=method.micro_batch,
+                optimizer=partial(Adam, eps=method.fit.eps),
+                flat=self.updater.flat,
+            )
         updaters = [updater for updater in (self.updater, self.fitter) if updater is not None]
         self._needs = frozenset().union(*(updater.needs for updater in updaters))
         self._overs = tuple(dict.fromkeys(over for updater in updaters for over in updater.overs))

@@ -488,7 +488,8 @@ class ActorCriticNet:
             raise BadInput("policy: residual blocks are of a policy that sees the observation alone, without a memory or a module in the actor's place")
         distribution = distribution_for(action)
         outputs = distribution.locations
-        generators, inner, value = streams.torch_generators(f"initialize/{name}"), orthogonal(2**0.5), orthogonal(1.0)
+        generators, inner = streams.torch_generators(f"initialize/{name}"), orthogonal(2**0.5)
+        acts, value = orthogonal(0.01), orthogonal(1.0)  # of the last layers: at first all actions are nearly alike
 
         def encoder(name: str) -> Encoder | None:
             return build_encoder(observation, streams, name, self.encoders, inner)
@@ -503,12 +504,13 @@ class ActorCriticNet:
             critic = build_encoder(observation, streams, "critic", self.encoders, inner, unseen=() if self.central else ("state",))
             width = observation.size if critic is None else critic.size
             value_net: nn.Module = MLP([width, *self.hidden, 1], generators, activation=self.activation, hidden=inner, last=value)
-            actor_net = MLP([actor.size, *self.hidden, outputs], generators, activation=self.activation, hidden=inner, last=orthogonal(0.01))
+            actor_net = MLP([actor.size, *self.hidden, outputs], generators, activation=self.activation, hidden=inner, last=acts)
             towers = LiftedTowers(Encoded(actor, actor_net), value_net if critic is None else Encoded(critic, value_net))
         elif self.residual:
             parts = [encoder("encoder")] * 2 if self.shared else [encoder("actor"), encoder("critic")]
             width = observation.size if parts[0] is None else parts[0].size
-            nets = [network(width, self.hidden, size, streams, f"{name}/{part}", residual=True) for part, size in (("actor", outputs), ("critic", 1))]
+            each = (("actor", outputs, acts), ("critic", 1, value))
+            nets = [network(width, self.hidden, size, streams, f"{name}/{part}", residual=True, last=last) for part, size, last in each]
             towers = LiftedTowers(*(net if part is None else Encoded(part, net) for net, part in zip(nets, parts, strict=True)))
         elif self.module is None:
             encoders = [encoder("encoder")] if self.shared else [encoder("actor"), encoder("critic")]
@@ -523,7 +525,7 @@ class ActorCriticNet:
                 generators,
                 activation=self.activation,
                 initialize=inner,
-                actor_last=orthogonal(0.01),
+                actor_last=acts,
                 critic_last=value,
                 encoders=[one for one in encoders if one is not None],
             )

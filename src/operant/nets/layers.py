@@ -366,10 +366,20 @@ class Residual(nn.Module):
     Args:
         widths: of the blocks, all the same, for they add up.
         outputs: None for the last normalised layer itself.
+        last: how the map behind it is initialised; None as in SimBa's code, orthogonal of gain 1.
         generators, ensemble: as in `MLP`.
     """
 
-    def __init__(self, inputs: int, widths: Sequence[int], outputs: int | None, generators: Sequence[torch.Generator], *, ensemble: int | None = None):
+    def __init__(
+        self,
+        inputs: int,
+        widths: Sequence[int],
+        outputs: int | None,
+        generators: Sequence[torch.Generator],
+        *,
+        last: Initialize | None = None,
+        ensemble: int | None = None,
+    ):
         super().__init__()
         width, seeds = widths[0], len(generators)
         if set(widths) != {width}:
@@ -377,7 +387,7 @@ class Residual(nn.Module):
         self.first = Linear(inputs, width, generators, orthogonal(1.0), ensemble=ensemble)
         self.norms = nn.ModuleList(LayerNorm(width, seeds, ensemble) for _ in range(len(widths) + 1))
         self.blocks = nn.ModuleList(MLP([width, 4 * width, width], generators, hidden=he_normal, ensemble=ensemble) for _ in widths)
-        self.last = None if outputs is None else Linear(width, outputs, generators, orthogonal(1.0), ensemble=ensemble)
+        self.last = None if outputs is None else Linear(width, outputs, generators, last or orthogonal(1.0), ensemble=ensemble)
 
     def forward(self, x: Tensor) -> Tensor:
         lead = x.shape[1:-1]
@@ -409,6 +419,7 @@ def network(
     *,
     activation: str = "relu",
     initialize: Initialize = uniform_fan_in,
+    last: Initialize | None = None,
     ensemble: int | None = None,
     layer_norm: bool = False,
     dropout: float = 0.0,
@@ -416,6 +427,9 @@ def network(
     residual: bool = False,
 ) -> MLP | Residual:
     """The layers of an actor or a critic: an `MLP`, or with `residual` a `Residual` of as many blocks as there are widths, which has norms of its own.
+
+    Args:
+        last: how the last layer is initialised; None for what the others of its kind have.
 
     Raises:
         BadInput: residual blocks of different widths, or with what is of plain layers.
@@ -426,12 +440,13 @@ def network(
         for option, asked in others.items():
             if asked:
                 raise BadInput(f"{option} is of plain hidden layers; residual blocks have norms of their own: take one of the two")
-        return Residual(inputs, hidden, outputs, generators, ensemble=ensemble)
+        return Residual(inputs, hidden, outputs, generators, last=last, ensemble=ensemble)
     return MLP(
         [inputs, *hidden, outputs],
         generators,
         activation=activation,
         hidden=initialize,
+        last=last,
         ensemble=ensemble,
         layer_norm=layer_norm,
         dropout=dropout,

@@ -4,9 +4,9 @@ Paper: Dabney et al. 2018, arXiv:1806.06923, section 2.3. A fraction's cosines a
 `qr-dqn`) regresses quantiles at `fractions` draws onto targets at `target_fractions` draws; an action's mean over `policy_fractions` quantiles is its Q, by
 which actions are chosen, in training at drawn fractions, out of it at evenly spaced ones. All switches are DQN's, and so is everything that `dqn` says of
 departures from its papers.
-Numbers of fractions are Tianshou's, cosines and kappa those of Dopamine's code, which has 32 fractions each. Departures: the embedding multiplies the last
-hidden layer, behind which is the head alone; rows of a pass share the fractions by which actions are chosen; the next action is the trained network's as in
-double DQN, which `double=False` undoes; DQN's learning rate.
+Numbers of fractions and of cosines are Tianshou's; kappa and Adam's epsilon, 0.01 over the size of a batch (3.125e-4 of 32), are Dopamine's, whose
+configurations have 64, 64 and 32 fractions. Departures: the embedding multiplies the last hidden layer, behind which is the head alone; rows of a pass share
+the fractions by which actions are chosen; the next action is the trained network's as in double DQN, which `double=False` undoes; DQN's learning rate.
 
 Logs "value": the mean of the target's quantiles, mean over the batch.
 """
@@ -49,4 +49,4 @@ def iqn(h: IQN) -> ValueLearning:
         u.log("value", y)
         return {"critic": ops.quantile_huber_loss(quantiles, y, fractions, kappa=h.kappa)}
 
-    return deep_q_learning(h, ImplicitQuantileNet(head=Quantiles(h.policy_fractions), cosines=h.cosines, **h.network), losses)
+    return deep_q_learning(h, ImplicitQuantileNet(head=Quantiles(h.policy_fractions), cosines=h.cosines, **h.network), losses, eps=0.01 / h.batch_size)

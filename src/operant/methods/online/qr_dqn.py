@@ -3,8 +3,8 @@
 Paper: Dabney et al. 2018, arXiv:1710.10044. The quantile at (i + ½) / K learns from all targets y = r + γ quantile' by |fraction − 1(u < 0)| Huber(u), with u =
 y − quantile. The mean of an action's quantiles is its Q: greedy choice and target actions are DQN's, and so are all switches and everything that `dqn` says of
 departures from its papers.
-25 quantiles are what RL Baselines3 Zoo takes for Acrobot and MountainCar (10 for CartPole, 170 for LunarLander). Departures: the next action is the trained
-network's as in double DQN, which `double=False` undoes; DQN's learning rate.
+25 quantiles are what RL Baselines3 Zoo takes for Acrobot and MountainCar (10 for CartPole, 170 for LunarLander); Adam's epsilon is 0.01 over the size of a
+batch, as in Stable-Baselines3 contrib. Departures: the next action is the trained network's as in double DQN, which `double=False` undoes; DQN's learning rate.
 
 Logs "value": the mean of the target's quantiles, mean over the batch.
 """
@@ -41,4 +41,4 @@ def qr_dqn(h: QRDQN) -> ValueLearning:
         u.log("value", y)
         return {"critic": ops.quantile_huber_loss(quantiles, y, head.fractions(quantiles), kappa=h.kappa)}
 
-    return deep_q_learning(h, ActionValueNet(head=head, **h.network), losses)
+    return deep_q_learning(h, ActionValueNet(head=head, **h.network), losses, eps=0.01 / h.batch_size)

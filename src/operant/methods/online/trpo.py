@@ -4,7 +4,7 @@ Paper: Schulman et al. 2015, arXiv:1502.05477: the surrogate ratio · A is raise
 F⁻¹ g, which conjugate gradients find with products of the Fisher matrix, and as far as a backtracking line search finds both kept. The advantage is GAE
 (arXiv:1506.02438, eq. 16), which the paper did not have. The reference is TRPO of Stable-Baselines3 contrib, whose defaults these are (15 iterations of
 conjugate gradients, damping 0.1, at most 10 lengths, each 0.8 of the one before, advantages normalised over the rollout, 10 passes over it that fit the value
-function by Adam at 1e-3). Departures from it: conjugate gradients begin at 0, there at small noise; the KL is bounded in the paper's direction, there in the
+function by Adam at 1e-3, epsilon 1e-5). Departures from it: conjugate gradients begin at 0, there at small noise; the KL is bounded in the paper's direction, there in the
 other one, whose Fisher matrix is the same; 8 copies and rollouts of 128 steps, there 1 of 2,048.
 
 Logs "kl_behaviour", the mean KL of the step that was taken, "step_length", its share of the longest one, and "step_taken", 0 where no length would do.
@@ -12,7 +12,7 @@ Logs "kl_behaviour", the mean KL of the step that was taken, "step_length", its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from operant.core.registry import Count, NonNegative, Positive, Share, Workers, method
 from operant.loops.credit import GAE
@@ -43,6 +43,6 @@ def trpo(h: TRPO) -> PolicyGradient:
         reduce="token-mean",
         region=TrustRegion(h.max_kl, h.damping, h.conjugate_gradients, h.backtracks, h.shrink),
         max_grad_norm=None,
-        fit=h.fit,
+        fit=replace(h.fit, eps=1e-5),
         workers=h.workers,
     )
