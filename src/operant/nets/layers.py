@@ -315,7 +315,8 @@ class BatchRenorm(nn.Module):
 
     While `by_batch`, (x − μ) / σ of the batch, and once `warm_up` batches were counted r (x − μ) / σ + d, so that what is learned from fits the running
     statistics (Ioffe 2017, arXiv:1702.03275): r = σ / σ̄ within [1/3, 3] and d = (μ − μ̄) / σ̄ within ±5, both without gradient. Otherwise (x − μ̄) /
-    σ̄. These constants, the momentum of the running statistics and variances without Bessel's correction are those of CrossQ's code (adityab/CrossQ).
+    σ̄. These constants, the momentum of the running statistics and variances without Bessel's correction are those of CrossQ's code (adityab/CrossQ). σ² here is
+    the variance plus epsilon wherever it stands; that code adds epsilon behind r, to the variance over r², and none to the σ by which it multiplies d.
 
     Attributes:
         by_batch: whether it goes by the batch, and its running statistics take that in; a loop says so of the nets that it trains, while it computes losses.

@@ -3,8 +3,10 @@
 Paper: Lillicrap et al. 2015, arXiv:1509.02971, algorithm 1. It is TD3 without its three additions: one critic, no noise on the target's action, and an actor
 that is updated as often as the critic.
 Departures: noise on actions is Gaussian of deviation 0.1, as in the code of TD3's authors and in CleanRL; the paper's is an Ornstein-Uhlenbeck process (theta
-0.15, sigma 0.2). As in CleanRL both networks have two layers of 256 and read the action with the observation, batches are of 256 transitions, and target
-networks take in 0.005; the actor's phase follows the critic's in the same update and sees it as it is then. Truncation bootstraps.
+0.15, sigma 0.2). As in CleanRL both networks have two layers of 256 and read the action with the observation, batches are of 256 transitions, Adam's rate is
+3e-4 and target networks take in 0.005 (the paper's: layers of 400 and 300, batches of 64, rates of 1e-4 and 1e-3, a critic with a weight decay of 1e-2, 0.001,
+last layers that begin within ±3e-3); the actor's phase follows the critic's in the same update and sees it as it is then. In CleanRL actor and target networks
+are updated at every second of the critic's updates, here as in the paper at each; its random steps are 25,000. Truncation bootstraps.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ wherever a critic is asked: in what is learned, in the target, whose minimum is 
 As in the authors' code on REDQ's (TakuyaHiraoka/Dropout-Q-Functions-for-Doubly-Efficient-Reinforcement-Learning, OriginalREDQCodebase) the actor and the
 temperature are updated once for the critics' updates of a step, on the last of their batches. Truncation bootstraps.
 Departures: the layer norm has no learned scale and shift; theirs are 5,000 random steps, shares that are left out from 0.0001 to 0.1 by the task, and target
-entropies by the task.
+entropies by the task; layers begin as PyTorch's, uniform in ±1/√in, theirs Xavier uniform with biases of 0.
 """
 
 from __future__ import annotations

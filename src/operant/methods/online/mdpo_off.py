@@ -7,8 +7,8 @@ mdpo_off), whose weights of log π and of log π_k, 1 and 0.2 − 1, are here wr
 order s, replaces log by the (2 − s)-logarithm, and weighs that of π_k by s besides, as the authors' code does: (1 / t) (log_q π − s log_q π_k) is Tsallis'
 Bregman divergence from π_k up to a constant, and least at π_k. Departures from that code: no network of state values, the critics' targets stand in its place;
 the actor follows the smaller of two critics, there the first one; no penalty on the mean and the deviation; actions are drawn while experience is gathered,
-there modes; 1,000 random steps, there 10,000; the q-logarithm is of the whole action's density, there a sum of those of its numbers. The on-policy form, whose
-loop is another one, is `mdpo`.
+there modes; 1,000 random steps, there 10,000; layers begin as PyTorch's, uniform in ±1/√in, there as TensorFlow's, Xavier uniform with biases of 0; the
+q-logarithm is of the whole action's density, there a sum of those of its numbers. The on-policy form, whose loop is another one, is `mdpo`.
 """
 
 from __future__ import annotations

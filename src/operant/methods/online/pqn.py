@@ -3,8 +3,10 @@
 Paper: Gallici et al. 2024, arXiv:2407.04811. The returns are those of Q(λ) along what the policy did: G = r + γ ((1 − λ) max Q(s', ·) + λ G'), cut where
 episodes end. With V = max Q that is GAE with the value added, so `GAE` gives them. The reference is the authors' code (mttga/purejaxql), whose settings for
 CartPole these are: 32 environments, rollouts of 64 steps, 4 passes of 16 minibatches, two layers of 256, half the squared error, gradients clipped at 10, an
-epsilon that falls from 1 to 0.2 over a fifth of training. Departures from it: Adam for RAdam; layer norm without learned scale and shift; a learning rate of
-5e-4 that falls to 0 for the 1e-4 there, where rewards are divided by 10 on CartPole (`reward_scale`, 1 here); time limits bootstrap.
+epsilon that falls from 1 to 0.2 over a fifth of training. Departures from it: Adam for RAdam; layer norm without learned scale and shift; layers that begin as
+PyTorch's, uniform in ±1/√in, there as Flax's, normal of variance 1 / in, cut at two deviations, with biases of 0; a learning rate of 5e-4 that falls to 0 for
+the 1e-4 there, where rewards are divided by 10 on CartPole (`reward_scale`, 1 here); the last step but one of a rollout has the value of the state it leads to
+in its return, there that of the one behind; time limits bootstrap.
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@
 Paper: Corrado and Hanna 2023, arXiv:2311.08290. Rollouts of the last `batches` iterations are learned from as if they were on policy, with values, advantages
 and log-probabilities as the policy of now gives them. So that they are, as a whole, nearly what it would have done, each is collected by a behaviour policy
 that every few steps is set to the policy and then lowers the likelihood of what they hold already (`loops/correction.py`, with the objective). The reference is
-the authors' code (NicholasCorrado/PROPS), whose settings of the behaviour these are: every 16 steps, 16 passes of 4 minibatches, clip 0.3, Adam at 1e-3
-(epsilon 1e-5, gradients clipped at 0.5), stopped above a KL of 0.01. Departures from it: Adam begins anew with each adaptation; the first adaptation to a
-policy comes before its first step, there 16 steps later; PPO is that of `ppo`, there with clipped values, an entropy bonus and a stop by KL. With `correct` off
-it is PPO with a buffer.
+the authors' code (NicholasCorrado/PROPS), whose settings of the behaviour for choices these are (ppo_discrete.py): every 16 steps, 16 passes of 4 minibatches,
+clip 0.3, Adam at 1e-3 (epsilon 1e-5, gradients clipped at 0.5), stopped above a KL of 0.01; ppo_continuous.py has 8 steps, 16 minibatches and a KL of 0.1.
+Departures from it: two rollouts are learned from, there one unless more are asked for; Adam begins anew with each adaptation; the first adaptation to a policy
+comes before its first step, there 16 steps later; PPO is that of `ppo`, there with clipped values, an entropy bonus and a stop by KL. With `correct` off it is
+PPO with a buffer.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Paper: Chen et al. 2021, arXiv:2101.05982, on SAC (arXiv:1812.05905): every critic regresses onto r + γ (min over few Q_i(s', a') − α log π(a'|s')). As in the
 authors' code (watchernyu/REDQ): the actor and the temperature are updated once for the critics' updates of a step, on the last of their batches and the mean
 of all critics, which they see as they are then (theirs: before the last update); critics' losses are summed. Truncation bootstraps.
-Departures: theirs are 5,000 random steps, and on MuJoCo's tasks the target entropies of MBPO's authors (-1 to -4), which are not minus the number of actions.
+Departures: theirs are 5,000 random steps, and on MuJoCo's tasks the target entropies of MBPO's authors (-1 to -4), which are not minus the number of actions;
+layers begin as PyTorch's, uniform in ±1/√in, theirs Xavier uniform with biases of 0.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ target's minimum takes a few (4.3, after REDQ, arXiv:2101.05982), on SAC (arXiv:
 As in the authors' code: the actor and the temperature are updated once for the critics' updates of a step, on the last of their batches and the mean of all
 critics; the target entropy is minus half the number of action dimensions; the first steps act at random, into replay; truncation bootstraps.
 Departures: the layer norm has no learned scale and shift; critics' losses are summed, theirs averaged; the temperature's loss is in log alpha, as SAC's authors
-have it, theirs in alpha. Theirs are 20 updates of the critics a step and 5,000 random steps; on sparse rewards they have no entropy in the target, and in mazes
-one critic.
+have it, theirs in alpha; layers begin as PyTorch's, uniform in ±1/√in, theirs Xavier uniform with biases of 0. Theirs are 20 updates of the critics a step and
+5,000 random steps; on sparse rewards they have no entropy in the target, and in mazes one critic.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ before each, and one behind the last (`nets.layers.Residual`). Other methods hav
 As in the authors' code (SonyResearch/simba): one block of 128 in the actor and two of 512 in the critics, AdamW, a temperature that begins at 0.01 and a target
 entropy of minus half the number of action dimensions, log standard deviations through tanh onto [-10, 2], two updates a step, of the actor, then the
 temperature, then the critics. Two critics are theirs where episodes end; where none does they take one (`critics`). Truncation bootstraps.
-Departures: normalised observations are cut at 10 deviations; the temperature sees draws of its own, and its loss is in log alpha; the discount is 0.99, theirs
-goes by the length of episodes.
+Departures: normalised observations are cut at 10 deviations; the temperature sees draws of its own, of the actor after its update (theirs: the ones of that
+update), and its loss is in log alpha; layer norms have an epsilon of 1e-5, theirs 1e-6; the discount is 0.99, theirs goes by the length of episodes.
 """
 
 from __future__ import annotations

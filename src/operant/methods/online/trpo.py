@@ -4,8 +4,8 @@ Paper: Schulman et al. 2015, arXiv:1502.05477: the surrogate ratio · A is raise
 F⁻¹ g, which conjugate gradients find with products of the Fisher matrix, and as far as a backtracking line search finds both kept. The advantage is GAE
 (arXiv:1506.02438, eq. 16), which the paper did not have. The reference is TRPO of Stable-Baselines3 contrib, whose defaults these are (15 iterations of
 conjugate gradients, damping 0.1, at most 10 lengths, each 0.8 of the one before, advantages normalised over the rollout, 10 passes over it that fit the value
-function by Adam at 1e-3, epsilon 1e-5). Departures from it: conjugate gradients begin at 0, there at small noise; the KL is bounded in the paper's direction, there in the
-other one, whose Fisher matrix is the same; 8 copies and rollouts of 128 steps, there 1 of 2,048.
+function by Adam at 1e-3, epsilon 1e-5). Departures from it: conjugate gradients begin at 0, there at small noise; the KL is bounded in the paper's direction,
+there in the other one, whose Fisher matrix is the same; 8 copies and rollouts of 128 steps, there 1 of 2,048.
 
 Logs "kl_behaviour", the mean KL of the step that was taken, "step_length", its share of the longest one, and "step_taken", 0 where no length would do.
 """

@@ -3,9 +3,10 @@
 Paper: Prajapat et al. 2023, arXiv:2307.13372. The aim is the mean of F over paths, F being a monotone submodular function of the places that a path visits; a
 step's reward is what it adds to F, and the gradient that of REINFORCE: log π(a_i|s_i) times the sum of this and all later gains, less a baseline of the state.
 The environment pays the gains (`gym:coverage-grid` does), for it knows the path; the policy sees the state and must be told the step, since the best one
-changes with it. The definition is followed, and not the authors' code (manish-pra/non-additive-RL), whose rewards of one step are F of the whole path so far
-unless its environment's type says otherwise; as there the entropy bonus falls as 1 / iteration. Departures from it: the baseline is a learned value of the
-state, which shares nothing with the actor, there is none there; advantages are normalised over the batch, there divided by a constant; a mean over steps.
+changes with it. The definition is followed, and not the authors' code (manish-pra/non-additive-RL, main.py), which weighs log π of a step by F of the path as
+far as that step, and sums no later gains (with its type SRL, its baseline, F counts repeats); as there the entropy bonus falls as 1 / iteration, from 0.1,
+there with a weight of 0 in all its parameter files of grids. Departures from it: the baseline is a learned value of the state, which shares nothing with the
+actor, there is none there; advantages are normalised over the batch, there divided by a constant; a mean over steps.
 """
 
 from __future__ import annotations

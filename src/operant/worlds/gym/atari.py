@@ -1,6 +1,7 @@
-"""Atari games as agents are trained on them: the preprocessing that Machado et al. describe (arXiv:1709.06009, section 4 and table 1), of grey frames.
+"""Atari games as agents are trained on them: the usual preprocessing, of grey frames, as `gymnasium.wrappers.AtariPreprocessing` has it.
 
-`gymnasium.wrappers.AtariPreprocessing` gives the same frames, up to a rounding of its image library, which this one does without.
+That one gives the same frames, up to a rounding of its image library, which this one does without. Where a game ends in the midst of an action, this shows the
+screen as it is then, Gymnasium's the brighter of two screens of before.
 """
 
 from __future__ import annotations
