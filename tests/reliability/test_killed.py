@@ -56,7 +56,7 @@ def next_words(method: str, run: Path) -> list[str]:
 
 @pytest.mark.parametrize("method", turns(RUNS, *RESTS_ON, always=("ppo",)))
 def test_a_killed_run_ends_in_the_same_bits(method: str, start, process_environment, tmp_path: Path):
-    assert sum(KILLS.values()) == 23
+    assert sum(KILLS.values()) == 26
     rng = random.Random(f"killed {method}")
     whole, run = tmp_path / "whole", tmp_path / "run"
     child = start(*words(method, whole))

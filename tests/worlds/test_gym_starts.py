@@ -5,9 +5,12 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 from operant.core.checkpoint import first_difference
 from operant.core.errors import BadInput
+from operant.core.registry import configure, get_method
+from operant.worlds import make_world
 from operant.worlds.gym.adapter import make_objects
 from operant.worlds.gym.starts import StartedEnvironments, Starts, clusters, make_started, recorded
 from operant.worlds.gym.views import PLAIN
@@ -128,3 +131,29 @@ def test_what_cannot_begin_in_the_middle_is_told():
         GymWorld("cartpole-levels").starts(Still(), 1, 0, 10)
     with pytest.raises(BadInput, match="time_feature"):
         GymWorld(lambda: gymnasium.wrappers.TimeLimit(Line(), 50), time_feature=True).begun_at(starts())
+
+
+def test_a_teacher_is_a_run_on_the_task(tmp_path, monkeypatch):
+    import operant
+
+    small = {"hidden": (4,), "batch_size": 4, "learning_starts": 10}
+    monkeypatch.chdir(tmp_path)
+    operant.train("td3", "gym:Pendulum-v1", steps=20, episodes=1, progress=False, out="teacher", **small)
+    h = configure("snapshotrl", {"teacher": "teacher", "trajectories": 2, "clusters": 3, "share": 0.5} | small)
+    assert h.teacher == str(tmp_path / "teacher")  # from wherever the run goes on
+    world = make_world("gym:Pendulum-v1")
+    learner = get_method("snapshotrl").build(h).learner(world, [0], 60, torch.device("cpu"))
+    given = learner.inner.world.make_training.args[1]
+    policy, seen = operant.load(tmp_path / "teacher").load_policy(), torch.from_numpy(given.observation)
+    assert len(given.states) == 400 and given.until == 30 and len(np.unique(given.cluster)) == 3
+    rows = make_objects("Pendulum-v1", [0])
+    rows.reset()
+    rows.place(0, given.states[7], given.observation[7])  # of the second episode, whose next state the teacher's mode leads to
+    found = rows.step(policy.act(seen[7].view(1, 1, -1))[0][0]).next_observation[0]
+    np.testing.assert_allclose(found, given.observation[9], rtol=1e-5, atol=1e-6)
+    other = learner.state_dict()
+    other["outside"]["digest"] = "another"
+    with pytest.raises(BadInput, match="no longer those"):
+        learner.load_state_dict(other)
+    with pytest.raises(BadInput, match="was trained on gym:Pendulum-v1"):
+        get_method("snapshotrl").build(h).check(make_world("gym:MountainCarContinuous-v0"), [0], 60, 1)

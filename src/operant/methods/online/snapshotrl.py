@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -51,6 +52,10 @@ class SnapshotRL:
     minibatches: Annotated[int | None, Range(1)] = None  # the student's, of ppo
     epochs: Annotated[int | None, Range(1)] = None  # the student's, of ppo
     hidden: Annotated[tuple[int, ...] | None, Range(1)] = None  # the student's
+
+    def __post_init__(self):
+        if self.teacher is not None:  # so that a run goes on from anywhere
+            object.__setattr__(self, "teacher", str(Path(self.teacher).expanduser().absolute()))
 
 
 class Snapshots:
