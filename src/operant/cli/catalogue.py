@@ -186,12 +186,7 @@ def _paper_link(paper: str) -> str:
     return f"[{paper}](https://arxiv.org/abs/{paper.removeprefix('arXiv:')})" if paper.startswith("arXiv:") else paper
 
 
-WITH_EXTRAS = {
-    "operant[atari]": "gym:ALE/Pong-v5",
-    "operant[minatar]": "gym:MinAtar/Breakout-v1",
-    "operant[minigrid]": "gym:MiniGrid-DoorKey-5x5-v0",
-    "operant[box2d]": "gym:LunarLander-v3",
-}
+EXTRAS = {"atari": "gym:ALE/Pong-v5", "minatar": "gym:MinAtar/Breakout-v1", "minigrid": "gym:MiniGrid-DoorKey-5x5-v0", "box2d": "gym:LunarLander-v3"}
 
 
 def _tasks_arguments(parser: Parser) -> None:
@@ -217,9 +212,8 @@ def _tasks(args: Namespace) -> int:
         example = SCHEMES[scheme].example
         lines.append(f"  try: operant train {TRY[scheme]} --task {example if example in members else members[0]}")
     listed = {scheme for scheme, _ in blocks}
-    lines.append("\nAlso tasks: any Gymnasium id that is registered (gym:ID), with an extra of the library")
-    lines += [f"  {task} ({extra})" for extra, task in WITH_EXTRAS.items()]
-    lines.append("and")
+    extras = ", ".join(f"{task} ({extra})" for extra, task in EXTRAS.items())
+    lines += ["", *textwrap.wrap(f"Also tasks: any Gymnasium id that is registered (gym:ID), by an extra such as {extras}, and", 116)]
     lines += [f"  operant train {TRY[scheme]} --task {entry.example}" for scheme, entry in SCHEMES.items() if scheme not in listed]
     write("\n".join(lines) + "\n\nevery name: operant tasks --json")
     return 0
