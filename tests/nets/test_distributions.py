@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from operant import ops
+from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.spec import Field, Spec
-from operant.nets.distributions import Categorical, Categoricals, Gaussian, Mixed, SquashedGaussian, SquashedMixture, distribution_for
+from operant.nets.distributions import Categorical, Categoricals, Gaussian, Mixed, SquashedGaussian, SquashedMixture, TanhPoint, distribution_for
 
 CHOICE = Field("action", (), "int64", "discrete", (3,), (0,))
 CHOICES = Field("a", (2,), "int64", "multi-discrete", (3, 2), (0, 0))
@@ -162,3 +163,23 @@ def test_a_mixture_is_the_sum_of_its_experts():
     _, _, acts = found.every(certain, found.noise(Streams([0]), "y", 2_000))
     torch.testing.assert_close(torch.bincount(acts[0], minlength=K) / 2_000, torch.tensor([0.2, 0.3, 0.5]), atol=0.04, rtol=0)
     assert own.shape == (4, 5, K) and found.uniform(Streams([0]), "z", 7).shape == (1, 7, A)
+
+
+@pytest.mark.parametrize(
+    ("found", "lacks", "said"),
+    [
+        (Gaussian(spec(BOX)), ("sample_with_log_prob",), "give ActorNet squash=True"),
+        (Categorical(spec(CHOICE)), ("sample_with_log_prob",), "expectation"),
+        (distribution_for(spec(CHOICES, BOX), SquashedGaussian), ("sample_with_log_prob",), "expectation"),
+        (TanhPoint(spec(BOX)), ("sample_with_log_prob", "log_prob", "entropy", "kl", "score"), "in the place of deterministic=True"),
+        (SquashedGaussian(spec(BOX)), ("entropy", "log_prob_and_entropy", "score"), "-log_prob of what it draws"),
+        (SquashedMixture(spec(BOX), 2), ("entropy", "score", "kl"), "log_prob of what it draws"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, tuple | str) else None,
+)
+def test_what_a_distribution_lacks_is_said_with_what_to_take(found, lacks, said):
+    parameters, action = torch.zeros(1, 2, found.size), torch.zeros(1, 2, *found.action_shape)
+    for name in lacks:
+        given = (parameters,) if name == "entropy" else (parameters, action)
+        with pytest.raises(BadInput, match=said):
+            getattr(found, name)(*given)

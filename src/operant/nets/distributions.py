@@ -48,6 +48,12 @@ class Distribution:
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def sample_with_log_prob(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """A reparameterised action `[…, *action_shape]`, through which gradients pass, and its log-probability `[…]`. Raises `BadInput` where it has none."""
+        if self.choices:
+            raise self._lacks("sample_with_log_prob", "no gradient passes through the draw of a choice; take the expectation over all of them")
+        raise self._lacks("sample_with_log_prob", "give ActorNet squash=True, for numbers through tanh")
+
     def mode(self, parameters: Tensor) -> Tensor:
         raise NotImplementedError
 
@@ -105,6 +111,10 @@ class Distribution:
         """Middle and half the width of the range of each number that is not counted, `[A]` each, for actions that tanh keeps within it. Raises `BadInput`
         where it has no bounds."""
         return np.zeros(0), np.zeros(0)
+
+    def _lacks(self, what: str, instead: str) -> BadInput:
+        """The error for a method that this family does not have."""
+        return BadInput(f"actions of {type(self).__name__} have no {what}: {instead}")
 
 
 def _gumbel(streams: Streams, name: str, *shape: int) -> Tensor:
@@ -315,6 +325,9 @@ class SquashedGaussian(_Continuous):
         mean, log_std = self.split(parameters)
         return ops.tanh_gaussian_log_prob(torch.atanh(action.clamp(-1 + 1e-6, 1 - 1e-6)), mean, log_std)
 
+    def entropy(self, parameters: Tensor) -> Tensor:
+        raise self._lacks("entropy in closed form", "estimate it by -log_prob of what it draws")
+
     def stretch(self, action: Tensor) -> Tensor:
         return action * self._scale + self._center
 
@@ -371,6 +384,9 @@ class SquashedMixture(SquashedGaussian):
         action = self.sample(parameters, noise)
         return action, self.log_prob(parameters, action)
 
+    def kl(self, parameters: Tensor, others: Tensor) -> Tensor:
+        raise self._lacks("kl in closed form", "estimate it by differences of log_prob of what it draws, or take one expert")
+
     def mode(self, parameters: Tensor) -> Tensor:
         """What the likeliest expert's mean becomes."""
         log_weight, mean, _ = self.parts(parameters)
@@ -382,9 +398,11 @@ class SquashedMixture(SquashedGaussian):
         return (log_weight + ops.tanh_gaussian_log_prob(unsquashed, mean, log_std)).logsumexp(-1)
 
 
+SPREAD = "give ActorNet squash=True in the place of deterministic=True"
+
+
 class TanhPoint(SquashedGaussian):
     """A single action: the parameters through tanh, stretched as `SquashedGaussian` does. It draws nothing and has no density."""
-
     def __init__(self, action: Spec):
         super().__init__(action)
         self.size, self.deviations = self.deviations, 0
@@ -402,15 +420,16 @@ class TanhPoint(SquashedGaussian):
         return torch.tanh(parameters)
 
     def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
-        raise TypeError("a deterministic actor has no log-probabilities")
+        raise self._lacks("log_prob", SPREAD)
 
-    sample_with_log_prob = log_prob
+    def sample_with_log_prob(self, parameters: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        raise self._lacks("sample_with_log_prob", SPREAD)
 
     def entropy(self, parameters: Tensor) -> Tensor:
-        raise TypeError("a deterministic actor has no entropy")
+        raise self._lacks("entropy", SPREAD)
 
     def kl(self, parameters: Tensor, others: Tensor) -> Tensor:
-        raise TypeError("a deterministic actor has no divergence from another")
+        raise self._lacks("kl", SPREAD)
 
 
 class Mixed(Distribution):
