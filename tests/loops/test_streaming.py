@@ -56,6 +56,18 @@ def test_a_trace_by_hand():
     assert module.w.flatten().tolist() == pytest.approx([0.1 * (1 + 2.5 + 3), 0.1 * (2 - 2.5 + 4.25)])
 
 
+def test_a_trace_that_nothing_is_added_to_becomes_0():
+    module = Pair(1)
+    stepper = TraceStep(FlatParameters(module, seeds=1, by_rows=True), learning_rate=0.1, decay=0.8)
+    nothing = [torch.zeros(1, 2, 3), torch.zeros(1, 1, 3)]
+    stepper.take([torch.ones(1, 2, 3), torch.ones(1, 1, 3)])
+    for step in range(600):
+        if step % 100 == 0:
+            stepper.clear()
+        stepper.take(nothing)
+    assert (stepper.trace == 0).all()
+
+
 def literal(kind: type, gradients: np.ndarray, errors: np.ndarray, ends: np.ndarray, rate: float, decay: float, kappa: float) -> np.ndarray:
     """The weights `[P]` of one seed after gradients `[T, P]`."""
     w, z, square, mean, second = (np.zeros(gradients.shape[1]) for _ in range(5))

@@ -13,6 +13,9 @@ from operant import ops
 from operant.core.flat import Adam, FlatParameters
 
 
+TINY = 1e-30
+
+
 class TraceStep:
     """A trace, and steps along it with a fixed step size: w ← w + α δ z. What is called classic TD(λ), Q(λ) and the like.
 
@@ -42,6 +45,11 @@ class TraceStep:
     def forget(self, seeds: Tensor) -> None:
         """Begin the traces of these seeds, bool `[S]`, anew with the next sample; those of the others go on."""
         torch.mul(~seeds.unsqueeze(1), self.decay, out=self._factor)
+
+    def clear(self) -> None:
+        """Make 0 of what is next to nothing, once in some hundred steps: a trace that nothing is added to would end in the smallest number that there is, which
+        rounding keeps from becoming 0, and with which processors compute many times as slowly."""
+        self.trace.masked_fill_(self.trace.abs() < TINY, 0.0)
 
     @staticmethod
     def norm(trace: Tensor) -> Tensor:

@@ -314,6 +314,8 @@ class StreamLearner(Learner):
         count = min(self.method.updates_per_iteration, self.total_steps - self.step)
         self._draws = [self.method.acts.draws(self.policy, self.streams, count) for _ in range(1 + self.method.ahead)]
         with torch.no_grad():
+            for stepper in self._steppers.values():
+                stepper.clear()
             for self._place in range(count):
                 began = time.perf_counter()
                 self._advance()
