@@ -12,7 +12,6 @@ from torch import Tensor
 from operant import ops
 from operant.core.flat import Adam, FlatParameters
 
-
 TINY = 1e-30
 
 
