@@ -14,6 +14,7 @@ from operant.core.errors import BadInput
 from operant.loops.configuration import configure_run
 
 CARTPOLE = ("--task", "gym:CartPole-v1")
+PENDULUM = ("--task", "gym:Pendulum-v1")
 
 CASES = [
     (("trian",), "unknown command 'trian': did you mean train"),
@@ -25,6 +26,11 @@ CASES = [
     (("train", "ppo"), "needs --task; for example: operant train ppo --task gym:CartPole-v1"),
     (("train", "iql"), "operant train iql --task ogbench:"),
     (("train", "pppo", *CARTPOLE), "unknown method 'pppo': did you mean ppo"),
+    (("train", "sac", *PENDULUM), "or sac-v2 (SAC (auto-temperature), actions that are numbers)?"),
+    (("train", "sac", *PENDULUM), "did you mean sac-discrete (SAC (discrete), actions that are one choice) or"),
+    (("show", "grp"), "did you mean grpo (GRPO)?"),
+    (("train", "td3", *CARTPOLE), ": take ppo, dqn, sac-discrete, a2c, c51, "),
+    (("train", "dqn", *PENDULUM), ": take ppo, sac-v2, td3, a2c, "),
     (("train", "ppo", "--task", "gym:CartPol-v1"), "CartPole-v1"),
     (("train", "ppo", "--task", "CartPol-v1"), "CartPole-v1"),
     (("train", "ppo", "--task", "gmy:CartPole-v1"), "did you mean gym"),

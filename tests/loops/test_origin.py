@@ -148,6 +148,18 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(ppo: Path, tmp_
     assert said in str(refused.value) and "\n" not in str(refused.value) and not (tmp_path / "run").exists()
 
 
+def test_values_of_actions_are_no_actor(tmp_path: Path, ppo: Path):
+    dqn = {"hidden": (8,), "batch_size": 4, "learning_starts": 8}
+    values = operant.train("dqn", "gym:CartPole-v1", steps=12, out=tmp_path / "dqn", **QUIET, **dqn).path
+    for begun, method, settings, said in (
+        (values, "ppo", PPO, "dqn trains values of actions, ppo an actor; take a run of a method that trains an actor too"),
+        (ppo, "dqn", dqn, "ppo trains an actor, dqn values of actions; take a run of a method that trains values of actions too"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            operant.train(method, "gym:CartPole-v1", start_from=begun, out=tmp_path / "run", **QUIET, **settings)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_without_policies_is_refused(tmp_path: Path, ppo: Path):
     stopped = Path(shutil.copytree(ppo, tmp_path / "stopped", symlinks=True))
     shutil.rmtree(stopped / "policies")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FunctionType, MethodType
 
@@ -79,17 +79,21 @@ def _slips(a: str, b: str) -> int:
     return rows[-1][-1]
 
 
-def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
-    """End of an error message that names the nearest known values; `otherwise`, or the first of them all, when none is near."""
+def nearest(name: str, known: Iterable[str], otherwise: str | None = None, about: Callable[[str], str] | None = None) -> str:
+    """End of an error message that names the nearest known values; `otherwise`, or the first of them all, when none is near.
+
+    Args:
+        about: what a near value is, in words that stand behind it in brackets.
+    """
     known = sorted(known)
     if close := close_names(name, known):
-        return f"did you mean {' or '.join(close)}?"
+        return f"did you mean {' or '.join(close if about is None else [f'{each} ({about(each)})' for each in close])}?"
     return otherwise or f"known: {', '.join(known[:20])}{' …' if len(known) > 20 else ''}"
 
 
-def unknown(what: str, name: str, known: Iterable[str], otherwise: str | None = None) -> BadInput:
-    """The error for a name that is not in a registry."""
-    return BadInput(f"unknown {what} {name!r}: {nearest(name, known, otherwise)}")
+def unknown(what: str, name: str, known: Iterable[str], otherwise: str | None = None, about: Callable[[str], str] | None = None) -> BadInput:
+    """The error for a name that is not in a registry; see `nearest`."""
+    return BadInput(f"unknown {what} {name!r}: {nearest(name, known, otherwise, about)}")
 
 
 CODE = (Exception, SystemExit)  # what foreign code may raise: an environment that exits does not end the run as if all were well

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from operant.core.errors import PACKAGE, BadInput, unknown
 
@@ -25,10 +25,21 @@ class Register(Generic[Entry]):
         outside: registers what comes from outside the library; asked for before a key is called unknown.
         decorator: its name, where it is not `what`.
         once: a key has one decorated function.
+        about: what an entry is, for errors that name several; it imports nothing.
     """
 
-    def __init__(self, room: str, what: str, otherwise: str, outside: Callable[[], None] = lambda: None, *, decorator: str | None = None, once: bool = True):
-        self.room, self.what, self.otherwise, self._outside, self._decorator = room, what, otherwise, outside, decorator or what
+    def __init__(
+        self,
+        room: str,
+        what: str,
+        otherwise: str,
+        outside: Callable[[], None] = lambda: None,
+        *,
+        decorator: str | None = None,
+        once: bool = True,
+        about: Callable[[str], str] | None = None,
+    ):
+        self.room, self.what, self.otherwise, self._outside, self._decorator, self._about = room, what, otherwise, outside, decorator or what, about
         self.once = once
         self.entries: dict[str, Entry] = {}
 
@@ -71,7 +82,7 @@ class Register(Generic[Entry]):
         if key not in self.entries:
             self._outside()
         if key not in self.entries:
-            raise unknown(self.what, key, own.keys() | self.entries.keys(), self.otherwise)
+            raise unknown(self.what, key, own.keys() | self.entries.keys(), self.otherwise, self._about)
         return self.entries[key]
 
     def all(self) -> dict[str, Entry]:
@@ -124,10 +135,15 @@ def declared_fields(module: str, decorator: str, key: str) -> list[str]:
     return _fields(module, annotation.id) if isinstance(annotation, ast.Name) else []
 
 
+def declared_words(module: str, decorator: str, key: str) -> dict[str, Any]:
+    """What the decorator of a registered function is given by name."""
+    _, call = _registered(module, decorator, key)
+    return {item.arg: ast.literal_eval(item.value) for item in call.keywords if item.arg is not None}
+
+
 def declared_worlds(module: str, key: str) -> tuple[str, ...]:
     """The kinds of worlds that a method says it trains in."""
-    _, call = _registered(module, "method", key)
-    return next(ast.literal_eval(item.value) for item in call.keywords if item.arg == "worlds")
+    return declared_words(module, "method", key)["worlds"]
 
 
 def _registered(module: str, decorator: str, key: str) -> tuple[ast.FunctionDef, ast.Call]:

@@ -24,7 +24,7 @@ from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any
 
 from operant.core.errors import BadInput, nearest
-from operant.core.index import Register, check_kinds, check_texts
+from operant.core.index import Register, check_kinds, check_texts, declared, declared_words
 
 ENTRY_POINTS = "operant.methods"
 
@@ -140,7 +140,8 @@ class Hyperparameter:
     tune: Tune | None = None
 
 
-ACTIONS = ("discrete", "multi-discrete", "continuous")
+ACTIONS_IN_WORDS = {"discrete": "one choice", "multi-discrete": "several choices", "continuous": "numbers"}
+ACTIONS = tuple(ACTIONS_IN_WORDS)
 WORLDS = ("gym", "data", "text", "preferences", "sequences", "generative", "agents", "tabular")
 
 
@@ -209,8 +210,19 @@ def _load_entry_points() -> None:
             raise BadInput(f"entry point {point.name!r} of {ENTRY_POINTS} ({point.value}) cannot be loaded: {type(error).__name__}: {error}") from error
 
 
+def _about(key: str) -> str:
+    """A method's name, and which actions it is for where these are not all."""
+    if (entry := _methods.entries.get(key)) is not None:
+        name, actions, worlds = entry.name, entry.actions, entry.worlds
+    else:
+        words = declared_words(declared("methods", "method")[key], "method", key)
+        name, actions, worlds = words.get("name", key.upper()), words.get("actions", ACTIONS), words["worlds"]
+    acts = {"gym", "data", "agents"} & set(worlds) and set(actions) != set(ACTIONS)
+    return name + f", actions that are {' or '.join(ACTIONS_IN_WORDS[kind] for kind in actions)}" * bool(acts)
+
+
 _methods: Register[Method] = Register(
-    "methods", "method", "`operant methods` lists what there is, and --import FILE.py brings a method of your own", _load_entry_points
+    "methods", "method", "`operant methods` lists what there is, and --import FILE.py brings a method of your own", _load_entry_points, about=_about
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Collection
 from dataclasses import asdict, fields, replace
 from operator import index
@@ -194,8 +195,8 @@ def check_kind(entry: Method, task: str, kind: str) -> None:
 
 
 def _takes(entry: Method, world: World) -> bool:
-    """Whether a method as it is by default trains on a task."""
-    if world.kind not in entry.worlds or not world.action.kinds <= set(entry.actions):
+    """Whether a method as it is by default trains on a task, and is for tasks such as that."""
+    if world.kind not in entry.worlds or not world.action.kinds <= set(entry.actions) or entry.example not in (None, world.task):
         return False
     try:
         entry.build(configure(entry.key, {})).check(world, [0], world.steps_of(entry.spine), None)
@@ -204,12 +205,18 @@ def _takes(entry: Method, world: World) -> bool:
     return True
 
 
+COMMON = ("ppo", "sac-v2", "td3", "dqn", "sac-discrete", "a2c", "c51", "iql", "grpo", "dpo")
+"""Methods that most people begin with, in the order in which a refusal names those of them that would do."""
+
+
 def _instead(method: str, takes: Callable[[Method], bool]) -> str:
-    """The end of a refusal that names methods that would do: those whose name begins with the same word, else the first few; empty where none would."""
-    fitting = [key for key, other in methods().items() if takes(other)]
+    """The end of a refusal that names methods that would do: those whose name begins with the same word, else as many as a line holds, those first that most
+    people begin with; empty where none would."""
+    fitting = [key for key, other in methods().items() if not other.baseline and takes(other)]
     word = method.partition("-")[0]
-    named = [key for key in fitting if key.partition("-")[0] == word] or fitting
-    return f": take {', '.join(named[:8])}{', … (operant methods lists them all)' * (len(named) > 8)}" if named else ""
+    named = [key for key in fitting if key.partition("-")[0] == word] or sorted(fitting, key=lambda key: COMMON.index(key) if key in COMMON else len(COMMON))
+    line = textwrap.wrap(", ".join(named), 120, break_long_words=False, break_on_hyphens=False)
+    return f": take {line[0].removesuffix(',')}{', … (operant methods lists them all)' * (len(line) > 1)}" if named else ""
 
 
 def split_names(entry: Method, kind: str, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -15,8 +15,9 @@ from operant.core import schema
 from operant.core.commands import going_on
 from operant.core.errors import BadInput, one_line
 from operant.core.files import file_digest
+from operant.core.index import declared
 from operant.core.random import Streams
-from operant.core.registry import Method, value_text
+from operant.core.registry import Method, configure, get_method, value_text
 from operant.core.run import RunDirectory
 from operant.core.schema import require
 from operant.loops.configuration import members_of, spaces
@@ -89,10 +90,21 @@ class Origin:
             what = next(name for name in own if theirs[name] != own[name])
             there, here = (" and ".join(found[what]) for found in (theirs, own))
             raise BadInput(f"--from {self.path}: its {what}s are of another form, {there}; those of {world.task} are {here}")
-        own_weights = world.policy(spine.policy, Streams([0])).state_dict()
-        if (difference := _difference(self.policies[0], own_weights)) is not None:
-            here, hint = f"{entry.key} on {world.task} as it is set here", self._hint(entry, hyperparameters)
-            raise BadInput(f"--from {self.path}: its policy is no network of {here}: {difference}{hint}")
+        own = world.policy(spine.policy, Streams([0]))
+        if (difference := _difference(self.policies[0], own.state_dict())) is not None:
+            here, there = f"{entry.key} on {world.task} as it is set here", self._consists(world)
+            if there not in (None, own.consists):
+                difference = f"{self.config['method']} trains {there}, {entry.key} {own.consists}; take a run of a method that trains {own.consists} too"
+            raise BadInput(f"--from {self.path}: its policy is no network of {here}: {difference}{self._hint(entry, hyperparameters)}")
+
+    def _consists(self, world: World) -> str | None:
+        """What the network of its policy gives, in words; None where a method from outside says that, of which nothing is imported, or nothing is known."""
+        if (key := self.config["method"]) not in declared("methods", "method"):
+            return None
+        try:
+            return world.policy(get_method(key).build(configure(key, self.config["hyperparameters"])).policy, Streams([0])).consists
+        except BadInput:
+            return None
 
     def _hint(self, entry: Method, hyperparameters: Mapping[str, Any]) -> str:
         """Of a run of the same method, the settings that differ, as they would be given."""

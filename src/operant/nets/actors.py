@@ -42,6 +42,7 @@ class Policy(TrainedPolicy, TracedModule):
     """
 
     plans: ClassVar[bool] = False
+    consists = "an actor"
 
     def __init__(self, observation: Spec, distribution: Distribution, normalizer: RunningNormalizer | None = None):
         super().__init__()
@@ -264,6 +265,8 @@ class ActionValues(Policy):
         value: `[S, …, H] → [S, …, K]`, for duelling heads: Q = V + A − mean of A (arXiv:1511.06581, eq. 9), in each of the K outputs.
         head: what K outputs say of a return.
     """
+
+    consists = "values of actions"
 
     def __init__(
         self,

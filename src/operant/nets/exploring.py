@@ -32,6 +32,7 @@ class ExploringValues(Policy):
     Replay gives as "value" Q of the action that was taken, `values` the highest Q: what GAE makes of these, with the value added, is the return of Q(λ).
     """
 
+    consists = "values of actions"
     likelihoods = False
 
     def __init__(self, net: ActionValues, action: Spec, exploration: Exploration):

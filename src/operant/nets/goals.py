@@ -65,6 +65,8 @@ class Hierarchy(Policy):
         low: takes state and representation side by side.
     """
 
+    consists = "a hierarchy of two actors"
+
     def __init__(self, observation: Spec, high: MLP, low: Actor):
         super().__init__(observation, low.distribution)
         self.parts, self.high, self.low = Parts(observation), high, low

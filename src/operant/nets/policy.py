@@ -26,6 +26,7 @@ class TrainedPolicy(nn.Module):
         shares_weights: it has none of its own, and none are saved with it.
         ratio_tolerance: the largest |log ratio| that may stand between two passes over the same actions.
         temperature: of a softmax that it draws from.
+        consists: what its network gives, in words.
         likelihoods: ratios of its log-probabilities say how far it is from a policy that acted; False where a maximum decides what it does.
     """
 
@@ -34,6 +35,7 @@ class TrainedPolicy(nn.Module):
     shares_weights: bool = False
     ratio_tolerance: float = RATIO_TOLERANCE
     temperature: float = 1.0
+    consists: ClassVar[str] = "a policy"
     likelihoods: ClassVar[bool] = True
 
     @property

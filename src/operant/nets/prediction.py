@@ -26,6 +26,8 @@ class Predictor(Policy):
         deviation: `[S, 1]`, what values are in units of.
     """
 
+    consists = "values of observations"
+
     deviation: Tensor
 
     def __init__(self, observation: Spec, distribution: Distribution, critic: Critic, streams: Streams, normalizer: RunningNormalizer | None):

@@ -27,6 +27,7 @@ class SequenceActor(Policy):
         interval: steps between two observations that it sees.
     """
 
+    consists = "an actor of several steps at a time"
     plans = True
 
     def __init__(
