@@ -37,6 +37,7 @@ class Field:
         role: "action_mask" says which choices are allowed, "goal" what is to be reached, "agent" which of several it is, "state" what of a game of several
             agents a critic may see and no actor does.
         stack: it is so many observations one after the other, the newest last, along its first axis.
+        scaled: of an action's box: whoever acts gives numbers in which −1 to 1 is its whole range.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Field:
     high: tuple[float, ...] = (math.inf,)
     role: Role = ""
     stack: int = 1
+    scaled: bool = False
 
     @property
     def numbers(self) -> int:
@@ -89,7 +91,7 @@ class Field:
     def form(self) -> str:
         """What of it a network hangs on, in words: `position (box of shape (3,))`, `observation (discrete of 4)`; no bounds, and no types but bytes."""
         size = f" of {' '.join(map(str, self.counts))}" if self.counts else f" of shape {self.shape}"
-        return f"{self.name} ({self.kind}{size}{' of bytes' * self.bytes})"
+        return f"{self.name} ({self.kind}{size}{' of bytes' * self.bytes}{' as -1 to 1' * self.scaled})"
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """(low, high) `[numbers]` in the environment's type."""

@@ -130,6 +130,10 @@ class Learner:
         unit, amount = self.limit
         return min(1.0, (self.seconds if unit == "seconds" else self.spent[unit]) / amount)
 
+    def notes(self) -> list[str]:
+        """What a person should know before the first iteration, a line each."""
+        return [] if self.source is None else self.source.notes()
+
     def iterate(self) -> dict[str, Tensor]:
         """Do one iteration; metrics by name, `[S]` each, on the CPU."""
         raise NotImplementedError

@@ -195,6 +195,9 @@ class PolicyGradientLearner(Learner):
         self._tolerance = self.policy.ratio_tolerance
         self._rounded = self._tolerance > RATIO_TOLERANCE  # what acts and what is trained are one policy that is rounded twice (bfloat16)
 
+    def notes(self) -> list[str]:
+        return [*super().notes(), *self.world.notes_on(self.policy)]
+
     def iterate(self) -> dict[str, Tensor]:
         """One rollout and the updates from it."""
         self._began, began = self.progress, time.perf_counter()

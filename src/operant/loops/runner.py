@@ -193,8 +193,8 @@ class Runner:
         learner = self.spine.learner(self.world, seeds, config["steps"], torch.device(config["device"]))
         learner.failures = self.directory.path / "failures"
         self._round(learner)
-        if self.member == 0 and learner.source is not None:
-            for line in learner.source.notes():
+        if self.member == 0:
+            for line in learner.notes():
                 self._say("prepare", 0, message=line)
         try:
             if state is not None:

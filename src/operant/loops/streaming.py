@@ -309,6 +309,9 @@ class StreamLearner(Learner):
     def measures(self) -> dict[str, np.ndarray]:
         return {} if self.method.measures is None else self.method.measures(self)
 
+    def notes(self) -> list[str]:
+        return [*super().notes(), *self.world.notes_on(self.policy)]
+
     def iterate(self) -> dict[str, Tensor]:
         self._forget_metrics()
         count = min(self.method.updates_per_iteration, self.total_steps - self.step)

@@ -446,6 +446,9 @@ class ValueLearner(Learner):
         seen, following = self.policy.normalizer(torch.stack([batch.observation, batch.next_observation], 1)).unbind(1)
         return replace(batch, observation=seen, next_observation=following)
 
+    def notes(self) -> list[str]:
+        return [*super().notes(), *self.world.notes_on(self.policy)]
+
     def iterate(self) -> dict[str, Tensor]:
         remaining = min(self.method.updates_per_iteration, self.total_steps - self.step)
         if self.experience is not None:

@@ -53,6 +53,10 @@ class Policy(TrainedPolicy, TracedModule):
         """What acts by its mode: of an archive its fittest elite. Raises `BadInput` where nothing does."""
         return self
 
+    @property
+    def far(self) -> str:
+        return self.distribution.far
+
     def normalized(self, observation: Tensor) -> Tensor:
         """Observations as the network sees them."""
         return observation if self.normalizer is None else self.normalizer(observation)
@@ -145,6 +149,10 @@ class Actor(Policy):
             for name, value in zip(("mean_center", "mean_scale"), distribution.middle_and_half(), strict=True):
                 self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.normalizer = normalizer
+
+    @property
+    def far(self) -> str:
+        return "" if self.tanh_mean else super().far
 
     def forward(self, observation: Tensor) -> Tensor:
         """Distribution parameters `[S, …, size]` from normalised observations `[S, …, D]`."""

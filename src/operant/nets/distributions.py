@@ -36,6 +36,7 @@ class Distribution:
     action_type: torch.dtype
     features: int
     choices: int = 0
+    far: str = ""  # where what it draws at first is far from the range of the actions, in words
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
         """What `sample` turns into actions, `[S, *shape, …]`."""
@@ -253,9 +254,23 @@ class _Continuous(Distribution):
         self.deviations = self.features = len(self.low)
         self.size = 2 * self.deviations
         self.action_shape = (self.deviations,)
+        self._range: tuple[Tensor, Tensor] | None = None  # middle and half the width of what −1 to 1 is stretched onto
+
+    def _onto_range(self) -> None:
+        self._range = tuple(torch.from_numpy(of) for of in _Continuous.middle_and_half(self))
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
         return streams.normal(name, *shape, self.deviations)
+
+    def stretch(self, action: Tensor) -> Tensor:
+        return action if self._range is None else action * self._range[1] + self._range[0]
+
+    def from_environment(self, action: Tensor) -> Tensor:
+        """The inverse of `stretch`; 0 where the space is a single point."""
+        if self._range is None:
+            return action
+        center, scale = (of.to(action) for of in self._range)
+        return torch.where(scale > 0, (action - center) / scale, 0.0)
 
     def kl(self, parameters: Tensor, others: Tensor) -> Tensor:
         return ops.gaussian_kl(*self.split(parameters), *self.split(others))  # the same before tanh as behind it
@@ -268,17 +283,32 @@ class _Continuous(Distribution):
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             place = int(np.argmin(np.isfinite(low) & np.isfinite(high)))
             found = f"number {place} of {len(low)} is from {low[place]:g} to {high[place]:g}"
-            raise BadInput(f"actions of this method are kept within the bounds of the action space by tanh, and this one has infinite ones: {found}")
+            raise BadInput(f"actions of this method are kept within the bounds of the action space, and this one has infinite ones: {found}")
         return high / 2 + low / 2, high / 2 - low / 2
 
 
 class Gaussian(_Continuous):
-    """Independent normals in the space's own units; the parameters are mean and log standard deviation. The environment clips."""
+    """Independent normals in the space's own units, or, of boxes that are `scaled`, in those in which its range is −1 to 1; the parameters are mean and log
+    standard deviation. The environment clips."""
+
+    def __init__(self, action: Spec):
+        super().__init__(action)
+        if any(field.scaled for field in action.boxes):
+            self._onto_range()
+
+    def middle_and_half(self) -> tuple[np.ndarray, np.ndarray]:
+        return super().middle_and_half() if self._range is None else (np.zeros_like(self.low), np.ones_like(self.low))
+
+    @property
+    def far(self) -> str:
+        return "" if self._range is not None else far_from_unit(self.low, self.high)
 
     def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
         """Over the range of the action space (see `drawn_range`)."""
-        low, high = (torch.as_tensor(bound, dtype=torch.float32, device=streams.device) for bound in drawn_range(self.low, self.high))
         share = streams.uniform(name, *shape, self.deviations)
+        if self._range is not None:
+            return share * 2 - 1
+        low, high = (torch.as_tensor(bound, dtype=torch.float32, device=streams.device) for bound in drawn_range(self.low, self.high))
         return low * (1 - share) + high * share
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
@@ -304,8 +334,7 @@ class SquashedGaussian(_Continuous):
 
     def __init__(self, action: Spec):
         super().__init__(action)
-        self.center, self.scale = self.middle_and_half()
-        self._center, self._scale = torch.from_numpy(self.center), torch.from_numpy(self.scale)
+        self._onto_range()
 
     def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
         return streams.uniform(name, *shape, self.deviations) * 2 - 1
@@ -327,14 +356,6 @@ class SquashedGaussian(_Continuous):
 
     def entropy(self, parameters: Tensor) -> Tensor:
         raise self._lacks("entropy in closed form", "estimate it by -log_prob of what it draws")
-
-    def stretch(self, action: Tensor) -> Tensor:
-        return action * self._scale + self._center
-
-    def from_environment(self, action: Tensor) -> Tensor:
-        """Actions in (−1, 1) that `stretch` makes these of; 0 where the space is a single point."""
-        scale, center = (torch.as_tensor(value, dtype=action.dtype, device=action.device) for value in (self.scale, self.center))
-        return torch.where(scale > 0, (action - center) / scale, 0.0)
 
 
 class SquashedMixture(SquashedGaussian):
@@ -443,6 +464,7 @@ class Mixed(Distribution):
         self.size, self.features = self._choices.size + self._numbers.size, self._choices.features + self._numbers.features
         self._counted = self._choices.action_shape[0]
         self.action_shape = (self._counted + self.deviations,)
+        self.far = self._numbers.far
 
     def _each(self, x: Tensor, counted: int) -> tuple[Tensor, Tensor]:
         return x.split([counted, x.shape[-1] - counted], -1)
@@ -492,6 +514,21 @@ class Mixed(Distribution):
 
     def middle_and_half(self) -> tuple[np.ndarray, np.ndarray]:
         return self._numbers.middle_and_half()
+
+
+FAR_MIDDLE, NARROW, WIDE = 1.0, 0.1, 10.0  # of a range, in which normals of mean 0 and deviation 1 hardly ever find what is good
+
+
+def far_from_unit(low: np.ndarray, high: np.ndarray) -> str:
+    """Where normals that begin at mean 0 with deviation 1 begin far from a bounded range: its middle is more than 1 from 0, or half its width is below 0.1 or
+    above 10. In words, of the first such number; empty where there is none."""
+    with np.errstate(invalid="ignore"):
+        middle, half = high / 2 + low / 2, high / 2 - low / 2
+    far = np.isfinite(half) & (half > 0) & ((np.abs(middle) > FAR_MIDDLE) | (half < NARROW) | (half > WIDE))
+    if not far.any():
+        return ""
+    place = int(far.argmax())
+    return f"number {place} of an action is from {low[place]:g} to {high[place]:g}, and the Gaussian begins at 0 with deviation 1"
 
 
 def drawn_range(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,7 @@ class TrainedPolicy(nn.Module):
         ratio_tolerance: the largest |log ratio| that may stand between two passes over the same actions.
         temperature: of a softmax that it draws from.
         consists: what its network gives, in words.
+        far: where what it draws at first is far from the range of the actions, in words.
         likelihoods: ratios of its log-probabilities say how far it is from a policy that acted; False where a maximum decides what it does.
     """
 
@@ -37,6 +38,7 @@ class TrainedPolicy(nn.Module):
     temperature: float = 1.0
     consists: ClassVar[str] = "a policy"
     likelihoods: ClassVar[bool] = True
+    far: str = ""
 
     @property
     def device(self) -> torch.device:

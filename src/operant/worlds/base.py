@@ -139,6 +139,10 @@ class World:
         """What must be the same when a run goes on."""
         raise NotImplementedError
 
+    def notes_on(self, policy: TrainedPolicy) -> list[str]:
+        """What a person should know of a new policy that acts here, a line each."""
+        return []
+
     def row_bytes(self, widths: Sequence[int] = ()) -> int:
         """Memory, at the least, of one row of a batch that goes through layers of these widths."""
         return self.longest * BYTES_A_TOKEN

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from operant.core.errors import CODE, BadInput, OperantError, RunFailed, one_line
-from operant.nets.distributions import drawn_range
+from operant.nets.distributions import drawn_range, far_from_unit
 from operant.worlds.gym import snapshot
 from operant.worlds.gym.adapter import environment_maker
 from operant.worlds.gym.check import Reader, masks_of, place, raised, time_limit
@@ -243,6 +243,8 @@ class _Trial:
             notes.append(f"every reward was {rewards[0]:g}")
         if spec.boxes and not all(np.isfinite(bound).all() for bound in spec.bounds()):
             notes.append("its actions have no bounds: scale them to -1 to 1")
+        if spec.boxes and (far := far_from_unit(*spec.bounds())):
+            notes.append(f"{far} of ppo, a2c, trpo, mdpo and other policy gradients: take --rescale-action with them")
         self.found.facts |= {
             "steps": len(rewards),
             "episodes": len(lengths),

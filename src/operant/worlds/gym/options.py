@@ -20,6 +20,7 @@ class GymOptions(EnvironmentOptions):
     frame_stack: Annotated[int | None, Range(1, 64)] = None  # observations that are seen at a time, the newest last; none for 1, of Atari 4
     action_repeat: Annotated[int | None, Range(1, 1_000)] = None  # steps of the environment that an action lasts; none for 1, of Atari 4 frames
     time_feature: bool = False  # see the share of the time limit that is left, too
+    rescale_action: bool = False  # a policy's numbers from -1 to 1 are the whole range of the task's
     clip_rewards: bool = False  # to -1 to 1, in training; evaluations tell the task's own
     noops: Annotated[int | None, Range(0, 1_000)] = None  # of Atari: an episode begins with 1 to so many frames in which nothing is done; none for 30
     episodic_life: bool = False  # of Atari: in training, an episode ends where a life is lost

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -121,6 +122,17 @@ def action_spec(name: str, space: gymnasium.Space) -> Spec:
     """What an action consists of: what is counted, and then boxes. Raises `BadInput` for a space that is not supported."""
     fields = [_field(part, leaf) for _, part, leaf in _parts(name, "action", space)]
     return Spec(tuple(sorted(fields, key=lambda field: field.kind == "box")))
+
+
+def scaled(name: str, action: Spec) -> Spec:
+    """The same actions, of whose numbers −1 to 1 is the whole range to whoever gives them. Raises `BadInput` where there is no such range."""
+    if not action.boxes:
+        raise BadInput(f"rescale_action: actions of {name} are choices, which have no range; leave it out")
+    low, high = action.bounds()
+    if (endless := ~(np.isfinite(low) & np.isfinite(high))).any():
+        place = int(endless.argmax())
+        raise BadInput(f"rescale_action: number {place} of an action of {name} is from {low[place]:g} to {high[place]:g}, which has no middle; leave it out")
+    return Spec(tuple(replace(field, scaled=field.kind == "box") for field in action.fields))
 
 
 def observation_spec(name: str, space: gymnasium.Space, action: Spec, *, masked: bool = False) -> Spec:

@@ -22,6 +22,7 @@ from operant.core.seeds import derive_seed
 from operant.core.spec import Spec
 from operant.nets.actors import Policy
 from operant.nets.distributions import drawn_range
+from operant.nets.policy import TrainedPolicy
 from operant.worlds.base import Drawn, World
 from operant.worlds.gym import atari
 from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments, make_objects
@@ -34,7 +35,7 @@ from operant.worlds.gym.experience import Experience, Online, Stream, check_stor
 from operant.worlds.gym.ids import registered
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
-from operant.worlds.gym.spaces import Actions, Observations
+from operant.worlds.gym.spaces import Actions, Observations, scaled
 from operant.worlds.gym.starts import Starts, make_started, recorded
 from operant.worlds.gym.views import view_of
 from operant.worlds.gym.workers import check_workers
@@ -86,6 +87,8 @@ class GymWorld(World):
             self.observation, self.action = probe.observation_spec, probe.action_spec
             self._observations = Observations(self.task, self.observation_space, self.observation, self.action)
             self._actions = Actions(self.task, self.action_space)
+            if self.options.rescale_action:
+                self.action = scaled(self.task, self.action)
             probe.step(self.random_policy().act(torch.from_numpy(seen).unsqueeze(0))[0][0])
         except BrokenRule as error:
             raise BadInput(str(error)) from error
@@ -105,6 +108,9 @@ class GymWorld(World):
         if not self._alike:
             found.append(f"{self.task} begins differently each time with the same seed: its reset ignores the seed, so that no run on it can be repeated")
         return found
+
+    def notes_on(self, policy: TrainedPolicy) -> list[str]:
+        return [f"{policy.far}: what is good may never be drawn; --rescale-action makes -1 to 1 of the range"] if policy.far else []
 
     @property
     def modules(self) -> Sequence[str]:
