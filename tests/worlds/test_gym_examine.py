@@ -17,7 +17,7 @@ from operant.core.errors import RunFailed
 from operant.worlds import make_world
 from operant.worlds.gym.adapter import GymnasiumEnvironments
 from operant.worlds.gym.check import WATCH
-from operant.worlds.gym.examine import examine
+from operant.worlds.gym.examine import SEEDS, examine
 
 SHARED = {"draws": 0}
 
@@ -73,7 +73,7 @@ class ResetGivesAnObservationAlone(Sound):
 
 class ResetHangs(Sound):
     def reset(self, *, seed=None, options=None):
-        while seed == 1 and self.__dict__.setdefault("begun", 0) > 1:
+        while seed is not None and self.__dict__.setdefault("begun", 0) > 1:
             time.sleep(0.01)
         self.begun = self.__dict__.get("begun", 0) + 1
         return super().reset(seed=seed)
@@ -236,11 +236,11 @@ class ClosesBadly(Sound):
 
 
 BROKEN = {
-    IgnoresTheSeed: r"its reset ignores the seed: reset\(seed=1\) begins differently each time",
+    IgnoresTheSeed: r"its reset ignores the seed: reset\(seed=…\) begins differently each time",
     TakesNoSeed: "reset raised TypeError: .*unexpected keyword argument 'seed'",
     ResetGivesAnObservationAlone: r"reset returns \(observation, info\), with info a dict; got one ndarray",
     ResetHangs: "reset took longer than 0.3 s",
-    DoesNotBeginAnew: r"reset does not begin anew: reset\(seed=1\) begins differently once steps were made",
+    DoesNotBeginAnew: r"reset does not begin anew: reset\(seed=…\) begins differently once steps were made",
     LeavesItsSpace: r"observation is outside its space, first after 15 steps: element \[1\] is 1.5, outside \[-1, 1\]",
     WrongType: "observation is outside its space, first after 0 steps: its type is float64, the space's float32",
     WrongShape: r"after 7 steps: breaks the Gymnasium API: observation has shape \(1,\); its observation space says \(2,\)",
@@ -294,6 +294,36 @@ def test_what_is_worth_knowing():
     assert len(notes) == 3 and "no time limit" in notes[0] and "every reward was 0" in notes[1] and "no bounds" in notes[2]
 
 
+class DrawsWithOldGenerators(Sound):
+    """Its seeds have 32 bits, and it says so in its own way."""
+
+    def reset(self, *, seed=None, options=None):
+        assert seed is None or seed < 2**32, "a seed has 32 bits"
+        return super().reset(seed=seed)
+
+
+class SeesLargeNumbers(Sound):
+    observation_space = spaces.Dict({"far": spaces.Box(-np.inf, np.inf, (2,), np.float32), "pixels": spaces.Box(0, 255, (6, 6), np.uint8)})
+
+    def seen(self):
+        return {"far": super().seen() * np.float32(40_000), "pixels": np.full((6, 6), 255, np.uint8)}
+
+
+class Ranged(Sound):
+    action_space = spaces.Box(3, 17, (1,), np.float32)
+
+
+def test_seeds_are_as_large_as_those_of_a_run(tmp_path):
+    assert min(SEEDS) > 2**32
+    assert examine(DrawsWithOldGenerators, steps=30).faults == []
+    operant.train("ppo", DrawsWithOldGenerators, out=tmp_path / "run", **SMALL)
+
+
+def test_large_observations_name_the_option_that_normalises_them():
+    assert [note for note in examine(SeesLargeNumbers, steps=50).notes if "--normalize-observation" in note]
+    assert not [note for note in examine(Sound, steps=50).notes if "--normalize-observation" in note]
+
+
 def test_on_the_command_line(capsys, monkeypatch, tmp_path):
     assert main(["check", "gym:CartPole-v1", "--steps", "50", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["faults"] == []
@@ -303,7 +333,10 @@ def test_on_the_command_line(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "test_gym_examine", sys.modules[__name__])
     assert main(["check", "gym:rewardless:NoReward-v0"]) == 1
     out = capsys.readouterr().out
-    assert "fault: environment 'NoReward-v0', after 11 steps: breaks the Gymnasium API: reward is nan" in out and "1 fault" in out
+    assert "fault: environment 'NoReward-v0', after 11 steps: breaks the Gymnasium API: reward is nan" in out and out.endswith("gym:rewardless:NoReward-v0: 1 fault\n")
+    (tmp_path / "ranged.py").write_text("import gymnasium\nfrom test_gym_examine import Ranged\ngymnasium.register('Ranged-v0', Ranged)\n")
+    assert main(["check", "gym:ranged:Ranged-v0"]) == 0
+    assert capsys.readouterr().out.endswith("breaks no rule: see the 1 note above\n")
     assert main(["check", "text:arithmetic"]) == 2 and "environments are checked" in capsys.readouterr().err
     assert main(["check", "gym:planar-arm"]) == 2 and "one of the library's own beds" in capsys.readouterr().err
 

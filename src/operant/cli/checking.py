@@ -30,7 +30,9 @@ def _check(args: Namespace) -> int:
     else:
         lines = [f"fault: {line}" for line in found.faults] + [f"note: {line}" for line in found.notes]
         lines += [f"{name}: {value}" for name, value in found.facts.items()]
-        write("\n".join([*lines, f"{args.task}: {len(found.faults)} faults" if found.faults else f"{args.task} is sound"]))
+        faults, notes = (f"{len(of)} {name}{'s' * (len(of) != 1)}" for of, name in ((found.faults, "fault"), (found.notes, "note")))
+        sound = f"{args.task} breaks no rule: see the {notes} above" if found.notes else f"{args.task} is sound"
+        write("\n".join([*lines, f"{args.task}: {faults}" if found.faults else sound]))
     return 1 if found.faults else 0
 
 

@@ -283,7 +283,7 @@ class _Continuous(Distribution):
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             place = int(np.argmin(np.isfinite(low) & np.isfinite(high)))
             found = f"number {place} of {len(low)} is from {low[place]:g} to {high[place]:g}"
-            raise BadInput(f"actions of this method are kept within the bounds of the action space, and this one has infinite ones: {found}")
+            raise BadInput(f"actions of this method are kept within the bounds of the action space by tanh, and this one has infinite ones: {found}")
         return high / 2 + low / 2, high / 2 - low / 2
 
 

@@ -23,7 +23,7 @@ from operant.core.seeds import derive_seed
 from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym import atari, snapshot
 from operant.worlds.gym.beds import BATCHED, BEDS
-from operant.worlds.gym.check import WATCH, Late, Reader, closed, from_info, from_nowhere, masks_of, place, raised, time_limit, too_late
+from operant.worlds.gym.check import WATCH, Late, Reader, closed, from_info, from_nowhere, masks_of, place, raised, seeded, time_limit, too_late
 from operant.worlds.gym.environments import Environments, Step
 from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.minatar import MinAtarGame
@@ -247,7 +247,7 @@ class GymnasiumEnvironments:
         where = place(self.name, row, self._steps)
         try:
             with time_limit(self._start_seconds, f"{where}: reset"):
-                result = self.envs[row].reset() if seed is None else _seeded(lambda small: self.envs[row].reset(seed=small(seed)), seed)
+                result = self.envs[row].reset() if seed is None else seeded(lambda small: self.envs[row].reset(seed=small(seed)), seed)
         except OperantError:
             raise
         except CODE as error:
@@ -403,7 +403,7 @@ class VectorEnvironments:
     def _reset(self, seed: list[int] | int | None = None, **arguments: Any) -> Any:
         if seed is None:
             return self.vector_env.reset(**arguments)
-        return _seeded(lambda small: self.vector_env.reset(seed=[small(one) for one in seed] if isinstance(seed, list) else seed), seed)
+        return seeded(lambda small: self.vector_env.reset(seed=[small(one) for one in seed] if isinstance(seed, list) else seed), seed)
 
     def _begin(self, arguments: dict) -> np.ndarray:
         where = place(self.name, step=self._steps)
@@ -449,16 +449,6 @@ class VectorEnvironments:
         if ACTION_MASK not in info or not info.get(f"_{ACTION_MASK}", self._all)[row]:
             return {}
         return {ACTION_MASK: _final(info[ACTION_MASK], row)}
-
-
-def _seeded(reset: Callable[[Callable[[int], int]], Any], seed: list[int] | int) -> Any:
-    """What a reset gives with its seed, or, where one that is 2³¹ or larger is refused (NumPy's older generators take 32 bits), with the remainder."""
-    try:
-        return reset(lambda one: one)
-    except (ValueError, OverflowError):
-        if max(seed if isinstance(seed, list) else [seed]) < 2**31:
-            raise
-        return reset(lambda one: one % 2**31)
 
 
 def _final(values: Any, row: int) -> Any:

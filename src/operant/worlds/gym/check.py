@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import gymnasium
 import numpy as np
 
-from operant.core.errors import CODE, RunFailed, one_line
+from operant.core.errors import CODE, OperantError, RunFailed, one_line
 from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym.spaces import Observations, observation_spec
 
@@ -72,6 +72,22 @@ def raised(where: str, doing: str, error: BaseException) -> RunFailed:
 def too_late(where: str, seconds: float) -> RunFailed:
     """The error for a step that `WATCH` has stopped."""
     return RunFailed(f"{where}: step took longer than {seconds:g} s")
+
+
+def seeded(reset: Callable[[Callable[[int], int]], Any], seed: list[int] | int) -> Any:
+    """What a reset gives with its seed, or, where one that is 2³¹ or larger is refused (NumPy's older generators take 32 bits), with the remainder.
+
+    Args:
+        reset: given what makes of a seed the one that is taken.
+    """
+    try:
+        return reset(lambda one: one)
+    except OperantError:
+        raise
+    except CODE:
+        if max(seed if isinstance(seed, list) else [seed]) < 2**31:
+            raise
+        return reset(lambda one: one % 2**31)
 
 
 class Closing(Protocol):

@@ -14,14 +14,16 @@ import numpy as np
 import torch
 
 from operant.core.errors import CODE, BadInput, OperantError, RunFailed, one_line
+from operant.core.seeds import derive_seed
 from operant.nets.distributions import drawn_range, far_from_unit
 from operant.worlds.gym import snapshot
 from operant.worlds.gym.adapter import environment_maker
-from operant.worlds.gym.check import Reader, masks_of, place, raised, time_limit
+from operant.worlds.gym.check import Reader, masks_of, place, raised, seeded, time_limit
 from operant.worlds.gym.spaces import Actions
 
-SEEDS = (1, 2, 3)
+SEEDS = [derive_seed(seed, "environment", 0) for seed in range(3)]  # as large as those of a run
 REPEATED = 50  # steps that are done twice with the same seed
+LARGE = 1_000  # size of a number from which networks hardly learn of it as it is
 
 
 @dataclass
@@ -74,6 +76,7 @@ class _Trial:
         self._envs: list[gymnasium.Env] = []
         self._steps = 0
         self._known = False  # where action masks come from
+        self._largest = 0.0  # of the numbers of observations that could be normalised
 
     def run(self, steps: int) -> None:
         one, other = self._made(), self._made()
@@ -115,7 +118,8 @@ class _Trial:
 
     def _reset(self, env: gymnasium.Env, seed: int | None, patience: float = 1) -> Any:
         """An episode's first observation."""
-        result = self._called(patience, "reset", env.reset, **({} if seed is None else {"seed": seed}))
+        reset = env.reset if seed is None else lambda: seeded(lambda small: env.reset(seed=small(seed)), seed)
+        result = self._called(patience, "reset", reset)
         seen, info = self._read(lambda: self._reader.reset_result(result, None, self._steps))
         if not self._known:
             self._known = True
@@ -154,6 +158,8 @@ class _Trial:
         if not env.observation_space.contains(seen):
             self._fault(f"observation is outside its space, first after {self._steps} steps: {self._outside(env.observation_space, seen)}")
         self._seen = into
+        places = [self._reader.spec.slices[field.name] for field in self._reader.spec.fields if field.normalizable]
+        self._largest = max([self._largest, *(float(np.abs(into[:, place]).max()) for place in places)])
 
     def _outside(self, space: gymnasium.Space, seen: Any) -> str:
         if isinstance(space, gymnasium.spaces.Dict) and isinstance(seen, dict):
@@ -181,11 +187,11 @@ class _Trial:
         """The same seed begins alike, goes on alike, in each copy and after whatever was before."""
         before, first = _global_states(), copy.deepcopy(first)
         if not _same(self._reset(one, SEEDS[0]), first):
-            return self._fault(f"its reset ignores the seed: reset(seed={SEEDS[0]}) begins differently each time, so that seeds of a run mean nothing")
+            return self._fault(f"its reset ignores the seed: reset(seed=…) begins differently each time, so that seeds of a run mean nothing")
         alone = self._played(one)
         moved = [name for name, state in _global_states().items() if not _same(state, before[name])]
         if not _same(self._reset(one, SEEDS[0]), first):
-            return self._fault(f"reset does not begin anew: reset(seed={SEEDS[0]}) begins differently once steps were made")
+            return self._fault(f"reset does not begin anew: reset(seed=…) begins differently once steps were made")
         if not _same(self._played(one), alone):
             whose = f" ({moved[0]}'s global generator is drawn from; self.np_random is what reset(seed=…) begins)" if moved else ""
             return self._fault(f"the same seed and actions lead elsewhere: something is drawn that the seed does not decide{whose}")
@@ -245,6 +251,8 @@ class _Trial:
             notes.append("its actions have no bounds: scale them to -1 to 1")
         if spec.boxes and (far := far_from_unit(*spec.bounds())):
             notes.append(f"{far} of ppo, a2c, trpo, mdpo and other policy gradients: take --rescale-action with them")
+        if self._largest >= LARGE:
+            notes.append(f"observations have numbers of up to {self._largest:,.0f} in size, of which networks hardly learn: take --normalize-observation")
         self.found.facts |= {
             "steps": len(rewards),
             "episodes": len(lengths),
