@@ -163,6 +163,13 @@ def test_the_demo_is_made_of_commands_that_are_understood(tmp_path: Path):
     assert len(compared) == 2 and all(set(runs) == set(trained) for runs in compared)  # every run is in the table and in the report
 
 
+def test_the_readme_says_which_extras_all_leaves_out():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    taken = re.fullmatch(r"operant\[(.*)\]", extras["all"][0])[1].split(",")
+    sentence = re.search(r"`\[all\]` is every extra but (.*?);", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    assert set(re.findall("`([a-z0-9-]+)`", sentence)) == set(extras) - set(taken) - {"all"}
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):

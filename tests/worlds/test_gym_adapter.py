@@ -341,12 +341,24 @@ def test_make_refuses(env, kwargs, message):
     assert "\n" not in str(caught.value)
 
 
-def test_missing_mujoco(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith(("gymnasium.envs.mujoco", "mujoco"))]:
+@pytest.mark.parametrize(
+    ("env", "module", "extra"),
+    [
+        ("Walker2d-v5", "mujoco", "mujoco"),
+        ("LunarLander-v3", "Box2D", "box2d"),
+        ("ale_py:PongNoFrameskip-v4", "ale_py", "atari"),
+        ("ale_py:ALE/Pong-v5", "ale_py", "atari"),
+        ("minatar.gym:MinAtar/Breakout-v1", "minatar", "minatar"),
+        ("minigrid:MiniGrid-Empty-5x5-v0", "minigrid", "minigrid"),
+    ],
+)
+def test_a_missing_package_is_named_with_one_command(env, module, extra, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("gymnasium.envs.mujoco", "gymnasium.envs.box2d", module))]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "mujoco", None)
-    with pytest.raises(BadInput, match=r"'Walker2d-v5' cannot be made here.*pip install 'operant\[mujoco\]'"):
-        make_environments("Walker2d-v5", [1])
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(BadInput) as caught:
+        make_environments(env, [1])
+    assert str(caught.value) == f"environment {env!r} is of a package that is not installed: pip install 'operant[{extra}]'"
 
 
 class Drawn(Counter):

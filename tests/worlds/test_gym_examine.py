@@ -333,7 +333,8 @@ def test_on_the_command_line(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "test_gym_examine", sys.modules[__name__])
     assert main(["check", "gym:rewardless:NoReward-v0"]) == 1
     out = capsys.readouterr().out
-    assert "fault: environment 'NoReward-v0', after 11 steps: breaks the Gymnasium API: reward is nan" in out and out.endswith("gym:rewardless:NoReward-v0: 1 fault\n")
+    assert "fault: environment 'NoReward-v0', after 11 steps: breaks the Gymnasium API: reward is nan" in out
+    assert out.endswith("gym:rewardless:NoReward-v0: 1 fault\n")
     (tmp_path / "ranged.py").write_text("import gymnasium\nfrom test_gym_examine import Ranged\ngymnasium.register('Ranged-v0', Ranged)\n")
     assert main(["check", "gym:ranged:Ranged-v0"]) == 0
     assert capsys.readouterr().out.endswith("breaks no rule: see the 1 note above\n")

@@ -108,6 +108,8 @@ def test_a_vector_environment_trains(tmp_path):
         ([1, 2], "a list is no environment"),
         (None, "a NoneType is no environment"),
         ("gym:ALE/Pong-v5", r"'ALE/Pong-v5' is of a package that is not installed: pip install 'operant\[atari\]'"),
+        ("gym:PongNoFrameskip-v4", r"pip install 'operant\[atari\]'"),
+        ("gym:SpaceInvadersDeterministic-v0", r"pip install 'operant\[atari\]'"),
         ("gym:MinAtar/Breakout-v1", r"pip install 'operant\[minatar\]'"),
         ("gym:MiniGrid-Empty-5x5-v0", r"pip install 'operant\[minigrid\]'"),
         ("gym:FetchReach-v4", "pip install gymnasium-robotics"),
@@ -117,7 +119,7 @@ def test_a_vector_environment_trains(tmp_path):
 def test_what_is_no_environment(task, message, monkeypatch):
     # As if none of these packages were installed; some are in Gymnasium's registry from the start where they are.
     monkeypatch.setattr("operant.worlds.gym.ids.importlib.util.find_spec", lambda name: None)
-    for name in [name for name in gymnasium.registry if name.startswith(("ALE/", "MinAtar/", "MiniGrid-", "Fetch"))]:
+    for name in [name for name in gymnasium.registry if name.startswith(("ALE/", "MinAtar/", "MiniGrid-", "Fetch", "Pong", "SpaceInvaders"))]:
         monkeypatch.delitem(gymnasium.registry, name)
     with pytest.raises(BadInput, match=message):
         make_world(task)

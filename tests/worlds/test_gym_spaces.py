@@ -210,9 +210,10 @@ def test_random_actions_on_every_space(action, tmp_path):
 
 
 @pytest.mark.parametrize("action", UNBOUNDED)
-def test_sac_refuses_infinite_bounds_before_a_run_exists(action, tmp_path):
-    with pytest.raises(BadInput, match="kept within the bounds of the action space by tanh, and this one has infinite ones: number 0 of"):
-        trained("sac-v2", OBSERVATIONS["vector"], UNBOUNDED[action], tmp_path / "run", **SAC)
+@pytest.mark.parametrize("method", ["sac-v2", "td3"])
+def test_what_acts_through_tanh_refuses_infinite_bounds_before_a_run_exists(method, action, tmp_path):
+    with pytest.raises(BadInput, match=f"{method} on gym:.*by tanh, and this one has infinite ones: number 0 of .*; take a policy gradient, such as ppo"):
+        trained(method, OBSERVATIONS["vector"], UNBOUNDED[action], tmp_path / "run", **SAC)
     assert not (tmp_path / "run").exists()
 
 

@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 import traceback
-import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from operant.cli.output import ReaderGone, write, write_json
 from operant.cli.parser import Command
 from operant.core.commands import command_line, going_on
 from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, unknown
-from operant.core.terminal import note
+from operant.core.terminal import note, own_warnings
 
 ROOMS = (training, tuning, using, results, catalogue, checking, studying, making)
 COMMANDS: dict[str, Command] = {command.name: command for room in ROOMS for command in room.COMMANDS}
@@ -55,7 +54,7 @@ def _run(words: list[str]) -> int:
     with _imported(files_to_import(words)):
         command, args = parse(words)
         try:
-            with _own_warnings():
+            with own_warnings():
                 return command.run(args)
         except SystemExit as end:  # of code that a person brought: it ends the run, not as if all were well
             raise RunFailed(f"something that the command ran asked Python to exit (SystemExit: {end.code})") from end
@@ -77,21 +76,6 @@ def _imported(files: list[str]) -> Iterator[None]:
         raise
     finally:
         forget_imported_files()
-
-
-@contextmanager
-def _own_warnings() -> Iterator[None]:
-    """Operant's own warnings are one line, without a place in its code."""
-    usual, home = warnings.formatwarning, os.path.dirname(os.path.dirname(__file__))
-
-    def told(message, category, filename, lineno, line=None):
-        return f"warning: {message}\n" if filename.startswith(home) else usual(message, category, filename, lineno, line)
-
-    warnings.formatwarning = told
-    try:
-        yield
-    finally:
-        warnings.formatwarning = usual
 
 
 def files_to_import(words: list[str]) -> list[str]:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from operant.core.errors import PACKAGE
 
 # What a terminal or an editor obeys rather than shows: control characters but tab and line feed, marks that turn the direction of writing, half characters.
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -21,6 +26,21 @@ def note(text: str) -> None:
         print(printable(text), file=sys.stderr, flush=True)
     except OSError:  # a pipe or a terminal that closed
         discard(2)
+
+
+@contextmanager
+def own_warnings() -> Iterator[None]:
+    """The library's own warnings are one line, without a place in its code."""
+    usual, home = warnings.formatwarning, str(PACKAGE)
+
+    def told(message, category, filename, lineno, line=None):
+        return f"warning: {message}\n" if filename.startswith(home) else usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = told
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 class Screen:

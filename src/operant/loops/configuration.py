@@ -22,6 +22,7 @@ from operant.loops.presets import find_preset, written
 from operant.loops.trust import code_named
 from operant.nets import kernels
 from operant.nets.actors import ActorCriticNet, ActorNet
+from operant.nets.distributions import Endless
 from operant.nets.lifted import PlainModule
 from operant.worlds import SCHEMES, TASK, both_have, kind_of, make_world, world_options
 from operant.worlds.base import World
@@ -132,10 +133,14 @@ def configure_run(
         raise BadInput("--dtype bfloat16: this processor has no products in bfloat16, and each would take many times as long: take float32")
     if world.to_check:
         say(f"checking {world.to_check}")
-    spine.check(world, [seed + index for index in range(seeds)], total, episodes)
-    if world.stacked and not isinstance(spine, FixedPolicy):
-        parameters = sum(p.numel() for p in world.policy(spine.policy, Streams([seed])).parameters())
-        check_memory(f"training {seeds:,} networks of {parameters:,} parameters", TRAINED * seeds * parameters, "take fewer --seeds, or narrower layers")
+    try:
+        spine.check(world, [seed + index for index in range(seeds)], total, episodes)
+        if world.stacked and not isinstance(spine, FixedPolicy):
+            parameters = sum(p.numel() for p in world.policy(spine.policy, Streams([seed])).parameters())
+            check_memory(f"training {seeds:,} networks of {parameters:,} parameters", TRAINED * seeds * parameters, "take fewer --seeds, or narrower layers")
+    except Endless as error:
+        free = "take a policy gradient, such as ppo, which needs no bounds, or wrap the environment (gymnasium.wrappers.TransformAction)"
+        raise BadInput(f"{method} on {world.task}: {error}; {free}") from error
     if policy is not None:
         world.policy(spine.policy, Streams([seed + index for index in range(seeds)]))
         config["policy_module"] = type(policy).__name__ if isinstance(policy, torch.nn.Module) else getattr(policy, "__name__", "a callable")

@@ -18,6 +18,7 @@ from operant.core.files import check_target, given_path
 from operant.core.registry import LARGEST
 from operant.core.run import RunDirectory, machine
 from operant.core.schema import MOST_SEEDS, require
+from operant.core.terminal import own_warnings
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.configuration import MOST_BUDGET, MOST_SEED, configure_run, grow, spine_of, whole_number
 from operant.loops.export import SUFFIXES, check_format, write_policy
@@ -155,6 +156,7 @@ class Run:
         about = {"method": config["method"], "task": config["task"], "seed": seed, "which": which}
         return {"file": str(path), "format": format} | write_policy(path, Graph(policy.acting, self.world.action), format, about)
 
+    @own_warnings()
     def evaluate(
         self, *, episodes: int | None = None, seed: int = 1, which: str = "last", decoder: str | None = None, samples: int | None = None
     ) -> dict[str, Any]:
@@ -279,6 +281,7 @@ class Player:
         self._carry = torch.where(torch.from_numpy(begins).unsqueeze(-1), self._policy.initial(len(begins)), self._carry)
 
 
+@own_warnings()
 def train(
     method: str,
     task: Any,
@@ -382,6 +385,7 @@ def prepare(task: Any, say: Callable[[str], None], **options: Any) -> None:
     ensure_base_policy(world, say)
 
 
+@own_warnings()
 def resume(
     path: str | Path,
     *,

@@ -19,6 +19,10 @@ from operant.core.random import Streams
 from operant.core.spec import Spec
 
 
+class Endless(BadInput):
+    """Actions that are to be kept within bounds have none."""
+
+
 class Distribution:
     """A family of action distributions. Actions `[…, *action_shape]` are in the policy's units.
 
@@ -283,7 +287,7 @@ class _Continuous(Distribution):
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             place = int(np.argmin(np.isfinite(low) & np.isfinite(high)))
             found = f"number {place} of {len(low)} is from {low[place]:g} to {high[place]:g}"
-            raise BadInput(f"actions of this method are kept within the bounds of the action space by tanh, and this one has infinite ones: {found}")
+            raise Endless(f"actions of this method are kept within the bounds of the action space by tanh, and this one has infinite ones: {found}")
         return high / 2 + low / 2, high / 2 - low / 2
 
 

@@ -585,7 +585,7 @@ def hear_mujoco_once() -> None:
 @cache
 def _hear(message: str) -> None:
     if "deprecated" not in message:  # of Gymnasium's own model files: nothing that a person who trains on them can change
-        warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=1)
 
 
 def callable_name(env: Callable) -> str:

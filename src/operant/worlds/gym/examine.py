@@ -187,11 +187,11 @@ class _Trial:
         """The same seed begins alike, goes on alike, in each copy and after whatever was before."""
         before, first = _global_states(), copy.deepcopy(first)
         if not _same(self._reset(one, SEEDS[0]), first):
-            return self._fault(f"its reset ignores the seed: reset(seed=…) begins differently each time, so that seeds of a run mean nothing")
+            return self._fault("its reset ignores the seed: reset(seed=…) begins differently each time, so that seeds of a run mean nothing")
         alone = self._played(one)
         moved = [name for name, state in _global_states().items() if not _same(state, before[name])]
         if not _same(self._reset(one, SEEDS[0]), first):
-            return self._fault(f"reset does not begin anew: reset(seed=…) begins differently once steps were made")
+            return self._fault("reset does not begin anew: reset(seed=…) begins differently once steps were made")
         if not _same(self._played(one), alone):
             whose = f" ({moved[0]}'s global generator is drawn from; self.np_random is what reset(seed=…) begins)" if moved else ""
             return self._fault(f"the same seed and actions lead elsewhere: something is drawn that the seed does not decide{whose}")

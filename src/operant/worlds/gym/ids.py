@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 
 import gymnasium
 
@@ -11,12 +12,17 @@ from operant.core.errors import CODE, BadInput, one_line, unknown
 from operant.core.registry import import_named
 
 # Beginnings of ids whose packages are not part of Gymnasium: (the module that registers them, what installs it).
+# What Gymnasium's own environments, and ids that name their module, are made with is told by the module that is missing: `EXTRAS`.
 PACKAGES = {
     "ALE/": ("ale_py", "'operant[atari]'"),
     "MinAtar/": ("minatar.gym", "'operant[minatar]'"),
     **dict.fromkeys(("MiniGrid-", "BabyAI-"), ("minigrid", "'operant[minigrid]'")),
     **dict.fromkeys(("Fetch", "Hand", "Adroit", "FrankaKitchen-", "PointMaze_", "AntMaze_"), ("gymnasium_robotics", "gymnasium-robotics")),
 }
+
+NOT_INSTALLED = "environment {!r} is of a package that is not installed: pip install {}"
+OLD_ATARI = re.compile(r"\w+(NoFrameskip|Deterministic)-v[04]")  # Atari's ids from before `ALE/`, whose game says nothing of the package
+EXTRAS = {brings.partition(".")[0]: package for brings, package in PACKAGES.values()} | {"mujoco": "'operant[mujoco]'", "Box2D": "'operant[box2d]'"}
 
 
 def registered(env_id: str) -> str:
@@ -31,10 +37,11 @@ def registered(env_id: str) -> str:
             raise BadInput(f"environment {env_id!r}: importing {module} raised {type(error).__name__}: {one_line(error)}") from error
     if name in gymnasium.registry:
         return name
-    brings, package = next((of for beginning, of in PACKAGES.items() if not module and name.startswith(beginning)), (None, None))
+    beginning = "ALE/" if OLD_ATARI.fullmatch(name) else next(filter(name.startswith, PACKAGES), None)
+    brings, package = (None, None) if module or beginning is None else PACKAGES[beginning]
     if brings is not None:
         if importlib.util.find_spec(brings.partition(".")[0]) is None:
-            raise BadInput(f"environment {name!r} is of a package that is not installed: pip install {package}")
+            raise BadInput(NOT_INSTALLED.format(name, package))
         if brings == "minatar.gym":
             _bring_minatar()
         return registered(f"{brings}:{name}")
@@ -64,7 +71,11 @@ def newest_ids() -> list[str]:
 
 def missing_package(name: str, error: Exception) -> BadInput:
     """The error for an environment whose package is not installed."""
-    text = one_line(error)
-    said, module = text.lower(), getattr(error, "name", None)
-    extra = "mujoco" if "mujoco is not installed" in said or module == "mujoco" else "box2d" if "box2d" in said or module == "Box2D" else None
-    return BadInput(f"environment {name!r} cannot be made here: {text}" + ("" if extra is None else f"; install it with: pip install 'operant[{extra}]'"))
+    missing: str | None = None
+    cause: BaseException | None = error
+    while cause is not None and missing is None:  # Gymnasium's own error comes of the import's
+        absent = cause.name if isinstance(cause, ModuleNotFoundError) else None
+        missing, cause = EXTRAS.get((absent or "").partition(".")[0]), cause.__cause__
+    if missing is not None:
+        return BadInput(NOT_INSTALLED.format(name, missing))
+    return BadInput(f"environment {name!r} cannot be made here: {one_line(error)}")
