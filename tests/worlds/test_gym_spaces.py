@@ -15,7 +15,7 @@ from operant.core.registry import configure, get_method
 from operant.evidence.online.beds import Catch
 from operant.nets.distributions import Gaussian, SquashedGaussian, drawn_range
 from operant.worlds import make_world
-from operant.worlds.gym.spaces import Actions, Observations, action_spec, observation_spec
+from operant.worlds.gym.spaces import Actions, Observations, action_spec, observation_spec, space_text
 
 OBSERVATIONS = {
     "vector": spaces.Box(-1, 1, (3,), np.float32),
@@ -215,6 +215,21 @@ def test_what_acts_through_tanh_refuses_infinite_bounds_before_a_run_exists(meth
     with pytest.raises(BadInput, match=f"{method} on gym:.*by tanh, and this one has infinite ones: number 0 of .*; take a policy gradient, such as ppo"):
         trained(method, OBSERVATIONS["vector"], UNBOUNDED[action], tmp_path / "run", **SAC)
     assert not (tmp_path / "run").exists()
+
+
+class Told(spaces.Text):
+    """As MiniGrid's spaces of missions: it tells where in memory the function of its texts is."""
+
+    def __repr__(self):
+        return f"Told({test_what_actions_become}, {[lambda: 0]}, None)"
+
+
+def test_spaces_are_told_without_addresses():
+    assert space_text(spaces.Dict({"mission": Told(5), "place": spaces.Discrete(3)})).count("test_what_actions_become") == 1
+    assert "0x" not in space_text(Told(5)) and space_text(spaces.Discrete(3)) == "Discrete(3)"
+    with pytest.raises(BadInput) as caught:
+        observation_spec("x", spaces.Dict({"mission": Told(5), "place": spaces.Discrete(3)}), Actions("x", spaces.Discrete(2)).spec)
+    assert "0x" not in str(caught.value)
 
 
 def test_what_actions_become():

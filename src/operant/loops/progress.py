@@ -81,7 +81,8 @@ class Lines:
         if update.phase != "train":
             return
         self.pace.see(update.step)
-        if evaluated or time.perf_counter() - self.last >= LINE_EVERY:
+        timed = time.perf_counter() - self.last >= LINE_EVERY and update.step < update.total  # behind the last step comes an evaluation
+        if evaluated or timed:
             self.last = time.perf_counter()
             score = f", {update.score[0]} {update.score[1]:.4g}" if update.score else ""
             share = 100 * update.step / max(update.total, 1)

@@ -6,6 +6,7 @@ Training, evaluation, drawing and `Run.policy` all read observations and write a
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -53,6 +54,11 @@ def words_of(space: gymnasium.Space) -> tuple[tuple[str, ...], int] | None:
     return tuple(sorted({word for text in texts for word in text})), max(map(len, texts))
 
 
+def space_text(space: gymnasium.Space) -> str:
+    """A space in words that are the same in every process: without the addresses that MiniGrid's spaces of missions tell of their functions."""
+    return re.sub(r"<(?:function |bound method )?(\S+).*? at 0x[0-9a-f]+>+", r"\1", str(space))
+
+
 def _has_numbers(space: gymnasium.Space, kinds: str) -> bool:
     if isinstance(space, spaces.Box):
         return space.dtype.kind in kinds
@@ -84,10 +90,10 @@ def _parts(name: str, what: str, space: gymnasium.Space) -> list[tuple[Path, str
     """(path, field's name, space) of each part of a space. Raises `BadInput` where it cannot be carried in rows."""
     kinds = "f" if what == "action" else "fiub"
     found = [(path, ".".join(map(str, path)) or what, part) for path, part in leaves(space)]
-    place = f"environment {name!r}: {what} space {one_line(space)}"
+    place = f"environment {name!r}: {what} space {one_line(space_text(space))}"
     if wrong := [(path, part) for path, _, part in found if not _has_numbers(part, kinds)]:
         path, part = wrong[0]
-        which = f" is not supported: {'.'.join(map(str, path))!r} is {one_line(part, 60)}" if path else " is not supported"
+        which = f" is not supported: {'.'.join(map(str, path))!r} is {one_line(space_text(part), 60)}" if path else " is not supported"
         boxes = " (Boxes of floats)" if what == "action" else ""
         raise BadInput(f"{place}{which}; supported are {SUPPORTED}{boxes}{_hint(what, space)}")
     if len({part for _, part, _ in found}) < len(found):

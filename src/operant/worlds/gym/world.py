@@ -35,7 +35,7 @@ from operant.worlds.gym.experience import Experience, Online, Stream, check_stor
 from operant.worlds.gym.ids import registered
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
-from operant.worlds.gym.spaces import Actions, Observations, scaled
+from operant.worlds.gym.spaces import Actions, Observations, scaled, space_text
 from operant.worlds.gym.starts import Starts, make_started, recorded
 from operant.worlds.gym.views import view_of
 from operant.worlds.gym.workers import check_workers
@@ -191,7 +191,7 @@ class GymWorld(World):
 
     def fingerprint(self) -> str:
         """What must be the same when a run goes on."""
-        return f"{self.task} {self.observation_space} {self.action_space}"
+        return f"{self.task} {space_text(self.observation_space)} {space_text(self.action_space)}"
 
     def policy(self, net: Any, streams: Streams):
         if net is None:
