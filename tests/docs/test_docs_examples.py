@@ -16,6 +16,7 @@ from long_tier import in_turn
 from operant.cli.main import COMMANDS, main, parse
 from operant.core import registry
 from operant.core.errors import BadInput
+from operant.loops.value_learning import ValueLearning
 from operant.worlds.data.world import DataWorld
 from operant.worlds.gym.world import GymWorld
 from operant.worlds.sequences.world import SequenceWorld
@@ -168,6 +169,13 @@ def test_the_readme_says_which_extras_all_leaves_out():
     taken = re.fullmatch(r"operant\[(.*)\]", extras["all"][0])[1].split(",")
     sentence = re.search(r"`\[all\]` is every extra but (.*?);", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     assert set(re.findall("`([a-z0-9-]+)`", sentence)) == set(extras) - set(taken) - {"all"}
+
+
+def test_the_page_of_control_says_how_many_updates_a_step_has():
+    table = (ROOT / "docs/control.md").read_text().split("| Updates a step | Methods |")[1].split("\n\n")[0]
+    said = {key: float(line.split("|")[1]) for line in table.splitlines()[2:] for key in re.findall("`(.*?)`", line)}
+    spines = {key: registry.get_method(key).build(registry.configure(key, {})) for key in registry.methods()}
+    assert said == {key: spine.online.updates_per_step for key, spine in spines.items() if isinstance(spine, ValueLearning) and spine.online is not None}
 
 
 def test_links_lead_somewhere():

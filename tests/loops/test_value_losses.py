@@ -134,6 +134,9 @@ def test_a_run_without_an_update_is_told(tmp_path):
     told.clear()
     operant.resume(run.path, steps=60, listener=lambda update: told.append(update.message))
     assert not any("nothing is learned" in line for line in told)
+    short = {"steps": 50, "preset": "zoo", "hidden": (4,), "episodes": 1, "max_evaluation_steps": 5}
+    operant.train("td3", "gym:Pendulum-v1", out=tmp_path / "preset", listener=lambda update: told.append(update.message), **short)
+    assert any("nothing is learned" in line for line in told)
     late = spine_of(phases=[Phase(lambda update: {}, trains=("q",)), Phase(lambda update: {}, trains=("actor",), starts=100)])
     starts = late.online.learning_starts
     assert late.notes(starts + 200) == []
