@@ -128,10 +128,22 @@ def test_show_describes_a_method(operant, evidence):
     assert answer.code == 0
     assert "PPO: many epochs" in answer.out and "PPO holds the pole" in answer.out and FIGURES in " ".join(answer.out.split())
     assert "--rollout-length" in answer.out and "steps of each copy between updates" in answer.out
+    assert ("its ends may lie beyond what the task can give" in answer.out) == ("[" in FIGURES)
     found = operant("show", "ppo", "--json").json
     assert Path(found["source"]).read_text().startswith('"""PPO')
     assert found["evidence"] == RECORDED and found["worlds"] == ["gym"] and found["status"] == "partly"
     assert {"name": "hidden", "type": "int,…", "default": [64, 64], "help": "widths of the two towers"} in found["hyperparameters"]
+
+
+@pytest.mark.parametrize("measured", ["", "500 [500, 500]"])
+def test_presets_say_what_was_measured_where_something_was(operant, monkeypatch: pytest.MonkeyPatch, measured: str):
+    from dataclasses import replace
+
+    from operant.loops import presets
+
+    monkeypatch.setattr(presets, "PRESETS", (replace(presets.PRESETS[0], measured=measured), *presets.PRESETS[1:]))
+    out = operant("presets").out
+    assert "not yet" not in out and ("measured" in out, "500 [500, 500]" in out) == (bool(measured), bool(measured))
 
 
 def test_evidence_is_run_and_listed(operant, evidence):

@@ -163,6 +163,7 @@ def test_onnx_runtime_acts_as_the_policy(name: str, tmp_path):
     session = runtime.InferenceSession(tmp_path / "policy.onnx")
     assert [port.name for port in session.get_inputs()] == [port["name"] for port in about["inputs"]]
     assert [port.name for port in session.get_outputs()] == [port["name"] for port in about["outputs"]]
+    assert {port.shape[0] for port in session.get_inputs()} == {"N"}  # as the metadata call it
     assert json.loads(session.get_modelmeta().custom_metadata_map["operant"]) == about
     names = [port["name"] for port in about["inputs"]]
     played.agree(lambda fed: session.run(None, dict(zip(names, fed, strict=True))))

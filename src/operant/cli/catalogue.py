@@ -78,6 +78,8 @@ def standings() -> dict[str, str]:
     return {key: told(evidence.recorded(key)["verdict"], key) for key in declared("methods", "method") if evidence.recorded(key) is not None}
 
 
+INTERVALS = "[low, high] is a 95 % interval of the mean of the middle half of the seeds; of a return its ends may lie beyond what the task can give."
+
 HOLDS = {True: "holds", False: "fails", None: "untested"}
 
 
@@ -270,6 +272,8 @@ def _show(args: Namespace) -> int:
     facts += [("source", source or "not in a file"), ("try", try_command(entry))]
     facts += [("preset", f"{preset.name}: {preset.command}") for preset in PRESETS if preset.method == entry.key]
     text = f"{entry.key}: {entry.name}\n\n{entry.doc}\n\n{table(facts)}"
+    if "[" in " ".join(check_text(each) for each in (recorded or {"checks": []})["checks"]):
+        text += f"\n\n{INTERVALS}"
     if fields:
         rows = [(option(item.name), type_name(item.type), value_text(item.default), item.help) for item in fields]
         text += f"\n\n{table(rows, ('hyper-parameter', 'type', 'default', ''))}"
@@ -293,8 +297,16 @@ def _presets(args: Namespace) -> int:
     if args.json:
         write_json([asdict(preset) | {"command": preset.command} for preset in found])
         return 0
-    rows = [(preset.name, preset.method, preset.task, f"{preset.steps:,}", preset.measured or "not yet", preset.source) for preset in found]
-    text = table(rows, ("preset", "method", "task", "steps", "measured", "from"), right=(3,))
+    columns = {
+        "preset": [preset.name for preset in found],
+        "method": [preset.method for preset in found],
+        "task": [preset.task for preset in found],
+        "steps": [f"{preset.steps:,}" for preset in found],
+        "measured": [preset.measured for preset in found],
+        "from": [preset.source for preset in found],
+    }
+    columns = {name: column for name, column in columns.items() if any(column)}  # none is measured: nothing is said of it
+    text = table(list(zip(*columns.values(), strict=True)), tuple(columns), right=(3,))
     text += "\n\n" + "\n".join(preset.command for preset in found) if args.method else "\n\nwhat each is: operant presets METHOD"
     write(text)
     return 0

@@ -89,7 +89,8 @@ def _onnx(graph: Graph, about: dict[str, Any]) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+            axes = {"given": tuple({0: "N"} for _ in graph.inputs)}
+            made = torch.onnx.export(program, dynamo=True, verbose=False, dynamic_shapes=axes, **names)
     finally:
         logging.disable(logging.NOTSET)
     made.model.metadata_props["operant"] = json.dumps(about)
