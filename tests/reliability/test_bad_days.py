@@ -372,7 +372,7 @@ class TurnsNaN:
 
 
 def test_a_term_that_turns_nan_is_named_with_its_step_and_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("operant.loops.clipped.EntropyBonus", lambda coefficient: TurnsNaN())
+    monkeypatch.setattr("operant.loops.on_policy.EntropyBonus", lambda coefficient: TurnsNaN())
     monkeypatch.setattr(TurnsNaN, "calls", 0)
     settings = {"environments": 2, "rollout_length": 16, "epochs": 2, "minibatches": 2, "entropy_coefficient": 0.1, "hidden": (8,)}
     with pytest.raises(RunFailed, match="term 'turned' was nan at step 96, update 1 of the iteration, seed 6; its batch is in") as told:

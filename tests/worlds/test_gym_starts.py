@@ -139,8 +139,8 @@ def test_a_teacher_is_a_run_on_the_task(tmp_path, monkeypatch):
     small = {"hidden": (4,), "batch_size": 4, "learning_starts": 10}
     monkeypatch.chdir(tmp_path)
     operant.train("td3", "gym:Pendulum-v1", steps=20, episodes=1, progress=False, out="teacher", **small)
-    h = configure("snapshotrl", {"teacher": "teacher", "trajectories": 2, "clusters": 3, "share": 0.5} | small)
-    assert h.teacher == str(tmp_path / "teacher")  # from wherever the run goes on
+    h = configure("snapshotrl", {"teacher_run": "teacher", "trajectories": 2, "clusters": 3, "share": 0.5} | small)
+    assert h.teacher_run == str(tmp_path / "teacher")  # from wherever the run goes on
     world = make_world("gym:Pendulum-v1")
     learner = get_method("snapshotrl").build(h).learner(world, [0], 60, torch.device("cpu"))
     given = learner.inner.world.make_training.args[1]

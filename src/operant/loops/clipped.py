@@ -41,7 +41,7 @@ def clipped_policy_gradient(h: ClippedSettings, *, policy: ActorCriticNet | None
         policy=h.towers if policy is None else policy,
         sample=h.steps,
         credit=GAE(h.gamma, h.lam),
-        terms=[ClippedRatio(h.clip, h.clip, h.anneal_clip), *h.beside],
+        terms=[ClippedRatio(h.clip, h.clip, anneal=h.anneal_clip), *h.beside],
         normalize_advantage=h.normalize_advantage,
         reduce="token-mean",
         epochs=h.epochs,

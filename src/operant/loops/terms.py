@@ -12,7 +12,7 @@ update of an iteration.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 import torch.nn.functional as F
@@ -121,7 +121,7 @@ class ClippedRatio:
 
     low: float = 0.2
     high: float = 0.2
-    anneal: bool = False
+    anneal: bool = field(default=False, kw_only=True)
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
 

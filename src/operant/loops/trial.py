@@ -35,7 +35,7 @@ def try_losses(learner: ValueLearner) -> None:
     store.append(made_up(learner, 2 * size))
     seen = store.gather(torch.zeros(len(SEEDS), 1, dtype=torch.int64, device=store.rows.device)).observation
     with torch.no_grad():
-        learner.method.acts.act(learner.policy, seen, learner.streams, 0.0)
+        learner.act(seen)
     for phase, drawer in learner.at_work():
         batch = drawer.draw()
         _check_apart(learner, phase, batch, drawer)

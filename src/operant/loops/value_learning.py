@@ -396,12 +396,13 @@ class ValueLearner(Learner):
         self._followed = {name: self._pairs(name) for name in method.track}
         self._batch_norms = {name: batch_norms(net) for name, net in self.nets.items()}
         self.experience = None
+        self._carry: Tensor | None = None  # of a policy that plans
         self.stores: dict[str, Store] = {}
         if method.online is not None:
             self.experience = world.experience(method.online, self.policy, self.streams, total_steps)
             self.stores["replay"] = self.experience.store
             self._owed = 0.0
-            self._carry = self.policy.initial(method.online.environments)  # of a policy that plans
+            self._carry = self.policy.initial(method.online.environments)
         if method.replay is not None:
             columns = transition_columns(world.observation, self.policy.distribution.action_shape, self.policy.distribution.action_type)
             self.stores["replay"] = Store(len(seeds), method.replay.capacity, columns | dict(method.replay.columns), device=device)
@@ -476,7 +477,7 @@ class ValueLearner(Learner):
     def _gather(self) -> int:
         """One step of every environment; the updates that are due for it."""
         began, plan = time.perf_counter(), self.method.online
-        self.experience.step(None if self.step < plan.learning_starts else self._act)
+        self.experience.step(None if self.step < plan.learning_starts else self.act)
         if self._carry is not None and self.experience.ended.any():
             over = torch.from_numpy(self.experience.ended).view(*self._carry.shape[:2], 1).to(self._carry.device)
             self._carry = torch.where(over, self.policy.initial(plan.environments), self._carry)
@@ -491,10 +492,12 @@ class ValueLearner(Learner):
         self._owed -= updates
         return updates
 
-    def _act(self, observation: Tensor) -> Tensor:
-        if self._carry is None:
+    def act(self, observation: Tensor) -> Tensor:
+        """Actions `[S, N, …]` with exploration at raw observations `[S, N, D]` of the environments, one row each."""
+        if not self.policy.plans:
             return self.method.acts.act(self.policy, observation, self.streams, self.progress)
-        action, self._carry = self.policy.drawn(observation, self._carry, self.streams)
+        carry = self.policy.initial(observation.shape[1]) if self._carry is None else self._carry
+        action, self._carry = self.policy.drawn(observation, carry, self.streams)
         return action
 
     def _metrics(self, at_work: _Trained) -> dict[str, Tensor]:

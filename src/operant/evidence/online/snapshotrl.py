@@ -74,8 +74,8 @@ def hopper(folder: Path) -> Finding:
     run = train("td3", HOPPER, seeds=1, seed=100, steps=20_000, every=20_000, episodes=5, progress=False, out=folder / "teacher", **SIZES)
     teacher, asked = str(run.path), {"seeds": 5, "steps": STEPS, "every": EVERY}
     plain = curve("td3", HOPPER, **asked, **SIZES)
-    ours = curve("snapshotrl", HOPPER, **asked, **SIZES, teacher=teacher)
-    uniform = curve("snapshotrl", HOPPER, **asked, **SIZES, teacher=teacher, clusters=1, cut=None)
+    ours = curve("snapshotrl", HOPPER, **asked, **SIZES, teacher_run=teacher)
+    uniform = curve("snapshotrl", HOPPER, **asked, **SIZES, teacher_run=teacher, clusters=1, cut=None)
     means = {name: float(scores.mean()) for name, scores in (("snapshotrl", ours), ("td3", plain), ("all states alike, not cut", uniform))}
     ratio = means["snapshotrl"] / means["td3"]
     figures = {f"mean return {name}": value for name, value in means.items()} | {"ratio": ratio, "at_least": 1.1, "teacher": run.result["score"]["iqm"]}

@@ -36,7 +36,7 @@ LONGEST = 10_000  # steps of one
 @dataclass(frozen=True)
 class SnapshotRL:
     student: Literal["td3", "sac-v2", "ppo"] = "td3"  # the method that learns; its hyper-parameters are its own, but those that are given here
-    teacher: str | None = None  # the folder of a run on this task, whose policy shows where episodes may begin; none for uniformly random actions
+    teacher_run: str | None = None  # the folder of a run on this task, whose policy shows where episodes may begin; none for uniformly random actions
     trajectories: Count = 5  # episodes of the teacher
     clusters: Count = 20  # of states, drawn alike; 1 for all states alike
     share: Share = 0.5  # of training in which episodes begin there
@@ -54,8 +54,8 @@ class SnapshotRL:
     hidden: Annotated[tuple[int, ...] | None, Range(1)] = None  # the student's
 
     def __post_init__(self):
-        if self.teacher is not None:  # so that a run goes on from anywhere
-            object.__setattr__(self, "teacher", str(Path(self.teacher).expanduser().absolute()))
+        if self.teacher_run is not None:  # so that a run goes on from anywhere
+            object.__setattr__(self, "teacher_run", str(Path(self.teacher_run).expanduser().absolute()))
 
 
 class Snapshots:
@@ -79,11 +79,11 @@ class Snapshots:
         return self._found[1:]
 
     def _teacher(self, world: World) -> Any:
-        if self.h.teacher is None:
+        if self.h.teacher_run is None:
             return world.random_policy()
-        run = load(self.h.teacher)
+        run = load(self.h.teacher_run)
         if run.config["task"] != world.task:
-            raise BadInput(f"teacher {self.h.teacher} was trained on {run.config['task']}, and its states are not those of {world.task}")
+            raise BadInput(f"teacher {self.h.teacher_run} was trained on {run.config['task']}, and its states are not those of {world.task}")
         return run.load_policy()
 
 
