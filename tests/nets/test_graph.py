@@ -98,7 +98,7 @@ class Played:
             assert len(found) == len(expected) == len(self.graph.outputs)
             for one, other in zip(found, expected, strict=True):
                 assert one.shape == other.shape and one.dtype == other.dtype
-                np.testing.assert_allclose(one.astype(float), other.astype(float), atol=1e-5, rtol=0)
+                np.testing.assert_allclose(one.astype(float), other.astype(float), atol=1e-5, rtol=1e-5)
 
 
 def _part(element, path):
