@@ -28,7 +28,7 @@ CASES = [
     (("train", "pppo", *CARTPOLE), "unknown method 'pppo': did you mean ppo"),
     (("train", "sac", *PENDULUM), "or sac-v2 (SAC (auto-temperature), actions that are numbers)?"),
     (("train", "sac", *PENDULUM), "did you mean sac-discrete (SAC (discrete), actions that are one choice) or"),
-    (("show", "grp"), "did you mean grpo (GRPO)?"),
+    (("show", "dapp"), "did you mean dapo (DAPO)?"),
     (("train", "td3", *CARTPOLE), ": take ppo, dqn, sac-discrete, a2c, c51, "),
     (("train", "dqn", *PENDULUM), ": take ppo, sac-v2, td3, a2c, "),
     (("train", "ppo", "--task", "gym:CartPol-v1"), "CartPole-v1"),

@@ -354,7 +354,8 @@ def test_training_names_a_reset_that_ignores_the_seed(tmp_path):
     assert not any("ignores the seed" in line for line in make_world(Sound).notes)
 
 
-def test_training_names_an_observation_that_leaves_its_space(tmp_path):
+def test_training_names_an_observation_that_leaves_its_space(tmp_path, monkeypatch):
+    monkeypatch.setattr("operant.worlds.gym.check._told", set())  # a process tells it once
     with pytest.warns(RuntimeWarning, match=r"observation element 1 is 1.5, outside \[-1, 1\], as its observation space says; told once"):
         operant.train("ppo", LeavesItsSpace, out=tmp_path / "run", **SMALL)
 

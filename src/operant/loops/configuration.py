@@ -195,7 +195,7 @@ def _fit_learning_rates(h: Any, given: Collection[str], scale: float) -> tuple[A
 def check_kind(entry: Method, task: str, kind: str) -> None:
     """Raise `BadInput` where a method does not train on tasks of a kind, with methods that train on every one of it: the task need not be read."""
     if kind not in entry.worlds:
-        instead = _instead(entry.key, lambda other: kind in other.worlds and other.example is None and set(other.actions) == set(ACTIONS))
+        instead = _instead(entry.key, lambda other: kind in other.worlds and other.example in (None, task) and set(other.actions) == set(ACTIONS))
         raise BadInput(f"{entry.key} trains on tasks of kind {', '.join(entry.worlds)}; {task} is of kind {kind}{instead}")
 
 
