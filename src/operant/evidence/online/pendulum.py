@@ -17,6 +17,13 @@ FEW_STEPS = {"learning_starts": 500}
 SOLVED = -200.0
 
 
+def solves(folder: Path, method: str, *, steps: int, needed: int, seeds: int = 5) -> Finding:
+    """Whether `needed` seeds of a method reach a mean return of -200 within `steps`."""
+    score = _scores(folder / "pendulum", method, steps, seeds, SIZES)
+    solved = sum(value >= SOLVED for value in score["per_seed"])
+    return Finding(solved >= needed, score | {f"seeds_at_{SOLVED:g}": solved, "needed": needed, "steps": steps}, seeds=seeds)
+
+
 def beside(folder: Path, method: str, other: str, *, steps: int, needed: int, seeds: int = 5, both: Settings = EMPTY, own: Settings = EMPTY) -> Finding:
     """Whether `needed` seeds of a method reach a mean return of -200 within `steps`, and how many of another method's do.
 

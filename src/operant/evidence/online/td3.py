@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from operant.evidence import Finding, check
-from operant.loops.runs import train
+from operant.evidence.online.pendulum import solves
 
 
 @check(
@@ -16,7 +16,4 @@ from operant.loops.runs import train
     "learning rate of 1e-3",
 )
 def pendulum(folder: Path) -> Finding:
-    settings = {"hidden": (64, 64), "batch_size": 128, "learning_rate": 1e-3}
-    result = train("td3", "gym:Pendulum-v1", seeds=5, steps=10_000, every=10_000, episodes=10, progress=False, out=folder / "pendulum", **settings).result
-    solved = sum(value >= -200 for value in result["score"]["per_seed"])
-    return Finding(solved >= 4, result["score"] | {"seeds_at_-200": solved, "needed": 4, "steps": result["steps"]}, seeds=5)
+    return solves(folder, "td3", steps=10_000, needed=4)
