@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -27,27 +28,40 @@ def on_terminal() -> bool:
 
 
 class Pace:
-    """How long the rest will take, from the first step that was seen."""
+    """How long the rest will take: at the speed at which this process trains, with evaluations (and their checkpoints) as long as its own were.
+
+    The two are told apart: behind a resume the first evaluation comes after a part of the steps that lie between two.
+    """
 
     def __init__(self):
-        self.first: tuple[int, float] | None = None
-        self.speed: float | None = None
+        self.seen: Update | None = None
+        self.at = 0.0
+        self.steps = self.training = self.evaluating = 0.0
+        self.evaluations = 0
 
-    def see(self, step: int) -> None:
-        """Take note that `step` is reached now."""
+    def see(self, update: Update) -> None:
+        """Take note of what is reached now."""
         now = time.perf_counter()
-        if self.first is None:
-            self.first = (step, now)
-        elif step > self.first[0]:
-            self.speed = (step - self.first[0]) / max(now - self.first[1], 1e-9)
+        before, passed = self.seen, now - self.at
+        self.seen, self.at = update, now
+        if before is None or not {before.phase, update.phase} <= {"train", "evaluate"}:  # loading, and reading what a run goes on from
+            return
+        if before.phase == update.phase == "train":
+            self.steps += update.step - before.step
+            self.training += passed
+        else:
+            self.evaluating += passed
+            self.evaluations += update.phase == "train"
 
-    def left(self, step: int, total: int) -> str:
+    def left(self, update: Update) -> str:
         """Time to the last step as `0:45` or `1:02:03`, a dash while it is not known."""
-        if not self.speed:
+        if not self.steps:
             return "–"
-        seconds = round((total - step) / self.speed)
-        hours, minutes = divmod(seconds // 60, 60)
-        return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
+        seconds = (update.total - update.step) * self.training / self.steps
+        if self.evaluations and update.every and update.step < update.total:
+            seconds += (math.ceil(update.total / update.every) - update.step // update.every) * self.evaluating / self.evaluations
+        hours, minutes = divmod(round(seconds) // 60, 60)
+        return f"{hours}:{minutes:02}:{round(seconds) % 60:02}" if hours else f"{minutes}:{round(seconds) % 60:02}"
 
 
 def _mean(values: list[float]) -> float:
@@ -76,19 +90,18 @@ class Lines:
             return
         if update.message:
             note(update.message)
+        self.pace.see(update)
         evaluated = self.phase == "evaluate" and update.phase == "train"
         self.phase = update.phase
         if update.phase != "train":
             return
-        self.pace.see(update.step)
         timed = time.perf_counter() - self.last >= LINE_EVERY and update.step < update.total  # behind the last step comes an evaluation
         if evaluated or timed:
             self.last = time.perf_counter()
             score = f", {update.score[0]} {update.score[1]:.4g}" if update.score else ""
             share = 100 * update.step / max(update.total, 1)
-            left = self.pace.left(update.step, update.total)
             unit = "step" if update.unit == "steps" else update.unit
-            note(f"{unit} {update.step:,} of {update.total:,} ({share:.0f} %), {speed_text(update.speed)}{score}, {left} left")
+            note(f"{unit} {update.step:,} of {update.total:,} ({share:.0f} %), {speed_text(update.speed)}{score}, {self.pace.left(update)} left")
 
 
 class Live:
@@ -111,8 +124,7 @@ class Live:
     def __call__(self, update: Update) -> None:
         if update.message:
             self.console.print(printable(update.message), markup=False, highlight=False)
-        if update.phase == "train":
-            self.pace.see(update.step)
+        self.pace.see(update)
         if update.metrics:
             shown = list(update.metrics.items())[:KEY_METRICS]
             self.names = "   ".join(f"{name} {_mean(values):.4g}" for name, values in shown)
@@ -120,7 +132,7 @@ class Live:
         if update.phase == self.phase and now - self.drawn < DRAW_EVERY and update.step < update.total:
             return
         self.drawn, self.phase = now, update.phase
-        words = f"{update.step:,} of {update.total:,}   {speed_text(update.speed)}   {self.pace.left(update.step, update.total)} left"
+        words = f"{update.step:,} of {update.total:,}   {speed_text(update.speed)}   {self.pace.left(update)} left"
         self.progress.update(self.bar, description=f"{self.title}: {update.phase}", completed=update.step, total=update.total, words=words)
         score = f"{update.score[0]} {update.score[1]:.4g}   " if update.score else ""
         self.metrics.plain = score + self.names

@@ -53,6 +53,7 @@ class Update:
         metrics: `[S]` values by name.
         score: the newest mean score over seeds, and its name.
         speed: steps of all seeds a second of training alone, as in a run's result; None before the first.
+        every: what of the budget lies between two evaluations; None before the run exists.
     """
 
     phase: str
@@ -63,6 +64,7 @@ class Update:
     message: str = ""
     unit: str = "steps"
     speed: float | None = None
+    every: float | None = None
 
 
 Listener = Callable[[Update], None]
@@ -509,7 +511,7 @@ class Runner:
         first = first if self.member >= first else 0
         done, total = round((self.member - first) * self.amount + spent), round(self.amount * (len(self.members) - first))
         speed = self._steps / self.seconds["training"] if self._steps and self.seconds["training"] > 1e-3 else None
-        self.listener(Update(phase, min(done, total), total, metrics or {}, self.score, message, self.unit, speed))
+        self.listener(Update(phase, min(done, total), total, metrics or {}, self.score, message, self.unit, speed, self.config["every"]))
 
     def _obey(self) -> None:
         """End the run if a second signal came: whoever was at work then may have caught the exception, and what it did since is not to be kept."""
