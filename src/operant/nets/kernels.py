@@ -197,7 +197,7 @@ class _BatchedLinear(torch.autograd.Function):
 
 def batched_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`torch.baddbmm(bias, x, weight)`: x `[L, B, I]`, weight `[L, I, O]`, bias `[L, 1, O]` → `[L, B, O]`. Gradients are once differentiable."""
-    if not _wide(x, weight) or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not _wide(x, weight):  # a compiler would take the number of rows for a condition
         return torch.baddbmm(bias, x, weight)
     return _BatchedLinear.apply(x, weight, bias)
 
