@@ -9,7 +9,7 @@ from operant.core.checkpoint import first_difference, join_state, split_state
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.spec import Field, Spec
-from operant.loops.draw import Mixed, NStep, Prioritized, Uniform
+from operant.loops.draw import Mixed, NStep, Prioritized, Uniform, Windows
 from operant.worlds.store import Store, transition_columns
 
 
@@ -121,3 +121,38 @@ def test_a_mix_takes_its_share_of_each_store_and_tells_each_its_own_priorities()
 def test_a_store_that_is_not_there():
     with pytest.raises(BadInput, match="a draw asks for the store 'data'; there is replay"):
         Uniform(3, store="data").bind({"replay": store_of([0.0], [False], [False])}, Streams([0]), "draw", ())
+
+
+def test_windows_by_hand():
+    """Two episodes, of transitions 0 to 2 (a termination) and 3 to 9: a window of 2 places behind 1 of burn-in, for each place of each transition."""
+    ends = [place in (2, 9) for place in range(10)]
+    store = store_of([float(place) for place in range(10)], ends, [False] * 10)
+    draw = Windows(400, 2, burn_in=1)
+    batch = draw.bind({"replay": store}, Streams([0]), "draw", ()).draw()
+    seen, begins = draw.unrolled(batch)
+    assert draw.size == 1200 and batch.index.shape == (1, 1200) and seen.shape == (1, 400, 4, 1) and begins.shape == (1, 400, 4)
+    share = 1200 / batch.weight.count_nonzero()
+    found = {}
+    for row in range(400):
+        at = slice(3 * row, 3 * row + 3)
+        found[tuple(batch.index[0, at].tolist())] = (seen[0, row, :, 0].tolist(), begins[0, row].tolist(), (batch.weight[0, at] / share).round().tolist())
+    empty = [True, False, False, False]
+    # observation k is k, and k + 0.5 stands behind transition k: it shows where an episode ended
+    assert found == {
+        (0, 0, 1): ([0, 0, 1, 1.5], [False, True, False, False], [0, 1, 1]),
+        (0, 0, 0): ([0, 0, 0, 0.5], [False, False, True, False], [0, 0, 1]),
+        (0, 1, 2): ([0, 1, 2, 2.5], empty, [0, 1, 1]),
+        (1, 2, 2): ([1, 2, 2.5, 2.5], empty, [0, 1, 0]),
+        (3, 3, 4): ([3, 3, 4, 4.5], [False, True, False, False], [0, 1, 1]),
+        (3, 3, 3): ([3, 3, 3, 3.5], [False, False, True, False], [0, 0, 1]),
+        **{(k, k + 1, k + 2): ([k, k + 1, k + 2, k + 2.5], empty, [0, 1, 1]) for k in range(3, 8)},
+        (8, 9, 9): ([8, 9, 9.5, 9.5], empty, [0, 1, 0]),
+    }
+
+
+def test_windows_give_every_transition_its_share():
+    """Of one episode of 20, each is learned from; the first and the last about half as often as those in the middle, and not a window's length more seldom."""
+    store = store_of([0.0] * 20, [place == 19 for place in range(20)], [False] * 20)
+    batch = Windows(20_000, 4).bind({"replay": store}, Streams([0]), "draw", ()).draw()
+    counts = torch.zeros(20).index_add_(0, batch.index[0], (batch.weight[0] > 0).float()) / 20_000
+    torch.testing.assert_close(counts, torch.tensor([2.5, 3.25, 3.75, *[4.0] * 14, 3.75, 3.25, 2.5]) / 20, atol=0.01, rtol=0)

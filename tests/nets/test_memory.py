@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import gymnasium
@@ -12,11 +13,13 @@ import torch
 import operant
 from operant.core.errors import BadInput
 from operant.core.random import Streams
+from operant.core.registry import configure, get_method
 from operant.core.seeds import derive_seed
 from operant.core.spec import Field, Spec
-from operant.loops.behaviour import Sampled
+from operant.loops.behaviour import Greedy, Sampled
+from operant.loops.draw import Windows
 from operant.loops.value_learning import ValueLearning
-from operant.nets.actors import ActorCriticNet
+from operant.nets.actors import ActorCriticNet, ActorNet, CriticNet
 from operant.nets.memory import GRU, LSTM, History
 from operant.worlds.gym.collect import Chunk, Steps, fill
 from operant.worlds.gym.environments import Step
@@ -194,10 +197,31 @@ def test_only_what_remembers_has_a_carry():
 def test_where_a_memory_is_of_no_use_is_told():
     world = GymWorld("CartPole-v1")
     remembers = ActorCriticNet(memory=LSTM(4))
-    with pytest.raises(BadInput, match="net 'actor' remembers its episode, and value learning draws single transitions"):
-        ValueLearning(nets={"actor": remembers}, phases=[], acts=Sampled("actor"), online=Online()).learner(world, [0], 10, torch.device("cpu"))
+    learning = ValueLearning(nets={"actor": remembers}, phases=[], acts=Sampled("actor"), online=Online())
+    with pytest.raises(BadInput, match="net 'actor' remembers its episode, and this method draws single transitions"):
+        learning.learner(world, [0], 10, torch.device("cpu"))
+    with pytest.raises(BadInput, match="net 'actor' remembers its episode: a Greedy acts at observations alone, take Sampled"):
+        replace(learning, acts=Greedy("actor"), draw=Windows(2, 2)).learner(world, [0], 10, torch.device("cpu"))
     with pytest.raises(BadInput, match="a policy that remembers takes no module"):
         world.policy(ActorCriticNet(memory=LSTM(4), module=torch.nn.Linear(4, 2)), Streams([0]))
+
+
+def test_windows_say_what_steps_said():
+    """An actor's numbers over windows are those of deciding step by step from an empty memory; a critic's too, whose memory is one for all its members."""
+    world, streams = GymWorld("Pendulum-v1"), Streams([0, 1])
+    actor = ActorNet(hidden=(8,), squash=True, memory=LSTM(6)).build(world.observation, world.action, streams)
+    critic = CriticNet(hidden=(8,), ensemble=3, memory=LSTM(6)).build(world.observation, world.action, streams, "q")
+    seen, begins = draws(2, 4, 5, 3), torch.zeros(2, 4, 5, dtype=torch.bool)
+    begins[:, 1, 2] = begins[0, 3, 0] = True
+    found, remembered = actor(seen, begins), critic.remember(seen, begins)
+    carry = actor.initial(4)
+    for step in range(5):
+        carry = carry * ~begins[:, :, step].unsqueeze(-1)
+        parameters, carry = actor.decide(seen[:, :, step], carry)
+        torch.testing.assert_close(found[:, :, step], parameters)
+        if step < 2:
+            torch.testing.assert_close(remembered[:, 1, 2 + step], critic.remember(seen[:, 1:2, 2 : 3 + step], begins[:, 1:2, 2 : 3 + step])[:, 0, -1])
+    assert critic(remembered[:, :, -1], draws(2, 4, 1)).shape == (2, 3, 4)
 
 
 # -------------------------------------------------------------------------------------------------------------------------------------------- runs
@@ -257,3 +281,26 @@ def test_a_policy_that_remembers_is_not_asked_without_its_episode(run):
 def test_too_few_rows_for_the_minibatches_are_told(values, told):
     with pytest.raises(BadInput, match=told):
         operant.train("recurrent-ppo", "gym:CartPole-v1", steps=512, progress=False, **values)
+
+
+def test_value_learning_remembers_while_it_acts():
+    """The carry goes on with the episode and is empty at the next one; what it acts by is what deciding step by step gives."""
+    world = GymWorld("Pendulum-v1")
+    small = {"hidden": (8,), "memory": 4, "batch_size": 2, "window": 3, "learning_starts": 1, "environments": 2, "updates_per_step": 0.01}
+    method = get_method("recurrent-sac").build(configure("recurrent-sac", small))
+    learner = method.learner(world, [0, 1], 2000, torch.device("cpu"))
+    policy, seen = learner.policy, []
+    decide = policy.decide
+
+    def recorded(observation, carry):
+        parameters, after = decide(observation, carry)
+        seen.append((carry, after))
+        return parameters, after
+
+    policy.decide = recorded
+    while learner.step < 1000:
+        learner.iterate()
+    begins = [place for place, (before, _) in enumerate(seen) if not before.any()]
+    assert begins == [0, 199, 399]  # the first step is random; an episode of each environment is 200 steps
+    assert all(torch.equal(seen[place - 1][1], seen[place][0]) for place in range(1, len(seen)) if place not in begins)
+    learner.close()

@@ -168,10 +168,12 @@ def test_a_state_that_turns_out_not_to_be_one_begins_new_episodes_everywhere():
     first, again = experience(), experience()
     for _ in range(6):
         first.step(None)
+        first.keep()
     assert first.resume == "bitwise"
     again.load_state_dict(stored(first.state_dict()))
     assert first.resume == again.resume == "episode-boundary"
     again.step(None)
+    again.keep()
     kept = again.store.gather(torch.tensor([[5, 6]]))
     assert kept.observation[0, :, 1].tolist() == [5, 0] and kept.observation[0, 1, 0] == kept.next_observation[0, 1, 0]
     assert again.store.window(torch.tensor([[5]]), 2)[1].tolist() == [[[True, False]]]  # nothing follows what was seen before

@@ -89,6 +89,7 @@ def test_one_copy_of_each_frame(games):
     experience = Experience(world.make_training, Online(environments=2, capacity=64), policy, streams, 1_000)
     for _ in range(10):
         experience.step(None)
+        experience.keep()
     frames = experience.store.frames
     assert frames.data.shape == (1, 64 + 2 * 4, SIDE * SIDE) and experience.store.bytes.numel() == 0 and not len(frames.ends)
     batch = experience.store.gather(torch.arange(18).unsqueeze(0))

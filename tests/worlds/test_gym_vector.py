@@ -174,6 +174,7 @@ def test_replay_holds_the_same_transitions_under_every_mode(mode):
         experience = Experience(make, Online(environments=3, capacity=600), policy, streams, 1_000)
         for _ in range(60):
             experience.step(lambda seen: (seen[..., 2] > 0).long())
+            experience.keep()
         return experience
 
     def kept(store):

@@ -73,6 +73,32 @@ def test_windows_end_with_their_episode_and_with_the_newest(count: int, lanes: i
             assert where[seed, place].tolist() == walk + [walk[-1]] * (4 - len(walk))
 
 
+@pytest.mark.parametrize(("count", "lanes"), [(5, 1), (40, 1), (7, 3), (29, 3)])
+def test_windows_around_a_transition_keep_to_its_episode(count: int, lanes: int):
+    """Against a walk through each lane's list, backwards and forwards."""
+    store, turns = filled(2, 12, count, lanes)
+    oldest, length = count - store.size // lanes, 6
+    places = {((turn * lanes + lane) % store.capacity): (turn, lane) for turn in range(oldest, count) for lane in range(lanes)}
+    index = torch.arange(store.size).expand(2, -1)
+    before = torch.randint(0, length, index.shape, generator=torch.Generator().manual_seed(0))
+    where, there = store.window(index, length, before)
+
+    def ends(seed: int, turn: int, lane: int) -> bool:
+        return bool(turns[turn]["terminated"][seed, lane] | turns[turn]["truncated"][seed, lane])
+
+    for seed in range(2):
+        for place in range(store.size):
+            turn, lane = places[place]
+            first = last = turn
+            while turn - first < before[seed, place] and first > oldest and not ends(seed, first - 1, lane):
+                first -= 1
+            while last - turn < length - 1 - before[seed, place] and last + 1 < count and not ends(seed, last, lane):
+                last += 1
+            wanted = [turn - int(before[seed, place]) + step for step in range(length)]
+            assert there[seed, place].tolist() == [first <= t <= last for t in wanted]
+            assert where[seed, place].tolist() == [(min(max(t, first), last) * lanes + lane) % store.capacity for t in wanted]
+
+
 def test_episodes_of_a_data_set():
     store, turns = filled(1, 30, 30, 1, seed=3)
     ends = [bool(turn["terminated"] | turn["truncated"]) for turn in turns]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,8 +31,9 @@ class Behaviour(Protocol):
         """
 
 
+@runtime_checkable
 class Choosing(Behaviour, Protocol):
-    """Exploration in two parts, for loops that draw for many steps at once, and learn from the very pass in which the policy acted."""
+    """Exploration in two parts, for policies that remember and for loops that draw for many steps at once or learn from the pass that acted."""
 
     def draws(self, policy: Policy, streams: Streams, count: int) -> tuple[Tensor, ...]:
         """What `choose` turns into actions, `[S, count, …]` each."""

@@ -73,6 +73,48 @@ class Uniform:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Stretches of episodes, for nets that remember: `windows` of them, each of `burn_in + length` places, side by side in one batch `[S, windows · W]`.
+
+    Each holds a transition that is drawn uniformly, at a place of its last `length` that is drawn uniformly too, so that the ends of episodes have their share.
+    A transition counts where it exists, and where as many as `burn_in` (R2D2, Kapturowski et al. 2019, section 3) or the whole episode before it are in the
+    window; the others have the weight 0.
+
+    Attributes:
+        windows: of a seed in one batch.
+        length: places that are learned from.
+        burn_in: places before them, of which a memory takes in what it can.
+    """
+
+    windows: int
+    length: int
+    burn_in: int = 0
+    store: str | None = None
+
+    @property
+    def width(self) -> int:
+        """Places of a window, W."""
+        return self.burn_in + self.length
+
+    @property
+    def size(self) -> int:
+        return self.windows * self.width
+
+    def bind(self, stores: Mapping[str, Store], streams: Streams, name: str, relabel: Sequence[Relabel]) -> Drawer:
+        return _WindowsDrawer(_store(stores, self.store), streams, name, self, relabel)
+
+    def unrolled(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """Of a batch of this draw: (all observations of each window, the last one behind its last transition, `[S, N, W + 1, D]`; where a memory is emptied
+        before one, `[S, N, W + 1]`)."""
+        seeds, shape = len(batch.reward), (self.windows, self.width)
+        over = batch.extras["over"].view(seeds, *shape, 1)
+        seen, following = batch.observation.unflatten(1, shape), batch.next_observation.unflatten(1, shape)
+        seen = torch.cat([torch.where(over, following, seen), following[:, :, -1:]], 2)
+        begins = batch.extras["begins"].view(seeds, *shape)
+        return seen, torch.cat([begins, torch.zeros_like(begins[:, :, :1])], 2)
+
+
+@dataclass(frozen=True)
 class Mixed:
     """Batches that are put together from several draws (symmetric sampling, RLPD, arXiv:2302.02948, section 4.1: half replay, half data)."""
 
@@ -133,6 +175,26 @@ class _UniformDrawer(Drawer):
         batch = self.store.gather(index)
         for relabel in self.relabel:
             batch = relabel(batch, self.store, self.streams)
+        return batch
+
+
+class _WindowsDrawer(_UniformDrawer):
+    def __init__(self, store: Store, streams: Streams, name: str, draw: Windows, relabel: Sequence[Relabel]):
+        super().__init__(store, streams, name, draw.windows, relabel)
+        self.how = draw
+
+    def draw(self) -> Transitions:
+        how = self.how
+        index = self.store.pick(self.streams.uniform(self.name, how.windows))
+        before = how.burn_in + self.streams.integers(f"{self.name}/place", how.length, how.windows)
+        index, there = self.store.window(index, how.width, before)
+        place = torch.arange(how.width, device=index.device)
+        first = there.long().argmax(-1, keepdim=True)
+        counts = there & ((place >= how.burn_in) | (first > 0))
+        batch = self._gather(index.flatten(1))
+        weight = counts.flatten(1).float()
+        batch.weight = weight * (how.size / weight.sum(1, keepdim=True))
+        batch.extras |= {"begins": (place == first).flatten(1), "over": (~there & (place > first)).flatten(1)}
         return batch
 
 

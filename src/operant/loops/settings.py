@@ -63,27 +63,41 @@ class PreferenceSettings:
 
 
 @dataclass(frozen=True)
-class ReplaySettings:
-    """How experience enters replay and leaves it, for methods that learn while they act."""
+class ExperienceSettings:
+    """How experience enters replay, for methods that learn while they act. `normalize_observation` is of the net that acts."""
 
     learning_starts: Count = 1_000  # steps with random actions before the first update
     capacity: Count = 1_000_000  # transitions kept in replay
     environments: Count = 1  # copies of the environment a seed
     update_every: Count = 1  # steps between two rounds of updates, each of which makes all that are due
-    n_step: Count = 1  # steps of reward before the bootstrap
     normalize_observation: bool = False  # running mean and deviation of observations
 
-    def replay(self, batch_size: int, gamma: float, updates_per_step: float) -> dict[str, Any]:
-        """The fields of `ValueLearning` that say so; `normalize_observation` is of the net that acts."""
-        online = Online(self.environments, self.learning_starts, updates_per_step, self.capacity, self.update_every)
-        return {"draw": Uniform(batch_size), "relabel": [NStep(self.n_step, gamma)], "online": online}
+    def experience(self, updates_per_step: float) -> Online:
+        """The field `online` of `ValueLearning`."""
+        return Online(self.environments, self.learning_starts, updates_per_step, self.capacity, self.update_every)
 
 
 @dataclass(frozen=True)
-class OnlineSettings(ReplaySettings):
-    """The same where updates keep pace with steps."""
+class ReplaySettings(ExperienceSettings):
+    """The same, and how single transitions leave replay."""
+
+    n_step: Count = 1  # steps of reward before the bootstrap
+
+    def replay(self, batch_size: int, gamma: float, updates_per_step: float) -> dict[str, Any]:
+        """The fields of `ValueLearning` that say so."""
+        return {"draw": Uniform(batch_size), "relabel": [NStep(self.n_step, gamma)], "online": self.experience(updates_per_step)}
+
+
+@dataclass(frozen=True)
+class PaceSettings:
+    """Updates that keep pace with steps."""
 
     updates_per_step: Annotated[float, Range(0, 10_000, open_low=True)] = 1.0  # gradient updates for each environment step
+
+
+@dataclass(frozen=True)
+class OnlineSettings(ReplaySettings, PaceSettings):
+    """Replay of single transitions, with updates that keep pace with steps."""
 
 
 @dataclass(frozen=True)

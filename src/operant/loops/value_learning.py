@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -18,8 +19,8 @@ from operant.core.errors import BadInput, calling_place, place_of
 from operant.core.flat import Adam, FlatParameters, clip_scale, shared_view
 from operant.core.memory import check_memory
 from operant.core.random import Streams
-from operant.loops.behaviour import Behaviour, Sampled
-from operant.loops.draw import Draw, Drawer, Relabel, Uniform
+from operant.loops.behaviour import Behaviour, Choosing, Sampled
+from operant.loops.draw import Draw, Drawer, Relabel, Uniform, Windows
 from operant.loops.imagine import Imagination, Imagine
 from operant.loops.learner import Learner, Spine, check_batch, check_finite, check_values
 from operant.loops.trial import SEEDS, try_losses
@@ -28,7 +29,7 @@ from operant.nets.kernels import in_bfloat16
 from operant.nets.layers import BatchRenorm, batch_norms
 from operant.worlds.base import World
 from operant.worlds.gym.collect import episode_means
-from operant.worlds.gym.experience import Online
+from operant.worlds.gym.experience import Act, Online
 from operant.worlds.store import Column, Store, Transitions, row_bytes, transition_columns
 
 BLOCK = 2**14  # transitions of a data set that a normaliser takes in at a time
@@ -383,8 +384,12 @@ class ValueLearner(Learner):
         self.policy: Policy = self.nets[method.acts.net]
         if self.policy.normalizer is not None and method.imagine is not None:
             raise BadInput(f"net {method.acts.net!r} normalises observations, and models imagine them as they are: take one of the two")
+        self._chooses = isinstance(method.acts, Choosing)
         if self.policy.initial(1) is not None and not self.policy.plans:
-            raise BadInput(f"net {method.acts.net!r} remembers its episode, and value learning draws single transitions: take a net without memory")
+            if not isinstance(method.draw, Windows):
+                raise BadInput(f"net {method.acts.net!r} remembers its episode, and this method draws single transitions: draw Windows, or take no memory")
+            if not self._chooses:
+                raise BadInput(f"net {method.acts.net!r} remembers its episode: a {type(method.acts).__name__} acts at observations alone, take Sampled")
         self.scalars = nn.ParameterDict({name: torch.full((len(seeds), 1), value, device=device) for name, value in method.scalars.items()})
         self._flats = {name: FlatParameters(net, seeds=len(seeds)) for name, net in self.nets.items()}
         if method.scalars:
@@ -396,7 +401,7 @@ class ValueLearner(Learner):
         self._followed = {name: self._pairs(name) for name in method.track}
         self._batch_norms = {name: batch_norms(net) for name, net in self.nets.items()}
         self.experience = None
-        self._carry: Tensor | None = None  # of a policy that plans
+        self._carry: Tensor | None = None  # of a policy that plans or remembers
         self.stores: dict[str, Store] = {}
         if method.online is not None:
             self.experience = world.experience(method.online, self.policy, self.streams, total_steps)
@@ -457,13 +462,12 @@ class ValueLearner(Learner):
         for at_work in self._phases:
             at_work.forget()
         while remaining > 0:
-            updates = 1
+            before, updates = self.step, 1
             if self.experience is None:
                 self.step += 1
-                remaining -= 1
             else:
-                updates = self._gather()
-                remaining -= self.method.online.environments
+                updates = self._gather(remaining)
+            remaining -= self.step - before
             for _ in range(updates):
                 self.update()
         metrics: dict[str, Tensor] = {}
@@ -474,28 +478,60 @@ class ValueLearner(Learner):
             metrics |= episode_means(self.experience.episodes)
         return metrics
 
-    def _gather(self) -> int:
-        """One step of every environment; the updates that are due for it."""
-        began, plan = time.perf_counter(), self.method.online
-        self.experience.step(None if self.step < plan.learning_starts else self.act)
-        if self._carry is not None and self.experience.ended.any():
-            over = torch.from_numpy(self.experience.ended).view(*self._carry.shape[:2], 1).to(self._carry.device)
-            self._carry = torch.where(over, self.policy.initial(plan.environments), self._carry)
-        self.step += plan.environments
+    def _gather(self, remaining: int) -> int:
+        """Step every environment until updates are due, or about `remaining` steps are done; the updates that are due."""
+        began, rows = time.perf_counter(), self.method.online.environments
+        turns, updates = self._due(remaining)
+        random, acting = self.step < self.method.online.learning_starts, None
+        for _ in range(turns):
+            if not random:
+                acting = self._acting(turns, rows) if acting is None else acting
+            self.experience.step(acting)
+            self.step += rows
+            if self._carry is not None and self.experience.ended.any():
+                over = torch.from_numpy(self.experience.ended).view(*self._carry.shape[:2], 1).to(self._carry.device)
+                self._carry = torch.where(over, self.policy.initial(rows), self._carry)
+        self.experience.keep()
         self.collecting += time.perf_counter() - began
-        if self.step <= plan.learning_starts:
-            return 0
-        self._owed += plan.updates_per_step * plan.environments
-        if self.step // plan.every == (self.step - plan.environments) // plan.every:
-            return 0
-        updates = int(self._owed)
-        self._owed -= updates
         return updates
+
+    def _due(self, remaining: int) -> tuple[int, int]:
+        """(turns of all environments until updates are due, acting is no longer random, or about `remaining` steps are done; these updates)."""
+        plan, step, turns = self.method.online, self.step, 0
+        while remaining > 0:
+            random = step < plan.learning_starts
+            turns, step, remaining = turns + 1, step + plan.environments, remaining - plan.environments
+            if step > plan.learning_starts:
+                self._owed += plan.updates_per_step * plan.environments
+                if step // plan.every != (step - plan.environments) // plan.every and (updates := int(self._owed)):
+                    self._owed -= updates
+                    return turns, updates
+            if random and step >= plan.learning_starts:
+                break
+        return turns, 0
 
     def act(self, observation: Tensor) -> Tensor:
         """Actions `[S, N, …]` with exploration at raw observations `[S, N, D]` of the environments, one row each."""
-        if not self.policy.plans:
-            return self.method.acts.act(self.policy, observation, self.streams, self.progress)
+        return self._acting(1, observation.shape[1])(observation)
+
+    def _acting(self, turns: int, rows: int) -> Act:
+        """What acts for so many turns of so many rows, between which no weight changes."""
+        acts, policy = self.method.acts, self.policy
+        if policy.plans:
+            return self._go_on_with_plan
+        if not self._chooses:
+            return lambda observation: acts.act(policy, observation, self.streams, self.progress)
+        draws = [x.split(rows, 1) for x in acts.draws(policy, self.streams, turns * rows)]
+        of_turns, decide = zip(*draws, strict=True) if draws else repeat(()), policy.standing()
+
+        def act(observation: Tensor) -> Tensor:
+            carry = policy.initial(rows) if self._carry is None else self._carry
+            parameters, self._carry = decide(policy.normalized(observation), carry)
+            return acts.choose(policy, parameters, observation, next(of_turns), self.progress)
+
+        return act
+
+    def _go_on_with_plan(self, observation: Tensor) -> Tensor:
         carry = self.policy.initial(observation.shape[1]) if self._carry is None else self._carry
         action, self._carry = self.policy.drawn(observation, carry, self.streams)
         return action

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from operant.core.spec import Spec
 from operant.nets.distributions import Categorical, Distribution, Gaussian, SquashedGaussian, SquashedMixture, TanhPoint, distribution_for
 from operant.nets.encoders import Encoded, Encoder, build_encoder
 from operant.nets.heads import VALUE, Head, Quantiles
+from operant.nets.kernels import standing
 from operant.nets.layers import MLP, Draws, Initialize, Linear, Residual, Routed, Towers, in_training, linear, network, orthogonal, still, uniform_fan_in
 from operant.nets.lifted import Lifted, LiftedTowers, PlainModule, lift
 from operant.nets.memory import Memory, MemoryNet
@@ -264,6 +265,30 @@ class Critic(TracedModule):
         return self.head.mean(self.net.member(torch.cat(inputs, -1), index))
 
 
+class RecurrentCritic(nn.Module):
+    """An ensemble of value functions behind one memory, for windows of episodes.
+
+    Args:
+        critic: of what the memory gives and an action.
+        encoder: of observations that are no vectors of numbers.
+    """
+
+    def __init__(self, memory: Memory, critic: Critic, encoder: Encoder | None):
+        super().__init__()
+        self.memory, self.critic, self.encoder = memory, critic, encoder
+
+    def remember(self, observation: Tensor, begins: Tensor) -> Tensor:
+        """What the memory gives at normalised observations, `[S, N, T, D]` to `[S, N, T, H]`; see `RecurrentActor.forward`."""
+        seeds, rows = observation.shape[:2]
+        features = observation.flatten(1, 2) if self.encoder is None else self.encoder(observation.flatten(1, 2))
+        empty = observation.new_zeros(seeds, rows, self.memory.carried)
+        return self.memory(features.unflatten(1, observation.shape[1:3]).unsqueeze(1), empty, begins)[0].squeeze(1)
+
+    def forward(self, remembered: Tensor, action: Tensor) -> Tensor:
+        """Values `[S, E, B]` of actions `[S, B, A]` at what was remembered, `[S, B, H]`."""
+        return self.critic(remembered, action)
+
+
 class ActionValues(Policy):
     """Q of every choice, `[S, …, D] → [S, …, A]`; its policy is greedy among those that are allowed.
 
@@ -303,9 +328,19 @@ class ActionValues(Policy):
     def forward(self, observation: Tensor) -> Tensor:
         return self.values(self.outputs(observation), observation)
 
+    @property
+    def _plain(self) -> bool:
+        """Whether it is a perceptron, whose last layer gives the values themselves."""
+        return isinstance(self.trunk, MLP) and self.trunk.plain and self.value is None and self.head.size == 1
+
+    def standing(self) -> Decide:
+        if not self._plain or self.trunk.layer_norm or self.trunk.fused is None:
+            return self.decide
+        net = standing([*self.trunk.parameters_in_turn, self.advantage.weight, self.advantage.bias], self.trunk.fused, self.trunk.activated)
+        return lambda observation, carry: (self.allowed(net(observation), observation), None)
+
     def traced(self) -> Traced:
-        plain = isinstance(self.trunk, MLP) and self.value is None and self.head.size == 1
-        run = by_layers(self.trunk, self.advantage) if plain else None
+        run = by_layers(self.trunk, self.advantage) if self._plain else None
         if run is None:
             return super().traced()
 
@@ -406,19 +441,19 @@ class ActorCritic(Actor):
         return self.value(rollout.inputs["observation"]), self.value(rollout.extras["next_observation"])
 
 
-class RecurrentActorCritic(ActorCritic):
-    """An actor and a state-value function that remember their episode: encoders, a memory, and what reads it.
-
-    The replay contract has two more inputs: `carry [S, N, C]`, as it was when the policy acted at the first of T steps, and `begins [S, N, T]`, True where an
-    episode begins behind the first of them. Gradients stop at that carry (truncated backpropagation through time).
-    """
+class Remembering(Actor):
+    """What remembers its episode: encoders, a memory, and layers that read it."""
 
     span = "row"
-    net: Towers
+    memory: Memory
 
-    def __init__(self, observation: Spec, distribution: Distribution, net: Towers, seeds: int, memory: Memory, *, normalizer: RunningNormalizer | None = None):
-        super().__init__(observation, distribution, net, seeds, log_std="free", normalizer=normalizer)
-        self.memory = memory
+    def encode(self, observation: Tensor) -> Tensor:
+        """Features `[S, U, F]` of normalised observations `[S, U, D]`, or `[S, E, U, F]`, of each member of the memory."""
+        raise NotImplementedError
+
+    def read(self, remembered: Tensor) -> Tensor:
+        """What the layers give that decide on the action, at what the memory gave, `[S, …, H]`."""
+        raise NotImplementedError
 
     def standing(self) -> Decide:
         return self.decide
@@ -428,14 +463,62 @@ class RecurrentActorCritic(ActorCritic):
 
     def decide(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
         remembered, carries = self.remember(observation.unsqueeze(2), carry)
-        return self._distribution_parameters(self.net.actor(remembered[:, 0, :, 0]), observation), carries[:, :, 0]
+        return self._distribution_parameters(self.read(remembered[:, 0, :, 0]), observation), carries[:, :, 0]
 
     def remember(self, observation: Tensor, carry: Tensor, begins: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the memory gives at normalised observations `[S, N, T, D]`: `[S, E, N, T, H]`, and the carry after each, `[S, N, T, C]`."""
-        features = self.net.encode(observation.flatten(1, 2))
+        features = self.encode(observation.flatten(1, 2))
         if features.ndim == 3:
             features = features.unsqueeze(1).expand(-1, self.memory.members, -1, -1)
         return self.memory(features.unflatten(2, observation.shape[1:3]), carry, begins)
+
+
+class RecurrentActor(Remembering):
+    """An actor that remembers its episode, for value learning on windows of episodes.
+
+    Args:
+        net: from what the memory gives to what an `Actor`'s network gives.
+        encoder: of observations that are no vectors of numbers.
+    """
+
+    def __init__(self, observation: Spec, distribution: Distribution, net: nn.Module, seeds: int, memory: Memory, encoder: Encoder | None, **how: Any):
+        super().__init__(observation, distribution, net, seeds, **how)
+        self.memory, self.encoder = memory, encoder
+
+    def encode(self, observation: Tensor) -> Tensor:
+        return observation if self.encoder is None else self.encoder(observation)
+
+    def read(self, remembered: Tensor) -> Tensor:
+        return self.net(remembered)
+
+    def forward(self, observation: Tensor, begins: Tensor) -> Tensor:
+        """Distribution parameters `[S, N, T, size]` at windows of normalised observations `[S, N, T, D]`, before which nothing is known.
+
+        Args:
+            begins: True where the memory is emptied before a step, `[S, N, T]`.
+        """
+        remembered, _ = self.remember(observation, self.initial(observation.shape[1]), begins)
+        return self._distribution_parameters(self.read(remembered[:, 0].flatten(1, 2)).unflatten(1, observation.shape[1:3]), observation)
+
+
+class RecurrentActorCritic(Remembering, ActorCritic):
+    """An actor and a state-value function that remember their episode.
+
+    The replay contract has two more inputs: `carry [S, N, C]`, as it was when the policy acted at the first of T steps, and `begins [S, N, T]`, True where an
+    episode begins behind the first of them. Gradients stop at that carry (truncated backpropagation through time).
+    """
+
+    net: Towers
+
+    def __init__(self, observation: Spec, distribution: Distribution, net: Towers, seeds: int, memory: Memory, *, normalizer: RunningNormalizer | None = None):
+        super().__init__(observation, distribution, net, seeds, log_std="free", normalizer=normalizer)
+        self.memory = memory
+
+    def encode(self, observation: Tensor) -> Tensor:
+        return self.net.encode(observation)
+
+    def read(self, remembered: Tensor) -> Tensor:
+        return self.net.actor(remembered)
 
     def replay(self, inputs: dict[str, Tensor], action: Tensor, needs: frozenset[str]) -> dict[str, Tensor]:
         observation = inputs["observation"]
@@ -565,6 +648,7 @@ class CriticNet:
         ensemble: how many value functions; None for one without an axis.
         encoders: as in `ActorCriticNet`.
         head: what its last layer says of a value.
+        memory: one for the whole ensemble, between encoder and layers (`RecurrentCritic`); None for values of the observation alone.
     """
 
     inputs: tuple[str, ...] = ("observation", "action")
@@ -578,11 +662,14 @@ class CriticNet:
     residual: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     head: Head = VALUE
+    memory: MemoryNet | None = None
 
-    def build(self, observation: Spec, action: Spec, streams: Streams, name: str) -> Critic:
+    def build(self, observation: Spec, action: Spec, streams: Streams, name: str) -> Critic | RecurrentCritic:
         """A critic called `name`. The action is a network's input as `Distribution.encode` gives it."""
         encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
         seen = observation.size if encoder is None else encoder.size
+        memory = None if self.memory is None else self.memory.build(seen, 1, streams, f"{name}/memory")
+        seen = seen if memory is None else memory.size
         sizes = {"observation": seen, "next_observation": seen, "action": distribution_for(action).features}
         net = network(
             sum(sizes[part] for part in self.inputs),
@@ -598,6 +685,8 @@ class CriticNet:
             batch_norm=self.batch_norm,
             residual=self.residual,
         )
+        if memory is not None:
+            return RecurrentCritic(memory, Critic(net, self.head), encoder)
         return Critic(net, self.head, encoder=encoder, observes=[part != "action" for part in self.inputs])
 
 
@@ -695,6 +784,7 @@ class ActorNet:
         module: a plain module in the place of the network: from observations to logits, to a Gaussian's mean, or to mean and log standard deviation side by
             side where `log_std` is not "free" (see `plain_actor`).
         members: as many networks a seed, each with weights of its own, `[S, B, D] → [S, M, B, size]`, for observations without an encoder; None for one.
+        memory: what stands between encoder and layers and remembers the episode (`RecurrentActor`); None for an actor that sees the observation alone.
     """
 
     hidden: tuple[int, ...] = (256, 256)
@@ -714,20 +804,27 @@ class ActorNet:
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     module: PlainModule | None = None
     members: int | None = None
+    memory: MemoryNet | None = None
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "actor") -> Actor:
         squashed = SquashedGaussian if self.experts is None else partial(SquashedMixture, experts=self.experts)
         distribution = distribution_for(action, TanhPoint if self.deterministic else squashed if self.squash else Gaussian)
         outputs = distribution.locations if self.log_std == "free" else distribution.size
+        encoder = memory = None
         if self.module is not None:
-            net = plain_actor(self.module, observation, outputs, streams)
+            if self.memory is not None:
+                raise BadInput("a policy that remembers takes no module in the place of its actor, which would see the observation alone")
+            net: nn.Module = plain_actor(self.module, observation, outputs, streams)
         else:
             encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
             if self.members is not None and encoder is not None:
                 raise BadInput(f"net {name!r} has members with weights of their own, and these read observations that are vectors of numbers alone")
             width = observation.size if encoder is None else encoder.size
+            if self.memory is not None:
+                memory = self.memory.build(width, 1, streams, f"{name}/memory")
+                width = memory.size
             routes = self.experts or 0
-            net: nn.Module = network(
+            net = network(
                 width,
                 self.hidden,
                 outputs - routes,
@@ -741,17 +838,11 @@ class ActorNet:
                 residual=self.residual,
             )
             net = Routed(Linear(width, routes, streams.torch_generators(f"initialize/{name}/router")), net) if routes else net
-            net = net if encoder is None else Encoded(encoder, net)
-        return Actor(
-            observation,
-            distribution,
-            net,
-            len(streams.seeds),
-            log_std=self.log_std,
-            log_std_bounds=self.log_std_bounds,
-            normalizer=observation_normalizer(observation, len(streams.seeds), self.clip) if self.normalize else None,
-            tanh_mean=self.tanh_mean,
-        )
+        normalizer = observation_normalizer(observation, len(streams.seeds), self.clip) if self.normalize else None
+        how = {"log_std": self.log_std, "log_std_bounds": self.log_std_bounds, "normalizer": normalizer, "tanh_mean": self.tanh_mean}
+        if memory is not None:
+            return RecurrentActor(observation, distribution, net, len(streams.seeds), memory, encoder, **how)
+        return Actor(observation, distribution, net if encoder is None else Encoded(encoder, net), len(streams.seeds), **how)
 
 
 def plain_actor(module: PlainModule, observation: Spec, outputs: int, streams: Streams) -> Lifted:

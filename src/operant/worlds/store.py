@@ -463,20 +463,25 @@ class Store:
             index = index + seeds * self.capacity
         return index.reshape(-1)
 
-    def window(self, index: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """The transitions that follow each of `index [S, B]` in its episode, itself first: (their index `[S, B, L]`, which of them there are `[S, B, L]`).
+    def window(self, index: Tensor, length: int, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Transitions side by side in the episode of each of `index [S, B]`: (their index `[S, B, L]`, which of them there are `[S, B, L]`).
 
-        A window never goes beyond its episode's end, nor beyond the newest transition; the places behind name the last one that there is.
+        A window never goes beyond its episode's bounds, nor beyond the oldest or the newest transition; the places without one name the nearest that there is.
+
+        Args:
+            before: how many of the L places come before that of `index`, `[S, B]`, 0 to L − 1; None: the window begins with it.
         """
         start = self._next if self.size == self.capacity else 0
-        offset = torch.arange(length, device=index.device) * self.lanes
-        inside = (index.unsqueeze(-1) - start) % self.capacity + offset < self.size
-        ahead = (index.unsqueeze(-1) + offset) % self.capacity
-        ended = self.ends.view(-1).index_select(0, self._flat(ahead)).view(ahead.shape)
-        before = torch.cat([torch.zeros_like(ended[..., :1]), ended[..., :-1]], -1).cumsum(-1) > 0
-        there = inside & ~before
-        last = there.sum(-1, keepdim=True) - 1
-        return torch.where(there, ahead, ahead.gather(-1, last)), there
+        first = torch.zeros_like(index) if before is None else before
+        step = torch.arange(length, device=index.device)
+        offset = (step - first.unsqueeze(-1)) * self.lanes
+        age = (index.unsqueeze(-1) - start) % self.capacity + offset
+        place = (index.unsqueeze(-1) + offset) % self.capacity
+        ended = self.ends.view(-1).index_select(0, self._flat(place)).view(place.shape)
+        episode = torch.cat([torch.zeros_like(ended[..., :1]), ended[..., :-1]], -1).cumsum(-1)
+        there = (age >= 0) & (age < self.size) & (episode == episode.gather(-1, first.unsqueeze(-1)))
+        begin = there.long().argmax(-1, keepdim=True)
+        return place.gather(-1, step.clamp(begin, begin + there.sum(-1, keepdim=True) - 1)), there
 
     def before(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The transitions before each of `index [S, B]` in its episode: (their index `[S, B]`, which of them there are); where there is none, itself."""

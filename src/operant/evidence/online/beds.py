@@ -92,6 +92,18 @@ class StillCartPole(gymnasium.ObservationWrapper):
         return observation[[0, 2]]
 
 
+class StillPendulum(gymnasium.ObservationWrapper):
+    """Pendulum-v1 without its velocity: the cosine and the sine of its angle."""
+
+    def __init__(self) -> None:
+        super().__init__(gymnasium.make("Pendulum-v1"))
+        space = self.env.observation_space
+        self.observation_space = spaces.Box(space.low[:2], space.high[:2], dtype=np.float32)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        return observation[:2]
+
+
 class Grid(gymnasium.Env):
     """A square of 5 × 5 places, seen one-hot, from whose corner an episode of 20 steps begins; four moves, and a wall stops one. The reward is 1 at the far
     corner."""

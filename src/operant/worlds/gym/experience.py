@@ -142,10 +142,11 @@ class Experience(Stream):
         self._everyone = torch.ones(len(streams.seeds), plan.environments, dtype=torch.bool, device=streams.device)
         columns = transition_columns(self.observation, self.distribution.action_shape, self.distribution.action_type)
         self.store = Store(len(streams.seeds), capacity_of(plan, total_steps), columns, lanes=plan.environments, device=streams.device, frames=True)
+        self._waiting: list[dict[str, Tensor]] = []  # what is not in the store yet, a turn each
 
     @torch.no_grad()
     def step(self, act: Act | None) -> None:
-        """Step every row with the actions of `act`; None: with uniformly random ones. A policy's normaliser takes in what it acts on."""
+        """Step every row with the actions of `act`; None: with uniformly random ones. A policy's normaliser takes in what it acts on. `keep` stores it."""
         seeds, rows = self._return.shape
         seen = torch.from_numpy(self.seen).view(seeds, rows, -1)
         if self._normalizer is not None:
@@ -155,10 +156,18 @@ class Experience(Stream):
         else:
             action = self._checked(act(seen.to(self.streams.device)), seen)
         step = self.act(self.distribution.to_environment(action.flatten(0, 1)))
-        found = {name: torch.from_numpy(getattr(step, name)).view(seeds, rows) for name in ("reward", "terminated", "truncated")}
-        following = torch.from_numpy(step.next_observation).view(seeds, rows, -1)
-        valid = None if step.valid.all() else torch.from_numpy(step.valid).view(seeds, rows)  # a reset that took a step of its own is no transition
-        self.store.append({"observation": seen, "action": action, "next_observation": following} | found, valid=valid)
+        found = {name: torch.from_numpy(getattr(step, name).copy()).view(seeds, rows) for name in ("reward", "terminated", "truncated", "valid")}
+        following = torch.from_numpy(step.next_observation.copy()).view(seeds, rows, -1)
+        self._waiting.append({"observation": seen, "action": action, "next_observation": following} | found)
+
+    def keep(self) -> None:
+        """Store what was stepped since the last time."""
+        turns, self._waiting = self._waiting, []
+        if not turns:
+            return
+        found = turns[0] if len(turns) == 1 else {name: torch.cat([turn[name] for turn in turns], 1) for name in turns[0]}
+        valid = found.pop("valid")
+        self.store.append(found, valid=None if valid.all() else valid)  # a reset that took a step of its own is no transition
 
     def _checked(self, action: Tensor, seen: Tensor) -> Tensor:
         """What a behaviour gave, on the CPU. Raises `BadInput` for actions of another shape or type, and for one that a mask forbids."""
