@@ -20,7 +20,7 @@ def test_the_actor_is_held_near_itself_of_some_updates_ago(tsallis: float):
     values |= {"alpha": 0.3, "inverse_step_size": 2.0, "refresh": 3, "tsallis": tsallis}
     learner = get_method("mdpo-off").build(configure("mdpo-off", values)).learner(make_world("gym:Pendulum-v1"), [0, 1], 1_000, torch.device("cpu"))
     while learner.step < 17:
-        learner._gather()
+        learner.gather(17 - learner.step)
     before = [p.clone() for p in learner.targets["actor"].parameters()]
     for update in range(1, 4):
         learner.update()
@@ -64,7 +64,7 @@ def test_what_the_actor_is_held_near_is_where_nothing_pulls_it_away(tsallis: flo
     values = {"hidden": (8,), "batch_size": len(noise), "learning_starts": 16, "alpha": 0.0, "inverse_step_size": 1.0, "tsallis": tsallis}
     learner = get_method("mdpo-off").build(configure("mdpo-off", values)).learner(make_world("gym:Pendulum-v1"), [0], 1_000, torch.device("cpu"))
     while learner.step < 16:
-        learner._gather()
+        learner.gather(16 - learner.step)
     actor, older = learner.nets["actor"], learner.targets["actor"]
     with torch.no_grad():
         for parameter in learner.nets["q"].parameters():

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from operant.bench.harness import Comparison, Contestant, bench
 
-CARTPOLE, HALFCHEETAH = "CartPole-v1", "HalfCheetah-v5"
+CARTPOLE, HALFCHEETAH, MINATAR = "CartPole-v1", "HalfCheetah-v5", "MinAtar/Breakout-v1"
 POINTMAZE_DATA, POINTMAZE_TASK = "ogbench:pointmaze-medium-navigate-v0", "ogbench:pointmaze-medium-navigate-singletask-v0"
 
 
@@ -61,7 +61,8 @@ def ours(
 def sb3(algorithm: str, task: str, steps: int, *, envs: int = 1, package: str = "stable_baselines3", **settings: object) -> tuple[Contestant, ...]:
     """An algorithm of Stable-Baselines3 or its contrib package, with its own defaults but for `settings`."""
     arguments = ("--env", task, "--steps", steps, "--envs", envs, "--package", package, "--settings", json.dumps(settings))
-    return both_threads("Stable-Baselines3", "sb3", algorithm, *arguments, requires=(package, *(["mujoco"] if task == HALFCHEETAH else [])))
+    needs = {HALFCHEETAH: ("mujoco",), MINATAR: ("minatar",)}.get(task, ())
+    return both_threads("Stable-Baselines3", "sb3", algorithm, *arguments, requires=(package, *needs))
 
 
 def control(title: str, about: str, package: str, peers: tuple[Contestant, ...], ours: tuple[Contestant, ...]) -> Comparison:
@@ -123,6 +124,18 @@ def recurrent_ppo_cartpole() -> Comparison:
         "sb3-contrib",
         sb3("RecurrentPPO", CARTPOLE, steps, envs=8, package="sb3_contrib", n_steps=128, batch_size=256, n_epochs=4, policy_kwargs=net),
         one_and_eight("recurrent-ppo", CARTPOLE, steps, (3, 3), environments=8, rollout_length=128, minibatches=4, epochs=4, memory=64),
+    )
+
+
+@bench("ppo-minatar")
+def ppo_minatar() -> Comparison:
+    steps = 40_960
+    return control(
+        "PPO on pictures, MinAtar Breakout",
+        "PPO on MinAtar/Breakout-v1, behind its paper's network: 8 environments x 128 steps, batch 256, 4 epochs",
+        "stable-baselines3",
+        sb3("PPO", MINATAR, steps, envs=8, n_steps=128, batch_size=256, n_epochs=4),
+        one_and_eight("ppo", MINATAR, steps, (2, 2), environments=8, rollout_length=128, minibatches=4, epochs=4),
     )
 
 

@@ -148,6 +148,19 @@ class Comparison:
         return [basis, "", *aligned(rows), *([""] if said else []), *said]
 
 
+# What `operant bench` runs one after the other under one name.
+SETS = {
+    "control": (
+        "ppo-cartpole",
+        "ppo-halfcheetah",
+        "ppo-minatar",
+        "recurrent-ppo-cartpole",
+        "a2c-cartpole",
+        "dqn-cartpole",
+        "sac-halfcheetah",
+        "td3-halfcheetah",
+    )
+}
 _benches: Register[Callable[[], Bench]] = Register("bench", "bench", "`operant bench --list` lists what there is")
 
 
@@ -209,7 +222,7 @@ def aligned(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _details(figures: dict) -> str:
-    parts = [f"{name} {1000 * seconds:,.1f} ms" for name, seconds in figures.get("parts", {}).items()]
+    parts = [f"{name} {1e3 * seconds:,.1f} ms" if seconds >= 1e-3 else f"{name} {1e6 * seconds:,.1f} µs" for name, seconds in figures.get("parts", {}).items()]
     memory = [f"{statistics.median(figures['memory_mib']):,.0f} MiB"] if "memory_mib" in figures else []
     return ", ".join(parts + memory)
 

@@ -15,7 +15,7 @@ from operant.loops.progress import counting
 
 
 def _bench_arguments(parser: Parser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the bench to run")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the bench to run, or a set of them (control)")
     parser.add_argument("--list", action="store_true", help="list the benches")
     parser.add_argument("--repeats", type=whole(1), default=3, metavar="N", help="runs of each side, of which the median counts (default 3)")
     parser.add_argument("--record", action="store_true", help="keep the result with the package, from where the README's table is made")
@@ -40,15 +40,17 @@ def _bench(args: Namespace) -> int:
         else:
             write(table([(name, entry.about) for name, entry in benches.items()], ("bench", "about")))
         return 0
-    if args.record:
-        records.check(args.name)
-    found = bench.run(args.name, args.repeats, note)
-    if args.record:
-        note(f"kept in {records.record(found)}")
-    if args.json:
-        write_json(found)
-    else:
-        write(bench.table(found))
+    names = bench.SETS.get(args.name, (args.name,))
+    for name in names if args.record else ():
+        records.check(name)
+    for name in names:
+        found = bench.run(name, args.repeats, note)
+        if args.record:
+            note(f"kept in {records.record(found)}")
+        if args.json:
+            write_json(found)
+        else:
+            write(bench.table(found))
     return 0
 
 

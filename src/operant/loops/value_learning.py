@@ -466,7 +466,7 @@ class ValueLearner(Learner):
             if self.experience is None:
                 self.step += 1
             else:
-                updates = self._gather(remaining)
+                updates = self.gather(remaining)
             remaining -= self.step - before
             for _ in range(updates):
                 self.update()
@@ -478,7 +478,7 @@ class ValueLearner(Learner):
             metrics |= episode_means(self.experience.episodes)
         return metrics
 
-    def _gather(self, remaining: int) -> int:
+    def gather(self, remaining: int) -> int:
         """Step every environment until updates are due, or about `remaining` steps are done; the updates that are due."""
         began, rows = time.perf_counter(), self.method.online.environments
         turns, updates = self._due(remaining)

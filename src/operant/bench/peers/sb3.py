@@ -24,9 +24,14 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, default={}, help="arguments of the algorithm's constructor, JSON")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    settings = given.settings
+    if given.env.startswith("MinAtar/"):
+        from operant.bench.peers.pictures import behind_pictures
+
+        settings = behind_pictures(given.env, settings)
     environments = make_vec_env(given.env, n_envs=given.envs, seed=given.seed)
     policy = "MlpLstmPolicy" if given.algorithm == "RecurrentPPO" else "MlpPolicy"
-    model = getattr(importlib.import_module(given.package), given.algorithm)(policy, environments, seed=given.seed, device="cpu", **given.settings)
+    model = getattr(importlib.import_module(given.package), given.algorithm)(policy, environments, seed=given.seed, device="cpu", **settings)
     updating, train = 0.0, model.train
 
     def timed(*arguments, **named) -> None:

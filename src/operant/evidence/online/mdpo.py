@@ -146,7 +146,7 @@ def difference_from_sac() -> float:
     for key, values in {"mdpo-off": {"alpha": alpha, "inverse_step_size": 0.0}, "sac-v2": {"initial_alpha": alpha}}.items():
         learner = get_method(key).build(configure(key, small | values)).learner(make_world("gym:Pendulum-v1"), [0, 1], 1_000, torch.device("cpu"))
         while learner.step < 64:
-            learner._gather()
+            learner.gather(64 - learner.step)
         (phase, drawer), *_ = learner.at_work()
         found[key] = learner.losses(phase, learner.seen(drawer.draw(), drawer))["actor"].detach()
     return float((found["mdpo-off"] - found["sac-v2"]).abs().max())

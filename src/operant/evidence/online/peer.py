@@ -29,8 +29,11 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
 torch.set_num_threads(1)
 given = json.loads(sys.argv[1])
-environments = make_vec_env(given["environment"], n_envs=given["environments"], seed=given["seed"])
 settings = given["settings"]
+if given["environment"].startswith("MinAtar/"):
+    from operant.bench.peers.pictures import behind_pictures
+    settings = behind_pictures(given["environment"], settings)
+environments = make_vec_env(given["environment"], n_envs=given["environments"], seed=given["seed"])
 if "action_noise" in settings:
     size = environments.action_space.shape
     settings["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, settings["action_noise"]))

@@ -2,8 +2,8 @@
 
 Written before it was run. Ten seeds a side; the final policy on 10 fresh episodes, by its mode. A pair's check holds where the 95 % intervals of the two IQMs
 overlap, or ours is above. What the budget allows on two cores: 60,000 steps of policy gradients, 50,000 of DQN, 10,000 of SAC and TD3 with networks and batches
-of 64, where the learning curves are steep and not yet flat. PPO on Acrobot, CartPole, LunarLander and Hopper and SAC on Pendulum are
-the claim "parity", with more seeds.
+of 64, where the learning curves are steep and not yet flat. MinAtar's games are seen through the network of their paper on both sides. PPO on Acrobot,
+CartPole, LunarLander and Hopper and SAC on Pendulum are the claim "parity", with more seeds.
 """
 
 from __future__ import annotations
@@ -66,12 +66,16 @@ DQN_PEER = {
 SMALL_OURS = {"hidden": (64, 64), "batch_size": 64, "learning_rate": 1e-3}
 SMALL_PEER = {"policy_kwargs": {"net_arch": [64, 64]}, "batch_size": 64, "learning_rate": 1e-3, "learning_starts": 1000}
 
+MINATAR = ("MinAtar/Breakout-v1", "MinAtar/Asterix-v1")
 CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3", "Pendulum-v1", *CONTINUOUS)
 
 PAIRS = (
     *(Pair("ppo", "PPO", task, 60_000, {}, PPO_PEER, 8) for task in ("MountainCar-v0", "Pendulum-v1", *(task for task in CONTINUOUS if task != "Hopper-v5"))),
     *(Pair("a2c", "A2C", task, 60_000, {"rms_prop": "torch"}, {}, 8) for task in CLASSIC),
     *(Pair("dqn", "DQN", task, 50_000, DQN_OURS, DQN_PEER) for task in ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3")),
+    *(Pair("ppo", "PPO", task, 60_000, {}, PPO_PEER, 8) for task in MINATAR),
+    *(Pair("a2c", "A2C", task, 60_000, {"rms_prop": "torch"}, {}, 8) for task in MINATAR),
+    *(Pair("dqn", "DQN", task, 50_000, DQN_OURS, DQN_PEER | {"policy_kwargs": {"net_arch": [64, 64]}}) for task in MINATAR),
     *(Pair("sac-v2", "SAC", task, 10_000, SMALL_OURS, SMALL_PEER) for task in CONTINUOUS),
     *(Pair("td3", "TD3", task, 10_000, SMALL_OURS, {**SMALL_PEER, "action_noise": 0.1}) for task in ("Pendulum-v1", *CONTINUOUS)),
 )
