@@ -90,17 +90,18 @@ def corridor() -> gymnasium.Env:
 def test_an_environment_is_a_callable(tmp_path: Path):
     settings = {"environments": 2, "rollout_length": 32, "hidden": (8,), "threads": 1, "episodes": 2, "every": 64}
     run = operant.train("ppo", task=corridor, steps=128, seeds=2, out=tmp_path / "run", **settings)
-    assert run.result["task"] == "gym:corridor"
+    assert run.result["task"] == "gym:test_extension:corridor"
     assert run.policy(np.zeros(4)) in (0, 1)
-    with pytest.raises(BadInput, match="give it again"):
+    with pytest.raises(BadInput, match="the module test_extension for the task gym:test_extension:corridor, .*: say --trust"):
         shutil.copytree(tmp_path / "run", tmp_path / "again")
         (tmp_path / "again" / "result.json").unlink()
         operant.resume(tmp_path / "again")
     again = operant.resume(tmp_path / "again", task=corridor)
     assert again.result["score"] == run.result["score"] and again.policy(np.ones(4)) == run.policy(np.ones(4))
-    with pytest.raises(BadInput, match=r"trained on a Python callable \(gym:corridor\): open it with operant.load"):
+    with pytest.raises(BadInput, match="say --trust"):
         operant.load(tmp_path / "run").policy(np.zeros(4))
-    assert operant.resume(tmp_path / "run", task=corridor).evaluate(episodes=2, seed=0)["score"] == run.result["score"]
+    for found in (operant.load(tmp_path / "run", task=corridor), operant.load(tmp_path / "run", trust=True)):
+        assert found.evaluate(episodes=2, seed=0)["score"] == run.result["score"]
 
 
 def three_bits(reward) -> SequenceWorld:

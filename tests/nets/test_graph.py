@@ -11,10 +11,14 @@ import torch
 from gymnasium import spaces
 from long_tier import turns
 
+from operant.core import schema
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method, methods
+from operant.core.spec import Spec
+from operant.loops.configuration import fields_of
 from operant.loops.export import traced, write_policy
+from operant.loops.policy_files import Bare
 from operant.nets.actors import ActionValueNet, ActorCriticNet, ActorNet, Policy
 from operant.nets.elites import Elites
 from operant.nets.graph import Graph
@@ -101,6 +105,15 @@ class Played:
                 np.testing.assert_allclose(one.astype(float), other.astype(float), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_what_spaces_consist_of_is_kept_and_read_again(name: str):
+    played = Played(name)
+    for spec in (played.action, played.policy.observation):
+        kept = json.loads(json.dumps(spec.to_json(), allow_nan=False))
+        assert Spec.from_json(kept) == spec
+        assert schema.RUN_FIELDS(kept) == ""
+
+
 def _part(element, path):
     for key in path:
         element = element[key]
@@ -137,6 +150,10 @@ def test_the_policy_of_every_method_is_a_graph(key: str):
     fed = [seen[0]] if carry is None else [seen[0], carry[0]]
     found = traced(graph).module()(*fed)[0]
     np.testing.assert_allclose(found.reshape(ROWS, -1), expected[0].reshape(ROWS, -1), atol=1e-5)
+    bare = Bare.of({"method": key, "fields": json.loads(json.dumps(fields_of(world)))})
+    again = bare.policy(net, Streams([3])).eval().acting
+    with torch.no_grad():
+        assert torch.equal(Graph(again, bare.action)(*fed)[0], graph(*fed)[0])
 
 
 RESTS_ON = ("src/operant/nets/", "src/operant/loops/export.py", "tests/nets/test_graph.py")

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 
 import gymnasium
@@ -69,8 +70,11 @@ def test_a_made_environment_trains_and_resumes(tmp_path):
     assert run.result["score"]["iqm"] == -1.0  # as that reward says
     assert run.policy(env.reset(seed=0)[0]) in (0, 1)
     assert operant.resume(tmp_path / "run", task=env).result == run.result
-    with pytest.raises(BadInput, match=r"trained on a Python callable.*task="):
+    with pytest.raises(BadInput, match=r"trained on gym:CartPole-v1, a Python object that no module has under that name: .* operant.load\(path, task=…\)"):
         operant.load(tmp_path / "run").policy(np.zeros(4))
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(BadInput, match=r"operant.resume\(path, task=…\); a function or class at the top of a module, other than the script that runs"):
+        operant.resume(tmp_path / "run")
 
 
 def test_an_environment_that_cannot_be_copied_is_made_again():
@@ -239,6 +243,65 @@ def test_a_replay_that_memory_cannot_hold_is_refused(tmp_path):
     with pytest.raises(BadInput, match=r"replay of 1,000,000 transitions for 2 seeds takes [\d,]+ GiB .* and this machine has \d+: at most --capacity \d+"):
         operant.train("sac-v2", Large, steps=10**7, seeds=2, out=tmp_path / "run", hidden=(2,))
     assert not (tmp_path / "run").exists()
+
+
+class Within:
+    Walk = Walk
+
+    @classmethod
+    def make(cls):
+        return Walk(2.0)
+
+    class Own(Walk):
+        pass
+
+
+def walk():
+    return Walk(7.0)
+
+
+MADE = partial(Walk, 3.0)
+
+
+@pytest.mark.parametrize(("make", "name"), [(Walk, "Walk"), (walk, "walk"), (Within.Own, "Within.Own"), (Within.make, "Within.make")])
+def test_what_a_module_has_under_its_name_is_found_again_by_it(make, name):
+    world = make_world(make)
+    assert world.named and world.task == f"gym:{__name__}:{name}"
+    again = make_world(world.task)
+    assert again.named and again.fingerprint() == world.fingerprint() and starts(again, 2) == starts(world, 2)
+    assert again.modules == world.modules == (__name__,)
+
+
+def test_what_has_no_name_of_its_own_is_not_named(monkeypatch):
+    def within():
+        return Walk()
+
+    moved = type("Walk", (Walk,), {"__module__": __name__})  # the module's Walk is another one
+    for make in (within, lambda: Walk(), MADE, Walk(), SyncVectorEnv([Walk]), moved):
+        world = make_world(make)
+        assert not world.named and not world.modules and world.task.startswith("gym:")
+    for module in ("__main__", "not_loaded"):
+        monkeypatch.setattr(walk, "__module__", module)
+        assert make_world(walk).task == "gym:walk"
+    monkeypatch.undo()
+    gymnasium.register("walk", Uncopied)  # an id comes before a name
+    try:
+        assert make_world(walk).task == "gym:walk" and starts(make_world(f"gym:{__name__}:walk"), 1) == [1.0]
+    finally:
+        del gymnasium.registry["walk"]
+
+
+def test_a_part_of_a_package_is_remembered_by_its_name_alone():
+    from gymnasium.envs.classic_control import MountainCarEnv
+
+    world = make_world(MountainCarEnv)
+    assert world.task == "gym:gymnasium.envs.classic_control.mountain_car:MountainCarEnv" and not world.modules
+
+
+@pytest.mark.parametrize(("name", "said"), [("wlak", "unknown Gymnasium environment 'wlak'.* gym:MODULE:FUNCTION"), ("PPO", "unknown .*'PPO'")])
+def test_a_name_that_a_module_does_not_have(name, said):
+    with pytest.raises(BadInput, match=said):
+        make_world(f"gym:{__name__}:{name}")
 
 
 def test_the_command_line_says_that_an_environment_exits(tmp_path, monkeypatch, capsys):

@@ -10,7 +10,7 @@ from operant.core.errors import BadInput
 
 
 def _arguments(parser: Parser) -> None:
-    parser.add_argument("task", metavar="gym:ID", help="the environment; gym:MODULE:ID imports a module that registers it first")
+    parser.add_argument("task", metavar="gym:ID", help="the environment; gym:MODULE:ID imports what registers it first, gym:MODULE:NAME is a function or class")
     parser.add_argument("--steps", type=int, default=1_000, metavar="N", help="random steps that are tried (default 1000)")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="what a step or a reset may take; making it twelve times as long (default 5)")
     add_json(parser)

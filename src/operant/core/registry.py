@@ -300,6 +300,12 @@ def own_file(module: str) -> str | None:
     return None if module.partition(".")[0] in packages or file is None or file.suffix != ".py" or not file.is_file() else str(file)
 
 
+def is_file(module: str) -> bool:
+    """Whether a module is a file of its name, which `import_file` can run, and no part of a package."""
+    file = _file_of(module)
+    return file is not None and file.stem == module
+
+
 def _file_of(module: str) -> Path | None:
     file = getattr(sys.modules.get(module), "__file__", None)
     return None if file is None else Path(file).absolute()

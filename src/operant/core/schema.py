@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -119,6 +120,25 @@ _RANK = "[1-9][0-9]{0,8}"  # a k
 _SPENT = record({"samples": number(0), "tokens": number(0)}, {"seconds": number(0)})
 _PASS_AT_K = mapping(number(0, 1), _RANK)
 
+_WIDTH = integer(1, 1_000_000)
+_BOUNDS = sequence(lambda value: "" if value in ("-inf", "inf") else number(-sys.float_info.max, sys.float_info.max)(value), 1)
+_FIELD = record(
+    {"name": text, "shape": sequence(_WIDTH)},
+    {
+        "dtype": text,
+        "kind": one_of("box", "discrete", "multi-discrete", "multi-binary"),
+        "counts": sequence(_WIDTH),
+        "starts": sequence(integer(-MOST)),
+        "low": _BOUNDS,
+        "high": _BOUNDS,
+        "role": one_of("", "action_mask", "goal", "agent", "state"),
+        "stack": _WIDTH,
+        "scaled": flag,
+    },
+)
+RUN_FIELDS = sequence(_FIELD, 1)
+"""What an observation or an action consists of."""
+
 _ASKED = {
     "step_unit": text,
     "device": one_of("cpu", "cuda"),
@@ -140,6 +160,7 @@ _TOLD = {
     "members_before": integer(0),
     "preset": record({"name": text, "source": text}),
     "spaces": record({"observation": sequence(text), "action": sequence(text)}),
+    "fields": record({"observation": RUN_FIELDS, "action": RUN_FIELDS}),
     "from": record({"run": text, "method": text, "task": text, "takes": one_of("policy", "all"), "digests": mapping(text)}),
     "policy_module": text,
     "options": mapping(anything),

@@ -7,10 +7,10 @@ one matrix product serve all of its fields. A `Spec` says what lies where, so th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -98,6 +98,26 @@ class Field:
         low, high = (np.broadcast_to(np.array(bound, self.dtype), self.numbers).copy() for bound in (self.low, self.high))
         return low, high
 
+    def to_json(self) -> dict[str, Any]:
+        """What is not as by default, for JSON: bounds that are not finite as text."""
+
+        def number(value: float) -> float | str:
+            return int(value) if isinstance(value, bool) else str(value) if value in (math.inf, -math.inf) else value
+
+        def plain(value: Any) -> Any:
+            return [number(part) for part in value] if isinstance(value, tuple) else value
+
+        return {item.name: plain(value) for item in fields(self) if (value := getattr(self, item.name)) != item.default}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Field:
+        """What `to_json` gave."""
+
+        def read(value: Any) -> Any:
+            return tuple(float(part) if isinstance(part, str) else part for part in value) if isinstance(value, list) else value
+
+        return cls(**{item.name: read(found[item.name]) for item in fields(cls) if item.name in found})
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -131,6 +151,15 @@ class Spec:
     def form(self) -> list[str]:
         """What of its fields a network hangs on, in words each."""
         return [field.form for field in self.fields]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Its fields for JSON."""
+        return [field.to_json() for field in self.fields]
+
+    @classmethod
+    def from_json(cls, found: Sequence[Mapping[str, Any]]) -> Spec:
+        """What `to_json` gave."""
+        return cls(tuple(map(Field.from_json, found)))
 
     # Roles
 

@@ -17,12 +17,14 @@ from operant.core.memory import TRAINED, check_memory
 from operant.core.random import Streams, untouched_generators
 from operant.core.registry import ACTIONS, LARGEST, Method, configure, get_method, imported_files, methods, own_file
 from operant.core.schema import MOST_SEEDS
+from operant.core.spec import Spec
 from operant.loops.fixed import FixedPolicy
 from operant.loops.presets import find_preset, written
 from operant.loops.trust import code_named
 from operant.nets import kernels
-from operant.nets.actors import ActorCriticNet, ActorNet
+from operant.nets.actors import ActorCriticNet, ActorNet, Policy
 from operant.nets.distributions import Endless
+from operant.nets.elites import Elites
 from operant.nets.lifted import PlainModule
 from operant.worlds import SCHEMES, TASK, both_have, kind_of, make_world, world_options
 from operant.worlds.base import World
@@ -133,10 +135,12 @@ def configure_run(
         raise BadInput("--dtype bfloat16: this processor has no products in bfloat16, and each would take many times as long: take float32")
     if world.to_check:
         say(f"checking {world.to_check}")
+    made = None
     try:
         spine.check(world, [seed + index for index in range(seeds)], total, episodes)
         if world.stacked and not isinstance(spine, FixedPolicy):
-            parameters = sum(p.numel() for p in world.policy(spine.policy, Streams([seed])).parameters())
+            made = world.policy(spine.policy, Streams([seed]))
+            parameters = sum(p.numel() for p in made.parameters())
             check_memory(f"training {seeds:,} networks of {parameters:,} parameters", TRAINED * seeds * parameters, "take fewer --seeds, or narrower layers")
     except Endless as error:
         free = "take a policy gradient, such as ppo, which needs no bounds, or wrap the environment (gymnasium.wrappers.TransformAction)"
@@ -149,6 +153,8 @@ def configure_run(
             with_module(entry.build(h), policy, method).trial(world, torch.device(config["device"]))
     if world.action is not None:
         config["spaces"] = spaces(world)
+    if isinstance(made, Policy | Elites):
+        config["fields"] = fields_of(world)
     if preset is not None:
         settings = {name: getattr(h, name) for name in hyperparameters}
         config["preset"] = {"name": preset.name, "source": preset.source}
@@ -158,7 +164,7 @@ def configure_run(
         config |= {"from": origin.about, "notes": [*notes, *origin.notes]}
     if files := list(dict.fromkeys([*imported_files(), *filter(None, map(own_file, (entry.build.__module__, *world.modules)))])):
         config |= {"imports": files, "digests": {file: file_digest(file) for file in files}}
-    if not isinstance(task, str):
+    if not isinstance(task, str) and (world is task or not world.named):
         config["task_callable"] = True
     if options:
         config["options"] = {name: value for name, value in world.options.given().items() if _plain(value)}
@@ -177,6 +183,13 @@ def configure_run(
 def spaces(world: World) -> dict[str, list[str]]:
     """What a network hangs on of a world's observations and actions, in words."""
     return {"observation": world.observation.form, "action": world.action.form}
+
+
+def fields_of(world: World) -> dict[str, list[dict[str, Any]]]:
+    """A world's observations and actions, for who reads its policies without it. Of an observation's bounds the outermost alone: no network hangs on more, and
+    they may be many."""
+    seen = Spec(tuple(replace(field, low=(min(field.low),), high=(max(field.high),)) for field in world.observation.fields))
+    return {"observation": seen.to_json(), "action": world.action.to_json()}
 
 
 def _fit_learning_rates(h: Any, given: Collection[str], scale: float) -> tuple[Any, list[str]]:

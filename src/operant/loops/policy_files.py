@@ -3,22 +3,60 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from operant.core.commands import going_on
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, one_line
 from operant.core.files import check_size, remove
 from operant.core.random import Streams
+from operant.core.registry import registered
+from operant.core.spec import Spec
 from operant.loops.configuration import spine_of
 from operant.loops.fixed import FixedPolicy
 from operant.nets.lifted import PlainModule
+from operant.worlds.gym.spaces import WIDEST
 
 WEIGHTS = "policy.safetensors"  # in a seed's folder
+
+
+@dataclass(frozen=True)
+class Bare:
+    """As much of a run's world as its policies hang on, which its run.json says: they are read without its environment and the code of that.
+
+    Attributes:
+        observation, action: what they consist of; of an observation the outermost bounds alone.
+    """
+
+    observation: Spec
+    action: Spec
+    acts: ClassVar[bool] = True
+    stacked: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, config: dict[str, Any]) -> Bare | None:
+        """Of a run; None where its policy is no network over observations, or its method stands in a file that is not imported."""
+        if "fields" not in config or not registered(config["method"]):
+            return None
+        found = cls(*(Spec.from_json(config["fields"][name]) for name in ("observation", "action")))
+        if max(found.observation.size, sum(max(field.size, field.numbers) for field in found.action.fields)) > WIDEST:
+            raise BadInput(f"run.json: fields of more than {WIDEST:,} numbers are no environment's")
+        for field in (*found.observation.fields, *found.action.fields):
+            if re.fullmatch(r"bool|u?int\d+|float\d+", field.dtype) is None:
+                raise BadInput(f"run.json: a field of type {one_line(field.dtype, 40)} is no environment's")
+        return found
+
+    def policy(self, net: Any, streams: Streams) -> Any:
+        try:
+            return net.build(self.observation, self.action, streams)
+        except (AttributeError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise BadInput(f"run.json: its policy is none of such fields: {one_line(error)}") from error
 
 
 def save_policy(world, policy, place: int, folder: Path) -> None:

@@ -23,7 +23,7 @@ from operant.loops.base_policy import ensure_base_policy
 from operant.loops.configuration import MOST_BUDGET, MOST_SEED, configure_run, grow, spine_of, whole_number
 from operant.loops.export import SUFFIXES, check_format, write_policy
 from operant.loops.origin import Origin
-from operant.loops.policy_files import load_policy
+from operant.loops.policy_files import Bare, load_policy
 from operant.loops.progress import showing, stages
 from operant.loops.results import episodes_argument, stack_evaluations, summary
 from operant.loops.runner import Listener, Runner, Update
@@ -69,30 +69,34 @@ class Run:
     def world(self):
         if self._world is None:
             if self.config.get("task_callable"):
-                raise BadInput(f"{self.path} trained on a Python callable ({self.config['task']}): open it with operant.load(path, task=…)")
+                raise _unnamed(self.path, self.config, "load")
             require_trust(self.path, self.config, self._trust)
             self._world = make_world(self.config["task"], **self.config.get("options", {}))
         return self._world
 
     def load_policy(self, seed: int | None = None, which: str = "last") -> Any:
         """The trained policy of one seed (the first by default), `which` being "last" or "best"."""
-        config = self.config
-        seeds = [config["seed"] + index for index in range(config["seeds"])]
-        seed = seeds[0] if seed is None else seed
         self._check_which(which)
+        seed = self._seed(seed)
+        if (which, seed) not in self._policies:
+            self._policies[which, seed] = self._read_policy(self.world, seed, which)
+        return self._policies[which, seed]
+
+    def _seed(self, seed: int | None) -> int:
+        """One of its seeds, the first by default. Raises `BadInput` for one that it does not have."""
+        seeds = [self.config["seed"] + index for index in range(self.config["seeds"])]
+        seed = seeds[0] if seed is None else seed
         if isinstance(seed, bool) or seed not in seeds:
             raise BadInput(f"{self.path} has seeds {seeds[0]} to {seeds[-1]}, not {seed}")
-        if (which, seed) not in self._policies:
-            self._policies[which, seed] = self._read_policy(seed, which)
-        return self._policies[which, seed]
+        return seed
 
     @staticmethod
     def _check_which(which: str) -> None:
         if which not in ("last", "best"):
             raise BadInput(f"which={which!r}: 'last' or 'best'")
 
-    def _read_policy(self, seed: int, which: str) -> Any:
-        return load_policy(self.world, self.config, self.path / "policies" / which / f"seed-{seed}", seed, self._module)
+    def _read_policy(self, world: World | Bare, seed: int, which: str) -> Any:
+        return load_policy(world, self.config, self.path / "policies" / which / f"seed-{seed}", seed, self._module)
 
     def policy(self, observation: Any, *, action_mask: Any = None, seed: int | None = None) -> Any:
         """The trained policy's mode at one observation, or at several with an axis in front, as the environment gives and takes them.
@@ -127,7 +131,7 @@ class Run:
 
     def export(self, path: str | Path, *, format: str | None = None, seed: int | None = None, which: str = "last") -> dict[str, Any]:
         """Write the trained policy of one seed (the first by default) as a file that other programs run without Operant: its mode, from N observations as the
-        environment gives them, an axis in front, to N actions as it takes them. What normalises, masks, scales and clips is within.
+        environment gives them, an axis in front, to N actions as it takes them. What normalises, masks, scales and clips is within. No environment is made.
 
         Args:
             path: the file.
@@ -148,13 +152,15 @@ class Run:
             raise BadInput(f"{path}: name a file that ends in {' or '.join(SUFFIXES.values())}, or give the format, {' or '.join(SUFFIXES)}")
         check_format(format)
         check_target(path)
-        policy, config = self.load_policy(seed, which), self.config
-        if not self.world.acts or not isinstance(policy, Policy | Elites):
+        self._check_which(which)
+        config, seed = self.config, self._seed(seed)
+        world = Bare.of(config) or self.world
+        policy = self._read_policy(world, seed, which)
+        if not world.acts or not isinstance(policy, Policy | Elites):
             found = self.path / "policies" / which
             raise BadInput(f"{config['method']} on {config['task']} has no network over observations that could be exported; its policy is in {found}")
-        seed = config["seed"] if seed is None else seed
         about = {"method": config["method"], "task": config["task"], "seed": seed, "which": which}
-        return {"file": str(path), "format": format} | write_policy(path, Graph(policy.acting, self.world.action), format, about)
+        return {"file": str(path), "format": format} | write_policy(path, Graph(policy.acting, world.action), format, about)
 
     @own_warnings()
     def evaluate(
@@ -180,7 +186,7 @@ class Run:
             ensure_base_policy(self.world, lambda line: None)
         found = []
         for index in range(config["seeds"]):
-            policy = self._read_policy(config["seed"] + index, which)  # of this evaluation's own: a decoder, or what it draws, is no other's
+            policy = self._read_policy(self.world, config["seed"] + index, which)  # of this evaluation's own: a decoder, or what it draws, is no other's
             if decoder is not None:
                 policy = self.world.decoded_policy(policy, decoder, 16 if samples is None else whole_number("samples", samples, 1, LARGEST))
             found.append(self.world.evaluate(policy, 1, **episodes_argument(episodes), seed=seed))
@@ -421,7 +427,7 @@ def resume(
     if config.get("not_resumable"):
         raise BadInput(f"{path} cannot be resumed: {config['not_resumable']}")
     if config.get("task_callable") and task is None:
-        raise BadInput(f"{path} trained on a Python callable ({config['task']}): give it again, operant.resume(path, task=…)")
+        raise _unnamed(path, config, "resume")
     require_trust(directory.path, config if task is None else config | {"task": ""}, trust)
     world = make_world(config["task"] if task is None else task, **config.get("options", {}))
     if world.fingerprint() != config["fingerprint"]:
@@ -431,6 +437,12 @@ def resume(
     with showing(f"{config['method']} on {world.task}", progress, listener) as hears:
         Runner(directory, config, world, spine, hears).run(resume=True)
     return Run(directory, world, True, policy)
+
+
+def _unnamed(path: str | Path, config: dict[str, Any], verb: str) -> BadInput:
+    """What is said where a run's task can only be given again."""
+    found = f"{path} trained on {config['task']}, a Python object that no module has under that name: in Python give it again, operant.{verb}(path, task=…)"
+    return BadInput(f"{found}; a function or class at the top of a module, other than the script that runs, is found again by itself")
 
 
 def load(path: str | Path, *, task: Any = None, policy: PlainModule | None = None, trust: bool = False) -> Run:

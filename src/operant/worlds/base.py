@@ -90,6 +90,7 @@ class World:
         bfloat16: updates compute the wide products of their networks in bfloat16.
         levels: what an episode's physics may be made of; None where they are always the same.
         modules: of Python, by name, in which stands what the task's name means; those of a person's own are in files that a run remembers.
+        named: a task that was given as a Python object is found again by its name.
     """
 
     kind: ClassVar[str]
@@ -116,6 +117,7 @@ class World:
     levels: Levels | None = None
     bfloat16: bool = False
     modules: Sequence[str] = ()
+    named: bool = False
 
     # A run is configured
 

@@ -549,8 +549,7 @@ def environment_maker(task: Any) -> tuple[str, Callable[[], gymnasium.Env]]:
     """How a task's environment is called, and what makes one. Raises `BadInput` for an unknown id, or what is no environment."""
     if isinstance(task, str) and task in BEDS:
         raise BadInput(f"{task} is one of the library's own beds, which step all rows in one computation: its tests check it")
-    env = task if isinstance(task, str) else maker_of(task)
-    make, name = _maker(env, {})
+    make, name = _maker(maker_of(task), {})
     return name, lambda: _without_checker(made) if isinstance(made := make(), gymnasium.Env) else made
 
 

@@ -110,7 +110,8 @@ def _steps(name: str, environments: Environments, drawn: gymnasium.Env, policy: 
 
 def _draw_into_memory(name: str, env: str | Callable[..., gymnasium.Env]) -> None:
     """Without these pygame looks for a display and complains when there is none."""
-    if not _can_draw_mujoco() and (callable(env) or "mujoco" in str(gymnasium.registry[registered(env)].entry_point)):
+    drawn = sys.modules if callable(env) else str(gymnasium.registry[registered(env)].entry_point)  # what a callable makes has been made before
+    if not _can_draw_mujoco() and "mujoco" in drawn:
         raise NothingToDraw(f"{name}: MuJoCo has nothing to draw with here: no display, and no EGL library")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")

@@ -1,10 +1,15 @@
-"""Gymnasium's ids: which are registered, and what an unknown one was meant to be. Free of PyTorch."""
+"""Gymnasium's ids: which are registered, and what an unknown one was meant to be; and names of what makes an environment. Free of PyTorch."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
 import re
+import sys
+from collections.abc import Callable
+from operator import attrgetter
+from types import ModuleType
+from typing import Any
 
 import gymnasium
 
@@ -29,12 +34,7 @@ def registered(env_id: str) -> str:
     """The id without its module, which is imported, as a known package is that registers it. Raises `BadInput` for an unknown one."""
     module, _, name = env_id.rpartition(":")
     if module:
-        try:
-            import_named(module)
-        except ImportError as error:
-            raise missing_package(env_id, error) from error
-        except CODE as error:
-            raise BadInput(f"environment {env_id!r}: importing {module} raised {type(error).__name__}: {one_line(error)}") from error
+        _brought(env_id, module)
     if name in gymnasium.registry:
         return name
     beginning = "ALE/" if OLD_ATARI.fullmatch(name) else next(filter(name.startswith, PACKAGES), None)
@@ -47,7 +47,45 @@ def registered(env_id: str) -> str:
         return registered(f"{brings}:{name}")
     if "/" in name:
         raise BadInput(f"unknown Gymnasium environment {name!r}: name the module that registers {name.partition('/')[0]}/…, gym:MODULE:{name}")
-    raise unknown("Gymnasium environment", name, newest_ids(), "`operant tasks` lists the library's; gym:MODULE:ID or --import FILE.py brings one of your own")
+    own = "gym:MODULE:ID, gym:MODULE:FUNCTION or --import FILE.py brings one of your own"
+    raise unknown("Gymnasium environment", name, newest_ids(), f"`operant tasks` lists the library's; {own}")
+
+
+def _brought(env_id: str, module: str) -> ModuleType:
+    """The module that an id names. Raises `BadInput` where it cannot be imported."""
+    try:
+        return import_named(module)
+    except ImportError as error:
+        raise missing_package(env_id, error) from error
+    except CODE as error:
+        raise BadInput(f"environment {env_id!r}: importing {module} raised {type(error).__name__}: {one_line(error)}") from error
+
+
+def called(env_id: str) -> Callable[..., Any] | None:
+    """What makes the environments of `module:name` where the module registers no id of that name: its function or class that is called so. None where there is
+    none. Raises `BadInput` where the module cannot be imported."""
+    module, _, name = env_id.rpartition(":")
+    if not module:
+        return None
+    found = _attribute(_brought(env_id, module), name)
+    return found if callable(found) and name not in gymnasium.registry else None
+
+
+def name_of(make: Callable[..., Any]) -> str | None:
+    """The `module:name` by which `called` finds what makes environments in another process; None of an object, a lambda, a function within another one, and of
+    what stands in the script that runs."""
+    module, name = getattr(make, "__module__", None), getattr(make, "__qualname__", "")
+    if module not in sys.modules or module == "__main__" or name in gymnasium.registry or _attribute(sys.modules[module], name) != make:
+        return None
+    return f"{module}:{name}"
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    """What a dotted name means in a module; None where it means nothing."""
+    try:
+        return attrgetter(name)(module)
+    except AttributeError:
+        return None
 
 
 def _bring_minatar() -> None:

@@ -1,4 +1,4 @@
-"""Environment objects as tasks: `gym.make(…)` or a vector environment in the place of what makes one."""
+"""Tasks that are no registered ids: what makes an environment, by its name or as it is; `gym.make(…)` or a vector environment in its place."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import gymnasium
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from operant.core.errors import BadInput, one_line
+from operant.worlds.gym.ids import called
 
 ADVICE = "give a function that makes one"
 
@@ -41,14 +42,17 @@ class Rows:
         return self.functions[0](**kwargs)
 
 
-def maker_of(task: Any) -> Callable[..., Any]:
-    """What makes the environments of a task that is no name: the callable itself, copies of an environment, the rows of a vector environment.
+def maker_of(task: Any) -> str | Callable[..., Any]:
+    """What makes the environments of a task: an id, the callable itself or the one that `module:name` names, copies of an environment, the rows of a vector
+    environment.
 
     An environment that cannot be copied is made again by its id and arguments (`env.spec`).
 
     Raises:
-        BadInput: it can neither be copied nor made again, or is no environment at all.
+        BadInput: it can neither be copied nor made again, or is no environment at all; or a module that cannot be imported.
     """
+    if isinstance(task, str):
+        return called(task) or task
     if isinstance(task, VectorEnv):
         return _vector_maker(task)
     if isinstance(task, gymnasium.Env):

@@ -17,7 +17,7 @@ from operant.core.errors import BadInput
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
-from operant.core.registry import read_settings
+from operant.core.registry import is_file, read_settings
 from operant.core.seeds import derive_seed
 from operant.core.spec import Spec
 from operant.nets.actors import Policy
@@ -32,7 +32,7 @@ from operant.worlds.gym.collect import Collector, Steps
 from operant.worlds.gym.drawing import draw_episodes
 from operant.worlds.gym.episodes import Episodes, run_episodes
 from operant.worlds.gym.experience import Experience, Online, Stream, check_store_memory
-from operant.worlds.gym.ids import registered
+from operant.worlds.gym.ids import name_of, registered
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.spaces import Actions, Observations, scaled, space_text
@@ -52,7 +52,8 @@ class GymWorld(World):
 
     Args:
         environment: a registered id (`module:id` imports the module first), a callable that makes one `gymnasium.Env` or, given `num_envs`, a
-            `gymnasium.vector.VectorEnv`, or an environment object, which is copied (see `operant.worlds.gym.objects`).
+            `gymnasium.vector.VectorEnv`, the name of such a callable (`module:name`), or an environment object, which is copied (see
+            `operant.worlds.gym.objects`).
         options: fields of `GymOptions`, values or text.
 
     Raises:
@@ -70,9 +71,10 @@ class GymWorld(World):
     default_steps = 100_000
 
     def __init__(self, environment: Any, **options: Any):
-        self.environment = environment if isinstance(environment, str) else maker_of(environment)
-        name = environment if isinstance(environment, str) else callable_name(self.environment)
-        self.task = f"gym:{name}"
+        self.environment = maker_of(environment)
+        name = environment if isinstance(environment, str) else name_of(self.environment)
+        self.named = name is not None
+        self.task = f"gym:{name or callable_name(self.environment)}"
         self.options: GymOptions = read_settings(GymOptions, options, self.task, "option")
         self.bfloat16 = self.options.dtype == "bfloat16"
         self.view = view_of(self.options, self.environment, self.task)
@@ -114,7 +116,10 @@ class GymWorld(World):
 
     @property
     def modules(self) -> Sequence[str]:
-        entry = gymnasium.registry[registered(self.environment)].entry_point if isinstance(self.environment, str) and self.environment not in BATCHED else None
+        if not isinstance(self.environment, str):
+            module = self.task.split(":")[1]
+            return (module,) if self.named and is_file(module) else ()
+        entry = gymnasium.registry[registered(self.environment)].entry_point if self.environment not in BATCHED else None
         return (entry.__module__,) if isinstance(entry, type | FunctionType) else ()
 
     def row_bytes(self, widths: Sequence[int] = ()) -> int:

@@ -1,0 +1,120 @@
+"""Runs that were made in Python on a class or a function, and are then used by commands: by other processes, which have seen nothing of it."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+import operant as api
+
+SMALL = {"steps": 64, "environments": 2, "rollout_length": 16, "hidden": (4,), "episodes": 1, "threads": 1, "progress": False}
+MODULE = """
+import gymnasium
+import numpy as np
+
+
+class Corridor(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(np.float32([-1, 0]), np.float32([3, 2]))
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.cell = 0.0
+        return np.float32([self.cell]), {}
+
+    def step(self, action):
+        self.cell += 1
+        return np.float32([self.cell]), -1.0, self.cell == 5, False, {}
+
+    def render(self):
+        return np.zeros((20, 20, 3), np.uint8)
+
+
+def corridor(**settings):
+    return gymnasium.wrappers.TimeLimit(Corridor(**settings), 4)
+"""
+
+
+COUNT = itertools.count()  # the processes that a nursery starts may share a folder that is looked through
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def own(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A module of environments in that folder."""
+    name = f"own_corridors_{next(COUNT)}"
+    (here / f"{name}.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(here)
+    yield importlib.import_module(name)
+    del sys.modules[name]
+
+
+def stopped(run: api.Run, folder: Path) -> Path:
+    """A copy of a run that has not written its result yet."""
+    copy = Path(shutil.copytree(run.path, folder, symlinks=True))
+    (copy / "result.json").unlink()
+    return copy
+
+
+@pytest.mark.parametrize(("name", "score"), [("Corridor", -5.0), ("corridor", -4.0)])
+def test_commands_find_what_a_module_has_under_its_name(start, here: Path, own: ModuleType, name: str, score: float):
+    run = api.train("ppo", getattr(own, name), out="run", **SMALL)
+    assert run.config["task"] == f"gym:{own.__name__}:{name}" and "task_callable" not in run.config and run.result["score"]["iqm"] == score
+    stopped(run, here / "stopped")
+    elsewhere = here / "elsewhere"
+    elsewhere.mkdir()
+    commands = [("evaluate", here / "run", "--json"), ("watch", here / "run", "--out", here / "film.gif", "--json"), ("resume", here / "stopped", "--json")]
+    for words in commands:
+        refused = start(*words, folder=elsewhere)
+        assert refused.wait() == 2 and f"the module {own.__name__} for the task {run.config['task']}, the file" in refused.said, refused.said
+        assert "say --trust" in refused.said and refused.said.splitlines()[-1].startswith("operant: error: ")
+    evaluated, watched, resumed = [start(*words, "--trust", folder=elsewhere) for words in commands]  # from a folder that does not have the module
+    for process in (evaluated, watched, resumed):
+        assert process.wait() == 0, process.said
+    assert json.loads(evaluated.told.splitlines()[-1])["score"]["iqm"] == score
+    assert json.loads(watched.told.splitlines()[-1])["episodes"] == [{"return": score, "steps": -score, "cut": False}] and (here / "film.gif").exists()
+    assert json.loads(resumed.told.splitlines()[-1])["score"] == run.result["score"]
+    trained = start("train", "ppo", "--task", f"gym:{own.__name__}:{name}", "--steps", 32, "--environments", 2, "--rollout-length", 16, "--json", folder=here)
+    assert trained.wait() == 0, trained.said
+
+
+def test_what_has_no_name_is_refused_with_what_to_do(start, here: Path, own: ModuleType):
+    run = api.train("ppo", lambda: own.Corridor(), out="run", **SMALL)
+    for words in (("evaluate", "run"), ("watch", "run", "--out", "film.gif"), ("resume", stopped(run, here / "stopped"))):
+        refused = start(*words, "--trust", folder=here)
+        assert refused.wait() == 2
+        last = refused.said.splitlines()[-1]
+        assert "<lambda>, a Python object that no module has under that name: in Python give it again, operant." in last
+        assert "a function or class at the top of a module, other than the script that runs, is found again by itself" in last
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_export_needs_neither_the_environment_nor_trust(start, here: Path, own: ModuleType, named: bool):
+    run = api.train("ppo", own.Corridor if named else lambda: own.Corridor(), out="run", **SMALL)
+    (here / f"{own.__name__}.py").unlink()
+    exported = start("export", here / "run", "--format", "torch", "--json", folder=here)
+    assert exported.wait() == 0, exported.said
+    assert json.loads(exported.told.splitlines()[-1])["outputs"] == [{"name": "action", "shape": ["N", 2], "dtype": "float32"}]
+    seen = np.float32([[0.0], [3.0], [-200.0]])
+    found = torch.export.load(here / "run-seed-0.pt2").module()(torch.from_numpy(seen))[0]
+    np.testing.assert_allclose(found.numpy(), run.policy(seen), atol=1e-6)
