@@ -8,8 +8,9 @@ import shlex
 import pytest
 
 from operant.cli.main import COMMANDS, overview, parse
-from operant.cli.training import example_task, method_parser, type_name
+from operant.cli.training import OF_KINDS, example_task, method_parser, type_name
 from operant.core.registry import hyperparameters, methods
+from operant.worlds import SCHEMES
 
 
 def examples_in(text: str) -> list[str]:
@@ -45,6 +46,83 @@ def test_every_method_lists_its_hyperparameters_with_type_default_and_help(opera
         assert f"--{item.name.replace('_', '-')} " in words
         assert item.help and f"{item.help}({type_name(item.type)},default".replace(" ", "") in letters
     assert all(accepts(line) for line in examples_in(answer.out))
+
+
+WORLDS = {"gym": "--frame-stack", "data": "--environment", "text": "--max-new-tokens", "preferences": "--max-new-tokens", "tabular": "--concentrability"}
+
+
+def shown(text: str) -> set[str]:
+    """The kinds of tasks whose options a help text shows."""
+    return set(re.findall(r"^(?:with --methods: )?options of (\w+) tasks", text, re.MULTILINE))
+
+
+def told(text: str, option: str) -> bool:
+    """Whether a help text explains an option."""
+    return re.search(rf"^  {option} ", text, re.MULTILINE) is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "kinds"),
+    [
+        ("train ppo", {"gym"}),
+        ("tune td3", {"gym"}),
+        ("train grpo", {"text"}),
+        ("train dpo", {"preferences"}),
+        ("train vi-lcb", {"tabular"}),
+        ("train random", {"gym", "data"}),  # games have one of those of gym
+        ("train random --task gym:CartPole-v1", {"gym"}),
+        ("train random --task agents:spread", {"agents"}),
+        ("train random --task=minari:x", {"data"}),
+        ("train", set()),
+        ("train --task gym:CartPole-v1", {"gym"}),
+        ("tune --task text:sort", {"text"}),
+        ("compare", set()),
+        ("compare --task gym:CartPole-v1", {"gym"}),
+        ("compare --methods ppo,random", {"gym"}),
+        ("compare --methods grpo,rloo --task text:sort", {"text"}),
+        ("compare --methods ppo,grpo", {"gym", "text"}),
+    ],
+)
+def test_help_shows_the_options_of_the_tasks_that_are_meant(operant, words: str, kinds: set[str]):
+    text = operant(*words.split(), "--help").out
+    assert shown(text) == kinds
+    for option in WORLDS.values():
+        assert told(text, option) == any(WORLDS.get(kind) == option for kind in kinds), option
+    assert told(text, "--max-evaluation-steps") == bool(kinds & {"gym", "data", "agents"})
+
+
+@pytest.mark.parametrize(
+    ("words", "has", "lacks"),
+    [
+        ("train ppo", ("--preset", "--from", "--steps"), ("--samples", "--tokens")),
+        ("train trpo", ("--from",), ("--preset", "--samples", "--tokens")),
+        ("train grpo", ("--samples", "--tokens"), ("--preset", "--from")),
+        ("train awm", ("--samples", "--tokens"), ("--preset", "--from")),
+        ("train vi-lcb", ("--steps",), ("--samples", "--tokens", "--preset", "--from")),
+        ("compare --methods ppo,trpo", ("--preset",), ("--samples", "--tokens")),
+        ("train --task gym:CartPole-v1", ("--preset", "--from"), ("--samples",)),
+        ("train", ("--preset", "--from", "--samples", "--tokens"), ()),
+    ],
+)
+def test_help_leaves_out_what_no_such_run_takes(operant, words: str, has: tuple[str, ...], lacks: tuple[str, ...]):
+    text = operant(*words.split(), "--help").out
+    assert all(told(text, option) for option in has) and not any(told(text, option) for option in lacks)
+
+
+def test_what_the_help_leaves_out_is_what_the_worlds_do_not_have():
+    loaded = {scheme.kind: scheme.load() for scheme in SCHEMES.values()}
+    assert set(OF_KINDS["--samples"]) == set(OF_KINDS["--tokens"]) == {kind for kind, world in loaded.items() if world.answers} - {"preferences"}
+    assert set(OF_KINDS["--from"]) == {kind for kind, world in loaded.items() if world.acts} - {"tabular"}  # whose policies are tables
+
+
+def test_what_the_help_leaves_out_is_refused_in_words_of_its_own(operant):
+    assert "--samples counts what policy gradients draw" in operant("train", "ppo", "--task", "gym:CartPole-v1", "--samples", 5).err
+    assert "has no option 'environment'" in operant("train", "random", "--task", "gym:CartPole-v1", "--environment", "x").err
+
+
+def test_help_is_given_whatever_else_is_typed(operant):
+    for words in (("--lr", 3), ("--task", "nothing"), ("--steps", "many")):
+        assert operant("train", "ppo", *words, "--help").code == 0
 
 
 def test_the_overview_names_every_command(operant):

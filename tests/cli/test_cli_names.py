@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import pytest
 
 from operant import bench
+from operant.cli.training import type_name
 from operant.core.errors import nearest
-from operant.core.index import declared, declared_fields, declared_worlds
-from operant.core.registry import hyperparameters, methods
+from operant.core.index import declared, outline
+from operant.core.registry import hyperparameters, methods, value_text
 from operant.evidence import claims
 from operant.studies import studies
 from operant.worlds import check_name, task_names
@@ -24,10 +26,53 @@ def test_the_index_says_what_importing_everything_says():
     assert declared("studies", "study") == {key: entry.conduct.__module__ for key, entry in studies().items()}
     assert declared("evidence", "check") == {key: entry.module for key, entry in claims().items()}
     assert set(declared("bench", "bench")) == set(bench.names()) and all(bench.find(name).about for name in bench.names())
+
+
+SAID = """
+import json, sys
+from operant.core.index import declared
+from operant.core.registry import hyperparameters, outlined_method, value_text
+from operant.cli.training import type_name
+from operant.studies import outlined_study
+
+def settings(cls):
+    return [[item.name, type_name(item.type), value_text(item.default), item.help, str(item.range), str(item.tune)] for item in hyperparameters(cls)]
+
+def said(entry, cls, *names):
+    return [settings(cls), *(getattr(entry, name) for name in names)]
+
+found = {key: outlined_method(key) for key in declared("methods", "method")}
+studied = {key: outlined_study(key) for key in declared("studies", "study")}
+assert all(found.values()) and all(studied.values()), [key for key, entry in (found | studied).items() if entry is None]
+assert "torch" not in sys.modules and "numpy" not in sys.modules
+names = "name", "family", "paper", "worlds", "spine", "actions", "baseline", "example", "doc"
+of_methods = {key: [*said(entry, entry.hyperparameters, *names), entry.build.__module__] for key, entry in found.items()}
+of_studies = {key: said(entry, entry.options, "paper", "summary", "doc") for key, entry in studied.items()}
+print(json.dumps([of_methods, of_studies]))
+"""
+
+
+def settings(cls: type) -> list[list[str]]:
+    return [[item.name, type_name(item.type), value_text(item.default), item.help, str(item.range), str(item.tune)] for item in hyperparameters(cls)]
+
+
+def test_the_text_of_every_method_and_study_says_what_importing_it_says(command, environment):
+    """Another process reads the text, where nothing is imported yet."""
+    found = subprocess.run([command[0], "-c", SAID], env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    of_methods, of_studies = json.loads(found.stdout)
+    assert of_methods.keys() == OWN.keys() and of_studies.keys() == studies().keys()
     for key, entry in OWN.items():
-        module = entry.build.__module__
-        assert sorted(declared_fields(module, "method", key)) == sorted(item.name for item in hyperparameters(entry.hyperparameters)), key
-        assert declared_worlds(module, key) == entry.worlds
+        said = [entry.name, entry.family, entry.paper, [*entry.worlds], entry.spine, [*entry.actions], entry.baseline, entry.example, entry.doc]
+        assert of_methods[key] == [settings(entry.hyperparameters), *said, entry.build.__module__], key
+    for key, entry in studies().items():
+        assert of_studies[key] == [settings(entry.options), entry.paper, entry.summary, entry.doc], key
+
+
+def test_what_is_no_plain_dataclass_is_left_to_an_import():
+    for module, name in (("operant.core.index", "Register"), ("operant.loops.policy_gradient", "Nothing")):
+        with pytest.raises(LookupError):
+            outline(module, name)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +90,14 @@ def test_the_index_says_what_importing_everything_says():
         "train grpo --task text:arithmatic",
         "train grpo --task sequences:targt",
         "compare --methods grpo,rloo --task text:arithmatic",
+        *("train ppo --help", "train grpo -h", "tune td3 --help", "train iql --task ogbench:x --help", "train --task gym:CartPole-v1 --help"),
+        *("compare --help", "compare --methods ppo,td3 --help", "compare --methods ppo,td3 --task gym:nothing -h", "study brorl --help"),
     ],
 )
-def test_a_wrong_name_is_answered_without_pytorch(command, environment, words: str):
+def test_help_and_wrong_names_are_answered_without_pytorch(command, environment, words: str):
     program = "import sys; from operant.cli.main import main; code = main(sys.argv[1:]); print(code, 'torch' in sys.modules, 'gymnasium' in sys.modules)"
     found = subprocess.run([command[0], "-c", program, *words.split()], env=environment, capture_output=True, text=True)
-    assert found.stdout.splitlines()[-1] == f"{0 if words == '--help' else 2} False False", found.stderr
+    assert found.stdout.splitlines()[-1] == f"{0 if words.endswith(('-h', '--help')) else 2} False False", found.stderr
 
 
 @pytest.mark.parametrize(

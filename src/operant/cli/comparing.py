@@ -6,15 +6,17 @@ from argparse import Namespace
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from operant.cli.parser import Command, Parser, normalize
+from operant.cli.parser import Command, Parser, asks_help, normalize
 from operant.cli.training import (
     RESERVED,
     add_fields,
     add_run_options,
+    add_task_options,
     both,
     check_task_kind,
     check_task_name,
     fields_of,
+    hide_run_options,
     kinds_of,
     plain_names,
     read_fields,
@@ -33,8 +35,8 @@ def parse_compare(command: Command, argv: list[str]) -> Namespace:
     entries = _methods(words)
     parser = command.parser()
     if not entries:
-        parser.epilog += "\n\nWith --methods A,B the hyper-parameters of A and B are options too: operant compare --methods A,B --help lists them"
-        trained = add_training(parser, [], ())
+        parser.epilog += "\n\nWith --methods A,B the options of A and B, and of their tasks, are there too: operant compare --methods A,B --help lists them"
+        trained = add_training(parser, [], kinds_of(words, ()))
         args = parser.read(words)
         if args.methods is None and (given := next((name for name in trained if getattr(args, name) is not None), None)) is not None:
             name = given.rpartition(" ")[2].lstrip("-").replace("_", "-")
@@ -43,8 +45,11 @@ def parse_compare(command: Command, argv: list[str]) -> Namespace:
     for entry in entries:
         check_task_kind(entry.key, entry.worlds, words)
     worlds = {kind for entry in entries for kind in entry.worlds}
-    kinds, fields = kinds_of(words, worlds), _shared(entries)
+    common = [kind for kind in entries[0].worlds if all(kind in entry.worlds for entry in entries)]
+    kinds, fields = kinds_of(words, common or worlds), _shared(entries)
     add_training(parser, entries, kinds)
+    if asks_help(words):
+        return parser.read(["--help"])
     args = parser.read(plain_names(words, [entry.key for entry in entries], fields, kinds))
     shared, optional = both(fields, kinds), [item for items in task_options(worlds).values() for item in items]
     args.options = read_fields(args, [item for item in optional if item.name not in fields])
@@ -65,16 +70,15 @@ def add_training(parser: Parser, entries: list[Method], kinds: Collection[str]) 
 
     Args:
         entries: the methods; of none, the options of all kinds of tasks are added alone.
-        kinds: of worlds whose options count where names are alike.
+        kinds: of worlds whose options count.
     """
     before = {action.dest for action in parser._actions}
     add_run_options(parser, "with --methods: ")
     fields = _shared(entries)
     shared = both(fields, kinds)
-    for kind, items in task_options({kind for entry in entries for kind in entry.worlds} or None).items():
-        add_fields(parser, f"with --methods: options of {kind} tasks", [item for item in items if item.name not in fields])
-        add_fields(parser, f"with --methods: options of {kind} tasks whose names hyper-parameters have too", [i for i in items if i.name in shared], TASK)
+    add_task_options(parser, {kind for entry in entries for kind in entry.worlds} or None, kinds, fields, "with --methods: ")
     if entries:
+        hide_run_options(parser, kinds, [entry.key for entry in entries])
         of_all = [item for name, item in fields.items() if name not in shared | RESERVED]
         add_fields(parser, "hyper-parameters of every method that has one of the name", of_all)
         for entry in entries:
@@ -88,11 +92,13 @@ def _methods(words: list[str]) -> list[Method]:
     text = next((word.partition("=")[2] for word in words if word.startswith("--methods=")), text)
     if text is None:
         return []
-    from operant.core.registry import get_method
+    from operant.core.registry import get_method, outlined_method
 
     keys = [key.strip() for key in text.split(",") if key.strip()]
     if len(set(keys)) < len(keys) or not keys:
         raise BadInput(f"--methods {text}: name each method once, as in --methods ppo,random")
+    if asks_help(words):
+        return [outlined_method(key) or get_method(key) for key in keys]
     check_task_name(words)
     return [get_method(key) for key in keys]
 

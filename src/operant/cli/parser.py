@@ -37,6 +37,12 @@ class Parser(argparse.ArgumentParser):
     def print_help(self, file=None) -> None:
         write(self.format_help().rstrip())
 
+    def hide(self, options: Iterable[str]) -> None:
+        """Leave options out of the help. They are read all the same, so that what refuses them says why."""
+        for action in self._actions:
+            if set(action.option_strings) & set(options):
+                action.help = argparse.SUPPRESS
+
     def read(self, argv: list[str]) -> argparse.Namespace:
         """Parse the arguments after the command. Raises `BadInput` for what this command does not take."""
         words = normalize(argv)
@@ -108,6 +114,11 @@ def normalize(argv: list[str]) -> list[str]:
         else:
             words.append(word)
     return words
+
+
+def asks_help(words: Iterable[str]) -> bool:
+    """Whether a help is asked for, whatever else is."""
+    return bool({"-h", "--help"} & set(words))
 
 
 def _negative(word: str) -> bool:

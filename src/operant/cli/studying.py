@@ -7,7 +7,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from operant.cli.output import table, write, write_json
-from operant.cli.parser import Command, Parser, add_json, normalize
+from operant.cli.parser import Command, Parser, add_json, asks_help, normalize
 from operant.cli.training import option, type_name
 from operant.core.registry import value_text
 from operant.core.terminal import note
@@ -32,9 +32,12 @@ def _parse(command: Command, argv: list[str]) -> Namespace:
         parser = command.parser()
         parser.epilog += "\n\nEach study has options of its own: operant study NAME --help"
         return parser.read(words)
-    from operant.studies import get_study
+    from operant.studies import get_study, outlined_study
 
-    entry = get_study(words.pop(place))
+    key = words.pop(place)
+    if asks_help(words) and (entry := outlined_study(key)) is not None:
+        return study_parser(entry).read(["--help"])
+    entry = get_study(key)
     args = study_parser(entry).read(words)
     args.name = entry.key
     return args

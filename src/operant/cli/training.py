@@ -10,13 +10,13 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import score_text, table, write, write_json
-from operant.cli.parser import Command, Parser, add_json, normalize, one_of, whole
+from operant.cli.parser import Command, Parser, add_json, asks_help, normalize, one_of, whole
 from operant.core.commands import command_line, importing, run_command
 from operant.core.errors import BadInput
 from operant.core.index import declared
 from operant.core.registry import value_text
 from operant.core.terminal import note
-from operant.loops.presets import NAMES
+from operant.loops.presets import NAMES, PRESETS
 from operant.loops.progress import speed_text, stages, training, waiting
 
 if TYPE_CHECKING:
@@ -68,6 +68,21 @@ def add_run_options(parser: Parser, when: str = "") -> None:
     parser.add_argument("--track", action="append", metavar="NAME", help=f"{when}log to tensorboard or wandb as well; may be given twice")
 
 
+OF_KINDS = {
+    **dict.fromkeys(("--samples", "--tokens"), ("text", "sequences", "generative")),  # where answers are drawn
+    "--from": ("gym", "data", "agents"),  # where networks act on observations
+    "--preset": ("gym",),
+}
+"""Options of a run that tasks of some kinds alone take."""
+
+
+def hide_run_options(parser: Parser, kinds: Collection[str], keys: Collection[str] = ()) -> None:
+    """Leave out of the help what no task of these kinds, and none of these methods, takes of a run's options."""
+    parser.hide([name for name, takes in OF_KINDS.items() if not set(takes) & set(kinds)])
+    if keys and not any(preset.method in keys for preset in PRESETS):
+        parser.hide(["--preset"])
+
+
 def run_options(args: Namespace) -> dict[str, Any]:
     """What was given of them, as `operant.train` takes it."""
     return {name: value for name in RUN_OPTIONS if (value := getattr(args, name)) is not None}
@@ -79,13 +94,19 @@ def parse_method(command: Command, argv: list[str]) -> Namespace:
     takes_value = [word.startswith("--") and "=" not in word and word not in ("--json", "--help") for word in words]
     place = next((index for index, word in enumerate(words) if not word.startswith("-") and not (index and takes_value[index - 1])), None)
     if place is None:
-        parser = command.parser()
+        parser, kinds = command.parser(), kinds_of(words, ())
+        if kinds:
+            hide_run_options(parser, kinds)
+            add_task_options(parser, kinds, kinds, ())
         parser.epilog += f"\n\nEach method has options of its own: operant {command.name} METHOD --help"
         return parser.read(words)  # the help, or what is missing
-    key = words.pop(place)
-    _check_names(command, key, words)
-    from operant.core.registry import get_method
+    from operant.core.registry import get_method, outlined_method
 
+    key = words.pop(place)
+    if (entry := outlined_method(key)) is not None:
+        if asks_help(words):
+            return method_parser(entry, kinds_of(words, entry.worlds), command).read(["--help"])
+        _check_names(command, entry, words)  # before PyTorch is imported: a slip is answered at once
     with stages(lambda line: None if "--json" in words else note(line)) as begin:
         begin("loading PyTorch")
         entry = get_method(key)
@@ -101,11 +122,15 @@ def parse_method(command: Command, argv: list[str]) -> Namespace:
 
 
 def kinds_of(words: list[str], worlds: Collection[str]) -> Collection[str]:
-    """The kinds of worlds whose options count: that of the task that the words name with its scheme, of several that a method trains in; else all of these."""
+    """The kinds of worlds whose options count: that of the task that the words name with its scheme, of several that a method trains in; else all of these.
+
+    Args:
+        worlds: of a method; empty where none is named yet.
+    """
     from operant.worlds import SCHEMES
 
     scheme = SCHEMES.get((task_word(words) or "").partition(":")[0])
-    return (scheme.kind,) if scheme is not None and scheme.kind in worlds else worlds
+    return (scheme.kind,) if scheme is not None and (scheme.kind in worlds or not worlds) else worlds
 
 
 def check_task_kind(key: str, worlds: Collection[str], words: list[str]) -> None:
@@ -114,7 +139,7 @@ def check_task_kind(key: str, worlds: Collection[str], words: list[str]) -> None
 
     task = task_word(words)
     scheme = SCHEMES.get((task or "").partition(":")[0])
-    if scheme is not None and scheme.kind not in worlds and not {"-h", "--help"} & set(words):
+    if scheme is not None and scheme.kind not in worlds and not asks_help(words):
         from operant.core.registry import get_method
         from operant.loops.configuration import check_kind
 
@@ -167,25 +192,13 @@ def plain_names(words: list[str], keys: list[str], own: Collection[str], kinds: 
     return found
 
 
-def _check_names(command: Command, key: str, words: list[str]) -> None:
-    """Look at the names of options and of the task's scheme before PyTorch is imported: a slip is answered at once."""
-    from operant.core.index import declared, declared_fields, declared_worlds
-    from operant.worlds import TASK
-
-    module = declared("methods", "method").get(key)
-    if module is None:
-        return  # unknown, or of another package
-    parser = Parser(f"operant {command.name} {key}", "", ("",))
-    command.options(parser)
-    own, worlds = declared_fields(module, "method", key), declared_worlds(module, key)
-    check_task_kind(key, worlds, words)
-    kinds = kinds_of(words, worlds)
-    shared = both(own, kinds)
-    for items in task_options(worlds).values():
-        add_fields(parser, "", [item for item in items if item.name not in own])
-    known = [name for action in parser._actions for name in action.option_strings] + [option(name) for name in own if name not in shared]
-    known += [option(name, owner) for name in shared for owner in (key, TASK)] + [option(name, key) for name in own if name in RESERVED]
-    for word in plain_names(words, [key], own, kinds):
+def _check_names(command: Command, entry: Method, words: list[str]) -> None:
+    """Look at the names of options and of the task's scheme."""
+    check_task_kind(entry.key, entry.worlds, words)
+    kinds = kinds_of(words, entry.worlds)
+    parser = method_parser(entry, kinds, command)
+    known = [name for action in parser._actions for name in action.option_strings]
+    for word in plain_names(words, [entry.key], fields_of(entry), kinds):
         if word.startswith("--") and (name := word.partition("=")[0]) not in known:
             parser.reject_option(name, known)
     check_task_name(words)
@@ -230,6 +243,27 @@ def task_options(worlds: Collection[str] | None = None) -> dict[str, list[Hyperp
     return found
 
 
+def add_task_options(parser: Parser, worlds: Collection[str] | None, kinds: Collection[str], own: Collection[str], when: str = "") -> None:
+    """The options of tasks, a group for each kind that counts. Those of other kinds are read too, and not told of in the help.
+
+    Args:
+        worlds: kinds of tasks that are trained on; all of None.
+        kinds: of these, those that count.
+        own: names of hyper-parameters.
+        when: begins each title.
+    """
+    from operant.worlds import TASK
+
+    shown, shared = task_options(kinds), both(own, kinds)
+    for kind, items in shown.items():
+        add_fields(parser, f"{when}options of {kind} tasks", [item for item in items if item.name not in own])
+        add_fields(parser, f"{when}options of {kind} tasks whose names hyper-parameters have too", [item for item in items if item.name in shared], TASK)
+    named = {item.name for items in shown.values() for item in items} | set(own)
+    others = [item for items in task_options(worlds).values() for item in items if item.name not in named]
+    add_fields(parser, "", others)
+    parser.hide([option(item.name) for item in others])
+
+
 def add_fields(parser: Parser, title: str, items: Iterable[Hyperparameter], owner: str = "") -> None:
     """An option for each field of a dataclass, in a group of its own.
 
@@ -256,11 +290,9 @@ def method_parser(entry: Method, kinds: Collection[str], command: Command | None
     """The parser of `operant train METHOD`, with the method's hyper-parameters and the options of its tasks.
 
     Args:
-        kinds: of worlds whose options count where names are alike.
+        kinds: of worlds whose options count.
         command: another one that trains a method.
     """
-    from operant.worlds import TASK
-
     examples = [try_command(entry), try_command(entry, "--seeds", 8, "--seed", 100, "--out", "runs/mine", "--json")]
     fields = fields_of(entry)
     if fields:
@@ -271,10 +303,9 @@ def method_parser(entry: Method, kinds: Collection[str], command: Command | None
     parser = Parser(f"operant {command.name} {entry.key}", entry.doc, tuple(examples))
     parser.usage = f"operant {command.name} {entry.key} --task TASK [option …]"
     command.options(parser)
+    hide_run_options(parser, kinds, [entry.key])
     shared = both(fields, kinds)
-    for kind, items in task_options(entry.worlds).items():
-        add_fields(parser, f"options of {kind} tasks", [item for item in items if item.name not in fields])
-        add_fields(parser, f"options of {kind} tasks whose names hyper-parameters have too", [item for item in items if item.name in shared], TASK)
+    add_task_options(parser, entry.worlds, kinds, fields)
     title = f"hyper-parameters of {entry.key} ({entry.paper})"
     add_fields(parser, title, [item for name, item in fields.items() if name not in shared | RESERVED])
     add_fields(parser, f"{title} whose names others have too", [item for name, item in fields.items() if name in shared | RESERVED], entry.key)

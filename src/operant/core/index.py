@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import inspect
 import re
+import sys
 from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from operant.core.errors import PACKAGE, BadInput, unknown
@@ -26,6 +32,7 @@ class Register(Generic[Entry]):
         decorator: its name, where it is not `what`.
         once: a key has one decorated function.
         about: what an entry is, for errors that name several; it imports nothing.
+        outline: makes an entry of what its module's text says.
     """
 
     def __init__(
@@ -38,9 +45,10 @@ class Register(Generic[Entry]):
         decorator: str | None = None,
         once: bool = True,
         about: Callable[[str], str] | None = None,
+        outline: Callable[[str, Declaration], Entry] | None = None,
     ):
         self.room, self.what, self.otherwise, self._outside, self._decorator, self._about = room, what, otherwise, outside, decorator or what, about
-        self.once = once
+        self.once, self._outline = once, outline
         self.entries: dict[str, Entry] = {}
 
     def __contains__(self, key: str) -> bool:
@@ -85,6 +93,17 @@ class Register(Generic[Entry]):
             raise unknown(self.what, key, own.keys() | self.entries.keys(), self.otherwise, self._about)
         return self.entries[key]
 
+    def outlined(self, key: str) -> Entry | None:
+        """The entry of a key, of a module that is not imported yet as far as its text tells: for help, and for what is refused at once. None where there is
+        none, or only an import would tell."""
+        own = declared(self.room, self._decorator)
+        if key in self.entries or key not in own or self._outline is None:
+            return self.entries.get(key)
+        try:
+            return self._outline(key, declaration(own[key], self._decorator, key))
+        except (LookupError, ValueError):
+            return None
+
     def all(self) -> dict[str, Entry]:
         """All entries by key, the library's own and those from outside."""
         for module in declared(self.room, self._decorator).values():
@@ -124,54 +143,141 @@ def check_kinds(where: str, name: str, kinds: object, known: Sequence[str]) -> N
             raise unknown(f"kind of {name} of {where}:", str(kind), known)
 
 
-def declared_fields(module: str, decorator: str, key: str) -> list[str]:
-    """The fields of the dataclass that a registered function takes, those that it inherits too, in no certain order.
+@dataclass(frozen=True)
+class Declaration:
+    """What the text of a module of the library says of a registered function.
+
+    Attributes:
+        module: where the function is.
+        words: what its decorator is given by name.
+        settings: the dataclass that it takes, an `outline`.
+        returns: what it gives, by name.
+        doc: the module's docstring.
+    """
+
+    module: str
+    words: dict[str, Any]
+    settings: type
+    returns: str
+    doc: str
+
+
+def declaration(module: str, decorator: str, key: str) -> Declaration:
+    """What a module says of what it registers under a key. Raises `LookupError` where only importing the module would tell."""
+    function, call = _registered(module, decorator, key)
+    names = [node.id for node in (function.args.args[0].annotation, function.returns) if isinstance(node, ast.Name)]
+    if len(names) < 2:
+        raise LookupError(f"{module}: {key} has annotations that are no names")
+    return Declaration(module, _words(call), _meaning(module, names[0]), names[1], ast.get_docstring(tree_of(module)) or "")
+
+
+def declared_words(module: str, decorator: str, key: str) -> dict[str, Any]:
+    """What the decorator of a registered function is given by name.
 
     Args:
         module: where the function is, as `declared` says.
     """
-    function, _ = _registered(module, decorator, key)
-    annotation = function.args.args[0].annotation
-    return _fields(module, annotation.id) if isinstance(annotation, ast.Name) else []
+    return _words(_registered(module, decorator, key)[1])
 
 
-def declared_words(module: str, decorator: str, key: str) -> dict[str, Any]:
-    """What the decorator of a registered function is given by name."""
-    _, call = _registered(module, decorator, key)
+def _words(call: ast.Call) -> dict[str, Any]:
     return {item.arg: ast.literal_eval(item.value) for item in call.keywords if item.arg is not None}
-
-
-def declared_worlds(module: str, key: str) -> tuple[str, ...]:
-    """The kinds of worlds that a method says it trains in."""
-    return declared_words(module, "method", key)["worlds"]
 
 
 def _registered(module: str, decorator: str, key: str) -> tuple[ast.FunctionDef, ast.Call]:
     """The function that registers under a key, and the call of its decorator."""
-    for node in _tree(module).body:
+    for node in tree_of(module).body:
         if isinstance(node, ast.FunctionDef):
             for call in node.decorator_list:
                 if isinstance(call, ast.Call) and getattr(call.func, "id", None) == decorator and call.args and getattr(call.args[0], "value", None) == key:
                     return node, call
-    raise KeyError(key)
+    raise LookupError(key)
 
 
 @cache
-def _tree(module: str) -> ast.Module:
+def path_of(module: str) -> Path | None:
+    """The file of a module of the library; None where there is none."""
+    if module != "operant" and not module.startswith("operant."):
+        return None
     path = PACKAGE.parent.joinpath(*module.split("."))
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(path.read_text(encoding="utf-8"))
+    if path.is_dir():
+        path = path / "__init__"
+    path = path.with_name(path.name + ".py")
+    return path if path.is_file() else None
 
 
-def _fields(module: str, name: str) -> list[str]:
-    """The annotated fields of a class of the library, its bases' among them."""
-    for node in _tree(module).body:
+@cache
+def _text(module: str) -> str:
+    path = path_of(module)
+    assert path is not None, module
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    """The text of a module of the library, parsed."""
+    return ast.parse(_text(module))
+
+
+# Settings, without importing the module that has them: most need PyTorch, which takes seconds, and what a person may set is said in plain Python.
+
+_outlined: dict[type, str] = {}
+
+
+@cache
+def outline(module: str, name: str) -> type:
+    """A dataclass of the library, its fields and those of its bases alone, made of the text of its module.
+
+    Raises:
+        LookupError: it is none, or only importing what the module imports would tell.
+    """
+    node = next((node for node in tree_of(module).body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    if node is None or not any(isinstance(part, ast.Name) and part.id == "dataclass" for of in node.decorator_list for part in ast.walk(of)):
+        raise LookupError(f"{module}: {name} is no dataclass")
+    bare = copy(node)
+    bare.body = [item for item in node.body if isinstance(item, ast.AnnAssign)] or [ast.copy_location(ast.Pass(), node)]
+    made = _run(module, bare)[name]
+    _outlined[made] = "\n".join(_text(module).splitlines()[node.lineno - 1 : node.end_lineno]) + "\n"  # with the comment behind its last field
+    return made
+
+
+def source(cls: type) -> str:
+    """The text of a class, of an outline too. Raises `OSError` where there is none."""
+    return _outlined[cls] if cls in _outlined else inspect.getsource(cls)
+
+
+def _run(module: str, statement: ast.stmt) -> dict[str, Any]:
+    """The names that there are once a statement of a module's text is run by itself, with what the names that it reads mean there."""
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    fields = {node.target.id for node in ast.walk(statement) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    there = {"__name__": module} | {name: _meaning(module, name) for name in sorted(names - fields)}
+    try:
+        exec(compile(ast.Module([statement], []), str(path_of(module)), "exec", dont_inherit=True), there)  # annotations as values, not as text
+    except Exception as error:
+        raise LookupError(f"{module}: {error}") from error
+    return there
+
+
+def _meaning(module: str, name: str) -> Any:
+    """What a name means at the top of a module of the library. Raises `LookupError` where only importing it would tell."""
+    if (loaded := sys.modules.get(module)) is not None and hasattr(loaded, name):
+        return getattr(loaded, name)
+    for node in tree_of(module).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
-            own = [item.target.id for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
-            inherited = [field for base in node.bases if isinstance(base, ast.Name) for field in _fields(module, base.id)]
-            return list(dict.fromkeys(own + inherited))  # a class may give an inherited one another default
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("operant."):
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    return _fields(node.module, alias.name)
-    return []
+            return outline(module, name)
+        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
+            return _run(module, node)[name]
+        if isinstance(node, ast.ImportFrom) and (found := next((item.name for item in node.names if (item.asname or item.name) == name), None)):
+            return _imported(node.module or "", found)
+    if hasattr(builtins, name):
+        return getattr(builtins, name)
+    raise LookupError(f"{module}: what {name} is, only importing it tells")
+
+
+def _imported(module: str, name: str) -> Any:
+    """What a module has under a name, of the library from its text; of others, those of Python alone are imported."""
+    if module.partition(".")[0] == "operant":
+        return _meaning(module, name)
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        return getattr(import_module(module), name)
+    raise LookupError(f"{module} is not imported for {name}")

@@ -24,7 +24,7 @@ from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any
 
 from operant.core.errors import BadInput, nearest
-from operant.core.index import Register, check_kinds, check_texts, declared, declared_words
+from operant.core.index import Declaration, Register, check_kinds, check_texts, declared, declared_words, source
 
 ENTRY_POINTS = "operant.methods"
 
@@ -111,6 +111,7 @@ class Method:
         actions: the kinds of actions that it takes, of "discrete" (one choice), "multi-discrete" (several at a time) and "continuous".
         baseline: whether it stands for comparison, and claims nothing.
         example: a task that it is for, where it is not for every one of its kinds; None where it is.
+        doc: the docstring of its module.
     """
 
     key: str
@@ -124,10 +125,7 @@ class Method:
     actions: tuple[str, ...] = ("discrete", "multi-discrete", "continuous")
     baseline: bool = False
     example: str | None = None
-
-    @property
-    def doc(self) -> str:
-        return inspect.getdoc(inspect.getmodule(self.build)) or inspect.getdoc(self.build) or ""
+    doc: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,8 +175,8 @@ def method(
         check_kinds(where, "actions", actions, ACTIONS)
         if example is not None and (not isinstance(example, str) or re.fullmatch(r"[a-z-]+:.+", example) is None):
             raise BadInput(f"{where}: example = {example!r} is no task; write it with its kind, as in 'gym:CartPole-v1'")
-        words = re.sub(r"(?<!^)(?=[A-Z])", " ", spine.__name__).lower()
-        entry = Method(key, name or key.upper(), family, paper, tuple(worlds), words, types[0], build, tuple(actions), bool(baseline), example)
+        words, doc = _in_words(spine.__name__), inspect.getdoc(inspect.getmodule(build)) or inspect.getdoc(build) or ""
+        entry = Method(key, name or key.upper(), family, paper, tuple(worlds), words, types[0], build, tuple(actions), bool(baseline), example, doc)
         _methods.add(key, entry, build.__module__)
         return build
 
@@ -221,8 +219,27 @@ def _about(key: str) -> str:
     return name + f", actions that are {' or '.join(ACTIONS_IN_WORDS[kind] for kind in actions)}" * bool(acts)
 
 
+def _in_words(spine: str) -> str:
+    """A spine's class in words: `policy gradient`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", spine).lower()
+
+
+def _outline(key: str, found: Declaration) -> Method:
+    def build(h: Any) -> Any:
+        return get_method(key).build(h)
+
+    build.__module__ = found.module
+    words = {"name": key.upper()} | found.words
+    return Method(key=key, spine=_in_words(found.returns), hyperparameters=found.settings, build=build, doc=found.doc, **words)
+
+
 _methods: Register[Method] = Register(
-    "methods", "method", "`operant methods` lists what there is, and --import FILE.py brings a method of your own", _load_entry_points, about=_about
+    "methods",
+    "method",
+    "`operant methods` lists what there is, and --import FILE.py brings a method of your own",
+    _load_entry_points,
+    about=_about,
+    outline=_outline,
 )
 
 
@@ -234,6 +251,11 @@ def methods() -> dict[str, Method]:
 def get_method(key: str) -> Method:
     """The method of a key (see `Register.get`)."""
     return _methods.get(key)
+
+
+def outlined_method(key: str) -> Method | None:
+    """A method of which its text is enough, that it may be described without PyTorch (see `Register.outlined`)."""
+    return _methods.outlined(key)
 
 
 def registered(key: str) -> bool:
@@ -295,9 +317,10 @@ def forget_imported_files() -> None:
 def own_file(module: str) -> str | None:
     """The file of a module that neither the library nor an installed package brings, of the script that runs among them; None where none can be imported
     again."""
-    packages = {"operant", *(point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINTS))}
+    if (top := module.partition(".")[0]) == "operant" or top in {point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINTS)}:
+        return None
     file = _file_of(module)
-    return None if module.partition(".")[0] in packages or file is None or file.suffix != ".py" or not file.is_file() else str(file)
+    return None if file is None or file.suffix != ".py" or not file.is_file() else str(file)
 
 
 def is_file(module: str) -> bool:
@@ -321,13 +344,13 @@ def is_loaded(file: str | Path) -> bool:
 def hyperparameters(cls: type) -> tuple[Hyperparameter, ...]:
     """The fields of a hyper-parameter dataclass, those that it inherits too, with the comment at the end of each field's line as its help."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    source = ""
+    text = ""
     for part in cls.__mro__[:-1]:  # what a class says of a field comes before what its bases say
         with contextlib.suppress(OSError):
-            source += inspect.getsource(part)
+            text += source(part)
     found = []
     for item in dataclasses.fields(cls):
-        comment = re.search(rf"^\s*{item.name}\s*:[^#\n]*#\s*(.*)$", source, re.MULTILINE)
+        comment = re.search(rf"^\s*{item.name}\s*:[^#\n]*#\s*(.*)$", text, re.MULTILINE)
         default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
         kind = hints[item.name]
         extras = getattr(kind, "__metadata__", ())

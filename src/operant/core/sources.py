@@ -7,10 +7,9 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from operant.core.index import PACKAGE
+from operant.core.index import path_of, tree_of
 
 _MODULE = re.compile(r"operant(\.\w+)+")
 
@@ -28,7 +27,7 @@ def closure(modules: Iterable[str], without: Collection[str] = ()) -> list[str]:
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module in found or module in without or _path(module) is None:
+        if module in found or module in without or path_of(module) is None:
             continue
         found.add(module)
         waiting += imports(module)
@@ -47,45 +46,26 @@ def digest(modules: Iterable[str]) -> str:
 def imports(module: str) -> frozenset[str]:
     """The modules of the library that a module's text names."""
     found = set()
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = {name for name in inner if _path(name) is not None}
+            modules = {name for name in inner if path_of(name) is not None}
             found |= modules if modules == inner else modules | {node.module}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _MODULE.fullmatch(node.value):
             found.add(node.value)
-    return frozenset(name for name in found if _path(name) is not None)
+    return frozenset(name for name in found if path_of(name) is not None)
 
 
 def texts(module: str) -> frozenset[str]:
     """The constants of a module's text that are text."""
-    return frozenset(node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant) and isinstance(node.value, str))
-
-
-@cache
-def _path(module: str) -> Path | None:
-    """The file of a module of the library; None where there is none."""
-    if module != "operant" and not module.startswith("operant."):
-        return None
-    path = PACKAGE.parent.joinpath(*module.split("."))
-    if path.is_dir():
-        path = path / "__init__"
-    path = path.with_name(path.name + ".py")
-    return path if path.is_file() else None
-
-
-@cache
-def _tree(module: str) -> ast.Module:
-    path = _path(module)
-    assert path is not None, module
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return frozenset(node.value for node in ast.walk(tree_of(module)) if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 @cache
 def _code(module: str) -> str:
-    return hashlib.sha256("\0".join(_said(_tree(module))).encode()).hexdigest()
+    return hashlib.sha256("\0".join(_said(tree_of(module))).encode()).hexdigest()
 
 
 def _said(node: Any) -> Iterator[str]:

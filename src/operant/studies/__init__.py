@@ -19,7 +19,7 @@ from typing import Any
 
 from operant.core.errors import BadInput
 from operant.core.files import given_path, make_folder, remove_empty, write_atomic
-from operant.core.index import Register, check_texts
+from operant.core.index import Declaration, Register, check_texts
 from operant.core.registry import is_frozen_dataclass, read_settings
 
 Say = Callable[[str], None]
@@ -65,6 +65,7 @@ class Study:
         summary: one line about it.
         options: its frozen dataclass.
         conduct: `(options, folder, say) → StudyResult`; runs that it makes go into the folder, `say` hears of progress.
+        doc: the docstring of its module.
     """
 
     key: str
@@ -72,13 +73,17 @@ class Study:
     summary: str
     options: type
     conduct: Callable[[Any, Path, Say], StudyResult]
-
-    @property
-    def doc(self) -> str:
-        return inspect.getdoc(inspect.getmodule(self.conduct)) or self.summary
+    doc: str = ""
 
 
-_studies: Register[Study] = Register("studies", "study", "`operant study` lists what there is")
+def _outline(key: str, found: Declaration) -> Study:
+    def conduct(options: Any, folder: Path, say: Say) -> StudyResult:
+        return get_study(key).conduct(options, folder, say)
+
+    return Study(key=key, options=found.settings, conduct=conduct, doc=found.doc, **found.words)
+
+
+_studies: Register[Study] = Register("studies", "study", "`operant study` lists what there is", outline=_outline)
 
 
 def study(key: str, *, paper: str, summary: str):
@@ -89,7 +94,8 @@ def study(key: str, *, paper: str, summary: str):
         if not is_frozen_dataclass(options):
             raise TypeError(f"study {key}: write `def {conduct.__name__}(options: OPTIONS, folder: Path, say: Say)`, OPTIONS being a frozen dataclass")
         check_texts(f"study {key}", paper=paper, summary=summary)
-        _studies.add(key, Study(key, paper, summary, options, conduct), conduct.__module__)
+        doc = inspect.getdoc(inspect.getmodule(conduct)) or summary
+        _studies.add(key, Study(key, paper, summary, options, conduct, doc), conduct.__module__)
         return conduct
 
     return register
@@ -103,6 +109,11 @@ def studies() -> dict[str, Study]:
 def get_study(key: str) -> Study:
     """The study of a key (see `Register.get`)."""
     return _studies.get(key)
+
+
+def outlined_study(key: str) -> Study | None:
+    """A study of which its text is enough (see `Register.outlined`)."""
+    return _studies.outlined(key)
 
 
 def run(key: str, *, out: str | Path | None = None, say: Say = lambda line: None, **options: Any) -> tuple[StudyResult, dict[str, Any]]:

@@ -70,7 +70,7 @@ class GymWorld(World):
     draws = True
     default_steps = 100_000
 
-    def __init__(self, environment: Any, **options: Any):
+    def __init__(self, environment: Any, /, **options: Any):
         self.environment = maker_of(environment)
         name = environment if isinstance(environment, str) else name_of(self.environment)
         self.named = name is not None
