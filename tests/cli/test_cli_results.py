@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 
 def test_compare_writes_the_table_in_each_format(operant, runs, tmp_path: Path):
-    for name in ("c.html", "c.json", "c.txt"):
+    for name in ("c.html", "c.json", "c.svg", "c.txt"):
         answer = operant("compare", runs[0], "--out", tmp_path / "new" / name)
         assert answer.code == 0 and "ppo" in answer.out and str(tmp_path / "new" / name) in answer.out
     assert (tmp_path / "new" / "c.html").read_text().startswith("<!doctype html>")

@@ -11,6 +11,7 @@ import pytest
 from operant.core.errors import BadInput
 from operant.evaluate.compare import Comparison, compare, format_interval
 from operant.evaluate.records import load_run
+from operant.evaluate.report import curves_figure
 from operant.evaluate.statistics import Interval, probability_of_improvement, stratified_bootstrap
 
 
@@ -43,6 +44,13 @@ def test_equal_runs_pool_and_different_ones_stand_apart(make_run) -> None:
         ("gym:Acrobot-v1", "ppo", [5.0]),
     ]
     assert comparison.rows[0].seconds == 20.0
+
+
+def test_the_curves_alone_are_of_one_task(make_run) -> None:
+    one = compared(make_run("a"), make_run("b", method="sac-v2"))
+    assert curves_figure(one).startswith("<svg") and all(name in curves_figure(one) for name in ("ppo", "sac-v2", "return"))
+    with pytest.raises(BadInput, match="of one task; these runs are on gym:CartPole-v1 and gym:Acrobot-v1"):
+        curves_figure(compared(make_run("c"), make_run("d", task="gym:Acrobot-v1")))
 
 
 def test_two_scores_of_one_task_are_refused(make_run) -> None:

@@ -24,7 +24,7 @@ from operant.core.registry import imported_files
 from operant.core.terminal import note
 from operant.loops.progress import training, waiting
 
-FORMATS = (".html", ".json", ".txt")
+FORMATS = (".html", ".json", ".svg", ".txt")
 
 
 def _compare_arguments(parser: Parser) -> None:
@@ -32,14 +32,15 @@ def _compare_arguments(parser: Parser) -> None:
     parser.add_argument("--methods", metavar="A,B", help="train these first, in this order, and compare them; with --help, their hyper-parameters are listed")
     parser.add_argument("--task", metavar="TASK", help="with --methods: what they are trained on")
     parser.add_argument("--jobs", type=whole(1), metavar="N", help="with --methods: runs that train side by side, a process each (default 1)")
-    parser.add_argument("--out", metavar="PATH", help="a .html, .json or .txt file for the comparison; with --methods: a directory for runs and report.html")
+    kinds = "a .html, .json or .txt file for the comparison, or .svg for its learning curves"
+    parser.add_argument("--out", metavar="PATH", help=f"{kinds}; with --methods: a directory for runs and report.html")
     add_json(parser)
 
 
 def _compare(args: Namespace) -> int:
     from operant.evaluate.compare import compare
     from operant.evaluate.records import load_run
-    from operant.evaluate.report import write_report
+    from operant.evaluate.report import curves_figure, write_report
 
     if args.methods is None:
         if given := [name for name in ("task", "jobs") if getattr(args, name) is not None]:
@@ -61,7 +62,8 @@ def _compare(args: Namespace) -> int:
     if out is not None and out.suffix == ".html":
         write_report(runs, out, standings())
     elif out is not None:
-        write_file(out, json.dumps(comparison.to_dict(), indent=1) + "\n" if out.suffix == ".json" else comparison.to_text() + "\n")
+        made = {".json": lambda: json.dumps(comparison.to_dict(), indent=1), ".svg": lambda: curves_figure(comparison), ".txt": comparison.to_text}
+        write_file(out, made[out.suffix]().rstrip() + "\n")
     if args.json:
         write_json(found)
     else:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from operant.core.errors import BadInput
 from operant.core.files import check_target, given_path, write_file
 from operant.core.status import Status
 from operant.evaluate import plots
@@ -129,6 +130,17 @@ def _score_curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
         return {}
     ends = np.array([min(steps[0] for steps, _ in trained), max(steps[-1] for steps, _ in trained)])
     return _curves(rows, lambda run: [(ends, values[[-1, -1]]) for _, values in run.score_curves()] if run.fixed else run.score_curves())
+
+
+def curves_figure(comparison: Comparison) -> str:
+    """The learning curves of a comparison on one task, as SVG text. Raises `BadInput` where there are several tasks, or no curve."""
+    tasks = list(dict.fromkeys(row.task for row in comparison.rows))
+    if len(tasks) > 1:
+        raise BadInput(f"a figure of learning curves is of one task; these runs are on {_and(tasks)}")
+    curves, score = _score_curves(comparison.rows), comparison.rows[0].score
+    if not curves:
+        raise BadInput("no run of these has an evaluation before its last: there is no curve to draw")
+    return plots.learning_curves(curves, ylabel=score, xlabel=_unit(comparison.rows), bounds=score_bounds(score))
 
 
 def _kinds(curves: dict[str, list[Curve]], glossary: Glossary) -> str:
