@@ -141,11 +141,11 @@ def test_windows_by_hand():
     assert found == {
         (0, 0, 1): ([0, 0, 1, 1.5], [False, True, False, False], [0, 1, 1]),
         (0, 0, 0): ([0, 0, 0, 0.5], [False, False, True, False], [0, 0, 1]),
-        (0, 1, 2): ([0, 1, 2, 2.5], empty, [0, 1, 1]),
+        (0, 1, 2): ([0, 1, 2, 2.5], empty, [1, 1, 1]),
         (1, 2, 2): ([1, 2, 2.5, 2.5], empty, [0, 1, 0]),
         (3, 3, 4): ([3, 3, 4, 4.5], [False, True, False, False], [0, 1, 1]),
         (3, 3, 3): ([3, 3, 3, 3.5], [False, False, True, False], [0, 0, 1]),
-        **{(k, k + 1, k + 2): ([k, k + 1, k + 2, k + 2.5], empty, [0, 1, 1]) for k in range(3, 8)},
+        **{(k, k + 1, k + 2): ([k, k + 1, k + 2, k + 2.5], empty, [int(k == 3), 1, 1]) for k in range(3, 8)},
         (8, 9, 9): ([8, 9, 9.5, 9.5], empty, [0, 1, 0]),
     }
 
@@ -156,3 +156,11 @@ def test_windows_give_every_transition_its_share():
     batch = Windows(20_000, 4).bind({"replay": store}, Streams([0]), "draw", ()).draw()
     counts = torch.zeros(20).index_add_(0, batch.index[0], (batch.weight[0] > 0).float()) / 20_000
     torch.testing.assert_close(counts, torch.tensor([2.5, 3.25, 3.75, *[4.0] * 14, 3.75, 3.25, 2.5]) / 20, atol=0.01, rtol=0)
+
+
+def test_windows_of_a_full_ring_need_their_burn_in():
+    """The oldest transition that is left does not begin its episode: what comes before it is not known."""
+    store = store_of([0.0] * 13, [False] * 13, [False] * 13, capacity=8)
+    batch = Windows(200, 2, burn_in=4).bind({"replay": store}, Streams([0]), "draw", ()).draw()
+    learned = (batch.index[batch.weight > 0] - 13) % 8
+    assert learned.min() == 4 and learned.max() == 7

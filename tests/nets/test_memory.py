@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import operant
 from operant.core.errors import BadInput
@@ -303,4 +304,21 @@ def test_value_learning_remembers_while_it_acts():
     begins = [place for place, (before, _) in enumerate(seen) if not before.any()]
     assert begins == [0, 199, 399]  # the first step is random; an episode of each environment is 200 steps
     assert all(torch.equal(seen[place - 1][1], seen[place][0]) for place in range(1, len(seen)) if place not in begins)
+    learner.close()
+
+
+def test_nothing_is_remembered_of_a_step_that_only_resets():
+    """NEXT_STEP autoreset: the step behind an episode's end begins the next one, and its observation is the old one's last."""
+
+    def make(num_envs: int):
+        return SyncVectorEnv([partial(gymnasium.make, "Pendulum-v1", max_episode_steps=5)] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    small = {"hidden": (8,), "memory": 4, "batch_size": 2, "window": 2, "burn_in": 0, "learning_starts": 1, "updates_per_step": 0.01}
+    learner = get_method("recurrent-sac").build(configure("recurrent-sac", small)).learner(GymWorld(make), [0], 100, torch.device("cpu"))
+    policy, empty = learner.policy, []
+    decide = policy.decide
+    policy.decide = lambda observation, carry: empty.append(not carry.any()) or decide(observation, carry)
+    learner.gather(1)  # a random step
+    learner.gather(17)
+    assert [place for place, is_empty in enumerate(empty) if is_empty] == [0, 4, 5, 10, 11, 16]  # four more steps, then one that resets and five, and so on
     learner.close()

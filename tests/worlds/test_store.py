@@ -99,6 +99,20 @@ def test_windows_around_a_transition_keep_to_its_episode(count: int, lanes: int)
             assert where[seed, place].tolist() == [(min(max(t, first), last) * lanes + lane) % store.capacity for t in wanted]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_appended_at_once_is_what_comes_turn_by_turn(seed: int):
+    """Also more than the store holds."""
+    one, turns = filled(2, 6, 5, 2, seed=seed)
+    many, _ = filled(2, 6, 5, 2, seed=seed)
+    more = filled(2, 100, 11, 2, seed=seed + 10)[1]
+    for turn in more:
+        one.append(turn)
+    many.append({name: torch.cat([turn[name] for turn in more], 1) for name in more[0]})
+    assert many.added == one.added == 32 and torch.equal(many.rows, one.rows) and torch.equal(many.ends, one.ends)
+    index = torch.arange(6).expand(2, -1)
+    assert torch.equal(many.begins(index), one.begins(index))
+
+
 def test_episodes_of_a_data_set():
     store, turns = filled(1, 30, 30, 1, seed=3)
     ends = [bool(turn["terminated"] | turn["truncated"]) for turn in turns]

@@ -190,7 +190,8 @@ class _WindowsDrawer(_UniformDrawer):
         index, there = self.store.window(index, how.width, before)
         place = torch.arange(how.width, device=index.device)
         first = there.long().argmax(-1, keepdim=True)
-        counts = there & ((place >= how.burn_in) | (first > 0))
+        whole = self.store.begins(index.gather(-1, first).squeeze(-1)).unsqueeze(-1)  # the episode up to here
+        counts = there & (whole | (place - first >= how.burn_in))
         batch = self._gather(index.flatten(1))
         weight = counts.flatten(1).float()
         batch.weight = weight * (how.size / weight.sum(1, keepdim=True))

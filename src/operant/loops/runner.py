@@ -129,6 +129,8 @@ class Runner:
             self._say("prepare", 0, message=f"going on with the kernels that the run began with, {taken}; this processor's own are {kernels.fitting()}")
         for line in changed_files(self.config) if resume else ():
             self._say("prepare", 0, message=line)
+        if resume and self.config.get("resume") == "episode-boundary":
+            self._say("prepare", 0, message="its environments cannot give their state: new episodes begin, and the bits are not those of an unbroken run")
         own = self.spine.notes(self.amount) if self.unit == "steps" else []
         for line in (*self.world.notes, *self.config.get("notes", ()), *own):
             self._say("prepare", 0, message=line)

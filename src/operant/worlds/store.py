@@ -425,7 +425,9 @@ class Store:
             self._blocks.touch(place, 1, -self.added)  # no longer what was written
 
     def _write(self, kept: Tensor, new: Tensor) -> None:
-        count, place = new.shape[1], self._next
+        over = max(0, new.shape[1] - self.capacity)  # what would be written over at once
+        new, place = new[:, over:], (self._next + over) % self.capacity
+        count = new.shape[1]
         first = min(count, self.capacity - place)
         kept[:, place : place + first] = new[:, :first].to(kept.device)
         if count > first:
@@ -491,6 +493,12 @@ class Store:
         ended = self.ends.view(-1).index_select(0, self._flat(behind)).view(behind.shape)
         there = inside & ~ended
         return torch.where(there, behind, index), there
+
+    def begins(self, index: Tensor) -> Tensor:
+        """Where an episode begins with the transition, `[S, B]`; False for one whose episode may have begun before the oldest."""
+        _, there = self.before(index)
+        oldest = (index - self._next) % self.capacity < self.lanes
+        return ~there & ~oldest if self.added > self.capacity else ~there
 
     def episodes(self) -> tuple[Tensor, Tensor]:
         """(first, last) transition of the episode of every transition, `[S, size]` int64 each, for stores that are not ring-shaped yet (data sets)."""

@@ -15,7 +15,7 @@ from typing import Annotated
 import torch
 
 from operant import ops
-from operant.core.registry import Count, TargetShare, Tune, Widths, method
+from operant.core.registry import Count, Range, TargetShare, Tune, Widths, method
 from operant.loops.behaviour import Sampled
 from operant.loops.draw import Windows
 from operant.loops.settings import ExperienceSettings, PaceSettings
@@ -29,7 +29,7 @@ from operant.nets.memory import LSTM
 class RecurrentSAC(ExperienceSettings, PaceSettings, SoftSettings):
     batch_size: Annotated[Count, Tune(choices=(8, 16, 32))] = 16  # windows an update
     window: Count = 32  # steps of a window that are learned from
-    burn_in: Count = 8  # steps before them that fill the memories
+    burn_in: Annotated[int, Range(0)] = 8  # steps before them that fill the memories
     memory: Count = 64  # width of each LSTM
     hidden: Widths = (256, 256)  # widths of the layers behind it, of actor and critics
     tau: TargetShare = 0.005  # share of the critics and their memory that enters the target networks at each update

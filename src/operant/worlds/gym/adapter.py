@@ -7,6 +7,7 @@ automatic resets are used only where a vector environment already has them.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -565,7 +566,17 @@ def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict) -> tuple[Callab
             return (lambda: MinAtarGame(_called(gymnasium.make, name, arguments))), name
         return (lambda: _called(gymnasium.make, name, arguments)), name
     name = callable_name(env)
-    return (lambda: _called(env, name, kwargs)), name
+    one = {"num_envs": 1} | kwargs if _needs_rows(env) else kwargs
+    return (lambda: _called(env, name, one)), name
+
+
+def _needs_rows(make: Callable[..., Any]) -> bool:
+    """Whether a callable must be told how many rows it makes."""
+    try:
+        rows = inspect.signature(make).parameters.get("num_envs")
+    except (TypeError, ValueError):  # some that are written in C tell nothing
+        return False
+    return rows is not None and rows.default is rows.empty
 
 
 @cache

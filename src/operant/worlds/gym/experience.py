@@ -67,7 +67,7 @@ class Stream:
 
     Attributes:
         episodes: (return, length) of the episodes that ended, by seed; whoever reads them empties it.
-        ended: `[R]` bool, whose episode ended with the last step.
+        ended: `[R]` bool, in which rows a new episode begins behind the last step: one ended there, or was reset by a step that ignored the action.
     """
 
     ended: np.ndarray
@@ -98,7 +98,7 @@ class Stream:
         if not self.skips and not step.valid.all():
             raise BadInput("a vector environment with NEXT_STEP autoreset cannot be stepped one by one: give an environment of one row, or SAME_STEP autoreset")
         self._count(step)
-        self.ended = step.terminated | step.truncated
+        self.ended = step.terminated | step.truncated | ~step.valid
         self._observation = step.observation.copy()
         return step
 
