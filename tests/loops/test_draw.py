@@ -164,3 +164,5 @@ def test_windows_of_a_full_ring_need_their_burn_in():
     batch = Windows(200, 2, burn_in=4).bind({"replay": store}, Streams([0]), "draw", ()).draw()
     learned = (batch.index[batch.weight > 0] - 13) % 8
     assert learned.min() == 4 and learned.max() == 7
+    few = Windows(1, 1, burn_in=4).bind({"replay": store}, Streams([0]), "draw", ())
+    assert all(batch.weight.isfinite().all() for batch in (few.draw() for _ in range(20)))

@@ -194,7 +194,7 @@ class _WindowsDrawer(_UniformDrawer):
         counts = there & (whole | (place - first >= how.burn_in))
         batch = self._gather(index.flatten(1))
         weight = counts.flatten(1).float()
-        batch.weight = weight * (how.size / weight.sum(1, keepdim=True))
+        batch.weight = weight * (how.size / weight.sum(1, keepdim=True).clamp(min=1))  # few windows of a full ring may hold nothing that counts
         batch.extras |= {"begins": (place == first).flatten(1), "over": (~there & (place > first)).flatten(1)}
         return batch
 

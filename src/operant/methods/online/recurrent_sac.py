@@ -34,6 +34,10 @@ class RecurrentSAC(ExperienceSettings, PaceSettings, SoftSettings):
     hidden: Widths = (256, 256)  # widths of the layers behind it, of actor and critics
     tau: TargetShare = 0.005  # share of the critics and their memory that enters the target networks at each update
 
+    def __post_init__(self):
+        if self.capacity < self.window + self.burn_in:
+            raise ValueError(f"a window is {self.window + self.burn_in} steps with its burn-in, and capacity is {self.capacity}: keep as many at least")
+
 
 @method("recurrent-sac", name="Recurrent SAC", family="online", paper="arXiv:2110.05038", worlds=("gym",), actions=("continuous",))
 def recurrent_sac(h: RecurrentSAC) -> ValueLearning:
