@@ -1,6 +1,6 @@
 """The rank test that score parity rests on."""
 
-from operant.evidence.online.parity import holm, rank_test
+from operant.evidence.online.parity import rank_test
 
 
 def test_rank_test_counts_the_ways_to_split():
@@ -11,8 +11,3 @@ def test_rank_test_counts_the_ways_to_split():
     x, y = list(range(20)), [value + 0.5 for value in range(20)]
     assert abs(rank_test(x, y) - rank_test(y, x)) < 0.02 and 0.7 < rank_test(x, y) < 0.85  # 0.79 by the normal approximation
     assert rank_test(x, [value + 30 for value in x]) < 1e-4
-
-
-def test_holm():
-    assert holm([0.01, 0.04, 0.03]) == [0.03, 0.06, 0.06]
-    assert holm([0.9, 0.8]) == [1.0, 1.0]

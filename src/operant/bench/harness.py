@@ -27,7 +27,22 @@ from operant.core.errors import BadInput, RunFailed
 from operant.core.index import Register
 from operant.core.processor import model, said
 
-PACKAGES = ("operant", "torch", "numpy", "gymnasium", "mujoco", "transformers", "stable-baselines3", "trl", "jax", "flax", "distrax", "optax", "ogbench")
+PACKAGES = (
+    "operant",
+    "torch",
+    "numpy",
+    "gymnasium",
+    "mujoco",
+    "transformers",
+    "stable-baselines3",
+    "sb3-contrib",
+    "trl",
+    "jax",
+    "flax",
+    "distrax",
+    "optax",
+    "ogbench",
+)
 RATES = {"process": "per_second", "training": "training_per_second"}  # which figure a basis is about
 VECTORS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2"}  # from the widest on, by the name of Linux
 
