@@ -282,6 +282,34 @@ def test_rlpd(swings: str, entropy_backup: bool):
     close(loss["temperature"], -np.log(alpha) * (log_prob - 0.5))
 
 
+def test_arsq(swings: str):
+    """Zooming in on one number twice, three bins at a time; the second half of a batch is from the data."""
+    learner = learner_of("arsq", swings, bins=3, learning_starts=40, tau=0.2, alpha=0.3, margin=-0.2, margin_coefficient=0.7)
+    loss, batch = losses_of(learner)
+    q, target, rows = learner.nets["q"], learner.targets["q"], np.arange(16)
+    following = [forward(target.state_value, batch["next_observation"], net, np.tanh)[:, 0] for net in (0, 1)]
+    y = batch["reward"] + 0.99 * (1 - batch["terminated"]) * np.minimum(*following)
+    critic, margin = np.zeros(16), np.zeros(16)
+    for net in (0, 1):
+        total = forward(q.state_value, batch["observation"], net, np.tanh)[:, 0]
+        low, width = np.full(16, -1.0), 2.0
+        for level in (0, 1):
+            told = np.concatenate([batch["observation"], (low + width / 2)[:, None]], -1)
+            scores = forward(q.advantage, told, net, np.tanh)[:, 3 * level : 3 * level + 3]
+            advantage = scores - 0.3 * np.log(np.exp(scores / 0.3).sum(-1, keepdims=True))
+            width = width / 3
+            bin = np.clip(np.floor((batch["action"][:, 0] - low) / width), 0, 2).astype(int)
+            low, shown = low + bin * width, advantage[rows, bin]
+            total = total + shown
+            margin += np.maximum(advantage - shown[:, None], -0.2).sum(-1)
+        critic += 0.5 * (total - y) ** 2
+    close(loss["critic"], critic)
+    assert not loss["margin"][:8].any()
+    close(loss["margin"][8:], 2 * 0.7 * margin[8:])
+    store = learner.stores["data"].gather(torch.arange(100).unsqueeze(0))
+    assert np.allclose(store.observation[0, batch["index"][8:]], batch["observation"][8:])
+
+
 def test_mbpo():
     learner = learner_of(
         "mbpo", "gym:Pendulum-v1", learning_starts=40, tau=0.2, models=3, model_batch=5, model_hidden=(7, 6), model_warmup=20, rollout_every=10, rollouts=8,

@@ -86,3 +86,21 @@ def test_expected_soft_value():
     torch.testing.assert_close(logits.grad, torch.cat([p * (best - (p * best).sum()), torch.zeros(1, dtype=torch.float64)]))
     with pytest.raises(ValueError, match="the same number of axes"):
         ops.expected_soft_value(q.unsqueeze(0), log_prob, 1.0)
+
+
+def test_soft_advantage_by_hand():
+    """Scores 0 and log 3 at a temperature of 1: probabilities 1/4 and 3/4. At 1/2 they are 1/10 and 9/10."""
+    scores = torch.tensor([0.0, math.log(3)], dtype=torch.float64)
+    assert ops.soft_advantage(scores, alpha=1.0).tolist() == pytest.approx([math.log(0.25), math.log(0.75)])
+    assert ops.soft_advantage(scores, alpha=0.5).tolist() == pytest.approx([0.5 * math.log(0.1), 0.5 * math.log(0.9)])
+    sharp = ops.soft_advantage(torch.tensor([[3.0, -1.0, 2.0]]) + 1e4, alpha=1e-3)
+    torch.testing.assert_close(sharp, torch.tensor([[0.0, -4.0, -1.0]]))  # by far: the lag behind the best
+
+
+def test_demonstration_margin_loss_by_hand():
+    """Behind the shown one by 2, by 0.5 and ahead of it by 1, with a margin of 1: the first counts no more, and has no gradient."""
+    advantage = torch.tensor([[-2.0, 0.0, -0.5, 1.0], [0.3, 0.3, 0.3, 0.3]], requires_grad=True)
+    loss = ops.demonstration_margin_loss(advantage, torch.tensor([1, 0]), margin=-1.0)
+    assert loss.tolist() == [-0.5, 0.0]
+    loss.sum().backward()
+    assert advantage.grad.tolist() == [[0.0, -2.0, 1.0, 1.0], [-3.0, 1.0, 1.0, 1.0]]

@@ -67,6 +67,16 @@ class Sampled:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Actions as a policy draws them by itself (`Policy.drawn`), where its parameters are no distribution to sample from."""
+
+    net: str
+
+    def act(self, policy: Policy, observation: Tensor, streams: Streams, progress: float) -> Tensor:
+        return policy.drawn(observation, None, streams)[0]
+
+
+@dataclass(frozen=True)
 class Greedy:
     """The policy's best action: exploration is what the net itself draws in training (noisy layers)."""
 

@@ -116,7 +116,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Mixed:
-    """Batches that are put together from several draws (symmetric sampling, RLPD, arXiv:2302.02948, section 4.1: half replay, half data)."""
+    """Batches that are put together from several draws, their transitions side by side in this order."""
 
     parts: tuple[Draw, ...]
 
@@ -127,6 +127,11 @@ class Mixed:
     def bind(self, stores: Mapping[str, Store], streams: Streams, name: str, relabel: Sequence[Relabel]) -> Drawer:
         parts = [part.bind(stores, streams, f"{name}/{place}", relabel) for place, part in enumerate(self.parts)]
         return _MixedDrawer(parts, [part.size for part in self.parts])
+
+
+def symmetric(size: int) -> Mixed:
+    """Symmetric sampling (RLPD, arXiv:2302.02948, section 4.1): half of a batch from replay, and behind it half, rounded up, from a data set."""
+    return Mixed((Uniform(max(1, size // 2), store="replay"), Uniform(size - size // 2, store="data")))
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ class Policy(TrainedPolicy, TracedModule):
         choices, rest = gradient.tensor_split([self.distribution.choices], -1)
         return torch.cat([choices.masked_fill(~allowed, 0.0), rest], -1)
 
-    def drawn(self, observation: Tensor, carry: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
-        """Actions `[S, N, …]` as a policy that `plans` draws them at raw observations, and the carry after them."""
+    def drawn(self, observation: Tensor, carry: Tensor | None, streams: Streams) -> tuple[Tensor, Tensor | None]:
+        """Actions `[S, N, …]` at raw observations as a policy draws them by itself (one that `plans`, or of several passes), and the carry after them."""
         raise NotImplementedError
 
     def initial(self, rows: int) -> Tensor | None:

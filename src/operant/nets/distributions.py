@@ -122,7 +122,8 @@ class Distribution:
         return BadInput(f"actions of {type(self).__name__} have no {what}: {instead}")
 
 
-def _gumbel(streams: Streams, name: str, *shape: int) -> Tensor:
+def gumbel(streams: Streams, name: str, *shape: int) -> Tensor:
+    """Draws `[S, *shape]` which, added to log-probabilities (up to a constant), make the largest the choice that is drawn."""
     return streams.uniform(name, *shape).clamp_(1e-20).log_().neg_().log_().neg_()
 
 
@@ -136,7 +137,7 @@ class Categorical(Distribution):
         self.size = self.choices = self.features = action.counts[0]
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
-        return _gumbel(streams, name, *shape, self.size)
+        return gumbel(streams, name, *shape, self.size)
 
     def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
         if allowed is not None:
@@ -220,7 +221,7 @@ class Categoricals(Distribution):
         return ops.forbid(parameters[..., self._index.to(device)], self._real.to(device))
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
-        return _gumbel(streams, name, *shape, self.size)
+        return gumbel(streams, name, *shape, self.size)
 
     def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
         noise = self.noise(streams, name, *shape)
@@ -383,7 +384,7 @@ class SquashedMixture(SquashedGaussian):
         return logits.log_softmax(-1), mean.unflatten(-1, shape), log_std.unflatten(-1, shape)
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
-        return torch.cat([_gumbel(streams, f"{name}/expert", *shape, self.experts), streams.normal(name, *shape, self.deviations)], -1)
+        return torch.cat([gumbel(streams, f"{name}/expert", *shape, self.experts), streams.normal(name, *shape, self.deviations)], -1)
 
     def uniform(self, streams: Streams, name: str, *shape: int, allowed: Tensor | None = None) -> Tensor:
         return streams.uniform(name, *shape, self.features) * 2 - 1

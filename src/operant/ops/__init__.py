@@ -1,6 +1,7 @@
 """Pure tensor functions, one equation each. They import torch alone and take any leading axes; time, where there is one, is the last axis."""
 
 from operant.ops.advantage import centre, gae, group_normalized_advantage, normalize
+from operant.ops.coarse_to_fine import coarse_to_fine_bins, coarse_to_fine_middles
 from operant.ops.conjugate import conjugate_gradients
 from operant.ops.curriculum import absolute_learning_progress
 from operant.ops.distribution import (
@@ -87,7 +88,17 @@ from operant.ops.token_entropy import log_entropy_range, max_variance_subset, mi
 from operant.ops.trace import bounded_step_size
 from operant.ops.turns import pooled_turn_advantage, turn_ends, turn_gains, turn_returns, turn_sums
 from operant.ops.utterance import utterance_advantage, utterance_q_target
-from operant.ops.value import clipped_value_loss, expected_soft_value, expectile_loss, huber_loss, soft_value, td_target, temperature_loss
+from operant.ops.value import (
+    clipped_value_loss,
+    demonstration_margin_loss,
+    expected_soft_value,
+    expectile_loss,
+    huber_loss,
+    soft_advantage,
+    soft_value,
+    td_target,
+    temperature_loss,
+)
 
 __all__ = [
     "FORBIDDEN",
@@ -115,10 +126,13 @@ __all__ = [
     "clipped_importance_loss",
     "clipped_ratio_loss",
     "clipped_value_loss",
+    "coarse_to_fine_bins",
+    "coarse_to_fine_middles",
     "concentrability",
     "conjugate_gradients",
     "count_penalty",
     "cross_entropy",
+    "demonstration_margin_loss",
     "descriptor_similarity",
     "dpo_loss",
     "dual_clipped_ratio_loss",
@@ -195,6 +209,7 @@ __all__ = [
     "segment_starts",
     "sequence_log_ratio",
     "sign_weighted_score",
+    "soft_advantage",
     "soft_value",
     "standardized_log_ratio_loss",
     "stationary_occupancy",

@@ -90,6 +90,29 @@ def expected_soft_value(q_values: Tensor, log_prob: Tensor, alpha: Tensor | floa
     return (log_prob.exp() * (q_values - alpha * log_prob)).sum(-1)
 
 
+def soft_advantage(scores: Tensor, *, alpha: float) -> Tensor:
+    """Advantages that are a policy by construction, sum_k exp(A_k / alpha) = 1: A = x - alpha logsumexp(x / alpha), the log-probabilities of softmax(x / alpha)
+    times alpha (soft Q-learning, arXiv:1702.08165; of one number of an action at a time ARSQ, arXiv:2502.00288).
+
+    Args:
+        scores: x, `[..., K]`, of choices.
+        alpha: temperature, > 0, in their units.
+    """
+    return alpha * (scores / alpha).log_softmax(-1)
+
+
+def demonstration_margin_loss(advantage: Tensor, action: Tensor, *, margin: float) -> Tensor:
+    """How far other choices come up to the one that was shown, sum_k max(A_k - A_shown, margin), `[...]` (ARSQ, arXiv:2502.00288). The shown one's own term, a
+    constant, is in the sum.
+
+    Args:
+        advantage: `[..., K]`.
+        action: `[...]` int64, what was shown.
+        margin: where another's lag stops counting; negative, so that it must lag by as much.
+    """
+    return (advantage - advantage.gather(-1, action.unsqueeze(-1))).clamp(min=margin).sum(-1)
+
+
 def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor | float) -> Tensor:
     """Dual objective of the temperature (SAC, arXiv:1812.05905, eq. 18), in log alpha as in the authors' code: -log alpha (log pi + target entropy).
 

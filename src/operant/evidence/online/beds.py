@@ -148,6 +148,29 @@ class TwoPeaks(gymnasium.Env):
         return np.zeros(1, np.float32), float(np.exp(-(away**2))), True, False, {}
 
 
+class Corners(gymnasium.Env):
+    """Episodes of one step and two numbers in [-1, 1], whose reward is 1 around two opposite corners of a square, (0.5, 0.5) and (-0.5, -0.5), within 0.4 in
+    each number, and 0 elsewhere: what one number should be hangs on the other alone."""
+
+    good, half = np.array([[0.5, 0.5], [-0.5, -0.5]]), 0.4
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-1, 1, (1,), np.float32)
+        self.action_space = spaces.Box(-1, 1, (2,), np.float32)
+
+    @classmethod
+    def rewards(cls, action: np.ndarray) -> np.ndarray:
+        """Of actions `[…, 2]`, `[…]`."""
+        return (np.abs(action[..., None, :] - cls.good).max(-1) <= cls.half).any(-1).astype(np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return np.zeros(1, np.float32), float(self.rewards(np.asarray(action))), True, False, {}
+
+
 class TwoGoals(gymnasium.Env):
     """A point in the plane moves by up to 0.5 a step, from the middle, for 8 steps; both goals, left and right of it at a distance of 1, are worth the same.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from operant.core.registry import BatchSize, Count, Widths, method
-from operant.loops.draw import Mixed, Uniform
+from operant.loops.draw import symmetric
 from operant.loops.soft import EnsembleSettings, ensemble_phases
 from operant.loops.value_learning import Polyak, ValueLearning
 from operant.nets.actors import ActorNet, CriticNet
@@ -31,8 +31,6 @@ class RLPD(EnsembleSettings):
 
 @method("rlpd", name="RLPD", family="online", paper="arXiv:2302.02948", worlds=("data",), actions=("continuous",))
 def rlpd(h: RLPD) -> ValueLearning:
-    half = h.batch_size // 2
-    halves = Mixed((Uniform(max(1, half), store="replay"), Uniform(h.batch_size - half, store="data")))
     return ValueLearning(
         nets={
             "actor": ActorNet(hidden=h.hidden, squash=True, normalize=h.normalize_observation),
@@ -42,5 +40,5 @@ def rlpd(h: RLPD) -> ValueLearning:
         phases=ensemble_phases(h, per_dimension=-0.5, entropy_backup=h.entropy_backup),
         track={"q": Polyak(h.tau)},
         data=True,
-        **h.replay(h.batch_size, h.gamma, float(h.critic_updates)) | {"draw": halves},
+        **h.replay(h.batch_size, h.gamma, float(h.critic_updates)) | {"draw": symmetric(h.batch_size)},
     )
