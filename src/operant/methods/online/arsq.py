@@ -24,7 +24,7 @@ from typing import Annotated, Literal
 import torch
 
 from operant import ops
-from operant.core.registry import BatchSize, Count, Discount, LearningRate, NonNegative, Positive, Range, TargetShare, Widths, method
+from operant.core.registry import BatchSize, Discount, LearningRate, NonNegative, Positive, Range, TargetShare, Widths, method
 from operant.loops.behaviour import Drawn
 from operant.loops.draw import symmetric
 from operant.loops.settings import OnlineSettings
@@ -40,7 +40,7 @@ class ARSQ(OnlineSettings):
     gamma: Discount = 0.99  # discount a step
     batch_size: BatchSize = 256  # transitions an update, half of them from the data (rounded up)
     tau: TargetShare = 0.005  # share of the networks that enters the target networks at each update
-    levels: Count = 2  # of bins within bins
+    levels: Annotated[int, Range(1, 20)] = 2  # of bins within bins
     bins: Annotated[int, Range(2)] = 7  # that each level cuts a number's bin of the level before into
     alpha: Positive = 0.01  # temperature, in units of the return
     margin: float = -1.0  # C, in units of the return: by how much other bins are to lag behind those of the data
@@ -61,10 +61,11 @@ def arsq(h: ARSQ) -> ValueLearning:
     def losses(u: Update):
         batch, q = u.batch, u.net("q")
         y = u.bellman(u.target("q").value(batch.next_observation).amin(1), gamma=h.gamma)
-        path = q.distribution.path(batch.action).unsqueeze(1).expand(-1, 2, -1, -1, -1)
-        advantage = q.advantages(batch.observation, path[:, 0])
-        taken = advantage.gather(-1, path.unsqueeze(-1)).squeeze(-1).sum((-1, -2))
-        lag = ops.demonstration_margin_loss(advantage[:, :, replayed:], path[:, :, replayed:], margin=h.margin).sum((1, -1, -2))
+        path = q.distribution.path(batch.action)
+        advantage = q.advantages(batch.observation, path)  # [S, 2, B, L, A, bins]
+        both = path.unsqueeze(1).expand_as(advantage[..., 0])
+        taken = advantage.gather(-1, both.unsqueeze(-1)).squeeze(-1).sum((-1, -2))
+        lag = ops.demonstration_margin_loss(advantage[:, :, replayed:], both[:, :, replayed:], margin=h.margin).sum((1, -1, -2))
         nothing = torch.zeros_like(y[:, :replayed])
         return {
             "critic": 0.5 * (q.value(batch.observation) + taken - y.unsqueeze(1)).square().sum(1),
