@@ -68,7 +68,7 @@ def learns_alone_what_it_learns_among_others(case: Case, together: Any) -> None:
         alone.iterate()
     for name, value in alone.policy.state_dict().items():
         found = together.policy.state_dict()[name][-1:]
-        torch.testing.assert_close(found, value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(found, value, rtol=1e-4, atol=5e-5, msg=lambda text, name=name: f"{name}: {text}")
     alone.close()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from operant.core import sources
+from operant.core import index, sources
 
 FILES = {
     "operant/__init__.py": "from operant.far import away\n",
@@ -30,13 +30,13 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             path.write_text(text)
         forget()
 
-    monkeypatch.setattr(sources, "PACKAGE", tmp_path / "operant")
+    monkeypatch.setattr(index, "PACKAGE", tmp_path / "operant")
     yield write
     forget()
 
 
 def forget() -> None:
-    for cached in (sources.imports, sources._path, sources._tree, sources._code):
+    for cached in (sources.imports, index.path_of, index._text, index.tree_of, sources._code):
         cached.cache_clear()
 
 

@@ -116,6 +116,8 @@ def test_what_is_told_of_a_method_that_a_file_brings(tmp_path: Path, start):
 def test_a_run_on_python_objects_is_gone_on_with_in_python(tmp_path: Path):
     from gymnasium.envs.classic_control import CartPoleEnv
 
-    operant.train("random", CartPoleEnv, steps=1, episodes=1, out=tmp_path / "run", progress=False)
+    made = lambda: CartPoleEnv()  # noqa: E731, PLW0108 - it has no name by which a command could find it
+
+    operant.train("random", made, steps=1, episodes=1, out=tmp_path / "run", progress=False)
     with pytest.raises(BadInput, match=re.escape(f"operant.resume('{tmp_path / 'run'}', task=…)")):
-        operant.train("random", CartPoleEnv, steps=1, episodes=1, out=tmp_path / "run", progress=False)
+        operant.train("random", made, steps=1, episodes=1, out=tmp_path / "run", progress=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,9 +31,8 @@ class Behaviour(Protocol):
         """
 
 
-@runtime_checkable
 class Choosing(Behaviour, Protocol):
-    """Exploration in two parts, for policies that remember and for loops that draw for many steps at once or learn from the pass that acted."""
+    """Exploration in two parts, for loops that draw for many steps at once, and learn from the very pass in which the policy acted."""
 
     def draws(self, policy: Policy, streams: Streams, count: int) -> tuple[Tensor, ...]:
         """What `choose` turns into actions, `[S, count, …]` each."""
@@ -49,15 +48,19 @@ class Choosing(Behaviour, Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """Actions as the policy draws them."""
-
-    net: str = "actor"
+class InTwoParts:
+    """A `Choosing` whose `act` is both parts, one behind the other: a loop may do either for several steps, or with what the policy remembers."""
 
     def act(self, policy: Policy, observation: Tensor, streams: Streams, progress: float) -> Tensor:
         parameters = policy(policy.normalized(observation))
         return self.choose(policy, parameters, observation, self.draws(policy, streams, observation.shape[1]), progress)
+
+
+@dataclass(frozen=True)
+class Sampled(InTwoParts):
+    """Actions as the policy draws them."""
+
+    net: str = "actor"
 
     def draws(self, policy: Policy, streams: Streams, count: int) -> tuple[Tensor, ...]:
         return (policy.distribution.noise(streams, "action", count),)
@@ -87,7 +90,7 @@ class Greedy:
 
 
 @dataclass(frozen=True)
-class EpsilonGreedy:
+class EpsilonGreedy(InTwoParts):
     """The policy's best action, or with probability epsilon a uniformly random one.
 
     Attributes:
@@ -98,10 +101,6 @@ class EpsilonGreedy:
     start: float = 1.0
     end: float = 0.05
     share: float = 0.1
-
-    def act(self, policy: Policy, observation: Tensor, streams: Streams, progress: float) -> Tensor:
-        parameters = policy(policy.normalized(observation))
-        return self.choose(policy, parameters, observation, self.draws(policy, streams, observation.shape[1]), progress)
 
     def draws(self, policy: Policy, streams: Streams, count: int) -> tuple[Tensor, ...]:
         return _uniform_draws(policy, streams, count), streams.uniform("epsilon", count)

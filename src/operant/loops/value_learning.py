@@ -19,7 +19,7 @@ from operant.core.errors import BadInput, calling_place, place_of
 from operant.core.flat import Adam, FlatParameters, clip_scale, shared_view
 from operant.core.memory import check_memory
 from operant.core.random import Streams
-from operant.loops.behaviour import Behaviour, Choosing, Sampled
+from operant.loops.behaviour import Behaviour, InTwoParts, Sampled
 from operant.loops.draw import Draw, Drawer, Relabel, Uniform, Windows
 from operant.loops.imagine import Imagination, Imagine
 from operant.loops.learner import Learner, Spine, check_batch, check_finite, check_values
@@ -384,7 +384,7 @@ class ValueLearner(Learner):
         self.policy: Policy = self.nets[method.acts.net]
         if self.policy.normalizer is not None and method.imagine is not None:
             raise BadInput(f"net {method.acts.net!r} normalises observations, and models imagine them as they are: take one of the two")
-        self._chooses = isinstance(method.acts, Choosing)
+        self._chooses = isinstance(method.acts, InTwoParts) and type(method.acts).act is InTwoParts.act  # not, where a subclass acts in a way of its own
         if self.policy.initial(1) is not None and not self.policy.plans:
             if not isinstance(method.draw, Windows):
                 raise BadInput(f"net {method.acts.net!r} remembers its episode, and this method draws single transitions: draw Windows, or take no memory")
