@@ -482,10 +482,8 @@ class ValueLearner(Learner):
         """Step every environment until updates are due, or about `remaining` steps are done; the updates that are due."""
         began, rows = time.perf_counter(), self.method.online.environments
         turns, updates = self._due(remaining)
-        random, acting = self.step < self.method.online.learning_starts, None
+        acting = None if self.step < self.method.online.learning_starts else self._acting(turns, rows)
         for _ in range(turns):
-            if not random:
-                acting = self._acting(turns, rows) if acting is None else acting
             self.experience.step(acting)
             self.step += rows
             if self._carry is not None and self.experience.ended.any():
