@@ -29,12 +29,11 @@ def ours(
     seeds: int,
     steps: int,
     target: float,
-    threads: int = 1,
     dtype: str = "float32",
     requires: tuple[str, ...] = (),
     **hyperparameters: object,
 ) -> Contestant:
-    """`operant train` of one method, on one thread unless `threads` says otherwise: many stacked seeds use both cores, which one seed of a peer cannot."""
+    """`operant train` of one method, on as many threads as it chooses by itself."""
     options = [part for name, value in hyperparameters.items() for part in (f"--{name}", str(value))]
     run = (
         "--seeds",
@@ -43,8 +42,6 @@ def ours(
         str(steps),
         "--seed",
         "0",
-        "--threads",
-        str(threads),
         "--every",
         str(steps),
         "--episodes",
@@ -71,11 +68,11 @@ def control(title: str, about: str, package: str, peers: tuple[Contestant, ...],
 
 
 def one_and_eight(method: str, task: str, steps: int, targets: tuple[float, float], **hyperparameters: object) -> tuple[Contestant, ...]:
-    """Our run with one seed on one thread, and with eight on two."""
+    """Our run with one seed, and with eight."""
     one, eight = targets
     return (
         ours(method, f"gym:{task}", seeds=1, steps=steps, target=one, **hyperparameters),
-        ours(method, f"gym:{task}", seeds=8, steps=steps, target=eight, threads=2, **hyperparameters),
+        ours(method, f"gym:{task}", seeds=8, steps=steps, target=eight, **hyperparameters),
     )
 
 
@@ -99,7 +96,7 @@ def ppo_halfcheetah() -> Comparison:
         "PPO on HalfCheetah-v5: 1 environment x 2048 steps, batch 64, 10 epochs (the peer's defaults)",
         "stable-baselines3",
         sb3("PPO", HALFCHEETAH, steps),
-        (ours("ppo", f"gym:{HALFCHEETAH}", seeds=8, steps=steps, target=3, threads=2, environments=1, rollout_length=2048, minibatches=32, epochs=10),),
+        (ours("ppo", f"gym:{HALFCHEETAH}", seeds=8, steps=steps, target=3, environments=1, rollout_length=2048, minibatches=32, epochs=10),),
     )
 
 

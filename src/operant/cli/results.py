@@ -136,6 +136,7 @@ def _side_by_side(args: Namespace, keys: list[str], folder: Path) -> None:
                 words = ["resume", str(folder / key), "--trust", *brought] if begun else ["train", key, "--task", args.task, *brought]
                 if words[0] == "train":
                     given = {name: value for name, value in run_options(args).items() if name != "track"} | args.members[key]
+                    given.setdefault("threads", 1)  # they share the cores
                     words += [f"{option(name)}={value}" for name, value in given.items()] + [f"--track={name}" for name in args.track or ()]
                     words += ["--out", str(folder / key)]
                 going.start(key, words, log)

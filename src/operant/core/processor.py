@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
 from functools import cache
@@ -27,6 +28,31 @@ def maker() -> str:
 def model() -> str:
     """The processor's name, as it says itself, or its architecture."""
     return said().get("model name") or platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Cores that this process may compute on: those it is bound to, as far as a container's quota and OMP_NUM_THREADS go."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        found = min(found, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file; "max", where there is no quota
+        pass
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(found, int(asked)) if asked.isdecimal() and int(asked) else found
+
+
+def waits_are_short() -> bool:
+    """Whether threads that wait for each other give up their cores soon (`operant/__init__.py`), so that several cost little where the cores are busy."""
+    return sys.platform == "linux" and ("GOMP_SPINCOUNT" in os.environ or os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive")
+
+
+def fitting_threads(multiplications: int, each: int = 8_000_000) -> int:
+    """Threads that pay: one for each 8 million multiplications of the widest product of an update, as far as there are `cores`.
+
+    Two at 256 × 256 × 256 train SAC 1.5 times as fast as one; at 256 × 64 × 64 they gain nothing.
+    """
+    return max(1, min(cores(), multiplications // each)) if waits_are_short() else 1
 
 
 def keep_freed_memory() -> None:

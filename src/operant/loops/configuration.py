@@ -14,6 +14,7 @@ import torch
 from operant.core.errors import BadInput, one_line
 from operant.core.files import file_digest
 from operant.core.memory import TRAINED, check_memory
+from operant.core.processor import fitting_threads
 from operant.core.random import Streams, untouched_generators
 from operant.core.registry import ACTIONS, LARGEST, Method, configure, get_method, imported_files, methods, own_file
 from operant.core.schema import MOST_SEEDS
@@ -33,6 +34,7 @@ MOST_STEPS = 10**9  # of a run that is limited by time
 MOST_SEED = 2**62
 MOST_BUDGET = 10**15  # of steps, answers or tokens
 MOST_THREADS = 1_024
+OF_A_MODEL = 100  # a language model has about so many times the parameters of one of its wide layers
 
 
 def configure_run(
@@ -122,7 +124,7 @@ def configure_run(
         "hyperparameters": asdict(h),
         "notes": notes,
         "device": (world.device() if device == "auto" else torch.device(device)).type,
-        "threads": threads or 1,
+        "threads": threads or 1,  # until what is trained is known
         "kernels": kernels.fitting(),
         "budget": {"unit": unit, "amount": amount},
         "every": every or max(1, amount // 10),
@@ -142,6 +144,11 @@ def configure_run(
             made = world.policy(spine.policy, Streams([seed]))
             parameters = sum(p.numel() for p in made.parameters())
             check_memory(f"training {seeds:,} networks of {parameters:,} parameters", TRAINED * seeds * parameters, "take fewer --seeds, or narrower layers")
+            widest = seeds * max((p.numel() for p in made.parameters()), default=0)
+        else:
+            widest = world.parameters // OF_A_MODEL
+        if threads is None and config["device"] == "cpu":
+            config["threads"] = fitting_threads(spine.rows * widest)
     except Endless as error:
         free = "take a policy gradient, such as ppo, which needs no bounds, or wrap the environment (gymnasium.wrappers.TransformAction)"
         raise BadInput(f"{method} on {world.task}: {error}; {free}") from error

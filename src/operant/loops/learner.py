@@ -26,6 +26,7 @@ class Spine:
         policy: how the policy's network is built; None where the world brings the policy.
         needs: what its parts ask of a batch, by name.
         prompts: groups of answers that an iteration draws.
+        rows: that an update computes at once, a seed, or that a model writes at once; 0 where no product of an update is wide.
         draws_answers: it samples rollouts, so that a budget may count answers and tokens.
         bfloat16: its updates can compute in bfloat16, where the world's `bfloat16` asks for it.
         from_scratch: on text it starts from fresh weights and not from the base policy.
@@ -46,6 +47,10 @@ class Spine:
     @property
     def prompts(self) -> int:
         return 1
+
+    @property
+    def rows(self) -> int:
+        return 0
 
     @property
     def trained(self) -> Any:

@@ -83,6 +83,10 @@ class Outer(Spine):
         return self.inner.prompts
 
     @property
+    def rows(self) -> int:
+        return self.members * self.inner.rows
+
+    @property
     def trained(self) -> Any:
         return self.inner.trained if self.evaluated is None else self.evaluated
 

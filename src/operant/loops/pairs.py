@@ -50,6 +50,10 @@ class Pairs(Spine):
     def needs(self) -> frozenset[str]:
         return needs_of(self.terms)
 
+    @property
+    def rows(self) -> int:
+        return self.batch_size
+
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         world.check_demonstrations()
         check_batch(world, len(seeds), self.batch_size, self.policy)

@@ -121,6 +121,10 @@ class PolicyGradient(Spine):
     def prompts(self) -> int:
         return self.sample.prompts
 
+    @property
+    def rows(self) -> int:
+        return self.sample.rows // self.minibatches
+
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         if "teacher_log_prob" in self.needs:
             world.check_teacher()

@@ -324,7 +324,8 @@ def train(
             training. The iteration that reaches it is the last.
         out: the run directory; a new one under `runs/` by default.
         device: "auto", "cpu" or "cuda".
-        threads: of PyTorch, 1 by default: more help with many stacked seeds where nothing else runs, and slow down many times over where something does.
+        threads: of PyTorch; by default 1, and more where networks, batches and seeds make products wide, up to the cores or OMP_NUM_THREADS
+            (`core.processor.fitting_threads`; always 1 where PyTorch was imported before Operant).
         every: steps (or what the budget counts) between two evaluations and checkpoints; a tenth of the budget by default.
         keep: how many checkpoints stay (at least 2).
         episodes: evaluation episodes (or problems) a seed.

@@ -300,6 +300,10 @@ class ValueLearning(Spine):
         return self.nets[self.acts.net]
 
     @property
+    def rows(self) -> int:
+        return self.draw.size
+
+    @property
     def from_data(self) -> bool:
         return self.data or (self.online is None and self.replay is None)
 

@@ -40,6 +40,11 @@ class SamplingPlan:
     n: int = 1
     temperature: Callable[[Tensor], Tensor] | float | None = None
 
+    @property
+    def rows(self) -> int:
+        """Rows of an iteration, a seed: of steps where an environment is stepped, of answers that are written side by side."""
+        return self.prompts * self.n
+
 
 class NothingToDraw(BadInput):
     """An environment draws nothing, or cannot on this machine."""
@@ -81,6 +86,7 @@ class World:
         stacked: seeds share one learner.
         score: the name of what `evaluate` measures.
         notes: what a person should know before a run, a line each.
+        parameters: of the language model that a person gave; 0 where none was.
         learning_rate_scale: what default learning rates are multiplied by.
         to_check: what `check` looks at, in words, where that may take a while.
         longest: tokens of the longest answer, where there are answers.
@@ -108,6 +114,7 @@ class World:
     stacked: bool
     score: str
     notes: Sequence[str] = ()
+    parameters: int = 0
     learning_rate_scale: float = 1.0
     to_check: str = ""
     longest: int

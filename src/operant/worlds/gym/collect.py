@@ -44,6 +44,10 @@ class Steps(SamplingPlan):
     batches: int = 1
     behaviour: Behaviour | None = None
 
+    @property
+    def rows(self) -> int:
+        return self.environments * self.length
+
 
 class Behaviour(Protocol):
     """What acts in the policy's place, in a plan.

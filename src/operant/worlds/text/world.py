@@ -101,6 +101,14 @@ class TextWorld(World):
         return (type(self.problems).__module__,)
 
     @property
+    def parameters(self) -> int:
+        if self.options.model is None:
+            return 0
+        from operant.worlds.text.models import count_parameters
+
+        return count_parameters(self.options.model)
+
+    @property
     def learning_rate_scale(self) -> float:
         """What default learning rates, which are for a million parameters, are multiplied by for the given model of N: (1M / N)^½, at most 1.
 
@@ -109,9 +117,7 @@ class TextWorld(World):
         """
         if self.options.model is None:
             return 1.0
-        from operant.worlds.text.models import count_parameters
-
-        rate = (1e6 / count_parameters(self.options.model)) ** 0.5
+        rate = (1e6 / self.parameters) ** 0.5
         return min(1.0, 10 * rate if self.options.lora_rank else rate)
 
     def _evaluator(self) -> Any:
