@@ -41,7 +41,7 @@ def actor_losses(u: Update) -> dict[str, Tensor]:
     """The net "actor" climbs the first critic of "q" (arXiv:1509.02971)."""
     actor = u.net("actor")
     action = actor.distribution.mode(actor(u.batch.observation))
-    return {"actor": -u.frozen("q")(u.batch.observation, action)[:, 0]}
+    return {"actor": -u.frozen("q").member(0, u.batch.observation, action)}
 
 
 def twin_delayed_phases(h: TwinDelayedSettings) -> list[Phase]:

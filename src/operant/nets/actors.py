@@ -261,7 +261,9 @@ class Critic(TracedModule):
         return traced
 
     def member(self, index: int, *inputs: Tensor) -> Tensor:
-        """One of the value functions alone, `[S, B]`, where there is no encoder and layers are plain ones."""
+        """One of the value functions, `[S, B]`; the others are not computed where layers are plain ones."""
+        if self.encoder is not None or not isinstance(self.net, MLP) or self.net.dropouts or self.net.batch_norms:
+            return self(*inputs)[:, index]
         return self.head.mean(self.net.member(torch.cat(inputs, -1), index))
 
 
