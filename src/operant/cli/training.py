@@ -60,7 +60,7 @@ def add_run_options(parser: Parser, when: str = "") -> None:
     add("--tokens", whole(1), "N", "instead of --steps: tokens that a seed draws in training (text, sequences)")
     add("--seconds", whole(1), "N", "instead of --steps: seconds that a seed trains")
     add("--device", one_of("auto", "cpu", "cuda"), "auto|cpu|cuda", "where networks are (default auto)")
-    add("--threads", whole(1), "N", "threads of PyTorch (by default 1, and more where networks, batches and seeds make products wide, up to the cores or OMP_NUM_THREADS)")
+    add("--threads", whole(1), "N", "threads of PyTorch (by default 1, and more where wide networks, batches and many seeds pay for them)")
     add("--every", whole(1), "N", "steps, or what the budget counts, between two evaluations and checkpoints (default: a tenth)")
     add("--keep", whole(2), "N", "how many of the newest checkpoints stay (default 2, the least)")
     add("--episodes", whole(1), "N", "episodes, or problems, of an evaluation (default: the task's)")
