@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# Read once, when PyTorch is loaded: how long a thread of OpenMP waits awake for the next piece of work. Its own answer is a thousandth of a second and more, and
-# where two processes share their cores each then waits for threads that wait: a SAC update took twenty times as long. This is as fast where nothing else runs.
+# Read once, when PyTorch is loaded: how long a thread of OpenMP waits awake for the next piece of work. Its own answer is a thousandth of a second and more,
+# and where two processes share their cores each then waits for threads that wait: a TD3 update took twenty times as long. This is as fast where nothing else
+# runs.
 if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
