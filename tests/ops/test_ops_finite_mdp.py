@@ -139,3 +139,18 @@ def test_count_penalty():
     """2 √(4 / N): 4 of one visit, 2 of four; with a scale below 1 a pair that was not seen still costs all that there is."""
     assert ops.count_penalty(torch.tensor([0.0, 1.0, 4.0]), scale=4.0, most=2.0).tolist() == [4.0, 4.0, 2.0]
     assert ops.count_penalty(torch.tensor([0.0, 1.0, 4.0]), scale=0.25, most=2.0).tolist() == [2.0, 1.0, 0.5]
+
+
+def test_moments_of_the_next_value_by_hand():
+    transition = torch.tensor([[[0.5, 0.5], [1.0, 0.0]], [[0.25, 0.75], [0.0, 1.0]]], dtype=torch.float64)
+    mean, variance = ops.next_value_moments(transition, torch.tensor([2.0, 6.0], dtype=torch.float64))
+    assert mean.tolist() == [[4, 2], [5, 6]] and variance.tolist() == [[4, 0], [3, 0]]
+    step_axis = transition.expand(3, 1, 2, 2, 2)
+    values = torch.rand(3, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ops.next_value_moments(step_axis, values)[0], torch.einsum("...kaj,...j->...ka", step_axis, values))
+
+
+def test_empirical_bernstein_by_hand():
+    count, variance = torch.tensor([0.0, 1.0, 100.0, 100.0]), torch.tensor([0.0, 0.0, 0.25, 0.0])
+    width = ops.empirical_bernstein(count, variance, log=2.0, most=3.0)
+    assert width.tolist() == pytest.approx([3, 3, 0.1 + 0.14, 0.14])  # 2 · 2 · 0.25 / 100 under the root, and 7 · 3 · 2 / 300

@@ -36,7 +36,7 @@ def test_named_mdps(name: str):
 
 def test_river_swim_by_hand():
     """Six states: against the current 0.35 up, 0.6 stay, 0.05 down; the banks as Osband et al. have them."""
-    mdp = make_world("tabular:river-swim").mdp(Streams([0]))
+    mdp = make_world("tabular:river-swim", discount=0.99).mdp(Streams([0]))
     assert mdp.transition[0, 2, 1].tolist() == [0, 0.05, 0.6, 0.35, 0, 0] and mdp.transition[0, 2, 0].tolist() == [0, 1, 0, 0, 0, 0]
     assert mdp.transition[0, 0, 1].tolist() == [0.4, 0.6, 0, 0, 0, 0] and mdp.transition[0, 5, 1].tolist() == [0, 0, 0, 0, 0.4, 0.6]
     assert mdp.optimum[1][0, :, 1].tolist() == [1] * 6  # swim up everywhere
@@ -167,7 +167,7 @@ def test_a_file_that_is_no_mdp(tmp_path: Path, arrays: dict, says: str):
     [
         ("chian", {}, "unknown finite MDP 'chian': did you mean chain?"),
         ("cliff", {"states": 9}, "has no option states: its size is fixed"),
-        ("bandit", {"discount": 0.5}, "tabular:bandit --discount: its episodes have 1 step"),
+        ("bandit", {"discount": 0.5}, "tabular:bandit --discount: its horizon is its own"),
         ("chain", {"discount": 0.5, "horizon": 3}, "give a discount or a horizon, not both"),
         ("chain", {"discount": 1.0}, r"discount = 1.0: it must be in \[0, 1\)"),
         ("chain", {"concentrability": 0.5}, "it must be at least 1"),

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 from operant.loops.learner import Learner, Spine
+from operant.loops.regret import Regret
 from operant.worlds.base import World
 from operant.worlds.tabular.mdp import FiniteMDP, Played, Samples
 
@@ -27,12 +29,14 @@ class Problem:
         shape: of what a policy decides: (K, A), with a horizon (H, K, A).
         streams: of random draws, a generator a seed.
         step: iterations that are done.
+        regret: of what planners that read "episodes" have played; None for others.
     """
 
     def __init__(self, reads: Reads, world: World, streams: Streams):
         self._reads = reads
         self._given: FiniteMDP | Samples = (world.samples(streams) if reads == "samples" else world.mdp(streams)).to(streams.device)
         self.shape, self.streams, self.step = self._given.shape, streams, 0
+        self.regret = Regret(self._given, len(streams.seeds)) if reads == "episodes" else None
 
     @property
     def mdp(self) -> FiniteMDP:
@@ -52,7 +56,18 @@ class Problem:
         """So many episodes of a policy `[S, H, K, A]`, of planners that read "episodes"."""
         if not isinstance(self._given, FiniteMDP) or self._reads != "episodes":
             raise RunFailed('a planner asked for episodes, and reads something else: Planning(…, reads="episodes")')
+        self.regret.add(policy, count)
         return self._given.play(policy, count, self.streams)
+
+    @property
+    def stationary(self) -> bool:
+        """All steps of an episode are alike: transitions and mean rewards hang on the state and the action alone."""
+        return self._given.horizon is None or self._given.transition.shape[1] == self._given.reward.shape[1] == 1
+
+    @property
+    def model_shape(self) -> tuple[int, ...]:
+        """Of what a model of the MDP counts apart: (K, A) where it is `stationary`, else (H, K, A)."""
+        return self.shape[-2:] if self.stationary else self.shape
 
     def zeros(self, *axes: int) -> Tensor:
         """`[S, *axes]` float64."""
@@ -74,11 +89,13 @@ class Planning(Spine):
         start: `(problem) → state`, before the first iteration. Raises `BadInput` for a problem that the planner is not for.
         improve: `(problem, state) → state`, one iteration; it reads nothing to the host.
         reads: "mdp", the truth, "samples", logged transitions alone, or "episodes", what comes of policies that it plays, with a horizon.
+        iterations: between two looks at the metrics.
     """
 
     start: Callable[[Problem], State]
     improve: Callable[[Problem, State], State]
     reads: Reads = "mdp"
+    iterations: int = 1
 
     policy = None
 
@@ -96,7 +113,8 @@ class Planning(Spine):
 class Planner(Learner):
     """The loop at work. A step is one iteration.
 
-    Logs "change": the largest difference between the state's "value" and that of the iteration before, where it has one.
+    Logs "change": the largest difference between the state's "value" and that of the iteration before, where it has one; and of planners that play episodes
+    "regret", of all that were played.
     """
 
     def __init__(self, method: Planning, world: World, seeds: list[int], total_steps: int, device: torch.device):
@@ -109,14 +127,24 @@ class Planner(Learner):
         self._take(method.start(self.problem))
 
     def iterate(self) -> dict[str, Tensor]:
-        before = self.state
-        self._take(self.improve())
-        self.step += 1
+        for _ in range(max(1, min(self.method.iterations, self.total_steps - self.step))):
+            before = self.state
+            self._take(self.improve())
+            self.step += 1
         wrong = ((self.state["policy"].sum(-1) - 1).abs() > 1e-6) | (self.state["policy"] < 0).any(-1)
         if wrong.any():
             place = wrong.nonzero()[0].tolist()
             raise RunFailed(f"the policy of iteration {self.step} is no distribution over actions: seed {self.seeds[place[0]]}, state {place[1:]}")
-        return {"change": (self.state["value"] - before["value"]).abs().flatten(1).amax(1).cpu()} if "value" in before else {}
+        metrics = {"change": (self.state["value"] - before["value"]).abs().flatten(1).amax(1).cpu()} if "value" in before else {}
+        return metrics if self.problem.regret is None else metrics | {"regret": self.problem.regret.total.cpu()}
+
+    def measures(self) -> dict[str, np.ndarray]:
+        regret = self.problem.regret
+        if regret is None or not regret.episodes:
+            return {}
+        exponent = regret.exponent().cpu()
+        found = {"episodes played": torch.full_like(exponent, regret.episodes), "regret": regret.total.cpu()}
+        return {name: x.numpy() for name, x in (found | ({"regret exponent": exponent} if exponent.isfinite().all() else {})).items()}
 
     def improve(self) -> State:
         """The state after one more iteration. No host read happens here."""
@@ -134,9 +162,12 @@ class Planner(Learner):
         self.policy.probabilities.copy_(policy)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "streams": self.streams.state_dict(), "state": self.state}
+        state = {"step": self.step, "streams": self.streams.state_dict(), "state": self.state}
+        return state if self.problem.regret is None else state | {"regret": self.problem.regret.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.streams.load_state_dict(state["streams"])
+        if self.problem.regret is not None:
+            self.problem.regret.load_state_dict(state["regret"])
         self._take({name: table.to(self.streams.device) for name, table in state["state"].items()})

@@ -24,6 +24,7 @@ from operant.ops.finite_mdp import (
     bellman_q,
     concentrability,
     count_penalty,
+    empirical_bernstein,
     empirical_model,
     greedy_mistake,
     greedy_policy,
@@ -32,6 +33,7 @@ from operant.ops.finite_mdp import (
     horizon_value,
     mean_by_pair,
     next_step_value,
+    next_value_moments,
     stationary_occupancy,
     stationary_optimum,
     stationary_value,
@@ -72,6 +74,7 @@ from operant.ops.policy import (
 )
 from operant.ops.preference import bradley_terry_loss, dpo_loss
 from operant.ops.quality_diversity import descriptor_similarity, elites, iso_line_variation, nearest_cell, qd_score, voronoi_centroids
+from operant.ops.rates import log_log_slope
 from operant.ops.reduce import row_mean, row_sum, step_weights
 from operant.ops.reward import (
     answer_likelihood_reward,
@@ -137,6 +140,7 @@ __all__ = [
     "dpo_loss",
     "dual_clipped_ratio_loss",
     "elites",
+    "empirical_bernstein",
     "empirical_model",
     "entropy_from_logits",
     "entropy_scaled_clip",
@@ -175,6 +179,7 @@ __all__ = [
     "leave_one_out",
     "leave_one_out_cross_entropy",
     "log_entropy_range",
+    "log_log_slope",
     "log_ratio_regression_loss",
     "mass_balance",
     "max_variance_subset",
@@ -188,6 +193,7 @@ __all__ = [
     "mixture_step",
     "nearest_cell",
     "next_step_value",
+    "next_value_moments",
     "noised_target",
     "normalize",
     "normalized_log_entropy",

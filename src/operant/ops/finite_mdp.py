@@ -26,6 +26,18 @@ def bellman_q(reward: Tensor, transition: Tensor, next_value: Tensor, *, discoun
     return reward + discount * torch.einsum("...kaj,...j->...ka", transition, next_value)
 
 
+def next_value_moments(transition: Tensor, next_value: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the value of what comes next, `[..., K, A]` each.
+
+    Args:
+        transition: `[..., K, A, K]`.
+        next_value: `[..., K]`.
+    """
+    powers = torch.stack([next_value, next_value.square()], -1)
+    mean, square = torch.matmul(transition.flatten(-3, -2), powers).unflatten(-2, transition.shape[-3:-1]).unbind(-1)
+    return mean, (square - mean.square()).clamp(min=0)
+
+
 def greedy_policy(q: Tensor) -> Tensor:
     """The policy that takes the first best action: 1 there, 0 elsewhere, `[..., K, A]` from Q of that shape."""
     return torch.zeros_like(q).scatter_(-1, q.argmax(-1, keepdim=True), 1.0)
@@ -214,6 +226,21 @@ def count_penalty(count: Tensor, *, scale: float, most: float) -> Tensor:
     """
     seen = (scale / count.clamp(min=1)).sqrt()
     return most * torch.where(count > 0, seen, seen.clamp(min=1))
+
+
+def empirical_bernstein(count: Tensor, variance: Tensor, *, log: float, most: float) -> Tensor:
+    """√(2 L v / N) + 7 · most · L / 3N: how far a mean of N draws from [0, most] may be from what is expected (Maurer and Pontil 2009, theorem 4, N in the
+    place of N - 1); `most` at most, and of what was not drawn.
+
+    Args:
+        count: `[...]`, N.
+        variance: `[...]`, v, of the draws.
+        log: L, the logarithm of two over the chance that it is farther.
+        most: the largest that a draw can be.
+    """
+    seen = count.clamp(min=1)
+    width = (2 * log * variance / seen).sqrt() + 7 * most * log / (3 * seen)
+    return torch.where(count > 0, width.clamp(max=most), most)
 
 
 def _chain(transition: Tensor, policy: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ PROBLEMS = ("parity", "target", "sum-mod", "graded", "length", "random")
 TRANSFORMER = "-transformer"
 SEQUENCES = PROBLEMS + tuple(f"{name}{TRANSFORMER}" for name in PROBLEMS)
 GAMES = ("spread",)
-TABULAR = ("chain", "river-swim", "four-rooms", "cliff", "random-dense", "random-sparse", "random-episodes", "bandit")
+TABULAR = ("chain", "river-swim", "deep-sea", "combination-lock", "four-rooms", "cliff", "random-dense", "random-sparse", "random-episodes", "bandit")
 GENERATIVE = ("mixture", "region")
 
 NAMES = {

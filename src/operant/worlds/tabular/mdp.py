@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -132,24 +133,32 @@ class FiniteMDP:
             reward = (streams.uniform(name, size).to(reward.device) < reward).to(reward.dtype)
         return Samples(pair, next_state, reward, self.shape, self.discount, self.horizon)
 
+    @cached_property
+    def _cumulative(self) -> tuple[Tensor, Tensor]:
+        """Of the transitions, and of the first state."""
+        return self.transition.cumsum(-1), self.initial.cumsum(-1)
 
     def play(self, policy: Tensor, count: int, streams: Streams, name: str = "episodes") -> Played:
         """Episodes of a policy `[S, H, K, A]`, each seed's from its own stream. Of MDPs with a horizon alone."""
         seeds, horizon = len(streams.seeds), self.shape[0]
         draws = streams.uniform(name, horizon + 1, 3, count).to(self.initial.dtype)
         seed = torch.arange(seeds, device=draws.device).unsqueeze(1)
-        of_transition, of_reward, of_initial = (torch.zeros_like(seed) if len(table) == 1 else seed for table in (self.transition, self.reward, self.initial))
-        state = _drawn(self.initial.expand(seeds, -1).unsqueeze(1).expand(-1, count, -1), draws[:, horizon, 0])
-        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        of_transition, of_reward = (torch.zeros_like(seed) if len(table) == 1 else seed for table in (self.transition, self.reward))
+        following, first = self._cumulative
+        acting = policy.cumsum(-1)
+        state = _drawn(first.unsqueeze(1), draws[:, horizon, 0])
+        states, actions = [state], []
         for step in range(horizon):
-            action = _drawn(policy[seed, step, state], draws[:, step, 0])
-            reward = self.reward[of_reward, min(step, self.reward.shape[1] - 1), state, action]
-            if self.bernoulli:
-                reward = (draws[:, step, 2] < reward).to(reward.dtype)
-            found.append((state, action, reward))
-            state = _drawn(self.transition[of_transition, min(step, self.transition.shape[1] - 1), state, action], draws[:, step, 1])
-        columns = [torch.stack(column, -1) for column in zip(*found, strict=True)]
-        return Played(torch.cat([columns[0], state.unsqueeze(-1)], -1), columns[1], columns[2])
+            action = _drawn(acting[seed, step, state], draws[:, step, 0])
+            state = _drawn(following[of_transition, min(step, following.shape[1] - 1), state, action], draws[:, step, 1])
+            actions.append(action)
+            states.append(state)
+        state, action = torch.stack(states, -1), torch.stack(actions, -1)
+        step = torch.arange(horizon, device=state.device) if self.reward.shape[1] > 1 else torch.zeros(1, dtype=torch.int64, device=state.device)
+        reward = self.reward[of_reward.unsqueeze(-1), step, state[..., :-1], action]
+        if self.bernoulli:
+            reward = (draws[:, :horizon, 2].transpose(1, 2) < reward).to(reward.dtype)
+        return Played(state, action, reward)
 
 
 @dataclass(frozen=True)
@@ -171,11 +180,27 @@ class Played:
         """The sum of the rewards from each step on, `[S, M, H]`."""
         return self.reward.flip(-1).cumsum(-1).flip(-1)
 
+    def seen(self, shape: tuple[int, ...], *, stationary: bool) -> tuple[Tensor, Tensor]:
+        """What a model counts of them: how often each pair led to each state, `[S, *model, K]`, and the sum of the rewards there, `[S, *model]`.
 
-def _drawn(probability: Tensor, uniform: Tensor) -> Tensor:
-    """One of the last axis `[..., n]` for each number `[...]` in [0, 1), by inversion of the cumulative distribution."""
-    cumulative = probability.cumsum(-1)
-    return (uniform.unsqueeze(-1) * cumulative[..., -1:] >= cumulative).sum(-1).clamp(max=probability.shape[-1] - 1)
+        Args:
+            shape: (H, K, A).
+            stationary: steps are counted together, and the model is (K, A); otherwise it is (H, K, A).
+        """
+        horizon, states, actions = shape
+        step = torch.zeros(horizon, dtype=torch.int64, device=self.action.device) if stationary else torch.arange(horizon, device=self.action.device)
+        model = shape[1:] if stationary else shape
+        pair = ((step * states + self.state[..., :-1]) * actions + self.action).flatten(1)
+        following, gained = self.reward.new_zeros(len(pair), math.prod(model) * states), self.reward.new_zeros(len(pair), math.prod(model))
+        reward = self.reward.flatten(1)
+        following.scatter_add_(1, pair * states + self.state[..., 1:].flatten(1), torch.ones_like(reward))
+        return following.view(-1, *model, states), gained.scatter_add_(1, pair, reward).view(-1, *model)
+
+
+def _drawn(cumulative: Tensor, uniform: Tensor) -> Tensor:
+    """One of the last axis of cumulative probabilities `[..., n]` for each number `[...]` in [0, 1), by inversion: the last of what can be, where rounding
+    leaves their end below 1."""
+    return (uniform.unsqueeze(-1) * cumulative[..., -1:] >= cumulative).sum(-1)
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,12 @@ class Table:
 
     Attributes:
         build: `(states, actions, seeds) → (transition, reward, initial)`, as `FiniteMDP` has them without a horizon; tables that all seeds share have S = 1.
+            A reward that hangs on the step, `[S, H, K, A]`, is of a task whose horizon is its own.
         states, actions: the default sizes; `sized` says which of them may be others.
         fewest: states that it must have.
         discount: where no other one is asked for.
-        horizon: of tasks that have episodes of so many steps; None for none.
+        horizon: of tasks that have episodes, by default of so many steps, or of so many for a number of states; None for none.
+        fixed: they have no other horizon, and are not discounted.
         bernoulli: rewards are drawn.
         own: each seed has an instance of its own.
     """
@@ -54,7 +56,8 @@ class Table:
     actions: int
     sized: tuple[str, ...] = ()
     discount: float = 0.95
-    horizon: int | None = None
+    horizon: int | Callable[[int], int] | None = None
+    fixed: bool = False
     bernoulli: bool = False
     own: bool = False
     fewest: int = 1
@@ -145,15 +148,44 @@ def bandit(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Ten
     return transition, _drawn(seeds, "bandit", states, actions), torch.full((1, states), 1 / states, dtype=F64)
 
 
+def deep_sea(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """A dive of as many steps as the sea has columns: action 1 goes a column to the right, action 0 one to the left, which pays 0.01 over their number. The
+    last step to the right in the last column pays 1, and nothing but going right all the way leads there (Osband et al. 2019; there the step to the right costs
+    what going left pays here)."""
+    transition, reward = torch.zeros(states, 2, states, dtype=F64), torch.zeros(states, states, 2, dtype=F64)
+    for column in range(states):
+        transition[column, 0, max(column - 1, 0)] = transition[column, 1, min(column + 1, states - 1)] = 1
+    reward[:, :, 0] = 0.01 / states
+    reward[-1, -1, 1] = 1
+    return transition[None], reward[None], _at(states, 0)
+
+
+def combination_lock(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """One action of each place, drawn for each seed, leads to the next one, and at the last place pays 1; every other one leads to the last state for good, and
+    pays 0.1 once: a decoy (as in Misra et al. 2020, without their noise)."""
+    places = states - 1
+    right = (_drawn(seeds, "combination-lock", places) * actions).long()
+    transition, reward = torch.zeros(len(seeds), states, actions, states, dtype=F64), torch.zeros(len(seeds), states, actions, dtype=F64)
+    transition[..., -1], reward[:, :places] = 1, 0.1
+    for place in range(places):
+        opens = right[:, place]
+        seed = torch.arange(len(seeds))
+        transition[seed, place, opens] = _at(states, place + 1 if place + 1 < places else places)
+        reward[seed, place, opens] = float(place + 1 == places)
+    return transition, reward, _at(states, 0)
+
+
 TABLES: dict[str, Table] = {
     "chain": Table(chain, 5, 2, ("states",)),
-    "river-swim": Table(river_swim, 6, 2, ("states",), 0.99, fewest=2),
+    "river-swim": Table(river_swim, 6, 2, ("states",), 0.99, 20, fewest=2),
+    "deep-sea": Table(deep_sea, 10, 2, ("states",), horizon=lambda states: states, fixed=True),
+    "combination-lock": Table(combination_lock, 7, 3, ("states", "actions"), horizon=lambda states: states - 1, own=True, fewest=2),
     "four-rooms": Table(grid(FOUR_ROOMS, 1 / 3), cells(FOUR_ROOMS), 4),
     "cliff": Table(grid(CLIFF, 0.1), cells(CLIFF), 4),
     "random-dense": Table(dense, 20, 4, ("states", "actions"), 0.9, own=True),
     "random-sparse": Table(sparse, 20, 4, ("states", "actions"), 0.9, own=True),
     "random-episodes": Table(sparse, 8, 3, ("states", "actions"), horizon=5, own=True),
-    "bandit": Table(bandit, 10, 5, ("states", "actions"), horizon=1, bernoulli=True, own=True),
+    "bandit": Table(bandit, 10, 5, ("states", "actions"), horizon=1, fixed=True, bernoulli=True, own=True),
 }
 
 

@@ -66,10 +66,11 @@ class TabularWorld(World):
         if asked.states is not None and asked.states < table.fewest:
             raise BadInput(f"{self.task}: states = {asked.states}: it must be at least {table.fewest}")
         ready = isinstance(task, FiniteMDP)
-        if (asked.discount, asked.horizon) != (None, None) and (ready or table.horizon is not None or None not in (asked.discount, asked.horizon)):
-            given = "discount" if asked.discount is not None else "horizon"
-            why = "the MDP has its own" if ready else f"its episodes have {table.horizon} step" if table.horizon else "give a discount or a horizon, not both"
-            raise BadInput(f"{self.task} --{given}: {why}")
+        if (given := next((name for name in ("discount", "horizon") if getattr(asked, name) is not None), None)) is not None:
+            if ready or None not in (asked.discount, asked.horizon):
+                raise BadInput(f"{self.task} --{given}: {'the MDP has its own' if ready else 'give a discount or a horizon, not both'}")
+            if table.fixed:
+                raise BadInput(f"{self.task} --{given}: its horizon is its own")
         self._table, self._found, self._data = table, {}, data
         self._given = task if ready else None if self.file is None else _read(self.file, asked)
         mdp = self._mdp((0,))
@@ -105,8 +106,9 @@ class TabularWorld(World):
             states, actions = options.states or table.states, options.actions or table.actions
             self._check_size(len(seeds), states, actions)
             transition, reward, initial = table.build(states, actions, seeds)
-            if (horizon := options.horizon or table.horizon) is not None:
-                transition, reward = transition.unsqueeze(1), reward.unsqueeze(1)
+            horizon = options.horizon or (None if options.discount is not None else table.horizon(states) if callable(table.horizon) else table.horizon)
+            if horizon is not None:
+                transition, reward = transition.unsqueeze(1), reward if reward.ndim == 4 else reward.unsqueeze(1)
             discount = 1.0 if horizon is not None else table.discount if options.discount is None else options.discount
             self._found = {seeds: FiniteMDP(transition, reward, initial, discount, horizon, table.bernoulli)}
         return self._found[seeds]

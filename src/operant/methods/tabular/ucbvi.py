@@ -1,0 +1,71 @@
+"""UCBVI: optimism in the face of uncertainty, by value iteration on what was seen with a bonus for what was seen rarely.
+
+Paper: Azar, Osband and Munos 2017, arXiv:1703.05449, algorithms 1 and 2. Before each episode, from its last step on: Q_h(s, a) is r̂ + P̂ V_{h+1} + b, never
+above its value before the episode before nor above H - h, and V_h its largest; the episode plays what is greedy in Q. The bonus by Hoeffding (algorithm 3) is
+b = H √(scale · L / N), with L = log(5 K A T / delta) and T the steps that were played; by Bernstein (algorithm 4)
+b = √(2 scale L Var_P̂(V_{h+1}) / N) + 7 H scale L / 3N. What was not seen is worth H - h.
+
+Departures: the paper's constants, 49 under the root of the first and a third term of the second, which is for the proof, explore for longer than most problems
+last: `scale` stands in their place (1 is Hoeffding's own). The paper knows the rewards; here their means are estimated. Where transitions or rewards differ
+between the steps of an episode, so do the counts.
+An iteration is an episode. The policy that is evaluated is that of the next one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from operant import ops
+from operant.core.registry import NonNegative, Range, method
+from operant.loops.planning import Planning, Problem, State
+
+
+@dataclass(frozen=True)
+class UCBVI:
+    bonus: Literal["hoeffding", "bernstein"] = "bernstein"  # by which inequality
+    scale: NonNegative = 0.05  # of the bonus, before the logarithm
+    delta: Annotated[float, Range(0, 1, open_low=True)] = 0.1  # chance that a value is not bounded
+
+
+@method("ucbvi", name="UCBVI", family="tabular", paper="arXiv:1703.05449", worlds=("tabular",), example="tabular:river-swim", baseline=True)
+def ucbvi(h: UCBVI) -> Planning:
+    def start(problem: Problem) -> State:
+        horizon, states, actions = problem.shape
+        model = problem.model_shape
+        ceiling = torch.arange(horizon, 0, -1, dtype=torch.float64, device=problem.streams.device).view(horizon, 1, 1)
+        return {
+            "following": problem.zeros(*model, states),
+            "gained": problem.zeros(*model),
+            "q": problem.zeros(*problem.shape) + ceiling,
+            "policy": ops.greedy_policy(problem.zeros(*problem.shape)),
+        }
+
+    def bonus(count: Tensor, variance: Tensor, log: float, most: int) -> Tensor:
+        if h.bonus == "hoeffding":
+            return ops.count_penalty(count, scale=h.scale * log, most=most)
+        return ops.empirical_bernstein(count, variance, log=h.scale * log, most=most)
+
+    def improve(problem: Problem, state: State) -> State:
+        (horizon, states, actions), played = problem.shape, problem.play(state["policy"], 1)
+        new, paid = played.seen(problem.shape, stationary=problem.stationary)
+        following, gained = state["following"] + new, state["gained"] + paid
+        count = following.sum(-1)
+        seen = count.clamp(min=1)
+        reward, transition = gained / seen, following / seen.unsqueeze(-1)
+        log = math.log(5 * states * actions * horizon * (problem.step + 1) / h.delta)
+        value, found = problem.zeros(states), []
+        for step in reversed(range(horizon)):
+            here = slice(None) if problem.stationary else (slice(None), step)
+            mean, variance = ops.next_value_moments(transition[here], value)
+            q = reward[here] + mean + bonus(count[here], variance, log, horizon)
+            found.append(torch.where(count[here] > 0, torch.minimum(q, state["q"][:, step]), state["q"][:, step]))
+            value = found[-1].amax(-1)
+        q = torch.stack(found[::-1], 1)
+        return {"following": following, "gained": gained, "q": q, "policy": ops.greedy_policy(q)}
+
+    return Planning(start, improve, reads="episodes", iterations=100)
