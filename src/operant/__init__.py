@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 # and where two processes share their cores each then waits for threads that wait: a TD3 update took twenty times as long. This is as fast where nothing else
 # runs.
 if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 # Loaded when they are first asked for: `operant --help` should not wait for PyTorch.
 _HOMES = {

@@ -110,3 +110,33 @@ def test_the_set_hangs_on_the_maker_alone(monkeypatch: pytest.MonkeyPatch):
     for maker, wanted in (("AuthenticAMD", "onednn"), ("GenuineIntel", "native"), ("", "native")):
         monkeypatch.setattr(kernels, "maker", lambda maker=maker: maker)
         assert kernels.fitting() == (wanted if kernels._ONEDNN is not None else "native")
+
+
+@pytest.mark.parametrize(
+    ("maker", "flags", "fits"),
+    [("GenuineIntel", "avx2 avx512f", "native"), ("AuthenticAMD", "avx2", "onednn"), ("AuthenticAMD", "avx2 avx512f", "mixed"), ("", "", "native")],
+)
+def test_the_set_hangs_on_the_processor(monkeypatch, maker: str, flags: str, fits: str):
+    monkeypatch.setattr(kernels, "maker", lambda: maker)
+    monkeypatch.setattr(kernels, "said", lambda: {"flags": flags})
+    monkeypatch.setattr(kernels, "_ONEDNN", lambda *operands: None)
+    assert kernels.fitting() == fits
+    monkeypatch.setattr(kernels, "_ONEDNN", None)
+    assert kernels.fitting() == "native"
+
+
+def test_the_mixed_set_computes_few_rows_as_the_native_one_and_many_as_onednn():
+    if kernels._ONEDNN is None:
+        pytest.skip("this build of PyTorch has no oneDNN")
+    before, found = kernels.taken(), {}
+    generator = torch.Generator().manual_seed(0)
+    operands = {
+        rows: [torch.randn(1, *size, generator=generator) for size in ((rows, 200), (200, 200), (1, 200), (rows, 200))] for rows in (256, kernels.MANY)
+    }
+    try:
+        for kind in kernels.SETS:
+            kernels.take(kind)
+            found[kind] = {rows: torch.cat([x.flatten() for x in kernels.products(*operands[rows])]) for rows in operands}
+    finally:
+        kernels.take(before)
+    assert torch.equal(found["mixed"][256], found["native"][256]) and torch.equal(found["mixed"][kernels.MANY], found["onednn"][kernels.MANY])

@@ -168,7 +168,7 @@ _TOLD = {
     "not_resumable": text,
     "resume": text,
     "iteration": integer(1),
-    "kernels": one_of("native", "onednn"),
+    "kernels": one_of("native", "onednn", "mixed"),
     "versions": mapping(text),
     "hardware": mapping(anything),
 }

@@ -2,9 +2,10 @@
 
 Two sets compute the same in full float32 and round the last bits otherwise. "native" is what PyTorch itself calls: MKL's products and vector functions, the
 faster ones on Intel's processors. "onednn" takes wide products to oneDNN, which PyTorch calls for compiled models, and tanh to the logistic function: on AMD's
-processors, where MKL runs its slow paths, 1.5 to 2.4 times as fast from about 256 × 23 × 256 on. Which set a process takes hangs on the maker of its processor
-and on nothing that is measured, so that a command gives the same bits each time; a run records it and goes on with it. `operant bench kernels` measures both
-sets on this machine. Within a set, shapes decide.
+processors without AVX-512, where MKL runs its slow paths, 1.5 to 2.4 times as fast from about 256 × 23 × 256 on. "mixed" does so where there are many rows, as
+tokens are; with AVX-512 on AMD's processors MKL is as fast at batches of some hundred, and faster on two threads. Which set a process takes hangs on what
+its processor is and on nothing that is measured, so that a command gives the same bits each time; a run records it and goes on with it. `operant bench
+kernels` measures the sets on this machine. Within a set, shapes decide.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from operant.core.processor import maker
+from operant.core.processor import maker, said
 
-SETS = ("native", "onednn")
+SETS = ("native", "onednn", "mixed")
 MANY = 1000  # rows from which the way around of a weight's gradient matters
 WORTH = 1_400_000  # multiplications from which oneDNN's call overhead pays
 ROUNDED = 4_000_000  # multiplications from which a product in bfloat16 pays for the conversions
@@ -30,7 +31,9 @@ _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends
 
 def fitting() -> str:
     """The set of kernels that is taken on this processor."""
-    return "onednn" if maker() == "AuthenticAMD" and _ONEDNN is not None else "native"
+    if maker() != "AuthenticAMD" or _ONEDNN is None:
+        return "native"
+    return "mixed" if "avx512f" in said().get("flags", "").split() else "onednn"
 
 
 _taken = fitting()
@@ -87,7 +90,7 @@ def has_bfloat16() -> bool:
 
 
 def tanh(x: Tensor) -> Tensor:
-    """Hyperbolic tangent; in the set "onednn" of large tensors by the logistic function, 2σ(2x) − 1, within 1e-7."""
+    """Hyperbolic tangent; beside the set "native" of large tensors by the logistic function, 2σ(2x) − 1, within 1e-7."""
     if _taken == "native" or torch.compiler.is_compiling() or x.numel() < WIDE:
         return torch.tanh(x)
     return torch.sigmoid(x * 2).mul(2).sub(1)
@@ -108,7 +111,7 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _suits(x: Tensor, weight: Tensor) -> bool:
-    return _taken == "onednn" and not _twice and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    return _taken != "native" and not _twice and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
 
 
 def _for_weight(gradient: Tensor, x: Tensor) -> Tensor:
@@ -150,8 +153,12 @@ class FastLinear(nn.Linear):
         return linear(input, self.weight, self.bias)
 
 
+def _worth(rows: int, weights: int) -> bool:
+    return rows * weights >= WORTH and (rows >= MANY or _taken == "onednn")
+
+
 def _wide(x: Tensor, weight: Tensor) -> bool:
-    return _suits(x, weight) and x.shape[1] * weight.shape[1] * weight.shape[2] >= WORTH
+    return _worth(x.shape[1], weight.shape[1] * weight.shape[2]) and _suits(x, weight)
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -165,7 +172,7 @@ def _for_input(gradient: Tensor, weight: Tensor) -> Tensor:
 
 
 def _for_weights(x: Tensor, gradient: Tensor) -> Tensor:
-    if _suits(x, gradient) and x.shape[1] * x.shape[2] * gradient.shape[2] >= WORTH:
+    if _worth(x.shape[1], x.shape[2] * gradient.shape[2]) and _suits(x, gradient):
         return _each(lambda a, b: _onednn(a.t(), b.t()), x, gradient)
     return torch.bmm(x.transpose(1, 2), gradient)
 
