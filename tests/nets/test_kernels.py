@@ -106,12 +106,6 @@ def test_compiled_wide_losses_are_the_eager_ones(taken: str):
         torch.testing.assert_close(mine, right, rtol=1e-5, atol=1e-6)
 
 
-def test_the_set_hangs_on_the_maker_alone(monkeypatch: pytest.MonkeyPatch):
-    for maker, wanted in (("AuthenticAMD", "onednn"), ("GenuineIntel", "native"), ("", "native")):
-        monkeypatch.setattr(kernels, "maker", lambda maker=maker: maker)
-        assert kernels.fitting() == (wanted if kernels._ONEDNN is not None else "native")
-
-
 @pytest.mark.parametrize(
     ("maker", "flags", "fits"),
     [("GenuineIntel", "avx2 avx512f", "native"), ("AuthenticAMD", "avx2", "onednn"), ("AuthenticAMD", "avx2 avx512f", "mixed"), ("", "", "native")],
