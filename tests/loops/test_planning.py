@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,8 @@ from operant.core.random import Streams
 from operant.core.registry import configure, get_method
 from operant.loops.planning import Planning
 from operant.worlds import make_world
+from operant.worlds.tabular import linear_program
+from operant.worlds.tabular.linear_program import maximum
 from operant.worlds.tabular.mdp import Samples
 
 CPU = torch.device("cpu")
@@ -43,6 +46,51 @@ def test_value_iteration_is_exact_after_the_horizon():
     torch.testing.assert_close(learner.state["value"], world.mdp(Streams([0, 1])).optimum[0])
 
 
+@pytest.mark.parametrize(("name", "options"), [("river-swim", {"discount": 0.999}), ("four-rooms", {}), ("random-sparse", {"horizon": 4})])
+def test_policy_iteration_is_optimal_after_a_few_policies(name: str, options: dict):
+    """No policy is worse than the one before in any state; ten are enough for a discount of 0.999, with which value iteration is far from done."""
+    world = make_world(f"tabular:{name}", **options)
+    learner, slow = planner("policy-iteration", world), planner("value-iteration", world)
+    for _ in range(10):
+        before = learner.state["value"]
+        change = learner.iterate()["change"]
+        slow.iterate()
+        assert (learner.state["value"] >= before - 1e-9).all()
+    best = world.mdp(Streams([0, 1])).optimum[0]
+    assert change.tolist() == [0, 0]
+    torch.testing.assert_close(learner.state["value"], best.expand_as(learner.state["value"]))
+    if not options.get("horizon"):
+        assert (slow.state["value"] - best).abs().amax() > 0.1 * best.amax()
+
+
+@pytest.mark.parametrize(("name", "options"), [("random-sparse", {}), ("four-rooms", {}), ("random-episodes", {}), ("deep-sea", {"states": 5})])
+def test_a_linear_program_finds_the_occupancy_of_the_optimum(name: str, options: dict):
+    world = make_world(f"tabular:{name}", **options)
+    learner, mdp = planner("linear-program", world), world.mdp(Streams([0, 1]))
+    learner.iterate()
+    found = world.evaluate(learner.policy, 2).measures
+    assert found["suboptimality"] == pytest.approx(0, abs=1e-8)
+    torch.testing.assert_close(learner.state["occupancy"], mdp.occupancy(learner.policy.probabilities), rtol=0, atol=1e-8)
+    before = learner.state["policy"]
+    learner.iterate()
+    assert learner.state["policy"] is before
+
+
+def test_linear_programs_that_have_no_answer_are_one_line(monkeypatch):
+    one = np.ones((1, 1))
+    for gain, right, says in ((1.0, -1.0, "of 1 variables is infeasible"), (1.0, 0.0, "of 2 variables is unbounded")):
+        equations = one if right else np.array([[1.0, -1.0]])
+        with pytest.raises(RunFailed, match=says):
+            maximum(np.full(equations.shape[1], gain), equations, np.array([right]))
+    world = make_world("tabular:chain")
+    monkeypatch.setattr(linear_program, "MOST", 3)
+    with pytest.raises(BadInput, match="a linear program of 20 transitions is too large, there can be 3: take fewer states, or value-iteration"):
+        planner("linear-program", world)
+    monkeypatch.setattr(linear_program, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match=r"a linear program needs SciPy: pip install 'operant\[tabular\]'"):
+        planner("linear-program", world)
+
+
 def logged(*rows: tuple[int, int, int, float], horizon: int | None = None, discount: float = 0.5) -> Samples:
     """Transitions (state, action, next state, reward) of two states and two actions."""
     state, action, following, reward = (torch.tensor([column]) for column in zip(*rows, strict=True))
@@ -50,13 +98,17 @@ def logged(*rows: tuple[int, int, int, float], horizon: int | None = None, disco
     return Samples(2 * state + action, following, reward.double(), shape, discount, horizon)
 
 
-def vi_lcb(samples: Samples, monkeypatch, iterations: int, **hyper):
+def on_samples(key: str, samples: Samples, monkeypatch, iterations: int, **hyper):
     world = make_world("tabular:chain", states=2, **({"horizon": samples.horizon} if samples.horizon else {"discount": samples.discount}))
     monkeypatch.setattr(world, "samples", lambda streams: samples)
-    learner = planner("vi-lcb", world, seeds=(0,), **hyper)
+    learner = planner(key, world, seeds=(0,), **hyper)
     for _ in range(iterations):
         learner.iterate()
     return learner.state
+
+
+def vi_lcb(samples: Samples, monkeypatch, iterations: int, **hyper):
+    return on_samples("vi-lcb", samples, monkeypatch, iterations, **hyper)
 
 
 def test_vi_lcb_by_hand(monkeypatch):
@@ -120,12 +172,39 @@ def test_a_bandit_s_split_ends_with_its_parts():
         assert torch.equal(learner.state["policy"], policy)
 
 
+def test_fitted_q_iteration_by_hand(monkeypatch):
+    """State 1: 1/2 and again, 1 in all. State 0: 1 and on to state 1, or nothing and again: v = (1 + 1/2 + v/2) / 2. What was not seen is not
+    preferred."""
+    samples = logged((0, 0, 1, 1.0), (0, 0, 0, 0.0), (1, 1, 1, 0.5))
+    state = on_samples("fqi", samples, monkeypatch, 60)
+    torch.testing.assert_close(state["value"], torch.ones(1, 2).double())
+    assert state["policy"].tolist() == [[[1, 0], [0, 1]]]
+    worse = on_samples("fqi", logged((0, 1, 0, -1.0)), monkeypatch, 60)
+    torch.testing.assert_close(worse["value"], torch.tensor([[-2.0, 0.0]]).double())
+    assert worse["policy"].tolist() == [[[0, 1], [0.5, 0.5]]]
+    steps = Samples(torch.tensor([[0, 4]]), torch.tensor([[0, 1]]), torch.tensor([[1.0, 2.0]]).double(), (2, 2, 2), 1.0, 2)
+    assert on_samples("fqi", steps, monkeypatch, 2)["value"].tolist() == [[[3, 0], [2, 0]]]  # pair 4 is of step 1, state 0, action 0
+
+
+@pytest.mark.parametrize("options", [{}, {"horizon": 4}])
+def test_fitted_q_iteration_of_a_table_is_value_iteration_on_what_was_seen(options: dict):
+    """Data of which an optimal policy would be a quarter are enough to find one that is nearly optimal."""
+    world = make_world("tabular:random-dense", states=6, actions=3, transitions=20_000, **options)
+    learner, samples = planner("fqi", world), world.samples(Streams([0, 1]))
+    _, reward, transition = samples.model
+    value = torch.zeros_like(learner.state["value"])
+    for _ in range(40):
+        value = samples.backup(reward, transition, value).amax(-1)
+        learner.iterate()
+    torch.testing.assert_close(learner.state["value"], value)
+    found = world.evaluate(learner.policy, 2).measures
+    assert (found["suboptimality"] < 0.02 * found["optimal value"]).all()
+
+
 def test_what_vi_lcb_refuses(tmp_path):
     spine = get_method("vi-lcb").build(configure("vi-lcb", {"split": True}))
     with pytest.raises(BadInput, match="vi-lcb --split has 48 parts of 10 transitions: give more --transitions"):
         spine.check(make_world("tabular:chain", transitions=10), [0], 10, None)
-    import numpy as np
-
     np.savez(tmp_path / "m.npz", transition=np.ones((1, 2, 1)), reward=[[-1.0, 5.0]], discount=0.5)
     with pytest.raises(BadInput, match=r"vi-lcb needs rewards in \[0, 1\]; these are from -1 to 5: scale them"):
         spine.check(make_world(f"tabular:{tmp_path / 'm.npz'}", transitions=100), [0], 10, None)

@@ -46,6 +46,8 @@ def test_counts_of_what_was_seen_by_hand():
     following, gained = played.seen((2, 2, 2), stationary=True)
     assert following[0, 0, 1].tolist() == [1, 2] and following[0, 1, 0].tolist() == [1, 0] and following.sum() == 4
     assert gained[0].tolist() == [[0, 0.75], [1, 0]]
+    assert played.pair((2, 2, 2), stationary=True).tolist() == [[[1, 2], [1, 1]]] and played.pair((2, 2, 2), stationary=False).tolist() == [[[1, 6], [1, 5]]]
+    assert played.next_value(torch.tensor([[[9.0, 9.0], [3.0, 4.0]]])).tolist() == [[[4, 0], [3, 0]]]
     following, gained = played.seen((2, 2, 2), stationary=False)
     assert following[0, 0, 0, 1].tolist() == [1, 1] and following[0, 1, 0, 1].tolist() == [0, 1] and following[0, 1, 1, 0].tolist() == [1, 0]
     assert gained[0, 0].tolist() == [[0, 0.75], [0, 0]] and gained[0, 1].tolist() == [[0, 0], [1, 0]]

@@ -114,6 +114,14 @@ def test_the_optimum_over_steps():
     torch.testing.assert_close(other[:, 2], reward[:, 0].amax(-1))  # the same at every step
 
 
+def test_an_improved_policy_by_hand():
+    """State 0: going is worth 3 and staying 2, so half of each becomes going. State 1: both are worth 4, and the choice stays as it is."""
+    q, half = torch.tensor([[2.0, 3.0], [4.0, 4.0]], dtype=F64), torch.full((2, 2), 0.5, dtype=F64)
+    policy, better = ops.improved_policy(q, half)
+    assert policy.tolist() == [[0, 1], [0.5, 0.5]] and better.tolist() == [True, False]
+    assert not ops.improved_policy(q, policy)[1].any()
+
+
 def test_policy_iteration_ends_where_actions_are_equal():
     reward, transition = torch.ones(5, 3, dtype=F64) / 3, torch.full((5, 3, 5), 0.2, dtype=F64)
     value, _ = ops.stationary_optimum(reward, transition, discount=0.99)

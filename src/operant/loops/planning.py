@@ -59,6 +59,12 @@ class Problem:
         self.regret.add(policy, count)
         return self._given.play(policy, count, self.streams)
 
+    def check_rewards(self, key: str) -> None:
+        """Raise `BadInput` where a planner of this key, whose bounds hold for rewards in [0, 1], would meet others."""
+        low, high = self._given.reward.min().item(), self._given.reward.max().item()
+        if low < 0 or high > 1:
+            raise BadInput(f"{key} needs rewards in [0, 1]; these are from {low:g} to {high:g}: scale them")
+
     @property
     def stationary(self) -> bool:
         """All steps of an episode are alike: transitions and mean rewards hang on the state and the action alone."""
@@ -68,6 +74,11 @@ class Problem:
     def model_shape(self) -> tuple[int, ...]:
         """Of what a model of the MDP counts apart: (K, A) where it is `stationary`, else (H, K, A)."""
         return self.shape[-2:] if self.stationary else self.shape
+
+    @property
+    def most(self) -> Tensor:
+        """The most that is left from each step on with rewards in [0, 1], with a horizon: H - h, `[H, 1, 1]`."""
+        return torch.arange(self.shape[0], 0, -1, dtype=torch.float64, device=self.streams.device).view(-1, 1, 1)
 
     def zeros(self, *axes: int) -> Tensor:
         """`[S, *axes]` float64."""

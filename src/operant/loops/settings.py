@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from operant.core.registry import BatchSize, Count, LearningRate, Passes, Positive, Range, Widths
+from operant.core.registry import BatchSize, Count, LearningRate, Passes, Positive, Range, Share, Widths
 from operant.loops.draw import NStep, Uniform
 from operant.worlds.gym.experience import Online
 
@@ -118,3 +118,15 @@ class LayerSettings:
     @property
     def layer_norm(self) -> bool:
         return self.layers == "layer-norm"
+
+
+@dataclass(frozen=True)
+class FadingEpsilon:
+    """How often learners of tables try any action, episode by episode."""
+
+    epsilon: Share = 1.0  # probability of any action, in the first episode
+    halved: Annotated[int | None, Range(1)] = 100  # episodes n after which it is half as large, as epsilon n / (n + k); none to keep it
+
+    def at(self, episode: int) -> float:
+        """Of an episode, counted from 0."""
+        return self.epsilon if self.halved is None else self.epsilon * self.halved / (self.halved + episode)

@@ -20,6 +20,7 @@ from operant.ops.distribution import (
 from operant.ops.distributional import cross_entropy, gaussian_histogram, project_distribution, quantile_huber_loss, two_hot
 from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, gaussian_kl, kl_k1, kl_k2, kl_k3, q_logarithm
 from operant.ops.duality import chi_square_conjugate, orthogonal_part
+from operant.ops.exploration import epsilon_greedy_policy, gamma_variate, moved_entries, optimistic_next_value, rescaled_linear_rate
 from operant.ops.finite_mdp import (
     bellman_q,
     concentrability,
@@ -31,6 +32,7 @@ from operant.ops.finite_mdp import (
     horizon_occupancy,
     horizon_optimum,
     horizon_value,
+    improved_policy,
     mean_by_pair,
     next_step_value,
     next_value_moments,
@@ -143,6 +145,7 @@ __all__ = [
     "empirical_bernstein",
     "empirical_model",
     "entropy_from_logits",
+    "epsilon_greedy_policy",
     "entropy_scaled_clip",
     "expected_soft_value",
     "expectile_loss",
@@ -158,6 +161,7 @@ __all__ = [
     "forward_corrected_weight",
     "frequency_averaged_score",
     "gae",
+    "gamma_variate",
     "gaussian_entropy",
     "gaussian_histogram",
     "gaussian_kl",
@@ -171,6 +175,7 @@ __all__ = [
     "horizon_optimum",
     "horizon_value",
     "huber_loss",
+    "improved_policy",
     "information_gains",
     "iso_line_variation",
     "kl_k1",
@@ -187,6 +192,7 @@ __all__ = [
     "mean_log_prob",
     "median_split_advantage",
     "min_p_log_prob",
+    "moved_entries",
     "mixed_importance_ratio",
     "mixture_aic",
     "mixture_log_density",
@@ -198,6 +204,7 @@ __all__ = [
     "normalize",
     "normalized_log_entropy",
     "nucleus_entropy",
+    "optimistic_next_value",
     "orthogonal_part",
     "policy_ratio",
     "pooled_turn_advantage",
@@ -207,6 +214,7 @@ __all__ = [
     "quantile_huber_loss",
     "ratio_clip_fraction",
     "redistributed_advantage",
+    "rescaled_linear_rate",
     "row_mean",
     "row_sum",
     "running_mean",

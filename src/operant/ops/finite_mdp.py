@@ -43,6 +43,20 @@ def greedy_policy(q: Tensor) -> Tensor:
     return torch.zeros_like(q).scatter_(-1, q.argmax(-1, keepdim=True), 1.0)
 
 
+def improved_policy(q: Tensor, policy: Tensor) -> tuple[Tensor, Tensor]:
+    """Howard's step (Puterman 1994, section 6.4): the greedy policy in the states where it is better by more than rounding, and the same one in the others.
+
+    Args:
+        q: `[..., K, A]`, Q of the policy.
+        policy: of that shape.
+
+    Returns:
+        the new policy, and where it is another one, `[..., K]` bool: nowhere, where the policy is optimal.
+    """
+    better = q.amax(-1) > (q * policy).sum(-1) + 1e-12 * (1 + q.abs().amax())
+    return torch.where(better.unsqueeze(-1), greedy_policy(q), policy), better
+
+
 def next_step_value(value: Tensor) -> Tensor:
     """Values one step later, 0 after the last: `[..., H, K]` from values of that shape."""
     return torch.cat([value[..., 1:, :], torch.zeros_like(value[..., :1, :])], -2)
@@ -107,7 +121,7 @@ def horizon_occupancy(initial: Tensor, transition: Tensor, policy: Tensor) -> Te
 def stationary_optimum(reward: Tensor, transition: Tensor, *, discount: float) -> tuple[Tensor, Tensor]:
     """The largest values `[..., K]` and a policy `[..., K, A]` that has them, by Howard's policy iteration (Puterman 1994, section 6.4).
 
-    An action is changed where another one is better by more than rounding, so that each round has a better policy, and the last one none.
+    Each round has a better policy (`improved_policy`), and the last one none.
 
     Args:
         reward, transition: as the module says.
@@ -117,11 +131,10 @@ def stationary_optimum(reward: Tensor, transition: Tensor, *, discount: float) -
     policy = greedy_policy(q)
     while True:
         value = stationary_value(reward, transition, policy, discount=discount)
-        q = bellman_q(reward, transition, value, discount=discount)
-        better = q.amax(-1) > (q * policy).sum(-1) + 1e-12 * (1 + q.abs().amax())
+        improved, better = improved_policy(bellman_q(reward, transition, value, discount=discount), policy)
         if not better.any():
             return value, policy
-        policy = torch.where(better.unsqueeze(-1), greedy_policy(q), policy)
+        policy = improved
 
 
 def horizon_optimum(reward: Tensor, transition: Tensor, *, horizon: int, discount: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -35,13 +35,11 @@ class UCBVI:
 @method("ucbvi", name="UCBVI", family="tabular", paper="arXiv:1703.05449", worlds=("tabular",), example="tabular:river-swim", baseline=True)
 def ucbvi(h: UCBVI) -> Planning:
     def start(problem: Problem) -> State:
-        horizon, states, actions = problem.shape
-        model = problem.model_shape
-        ceiling = torch.arange(horizon, 0, -1, dtype=torch.float64, device=problem.streams.device).view(horizon, 1, 1)
+        problem.check_rewards("ucbvi")
         return {
-            "following": problem.zeros(*model, states),
-            "gained": problem.zeros(*model),
-            "q": problem.zeros(*problem.shape) + ceiling,
+            "following": problem.zeros(*problem.model_shape, problem.shape[1]),
+            "gained": problem.zeros(*problem.model_shape),
+            "q": problem.zeros(*problem.shape) + problem.most,
             "policy": ops.greedy_policy(problem.zeros(*problem.shape)),
         }
 

@@ -39,8 +39,7 @@ def vi_lcb(h: VILCB) -> Planning:
 
     def start(problem: Problem) -> State:
         samples = problem.samples
-        if samples.reward.min() < 0 or samples.reward.max() > 1:
-            raise BadInput(f"vi-lcb needs rewards in [0, 1]; these are from {samples.reward.min():g} to {samples.reward.max():g}: scale them")
+        problem.check_rewards("vi-lcb")
         if h.split and samples.size <= rounds(samples):
             raise BadInput(f"vi-lcb --split has {rounds(samples) + 1:,} parts of {samples.size:,} transitions: give more --transitions")
         first = samples.part(0, rounds(samples) + 1) if h.split else samples

@@ -180,6 +180,16 @@ class Played:
         """The sum of the rewards from each step on, `[S, M, H]`."""
         return self.reward.flip(-1).cumsum(-1).flip(-1)
 
+    def pair(self, shape: tuple[int, ...], *, stationary: bool) -> Tensor:
+        """The place of each step's state and action among the pairs of a model, in row-major order: `[S, M, H]`. Arguments as of `seen`."""
+        horizon, states, actions = shape
+        step = torch.zeros(horizon, dtype=torch.int64, device=self.action.device) if stationary else torch.arange(horizon, device=self.action.device)
+        return (step * states + self.state[..., :-1]) * actions + self.action
+
+    def next_value(self, value: Tensor) -> Tensor:
+        """Of values `[S, H, K]` those of where each step led, and 0 behind the last: `[S, M, H]`."""
+        return ops.next_step_value(value).gather(-1, self.state[..., 1:].transpose(1, 2)).transpose(1, 2)
+
     def seen(self, shape: tuple[int, ...], *, stationary: bool) -> tuple[Tensor, Tensor]:
         """What a model counts of them: how often each pair led to each state, `[S, *model, K]`, and the sum of the rewards there, `[S, *model]`.
 
@@ -187,10 +197,8 @@ class Played:
             shape: (H, K, A).
             stationary: steps are counted together, and the model is (K, A); otherwise it is (H, K, A).
         """
-        horizon, states, actions = shape
-        step = torch.zeros(horizon, dtype=torch.int64, device=self.action.device) if stationary else torch.arange(horizon, device=self.action.device)
-        model = shape[1:] if stationary else shape
-        pair = ((step * states + self.state[..., :-1]) * actions + self.action).flatten(1)
+        states, model = shape[-2], shape[1:] if stationary else shape
+        pair = self.pair(shape, stationary=stationary).flatten(1)
         following, gained = self.reward.new_zeros(len(pair), math.prod(model) * states), self.reward.new_zeros(len(pair), math.prod(model))
         reward = self.reward.flatten(1)
         following.scatter_add_(1, pair * states + self.state[..., 1:].flatten(1), torch.ones_like(reward))
@@ -252,6 +260,14 @@ class Samples:
     def model(self) -> tuple[Tensor, Tensor, Tensor]:
         """What they say of the MDP: counts `[S, *shape]`, mean rewards `[S, *shape]` and transitions `[S, *shape, K]`, 0 where nothing was seen."""
         return ops.empirical_model(self.pair, self.next_state, self.reward, shape=self.shape)
+
+    def next_value(self, value: Tensor) -> Tensor:
+        """Of values as `FiniteMDP.value` gives them, those of where each transition led, and 0 behind the last step: `[S, M]`."""
+        if self.horizon is None:
+            return value.gather(1, self.next_state)
+        states, actions = self.shape[-2:]
+        step = self.pair // (states * actions)
+        return ops.next_step_value(value).flatten(1).gather(1, step * states + self.next_state)
 
     def backup(self, reward: Tensor, transition: Tensor, value: Tensor) -> Tensor:
         """Bellman's Q of a reward `[S, *shape]` and transitions `[S, *shape, K]` of one's own, as `FiniteMDP.backup`."""

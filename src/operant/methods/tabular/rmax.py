@@ -1,0 +1,50 @@
+"""R-max: what was visited often is taken to be as it was seen, and all else to be as good as can be.
+
+Paper: Brafman and Tennenholtz 2002. A pair is known once it was visited `known` times. Each episode plays what is optimal in the model where known pairs have
+the mean rewards and frequencies that were seen, and any other is worth H - h at step h, the largest reward from there to the end. So what is unknown is
+either sought, or known to be out of reach.
+
+Departures: the number of visits from which on a pair is known is a polynomial in everything in the paper, for its proof. There a known pair's estimates stay
+as they were when it became known; here they go on with its visits. Where transitions or rewards differ between the steps of an episode, so do the counts.
+An iteration is an episode. The policy that is evaluated is that of the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from operant import ops
+from operant.core.registry import Count, method
+from operant.loops.planning import Planning, Problem, State
+
+
+@dataclass(frozen=True)
+class RMax:
+    known: Count = 20  # visits after which a pair is known (m)
+
+
+@method("rmax", name="R-max", family="tabular", paper="none", worlds=("tabular",), example="tabular:random-episodes", baseline=True)
+def rmax(h: RMax) -> Planning:
+    def start(problem: Problem) -> State:
+        problem.check_rewards("rmax")
+        following, gained = problem.zeros(*problem.model_shape, problem.shape[1]), problem.zeros(*problem.model_shape)
+        return {"following": following, "gained": gained, "policy": ops.greedy_policy(problem.zeros(*problem.shape))}
+
+    def improve(problem: Problem, state: State) -> State:
+        (horizon, states, _), played = problem.shape, problem.play(state["policy"], 1)
+        new, paid = played.seen(problem.shape, stationary=problem.stationary)
+        following, gained = state["following"] + new, state["gained"] + paid
+        count = following.sum(-1)
+        seen = count.clamp(min=1)
+        reward, transition = gained / seen, following / seen.unsqueeze(-1)
+        value, found = problem.zeros(states), []
+        for step in reversed(range(horizon)):
+            here = slice(None) if problem.stationary else (slice(None), step)
+            q = reward[here] + ops.next_value_moments(transition[here], value)[0]
+            found.append(torch.where(count[here] >= h.known, q, horizon - step))
+            value = found[-1].amax(-1)
+        return {"following": following, "gained": gained, "policy": ops.greedy_policy(torch.stack(found[::-1], 1))}
+
+    return Planning(start, improve, reads="episodes", iterations=100)
