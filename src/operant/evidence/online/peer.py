@@ -1,6 +1,7 @@
 """Scores of Stable-Baselines3, trained here and now, for claims that are relative to it.
 
-What a seed gave is kept in the cache, so that a claim goes on where it stopped.
+What a seed gave is kept in the cache, so that a claim goes on where it stopped. All seeds of a side meet the same starts, so their interval does not hold what
+starts add: where a return hangs on them, both sides must meet the same (`on_the_same_starts`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from operant.core.cache import cache_directory
@@ -19,6 +21,9 @@ from operant.core.errors import BadInput, RunFailed
 from operant.core.files import write_atomic
 from operant.core.processor import model
 from operant.loops.results import score_object
+from operant.loops.runs import Run
+
+EPISODES, STARTS = 10, 10**6  # of an evaluation, and the seed of the environment in which it begins
 
 SCRIPT = """
 import json, sys
@@ -80,6 +85,31 @@ def sb3_scores(
             write_atomic(files[seed], out.strip().splitlines()[-1])
     mode, sampled = map(list, zip(*(json.loads(file.read_text()) for file in files), strict=True))
     return score_object("return", np.array(mode)[:, None]) | {"name": f"stable-baselines3 {__version__}", "sampled": sampled}
+
+
+def on_the_same_starts(run: Run, environment: str) -> dict[str, Any]:
+    """The score object of a run's policies by their mode, on the episodes that the peer's are evaluated on: one environment, seeded once, one after
+    the other.
+
+    Where an environment draws in its steps too, later starts hang on what was done before, on either side.
+
+    Args:
+        environment: of Gymnasium.
+    """
+    totals = []
+    for seed in range(run.config["seed"], run.config["seed"] + run.config["seeds"]):
+        env, act, rewards = gymnasium.make(environment), run.player(seed), []
+        for episode in range(EPISODES):
+            observation, _ = env.reset(seed=None if episode else STARTS)
+            act.reset()
+            over = False
+            while not over:
+                observation, reward, terminated, truncated, _ = env.step(act(observation))
+                rewards.append(float(reward))
+                over = terminated or truncated
+        env.close()
+        totals.append(sum(rewards) / EPISODES)
+    return score_object("return", np.array(totals)[:, None])
 
 
 def _start(given: dict[str, Any]) -> subprocess.Popen:
