@@ -2,8 +2,8 @@
 
 Written before it was run. Ten seeds a side; the final policy on ten episodes that begin alike on both sides, by its mode. A pair's check holds where the 95 %
 intervals of the two IQMs overlap, or ours is above. What the budget allows on two cores: 60,000 steps of policy gradients, 50,000 of DQN, 10,000 of SAC and TD3
-with networks and batches of 64, where the learning curves are steep and not yet flat. MinAtar's games are seen through the network of their paper on both sides.
-PPO on Acrobot, CartPole, LunarLander and Hopper and SAC on Pendulum are the claim "parity", with more seeds.
+with networks and batches of 64, where the learning curves are steep and not yet flat. MinAtar's games are seen through the network of their paper on both
+sides. PPO on Acrobot, CartPole, LunarLander and Hopper and SAC on Pendulum are the claim "parity", with more seeds.
 """
 
 from __future__ import annotations
