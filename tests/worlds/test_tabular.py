@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -121,6 +122,62 @@ def test_values_with_a_horizon_are_sums():
     assert world.act(policy, 4) == (0, None) and world.act(policy, np.array([0, 1]))[0].tolist() == [0, 0]
     with pytest.raises(BadInput, match="5 is no state: states are whole numbers from 0 to 4"):
         world.act(policy, 5)
+
+
+def test_the_wind_carries_steps_upwards():
+    """Sutton and Barto, example 6.5: fifteen steps lead to the goal, which lies seven columns to the right."""
+    mdp = make_world("tabular:windy").mdp(Streams([0]))
+    assert mdp.start_value(mdp.optimum[0]).item() == pytest.approx(0.95**14)  # the last step pays
+    at = lambda row, column: 10 * row + column  # noqa: E731
+    for begins, action, ends in (((3, 6), 1, (1, 7)), ((6, 3), 2, (6, 3)), ((0, 7), 0, (0, 7)), ((2, 9), 1, (2, 9)), ((5, 5), 3, (4, 4)), ((3, 7), 1, (3, 7))):
+        assert mdp.transition[0, at(*begins), action].argmax() == at(*ends)
+
+
+def test_the_table_of_an_environment_of_gymnasium():
+    """Frozen Lake: an action goes where it says or to one of its sides, a third each; what ends is one more state."""
+    world = make_world("tabular:gym/FrozenLake-v1")
+    mdp = world.mdp(Streams([0]))
+    assert world.shape == (100, 17, 4) and world.picture.splitlines()[0] == "SFFF" and mdp.initial[0, 0] == 1
+    right = mdp.transition[0, 0, 14, 2]  # or up, or down against the edge
+    torch.testing.assert_close(right[[10, 14, 16]], torch.full((3,), 1 / 3).double())
+    assert mdp.reward[0, 0, 14, 2].item() == pytest.approx(1 / 3) and mdp.transition[0, 0, 16, :, 16].tolist() == [1] * 4
+    endless = make_world("tabular:gym/FrozenLake-v1", discount=0.99)
+    assert endless.mdp(Streams([0])).start_value(endless.mdp(Streams([0])).optimum[0]).item() == pytest.approx(0.542, abs=1e-3)
+    cliff = make_world("tabular:gym/CliffWalking-v1", discount=0.9).mdp(Streams([0]))
+    assert cliff.start_value(cliff.optimum[0]).item() == pytest.approx(-(1 - 0.9**13) / 0.1)  # thirteen steps, a cost of 1 each
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("gym/CartPole-v1", "CartPole-v1 has no P: take an environment that keeps its own table, such as FrozenLake-v1"),
+        ("gym/FrozenLak-v1", "unknown Gymnasium environment 'FrozenLak-v1': did you mean FrozenLake-v1"),
+        ("gym/os:FrozenLake-v1", "an id of Gymnasium's stands there, as in tabular:gym/FrozenLake-v1"),
+        ("gym/", "an id of Gymnasium's stands there"),
+    ],
+)
+def test_an_environment_without_a_table(name: str, says: str):
+    with pytest.raises(BadInput, match=says):
+        TabularWorld(name)
+
+
+@pytest.mark.parametrize(
+    ("table", "first", "says"),
+    [
+        ({0: {0: [(1.0, 1, 0.0, False)]}}, [1.0], "its table is not .*: ValueError: state 0 leads to 1"),
+        ({0: {0: [(1.0, 0, 0.0)]}}, [1.0], "its table is not "),
+        ({0: {0: [(0.5, 0, 0.0, False)]}}, [1.0], r"transition\[0, 0\] sums to 0.5, must be 1"),
+        ({0: {0: [(1.0, 0, 0.0, False)]}}, [0.5, 0.5], r"initial_state_distrib has shape \[2\], and there are 1 states"),
+        ([1], [1.0], "its table is not "),
+    ],
+)
+def test_a_table_that_is_none(monkeypatch, table, first, says: str):
+    class Own(gymnasium.Env):
+        P, initial_state_distrib = table, first
+
+    monkeypatch.setitem(gymnasium.registry, "Own-v0", gymnasium.envs.registration.EnvSpec("Own-v0", entry_point=Own, disable_env_checker=True))
+    with pytest.raises(BadInput, match=says):
+        TabularWorld("gym/Own-v0")
 
 
 def file(path: Path, **arrays) -> str:

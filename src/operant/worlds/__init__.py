@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operant.core.errors import BadInput, close_names, unknown
-from operant.worlds.names import NAMES
+from operant.worlds.names import FROM_GYMNASIUM, NAMES
 
 if TYPE_CHECKING:
     from operant.worlds.base import World
@@ -122,6 +122,10 @@ def check_name(task: str) -> None:
         from operant.worlds.gym.ids import registered
 
         registered(name)
+    elif scheme == "tabular" and name.startswith(FROM_GYMNASIUM):
+        from operant.worlds.gym.ids import registered
+
+        registered(name.removeprefix(FROM_GYMNASIUM))
     elif scheme in NAMED and name not in NAMES[scheme] and not (scheme == "tabular" and name.endswith(".npz")):
         own = "; --import FILE.py brings one of your own" * (scheme == "text")
         raise unknown(NAMED[scheme], name, NAMES[scheme], f"known: {', '.join(NAMES[scheme])}{own}")

@@ -18,7 +18,20 @@ PROBLEMS = ("parity", "target", "sum-mod", "graded", "length", "random")
 TRANSFORMER = "-transformer"
 SEQUENCES = PROBLEMS + tuple(f"{name}{TRANSFORMER}" for name in PROBLEMS)
 GAMES = ("spread",)
-TABULAR = ("chain", "river-swim", "deep-sea", "combination-lock", "four-rooms", "cliff", "random-dense", "random-sparse", "random-episodes", "bandit")
+TABULAR = (
+    "chain",
+    "river-swim",
+    "deep-sea",
+    "combination-lock",
+    "four-rooms",
+    "cliff",
+    "windy",
+    "random-dense",
+    "random-sparse",
+    "random-episodes",
+    "bandit",
+)
+FROM_GYMNASIUM = "gym/"  # before the id of an environment whose own table of transitions is a finite MDP
 GENERATIVE = ("mixture", "region")
 
 NAMES = {

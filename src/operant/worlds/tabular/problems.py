@@ -33,6 +33,16 @@ CLIFF = """
 ............
 SxxxxxxxxxxG
 """
+WINDY = """
+..........
+..........
+..........
+S......G..
+..........
+..........
+..........
+"""
+WIND = (0, 0, 0, 1, 1, 1, 2, 2, 1, 0)  # rows upwards, by the column that a step begins in
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ class Table:
         fixed: they have no other horizon, and are not discounted.
         bernoulli: rewards are drawn.
         own: each seed has an instance of its own.
+        picture: rows of marks, where the states are cells of a map; those of `#` and `x` are none, the others are counted row by row.
+        arrows: the ways of the actions on it.
     """
 
     build: Callable[[int, int, Sequence[int]], tuple[Tensor, Tensor, Tensor]]
@@ -61,6 +73,8 @@ class Table:
     bernoulli: bool = False
     own: bool = False
     fewest: int = 1
+    picture: str | None = None
+    arrows: str = "↑→↓←"
 
 
 def chain(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,13 +108,15 @@ def river_swim(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor,
     return transition[None], reward[None], _at(states, 0)
 
 
-def grid(text: str, slip: float) -> Callable[[int, int, Sequence[int]], tuple[Tensor, Tensor, Tensor]]:
+def grid(text: str, slip: float, wind: Sequence[int] = ()) -> Callable[[int, int, Sequence[int]], tuple[Tensor, Tensor, Tensor]]:
     """A maze: `#` a wall, `S` the start, `G` the goal, which pays 1 once and ends all, `x` a fall back to the start.
 
     Args:
         slip: probability that a step goes in one of the three other directions.
+        wind: of each column, how many rows upwards it carries a step that begins there; none for no wind.
     """
     rows = text.strip().splitlines()
+    height, width = len(rows), len(rows[0])
     cells = [(y, x) for y, row in enumerate(rows) for x, mark in enumerate(row) if mark not in "#x"]
     number = {cell: place for place, cell in enumerate(cells)}
     mark = {(y, x): value for y, row in enumerate(rows) for x, value in enumerate(row)}
@@ -112,7 +128,8 @@ def grid(text: str, slip: float) -> Callable[[int, int, Sequence[int]], tuple[Te
             for action in range(4):
                 for way, (dy, dx) in enumerate(MOVES):
                     chance = 1 - slip if way == action else slip / 3
-                    target = (cell[0] + dy, cell[1] + dx)
+                    up = wind[cell[1]] if wind else 0
+                    target = (min(max(cell[0] + dy - up, 0), height - 1), min(max(cell[1] + dx, 0), width - 1))
                     falls = mark.get(target) == "x"
                     target = cell if mark[cell] == "G" or target not in number else target
                     transition[place, action, start if falls and mark[cell] != "G" else number[target]] += chance
@@ -122,9 +139,9 @@ def grid(text: str, slip: float) -> Callable[[int, int, Sequence[int]], tuple[Te
     return build
 
 
-def cells(text: str) -> int:
-    """States of a maze."""
-    return sum(mark not in "#x\n" for mark in text)
+def maze(text: str, slip: float, wind: Sequence[int] = ()) -> Table:
+    """The table of a `grid`."""
+    return Table(grid(text, slip, wind), sum(mark not in "#x\n" for mark in text), 4, picture=text.strip())
 
 
 def dense(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -180,8 +197,9 @@ TABLES: dict[str, Table] = {
     "river-swim": Table(river_swim, 6, 2, ("states",), 0.99, 20, fewest=2),
     "deep-sea": Table(deep_sea, 10, 2, ("states",), horizon=lambda states: states, fixed=True),
     "combination-lock": Table(combination_lock, 7, 3, ("states", "actions"), horizon=lambda states: states - 1, own=True, fewest=2),
-    "four-rooms": Table(grid(FOUR_ROOMS, 1 / 3), cells(FOUR_ROOMS), 4),
-    "cliff": Table(grid(CLIFF, 0.1), cells(CLIFF), 4),
+    "four-rooms": maze(FOUR_ROOMS, 1 / 3),
+    "cliff": maze(CLIFF, 0.1),
+    "windy": maze(WINDY, 0.0, WIND),
     "random-dense": Table(dense, 20, 4, ("states", "actions"), 0.9, own=True),
     "random-sparse": Table(sparse, 20, 4, ("states", "actions"), 0.9, own=True),
     "random-episodes": Table(sparse, 8, 3, ("states", "actions"), horizon=5, own=True),

@@ -21,9 +21,11 @@ from operant.core.spec import Field, Spec
 from operant.nets.finite import FinitePolicy
 from operant.worlds.base import World
 from operant.worlds.data.formats import read_arrays
+from operant.worlds.names import FROM_GYMNASIUM
 from operant.worlds.tabular.mdp import FiniteMDP, Samples, covering
 from operant.worlds.tabular.options import TabularOptions
 from operant.worlds.tabular.problems import TABLES, Table
+from operant.worlds.tabular.toy_text import toy_text
 
 MOST_CELLS = 2**24  # (step, state, action, next state) that torch.multinomial draws from
 FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon")
@@ -33,12 +35,14 @@ class TabularWorld(World):
     """One finite MDP, or one for each seed. The score of a policy is its value at the first state, the discounted sum of rewards, with a horizon their sum.
 
     Args:
-        task: one of `TABLES`, a file `PATH.npz` (see docs/extending.md), or an MDP that is ready.
+        task: one of `TABLES`, `gym/ID` for the table that an environment of Gymnasium keeps of itself, a file `PATH.npz` (see docs/extending.md), or an MDP
+            that is ready.
         data: `[S or 1, *shape]`, the distribution of the pairs that are logged, with a horizon each step's; None for `covering`.
         options: fields of `TabularOptions`, values or text.
 
     Attributes:
         discount, horizon: of its MDPs.
+        picture, arrows: as of a `Table`.
 
     Raises:
         BadInput: an unknown name or option, a size that the task does not have, a file that holds no MDP, more than the machine's memory.
@@ -56,10 +60,11 @@ class TabularWorld(World):
         name = task if isinstance(task, str) else "an MDP"
         self.file = Path(name).expanduser().resolve() if name.endswith(".npz") else None
         self.task = f"tabular:{name if self.file is None else self.file}"
-        if isinstance(task, str) and self.file is None and name not in TABLES:
+        brought = isinstance(task, str) and name.startswith(FROM_GYMNASIUM)
+        if isinstance(task, str) and self.file is None and not brought and name not in TABLES:
             raise unknown("finite MDP", name, TABLES)
         self.options: TabularOptions = read_settings(TabularOptions, options, self.task, "option")
-        table, asked = TABLES.get(name, _GIVEN), self.options
+        table, asked = toy_text(name.removeprefix(FROM_GYMNASIUM)) if brought else TABLES.get(name, _GIVEN), self.options
         for size in ("states", "actions"):
             if getattr(asked, size) is not None and size not in table.sized:
                 raise BadInput(f"{self.task} has no option {size}: its size is fixed")
@@ -72,6 +77,7 @@ class TabularWorld(World):
             if table.fixed:
                 raise BadInput(f"{self.task} --{given}: its horizon is its own")
         self._table, self._found, self._data = table, {}, data
+        self.picture, self.arrows = table.picture, table.arrows
         self._given = task if ready else None if self.file is None else _read(self.file, asked)
         mdp = self._mdp((0,))
         self.discount, self.horizon, self.shape = mdp.discount, mdp.horizon, mdp.shape
@@ -84,7 +90,7 @@ class TabularWorld(World):
 
     @staticmethod
     def names() -> dict[str, str]:
-        return dict.fromkeys(TABLES, "finite MDP, exact truth (a file: tabular:PATH.npz)")
+        return dict.fromkeys(TABLES, "finite MDP, exact truth (also a file, tabular:PATH.npz, or Gymnasium's own, tabular:gym/FrozenLake-v1)")
 
     def fingerprint(self) -> str:
         mdp = self._mdp((0,))
