@@ -128,6 +128,33 @@ def test_policy_iteration_ends_where_actions_are_equal():
     torch.testing.assert_close(value, torch.full((5,), 100 / 3, dtype=F64))
 
 
+def test_hitting_times_by_hand():
+    """0 goes to 1 every second time, or stays; 1 goes back, or on to 2, which is not left. From 0 one gets to 1 in two steps, and to 2 in three."""
+    transition = torch.tensor([[[0.5, 0.5, 0], [1, 0, 0]], [[1, 0, 0], [0, 0, 1]], [[0, 0, 1], [0, 0, 1]]], dtype=F64)
+    infinite = float("inf")
+    assert [ops.hitting_times(transition, target).tolist() for target in range(3)] == [[0, 1, infinite], [2, 0, infinite], [3, 1, 0]]
+
+
+def test_hitting_times_are_for_sure():
+    """0 goes to 1 or to the trap 2, equally likely, or, safely, to 1 every tenth time: ten steps, for the short way may never end."""
+    transition = torch.tensor([[[0, 0.5, 0.5], [0.9, 0.1, 0]], [[0, 1, 0]] * 2, [[0, 0, 1]] * 2], dtype=F64)
+    assert ops.hitting_times(transition, 1).tolist() == pytest.approx([10, 0, float("inf")])
+
+
+def test_hitting_times_meet_their_equation():
+    """h(s) = 1 + min_a Σ P h, and 0 at the end; no shorter than along any of a few policies."""
+    _, transition, policy, _ = drawn()
+    for target in range(4):
+        steps = ops.hitting_times(transition, target)
+        expected = (1 + transition @ steps).amin(-1)
+        expected[target] = 0
+        torch.testing.assert_close(steps, expected)
+        others = [state for state in range(4) if state != target]
+        chain = torch.einsum("kaj,ka->kj", transition, policy)[others][:, others]
+        slower = torch.linalg.solve(torch.eye(3, dtype=F64) - chain, torch.ones(3, dtype=F64))
+        assert (steps[others] <= slower).all()
+
+
 def test_concentrability():
     occupancy = torch.tensor([[0.5, 0.0], [0.5, 0.0]])
     assert ops.concentrability(occupancy, occupancy).item() == 1

@@ -155,6 +155,38 @@ def horizon_optimum(reward: Tensor, transition: Tensor, *, horizon: int, discoun
     return torch.stack(values[::-1], -2), torch.stack(policies[::-1], -3)
 
 
+def hitting_times(transition: Tensor, target: int) -> Tensor:
+    """The smallest expected number of steps to a state that a policy can have, from each one: `[K]`; infinite where none gets there for sure.
+
+    The largest of all targets is the diameter (Auer, Jaksch and Ortner 2008, definition 1). By policy iteration, from a policy that gets there.
+
+    Args:
+        transition: `[K, A, K]`.
+        target: 0 to K - 1.
+    """
+    states = len(transition)
+    goal = torch.arange(states, device=transition.device) == target
+    leads, inside = transition > 0, torch.ones_like(goal)  # inside: those that may get there for sure, while it is found which do not
+    while True:
+        allowed = ~(leads & ~inside).any(-1)
+        policy, there = torch.zeros(states, dtype=torch.int64, device=transition.device), goal
+        while (new := (nearer := allowed & (leads & there).any(-1)).any(-1) & inside & ~there).any():
+            policy, there = torch.where(new, nearer.to(torch.int8).argmax(-1), policy), there | new
+        if torch.equal(there, inside):
+            break
+        inside = there
+    going, place = inside & ~goal, torch.arange(states, device=transition.device)
+    one = torch.eye(states, dtype=transition.dtype, device=transition.device)
+    while True:
+        chain = transition[place, policy] * going.unsqueeze(-1) * going
+        steps = torch.linalg.solve(one - chain, going.to(transition.dtype))
+        q = (1 + transition @ steps).masked_fill(~allowed, torch.inf)
+        better = going & (q.amin(-1) < steps * (1 - 1e-12))
+        if not better.any():
+            return steps.masked_fill(~inside, torch.inf)
+        policy = torch.where(better, q.argmin(-1), policy)
+
+
 def concentrability(occupancy: Tensor, data: Tensor) -> Tensor:
     """C* = max_{s, a} d(s, a) / mu(s, a), over pairs that the policy visits, `[...]`: at least 1, infinite where data miss a pair (arXiv:2103.12021, def. 1).
 

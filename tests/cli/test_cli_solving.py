@@ -1,0 +1,80 @@
+"""`operant solve`: the exact solution, for a person and for a machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from operant.core.random import Streams
+from operant.worlds import make_world
+
+
+def test_a_discount(operant):
+    found = operant("solve", "tabular:chain", "--discount", "0.9", "--json").json
+    world = make_world("tabular:chain", discount=0.9)
+    mdp = world.mdp(Streams([0]))
+    assert (found["task"], found["states"], found["actions"], found["horizon"]) == ("tabular:chain", 5, 2, None)
+    assert found["effective_horizon"] == pytest.approx(10) and found["optimal_value"] == pytest.approx(mdp.start_value(mdp.optimum[0]).item())
+    assert found["value"] == pytest.approx(mdp.optimum[0][0].tolist()) and found["policy"] == mdp.optimum[1][0].argmax(-1).tolist()
+    expected = 0.0
+    for _ in range(4):  # a slip leads back to the start: n more steps in a row take (1 + what n took) / 0.8
+        expected = (1 + expected) / 0.8
+    assert found["diameter"]["steps"] == pytest.approx(expected) and (found["diameter"]["from"], found["diameter"]["to"]) == (0, 4)
+    text = operant("solve", "tabular:chain", "--discount", "0.9").out
+    assert "1 / (1 - 0.9) = 10 steps" in text and f"{expected:.4g} steps, from state 0 to state 4" in text and "optimal action" in text
+
+
+def test_a_horizon(operant):
+    """What the steps bring adds up to the optimum."""
+    found = operant("solve", "tabular:river-swim", "--json").json
+    assert np.shape(found["value"]) == np.shape(found["policy"]) == (20, 6) and "diameter" not in found
+    steps = found["by_step"]
+    assert sum(each["reward"] for each in steps) == pytest.approx(found["optimal_value"]) == steps[0]["value"]
+    assert steps[19]["value"] == pytest.approx(steps[19]["reward"])
+    text = operant("solve", "tabular:river-swim").out
+    assert "episodes of 20 steps" in text and "optimum from here on" in text and len(text.splitlines()) < 40
+
+
+def test_an_instance_is_that_of_its_seed(operant):
+    values = [operant("solve", "tabular:random-sparse", "--states", 4, "--seed", seed, "--json").json["value"] for seed in (1, 2)]
+    assert len(values[0]) == 4 and values[0] != values[1]
+
+
+@pytest.mark.parametrize("task", ["four-rooms", "cliff", "windy", "gym/FrozenLake-v1"])
+def test_a_map_is_drawn(operant, task: str):
+    """Walls and ends are marks, and all other cells arrows that an optimal policy follows."""
+    text = operant("solve", f"tabular:{task}", "--discount", "0.95").out
+    world = make_world(f"tabular:{task}")
+    assert len(text.splitlines()) < 24 and max(map(len, text.splitlines())) <= 80
+    assert "infinite: no sure way" in text
+    drawn = text.rstrip().splitlines()[-len(world.picture.splitlines()) :]
+    for row, line in zip(world.picture.splitlines(), drawn, strict=True):
+        assert all((shown == mark) if mark in "#xGH" else (shown in "↑→↓←") for mark, shown in zip(row, line, strict=False))
+
+
+def test_many_states_are_cut(operant):
+    text = operant("solve", "tabular:random-dense", "--states", 210).out
+    assert "and 195 more states: --json has all" in text and "not computed above 200 states" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "operant solve needs tabular:NAME; for example: operant solve tabular:four-rooms"),
+        (("gym:CartPole-v1",), "gym:CartPole-v1 is no finite MDP"),
+        (("tabular:chian",), "unknown finite MDP 'chian': did you mean chain?"),
+        (("tabular:cliff", "--states", 9), "has no option states: its size is fixed"),
+        (("tabular:chain", "--discount", "1"), "discount = 1.0: it must be in [0, 1)"),
+        (("tabular:chain", "--discount", "nan"), "--discount nan is not a number"),
+        (("tabular:chain", "--horizon", 0), "horizon = 0: it must be at least 1"),
+        (("tabular:chain", "--discount", "0.5", "--horizon", 3), "give a discount or a horizon, not both"),
+        (("tabular:chain", "--transitions", 9), "unknown option '--transitions' of operant solve"),
+        (("tabular:random-dense", "--states", 10**6), "take fewer states"),
+        (("tabular:gone.npz",), "no such file"),
+        (("tabular:gym/CartPole-v1",), "CartPole-v1 has no P"),
+        (("tabular:gym/Frozen-v1",), "unknown Gymnasium environment 'Frozen-v1'"),
+    ],
+)
+def test_what_cannot_be_solved_is_one_line(operant, words, says: str):
+    answer = operant("solve", *words)
+    assert answer.code == 2 and answer.out == "" and answer.err.count("\n") == 1 and says in answer.err
