@@ -5,7 +5,9 @@ of the target m and the prediction p. An action's expectation Σ p z is its Q: g
 that `dqn` says of departures from its papers.
 Adam's epsilon is 0.01 over the size of a batch, as in CleanRL.
 Departures: 101 atoms from -100 to 100, which are CleanRL's for CartPole (the paper: 51 from -10 to 10, for rewards clipped to 1): `v_min` and `v_max` must hold
-all discounted returns. The next action is the trained network's as in double DQN, which `double=False` undoes; DQN's learning rate.
+all discounted returns. The next action is the trained network's as in double DQN, which `double=False` undoes; DQN's
+learning rate, batches, updates a step, exploration and clip of gradients (CleanRL: batches of 128, an update every 10 steps, 10,000 random steps, epsilon
+falling for half of 500,000 steps, no clip).
 
 Logs "value", the target's expectation, and "edge", its share on the outermost atoms (near 1 where the range is too narrow), means over the batch.
 """

@@ -4,7 +4,8 @@ Paper: Dabney et al. 2018, arXiv:1710.10044. The quantile at (i + ½) / K learns
 y − quantile. The mean of an action's quantiles is its Q: greedy choice and target actions are DQN's, and so are all switches and everything that `dqn` says of
 departures from its papers.
 25 quantiles are what RL Baselines3 Zoo takes for Acrobot and MountainCar (10 for CartPole, 170 for LunarLander); Adam's epsilon is 0.01 over the size of a
-batch, as in Stable-Baselines3 contrib. Departures: the next action is the trained network's as in double DQN, which `double=False` undoes; DQN's learning rate.
+batch, as in Stable-Baselines3 contrib. Departures: the next action is the trained network's as in double DQN, which `double=False` undoes; DQN's learning rate,
+and its clip of gradients, which Stable-Baselines3 contrib has not.
 
 Logs "value": the mean of the target's quantiles, mean over the batch.
 """

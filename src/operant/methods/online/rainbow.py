@@ -4,7 +4,8 @@ Paper: Hessel et al. 2018, arXiv:1710.02298. An atom z moves to Σ γ^k r_k + γ
 Kullback-Leibler divergence Σ m log (m / p) of the target m and the prediction p, up to a constant of the loss; the duelling head has a value and advantages for
 each atom; actions are greedy under the noise of the layers; Adam's epsilon is 1.5e-4.
 Departures: 101 atoms from -100 to 100 and DQN's learning rate, batch and schedule of the target network, as `c51` has them; beta grows to 1 within 100,000
-updates. Every pass through the network draws noise of its own.
+updates; value and advantages are two layers behind one trunk, where the paper gives each a hidden layer of its own; the first steps are random, and noise alone
+explores after them. Every pass through the network draws noise of its own.
 
 Logs "value" and "edge" as `c51` does.
 """

@@ -4,7 +4,8 @@ Paper: Christodoulou 2019, arXiv:1910.07207, after SAC (arXiv:1812.05905). Two c
 π(a|s)) in targets and as what the actor climbs (`ops.expected_soft_value`), and the temperature's loss has the policy's whole entropy. The target entropy is
 a share of the largest that there is, the logarithm of the number of actions (0.98 in the author's code, 0.89 in CleanRL). An action mask is obeyed in acting,
 in targets and in the losses, and the largest entropy is then that of the actions that are allowed there.
-Departures: log alpha is optimised as in `sac-v2`, and actor, critics and temperature take one joint step; Adam's epsilon is 1e-8, theirs 1e-4. Truncation
+Departures: log alpha is optimised as in `sac-v2`, and actor, critics and temperature take one joint step; Adam's epsilon is 1e-8, theirs 1e-4,
+and gradients are not clipped (theirs at 5, each network's). Truncation
 bootstraps.
 """
 

@@ -5,8 +5,9 @@ normalisation of `stream-q`. It is not a method of control: the policy whose ret
 time series, on which nobody acts).
 The score of an evaluation is therefore the return of random actions, which does not change; how good the prediction is stands beside it: "value_error", the
 root mean squared difference of predicted and observed returns in fresh episodes, and "explained_variance", their explained share.
-Departures: as in `stream-q`; two layers of 128, as the authors' code has them for this.
-"""
+Departures: as in `stream-q`; two layers of 128, as the authors' code has them for this, which feeds them exponential means of the observations.
+A step as long as ObGD's default lets pass never averages: where outcomes are noisy, the prediction follows the newest of them, and plain small steps of SGD
+come nearer to the mean (the claim's random walk); a larger `--kappa` shortens the steps. The paper's series has no noise of outcomes."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """UCBVI: optimism in the face of uncertainty, by value iteration on what was seen with a bonus for what was seen rarely.
 
 Paper: Azar, Osband and Munos 2017, arXiv:1703.05449, algorithms 1 and 2. Before each episode, from its last step on: Q_h(s, a) is r̂ + P̂ V_{h+1} + b, never
-above its value before the episode before nor above H - h, and V_h its largest; the episode plays what is greedy in Q. The bonus by Hoeffding (algorithm 3) is
-b = H √(scale · L / N), with L = log(5 K A T / delta) and T the steps that were played; by Bernstein (algorithm 4)
-b = √(2 scale L Var_P̂(V_{h+1}) / N) + 7 H scale L / 3N. What was not seen is worth H - h.
+above its value before the episode before, and V_h its largest; the episode plays what is greedy in Q. With L = log(5 K A T / delta) and T the steps that were
+played, b is H √(scale · L / N), by Hoeffding's inequality, or √(2 scale L Var_P̂(V_{h+1}) / N) + 7 H scale L / 3N, by Bernstein's.
 
-Departures: the paper's constants, 49 under the root of the first and a third term of the second, which is for the proof, explore for longer than most problems
-last: `scale` stands in their place (1 is Hoeffding's own). The paper knows the rewards; here their means are estimated. Where transitions or rewards differ
-between the steps of an episode, so do the counts.
+Departures: the paper's constants explore for longer than most problems last. Its bonuses are 7 H L / √N (algorithm 3, L outside the root: here `scale` would be
+49 L) and √(8 L Var / N) + 14 H L / 3N with a third term that is for the proof (algorithm 4: a `scale` of 4 in the first term and of 2 in the second). Q is at
+most H - h here, and that where nothing was seen, in the paper H. The paper knows the rewards; here their means are estimated. Where transitions or rewards
+differ between the steps of an episode, so do the counts.
 An iteration is an episode. The policy that is evaluated is that of the next one.
 """
 
