@@ -46,7 +46,7 @@ def test_micro_batches_are_of_one_length_or_of_equal_tokens(packs):
     lengths = torch.randperm(20, generator=torch.Generator().manual_seed(0)) + 1
     mask = torch.arange(20) < lengths.view(1, 20, 1)
     updater = SimpleNamespace(micro_batch=6, policy=SimpleNamespace(span="row", packs=packs))
-    lots = [lengths[rows] for rows in Updater.rows_together(updater, mask)]
+    lots = [lengths[lot.rows] for lot in Updater.rows_together(updater, mask)]
     assert torch.cat(lots).sort().values.tolist() == list(range(1, 21)) and max(map(len, lots)) <= 6 and len(lots) == 4
     tokens = [int(lot.sum()) for lot in lots]
     if packs:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from operant.core.errors import Interrupted
@@ -47,12 +48,14 @@ class Children:
         self._interrupted = interrupted
         self._stopping = False
 
-    def start(self, key: str, words: list[str], log: Path) -> None:
-        """Start `operant WORD …`, what it says going to `log`."""
+    def start(self, key: str, words: list[str], log: Path | None, **variables: str) -> None:
+        """Start `operant WORD …` with further variables, what it says going to `log`, or where this process' words go."""
         command = [sys.executable, "-m", "operant", *words]
-        with log.open("w") as file:
+        with nullcontext() if log is None else log.open("w") as file:
+            says = {} if log is None else {"stdout": file, "stderr": subprocess.STDOUT}
+            environment = os.environ | variables
             self.of[key] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=with_its_parent()
+                command, stdin=subprocess.DEVNULL, **says, env=environment, start_new_session=True, preexec_fn=with_its_parent()
             )
 
     def ended(self) -> Iterator[tuple[str, int]]:
@@ -65,7 +68,7 @@ class Children:
         def stop(number, frame):
             if not self._stopping:
                 raise Interrupted(self._interrupted)
-            self._end()
+            self.end()
 
         self._previous = {}
         for number in ENDING:
@@ -75,12 +78,13 @@ class Children:
 
     def __exit__(self, *_) -> None:
         self._stopping = True
-        self._end()
+        self.end()
         for process in self.of.values():
             process.wait()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Ask all that are left to end."""
         for process in self.of.values():
             process.send_signal(signal.SIGTERM)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from operant.cli import catalogue, checking, making, results, solving, studying, training, tuning, using
 from operant.cli.output import ReaderGone, write, write_json
 from operant.cli.parser import Command
+from operant.core import ranks
 from operant.core.commands import command_line, going_on
 from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, unknown
 from operant.core.terminal import note, own_warnings
@@ -33,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except SystemExit as end:  # --help
         return int(end.code or 0)
+    except ranks.Lost as error:
+        return ranks.LOST if ranks.FOLDER in os.environ else _fail(words, str(error), error.exit_code)
     except OperantError as error:
         return _fail(words, str(error), error.exit_code)
     except KeyboardInterrupt as interruption:
@@ -53,6 +56,7 @@ def _run(words: list[str]) -> int:
         return 0
     with _imported(files_to_import(words)):
         command, args = parse(words)
+        args.words = words
         try:
             with own_warnings():
                 return command.run(args)

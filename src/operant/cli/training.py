@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import score_text, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, asks_help, normalize, one_of, whole
+from operant.cli.processes import launch, launches
+from operant.core import ranks
 from operant.core.commands import command_line, importing, run_command
 from operant.core.errors import BadInput
 from operant.core.index import declared
@@ -35,11 +37,18 @@ def _train_options(parser: Parser) -> None:
     add_run_options(parser)
     parser.add_argument("--from", dest="start_from", metavar="RUN", help="begin from the policies of another run, and of the same method from its critics too")
     parser.add_argument("--out", metavar="DIR", help="the run directory (default: a new one under runs/)")
+    add_processes(parser)
     add_json(parser)
 
 
+def add_processes(parser: Parser) -> None:
+    """The option by which several processes train one run."""
+    words = "processes that train this one run, each with its share of the model and of every batch: one for each GPU (default 1)"
+    parser.add_argument("--processes", type=whole(1), metavar="N", help=words)
+
+
 RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track", "preset")
-RESERVED = {*RUN_OPTIONS, "method", "task", "out", "policy", "start_from", "from", "progress", "listener", "json", "import", "help"}
+RESERVED = {*RUN_OPTIONS, "method", "task", "out", "policy", "start_from", "from", "processes", "progress", "listener", "json", "import", "help"}
 """Names that mean the run's own, in `operant train` and `operant.train`; a method's hyper-parameter of such a name is `METHOD.NAME`."""
 
 
@@ -72,6 +81,7 @@ OF_KINDS = {
     **dict.fromkeys(("--samples", "--tokens"), ("text", "sequences", "generative")),  # where answers are drawn
     "--from": ("gym", "data", "agents"),  # where networks act on observations
     "--preset": ("gym",),
+    "--processes": ("text", "preferences"),
 }
 """Options of a run that tasks of some kinds alone take."""
 
@@ -350,6 +360,8 @@ def type_name(kind: Any) -> str:
 
 
 def _train(args: Namespace) -> int:
+    if launches(args.processes):
+        return launch(args.words, args.processes)
     from operant.loops.runs import train
 
     with training(f"{args.method} on {args.task}", loads=not args.json) as listener:
@@ -365,7 +377,9 @@ def _train(args: Namespace) -> int:
     return _tell(run, args.json)
 
 
-def _tell(run: Run, as_json: bool) -> int:
+def _tell(run: Run | None, as_json: bool) -> int:
+    if ranks.started_as() > 0:  # the first process tells
+        return 0
     if as_json:
         write_json(run.result)
     else:
@@ -411,11 +425,14 @@ def _resume_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="DIR", help="the run directory")
     parser.add_argument("--steps", type=whole(1), metavar="N", help="go on to so many steps a seed, more than the run was started with")
     parser.add_argument("--seeds", type=whole(1), metavar="N", help="go on to so many seeds; the new ones follow the others and train after them")
+    add_processes(parser)
     add_trust(parser)
     add_json(parser)
 
 
 def _resume(args: Namespace) -> int:
+    if launches(args.processes):
+        return launch(args.words, args.processes)
     from operant.core.run import RunDirectory
     from operant.loops.runs import resume
 

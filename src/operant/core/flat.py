@@ -22,6 +22,7 @@ class FlatParameters:
     Attributes:
         data: `[P]`, every parameter end to end.
         grad: `[P]`, the gradients. Backward passes add to it; `zero_grad` clears it.
+        dtype: of both.
     """
 
     def __init__(self, module: nn.Module, *, seeds: int = 1, stacked: bool = True, by_rows: bool = False):
@@ -35,6 +36,7 @@ class FlatParameters:
             if stacked and p.requires_grad and p.shape[0] != seeds:
                 raise ValueError(f"parameter {name} has shape {list(p.shape)}; its first axis must be the {seeds} seeds")
         first = self.parameters[0]
+        self.dtype = first.dtype
         total = sum(p.numel() for p in self.parameters)
         self.data = nn.Parameter(torch.empty(total, dtype=first.dtype, device=first.device))
         self.grad = torch.zeros_like(self.data.data)
@@ -56,6 +58,22 @@ class FlatParameters:
         else:
             parts = buffer.split([p.numel() for p in self.parameters])
         return [part.view(p.shape) for part, p in zip(parts, self.parameters, strict=True)]
+
+    def weights(self) -> list[Tensor]:
+        """What holds the parameters."""
+        return [self.data.data]
+
+    def parts(self, buffer: Tensor) -> list[Tensor]:
+        """A buffer that is laid out as `grad`, in the pieces of `weights`: views."""
+        return [buffer]
+
+    def to_keep(self, buffer: Tensor) -> Any:
+        """Such a buffer as a state holds it."""
+        return buffer
+
+    def to_take(self, kept: Tensor) -> Tensor:
+        """What a state holds of such a buffer, as this has it."""
+        return kept
 
     def zero_grad(self) -> None:
         self.grad.zero_()
@@ -140,13 +158,15 @@ class Adam:
 
         def parts(buffers: list[Tensor]) -> list[list[Tensor]]:
             """What has a count of steps of its own: a whole buffer, or a seed's share of it."""
-            return [part for flat, buffer in zip(flats, buffers, strict=True) for part in (flat.by_seed(buffer) if apart else [[buffer]])]
+            return [part for flat, buffer in zip(flats, buffers, strict=True) for part in (flat.by_seed(buffer) if apart else [flat.parts(buffer)])]
 
-        kinds = [parts(kind) for kind in ([flat.data.data for flat in flats], [flat.grad for flat in flats], self._means, self._squares)]
+        weights = [part for flat in flats for part in (flat.by_seed(flat.data.data) if apart else [flat.weights()])]
+        kinds = [weights, *(parts(kind) for kind in ([flat.grad for flat in flats], self._means, self._squares))]
         self._tensors = [[tensor for part in kind for tensor in part] for kind in kinds]
         self._counts = [count for count, part in zip(self._steps, kinds[0], strict=True) for _ in part]
         self._moments = [(count, *means, *squares) for count, means, squares in zip(self._steps, kinds[2], kinds[3], strict=True)]  # of each count
         self._seeds = flats[0].seeds if apart else 1
+        self._flats = flats
 
     def step(self, norms: Tensor) -> None:
         """One update, unless a gradient is not finite: then parameters and moments stay as they are. No host read happens here.
@@ -183,12 +203,18 @@ class Adam:
                     tensor.zero_()
 
     def state_dict(self) -> dict:
-        return {"mean": self._means, "square": self._squares, "step": self._steps}
+        kept = {name: [flat.to_keep(x) for flat, x in zip(self._flats, buffers, strict=True)] for name, buffers in self._buffers()}
+        return kept | {"step": self._steps}
 
     def load_state_dict(self, state: dict) -> None:
-        for name, tensors in (("mean", self._means), ("square", self._squares), ("step", self._steps)):
-            for tensor, saved in zip(tensors, state[name], strict=True):
-                tensor.copy_(saved)
+        for name, buffers in self._buffers():
+            for flat, buffer, saved in zip(self._flats, buffers, state[name], strict=True):
+                buffer.copy_(flat.to_take(saved))
+        for count, saved in zip(self._steps, state["step"], strict=True):
+            count.copy_(saved)
+
+    def _buffers(self) -> tuple[tuple[str, list[Tensor]], ...]:
+        return ("mean", self._means), ("square", self._squares)
 
 
 class RMSProp:
@@ -215,11 +241,12 @@ class RMSProp:
             norms: of the gradients, any shape.
         """
         finite = torch.isfinite(norms).all()
-        for flat, square in zip(self._flats, self._squares, strict=True):
-            moved = (square * self.decay).addcmul_(flat.grad, flat.grad, value=1 - self.decay)
-            root = (moved + self.eps).sqrt_() if self.inside else moved.sqrt().add_(self.eps)
-            square.copy_(torch.where(finite, moved, square))
-            flat.data.sub_(torch.where(finite, self.learning_rate * flat.grad / root, 0.0))
+        for flat, whole in zip(self._flats, self._squares, strict=True):
+            for weight, gradient, square in zip(flat.weights(), flat.parts(flat.grad), flat.parts(whole), strict=True):
+                moved = (square * self.decay).addcmul_(gradient, gradient, value=1 - self.decay)
+                root = (moved + self.eps).sqrt_() if self.inside else moved.sqrt().add_(self.eps)
+                square.copy_(torch.where(finite, moved, square))
+                weight.sub_(torch.where(finite, self.learning_rate * gradient / root, 0.0))
 
     def reset(self, seeds: Tensor | None = None) -> None:
         """Forget the squares (see `Adam.reset`)."""
@@ -231,11 +258,11 @@ class RMSProp:
                         tensor.fill_(self._start)
 
     def state_dict(self) -> dict:
-        return {"square": self._squares}
+        return {"square": [flat.to_keep(square) for flat, square in zip(self._flats, self._squares, strict=True)]}
 
     def load_state_dict(self, state: dict) -> None:
-        for tensor, saved in zip(self._squares, state["square"], strict=True):
-            tensor.copy_(saved)
+        for flat, square, saved in zip(self._flats, self._squares, state["square"], strict=True):
+            square.copy_(flat.to_take(saved))
 
 
 def shared_view(module: nn.Module, twin: nn.Module) -> nn.Module:

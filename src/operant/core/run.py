@@ -93,7 +93,20 @@ class RunDirectory:
 
     def note_failure(self, why: str) -> None:
         """Keep in a run without a checkpoint that it failed: another may be begun in its place. Only for who holds the lock."""
-        write_atomic(self.path / "run.json", json.dumps(self.config | {"failed": why}, indent=1))
+        self.write_config(self.config | {"failed": why})
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Replace what run.json says."""
+        write_atomic(self.path / "run.json", json.dumps(config, indent=1))
+
+    def forget_result(self) -> None:
+        """Remove what was made of a run's end, which goes on."""
+        (self.path / "result.json").unlink(missing_ok=True)
+        remove(self.path / "videos")  # of policies that are trained on
+
+    def save(self, step: int, state: Any) -> None:
+        """Write a checkpoint."""
+        self.checkpoints.save(step, state)
 
     def _failed(self) -> bool:
         """Whether a run is here that failed before its first checkpoint, so that nothing of it could be gone on with."""
@@ -231,3 +244,16 @@ class RunDirectory:
         if len(found["score"]["per_seed"]) != self.config["seeds"]:
             raise BadInput(f"{self.path / 'result.json'}: {len(found['score']['per_seed'])} scores of {self.config['seeds']} seeds: it is of another run")
         return found
+
+
+class Followed(RunDirectory):
+    """A run as the processes see it that train it together with the one that writes."""
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        yield
+
+    def _nothing(self, *_: Any) -> None:
+        """The first process does it."""
+
+    append = truncate = sweep = save = discard = note_failure = write_config = forget_result = write_result = _nothing

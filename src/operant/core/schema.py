@@ -18,6 +18,7 @@ Check = Callable[[Any], str]
 
 MOST = 2**63 - 1  # of a count: what NumPy and PyTorch can hold
 MOST_SEEDS = 10_000
+MOST_PROCESSES = 1_024
 MOST_THREADS = 4_096
 
 
@@ -169,6 +170,7 @@ _TOLD = {
     "resume": text,
     "iteration": integer(1),
     "kernels": one_of("native", "onednn", "mixed"),
+    "processes": integer(2, MOST_PROCESSES),
     "versions": mapping(text),
     "hardware": mapping(anything),
 }

@@ -187,6 +187,18 @@ def configure_run(
     return config, world, spine
 
 
+def check_processes(spine: Any, world: World, config: dict[str, Any]) -> None:
+    """Raise `BadInput` where several processes cannot train a run together."""
+    what = f"--processes {config['processes']}"
+    if world.stacked:
+        raise BadInput(f"{what} spreads a language model over processes: {config['task']} trains small networks of all its seeds in one; leave it out")
+    if not spine.splits:
+        raise BadInput(f"{what}: {config['method']} has no updates whose rows could be split; leave it out")
+    if config.get("task_callable") or config.get("not_resumable"):
+        given = config.get("not_resumable", "the task is a Python object, which the other processes do not have; give it by its name")
+        raise BadInput(f"{what}: each process makes the run from its run.json: {given}")
+
+
 def spaces(world: World) -> dict[str, list[str]]:
     """What a network hangs on of a world's observations and actions, in words."""
     return {"observation": world.observation.form, "action": world.action.form}

@@ -31,12 +31,14 @@ class Spine:
         bfloat16: its updates can compute in bfloat16, where the world's `bfloat16` asks for it.
         from_scratch: on text it starts from fresh weights and not from the base policy.
         goes_on: it can begin from another run's policy (`Learner.begin_from`).
+        splits: several processes can take shares of the rows of its updates, where seeds are not stacked.
     """
 
     draws_answers: ClassVar[bool] = False
     from_scratch: ClassVar[bool] = False
     goes_on: ClassVar[bool] = False
     bfloat16: ClassVar[bool] = False
+    splits: ClassVar[bool] = False
 
     policy: Any
 

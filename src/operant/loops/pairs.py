@@ -14,6 +14,7 @@ from operant.loops.learner import Learner, Spine, check_batch
 from operant.loops.parts import needs_of
 from operant.loops.terms import Term
 from operant.loops.update import Fields, Updated, Updater
+from operant.nets.sharded import shard
 from operant.worlds.base import Preferred, World
 
 
@@ -32,6 +33,7 @@ class Pairs(Spine):
     """
 
     goes_on = True
+    splits = True
 
     terms: Sequence[Term]
     policy: Any = None
@@ -111,6 +113,7 @@ class PairsLearner(Learner):
         self.step = 0
         self.streams = Streams(seeds, device)
         self.policy = world.policy(method.policy, self.streams).to(device)
+        shard(self.policy)
         self.updater = Updater(
             self.policy,
             method.terms,

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from operant.core import ranks
 from operant.core.commands import going_on
 from operant.core.errors import BadInput, one_line
 from operant.core.files import check_size, remove
@@ -60,8 +61,11 @@ class Bare:
 
 
 def save_policy(world, policy, place: int, folder: Path) -> None:
-    """One seed's policy, written beside and renamed."""
+    """One seed's policy, written beside and renamed. Of several processes the first writes what all of them gather."""
     if not isinstance(policy, torch.nn.Module):
+        return
+    if ranks.rank() > 0:
+        world.save_policy(policy, folder)
         return
     temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     remove(temporary)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from operant import ops
+from operant.core import ranks
 from operant.core.errors import RunFailed, place_of
 from operant.core.flat import Adam, Optimizer
 from operant.core.memory import check_memory
@@ -32,6 +33,7 @@ from operant.loops.reference import Reference, ReferencePolicy
 from operant.loops.terms import Term
 from operant.loops.update import Fields, Reduce, RowCutter, StepCutter, Updated, Updater, deal_rows, ratio_metrics
 from operant.nets.policy import RATIO_TOLERANCE, Statistics, TrainedPolicy
+from operant.nets.sharded import shard, whole
 from operant.worlds.base import SamplingPlan, World
 
 
@@ -84,6 +86,7 @@ class PolicyGradient(Spine):
 
     draws_answers = True
     goes_on = True
+    splits = True
 
     sample: SamplingPlan
     credit: Callable[[Rollout], Tensor]
@@ -155,6 +158,14 @@ class PolicyGradientLearner(Learner):
         self.policy = world.policy(method.policy, self.streams).to(device)
         if isinstance(method.sample.temperature, int | float):
             self.policy.temperature = method.sample.temperature  # what is learned from is what was sampled from
+        everything = method.needs
+        self.reference = ReferencePolicy(method.reference, self.policy, len(seeds)) if everything & {"reference_log_prob", "reference_velocity"} else None
+        self.teacher = world.teacher(len(seeds)).to(device).requires_grad_(False) if "teacher_log_prob" in everything else None
+        if isinstance(method.credit, LearnedCredit):
+            method.credit.begin(self.policy, self.streams)
+        for policy in (self.policy, self.reference and self.reference.policy, self.teacher):  # behind all that copies one
+            if policy is not None:
+                shard(policy)
         of = {"seeds": len(seeds), "stacked": world.stacked, "reduce": method.reduce, "reduce_length": method.reduce_length, "unit": method.unit}
         self.updater = (Updater if method.region is None else partial(NaturalUpdater, region=method.region))(
             self.policy,
@@ -186,14 +197,9 @@ class PolicyGradientLearner(Learner):
         self.stride = self.source.steps_per_sample
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
         self._after = (*method.select, method.credit, *method.mark, *method.focus)
-        everything = method.needs
-        self.reference = ReferencePolicy(method.reference, self.policy, len(seeds)) if everything & {"reference_log_prob", "reference_velocity"} else None
-        self.teacher = world.teacher(len(seeds)).to(device).requires_grad_(False) if "teacher_log_prob" in everything else None
         lists = {"shape": method.shape, "select": method.select, "mark": method.mark, "focus": method.focus, "terms": method.terms}
         parts = {f"{name} {place}": part for name, items in lists.items() for place, part in enumerate(items)}
         self._stateful = Stateful(parts | {"credit": method.credit, "fill": method.fill and method.fill.accept})
-        if isinstance(method.credit, LearnedCredit):
-            method.credit.begin(self.policy, self.streams)
         self._began = 0.0  # progress at the beginning of the iteration
         self.rollout: Rollout | None = None
         self._tolerance = self.policy.ratio_tolerance
@@ -233,7 +239,8 @@ class PolicyGradientLearner(Learner):
         self.source.progress = self.progress
         self.policy.explore(self.progress)
         for _ in range(1 if fill is None else fill.rounds):
-            rollout = self.source.sample(self.policy, self.version)
+            with whole(self.policy):
+                rollout = self.source.sample(self.policy, self.version)
             if rollout.version != self.version:
                 raise RunFailed(f"a rollout of weights' version {rollout.version} reached the update of version {self.version}")
             rollout = self.source.score(rollout)
@@ -394,13 +401,15 @@ class PolicyGradientLearner(Learner):
     def _by_rows(self, rollout: Rollout, measure: Callable[[Rollout], dict[str, Tensor]]) -> dict[str, Tensor]:
         """`[S, N, T]` tensors that are measured a few rows at a time."""
         found: dict[str, Tensor] = {}
-        for rows in self.updater.rows_together(rollout.extras.get("present", rollout.mask)):
+        for rows, counts in self.updater.rows_together(rollout.extras.get("present", rollout.mask)):
             part = measure(rollout if isinstance(rows, slice) else rollout.take(rows))
             if isinstance(rows, slice):
                 return part
             for name, value in part.items():
-                found.setdefault(name, value.new_zeros(value.shape[0], rollout.shape[1], *value.shape[2:]))[:, rows] = value
-        return found
+                into = found.setdefault(name, value.new_zeros(value.shape[0], rollout.shape[1], *value.shape[2:]))
+                if counts:
+                    into[:, rows] = value
+        return {name: ranks.add(value) for name, value in found.items()}
 
     # ---------------------------------------------------------------------------------------------------------------------------------- terms, reduce, step
 

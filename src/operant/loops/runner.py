@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Callable
@@ -16,10 +15,10 @@ import torch
 from safetensors import SafetensorError
 
 from operant import ops
-from operant.core import schema
+from operant.core import ranks, schema
 from operant.core.commands import going_on
 from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, one_line
-from operant.core.files import disk_fault, remove, write_atomic
+from operant.core.files import disk_fault
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams, drawn_from, global_generators
 from operant.core.records import Evaluation, Rollout
@@ -36,6 +35,7 @@ from operant.loops.results import episodes_argument, measures, pass_at, score_ob
 from operant.loops.track import make_trackers
 from operant.loops.trust import changed_files
 from operant.nets import kernels
+from operant.nets.sharded import gathered, local, shard, whole
 from operant.worlds.base import World
 
 OTHER_DRAWS = "other-draws"  # of run.json's "resume"
@@ -71,7 +71,7 @@ Listener = Callable[[Update], None]
 
 
 class Runner:
-    """One process's work on one run."""
+    """One process's work on one run, alone or together with others of its kind (`core.ranks`), of which the first writes."""
 
     def __init__(self, directory: RunDirectory, config: dict, world: World, spine: Spine, listener: Listener | None):
         self.directory, self.config, self.world, self.spine = directory, config, world, spine
@@ -86,7 +86,8 @@ class Runner:
         self.messages: dict[str, str] = {}  # of each kind of failure of a verifier or a reply, the first one
         self.score: tuple[str, float] | None = None
         self._steps = 0  # of all seeds
-        self._stop: int | None = None  # the signal that asked for an end
+        self._asked: int | None = None  # the signal that asked this process for an end
+        self._stop: int | None = None  # the same as all processes know it
         self._at_once = False  # a second one did
         self._due = False  # an evaluation of the learner as it stands
         self._told_of_restarts = self._told_of_truncation = self._told_of_unscored = False
@@ -98,7 +99,7 @@ class Runner:
         return going_on(self.directory.path, self.config)
 
     def run(self, *, resume: bool) -> None:
-        with self.directory.locked(), self._signals():
+        with self.directory.locked(), self._signals(), ranks.together():
             try:
                 self._grow()
                 self._work(resume)
@@ -115,12 +116,15 @@ class Runner:
             except Exception as error:  # its logs and the batch that failed stay to be read, and the corrected command takes its place
                 if not self.directory.checkpoints.all():
                     self.directory.note_failure(f"{type(error).__name__}: {one_line(error)}")
+                if ranks.lost(error):
+                    others = f"another of its processes ended, or did not answer for {ranks.PATIENCE.seconds // 60} minutes"
+                    raise ranks.Lost(f"{others}; {self._going_on}") from error
                 raise
             finally:
                 self.world.close()
 
     def _work(self, resume: bool) -> None:
-        self.trackers = make_trackers(self.config["track"], self.directory.path)
+        self.trackers = make_trackers(self.config["track"] if ranks.rank() == 0 else [], self.directory.path)
         keep_freed_memory()
         torch.set_num_threads(self.config["threads"])
         kernels.take(self.config.get("kernels", kernels.fitting()))
@@ -134,6 +138,8 @@ class Runner:
         own = self.spine.notes(self.amount) if self.unit == "steps" else []
         for line in (*self.world.notes, *self.config.get("notes", ()), *own):
             self._say("prepare", 0, message=line)
+        if ranks.count() > 1:  # the first makes what the others then find
+            ranks.by_first(lambda: ensure_models(self.world, self.spine, self._say_of_base_policy))
         ensure_models(self.world, self.spine, self._say_of_base_policy)
         state = self._restore() if resume else None
         self._began = time.perf_counter()
@@ -144,21 +150,23 @@ class Runner:
         seeds = self.config["seeds"]
         if len(self.finished) != seeds or (self.base and len(self.base) != seeds) or any("pass_at_k" in found for found in self.finished) > bool(self.base):
             raise BadInput(f"checkpoint {self._from} does not fit this run: it is done, and has {len(self.finished)} scores of {seeds} seeds")
-        self.directory.write_result(self._result())
+        if ranks.rank() == 0:
+            self.directory.write_result(self._result())
         for tracker in self.trackers:
             tracker.close()
 
     def _say_of_base_policy(self, message: str) -> None:
         self._say("prepare", 0, message=message)
-        if self._stop is not None:  # it may take minutes, and nothing of the run itself has begun
+        if self._asked is not None:  # it may take minutes, and nothing of the run itself has begun
             raise Interrupted(f"stopped while the base policy was made, of which nothing is kept: it begins again; {self._going_on}")
 
     def _grow(self) -> None:
         """Take note in the run that more steps or seeds are wanted than it was begun with."""
         if any(self.config[name] != self.directory.config[name] for name in ("steps", "seeds")):
-            write_atomic(self.directory.path / "run.json", json.dumps(self.config, indent=1))
-            (self.directory.path / "result.json").unlink(missing_ok=True)
-            remove(self.directory.path / "videos")  # of policies that are trained on
+            self.directory.write_config(self.config)
+            self.directory.forget_result()
+        elif self.config.get("processes") != self.directory.config.get("processes"):
+            self.directory.write_config(self.config)
 
     def _restore(self) -> dict | None:
         self.directory.sweep()
@@ -190,12 +198,14 @@ class Runner:
         except (OperantError, OSError):
             raise
         except Exception as error:
+            if ranks.lost(error):
+                raise
             raise BadInput(f"checkpoint {self._from} does not fit this run: {type(error).__name__}: {error}") from error
 
     def _train_member(self, state: dict | None) -> None:
         seeds, config = self.members[self.member], self.config
         learner = self.spine.learner(self.world, seeds, config["steps"], torch.device(config["device"]))
-        learner.failures = self.directory.path / "failures"
+        learner.failures = self.directory.path / "failures" if ranks.rank() == 0 else None
         self._round(learner)
         if self.member == 0:
             for line in learner.notes():
@@ -226,7 +236,7 @@ class Runner:
                     self._say_of_draws(learner, generators)
                 state = None
                 self._obey()
-                elapsed = time.perf_counter() - started
+                elapsed = self._agree(time.perf_counter() - started)
                 self._steps = sum(found["step"] for found in self.finished) + learner.step * len(seeds)
                 self.seconds["training"] += elapsed
                 self.seconds["member"] += elapsed
@@ -243,6 +253,7 @@ class Runner:
                     self._checkpoint(learner)  # before the evaluation, which may be long, or fail in an environment
                     if self._stop is None or done:
                         self._look(learner, seeds)
+                        self._agree()
                 elif self._stop is not None:
                     self._check_weights(learner, seeds)
                     self._checkpoint(learner)
@@ -250,6 +261,12 @@ class Runner:
                     raise Interrupted(f"stopped at {self._standing(learner)}, state saved; {self._going_on}")
         finally:
             learner.close()
+
+    def _agree(self, elapsed: float = 0.0) -> float:
+        """Seconds of work, and whether an end was asked for: of several processes the longest, and whether one was asked."""
+        elapsed, stop = ranks.largest(torch.tensor([elapsed, self._asked or 0], dtype=torch.float64)).tolist()
+        self._stop = int(stop) or None
+        return elapsed
 
     def _look(self, learner: Learner, seeds: list[int]) -> None:
         """The evaluation that is due, and the policies that it is of."""
@@ -264,7 +281,7 @@ class Runner:
         if not isinstance(learner.policy, torch.nn.Module):
             return
         for name, weight in learner.policy.named_parameters():
-            if not (finite := torch.isfinite(weight)).all():
+            if not (finite := torch.isfinite(local(weight))).all():
                 place = int((~finite).flatten(1).any(1).nonzero()[0]) if self.world.stacked else 0
                 raise RunFailed(
                     f"the weights are not finite: {name} of seed {seeds[place]} at step {learner.step}, after an update that overflowed; "
@@ -351,7 +368,7 @@ class Runner:
     def _manifest(self, learner: Learner) -> None:
         config = {name: value for name, value in self.directory.config.items() if name != "failed"}  # it goes on
         known = {"resume": self._resumes(learner), "iteration": learner.stride}
-        write_atomic(self.directory.path / "run.json", json.dumps(config | known, indent=1))
+        self.directory.write_config(config | known)
 
     def _resumes(self, learner: Learner) -> str:
         return OTHER_DRAWS if self._drew else learner.resume
@@ -373,7 +390,8 @@ class Runner:
         slow = base and self.world.makes_base and self.member == 0
         self._say("evaluate", self._spent(learner), message="evaluating the policy before training" if slow else "")
         seeds = self.members[self.member]
-        evaluation = self.world.evaluate(learner.policy, len(seeds), **episodes_argument(self.config["episodes"]))
+        with whole(learner.policy):
+            evaluation = self.world.evaluate(learner.policy, len(seeds), **episodes_argument(self.config["episodes"]))
         evaluation.measures |= learner.measures()
         self._obey()
         rows = []
@@ -449,6 +467,7 @@ class Runner:
         """
         before = self.world.policy(None, Streams(seeds)).to(rollout.mask.device)
         before.temperature = policy.temperature
+        shard(before)
         ratio, kl = [], []
         rows = torch.arange(rollout.shape[1], device=rollout.mask.device)
         for part in map(rollout.take, rows.split(max(1, LOGITS // (rollout.shape[2] * len(self.world.tokenizer))))):
@@ -473,11 +492,11 @@ class Runner:
             "offsets": self.directory.offsets(),
         }
         self._obey()
-        state = {"learner": learner.state_dict(), "run": run}
+        state = {"learner": gathered(learner.state_dict()), "run": run}
         if self._resumes(learner) != self.directory.config.get("resume"):  # an environment's state was no longer one that can be written
             self._manifest(learner)
             self._say("train", self._spent(learner), message="an environment can no longer give its state: a resumed run will start new episodes")
-        self.directory.checkpoints.save(self.member * self.config["steps"] + learner.step, state)
+        self.directory.save(self.member * self.config["steps"] + learner.step, state)
 
     def _result(self) -> dict[str, Any]:
         config = self.config
@@ -525,8 +544,8 @@ class Runner:
         """SIGINT, SIGTERM and SIGHUP end the run at the next iteration, with its state saved; a second one ends it at once."""
 
         def stop(number, frame):
-            self._at_once = self._stop is not None
-            self._stop = number
+            self._at_once = self._asked is not None
+            self._asked = number
             self._obey()
 
         previous = {}

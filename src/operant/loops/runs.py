@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from operant.core import schema
+from operant.core import ranks, schema
 from operant.core.errors import BadInput
 from operant.core.files import check_target, given_path
 from operant.core.registry import LARGEST
-from operant.core.run import RunDirectory, machine
+from operant.core.run import Followed, RunDirectory, machine
 from operant.core.schema import MOST_SEEDS, require
 from operant.core.terminal import own_warnings
 from operant.loops.base_policy import ensure_base_policy
-from operant.loops.configuration import MOST_BUDGET, MOST_SEED, configure_run, grow, spine_of, whole_number
+from operant.loops.configuration import MOST_BUDGET, MOST_SEED, check_processes, configure_run, grow, spine_of, whole_number
 from operant.loops.export import SUFFIXES, check_format, write_policy
 from operant.loops.origin import Origin
 from operant.loops.policy_files import Bare, load_policy
@@ -349,6 +349,9 @@ def train(
     """
     if listener is not None and not callable(listener):
         raise BadInput(f"listener {listener!r}: it is called with every Update, as in listener=print")
+    ranks.join()
+    if ranks.started_as() > 0:
+        return _follow()
     with showing(f"{method} on {task}" if isinstance(task, str) else str(method), progress, listener) as hears:
         with stages(lambda line: hears and hears(Update("load", 0, 1, {}, None, line))) as say:
             origin = None if start_from is None else Origin.read(given_path(start_from, "--from"), method)
@@ -373,13 +376,40 @@ def train(
             )
         check_trackers(track)
         config |= {"keep": whole_number("keep", keep, 2, LARGEST), "track": list(track)}
+        if ranks.started() > 1:
+            config["processes"] = ranks.started()
+            check_processes(spine, world, config)
         if out is None:
             name = world.task.partition(":")[2]
             name = re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{method}-{Path(name).name if name.startswith('/') else name}").strip("-")
             out = Path("runs") / f"{name}-{datetime.now():%m%d-%H%M%S-%f}"
         directory = RunDirectory.create(out, config | machine(), keep)
+        _lead(directory, config, resume=False)
         Runner(directory, config, world, spine, hears).run(resume=False)
+    ranks.leave()
     return Run(directory, world, True, policy)
+
+
+def _lead(directory: RunDirectory, config: dict[str, Any], *, resume: bool) -> None:
+    """Tell the other processes of this run, where there are any, what it is; and whoever started them all, where."""
+    ranks.share({"path": str(directory.path), "config": config, "resume": resume})
+    ranks.note_run(directory.path, config)
+
+
+def _follow() -> Run | None:
+    """The part in a run of a process that another one leads; None where there is nothing to do."""
+    try:
+        told = ranks.share()
+    except RuntimeError as error:
+        raise ranks.Lost("the first process ended before the run began") from error
+    if told is None:
+        return None
+    directory, config = Followed.open(told["path"]), told["config"]
+    require_trust(directory.path, config, True)
+    world, spine = make_world(config["task"], **config.get("options", {})), spine_of(config)
+    Runner(directory, config, world, spine, None).run(resume=told["resume"])
+    ranks.leave()
+    return Run(directory, world, True)
 
 
 def prepare(task: Any, say: Callable[[str], None], **options: Any) -> None:
@@ -417,12 +447,16 @@ def resume(
     Raises:
         BadInput: no run that could go on, one that names code without `trust`, or fewer steps or seeds than it has.
     """
+    ranks.join()
+    if ranks.started_as() > 0:
+        return _follow()
     directory = RunDirectory.open(path)
     config = directory.config
     steps = None if steps is None else whole_number("steps", steps, 1, MOST_BUDGET)
     seeds = None if seeds is None else whole_number("seeds", seeds, 1, MOST_SEEDS)
     grown = steps is not None or seeds is not None
     if directory.result is not None and not grown:
+        ranks.share()
         return Run(directory, None if task is None else make_world(task, **config.get("options", {})), trust, policy)
     require(config, schema.RUN_TO_GO_ON, directory.path / "run.json")
     if config.get("not_resumable"):
@@ -435,8 +469,14 @@ def resume(
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
     spine = spine_of(config, policy)
     config = grow(config, world.stacked, steps, seeds) if grown else config
+    config = {name: value for name, value in config.items() if name != "processes"}
+    if ranks.started() > 1:
+        config["processes"] = ranks.started()
+        check_processes(spine, world, config)
     with showing(f"{config['method']} on {world.task}", progress, listener) as hears:
+        _lead(directory, config, resume=True)
         Runner(directory, config, world, spine, hears).run(resume=True)
+    ranks.leave()
     return Run(directory, world, True, policy)
 
 

@@ -7,22 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from operant import ops
+from operant.core import ranks
 from operant.core.flat import Adam, FlatParameters, Optimizer
 from operant.loops.learner import Learner, check_finite
 from operant.loops.parts import REPLAYED, needs_of, over_of, part_name, statistics_of, told_by
 from operant.loops.terms import Term, TermBatch, step_losses
 from operant.nets.policy import TrainedPolicy
+from operant.nets.sharded import parameters_of
 
 Fields = dict[str, Tensor]
 """A batch by names: "inputs.NAME" and "action" (what the policy replays), "mask", and what terms read, `[S, n, …]` each: n rows, or n single steps."""
 
 Reduce = Literal["token-mean", "sequence-mean", "sequence-sum"]
+
+
+class Lot(NamedTuple):
+    """Rows that go through the policy together.
+
+    Attributes:
+        rows: which of a batch.
+        counts: they are learned from. Of several processes one may have none left while the others go on: it joins their pass with rows that count for nothing.
+    """
+
+    rows: Tensor | slice
+    counts: bool = True
 
 
 @dataclass
@@ -46,6 +60,9 @@ class Updated:
 
 class Updater:
     """A policy, its objective and its optimiser.
+
+    Where several processes train one run, each has the whole batch and takes its share of the rows through the policy; the weights of steps are those of the
+    whole batch, so that losses and gradients add up to those of one process.
 
     Args:
         policy: on its final device.
@@ -88,7 +105,7 @@ class Updater:
         self.policy, self.terms = policy, terms
         self.reduce, self.reduce_length, self.unit, self.micro_batch = reduce, reduce_length, unit, micro_batch
         self.max_grad_norm, self.normalize_advantage = max_grad_norm, normalize_advantage
-        self.flat = FlatParameters(policy, seeds=seeds, stacked=stacked) if flat is None else flat
+        self.flat = parameters_of(policy, seeds=seeds, stacked=stacked) if flat is None else flat
         self.optimizer = optimizer([self.flat], learning_rate=learning_rate, apart=apart)
         self.needs = needs_of(terms)
         self.overs = tuple(dict.fromkeys(over for term in terms if (over := over_of(term)) is not None))
@@ -113,11 +130,12 @@ class Updater:
         self.flat.zero_grad()
         values, log_ratios, parts = [], [], []
         now = torch.zeros_like(batch["old_log_prob"]) if fresh else None
-        for rows, micro in self.micro_batches(batch):
+        for (rows, counts), micro in self.micro_batches(batch):
             if now is not None:
-                now[:, rows] = micro["log_prob"].detach()
                 micro = micro | {"old_log_prob": micro["log_prob"].detach()}
-            weight = {over: (x if isinstance(rows, slice) else x[:, rows]).flatten(1) for over, x in weights.items()}
+                if counts:
+                    now[:, rows] = micro["old_log_prob"]
+            weight = {over: (x if isinstance(rows, slice) else x[:, rows] * counts).flatten(1) for over, x in weights.items()}
             seen = TermBatch(micro, progress, iteration)
             losses = self._losses(seen, weight)
             losses.sum().backward()  # a gradient handed in would make PyTorch import sympy at the first update, a second of every run
@@ -128,8 +146,13 @@ class Updater:
                 parts.append(self._diagnose(seen, weight[None]))
         norm = self.flat.grad_norm() if self.max_grad_norm is None else self.flat.clip_grad_norm(self.max_grad_norm)
         self.optimizer.step(norm)
-        told = {name: torch.cat([p[name] for p in parts], 1) if name == "log_ratio" else sum(p[name] for p in parts) for name in parts[0]} if parts else {}
-        return Updated(values[0] if len(values) == 1 else torch.stack(values).sum(0), norm, torch.stack(log_ratios).max() if first else None, told, now)
+        told = {}
+        for name in parts[0] if parts else ():
+            found = [part[name] for part in parts]
+            told[name] = ranks.side_by_side(torch.cat(found, 1), 1, torch.nan) if name == "log_ratio" else ranks.add(sum(found))
+        losses = ranks.add(values[0] if len(values) == 1 else torch.stack(values).sum(0))
+        largest = ranks.largest(torch.stack(log_ratios).max()) if first else None
+        return Updated(losses, norm, largest, told, None if now is None else ranks.add(now))
 
     def _weighed(self, batch: Fields, whole: bool) -> tuple[Fields, dict[str | None, Tensor]]:
         """A minibatch with its advantages as terms see them, and the weights of its steps by the mask that a term is weighted over."""
@@ -146,7 +169,7 @@ class Updater:
 
     def _largest_log_ratio(self, seen: TermBatch) -> Tensor:
         if not self.policy.likelihoods:
-            return seen.mask.new_zeros((), dtype=self.flat.data.dtype)
+            return seen.mask.new_zeros((), dtype=self.flat.dtype)
         return ((seen.log_prob.detach() - seen.old_log_prob) * seen.mask).abs().max()
 
     def finish(self, learner: Learner, updates: Sequence[Updated], batch_of: Callable[[int], Fields]) -> dict[str, Tensor]:
@@ -163,14 +186,15 @@ class Updater:
         check_finite(learner, names, losses, norms, batch_of)
         return {f"loss/{name}": losses[:, place].mean(0) for place, name in enumerate(names)} | {"gradient_norm": norms.mean(0)}
 
-    def micro_batches(self, batch: Fields) -> Iterator[tuple[Tensor | slice, Fields]]:
+    def micro_batches(self, batch: Fields) -> Iterator[tuple[Lot, Fields]]:
         """The micro-batches of a minibatch: (which of its rows, their fields and what the policy gives them now)."""
         present = batch["mask"]
         for over in self.overs:
             present = present | batch[over]
-        for rows in self.rows_together(present, batch.get("group") if self.unit == "group" else None):
-            micro = batch if isinstance(rows, slice) else {name: x[:, rows] for name, x in batch.items()}
-            yield rows, micro | self._replay(micro)
+        for lot in self.rows_together(present, batch.get("group") if self.unit == "group" else None):
+            micro = batch if isinstance(lot.rows, slice) else {name: x[:, lot.rows] for name, x in batch.items()}
+            idle = {} if lot.counts else {name: torch.zeros_like(micro[name]) for name in ("mask", *self.overs)}
+            yield lot, micro | idle | self._replay(micro)
 
     def _replay(self, batch: Fields) -> Fields:
         """What the policy gives at a batch now."""
@@ -178,34 +202,52 @@ class Updater:
         statistics = (self.statistics,) if self.statistics else ()
         return self.policy.replay(inputs, batch["action"], self._replayed, *statistics)
 
-    def rows_together(self, mask: Tensor, group: Tensor | None = None) -> Iterator[Tensor | slice]:
+    def rows_together(self, mask: Tensor, group: Tensor | None = None) -> Iterator[Lot]:
         """Rows that go through the policy together: all, or at most `micro_batch` at a time, whole groups where these are the unit.
 
         They are of similar length, so that there is little padding. Where the policy packs its rows, each lot has its share of all lengths, so that none is
-        large.
+        large. Of several processes each has its share of the lots, and all have as many.
 
         Args:
             mask: `[S, n, T]`, whose sums are the rows' lengths.
             group: `[S, n]`, where groups must stay together.
         """
         size = self.micro_batch
+        if ranks.count() > 1:
+            yield from self._own_lots(mask, group)
+            return
         if self.policy.span == "step" or not 0 < size < mask.shape[1] or (group is not None and len(mask) > 1):
-            yield slice(None)
+            yield Lot(slice(None))
             return
         lengths = mask.sum(-1)[0]
         if group is None:
             order = torch.argsort(lengths, stable=True)
             lots = -(-len(order) // size)
-            yield from (order[lot::lots] for lot in range(lots)) if self.policy.packs else order.split(size)
+            yield from map(Lot, (order[lot::lots] for lot in range(lots)) if self.policy.packs else order.split(size))
             return
-        members = [(group[0] == number).nonzero().squeeze(1) for number in group[0].unique()]
         batch: list[Tensor] = []
-        for rows in sorted(members, key=lambda rows: int(lengths[rows].max())):
+        for rows in self._by_length(lengths, group[0]):
             if batch and sum(map(len, batch)) + len(rows) > size:
-                yield torch.cat(batch)
+                yield Lot(torch.cat(batch))
                 batch = []
             batch.append(rows)
-        yield torch.cat(batch)
+        yield Lot(torch.cat(batch))
+
+    @staticmethod
+    def _by_length(lengths: Tensor, group: Tensor) -> list[Tensor]:
+        """The rows of each group, those of shorter groups first."""
+        members = [(group == number).nonzero().squeeze(1) for number in group.unique()]
+        return sorted(members, key=lambda rows: int(lengths[rows].max()))
+
+    def _own_lots(self, mask: Tensor, group: Tensor | None) -> Iterator[Lot]:
+        """This process's lots: of rows or whole groups, in the order of their length."""
+        lengths, count = mask.sum(-1)[0], ranks.count()
+        units = torch.argsort(lengths, stable=True).split(1) if group is None else self._by_length(lengths, group[0])
+        most = max(1, (self.micro_batch or len(lengths)) // max(map(len, units)))
+        lots = count * -(-len(units) // (count * most))
+        for lot in range(ranks.rank(), lots, count):
+            mine = units[lot::lots] if self.policy.packs else units[lot * len(units) // lots : (lot + 1) * len(units) // lots]
+            yield Lot(torch.cat(mine)) if mine else Lot(units[0], counts=False)
 
     @torch.no_grad()
     def log_prob_as_trained(self, cut: RowCutter, firsts: Sequence[Tensor]) -> Tensor:
@@ -219,14 +261,15 @@ class Updater:
         found = torch.zeros_like(cut.fields["old_log_prob"])
         seeds = torch.arange(len(found), device=found.device).unsqueeze(1)
         for index in firsts:
-            for rows, micro in self.micro_batches(cut(index)):
-                found[seeds, index[:, rows]] = micro["log_prob"]
-        return found
+            for (rows, counts), micro in self.micro_batches(cut(index)):
+                if counts:
+                    found[seeds, index[:, rows]] = micro["log_prob"]
+        return ranks.add(found)
 
     def _weights(self, mask: Tensor) -> Tensor:
         """The reducer's weights of a minibatch, `[S, U]` (steps) or `[S, n, T]` (rows)."""
         grid = mask if mask.ndim == 3 else mask.unsqueeze(-1)
-        return ops.step_weights(grid, self.reduce, length=self.reduce_length, dtype=self.flat.data.dtype).view(mask.shape)
+        return ops.step_weights(grid, self.reduce, length=self.reduce_length, dtype=self.flat.dtype).view(mask.shape)
 
     def _equal_weights(self, mask: Tensor) -> Tensor:
         """The same of a minibatch in which every step was chosen: one tensor for all of its shape."""

@@ -8,8 +8,8 @@ weights (`_JoinedStep`); every other Hugging Face causal language model by its o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from inspect import signature
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from operant.core import ranks
 from operant.core.errors import BadInput
 from operant.nets import packed
 from operant.nets.bfloat16 import BFloat16Linear, cast_once
@@ -124,7 +125,7 @@ class _Record:
 
 @torch.inference_mode()
 def _generate(
-    model: PreTrainedModel, requests: Sequence[Request], drawing: _Drawing, limits: list[int], stops: list[set[int]], pad_token_id: int
+    model: PreTrainedModel, requests: Sequence[Request], limits: Sequence[int], stops: Sequence[set[int]], drawing: _Drawing, pad_token_id: int
 ) -> Generation:
     device = model.device
     prompts = [tuple(request.prefix) for request in requests]
@@ -229,6 +230,8 @@ def generate(
         guide: makes the logits that tokens are drawn from of the policy's own and of other policies'; these read the same tokens.
         top_k, top_p: for evaluation: draw from the `top_k` likeliest tokens, and of those from the fewest whose probability reaches `top_p`, in (0, 1].
 
+    Where several processes train one run, each has whole weights here (`nets.sharded.whole`), completes its share of the rows, and is given the others'.
+
     Returns:
         Log-probability and entropy are the policy's. Where tokens are drawn from another distribution (an adaptive temperature, `top_k`, `top_p`, `guide`), the
         log-probabilities of that one stand in `behaviour_log_prob`.
@@ -240,17 +243,45 @@ def generate(
     rows = sum(request.n for request in requests)
     # All draws are made before the first: a row's draws do not depend on which others were dropped, nor on the device.
     uniforms = None if greedy else torch.rand(max_new_tokens, rows, dtype=torch.float64, generator=generator).to(model.device)
+    share = ranks.own(rows)
+    drawing = _Drawing(temperature, top_k, top_p, None if greedy else uniforms[:, share], guide)
     end = set() if eos_token_id is None else {eos_token_id} if isinstance(eos_token_id, int) else set(eos_token_id)
     stops = [end | set(request.stop) for request in requests]
     training = model.training
     model.eval()
     try:
         with cast_once(model):
-            result = _generate(model, requests, _Drawing(temperature, top_k, top_p, uniforms, guide), limits, stops, pad_token_id)
+            own = [(part, *rest) for part, *rest in zip(_parts(requests, share), limits, stops, strict=True) if part is not None]
+            result = _generate(model, *zip(*own, strict=True), drawing, pad_token_id) if own else _nothing(drawing.apart, model.device)
     finally:
         model.train(training)
+    if ranks.count() > 1:
+        result = _joined(requests, result, pad_token_id)
     # Tensors made in inference mode cannot be saved for a gradient; copies can.
     return Generation(**{item.name: x.clone() if isinstance(x := getattr(result, item.name), Tensor) else x for item in fields(Generation)})
+
+
+def _parts(requests: Sequence[Request], share: slice) -> Iterator[Request | None]:
+    """What of each request falls into a share of all rows; None where nothing does."""
+    end = 0
+    for request in requests:
+        begin, end = end, end + request.n
+        count = min(end, share.stop) - max(begin, share.start)
+        yield replace(request, n=count) if count > 0 else None
+
+
+def _nothing(apart: bool, device: torch.device) -> Generation:
+    """A generation without rows."""
+    none, numbers = torch.zeros(0, 1, device=device), torch.zeros(0, 1, dtype=torch.int64, device=device)
+    return Generation([], numbers[:, 0], numbers, none, none, numbers.bool(), numbers[:, 0].bool(), none if apart else None)
+
+
+def _joined(requests: Sequence[Request], own: Generation, pad_token_id: int) -> Generation:
+    """The rows of all processes, each of which has those of its share."""
+    request = torch.arange(len(requests)).repeat_interleave(torch.tensor([request.n for request in requests])).to(own.tokens.device)
+    tokens, *figures = (ranks.side_by_side(x, 0, fill) for x, fill in ((own.tokens, pad_token_id), (own.log_prob, 0), (own.entropy, 0), (own.mask, 0)))
+    behaviour = None if own.behaviour_log_prob is None else ranks.side_by_side(own.behaviour_log_prob, 0)
+    return Generation([tuple(request.prefix) for request in requests], request, tokens, *figures, ranks.side_by_side(own.finished, 0), behaviour)
 
 
 def _check(

@@ -17,7 +17,7 @@ from operant.core.status import Status
 from operant.worlds.plans import Heard, Utterance
 from operant.worlds.text.tasks.base import Problem
 from operant.worlds.text.tasks.turns import Reply, TurnTask
-from operant.worlds.text.verifiers import Verdict, VerifierPool, failed
+from operant.worlds.text.verifiers import Scorer, Verdict, VerifierPool, failed, for_all
 
 REPLY = "the reply: "  # begins what is said of a reply that failed, and of no verifier
 MOST_STATE = 16_384  # characters of a row's state, as JSON
@@ -26,6 +26,19 @@ MOST_STATE = 16_384  # characters of a row's state, as JSON
 def last_turn(turn: Tensor, drawn: Tensor) -> Tensor:
     """The tokens that the policy wrote in the last turn of each row, `[N, T]` bool, from `Rows.turn` and `Rows.drawn`."""
     return drawn & (turn == turn.masked_fill(~drawn, -1).amax(1, keepdim=True))
+
+
+class _Here:
+    """Replies by calling the task in this process."""
+
+    def __init__(self, called: Callable[..., Verdict]):
+        self._called = called
+
+    def score(self, items: Sequence[tuple]) -> list[Verdict]:
+        return [self._called(*item) for item in items]
+
+    def close(self) -> None:
+        pass
 
 
 class Exchange:
@@ -45,7 +58,7 @@ class Exchange:
         self.task, self.tokenizer, self.chat = task, tokenizer, chat
         self.messages: dict[str, str] = {}
         self._workers = workers
-        self._pool: VerifierPool | None = None
+        self._pool: Scorer | None = None
         self.stop = self._stop()
 
     def _stop(self) -> tuple[int, ...]:
@@ -63,8 +76,7 @@ class Exchange:
         """The replies to turns, of problems by their number."""
         texts = self._without_end(self.tokenizer.batch_decode([turn.tokens for turn in said], skip_special_tokens=True))
         items = [(problem(turn.group), text, turn.state) for turn, text in zip(said, texts, strict=True)]
-        verdicts = [self._called(*item) for item in items] if self.task.trusted else self.pool.score(items)
-        return [self._heard(verdict, turn.tokens[-1]) for verdict, turn in zip(verdicts, said, strict=True)]
+        return [self._heard(verdict, turn.tokens[-1]) for verdict, turn in zip(self.pool.score(items), said, strict=True)]
 
     def texts(self, tokens: Tensor, spoken: Tensor) -> list[str]:
         """The text of one turn of each row `tokens [N, T]`, which stands at `spoken [N, T]`."""
@@ -76,10 +88,11 @@ class Exchange:
         return [text.partition(end)[0] if end else text for text in texts]
 
     @property
-    def pool(self) -> VerifierPool:
-        """The child processes that reply, started at the first reply."""
+    def pool(self) -> Scorer:
+        """What replies, made at the first reply: the task itself where it is trusted, else child processes."""
         if self._pool is None:
-            self._pool = VerifierPool(type(self.task), workers=self._workers, made_of=asdict(self.task) if is_dataclass(self.task) else {})
+            made_of = asdict(self.task) if is_dataclass(self.task) else {}
+            self._pool = for_all(lambda: _Here(self._called) if self.task.trusted else VerifierPool(type(self.task), workers=self._workers, made_of=made_of))
         return self._pool
 
     def _called(self, problem: Problem, text: str, state: Any) -> Verdict:
@@ -87,7 +100,7 @@ class Exchange:
             reply = self.task.reply(problem, text, state)
             if not isinstance(reply, Reply):
                 raise TypeError(f"{reply!r:.80} is no Reply")
-            return Verdict(0.0, Status.OK, "", reply=[reply.text, reply.reward, reply.done, reply.state])
+            return self._looked_at(Verdict(0.0, Status.OK, "", reply=[reply.text, reply.reward, reply.done, reply.state]))
         except (Exception, SystemExit) as error:
             return failed(Status.CRASHED, f"{type(error).__name__}: {error}")
 
@@ -170,7 +183,7 @@ class Exchange:
     @property
     def restarts(self) -> int:
         """Processes that reply which were started in the place of others."""
-        return 0 if self._pool is None else self._pool.restarts
+        return getattr(self._pool, "restarts", 0)
 
     def close(self) -> None:
         """End the processes that reply."""

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
+from operant.core import ranks
 from operant.core.errors import BadInput, RunFailed
 from operant.nets.language import Statistics, TokenCritic, TokenPolicy
 from operant.nets.policy import TrainedPolicy
+from operant.nets.sharded import gathered, whole
 from operant.worlds.text.models import save_weights
 
 NAME = "default"  # of the one adapter
@@ -185,7 +187,7 @@ def _adapter_off(model: PreTrainedModel) -> Iterator[None]:
 def save_lora(path: Path, policy: LoraPolicy, tokenizer: PreTrainedTokenizerBase, base: str | Path | None) -> None:
     """Write the model with its adapter merged to the folder `path` in the Hugging Face format, and the adapter alone to `path/adapter` in PEFT's.
 
-    Merged weights are float32: in bfloat16 the small changes of an adapter would be rounded away.
+    Merged weights are float32: in bfloat16 the small changes of an adapter would be rounded away. Of several processes the first writes.
 
     Args:
         base: the folder or hub id that the adapter belongs to, for whoever loads it.
@@ -193,12 +195,18 @@ def save_lora(path: Path, policy: LoraPolicy, tokenizer: PreTrainedTokenizerBase
     model = policy.model
     deltas = _deltas(model)
     merged, adapter = {}, {}
-    for name, value in model.state_dict().items():
-        if "lora_" in name:
-            adapter["base_model.model." + name.replace(f".{NAME}", "")] = value.detach().cpu().contiguous().clone()
-            continue
-        weight, plain = value.detach().float(), _plain_name(name)
-        merged[plain] = weight + deltas[plain].get_delta_weight(NAME).detach().float() if plain in deltas else weight
+    weights = gathered(dict(model.state_dict()))
+    with whole(policy):
+        for name, value in weights.items():
+            if value is None:
+                continue
+            if "lora_" in name:
+                adapter["base_model.model." + name.replace(f".{NAME}", "")] = value.detach().cpu().contiguous().clone()
+                continue
+            weight, plain = value.detach().float(), _plain_name(name)
+            merged[plain] = weight + deltas[plain].get_delta_weight(NAME).detach().float().to(weight.device) if plain in deltas else weight
+    if ranks.rank() > 0:
+        return
     save_weights(path, model, merged)
     tokenizer.save_pretrained(path)
     folder = path / "adapter"

@@ -33,8 +33,10 @@ from transformers import (
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging
 
+from operant.core import ranks
 from operant.core.errors import BadInput, unknown
 from operant.nets.reward_model import RewardModel
+from operant.nets.sharded import gathered
 from operant.worlds.text.hub import located
 
 logging.disable_progress_bar()  # models here load in milliseconds; the run has a display of its own
@@ -240,8 +242,14 @@ def _writes(tokenizer: PreTrainedTokenizerBase, character: str) -> bool:
 
 
 def save_policy(path: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write model and tokenizer to the folder `path` in the Hugging Face format; `from_pretrained(path)` reads them back."""
-    model.save_pretrained(path)
+    """Write model and tokenizer to the folder `path` in the Hugging Face format; `from_pretrained(path)` reads them back. The first process writes."""
+    weights = gathered(model.state_dict())
+    if ranks.rank() > 0:
+        return
+    if ranks.count() == 1:
+        model.save_pretrained(path)
+    else:
+        save_weights(path, model, weights)
     tokenizer.save_pretrained(path)
 
 
@@ -276,11 +284,14 @@ def sequence_classifier(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def save_reward_model(path: str | Path, policy: RewardModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write a reward model and its tokenizer to the folder `path`, as a model for sequence classification with one label."""
+    """Write a reward model and its tokenizer to the folder `path`, as a model for sequence classification with one label. The first process writes."""
+    weights = gathered(dict(policy.state_dict()))
+    if ranks.rank() > 0:
+        return
     shell = sequence_classifier(policy.trunk.config)
     shell.config.pad_token_id = tokenizer.pad_token_id
-    shell.base_model.load_state_dict({name: value.detach().clone() for name, value in policy.trunk.state_dict().items()}, assign=True)
-    shell.score.weight = nn.Parameter(policy.head.detach().clone())
+    shell.score.weight = nn.Parameter(weights.pop("head").detach().clone())
+    shell.base_model.load_state_dict({name.removeprefix("trunk."): value.detach().clone() for name, value in weights.items()}, assign=True)
     shell.save_pretrained(path)
     tokenizer.save_pretrained(path)
 

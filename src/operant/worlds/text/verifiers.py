@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from operant.core import ranks
 from operant.core.errors import BadInput, RunFailed
 from operant.core.status import Status
 
@@ -126,12 +127,48 @@ def _one_spelling(text: str) -> str:
 
 
 def scorer(verifier: Verifier | Callable[[Problem, str], float] | str | Scorer, **limits) -> Scorer:
-    """A scorer for any kind of verifier: in the process where it is trusted, otherwise in a `VerifierPool` with `limits`."""
-    if isinstance(verifier, VerifierPool | InProcess):
+    """A scorer for any kind of verifier: in the process where it is trusted, otherwise in a `VerifierPool` with `limits`.
+
+    Where several processes train one run, the first of them scores for all.
+    """
+    if isinstance(verifier, VerifierPool | InProcess | ForAll):
         return verifier
-    if getattr(verifier, "trusted", False):
-        return InProcess(verifier)
-    return VerifierPool(verifier, **limits)
+    return for_all(lambda: InProcess(verifier) if getattr(verifier, "trusted", False) else VerifierPool(verifier, **limits))
+
+
+def for_all(make: Callable[[], Scorer]) -> Scorer:
+    """A scorer, or what scores in the first of several processes."""
+    return make() if ranks.count() == 1 else ForAll(make)
+
+
+class ForAll:
+    """Scores in the first of several processes, and tells the others.
+
+    Args:
+        make: the scorer that is used there.
+    """
+
+    def __init__(self, make: Callable[[], Scorer]):
+        self._own: Scorer | None = None
+        if ranks.rank() == 0:
+            with ranks.alone():
+                self._own = make()
+
+    def score(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+        found = ranks.by_first(lambda: [list(verdict) for verdict in self._own.score(items)])
+        return [Verdict(value, Status(status), message, tuple(map(tuple, steps)), reply) for value, status, message, steps, reply in found]
+
+    @property
+    def restarts(self) -> int:
+        return getattr(self._own, "restarts", 0)
+
+    @property
+    def unenforced(self) -> list[str]:
+        return getattr(self._own, "unenforced", [])
+
+    def close(self) -> None:
+        if self._own is not None:
+            self._own.close()
 
 
 class InProcess:
