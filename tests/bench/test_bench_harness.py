@@ -178,7 +178,7 @@ def test_our_hyperparameters_exist():
     """A renamed hyper-parameter must fail here and not in the middle of a bench."""
     from operant.core.registry import configure
 
-    own = {"--task", "--seeds", "--steps", "--seed", "--threads", "--every", "--episodes", "--dtype", "--out"}
+    own = {"--task", "--seeds", "--steps", "--seed", "--threads", "--every", "--episodes", "--dtype", "--out", "--states"}
     for entry in comparisons():
         for c in entry.ours:
             if c.arguments[:3] == ("-m", "operant", "train"):

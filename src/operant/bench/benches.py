@@ -244,3 +244,46 @@ def iql_update() -> Comparison:
         ),
         prepare=(("-m", "operant", "data", "make", POINTMAZE_DATA, "--steps", "100000", "--seed", "0"),),
     )
+
+
+def beside_numpy(method: str, task: str, what: str, instances: int, steps: int, target: float, **options: int) -> tuple[Contestant, Contestant]:
+    """A planner beside the same work in plain NumPy."""
+    sizes = [part for name, value in options.items() for part in (f"--{name}", value)]
+    other = peer(f"NumPy, {what}", "numpy_tabular", method, "--instances", instances, "--steps", steps, *sizes, requires=())
+    mine = ours(method, task, seeds=instances, steps=steps, target=target, **options)
+    return other, replace(mine, label=f"operant, {what}", beside=(other.label,))
+
+
+@bench("value-iteration")
+def value_iteration() -> Comparison:
+    sides = (
+        beside_numpy("value-iteration", "tabular:random-dense", "100 states", 1, 5_000, 3, states=100),
+        beside_numpy("value-iteration", "tabular:random-dense", "1,000 states", 1, 300, 3, states=1_000),
+        beside_numpy("value-iteration", "tabular:random-dense", "500 instances of 20 states", 500, 300, 20, states=20),
+    )
+    return Comparison(
+        title="Value iteration, random MDPs",
+        about="Value iteration on dense random MDPs of four actions, discount 0.9, one at a time and many at once; sweeps of all instances",
+        unit="sweeps",
+        basis="training",
+        package="numpy",
+        peers=tuple(other for other, _ in sides),
+        ours=tuple(mine for _, mine in sides),
+    )
+
+
+@bench("ucbvi")
+def ucbvi() -> Comparison:
+    sides = (
+        beside_numpy("ucbvi", "tabular:river-swim", "1 seed", 1, 2_000, 3),
+        beside_numpy("ucbvi", "tabular:river-swim", "100 seeds", 100, 300, 20),
+    )
+    return Comparison(
+        title="UCBVI, river swim",
+        about="UCBVI on river swim, 6 states, episodes of 20 steps, Bernstein's bonus, a plan before each episode; episodes of all seeds",
+        unit="episodes",
+        basis="training",
+        package="numpy",
+        peers=tuple(other for other, _ in sides),
+        ours=tuple(mine for _, mine in sides),
+    )

@@ -174,7 +174,8 @@ SETS = {
         "dqn-cartpole",
         "sac-halfcheetah",
         "td3-halfcheetah",
-    )
+    ),
+    "tabular": ("value-iteration", "ucbvi"),
 }
 _benches: Register[Callable[[], Bench]] = Register("bench", "bench", "`operant bench --list` lists what there is")
 
