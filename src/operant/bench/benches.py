@@ -276,7 +276,7 @@ def value_iteration() -> Comparison:
 def ucbvi() -> Comparison:
     sides = (
         beside_numpy("ucbvi", "tabular:river-swim", "1 seed", 1, 2_000, 3),
-        beside_numpy("ucbvi", "tabular:river-swim", "100 seeds", 100, 300, 20),
+        beside_numpy("ucbvi", "tabular:river-swim", "100 seeds", 100, 100, 20),
     )
     return Comparison(
         title="UCBVI, river swim",
