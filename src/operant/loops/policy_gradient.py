@@ -126,7 +126,7 @@ class PolicyGradient(Spine):
 
     @property
     def rows(self) -> int:
-        return self.sample.rows // self.minibatches
+        return self.sample.iteration_rows // self.minibatches
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         if "teacher_log_prob" in self.needs:

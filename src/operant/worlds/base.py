@@ -41,7 +41,7 @@ class SamplingPlan:
     temperature: Callable[[Tensor], Tensor] | float | None = None
 
     @property
-    def rows(self) -> int:
+    def iteration_rows(self) -> int:
         """Rows of an iteration, a seed: of steps where an environment is stepped, of answers that are written side by side."""
         return self.prompts * self.n
 

@@ -45,7 +45,7 @@ class Steps(SamplingPlan):
     behaviour: Behaviour | None = None
 
     @property
-    def rows(self) -> int:
+    def iteration_rows(self) -> int:
         return self.environments * self.length
 
 
