@@ -7,7 +7,7 @@ import torch
 
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
-from operant.loops.planning import Planning
+from operant.loops.planning import Planning, Problem
 from operant.loops.regret import Regret
 from operant.worlds import make_world
 from operant.worlds.tabular.mdp import FiniteMDP, Played
@@ -51,6 +51,22 @@ def test_counts_of_what_was_seen_by_hand():
     following, gained = played.seen((2, 2, 2), stationary=False)
     assert following[0, 0, 0, 1].tolist() == [1, 1] and following[0, 1, 0, 1].tolist() == [0, 1] and following[0, 1, 1, 0].tolist() == [1, 0]
     assert gained[0, 0].tolist() == [[0, 0.75], [0, 0]] and gained[0, 1].tolist() == [[0, 0], [1, 0]]
+
+
+def test_a_model_of_what_was_seen_and_planning_with_it_by_hand():
+    """Beside the two episodes above one step more of each kind; a plan of two steps, from the last one on."""
+    world = make_world("tabular:river-swim", states=2, horizon=2)
+    problem = Problem("episodes", world, Streams([0]))
+    empty = problem.model()
+    assert empty.following.shape == (1, 2, 2, 2) and not empty.count.any() and not empty.transition.any()
+    played = Played(torch.tensor([[[0, 1, 0], [0, 0, 1]]]), torch.tensor([[[1, 0], [1, 1]]]), torch.tensor([[[0.5, 1.0], [0.25, 0.0]]]).double())
+    seen = problem.model(empty.tables, played)
+    seen = problem.model(seen.tables, played)
+    assert seen.count[0].tolist() == [[0, 6], [2, 0]] and seen.reward[0].tolist() == [[0, 0.25], [1, 0]]
+    assert seen.transition[0, 0, 1].tolist() == pytest.approx([1 / 3, 2 / 3])
+    q = problem.backwards(lambda step, here, value: seen.reward[here] + (seen.transition[here] * value[:, None, None]).sum(-1))
+    assert q[0, 1].tolist() == [[0, 0.25], [1, 0]]
+    assert q[0, 0, 0].tolist() == pytest.approx([0, 0.25 + 0.25 / 3 + 2 / 3]) and q[0, 0, 1].tolist() == pytest.approx([1.25, 0])
 
 
 def test_what_is_played_has_the_frequencies_of_the_mdp():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,39 @@ from operant.worlds.tabular.mdp import FiniteMDP, Played, Samples
 Reads = Literal["mdp", "samples", "episodes"]
 State = dict[str, Tensor]
 """Where a planner stands: tables by name, among them "policy" `[S, *shape]`, probabilities, which is evaluated and kept."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What was seen of an MDP by playing in it.
+
+    Attributes:
+        following: `[S, *model, K]`, how often each pair led to each state.
+        gained: `[S, *model]`, the sum of the rewards there.
+    """
+
+    following: Tensor
+    gained: Tensor
+
+    @cached_property
+    def count(self) -> Tensor:
+        """Visits of each pair, `[S, *model]`."""
+        return self.following.sum(-1)
+
+    @cached_property
+    def reward(self) -> Tensor:
+        """Mean rewards, `[S, *model]`; 0 where nothing was seen, as transitions are."""
+        return self.gained / self.count.clamp(min=1)
+
+    @cached_property
+    def transition(self) -> Tensor:
+        """Frequencies of what came next, `[S, *model, K]`."""
+        return self.following / self.count.clamp(min=1).unsqueeze(-1)
+
+    @property
+    def tables(self) -> State:
+        """As a state keeps it."""
+        return {"following": self.following, "gained": self.gained}
 
 
 class Problem:
@@ -79,6 +113,26 @@ class Problem:
     def most(self) -> Tensor:
         """The most that is left from each step on with rewards in [0, 1], with a horizon: H - h, `[H, 1, 1]`."""
         return torch.arange(self.shape[0], 0, -1, dtype=torch.float64, device=self.streams.device).view(-1, 1, 1)
+
+    def model(self, state: State | None = None, played: Played | None = None) -> Model:
+        """What a state has seen, and what was played since; nothing without them."""
+        if state is None or played is None:
+            return Model(self.zeros(*self.model_shape, self.shape[-2]), self.zeros(*self.model_shape))
+        following, gained = played.seen(self.shape, stationary=self.stationary)
+        return Model(state["following"] + following, state["gained"] + gained)
+
+    def backwards(self, q: Callable[[int, Any, Tensor], Tensor]) -> Tensor:
+        """Q of all steps, `[S, H, K, A]`, from the last one on.
+
+        Args:
+            q: `(step, here, value) → Q [S, K, A]` of a step; a model's tables have at `here` what they say of it, and `value [S, K]` is the largest Q of the
+                step after it, 0 behind the last.
+        """
+        value, found = self.zeros(self.shape[-2]), []
+        for step in reversed(range(self.shape[0])):
+            found.append(q(step, slice(None) if self.stationary else (slice(None), step), value))
+            value = found[-1].amax(-1)
+        return torch.stack(found[::-1], 1)
 
     def zeros(self, *axes: int) -> Tensor:
         """`[S, *axes]` float64."""

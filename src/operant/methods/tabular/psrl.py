@@ -19,7 +19,7 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.registry import Positive, method
-from operant.loops.planning import Planning, Problem, State
+from operant.loops.planning import Model, Planning, Problem, State
 
 PROPOSALS = 6  # of a gamma draw
 
@@ -37,10 +37,10 @@ def psrl(h: PSRL) -> Planning:
         uniform = problem.streams.uniform(f"{name} uniform", *shape.shape[1:], PROPOSALS + 1).to(shape.dtype)
         return ops.gamma_variate(shape, normal, uniform)
 
-    def drawn(problem: Problem, following: Tensor, gained: Tensor) -> Tensor:
+    def drawn(problem: Problem, seen: Model) -> Tensor:
         """The optimal policy of a draw."""
-        count = following.sum(-1)
-        weight = gamma(problem, "transitions", following + h.prior / following.shape[-1])
+        gained, count = seen.gained, seen.count
+        weight = gamma(problem, "transitions", seen.following + h.prior / problem.shape[-2])
         transition = weight / weight.sum(-1, keepdim=True).clamp(min=1e-300)
         if h.rewards == "beta":
             share = gamma(problem, "rewards", torch.stack([1 + gained, 1 + count - gained], -1))
@@ -54,12 +54,11 @@ def psrl(h: PSRL) -> Planning:
     def start(problem: Problem) -> State:
         if h.rewards == "beta":
             problem.check_rewards("psrl")
-        following, gained = problem.zeros(*problem.model_shape, problem.shape[1]), problem.zeros(*problem.model_shape)
-        return {"following": following, "gained": gained, "policy": drawn(problem, following, gained)}
+        seen = problem.model()
+        return seen.tables | {"policy": drawn(problem, seen)}
 
     def improve(problem: Problem, state: State) -> State:
-        new, paid = problem.play(state["policy"], 1).seen(problem.shape, stationary=problem.stationary)
-        following, gained = state["following"] + new, state["gained"] + paid
-        return {"following": following, "gained": gained, "policy": drawn(problem, following, gained)}
+        seen = problem.model(state, problem.play(state["policy"], 1))
+        return seen.tables | {"policy": drawn(problem, seen)}
 
     return Planning(start, improve, reads="episodes", iterations=100)

@@ -12,8 +12,10 @@ An iteration is an episode. The policy that is evaluated is that of the next one
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from operant import ops
 from operant.core.registry import Count, method
@@ -29,22 +31,15 @@ class RMax:
 def rmax(h: RMax) -> Planning:
     def start(problem: Problem) -> State:
         problem.check_rewards("rmax")
-        following, gained = problem.zeros(*problem.model_shape, problem.shape[1]), problem.zeros(*problem.model_shape)
-        return {"following": following, "gained": gained, "policy": ops.greedy_policy(problem.zeros(*problem.shape))}
+        return problem.model().tables | {"policy": ops.greedy_policy(problem.zeros(*problem.shape))}
 
     def improve(problem: Problem, state: State) -> State:
-        (horizon, states, _), played = problem.shape, problem.play(state["policy"], 1)
-        new, paid = played.seen(problem.shape, stationary=problem.stationary)
-        following, gained = state["following"] + new, state["gained"] + paid
-        count = following.sum(-1)
-        seen = count.clamp(min=1)
-        reward, transition = gained / seen, following / seen.unsqueeze(-1)
-        value, found = problem.zeros(states), []
-        for step in reversed(range(horizon)):
-            here = slice(None) if problem.stationary else (slice(None), step)
-            q = reward[here] + ops.next_value_moments(transition[here], value)[0]
-            found.append(torch.where(count[here] >= h.known, q, horizon - step))
-            value = found[-1].amax(-1)
-        return {"following": following, "gained": gained, "policy": ops.greedy_policy(torch.stack(found[::-1], 1))}
+        horizon, seen = problem.shape[0], problem.model(state, problem.play(state["policy"], 1))
+
+        def q_at(step: int, here: Any, value: Tensor) -> Tensor:
+            q = seen.reward[here] + ops.next_value_moments(seen.transition[here], value)[0]
+            return torch.where(seen.count[here] >= h.known, q, horizon - step)
+
+        return seen.tables | {"policy": ops.greedy_policy(problem.backwards(q_at))}
 
     return Planning(start, improve, reads="episodes", iterations=100)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -36,12 +36,8 @@ class UCBVI:
 def ucbvi(h: UCBVI) -> Planning:
     def start(problem: Problem) -> State:
         problem.check_rewards("ucbvi")
-        return {
-            "following": problem.zeros(*problem.model_shape, problem.shape[1]),
-            "gained": problem.zeros(*problem.model_shape),
-            "q": problem.zeros(*problem.shape) + problem.most,
-            "policy": ops.greedy_policy(problem.zeros(*problem.shape)),
-        }
+        q = problem.zeros(*problem.shape) + problem.most
+        return problem.model().tables | {"q": q, "policy": ops.greedy_policy(q)}
 
     def bonus(count: Tensor, variance: Tensor, log: float, most: int) -> Tensor:
         if h.bonus == "hoeffding":
@@ -49,21 +45,15 @@ def ucbvi(h: UCBVI) -> Planning:
         return ops.empirical_bernstein(count, variance, log=h.scale * log, most=most)
 
     def improve(problem: Problem, state: State) -> State:
-        (horizon, states, actions), played = problem.shape, problem.play(state["policy"], 1)
-        new, paid = played.seen(problem.shape, stationary=problem.stationary)
-        following, gained = state["following"] + new, state["gained"] + paid
-        count = following.sum(-1)
-        seen = count.clamp(min=1)
-        reward, transition = gained / seen, following / seen.unsqueeze(-1)
+        (horizon, states, actions), seen = problem.shape, problem.model(state, problem.play(state["policy"], 1))
         log = math.log(5 * states * actions * horizon * (problem.step + 1) / h.delta)
-        value, found = problem.zeros(states), []
-        for step in reversed(range(horizon)):
-            here = slice(None) if problem.stationary else (slice(None), step)
-            mean, variance = ops.next_value_moments(transition[here], value)
-            q = reward[here] + mean + bonus(count[here], variance, log, horizon)
-            found.append(torch.where(count[here] > 0, torch.minimum(q, state["q"][:, step]), state["q"][:, step]))
-            value = found[-1].amax(-1)
-        q = torch.stack(found[::-1], 1)
-        return {"following": following, "gained": gained, "q": q, "policy": ops.greedy_policy(q)}
+
+        def q_at(step: int, here: Any, value: Tensor) -> Tensor:
+            mean, variance = ops.next_value_moments(seen.transition[here], value)
+            q = seen.reward[here] + mean + bonus(seen.count[here], variance, log, horizon)
+            return torch.where(seen.count[here] > 0, torch.minimum(q, state["q"][:, step]), state["q"][:, step])
+
+        q = problem.backwards(q_at)
+        return seen.tables | {"q": q, "policy": ops.greedy_policy(q)}
 
     return Planning(start, improve, reads="episodes", iterations=100)

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-import torch
+from torch import Tensor
 
 from operant import ops
 from operant.core.registry import NonNegative, Range, method
@@ -33,24 +33,17 @@ class UCRL2:
 def ucrl2(h: UCRL2) -> Planning:
     def start(problem: Problem) -> State:
         problem.check_rewards("ucrl2")
-        following, gained = problem.zeros(*problem.model_shape, problem.shape[1]), problem.zeros(*problem.model_shape)
-        return {"following": following, "gained": gained, "policy": ops.greedy_policy(problem.zeros(*problem.shape))}
+        return problem.model().tables | {"policy": ops.greedy_policy(problem.zeros(*problem.shape))}
 
     def improve(problem: Problem, state: State) -> State:
-        (horizon, states, actions), played = problem.shape, problem.play(state["policy"], 1)
-        new, paid = played.seen(problem.shape, stationary=problem.stationary)
-        following, gained = state["following"] + new, state["gained"] + paid
-        count = following.sum(-1)
-        seen = count.clamp(min=1)
+        (horizon, states, actions), seen = problem.shape, problem.model(state, problem.play(state["policy"], 1))
         taken = 2 * actions * horizon * (problem.step + 1) / h.delta
-        reward = (gained / seen + ops.count_penalty(count, scale=3.5 * h.scale * math.log(states * taken), most=1.0)).clamp(max=1)
-        radius = ops.count_penalty(count, scale=14 * states * h.scale * math.log(taken), most=1.0)
-        transition, value, found = following / seen.unsqueeze(-1), problem.zeros(states), []
-        for step in reversed(range(horizon)):
-            here = slice(None) if problem.stationary else (slice(None), step)
-            q = (reward[here] + ops.optimistic_next_value(transition[here], radius[here], value)).clamp(max=horizon - step)
-            found.append(q)
-            value = q.amax(-1)
-        return {"following": following, "gained": gained, "policy": ops.greedy_policy(torch.stack(found[::-1], 1))}
+        reward = (seen.reward + ops.count_penalty(seen.count, scale=3.5 * h.scale * math.log(states * taken), most=1.0)).clamp(max=1)
+        radius = ops.count_penalty(seen.count, scale=14 * states * h.scale * math.log(taken), most=1.0)
+
+        def q_at(step: int, here: Any, value: Tensor) -> Tensor:
+            return (reward[here] + ops.optimistic_next_value(seen.transition[here], radius[here], value)).clamp(max=horizon - step)
+
+        return seen.tables | {"policy": ops.greedy_policy(problem.backwards(q_at))}
 
     return Planning(start, improve, reads="episodes", iterations=100)
