@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests start processes that import the package: they find it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup test test-all test-kernels demo lint bench-setup
+.PHONY: setup test test-all test-kernels test-cluster demo lint bench-setup
 setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
@@ -25,6 +25,11 @@ test-all: setup lint
 # The tests that train once more, on matrix kernels that round differently.
 test-kernels: setup
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 $(BIN)/python -m pytest -n 2 -m "trains and not slow"
+
+# What needs Ray, whose wheel (79 MB, 240 MB installed) is not among what setup installs.
+test-cluster: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cluster]'
+	$(BIN)/python -m pytest -m slow tests/cli/test_cli_cluster.py
 
 lint: setup
 	$(BIN)/ruff check src tests

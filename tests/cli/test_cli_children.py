@@ -40,4 +40,4 @@ def test_the_trainings_of_a_comparison_end_with_it(name: str, start, tmp_path: P
     assert "state saved; go on with: operant resume" in (out / "grpo.log").read_text()
     if number != signal.SIGKILL:
         assert code == 130
-        assert process.said.splitlines()[-1].startswith("operant: error: interrupted, each run's state saved; the same command goes on")
+        assert process.said.splitlines()[-1].startswith("operant: error: interrupted, each run's state saved; go on with: operant compare --methods grpo ")

@@ -146,3 +146,31 @@ def test_the_winner_is_a_command(optuna, tmp_path: Path, capsys: pytest.CaptureF
     assert main([*words, "--out", str(tmp_path / "search")]) == 0
     out = capsys.readouterr().out
     assert found["command"] in out and "2 trials of 3 seeds, 2 done; the best ones" in out
+
+
+def test_trials_that_are_proposed_together_are_the_same_in_whatever_order_they_train(optuna, tmp_path: Path):
+    asked = {"method": "ppo", "task": "gym:CartPole-v1", "trials": 5, "jobs": 2, **SMALL, **SEARCHED}
+
+    def trains(backwards: bool, most: int = 100):
+        left = most
+
+        def train(attempts):
+            nonlocal left
+            for attempt in reversed(attempts) if backwards else attempts:
+                if left == 0:
+                    raise Interrupted("stopped")
+                left -= 1
+                if not (attempt.path / "run.json").exists():
+                    values = {f"ppo.{name}": words for name, words in attempt.values.items()}
+                    operant.train("ppo", "gym:CartPole-v1", out=attempt.path, progress=False, **SMALL, **values)
+            return [None] * len(attempts)
+
+        return train
+
+    whole = tune(out=tmp_path / "whole", trains=trains(False), **asked)
+    with pytest.raises(Interrupted):
+        tune(out=tmp_path / "parts", trains=trains(True, 3), **asked)
+    assert len(trials_of(tmp_path / "parts")) == 2
+    assert tune(out=tmp_path / "parts", trains=trains(True), **asked).trials == whole.trials
+    with pytest.raises(BadInput, match="holds a search with other jobs"):
+        tune(out=tmp_path / "parts", **asked | {"jobs": 1})

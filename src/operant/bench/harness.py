@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -122,9 +122,7 @@ class Comparison:
             "training_per_second" (medians)}, and where it says them "memory_mib" (each one a repeat) and "parts" ({name: seconds of a unit, the median}).
         """
         contestants = (*self.peers, *self.ours)
-        missing = sorted({module for c in contestants for module in c.requires if find_spec(module) is None})
-        if missing:
-            raise BadInput(f"bench {name} needs {', '.join(missing)}: pip install 'operant[bench]'")
+        require(name, {module for c in contestants for module in c.requires}, "bench")
         for command in self.prepare:
             report(f"preparing: {' '.join(command)}")
             start(command, name)
@@ -282,6 +280,12 @@ def start(arguments: tuple[str, ...], name: str, threads: int | None = None, var
         last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
         raise RunFailed(f"bench {name}: `python {' '.join(arguments)}` ended with {done.returncode}: {last}")
     return done.stdout
+
+
+def require(name: str, modules: Collection[str], extra: str) -> None:
+    """Raise `BadInput` where the bench `name` needs modules that are not installed."""
+    if missing := sorted(module for module in modules if find_spec(module) is None):
+        raise BadInput(f"bench {name} needs {', '.join(missing)}: pip install 'operant[{extra}]'")
 
 
 def _measure(contestant: Contestant, name: str) -> dict:

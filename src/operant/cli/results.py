@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from argparse import Namespace
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from operant.cli.catalogue import standings
-from operant.cli.children import Children
 from operant.cli.comparing import parse_compare
 from operant.cli.drawing import draw
+from operant.cli.members import PLACE_OPTIONS, add_place_options, checked_here, opened, run_members, training_member, unfinished, wanted
 from operant.cli.output import write, write_json
-from operant.cli.parser import Command, Parser, add_json, whole
-from operant.cli.training import add_trust, option, run_options
-from operant.core.commands import importing
-from operant.core.errors import BadInput, RunFailed
+from operant.cli.parser import Command, Parser, add_json
+from operant.cli.training import add_trust, run_options
+from operant.core.errors import BadInput
 from operant.core.files import check_target, given_path, write_file
-from operant.core.registry import imported_files
 from operant.core.terminal import note
 from operant.loops.progress import training, waiting
 
@@ -31,19 +28,15 @@ def _compare_arguments(parser: Parser) -> None:
     parser.add_argument("runs", nargs="*", metavar="DIR", help="run directories; the first method of a task is what the others are measured against")
     parser.add_argument("--methods", metavar="A,B", help="train these first, in this order, and compare them; with --help, their hyper-parameters are listed")
     parser.add_argument("--task", metavar="TASK", help="with --methods: what they are trained on")
-    parser.add_argument("--jobs", type=whole(1), metavar="N", help="with --methods: runs that train side by side, a process each (default 1)")
+    add_place_options(parser, "with --methods: ", "runs")
     kinds = "a .html, .json or .txt file for the comparison, or .svg for its learning curves"
     parser.add_argument("--out", metavar="PATH", help=f"{kinds}; with --methods: a directory for runs and report.html")
     add_json(parser)
 
 
 def _compare(args: Namespace) -> int:
-    from operant.evaluate.compare import compare
-    from operant.evaluate.records import load_run
-    from operant.evaluate.report import curves_figure, write_report
-
     if args.methods is None:
-        if given := [name for name in ("task", "jobs") if getattr(args, name) is not None]:
+        if given := [name for name in ("task", *PLACE_OPTIONS) if getattr(args, name) is not None]:
             raise BadInput(f"--{given[0]} goes with --methods; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
         if not args.runs:
             raise BadInput("operant compare needs run directories, or --methods and --task; for example: operant compare runs/a runs/b")
@@ -56,6 +49,15 @@ def _compare(args: Namespace) -> int:
     else:
         paths = _train_all(args)
         out = paths[0].parent / "report.html"
+    return tell(paths, out, args.json)
+
+
+def tell(paths: list[Path], out: Path | None, as_json: bool) -> int:
+    """Compare runs, on standard output and in a file of one of `FORMATS`."""
+    from operant.evaluate.compare import compare
+    from operant.evaluate.records import load_run
+    from operant.evaluate.report import curves_figure, write_report
+
     runs = [load_run(path) for path in paths]
     comparison = compare(runs)
     found = comparison.to_dict() | {"out": None if out is None else str(out)}
@@ -64,7 +66,7 @@ def _compare(args: Namespace) -> int:
     elif out is not None:
         made = {".json": lambda: json.dumps(comparison.to_dict(), indent=1), ".svg": lambda: curves_figure(comparison), ".txt": comparison.to_text}
         write_file(out, made[out.suffix]().rstrip() + "\n")
-    if args.json:
+    if as_json:
         write_json(found)
     else:
         write(comparison.to_text() + (f"\n\nwritten to {out}" if out is not None else ""))
@@ -74,7 +76,7 @@ def _compare(args: Namespace) -> int:
 def _train_all(args: Namespace) -> list[Path]:
     """Train each method of `--methods` in a directory of its own, after everything has been checked for all of them."""
     from operant.loops.configuration import configure_run
-    from operant.loops.runs import load, resume, train
+    from operant.loops.runs import resume, train
     from operant.loops.track import check_trackers
 
     members: dict[str, dict[str, str]] = args.members
@@ -82,72 +84,23 @@ def _train_all(args: Namespace) -> list[Path]:
         raise BadInput(f"{args.runs[0]}: give run directories or --methods, not both")
     if args.task is None:
         raise BadInput("--methods needs --task; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
-    given = run_options(args)
+    apart, given = wanted(args), run_options(args)
     check_trackers(tuple(given.get("track", ())))
-    planned = {name: value for name, value in given.items() if name not in ("keep", "track")}
-    configs = {key: configure_run(key, args.task, hyperparameters=options, **planned)[0] for key, options in members.items()}
+    configured = {key: configure_run(key, args.task, hyperparameters=options, **checked_here(args, given)) for key, options in members.items()}
     folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     check_target(folder / "report.html")
-    if (folder / "run.json").exists():
-        raise BadInput(f"--out {folder} is a run: choose another folder")
-    waiting = []
-    for key in members:
-        if (folder / key / "run.json").exists():
-            found = load(folder / key)
-            wanted = json.loads(json.dumps(configs[key]))
-            differs = [
-                name for name in ("method", "task", "seeds", "seed", "budget", "hyperparameters", "options") if found.config.get(name) != wanted.get(name)
-            ]
-            if differs:
-                instead = "choose another --out, or compare what is there by naming the directories"
-                raise BadInput(f"{folder / key} holds a run with another value of {differs[0]}: {instead}")
-            if found.result is not None:
-                note(f"{key}: finished before, in {folder / key}")
-                continue
-        waiting.append(key)
-    if args.jobs in (None, 1):
-        for key in waiting:
-            with training(f"{key} on {args.task}") as listener:
-                if (folder / key / "run.json").exists():
-                    resume(folder / key, trust=True, listener=listener)  # what it names was just named
-                else:
-                    train(key, args.task, out=folder / key, listener=listener, **given, **members[key])
-    elif waiting:
-        _side_by_side(args, waiting, folder)
+    waiting = unfinished(folder, {key: config for key, (config, _, _) in configured.items()})
+    if apart and waiting:
+        with opened(args, folder) as place:
+            of = [training_member(key, folder / key, key, configured[key], given, members[key]) for key in waiting]
+            run_members(place, of, args.jobs)
+    for key in () if apart else waiting:
+        with training(f"{key} on {args.task}") as listener:
+            if (folder / key / "run.json").exists():
+                resume(folder / key, trust=True, listener=listener)  # what it names was just named
+            else:
+                train(key, args.task, out=folder / key, listener=listener, **given, **members[key])
     return [folder / key for key in members]
-
-
-def _side_by_side(args: Namespace, keys: list[str], folder: Path) -> None:
-    """Train in processes, `--jobs` of them at a time, each with its log beside its run. What they share, the base policy, is made first.
-
-    A signal that ends this process ends them, their state saved; they end too where it is killed.
-    """
-    from operant.loops.runs import prepare
-
-    prepare(args.task, note, **args.options)
-    left, brought = list(keys), importing(imported_files())
-    folder.mkdir(parents=True, exist_ok=True)
-    with Children(f"interrupted, each run's state saved; the same command goes on, with --out {folder}") as going:
-        while left or going.of:
-            while left and len(going.of) < args.jobs:
-                key = left.pop(0)
-                log = folder / f"{key}.log"
-                begun = (folder / key / "run.json").exists()
-                words = ["resume", str(folder / key), "--trust", *brought] if begun else ["train", key, "--task", args.task, *brought]
-                if words[0] == "train":
-                    given = {name: value for name, value in run_options(args).items() if name != "track"} | args.members[key]
-                    given.setdefault("threads", 1)  # they share the cores
-                    words += [f"{option(name)}={value}" for name, value in given.items()] + [f"--track={name}" for name in args.track or ()]
-                    words += ["--out", str(folder / key)]
-                going.start(key, words, log)
-                note(f"{key}: training, log in {log}")
-            for key, code in going.ended():
-                if code:
-                    log = folder / f"{key}.log"
-                    last = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-                    raise RunFailed(f"{key} ended with code {code}: {last}; the log is {log}")
-                note(f"{key}: done")
-            time.sleep(0.2)
 
 
 def _report_arguments(parser: Parser) -> None:
@@ -233,6 +186,7 @@ COMMANDS = (
             "operant compare runs/a runs/b --out comparison.html",
             "operant compare --methods ppo,random --task gym:CartPole-v1 --seeds 8 --steps 100000 --out runs/ppo-or-random",
             "operant compare --methods grpo,rloo,dapo --task text:countdown --seeds 5 --samples 20000 --jobs 2 --out runs/which",
+            "operant compare --methods ppo,sac-v2 --task gym:HalfCheetah-v5 --seeds 8 --cluster 10.0.0.1:6379 --cpus 2 --out runs/cheetah",
             "operant compare --methods grpo,rloo --task file:problems.jsonl --model ./my-model --verifier numeric --group-size 8 --rloo.learning-rate 1e-4",
         ),
         _compare_arguments,

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing
 from argparse import Namespace
 from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any
 
+from operant.cli.members import PLACE_OPTIONS, add_place_options, checked_here, opened, run_members, training_member, unfinished, wanted
 from operant.cli.output import score_text, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, asks_help, normalize, one_of, whole
 from operant.cli.processes import launch, launches
 from operant.core import ranks
 from operant.core.commands import command_line, importing, run_command
 from operant.core.errors import BadInput
+from operant.core.files import check_target, given_path
 from operant.core.index import declared
 from operant.core.registry import value_text
 from operant.core.terminal import note
@@ -36,7 +41,8 @@ def _train_options(parser: Parser) -> None:
     parser.add_argument("--task", required=True, metavar="TASK", help="scheme:name, or a bare known name: see `operant tasks`")
     add_run_options(parser)
     parser.add_argument("--from", dest="start_from", metavar="RUN", help="begin from the policies of another run, and of the same method from its critics too")
-    parser.add_argument("--out", metavar="DIR", help="the run directory (default: a new one under runs/)")
+    parser.add_argument("--out", metavar="DIR", help="the run directory (default: a new one under runs/); with --jobs or --cluster a folder of one run a seed")
+    add_place_options(parser, "each seed a run of its own: ", "runs")
     add_processes(parser)
     add_json(parser)
 
@@ -48,7 +54,8 @@ def add_processes(parser: Parser) -> None:
 
 
 RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track", "preset")
-RESERVED = {*RUN_OPTIONS, "method", "task", "out", "policy", "start_from", "from", "processes", "progress", "listener", "json", "import", "help"}
+_OTHERS = ("method", "task", "out", "policy", "start_from", "from", "processes", "progress", "listener", "json", "import", "help")
+RESERVED = {*RUN_OPTIONS, *PLACE_OPTIONS, *_OTHERS}
 """Names that mean the run's own, in `operant train` and `operant.train`; a method's hyper-parameter of such a name is `METHOD.NAME`."""
 
 
@@ -360,6 +367,8 @@ def type_name(kind: Any) -> str:
 
 
 def _train(args: Namespace) -> int:
+    if wanted(args):
+        return _train_apart(args)
     if launches(args.processes):
         return launch(args.words, args.processes)
     from operant.loops.runs import train
@@ -375,6 +384,35 @@ def _train(args: Namespace) -> int:
             **args.hyperparameters,
         )
     return _tell(run, args.json)
+
+
+def _train_apart(args: Namespace) -> int:
+    """Train each seed in a process of its own, after everything has been checked for all of them."""
+    from operant.cli.results import tell
+    from operant.loops.configuration import configure_run
+    from operant.loops.track import check_trackers
+
+    if args.start_from is not None:
+        raise BadInput("--from hands the policies of one run to the seeds of another: it goes without --jobs and --cluster")
+    if args.processes is not None:
+        raise BadInput("--processes spreads one run over a machine: it goes without --jobs and --cluster")
+    given = run_options(args)
+    check_trackers(tuple(given.get("track", ())))
+    seeds, first = given.pop("seeds", 1), given.pop("seed", 0)
+    configured = configure_run(args.method, args.task, seed=first, hyperparameters=args.hyperparameters, **checked_here(args, given))
+    config, world, spine = configured
+    folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"{args.method}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    check_target(folder / "report.html")
+    configs = {f"seed-{seed}": config | {"seed": seed} for seed in range(first, first + seeds)}
+    waiting = unfinished(folder, configs)
+    if waiting:
+        with opened(args, folder) as place:
+            of = [
+                training_member(key, folder / key, args.method, (configs[key], world, spine), given | {"seed": configs[key]["seed"]}, args.hyperparameters)
+                for key in waiting
+            ]
+            run_members(place, of, args.jobs)
+    return tell([folder / key for key in configs], folder / "report.html", args.json)
 
 
 def _tell(run: Run | None, as_json: bool) -> int:
@@ -492,6 +530,7 @@ TRAIN = Command(
         "operant train ppo --task gym:CartPole-v1",
         "operant train ppo --task gym:CartPole-v1 --seeds 8 --steps 100000 --learning-rate 1e-3 --hidden 128,128",
         "operant train sac-v2 --task gym:Pendulum-v1 --out runs/pendulum --every 5000 --json",
+        "operant train grpo --task text:countdown --seeds 8 --cluster auto --gpus 1 --out runs/many",
     ),
     _train_arguments,
     _train,

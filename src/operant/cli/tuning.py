@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from operant.cli.members import add_place_options, finish, opened, training_member, wanted
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.training import RESERVED, add_run_options, both, fields_of, option, parse_method, run_options
@@ -18,7 +21,7 @@ from operant.core.terminal import note
 from operant.loops.progress import training
 
 if TYPE_CHECKING:
-    from operant.loops.tuning import Tuned
+    from operant.loops.tuning import Attempt, Trains, Tuned
 
 SHOWN = 10  # of the best trials
 REPORTED = 5
@@ -37,6 +40,7 @@ def _options(parser: Parser) -> None:
     words = "a range in the place of its own: LOW:HIGH, LOW:HIGH:log or A|B|C; may be given for several"
     parser.add_argument("--range", action="append", default=[], metavar="NAME=RANGE", help=words)
     add_run_options(parser, "of each trial: ")
+    add_place_options(parser, "", "trials that are proposed together, and train", "1")
     parser.add_argument("--out", metavar="DIR", help="the folder of the trials' runs (default: a new one under runs/); one that is there is gone on with")
     add_json(parser)
 
@@ -49,18 +53,22 @@ def _tune(args: Namespace) -> int:
         raise BadInput("--track: the runs of a search are not logged elsewhere; train its winner with --track")
     ranges = dict(item.partition("=")[::2] for item in args.range)
     out = args.out or Path("runs") / f"tune-{args.method}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
-    found = tune(
-        args.method,
-        args.task,
-        trials=args.trials,
-        search=None if args.search is None else [name.strip() for name in args.search.split(",") if name.strip()],
-        ranges=ranges,
-        out=out,
-        say=note,
-        watched=lambda place: training(f"trial {place + 1} of {args.trials}", loads=False),
-        **{"seeds": 3} | given,
-        **args.hyperparameters,
-    )
+    given = {"seeds": 3} | given
+    with _trained(args, Path(out), given) as trains:
+        found = tune(
+            args.method,
+            args.task,
+            trials=args.trials,
+            search=None if args.search is None else [name.strip() for name in args.search.split(",") if name.strip()],
+            ranges=ranges,
+            out=out,
+            say=note,
+            watched=lambda place: training(f"trial {place + 1} of {args.trials}", loads=False),
+            jobs=args.jobs or 1,
+            trains=trains,
+            **given,
+            **args.hyperparameters,
+        )
     report = _report(found)
     best, told = found.finished[0], {state: sum(trial.state == state for trial in found.trials) for state in ("done", "pruned", "failed")}
     if args.json:
@@ -74,6 +82,26 @@ def _tune(args: Namespace) -> int:
     text += table(rows, ("trial", "score", *(name.replace("_", "-") for name in names)), right=(0, 1))
     write(f"{text}\n\nthe report of the best {min(REPORTED, len(found.finished))} is in {report}\nits seeds chose the winner; with others:\n{command(found)}")
     return 0
+
+
+@contextmanager
+def _trained(args: Namespace, folder: Path, given: dict[str, Any]) -> Iterator[Trains | None]:
+    """What trains trials, in processes of their own; None where this process does."""
+    if not wanted(args):
+        yield None
+        return
+    with opened(args, folder) as place:
+
+        def trains(attempts: list[Attempt]) -> list[str | None]:
+            of, keys = {}, [f"trial-{attempt.number + 1}" for attempt in attempts]
+            for key, attempt in zip(keys, attempts, strict=True):
+                own = args.hyperparameters | {f"{args.method}.{name}": text for name, text in attempt.values.items()}
+                of[key] = training_member(key, attempt.path, args.method, attempt.configured, given, own), attempt
+            members = [member for member, attempt in of.values() if not attempt.look()]
+            failed = finish(place, members, None, lambda member: of[member.key][1].look())
+            return [failed.get(key) for key in keys]
+
+        yield trains
 
 
 def command(found: Tuned) -> str:
@@ -106,6 +134,7 @@ COMMANDS = (
         (
             "operant tune ppo --task gym:CartPole-v1 --trials 30 --steps 50000",
             "operant tune td3 --task gym:Pendulum-v1 --steps 10000 --search learning-rate,gamma --batch-size 128 --out runs/tuned",
+            "operant tune sac-v2 --task gym:HalfCheetah-v5 --trials 64 --jobs 16 --cluster auto --cpus 2 --out runs/searched",
             "operant tune ppo --task gym:CartPole-v1 --range learning-rate=1e-4:1e-2:log --range hidden=32,32|64,64|256",
         ),
         _arguments,

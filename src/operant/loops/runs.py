@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -410,16 +410,6 @@ def _follow() -> Run | None:
     Runner(directory, config, world, spine, None).run(resume=told["resume"])
     ranks.leave()
     return Run(directory, world, True)
-
-
-def prepare(task: Any, say: Callable[[str], None], **options: Any) -> None:
-    """Make what runs on a task share and would else make themselves: the base policy of a text task.
-
-    Args:
-        options: of the task's kind.
-    """
-    world = make_world(task, **options)
-    ensure_base_policy(world, say)
 
 
 @own_warnings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from operant.worlds.text.builtin_verifiers import VERIFIERS
 _NAMING = ("environment", "verifier", "evaluate_with")  # options that take `module:name`
 
 
-def code_named(config: dict[str, Any]) -> list[str]:
-    """What of Python that is not Operant's the use of a run would import, each in words: of its task, of its options, of its method."""
+def modules_named(config: Mapping[str, Any]) -> dict[str, str]:
+    """The modules that are not Operant's and that the use of a run would import, and what for, of its task and its options."""
     task = config["task"]
     scheme, _, name = task.partition(":")
     named = [(name, f"for the task {task}")] if scheme == "gym" else []
@@ -23,7 +24,12 @@ def code_named(config: dict[str, Any]) -> list[str]:
     given = ((option, value) for option, value in config.get("options", {}).items() if option in _NAMING and isinstance(value, str))
     named += [(value, f"as its {option}") for option, value in given if value.partition(":")[0] not in VERIFIERS]  # one of ours with its settings
     modules = [(value.rpartition(":")[0], why) for value, why in named]
-    found = [f"the module {module} {why}" for module, why in modules if module and module.partition(".")[0] != "operant"]
+    return {module: why for module, why in modules if module and module.partition(".")[0] != "operant"}
+
+
+def code_named(config: dict[str, Any]) -> list[str]:
+    """What of Python that is not Operant's the use of a run would import, each in words: of its task, of its options, of its method."""
+    found = [f"the module {module} {why}" for module, why in modules_named(config).items()]
     return found + [f"the file {file}, which it was made with" for file in config.get("imports", ())]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operant.core.errors import BadInput, Interrupted, RunFailed, one_line, unknown
-from operant.core.files import check_target, given_path, parse_json, read_bytes, remove, write_atomic
+from operant.core.files import check_target, given_path, parse_json, read_bytes, read_json, remove, write_atomic
 from operant.core.registry import Hyperparameter, Method, Tune, get_method, hyperparameters, value_text
 from operant.core.schema import Check, integer, mapping, maybe, number, one_of, record, require, sequence, text
 from operant.core.seeds import derive_seed
@@ -41,7 +41,8 @@ _ASKED = record(
         "seeds": integer(1),
         "seed": integer(0),
         "budget": record({"unit": text, "amount": number(0)}),
-    }
+    },
+    {"jobs": integer(1)},
 )
 _TRIAL: Check = record(
     {"values": mapping(text), "state": one_of("done", "pruned", "failed"), "score": maybe(number()), "course": sequence(sequence(number(), 2))}, {"why": text}
@@ -71,6 +72,53 @@ class Trial:
 
 class _Pruned(Exception):
     """Raised in a run that is not worth its end."""
+
+
+class Attempt:
+    """A trial at work.
+
+    Attributes:
+        number: from 0.
+        values: of the hyper-parameters that are searched, as they would be typed.
+        path: its run.
+        configured: of `configure_run`, of what all trials have in common.
+        course: (steps, mean score) of its evaluations.
+        pruned: it is no better than most had been by then, and ends there.
+    """
+
+    def __init__(self, number: int, values: dict[str, str], path: Path, configured: tuple[dict[str, Any], Any, Any], live: Any):
+        self.number, self.values, self.path, self.configured = number, values, path, configured
+        self.course: list[list[float]] = []
+        self.pruned = False
+        self._live = live
+        self._bytes = -1  # of the log that were read
+
+    def look(self) -> bool:
+        """Hear of evaluations that the run has had since; whether it is pruned. Of seeds that train one after the other nothing is told before the end."""
+        config, world, _ = self.configured
+        log = self.path / "evaluations.jsonl"
+        if self.pruned or not world.stacked or not log.is_file() or self._bytes == (size := log.stat().st_size):
+            return self.pruned
+        self._bytes, scores = size, {}
+        for line in read_bytes(log)[:size].rpartition(b"\n")[0].splitlines():
+            row = parse_json(line, str(log))
+            if row["step"]:
+                scores.setdefault(row["step"], []).append(row["value"])
+        asked, stride = config["budget"], read_json(self.path / "run.json").get("iteration", 1)
+        last = max(1, asked["amount"] // stride) * stride if asked["unit"] == "steps" else math.inf
+        for step, found in sorted(scores.items())[len(self.course) :]:
+            if len(found) < config["seeds"]:  # it is being written
+                break
+            self.course.append([step, sum(found) / len(found)])
+            self._live.report(self.course[-1][1], int(step))
+            if step < last and self._live.should_prune():
+                self.pruned = True
+                break
+        return self.pruned
+
+
+Trains = Callable[[list[Attempt]], list[str | None]]
+"""What trains several trials side by side: from them to why each failed, None where it did not. Those that `look` prunes are ended."""
 
 
 class Search:
@@ -204,6 +252,8 @@ def tune(
     out: str | Path = "runs/tune",
     say: Callable[[str], None] = lambda line: None,
     watched: Callable[[int], AbstractContextManager[Listener]] | None = None,
+    jobs: int = 1,
+    trains: Trains | None = None,
     **settings: Any,
 ) -> Tuned:
     """Search for hyper-parameters of `method` on `task`.
@@ -216,6 +266,8 @@ def tune(
         out: the folder of the runs.
         say: hears of each trial in a line.
         watched: from a trial's number to a context with a listener for its run.
+        jobs: trials that are proposed together, from what those before them gave. They are what `trains` is handed.
+        trains: trains them side by side; in this process, one after the other, by default.
         settings: what `operant.train` takes besides, fixed in all trials: budget, `every`, hyper-parameters, options of the task.
 
     Returns:
@@ -242,7 +294,7 @@ def tune(
     own, _ = split_names(entry, kind_of(task), settings)
     looked = Search(entry, search, ranges or {}, own)
     checked = {name: value for name, value in runs.items() if name != "keep"}
-    config, world, _ = configure_run(method, task, seeds=seeds, seed=seed, **budget, **checked, hyperparameters=settings)
+    config, world, spine = configure_run(method, task, seeds=seeds, seed=seed, **budget, **checked, hyperparameters=settings)
     asked = {
         "method": method,
         "task": world.task,
@@ -251,22 +303,25 @@ def tune(
         "seeds": seeds,
         "seed": seed,
         "budget": config["budget"],
+        "jobs": whole_number("jobs", jobs, 1, MOST_TRIALS),
     }
     folder = given_path(out, "--out")
     check_target(folder / "tune.json")
     kept = _begin(folder, asked, looked)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    work = _Work(folder, asked, looked, world.stacked, watched, budget | runs | settings)
+    work = _Work(folder, asked, looked, (config, world, spine), watched, trains, budget | runs | settings)
     while len(kept) < trials:
-        kept.append(work.trial(kept))
+        first = len(kept) // jobs * jobs
+        fresh = work.trials(kept[:first], range(len(kept), min(first + jobs, trials)))
+        kept += fresh
         write_atomic(folder / "trials.jsonl", "".join(json.dumps(vars(trial)) + "\n" for trial in kept))
         found = Tuned(folder, asked, kept)
         for trial in kept:  # replay and moments of those that are not the best are not gone on with
             if not found.finished or trial is not found.finished[0]:
                 remove(found.run(trial) / "checkpoints")
-        last = kept[-1]
-        told = f"score {last.score:.4g}" if last.state == "done" else last.state + (f": {last.why}" if last.why else "")
-        say(f"trial {last.number + 1} of {trials}: {told}, {', '.join(f'{name} {value}' for name, value in last.values.items())}")
+        for last in fresh:
+            told = f"score {last.score:.4g}" if last.state == "done" else last.state + (f": {last.why}" if last.why else "")
+            say(f"trial {last.number + 1} of {trials}: {told}, {', '.join(f'{name} {value}' for name, value in last.values.items())}")
     found = Tuned(folder, asked, kept)
     if not found.finished:
         raise RunFailed(f"none of {len(kept)} trials trained to its end; the last one: {kept[-1].why or kept[-1].state}")
@@ -278,7 +333,7 @@ def _begin(folder: Path, asked: dict[str, Any], search: Search) -> list[Trial]:
     if (folder / "run.json").exists():
         raise BadInput(f"--out {folder} is a run: choose another folder")
     try:
-        before = require(parse_json(read_bytes(folder / "tune.json"), str(folder / "tune.json")), _ASKED, folder / "tune.json")
+        before = {"jobs": 1} | require(parse_json(read_bytes(folder / "tune.json"), str(folder / "tune.json")), _ASKED, folder / "tune.json")
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "tune.json", json.dumps(asked, indent=1))
@@ -308,61 +363,44 @@ class _Work:
         folder: Path,
         asked: dict[str, Any],
         search: Search,
-        stacked: bool,
+        configured: tuple[dict[str, Any], Any, Any],
         watched: Callable[[int], AbstractContextManager[Listener]] | None,
+        trains: Trains | None,
         settings: dict[str, Any],
     ):
-        self.folder, self.asked, self.search, self.stacked, self.watched, self.settings = folder, asked, search, stacked, watched, settings
+        self.folder, self.asked, self.search, self.configured, self.settings = folder, asked, search, configured, settings
+        self.watched, self.trains = watched, trains
 
-    def trial(self, before: list[Trial]) -> Trial:
-        """The next trial, trained."""
-        live = self._study(before).ask(self.search.distributions())
-        values, place = self.search.typed(live.params), len(before)
-        course, newest = self._course(place), None
-        for step, score in course:
-            live.report(score, int(step))
+    def trials(self, before: list[Trial], numbers: Iterable[int]) -> list[Trial]:
+        """Trials that are proposed from those before them, trained."""
+        attempts = []
+        for place in numbers:
+            live = self._study(before, place).ask(self.search.distributions())
+            path = self.folder / RUN.format(place + 1)
+            attempts.append(Attempt(place, self.search.typed(live.params), path, self.configured, live))
+        if self.trains is None:
+            return [self._trial(attempt, self._train(attempt)) for attempt in attempts]
+        return [self._trial(attempt, why) for attempt, why in zip(attempts, self.trains(attempts), strict=True)]
 
-        def heard(update: Update) -> None:
-            nonlocal newest
-            if update.score is None or update.score is newest or not self.stacked:
-                return
-            newest = update.score  # another object at each evaluation
-            if update.step <= (course[-1][0] if course else 0):  # before training, or before it was stopped
-                return
-            course.append([update.step, update.score[1]])
-            live.report(update.score[1], update.step)
-            if update.step < update.total and live.should_prune():
-                raise _Pruned
+    def _trial(self, attempt: Attempt, why: str | None) -> Trial:
+        """What came of a trial.
 
-        try:
-            score = self._train(place, values, heard)
-        except _Pruned:
-            return Trial(place, values, "pruned", None, course)
-        except Interrupted as error:
-            raise Interrupted(f"stopped in trial {place + 1}, its state saved; the same command goes on, with --out {self.folder}") from error
-        except (BadInput, RunFailed) as error:
-            return Trial(place, values, "failed", None, course, one_line(error))
-        if not math.isfinite(score):
-            return Trial(place, values, "failed", None, course, f"its score is {score}")
-        return Trial(place, values, "done", score, course)
+        Args:
+            why: it failed.
+        """
+        from operant.core.run import RunDirectory
 
-    def _course(self, place: int) -> list[list[float]]:
-        """(step, mean score) of the evaluations that a trial had before it was stopped."""
-        from operant.evaluate.records import load_run
+        if attempt.look():
+            return Trial(attempt.number, attempt.values, "pruned", None, attempt.course)
+        score = None if why is not None else RunDirectory.open(attempt.path).result["score"]["iqm"]
+        if why is None and not math.isfinite(score):
+            score, why = None, f"its score is {score}"
+        return Trial(attempt.number, attempt.values, "done" if why is None else "failed", score, attempt.course, why or "")
 
-        path = self.folder / RUN.format(place + 1)
-        if not self.stacked or not (path / "run.json").exists():
-            return []
-        scores: dict[int, list[float]] = {}
-        for row in load_run(path).evaluations:
-            if row["step"]:
-                scores.setdefault(row["step"], []).append(row["value"])
-        return [[step, sum(found) / len(found)] for step, found in sorted(scores.items())]
-
-    def _study(self, before: list[Trial]) -> Any:
+    def _study(self, before: list[Trial], number: int) -> Any:
         import optuna
 
-        seed = derive_seed(self.asked["seed"], "tune", len(before)) % 2**32
+        seed = derive_seed(self.asked["seed"], "tune", number) % 2**32
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the sampler of several at a time is new
             sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=True)
@@ -381,24 +419,39 @@ class _Work:
             )
         return study
 
-    def _train(self, place: int, values: dict[str, str], heard: Listener) -> float:
-        """The score of a trial's run, which goes on where it was stopped."""
+    def _train(self, attempt: Attempt) -> str | None:
+        """Train a trial's run here, or go on with it; why it failed."""
         from operant.loops.runs import resume, train
 
-        path = self.folder / RUN.format(place + 1)
-        with self.watched(place) if self.watched is not None else _quiet() as listener:
+        newest = None
 
-            def both(update: Update) -> None:
-                listener(update)
-                heard(update)
+        def heard(update: Update) -> None:
+            nonlocal newest
+            if update.score is None or update.score is newest:
+                return
+            newest = update.score  # another object at each evaluation
+            if attempt.look():
+                raise _Pruned
 
-            if (path / "run.json").exists():
-                run = resume(path, trust=True, listener=both)
-            else:
-                asked = self.asked
-                own = {f"{asked['method']}.{name}": words for name, words in values.items()}
-                run = train(asked["method"], asked["task"], seeds=asked["seeds"], seed=asked["seed"], out=path, listener=both, **self.settings, **own)
-        return run.result["score"]["iqm"]
+        try:
+            with self.watched(attempt.number) if self.watched is not None else _quiet() as listener:
+
+                def both(update: Update) -> None:
+                    listener(update)
+                    heard(update)
+
+                if (attempt.path / "run.json").exists():
+                    resume(attempt.path, trust=True, listener=both)
+                else:
+                    asked, own = self.asked, {f"{self.asked['method']}.{name}": words for name, words in attempt.values.items()}
+                    train(asked["method"], asked["task"], seeds=asked["seeds"], seed=asked["seed"], out=attempt.path, listener=both, **self.settings, **own)
+        except _Pruned:
+            return None
+        except Interrupted as error:
+            raise Interrupted(f"stopped in trial {attempt.number + 1}, its state saved; the same command goes on, with --out {self.folder}") from error
+        except (BadInput, RunFailed) as error:
+            return one_line(error)
+        return None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -97,6 +98,7 @@ class World:
         levels: what an episode's physics may be made of; None where they are always the same.
         modules: of Python, by name, in which stands what the task's name means; those of a person's own are in files that a run remembers.
         named: a task that was given as a Python object is found again by its name.
+        files: of the cache, files and folders that it was found to read; what its name and options name comes besides.
     """
 
     kind: ClassVar[str]
@@ -125,6 +127,7 @@ class World:
     bfloat16: bool = False
     modules: Sequence[str] = ()
     named: bool = False
+    files: Sequence[Path] = ()
 
     # A run is configured
 

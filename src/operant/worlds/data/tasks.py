@@ -37,6 +37,7 @@ class OfflineTask:
         world: to evaluate in.
         score: "success" (of OGBench's environments, whose episodes end at the goal) or "return".
         reward: "none", "environment" or "singletask".
+        files: of the cache, what was read.
     """
 
     name: str
@@ -45,6 +46,7 @@ class OfflineTask:
     world: GymWorld
     score: str
     reward: str
+    files: tuple[Path, ...] = ()
 
 
 def load_task(name: str, *, environment: str | None = None, steps: int | None = None, seed: int | None = None) -> OfflineTask:
@@ -89,14 +91,15 @@ def _ogbench_task(name: str, steps: int | None, seed: int | None) -> OfflineTask
     if not made:
         command = f"operant data make ogbench:{base} --steps {100000 if steps is None else steps} --seed {0 if seed is None else seed}"
         raise BadInput(f"no data for ogbench:{name} in {data_directory()}; make them with: {command}")
-    dataset = load(min(made)[2])
+    file = min(made)[2]
+    dataset = load(file)
     environment = PROTOCOLS[base].environment
     if "singletask" in name:
         environment = re.sub(r"-(navigate|stitch|mixed)-", "-", name)
         dataset = _relabel(dataset, environment)
     dataset.metadata["task"] = name
     world = GymWorld(_of_ogbench(environment, {}))
-    return OfflineTask(f"ogbench:{name}", dataset, environment, world, "success", dataset.metadata["reward"])
+    return OfflineTask(f"ogbench:{name}", dataset, environment, world, "success", dataset.metadata["reward"], (file,))
 
 
 def _relabel(dataset: Dataset, environment: str) -> Dataset:

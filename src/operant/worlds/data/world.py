@@ -56,7 +56,7 @@ class DataWorld(World):
         self.bfloat16 = self.options.dtype == "bfloat16"
         found = load_task(task, environment=self.options.environment)
         self.task, self.dataset, self.score, self.environment = found.name, found.dataset, found.score, found.world
-        self.environment_id, self._reward = found.environment, found.reward
+        self.environment_id, self._reward, self.files = found.environment, found.reward, found.files
         self.observation_space, self.action_space = self.environment.observation_space, self.environment.action_space
         self.observation, self.action = self.environment.observation, self.environment.action
         where = Path(self.task).name if ":/" in self.task else self.task  # a file's name is enough, its folders hide the rest of the line

@@ -109,6 +109,10 @@ class TextWorld(World):
         return count_parameters(self.options.model)
 
     @property
+    def files(self) -> Sequence[Path]:
+        return [folder for folder in (self.base, self.taught) if folder is not None]
+
+    @property
     def learning_rate_scale(self) -> float:
         """What default learning rates, which are for a million parameters, are multiplied by for the given model of N: (1M / N)^½, at most 1.
 

@@ -1,0 +1,199 @@
+"""Members on a Ray cluster: several raylets on this machine, one of which is killed under a training; and what is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import operant as package
+from operant.cli import agent, cluster
+
+pytest.importorskip("ray", reason="Ray is not installed: make test-cluster")
+pytestmark = pytest.mark.slow
+STORE = 80 * 2**20  # bytes of each node's object store, the least that Ray takes
+TARGET = ("--task", "sequences:target")
+METHOD = """
+import time
+from dataclasses import dataclass
+
+import operant
+from beside import WORDS
+from operant.loops.credit import Grouped
+from operant.loops.policy_gradient import PolicyGradient
+from operant.loops.terms import ClippedRatio
+from operant.ops import group_normalized_advantage
+from operant.worlds.plans import Groups
+
+
+@dataclass(frozen=True)
+class Slow:
+    prompts: int = 2
+
+
+class Waits:
+    def __init__(self, advantage):
+        self.advantage = advantage
+
+    def __call__(self, score, mask):
+        time.sleep(0.02)
+        return self.advantage(score, mask)
+
+
+@operant.method("slow", family="mine", paper="none", worlds=("sequences",), name=WORDS)
+def slow(h: Slow) -> PolicyGradient:
+    return PolicyGradient(sample=Groups(h.prompts, 4), credit=Grouped(Waits(group_normalized_advantage)), terms=[ClippedRatio()], learning_rate=0.05)
+"""
+
+
+@pytest.fixture(scope="session")
+def raylets(small_cache: Path) -> Iterator[Any]:
+    """A head without processors and two nodes of one each, which find the package that is tested; a test may kill one."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(package.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("RAY_worker_niceness", "0")
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("OPERANT_CACHE", str(small_cache))
+        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE})
+        for _ in range(2):
+            found.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE)
+        yield found
+        found.shutdown()
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes do not see this machine's files."""
+    asks = cluster._Held.ask
+
+    def ask(held, what: str, *arguments) -> None:
+        if what == "arrive":
+            order = arguments[0]
+            order["token"] = ("/nowhere", "")
+            order["reads"] = {root: [(name, size, "another") for name, size, _ in files] for root, files in order["reads"].items()}
+        asks(held, what, *arguments)
+
+    monkeypatch.setattr(cluster._Held, "ask", ask)
+
+
+def parent(pid: int) -> int:
+    return int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[1])
+
+
+def member_process(out: Path) -> int | None:
+    """The process of `operant` that trains a run on some node."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"operant.cli.children" in words and any(word.endswith(os.fsencode(str(out))) for word in words):
+            return int(path.parent.name)
+    return None
+
+
+def test_a_comparison_has_the_bits_that_it_has_here(raylets, operant, tmp_path: Path):
+    words = ("compare", "--methods", "grpo,rloo", *TARGET, "--steps", 4, "--episodes", 1, "--json")
+    here = operant(*words, "--out", tmp_path / "here")
+    there = operant(*words, "--out", tmp_path / "there", "--cluster", raylets.address, "--cpus", 1)
+    assert (here.code, there.code) == (0, 0), there.err
+    assert [row["score"] for row in here.json["rows"]] == [row["score"] for row in there.json["rows"]]
+    for key in ("grpo", "rloo"):
+        assert operant("diff", tmp_path / "here" / key, tmp_path / "there" / key).code == 0
+        assert (tmp_path / "there" / f"{key}.log").read_text()
+    assert not (tmp_path / "there" / ".operant-storage").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--cluster", "127.0.0.1:1"), "--cluster 127.0.0.1:1: nobody answers there: Connection refused"),
+        (("--cluster", "ray://127.0.0.1:1"), "--cluster ray://127.0.0.1:1: nobody answers there: Connection refused"),
+        (("--cluster", "somewhere"), "--cluster somewhere: give auto, local, ray://HOST:PORT or HOST:PORT, as in 10.0.0.1:6379"),
+    ],
+)
+def test_what_cannot_be_a_cluster_is_one_line(operant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words, line: str):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    began = time.monotonic()
+    answer = operant("train", "ppo", "--task", "gym:CartPole-v1", "--steps", 64, *words, "--out", "run")
+    assert answer.code == 2 and line in answer.err and len(answer.err.splitlines()) == 1, answer.err
+    assert time.monotonic() - began < 2 * cluster.ANSWERS
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_no_node_has_and_other_versions_are_refused_before_anything_starts(raylets, operant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    words = ("train", "grpo", *TARGET, "--steps", 4, "--cluster", raylets.address, "--out", tmp_path / "run")
+    answer = operant(*words, "--gpus", 64)
+    found = "none of its 3 nodes has 1 processors and 64 GPUs for a member; the largest has 1 processors and 0 GPUs"
+    assert answer.code == 2 and answer.err.splitlines() == [f"operant: error: --cluster {raylets.address}: {found}"]
+    here = agent.versions()
+    monkeypatch.setattr(agent, "versions", lambda: here | {"PyTorch": "1.0.0"})
+    answer = operant(*words)
+    assert answer.code == 2 and len(answer.err.splitlines()) == 1
+    assert f"has PyTorch {here['PyTorch']}, and this machine 1.0.0: a run's bits hang on it; install the same version on both" in answer.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_saves_every_member_and_says_how_to_go_on(raylets, start, tmp_path: Path):
+    out = tmp_path / "out"
+    words = ("train", "grpo", *TARGET, "--steps", 2_000_000, "--seeds", 2, "--cluster", raylets.address, "--out", out)
+    process, deadline = start(*words, RAY_AUTH_MODE="disabled"), time.monotonic() + 120
+    while not all((out / f"seed-{seed}" / "metrics.jsonl").exists() for seed in (0, 1)):
+        assert not process.ended and time.monotonic() < deadline, process.said
+        time.sleep(0.05)
+    process.send(signal.SIGINT)
+    assert process.wait(60) == 130
+    told = "operant: error: interrupted, each run's state saved; go on with: operant " + " ".join(map(str, words))
+    assert process.said.splitlines()[-1] == told
+    for seed in (0, 1):
+        assert (out / f"seed-{seed}" / "checkpoints" / "last" / "manifest.json").exists()
+        assert "state saved; go on with" in (out / f"seed-{seed}.log").read_text()
+
+
+def test_the_nodes_are_shown(raylets, operant):
+    answer = operant("cluster", "status", raylets.address, "--json")
+    assert answer.code == 0, answer.err
+    assert sorted(node["processors"]["all"] for node in answer.json["nodes"]) == [0, 1, 1]
+    assert all(node["ready"] and node["versions"] == agent.versions() for node in answer.json["nodes"])
+
+
+def test_a_member_whose_node_dies_goes_on_elsewhere(raylets, apart, operant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What the person wrote reaches nodes that see none of this machine's files, and what was trained there comes back; the bits are those of a run here."""
+    (tmp_path / "own.py").write_text(METHOD)
+    (tmp_path / "beside.py").write_text('WORDS = "Slow"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ("train", "slow", "--import", "own.py", *TARGET, "--steps", 120, "--every", 40, "--episodes", 1)
+    killed = []
+
+    def kill() -> None:
+        run = Path("there", "seed-5")
+        while not list(run.glob("checkpoints/step-*")):
+            time.sleep(0.05)
+        raylet = parent(parent(member_process(run.absolute())))
+        node = next(node for node in raylets.worker_nodes if node.all_processes["raylet"][0].process.pid == raylet)
+        raylets.remove_node(node, allow_graceful=False)
+        killed.append(node)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    answer = operant(*words, "--seed", 5, "--cluster", raylets.address, "--out", "there")
+    assert answer.code == 0 and killed, answer.err
+    assert "seed-5: lost on " in answer.err and "it goes on elsewhere, from step-" in answer.err, answer.err
+    assert operant(*words, "--seed", 5, "--out", "here").code == 0
+    assert operant("diff", "here", "there/seed-5").code == 0
+    config = json.loads(Path("there", "seed-5", "run.json").read_text())
+    assert config["imports"] == [str(tmp_path / "own.py")] and "operant-member" not in json.dumps(config)
+    assert not [path for path in Path("/tmp").glob("operant-member-*") if (path / "root" / str(tmp_path).lstrip("/")).exists()]
+    assert operant("evaluate", "there/seed-5", "--trust", "--episodes", 1).code == 0
