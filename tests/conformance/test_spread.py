@@ -43,7 +43,7 @@ def trained(trials: list[Trial], count: int, folder: Path, environment: dict[str
     said = [(folder / f"{rank}.out").open("w") for rank in range(count)]
     processes = [subprocess.Popen(command, env=common | {"RANK": str(rank)}, stdout=said[rank], stderr=subprocess.STDOUT) for rank in range(count)]
     try:
-        codes = [process.wait(timeout=300) for process in processes]
+        codes = [process.wait(timeout=900) for process in processes]
     finally:
         for process, file in zip(processes, said, strict=True):
             process.kill()
