@@ -20,7 +20,7 @@ from spread import Trial
 from operant.core import ranks
 
 HERE = Path(__file__).parent
-EPS = {"direct-apo": 1e-3}  # its critic is 0 at first, so that its first gradient is nothing but rounding
+EPS = {"direct-apo": 1e-3, "pacs": 1e-3}  # whose first gradient is nothing but rounding: its critic is 0, groups have one label alone
 OF_TEXT = [Trial(case.key, case.task, eps=EPS.get(case.key)) for case in cases() if case.kind in ("text", "preferences")]
 LONGER = [  # what a run may be besides
     Trial("grpo", "text:arithmetic", 10),
