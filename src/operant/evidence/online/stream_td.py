@@ -64,6 +64,20 @@ def shorter_steps(folder: Path) -> Finding:
     return Finding(ratio <= 2 / 3, {f"error at kappa {kappa:g}": each.tolist() for kappa, each in found.items()} | {"ratio": ratio, "at most": 2 / 3}, seeds=5)
 
 
+@check(
+    "stream-td",
+    "unscaled",
+    "small",
+    "the same walk, why random-walk may fail: a bounded step goes by the sign of a difference above 1, which scaled rewards make common: the mean error with kappa "
+    "20 and rewards as they are is at most half of that with kappa 20 and scaled rewards (5 seeds)",
+)
+def unscaled(folder: Path) -> Finding:
+    found = {scaled: errors(true_values(), kappa=20.0, scale_reward=scaled) for scaled in (True, False)}
+    ratio = float(found[False].mean() / found[True].mean())
+    figures = {"error, scaled": found[True].tolist(), "error, unscaled": found[False].tolist(), "ratio": ratio, "at most": 0.5}
+    return Finding(ratio <= 0.5, figures, seeds=5)
+
+
 def true_values() -> np.ndarray:
     """Of the cells, under random moves."""
     moves = (np.eye(STATES, k=1) + np.eye(STATES, k=-1)) / 2
