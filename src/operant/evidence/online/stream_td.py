@@ -68,8 +68,8 @@ def shorter_steps(folder: Path) -> Finding:
     "stream-td",
     "unscaled",
     "small",
-    "the same walk, why random-walk may fail: a bounded step goes by the sign of a difference above 1, which scaled rewards make common: the mean error with kappa "
-    "20 and rewards as they are is at most half of that with kappa 20 and scaled rewards (5 seeds)",
+    "the same walk, why random-walk may fail: a bounded step goes by the sign of a difference above 1, which scaled rewards make common: the mean error with "
+    "kappa 20 and rewards as they are is at most half of that with kappa 20 and scaled rewards (5 seeds)",
 )
 def unscaled(folder: Path) -> Finding:
     found = {scaled: errors(true_values(), kappa=20.0, scale_reward=scaled) for scaled in (True, False)}

@@ -7,7 +7,8 @@ As in the authors' code: bounds count the trace of all parameters of a network t
 the best one does not end the trace; epsilon falls from 1 to 0.01 within 5 % of the steps; two layers of 32.
 Departures: time limits bootstrap, where theirs end a return, so that the time within an episode need not be seen (theirs is an input, from -1/2 to 1/2 and not
 normalised; `--time-feature` is the share that is left, normalised like the rest). Theirs lets every environment go on for 10,000 steps, so that CartPole does
-not end at 500; here tasks keep their limits. One incoming weight of each unit stays at the least."""
+not end at 500; here tasks keep their limits. One incoming weight of each unit stays at the least.
+"""
 
 from __future__ import annotations
 

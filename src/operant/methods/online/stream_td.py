@@ -8,7 +8,8 @@ root mean squared difference of predicted and observed returns in fresh episodes
 Departures: as in `stream-q`; two layers of 128, as the authors' code has them for this, which feeds them exponential means of the observations.
 Where outcomes are noisy the prediction stays so, and plain small steps of SGD come nearer to the mean (the claim's random walk): a bounded step goes by the
 sign of δ where |δ| is above 1, as it is with scaled rewards, which draws the prediction to the median of outcomes, and long steps do not average. On the walk a
-`--kappa` of 20 with `--scale-reward false` has a third of the error. The paper's series has no noise of outcomes."""
+`--kappa` of 20 with `--scale-reward false` has a third of the error. The paper's series has no noise of outcomes.
+"""
 
 from __future__ import annotations
 
