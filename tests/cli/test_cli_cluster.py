@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-import operant as package
 from operant.cli import agent, cluster
 
 pytest.importorskip("ray", reason="Ray is not installed: make test-cluster")
@@ -54,16 +53,15 @@ def slow(h: Slow) -> PolicyGradient:
 
 
 @pytest.fixture(scope="session")
-def raylets(small_cache: Path) -> Iterator[Any]:
+def raylets(process_environment: dict[str, str]) -> Iterator[Any]:
     """A head without processors and two nodes of one each, which find the package that is tested; a test may kill one."""
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(package.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]))
-        patch.setenv("OMP_NUM_THREADS", "1")
+        for name in ("PYTHONPATH", "OMP_NUM_THREADS", "OPERANT_CACHE"):
+            patch.setenv(name, process_environment[name])
         patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("OPERANT_CACHE", str(small_cache))
         found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE})
         for _ in range(2):
             found.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE)
@@ -159,6 +157,22 @@ def test_a_signal_saves_every_member_and_says_how_to_go_on(raylets, start, tmp_p
     for seed in (0, 1):
         assert (out / f"seed-{seed}" / "checkpoints" / "last" / "manifest.json").exists()
         assert "state saved; go on with" in (out / f"seed-{seed}.log").read_text()
+
+
+def test_a_cluster_of_this_command_alone_ends_with_it(start, tmp_path: Path):
+    """And leaves nothing in the home: no token that other clusters would ask for."""
+    child = start("train", "grpo", *TARGET, "--steps", 2, "--episodes", 1, "--cluster", "local", "--out", tmp_path / "out", HOME=tmp_path)
+    assert child.wait(100) == 0, child.said
+    assert (tmp_path / "out" / "seed-0" / "result.json").exists() and not (tmp_path / ".ray").exists()
+    below = [path for path in Path("/proc").glob("[0-9]*/environ") if os.fsencode(f"HOME={tmp_path}\0") in readable(path)]
+    assert not below, [readable(path.with_name("cmdline")) for path in below]
+
+
+def readable(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def test_the_nodes_are_shown(raylets, operant):

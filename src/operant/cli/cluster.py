@@ -56,8 +56,13 @@ def joined(address: str) -> Iterator[Any]:
 
     Raises:
         BadInput: Ray is not installed, or no cluster answers there.
+        RunFailed: one of our own does not start.
     """
-    ray = _ray()
+    if address == "local":
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own is 15: a member would wait for whatever else this machine does
+        if "RAY_AUTH_MODE" not in os.environ:  # nobody else may run code here; Ray would leave a token in the home, which other clusters then ask for
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    ray = _ray()  # which reads these when it is imported
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # Ray tells of lost nodes there
         try:
             _join(ray, address)
@@ -84,10 +89,10 @@ def _join(ray: Any, address: str) -> None:
     """Connect, in time. A cluster of our own has no dashboard, and ends with this process."""
     quiet = {"log_to_driver": False, "logging_level": "CRITICAL"}
     if address == "local":
-        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own is 15: a member would wait for whatever else this machine does
-        if "RAY_AUTH_MODE" not in os.environ:  # nobody else may run code here; Ray would leave a token in the home, which other clusters then ask for
-            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        ray.init(address="local", include_dashboard=False, **quiet)
+        try:
+            ray.init(address="local", include_dashboard=False, **quiet)
+        except Exception as error:
+            raise RunFailed(f"--cluster local: Ray could not be started on this machine: {told(error)}") from error
         return
     if address.startswith("ray://"):
         os.environ.setdefault("RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S", str(int(ANSWERS)))
