@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,36 +49,37 @@ def below(root: int, of: dict[int, tuple[int, str]]) -> list[int]:
     return found
 
 
-def run(*words: str) -> tuple[float, float, float]:
-    """Seconds of a command; the most that a member had beside its process, and that the cluster had besides, MiB."""
+def run(*words: str) -> tuple[float, list[float], float, float]:
+    """Seconds of a command, and of each of its members; the most that a member had beside its process, and that the cluster had besides, MiB."""
     member = cluster = 0.0
-    with tempfile.TemporaryDirectory(prefix="operant-bench-") as folder, open(Path(folder) / "said", "w+") as said:
+    said: list[tuple[float, str]] = []
+    with tempfile.TemporaryDirectory(prefix="operant-bench-") as folder:
         command = [sys.executable, "-m", "operant", *TRAIN, *words, "--out", str(Path(folder) / "run")]
         began = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        reader = threading.Thread(target=lambda: said.extend((time.perf_counter(), line) for line in process.stderr))
+        reader.start()
         while process.poll() is None:
             of = processes()
             beside = next((pid for pid, (_, words) in of.items() if "operant.cli.children" in words and folder in words), None)
             if beside is not None:
-                own = [beside, of[beside][0]]
                 inner = set(below(of[beside][0], of))
-                member = max(member, memory(own))
+                member = max(member, memory([beside, of[beside][0]]))
                 cluster = max(cluster, memory([pid for pid in below(process.pid, of) if pid != process.pid and pid not in inner]))
             time.sleep(0.1)
         taken = time.perf_counter() - began
+        reader.join()
         if process.returncode:
-            said.seek(0)
-            raise SystemExit(said.read()[-2000:])
-    return taken, member, cluster
+            raise SystemExit("".join(line for _, line in said)[-2000:])
+    begun = {line.partition(":")[0]: at for at, line in said if ": training, log in" in line}
+    return taken, [at - begun[line.partition(":")[0]] for at, line in said if line.endswith(": done\n")], member, cluster
 
 
 def main() -> None:
-    plain, _, _ = run()
-    there = ("--cluster", "local", "--jobs", "1")
-    one, _, _ = run("--seeds", "1", *there)
-    several, member_mib, cluster_mib = run("--seeds", str(MEMBERS), *there)
-    member = (several - one) / (MEMBERS - 1)
-    print(json.dumps({"plain": plain, "member": member, "cluster": one - member, "member_mib": member_mib, "cluster_mib": cluster_mib}))
+    plain = statistics.median(run()[0] for _ in range(MEMBERS))
+    taken, members, member_mib, cluster_mib = run("--seeds", str(MEMBERS), "--cluster", "local", "--jobs", "1")
+    found = {"plain": plain, "member": statistics.median(members), "cluster": taken - sum(members)}
+    print(json.dumps(found | {"member_mib": member_mib, "cluster_mib": cluster_mib}))
 
 
 if __name__ == "__main__":
