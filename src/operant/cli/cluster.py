@@ -183,8 +183,8 @@ def name_of(node: dict[str, Any]) -> str:
 
 def told(error: BaseException) -> str:
     """An error of Ray's in a line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return one_line(next((line for line in lines if "because" in line), lines[0] if lines else type(error).__name__))
+    text = str(error).strip() or type(error).__name__
+    return one_line(next((line for line in text.splitlines() if "because" in line), text))
 
 
 @dataclass
