@@ -52,6 +52,18 @@ def test_cores_are_at_most_what_openmp_is_told(monkeypatch, asked, most):
     assert 1 <= processor.cores() <= min(most, os.cpu_count())
 
 
+@pytest.mark.parametrize(("said", "most"), [("150000 100000", 1), ("50000 100000", 1), ("max 100000", 100_000), ("", 100_000)])
+def test_a_containers_quota_counts(tmp_path, monkeypatch, said, most):
+    (tmp_path / "cpu.max").write_text(said)
+    monkeypatch.setattr(processor, "QUOTA", tmp_path / "cpu.max")
+    bound = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    assert processor.usable_cores() == min(most, bound)
+
+
+def test_several_processes_share_the_cores(eight_cores):
+    assert [processor.fitting_threads(10**9, processes) for processes in (1, 2, 3, 16)] == [8, 4, 2, 1]
+
+
 def said(code: str, **variables: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | variables
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout.strip()

@@ -25,7 +25,7 @@ from typing import Literal, Protocol
 
 from operant.core.errors import BadInput, RunFailed
 from operant.core.index import Register
-from operant.core.processor import model, said
+from operant.core.processor import model, said, usable_cores
 
 PACKAGES = (
     "operant",
@@ -246,11 +246,10 @@ def describe_machine() -> dict:
     before the bench (0 is quiet)."""
     widest = next((name for flag, name in VECTORS.items() if flag in said().get("flags", "").split()), None)
     processor = model() + (f", {widest}" if widest else "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": processor,
-        "cores": cores,
+        "cores": usable_cores(),
         "memory_gib": round(memory, 1),
         "system": platform.platform(),
         "python": platform.python_version(),

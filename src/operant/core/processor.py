@@ -9,6 +9,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
+EACH = 8_000_000  # multiplications from which a thread more pays
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of processor, and in how many
+
 
 @cache
 def said() -> dict[str, str]:
@@ -30,14 +33,19 @@ def model() -> str:
     return said().get("model name") or platform.processor() or platform.machine()
 
 
-def cores() -> int:
-    """Cores that this process may compute on: those it is bound to, as far as a container's quota and OMP_NUM_THREADS go."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_cores() -> int:
+    """Cores that this process is bound to, as far as a container's quota goes."""
+    found = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        found = min(found, max(1, int(quota) // int(period)))
+        quota, period = QUOTA.read_text().split()
+        return min(found, max(1, int(quota) // int(period)))
     except (OSError, ValueError):  # no such file; "max", where there is no quota
-        pass
+        return found
+
+
+def cores() -> int:
+    """Cores that PyTorch may compute on: the `usable_cores`, at most OMP_NUM_THREADS of them."""
+    found = usable_cores()
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return min(found, int(asked)) if asked.isdecimal() and int(asked) else found
 
@@ -47,12 +55,13 @@ def waits_are_short() -> bool:
     return sys.platform == "linux" and ("GOMP_SPINCOUNT" in os.environ or os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive")
 
 
-def fitting_threads(multiplications: int, each: int = 8_000_000) -> int:
-    """Threads that pay: one for each 8 million multiplications of the widest product of an update, as far as there are `cores`.
+def fitting_threads(multiplications: int, processes: int = 1) -> int:
+    """Threads that pay: one for each 8 million multiplications of the widest product of an update, as far as there are `cores`, which several processes of a
+    run share.
 
     Two at 256 × 256 × 256 train SAC 1.5 times as fast as one; at 256 × 64 × 64 they gain nothing.
     """
-    return max(1, min(cores(), multiplications // each)) if waits_are_short() else 1
+    return max(1, min(cores() // processes, multiplications // (processes * EACH))) if waits_are_short() else 1
 
 
 def keep_freed_memory() -> None:

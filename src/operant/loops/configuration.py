@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from operant.core import ranks
 from operant.core.errors import BadInput, one_line
 from operant.core.files import file_digest
 from operant.core.memory import TRAINED, check_memory
@@ -148,7 +149,7 @@ def configure_run(
         else:
             widest = world.parameters // OF_A_MODEL
         if threads is None and config["device"] == "cpu":
-            config["threads"] = fitting_threads(spine.rows * widest)
+            config["threads"] = fitting_threads(spine.rows * widest, ranks.started())
     except Endless as error:
         free = "take a policy gradient, such as ppo, which needs no bounds, or wrap the environment (gymnasium.wrappers.TransformAction)"
         raise BadInput(f"{method} on {world.task}: {error}; {free}") from error

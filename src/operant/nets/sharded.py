@@ -94,7 +94,16 @@ def whole(policy: Any) -> Iterator[None]:
 
 def local(x: Tensor) -> Tensor:
     """This process's share of a tensor that is spread, and any other as it is."""
-    return x.to_local() if hasattr(x, "to_local") else x
+    return x.to_local() if _is_spread(x) else x
+
+
+def _is_spread(x: Any) -> bool:
+    """Whether it is a tensor of which each process has a share; where one works alone there is none, and nothing is imported to see it."""
+    if ranks.count() == 1:
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(x, DTensor)
 
 
 def _take_shares(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -178,7 +187,7 @@ def gathered(state: Any) -> Any:
         return [gathered(value) for value in state] if ranks.count() > 1 else state
     if isinstance(state, Spread):
         return state.flat.gathered(state.buffer)
-    return _on_first(state) if hasattr(state, "to_local") else state
+    return _on_first(state) if _is_spread(state) else state
 
 
 def _on_first(x: Any) -> Tensor | None:
