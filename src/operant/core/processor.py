@@ -9,7 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-EACH = 8_000_000  # multiplications from which a thread more pays
+WORTH_A_THREAD = 8_000_000  # multiplications from which a thread more pays
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of processor, and in how many
 
 
@@ -61,7 +61,7 @@ def fitting_threads(multiplications: int, processes: int = 1) -> int:
 
     Two at 256 × 256 × 256 train SAC 1.5 times as fast as one; at 256 × 64 × 64 they gain nothing.
     """
-    return max(1, min(cores() // processes, multiplications // (processes * EACH))) if waits_are_short() else 1
+    return max(1, min(cores() // processes, multiplications // (processes * WORTH_A_THREAD))) if waits_are_short() else 1
 
 
 def keep_freed_memory() -> None:
