@@ -27,7 +27,10 @@ COMMANDS: dict[str, Command] = {command.name: command for room in ROOMS for comm
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line (`sys.argv` by default) and return its exit code. Nothing is raised."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    return ranks.end(_code_of(sys.argv[1:] if argv is None else list(argv)))
+
+
+def _code_of(words: list[str]) -> int:
     try:
         return _run(words)
     except ReaderGone:

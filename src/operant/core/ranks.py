@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,6 +85,18 @@ def leave() -> None:
 
         destroy_process_group()
         _joined = None
+
+
+def end(code: int) -> int:
+    """The exit code, returned; a process that has not parted from the others ends here by it.
+
+    Where an operation of theirs never came to an end, gloo's threads wait for it, and abort the process as Python takes it down.
+    """
+    if _joined is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 @contextmanager
