@@ -79,7 +79,10 @@ def test_the_fastest_of_a_peer_s_settings_counts_and_a_contestant_may_name_them(
         label: contestant(
             label.replace(", ", "-"),
             log,
-            line=json.dumps({"steps": steps, "seconds": seconds, "memory_mib": 10 * seconds, "parts": {"sample": seconds / 4, "update": seconds / 2}}),
+            line=json.dumps(
+                {"steps": steps, "seconds": seconds, "memory_mib": 10 * seconds, "answer_length": 30 + seconds}
+                | {"parts": {"sample": seconds / 4, "update": seconds / 2}}
+            ),
             target=None if label in ("short", "long") else 4.5,
         )
         for label, (steps, seconds) in lines.items()
@@ -94,7 +97,7 @@ def test_the_fastest_of_a_peer_s_settings_counts_and_a_contestant_may_name_them(
     assert result["ours"]["ours-long"]["memory_mib"] == [20.0, 20.0]
     assert result["ours"]["ours-long"]["parts"] == {"sample": 0.025, "update": 0.05}  # 0.5 s and 1 s of 20 steps
     text = bench.table(result)
-    assert "ours-long: sample 25.0 ms, update 50.0 ms, 20 MiB" in text and "long: sample 125.0 ms, update 250.0 ms, 100 MiB" in text
+    assert "ours-long: sample 25.0 ms, update 50.0 ms, 20 MiB, answers of 32.0 characters" in text and "long: sample 125.0 ms, update 250.0 ms, 100 MiB" in text
 
 
 def test_threads_and_a_fresh_output_directory(register):
@@ -247,5 +250,5 @@ def test_our_language_sides_run(name):
     small = list(side.arguments)
     small[small.index(work) + 1], small[small.index("--tokens") + 1] = "1", "8"
     measured = harness._measure(dataclasses.replace(side, arguments=tuple(small)), name)
-    assert measured["training"] > 0 and measured["memory"] > 50
+    assert measured["training"] > 0 and measured["memory_mib"] > 50
     assert set(measured["parts"]) == parts and all(seconds > 0 for seconds in measured["parts"].values())

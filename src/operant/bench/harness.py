@@ -1,7 +1,8 @@
 """Peers side by side: every contestant is a whole process, started in turn on the same machine, several times over; medians are compared.
 
 A contestant prints one JSON object as its last line of output: `steps` (units of work of one seed), `seconds` (training alone), and where it has them `seeds`,
-`steps_per_second` (all seeds), `score`, `memory_mib` (the most that the process had in memory) and `parts` (the seconds in each part of the work).
+`steps_per_second` (all seeds), `score`, `memory_mib` (the most that the process had in memory), `answer_length` (mean characters of an answer) and `parts` (the
+seconds in each part of the work).
 `operant train … --json` is such a line. The process's own time, start to exit, is taken from outside.
 """
 
@@ -119,7 +120,8 @@ class Comparison:
 
             The figures of a contestant: {"label", "command", "work" (units, of all seeds), "process_seconds", "training_seconds", "processor_seconds" (time
             that cores worked, which a busy machine stretches least), "score" (each one a repeat; score None where it has none), "per_second",
-            "training_per_second" (medians)}, and where it says them "memory_mib" (each one a repeat) and "parts" ({name: seconds of a unit, the median}).
+            "training_per_second" (medians)}, and where it says them "memory_mib" and "answer_length" (each one a repeat) and "parts" ({name: seconds of a unit,
+            the median}).
         """
         contestants = (*self.peers, *self.ours)
         require(name, {module for c in contestants for module in c.requires}, "bench")
@@ -238,7 +240,8 @@ def aligned(rows: list[tuple[str, ...]]) -> list[str]:
 def _details(figures: dict) -> str:
     parts = [f"{name} {1e3 * seconds:,.1f} ms" if seconds >= 1e-3 else f"{name} {1e6 * seconds:,.1f} µs" for name, seconds in figures.get("parts", {}).items()]
     memory = [f"{statistics.median(figures['memory_mib']):,.0f} MiB"] if "memory_mib" in figures else []
-    return ", ".join(parts + memory)
+    length = [f"answers of {statistics.median(figures['answer_length']):.1f} characters"] if "answer_length" in figures else []
+    return ", ".join(parts + memory + length)
 
 
 def describe_machine() -> dict:
@@ -306,7 +309,8 @@ def _measure(contestant: Contestant, name: str) -> dict:
         "training": training,
         "processor": after.children_user + after.children_system - before.children_user - before.children_system,
         "score": score["iqm"] if isinstance(score, dict) else score,
-        "memory": line.get("memory_mib"),
+        "memory_mib": line.get("memory_mib"),
+        "answer_length": line.get("answer_length"),
         "parts": {part: seconds / work for part, seconds in line.get("parts", {}).items()},
     }
 
@@ -332,8 +336,9 @@ def _figures(contestant: Contestant, measured: list[dict]) -> dict:
         "training_per_second": statistics.median(_rate(one, "training") for one in measured),
         "score": [one["score"] for one in measured],
     }
-    if measured[0]["memory"] is not None:
-        figures["memory_mib"] = [one["memory"] for one in measured]
+    for name in ("memory_mib", "answer_length"):
+        if measured[0][name] is not None:
+            figures[name] = [one[name] for one in measured]
     if measured[0]["parts"]:
         figures["parts"] = {part: statistics.median(one["parts"][part] for one in measured) for part in measured[0]["parts"]}
     return figures

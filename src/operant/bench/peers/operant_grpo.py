@@ -1,4 +1,4 @@
-"""Our GRPO, on the same model, prompts and reward as TRL's side. Prints {"steps", "seconds", "score", "memory_mib"} as it does, and "parts"."""
+"""Our GRPO, on the same model, prompts and reward as TRL's side. Prints what it prints, and "parts"."""
 
 from __future__ import annotations
 
@@ -51,12 +51,17 @@ class ModelWorld(World):
 
     def __init__(self, shared: ModuleType, longest: int, dtype: str):
         self.shared, self.longest, self.dtype = shared, longest, dtype
+        self.lengths: list[int] = []
 
     def policy(self, net: None, streams: Streams) -> TokenPolicy:
         return self.shared.make_policy(self.dtype)
 
     def source(self, plan: Groups, streams: Streams, *, workers: int) -> TextSource:
-        judge = InProcess(lambda problem, completion: self.shared.reward(completion))
+        def reward(problem: Problem, completion: str) -> float:
+            self.lengths.append(len(completion))
+            return self.shared.reward(completion)
+
+        judge = InProcess(reward)
         return TextSource(Prompts(self.shared.make_prompts()), self.shared.make_tokenizer(), plan, streams, judge, limit=self.longest)
 
 
@@ -102,8 +107,9 @@ def main() -> None:
     seconds = time.perf_counter() - begin
     learner.close()
     parts = stopwatch.seconds | {"update": seconds - sum(stopwatch.seconds.values())}  # backward passes and the optimiser: all the rest
-    score = sum(rewards[-10:]) / len(rewards[-10:])
-    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": shared.peak_memory_mib(), "parts": parts}))
+    score, timed = sum(rewards[-10:]) / len(rewards[-10:]), world.lengths[-given.steps * shared.PROMPTS * shared.GROUP :]
+    told = {"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": shared.peak_memory_mib(), "answer_length": sum(timed) / len(timed)}
+    print(json.dumps(told | {"parts": parts}))
 
 
 if __name__ == "__main__":

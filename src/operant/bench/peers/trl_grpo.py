@@ -1,5 +1,5 @@
-"""TRL's GRPOTrainer on a model that both sides share. Prints {"steps", "seconds", "score", "memory_mib"}: steps after the warm-up, their time, the last mean
-reward."""
+"""TRL's GRPOTrainer on a model that both sides share. Prints {"steps", "seconds", "score", "memory_mib", "answer_length"}: steps after the warm-up, their time,
+the last mean reward, and the characters of an answer in their mean."""
 
 from __future__ import annotations
 
@@ -36,7 +36,12 @@ def main() -> None:
     shared = importlib.import_module(f"operant.bench.peers.{given.model}")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    clock = Clock()
+    clock, lengths = Clock(), []
+
+    def reward(completions: list[str], **_) -> list[float]:
+        lengths.extend(map(len, completions))
+        return [shared.reward(text) for text in completions]
+
     with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(sys.stderr):
         config = GRPOConfig(
             output_dir=directory,
@@ -63,7 +68,7 @@ def main() -> None:
         trainer = GRPOTrainer(
             model=shared.make_model(),
             processing_class=shared.make_tokenizer(),
-            reward_funcs=lambda completions, **_: [shared.reward(text) for text in completions],
+            reward_funcs=reward,
             args=config,
             train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in shared.make_prompts()]),
             peft_config=shared.adapter(),
@@ -73,7 +78,9 @@ def main() -> None:
     seconds = clock.ends[-1] - clock.ends[shared.WARM_UP_STEPS - 1]
     rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
     score = rewards[-1] if rewards else None
-    print(json.dumps({"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": shared.peak_memory_mib()}))
+    timed = lengths[-given.steps * shared.PROMPTS * shared.GROUP :]
+    told = {"steps": given.steps, "seconds": seconds, "score": score, "memory_mib": shared.peak_memory_mib(), "answer_length": sum(timed) / len(timed)}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":
