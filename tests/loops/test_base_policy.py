@@ -101,6 +101,17 @@ def test_a_teacher_may_end_below_its_aim_but_not_far(scores, monkeypatch, ends, 
         assert world.taught is None
 
 
+def test_no_more_is_asked_of_a_teacher_than_right_traces_can_teach(scores, monkeypatch):
+    monkeypatch.setattr("operant.loops.base_policy.TEACHER", replace(TEACHER, **SHORT))
+    chances = [rank / 10 for rank in range(1, 11)]  # that the shown digit is right, in the traces as in the problems
+    reached = sum(chance**2 + (1 - chance) ** 2 / 9 for chance in chances) / 10
+    world = make_world("text:uncertain")
+    assert world.teacher_range[0] == pytest.approx(reached, abs=0.07) and world.teacher_range[0] < reached - 0.06  # by two deviations of 256 answers
+    scores += [0.2, 0.36]
+    ensure_teacher(world, lambda message: None)
+    assert made(world.taught)["pass@1"] == 0.36 and made(world.taught)["updates"] == 2
+
+
 def test_a_cache_that_cannot_be_written_to_is_named(scores, monkeypatch, tmp_path):
     def full(world, policy, folder):
         (folder / "model.safetensors").write_bytes(b"half")

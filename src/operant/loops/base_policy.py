@@ -77,17 +77,18 @@ def ensure_base_policy(world: Any, say: Callable[[str], None], recipe: WarmUp = 
 
 
 def fitted(world, recipe: WarmUp = WarmUp()) -> WarmUp:
-    """The recipe of a task's base policy, with the range that the task asks for; a teacher's stays."""
-    return recipe if recipe.clean or world.base_range is None else replace(recipe, low=world.base_range[0], high=world.base_range[1])
+    """The recipe of a task's base policy or teacher, with the range that the task asks for."""
+    asked = world.teacher_range if recipe.clean else world.base_range
+    return recipe if asked is None else replace(recipe, low=asked[0], high=asked[1], enough=None)
 
 
 def ensure_teacher(world, say: Callable[[str], None]) -> None:
     """Set `world.taught` to the task's teacher, as `ensure_base_policy` does. Where a teacher was given, it is that one.
 
-    It is trained on right traces alone until its pass@1 is 0.9, or no longer rises; at least 0.4 is then asked of it.
+    It is trained on right traces alone until its pass@1 is 0.9, or no longer rises; at least 0.4 is then asked of it. A task may ask for something else.
     """
     if world.options.teacher is None and world.options.model is None:
-        world.taught = _kept(world, say, TEACHER)
+        world.taught = _kept(world, say, fitted(world, TEACHER))
 
 
 def ensure_models(world: World, spine: Spine, say: Callable[[str], None]) -> None:

@@ -152,6 +152,11 @@ class TextWorld(World):
         """The pass@1 that a base policy is to have, where the task says so."""
         return self.problems.base_range
 
+    @property
+    def teacher_range(self) -> tuple[float, float] | None:
+        """The same of a teacher."""
+        return self.problems.teacher_range
+
     @classmethod
     def from_name(cls, name: str, **options: Any) -> TextWorld:
         return cls(name, **options)

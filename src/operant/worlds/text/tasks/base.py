@@ -50,7 +50,7 @@ class Texts:
         longest_prompt, longest_completion: in characters, over all splits (an end token comes on top).
         splits: names of the held-out sets; the first is what a policy is evaluated on, and "length", where there is one, holds longer problems.
         verifier: what scores a completion; None where nothing does.
-        base_range: the pass@1 on `base_split` that a base policy is to have; None for what the recipe says.
+        base_range, teacher_range: the pass@1 on `base_split` that a base policy and a teacher are to have; None for what their recipes say.
         notes: what a person should know of them before a run, a line each.
         references: what others wrote, which is scored before a run.
         worked: some problem has a worked solution, which says how long an answer may be.
@@ -62,6 +62,7 @@ class Texts:
     splits: tuple[str, ...]
     verifier: Verifier | None = None
     base_range: tuple[float, float] | None = None
+    teacher_range: tuple[float, float] | None = None
     notes: Sequence[str] = ()
     references: Sequence[Reference] = ()
     worked: bool = True

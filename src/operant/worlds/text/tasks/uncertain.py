@@ -38,6 +38,7 @@ class Uncertain(Generated):
     longest_prompt = 7
     longest_completion = 3
     verifier = RightDigit()
+    teacher_range = (0.35, 1.0)  # right traces know more than their prompts: a policy that has learned them, and draws as they do, is right in 0.42
 
     def trace(self, problem: Problem, rng: np.random.Generator, corrupt: float = 0.25) -> str:
         """The answer, known in hindsight; with probability `corrupt` (0 to 1) another digit. The confidence is drawn at random."""
