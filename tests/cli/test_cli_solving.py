@@ -57,6 +57,15 @@ def test_many_states_are_cut(operant):
     assert "and 195 more states: --json has all" in text and "not computed above 200 states" in text
 
 
+def test_what_is_hidden(operant):
+    """Histories are the states; what it costs that something is hidden, and how much is shown of it."""
+    found = operant("solve", "tabular:revealing", "--alpha", "0.25", "--json").json
+    assert (found["hidden_states"], found["observations"], found["states"]) == (3, 5, 13) and found["alpha"] == pytest.approx(0.25)
+    assert found["histories"][0] == {"step": 0, "history": "o4"}
+    text = operant("solve", "tabular:tiger", "--horizon", "3").out
+    assert "21 histories" in text and "4 states, which show 3 observations" in text and "o0 a0 o1" in text and "with nothing hidden" in text
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import table, write, write_json
@@ -12,9 +13,10 @@ from operant.core.errors import BadInput
 
 if TYPE_CHECKING:
     from operant.worlds.tabular.mdp import FiniteMDP
+    from operant.worlds.tabular.pomdp import HistoryMDP
     from operant.worlds.tabular.world import TabularWorld
 
-OPTIONS = ("states", "actions", "discount", "horizon")  # of the task; the others are of data
+OPTIONS = ("states", "actions", "discount", "horizon", "observations", "alpha")  # of the task; the others are of data
 FARTHEST = 200  # states up to which the diameter is computed: a policy iteration for each
 STATES, STEPS = 15, 10  # rows of a table for a person
 
@@ -51,6 +53,8 @@ def _solve(args: Namespace) -> int:
 
 def solution(mdp: FiniteMDP) -> dict[str, Any]:
     """What is optimal in one MDP, in plain numbers: values and the first best action of each state, with a horizon a list of each step's."""
+    from operant.worlds.tabular.pomdp import HistoryMDP
+
     value, policy = mdp.optimum
     found = {
         "states": mdp.states,
@@ -64,9 +68,23 @@ def solution(mdp: FiniteMDP) -> dict[str, Any]:
     }
     if mdp.horizon is None:
         return found | {"effective_horizon": 1 / (1 - mdp.discount), "diameter": _diameter(mdp)}
+    if isinstance(mdp, HistoryMDP):
+        found |= _hidden(mdp)
     visits = mdp.occupancy(policy)[0]
     gained, left = (visits * mdp.reward[0]).sum((-2, -1)).tolist(), (visits.sum(-1) * value[0]).sum(-1).tolist()
     return found | {"by_step": [{"step": step, "reward": pays, "value": still} for step, (pays, still) in enumerate(zip(gained, left, strict=True))]}
+
+
+def _hidden(mdp: HistoryMDP) -> dict[str, Any]:
+    """What is hidden, what that costs, and how much is revealed; `states` are then histories, each with its step and in words."""
+    open_, histories = mdp.pomdp.revealed, mdp.histories
+    return {
+        "hidden_states": open_.states,
+        "observations": mdp.pomdp.observations,
+        "optimal_value_revealed": open_.start_value(open_.optimum[0])[0].item(),
+        "alpha": mdp.pomdp.revealing()[0].item() if find_spec("scipy") is not None else None,
+        "histories": [{"step": step, "history": histories.text(place)} for step, here in enumerate(histories.levels) for place in range(here.start, here.stop)],
+    }
 
 
 def _diameter(mdp: FiniteMDP) -> dict[str, Any] | None:
@@ -90,19 +108,32 @@ def _text(found: dict[str, Any], world: TabularWorld) -> str:
     horizon, low, high = found["horizon"], *found["rewards"]
     ends = f"episodes of {horizon} step{'s' * (horizon > 1)}" if horizon else f"discount {found['discount']:g}"
     facts = [("optimal value at the start", f"{found['optimal_value']:.6g}"), ("mean rewards", f"{low:g} to {high:g}")]
+    if "histories" in found:
+        facts.insert(1, ("with nothing hidden", f"{found['optimal_value_revealed']:.6g}"))
+        facts.append(("hidden", f"{found['hidden_states']:,} states, which show {found['observations']:,} observations"))
+        if found["alpha"] is not None:
+            facts.append(("revealing constant of one step", f"{found['alpha']:.4g}"))
     if not horizon:
         facts.append(("effective horizon", f"1 / (1 - {found['discount']:g}) = {found['effective_horizon']:.4g} steps"))
         facts.append(("diameter", _diameter_text(found["diameter"])))
     value, policy = (found[name][0] if horizon else found[name] for name in ("value", "policy"))
     first = " at the first step" if horizon and horizon > 1 else ""
-    parts = [f"{found['task']}: {found['states']:,} states, {found['actions']:,} actions, {ends}", table(facts)]
+    states = "histories" if "histories" in found else "states"
+    parts = [f"{found['task']}: {found['states']:,} {states}, {found['actions']:,} actions, {ends}", table(facts)]
     if world.picture is not None:
         parts += [f"an optimal policy and the values{first}", _map(world.picture, world.arrows, policy, value)]
     else:
-        rows = [(str(state), f"{value[state]:.6g}", str(policy[state])) for state in range(min(len(value), STATES))]
-        parts.append(table(rows, ("state", f"optimal value{first}", "optimal action"), right=(0, 1, 2)))
-        if len(value) > STATES:
-            parts.append(f"and {len(value) - STATES:,} more states: --json has all")
+        if "histories" in found:
+            at = [(state, each["step"], each["history"]) for state, each in enumerate(found["histories"])]
+            here = [(history, found["value"][step][state], found["policy"][step][state]) for state, step, history in at]
+            head = ("history: seen o, done a", "optimal value from here on", "optimal action")
+        else:
+            here = [(str(state), value[state], policy[state]) for state in range(len(value))]
+            head = ("state", f"optimal value{first}", "optimal action")
+        rows = [(name, f"{worth:.6g}", str(action)) for name, worth, action in here[:STATES]]
+        parts.append(table(rows, head, right=(1, 2) if "histories" in found else (0, 1, 2)))
+        if len(here) > STATES:
+            parts.append(f"and {len(here) - STATES:,} more {states}: --json has all")
     if horizon and horizon > 1:
         shown = sorted({round(place * (horizon - 1) / (min(horizon, STEPS) - 1)) for place in range(min(horizon, STEPS))})
         rows = [(str(step), f"{each['reward']:.4g}", f"{each['value']:.4g}") for step in shown for each in [found["by_step"][step]]]
@@ -143,6 +174,7 @@ COMMANDS = (
             "operant solve tabular:river-swim --horizon 40",
             "operant solve tabular:gym/FrozenLake-v1 --discount 0.99",
             "operant solve tabular:random-sparse --states 50 --seed 3 --json",
+            "operant solve tabular:tiger --horizon 4",
         ),
         _arguments,
         _solve,

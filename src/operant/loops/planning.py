@@ -17,6 +17,7 @@ from operant.loops.learner import Learner, Spine
 from operant.loops.regret import Regret
 from operant.worlds.base import World
 from operant.worlds.tabular.mdp import FiniteMDP, Played, Samples
+from operant.worlds.tabular.pomdp import HistoryMDP
 
 Reads = Literal["mdp", "samples", "episodes"]
 State = dict[str, Tensor]
@@ -92,6 +93,20 @@ class Problem:
             raise RunFailed('a planner asked for episodes, and reads something else: Planning(…, reads="episodes")')
         self.regret.add(policy, count)
         return self._given.play(policy, count, self.streams)
+
+    def unrolled(self, key: str) -> HistoryMDP:
+        """Of a problem where something is hidden its histories and the sizes of what is hidden, which a planner of this key may know, and not its tables.
+
+        Raises:
+            BadInput: nothing is hidden.
+        """
+        if not isinstance(self._given, HistoryMDP):
+            raise BadInput(f"{key} is for problems where something is hidden, and here nothing is: take one, such as tabular:latent")
+        return self._given
+
+    def hindsight(self, played: Played) -> tuple[Tensor, Tensor]:
+        """What was hidden in episodes that were played, and the rewards that it paid, `[S, M, H]` each: of planners that are told afterwards."""
+        return self._given.hindsight(played, self.streams)
 
     def check_rewards(self, key: str) -> None:
         """Raise `BadInput` where a planner of this key, whose bounds hold for rewards in [0, 1], would meet others."""

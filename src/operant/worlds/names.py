@@ -30,6 +30,9 @@ TABULAR = (
     "random-sparse",
     "random-episodes",
     "bandit",
+    "latent",
+    "tiger",
+    "revealing",
 )
 FROM_GYMNASIUM = "gym/"  # before the id of an environment whose own table of transitions is a finite MDP
 GENERATIVE = ("mixture", "region")

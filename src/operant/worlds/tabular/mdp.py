@@ -146,11 +146,11 @@ class FiniteMDP:
         of_transition, of_reward = (torch.zeros_like(seed) if len(table) == 1 else seed for table in (self.transition, self.reward))
         following, first = self._cumulative
         acting = policy.cumsum(-1)
-        state = _drawn(first.unsqueeze(1), draws[:, horizon, 0])
+        state = drawn(first.unsqueeze(1), draws[:, horizon, 0])
         states, actions = [state], []
         for step in range(horizon):
-            action = _drawn(acting[seed, step, state], draws[:, step, 0])
-            state = _drawn(following[of_transition, min(step, following.shape[1] - 1), state, action], draws[:, step, 1])
+            action = drawn(acting[seed, step, state], draws[:, step, 0])
+            state = drawn(following[of_transition, min(step, following.shape[1] - 1), state, action], draws[:, step, 1])
             actions.append(action)
             states.append(state)
         state, action = torch.stack(states, -1), torch.stack(actions, -1)
@@ -205,7 +205,7 @@ class Played:
         return following.view(-1, *model, states), gained.scatter_add_(1, pair, reward).view(-1, *model)
 
 
-def _drawn(cumulative: Tensor, uniform: Tensor) -> Tensor:
+def drawn(cumulative: Tensor, uniform: Tensor) -> Tensor:
     """One of the last axis of cumulative probabilities `[..., n]` for each number `[...]` in [0, 1), by inversion: the last of what can be, where rounding
     leaves their end below 1."""
     return (uniform.unsqueeze(-1) * cumulative[..., -1:] >= cumulative).sum(-1)

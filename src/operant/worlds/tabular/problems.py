@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from operant.core.errors import BadInput
 from operant.core.seeds import derive_seed
+from operant.worlds.tabular.pomdp import FinitePOMDP
 
 F64 = torch.float64
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left
@@ -42,6 +45,7 @@ S......G..
 ..........
 ..........
 """
+PAIRS = {"observations": 4, "alpha": 0.5}
 WIND = (0, 0, 0, 1, 1, 1, 2, 2, 1, 0)  # rows upwards, by the column that a step begins in
 
 
@@ -61,9 +65,11 @@ class Table:
         own: each seed has an instance of its own.
         picture: rows of marks, where the states are cells of a map; those of `#` and `x` are none, the others are counted row by row.
         arrows: the ways of the actions on it.
+        hidden: something is, and `build` is `(states, actions, seeds, horizon, **others) → FinitePOMDP`.
+        others: defaults of further options, of tables where something is hidden.
     """
 
-    build: Callable[[int, int, Sequence[int]], tuple[Tensor, Tensor, Tensor]]
+    build: Callable[..., Any]
     states: int
     actions: int
     sized: tuple[str, ...] = ()
@@ -75,6 +81,8 @@ class Table:
     fewest: int = 1
     picture: str | None = None
     arrows: str = "↑→↓←"
+    hidden: bool = False
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 def chain(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -192,6 +200,58 @@ def combination_lock(states: int, actions: int, seeds: Sequence[int]) -> tuple[T
     return transition, reward, _at(states, 0)
 
 
+def latent(states: int, actions: int, seeds: Sequence[int], horizon: int) -> FinitePOMDP:
+    """A latent MDP of two contexts that are equally likely: transitions uniform over all distributions, rewards uniform in [0, 1 / horizon), the first state
+    seen is 0; an instance for each seed."""
+    weight = -torch.log1p(-_drawn(seeds, "latent", 2, states, actions, states))
+    reward = _drawn(seeds, "latent-reward", 2, states, actions) / horizon
+    initial = _at(states, 0).expand(len(seeds), 2, states)
+    return FinitePOMDP.latent(torch.full((len(seeds), 2), 0.5, dtype=F64), weight / weight.sum(-1, keepdim=True), reward, initial, horizon)
+
+
+def tiger(states: int, actions: int, seeds: Sequence[int], horizon: int) -> FinitePOMDP:
+    """A tiger is behind one of two doors. Action 0 listens and hears the right side 85 times in 100; actions 1 and 2 open the left and the right door, after
+    which it starts anew. The rewards -1, -100 (the tiger) and 10 are brought into [0, 1] as (r + 100) / 110 (Kaelbling, Littman and Cassandra 1998).
+
+    Hidden states: the tiger left or right before anything was heard, and left or right after. Observations: nothing, left, right.
+    """
+    transition, reward = torch.zeros(4, 3, 4, dtype=F64), torch.zeros(4, 3, dtype=F64)
+    for state in range(4):
+        side = state % 2
+        transition[state, 0, 2 + side] = 1
+        transition[state, 1:, :2] = 0.5
+        reward[state] = torch.tensor([-1.0, -100.0 if side == 0 else 10.0, 10.0 if side == 0 else -100.0])
+    emission = torch.tensor([[1, 0, 0], [1, 0, 0], [0, 0.85, 0.15], [0, 0.15, 0.85]], dtype=F64)
+    initial = torch.tensor([[0.5, 0.5, 0, 0]], dtype=F64)
+    return FinitePOMDP(transition[None, None], emission[None, None], ((reward + 100) / 110)[None, None], initial, horizon)
+
+
+def revealing(states: int, actions: int, seeds: Sequence[int], horizon: int, observations: int, alpha: float) -> FinitePOMDP:
+    """Each action opens a branch with a good or a bad state, which is hidden. One branch, drawn for each seed, always has the good one, the others have either
+    with probability 1/2. The good state shows the symbol i with probability (1 + alpha σ_i) / O, the bad one with (1 - alpha σ_i) / O; the signs σ sum to 0 and
+    are drawn for each seed. Then action 0 stays, which pays 1 in the good state and nothing in the bad one, and any other leaves, for 1/2.
+
+    Exactly alpha-revealing. After the single-step instances of arXiv:2302.01333, of which it keeps the pairs of symbols and the branches: to tell the branch by
+    its symbols, whose signs nobody says, takes about √O / alpha² episodes of each.
+    """
+    if observations % 2:
+        raise BadInput(f"tabular:revealing: observations = {observations}: symbols are in pairs: it must be even")
+    root, good, bad = range(3)
+    sign = 1 - 2 * (_drawn(seeds, "revealing-signs", observations).argsort(-1) % 2).to(F64)
+    branch = (_drawn(seeds, "revealing", 1).squeeze(-1) * actions).long()
+    transition = torch.zeros(len(seeds), 1, 3, actions, 3, dtype=F64)
+    transition[:, 0, root, :, good:] = 0.5
+    transition[torch.arange(len(seeds)), 0, root, branch] = torch.tensor([0.0, 1, 0], dtype=F64)
+    transition[:, 0, good, :, good] = transition[:, 0, bad, :, bad] = 1
+    emission = torch.zeros(len(seeds), 1, 3, observations + 1, dtype=F64)
+    emission[:, 0, root, -1] = 1
+    emission[:, 0, good, :-1], emission[:, 0, bad, :-1] = (1 + alpha * sign) / observations, (1 - alpha * sign) / observations
+    reward = torch.zeros(1, 1, 3, actions, dtype=F64)
+    reward[:, :, good:] = 0.5
+    reward[0, 0, good, 0], reward[0, 0, bad, 0] = 1, 0
+    return FinitePOMDP(transition, emission, reward, _at(3, root), horizon)
+
+
 TABLES: dict[str, Table] = {
     "chain": Table(chain, 5, 2, ("states",)),
     "river-swim": Table(river_swim, 6, 2, ("states",), 0.99, 20, fewest=2),
@@ -204,6 +264,9 @@ TABLES: dict[str, Table] = {
     "random-sparse": Table(sparse, 20, 4, ("states", "actions"), 0.9, own=True),
     "random-episodes": Table(sparse, 8, 3, ("states", "actions"), horizon=5, own=True),
     "bandit": Table(bandit, 10, 5, ("states", "actions"), horizon=1, fixed=True, bernoulli=True, own=True),
+    "latent": Table(latent, 3, 2, ("states", "actions"), horizon=4, own=True, fewest=2, hidden=True),
+    "tiger": Table(tiger, 4, 3, horizon=5, hidden=True),
+    "revealing": Table(revealing, 3, 3, ("actions", "observations", "alpha"), horizon=2, fixed=True, own=True, hidden=True, others=PAIRS),
 }
 
 

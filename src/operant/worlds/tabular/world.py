@@ -24,11 +24,12 @@ from operant.worlds.data.formats import read_arrays
 from operant.worlds.names import FROM_GYMNASIUM
 from operant.worlds.tabular.mdp import FiniteMDP, Samples, covering
 from operant.worlds.tabular.options import TabularOptions
+from operant.worlds.tabular.pomdp import FinitePOMDP
 from operant.worlds.tabular.problems import TABLES, Table
 from operant.worlds.tabular.toy_text import toy_text
 
 MOST_CELLS = 2**24  # (step, state, action, next state) that torch.multinomial draws from
-FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon")
+FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon", "emission")
 
 
 class TabularWorld(World):
@@ -65,15 +66,17 @@ class TabularWorld(World):
             raise unknown("finite MDP", name, TABLES)
         self.options: TabularOptions = read_settings(TabularOptions, options, self.task, "option")
         table, asked = toy_text(name.removeprefix(FROM_GYMNASIUM)) if brought else TABLES.get(name, _GIVEN), self.options
-        for size in ("states", "actions"):
+        for size in ("states", "actions", "observations", "alpha"):
             if getattr(asked, size) is not None and size not in table.sized:
-                raise BadInput(f"{self.task} has no option {size}: its size is fixed")
+                raise BadInput(f"{self.task} has no option {size}{': its size is fixed' * (size in ('states', 'actions'))}")
         if asked.states is not None and asked.states < table.fewest:
             raise BadInput(f"{self.task}: states = {asked.states}: it must be at least {table.fewest}")
         ready = isinstance(task, FiniteMDP)
         if (given := next((name for name in ("discount", "horizon") if getattr(asked, name) is not None), None)) is not None:
             if ready or None not in (asked.discount, asked.horizon):
                 raise BadInput(f"{self.task} --{given}: {'the MDP has its own' if ready else 'give a discount or a horizon, not both'}")
+            if table.hidden and given == "discount":
+                raise BadInput(f"{self.task} --discount: where something is hidden, episodes have an end: give a --horizon")
             if table.fixed:
                 raise BadInput(f"{self.task} --{given}: its horizon is its own")
         self._table, self._found, self._data = table, {}, data
@@ -111,8 +114,12 @@ class TabularWorld(World):
         if seeds not in self._found:
             states, actions = options.states or table.states, options.actions or table.actions
             self._check_size(len(seeds), states, actions)
-            transition, reward, initial = table.build(states, actions, seeds)
             horizon = options.horizon or (None if options.discount is not None else table.horizon(states) if callable(table.horizon) else table.horizon)
+            if table.hidden:
+                others = {name: default if getattr(options, name) is None else getattr(options, name) for name, default in table.others.items()}
+                self._found = {seeds: table.build(states, actions, seeds, horizon, **others).unrolled()}
+                return self._found[seeds]
+            transition, reward, initial = table.build(states, actions, seeds)
             if horizon is not None:
                 transition, reward = transition.unsqueeze(1), reward if reward.ndim == 4 else reward.unsqueeze(1)
             discount = 1.0 if horizon is not None else table.discount if options.discount is None else options.discount
@@ -174,7 +181,8 @@ def _choice(name: str, count: int) -> Spec:
 
 
 def _read(path: Path, options: TabularOptions) -> FiniteMDP:
-    """The MDP of a file: `transition`, `reward`, and as they are there `initial` (uniform), `discount` or `horizon`, which an option takes the place of."""
+    """The MDP of a file: `transition`, `reward`, and as they are there `initial` (uniform), `discount` or `horizon`, which an option takes the place of; with
+    an `emission` the states are hidden."""
     arrays, keys = read_arrays(path, FILE_KEYS)
     for name in ("transition", "reward"):
         if name not in arrays:
@@ -200,6 +208,12 @@ def _read(path: Path, options: TabularOptions) -> FiniteMDP:
     initial = torch.from_numpy(arrays["initial"].astype(np.float64)) if "initial" in arrays else torch.full((states,), 1 / max(states, 1), dtype=torch.float64)
     try:
         tables = (transition.unsqueeze(0), reward.unsqueeze(0), initial.unsqueeze(0))
+        if "emission" in arrays:
+            if horizon is None:
+                raise BadInput("where something is hidden, episodes have an end: give --horizon, as in --horizon 4")
+            emission = torch.from_numpy(arrays["emission"].astype(np.float64))
+            emission = (emission.unsqueeze(0) if emission.ndim == 2 else emission).unsqueeze(0)
+            return FinitePOMDP(tables[0], emission, *tables[1:], int(horizon)).unrolled()
         return FiniteMDP(*tables, 1.0 if horizon is not None else discount, None if horizon is None else int(horizon))
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
