@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from operant import ops
 from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 from operant.loops.learner import Learner, Spine
@@ -19,7 +20,7 @@ from operant.worlds.base import World
 from operant.worlds.tabular.mdp import FiniteMDP, Played, Samples
 from operant.worlds.tabular.pomdp import HistoryMDP
 
-Reads = Literal["mdp", "samples", "episodes"]
+Reads = Literal["mdp", "samples", "episodes", "hybrid"]
 State = dict[str, Tensor]
 """Where a planner stands: tables by name, among them "policy" `[S, *shape]`, probabilities, which is evaluated and kept."""
 
@@ -56,6 +57,25 @@ class Model:
         """As a state keeps it."""
         return {"following": self.following, "gained": self.gained}
 
+    def fitted(self, features: Tensor, ridge: float) -> Fitted:
+        """What linear regression on features `[S or 1, *model, d]` makes of it."""
+        return Fitted(*ops.ridge_model(features, self.count, self.following, self.gained, ridge=ridge))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model of an MDP that is linear in known features.
+
+    Attributes:
+        reward: `[S, *model]`.
+        transition: `[S, *model, K]`; its rows need not be distributions.
+        width: `[S, *model]`, the elliptic norm of each pair's features: by how much what is said of it may be off, up to a constant.
+    """
+
+    reward: Tensor
+    transition: Tensor
+    width: Tensor
+
 
 class Problem:
     """What a planner is given, for all seeds at once.
@@ -64,35 +84,56 @@ class Problem:
         shape: of what a policy decides: (K, A), with a horizon (H, K, A).
         streams: of random draws, a generator a seed.
         step: iterations that are done.
-        regret: of what planners that read "episodes" have played; None for others.
+        regret: of what planners that read "episodes" or "hybrid" have played; None for others.
     """
 
     def __init__(self, reads: Reads, world: World, streams: Streams):
         self._reads = reads
-        self._given: FiniteMDP | Samples = (world.samples(streams) if reads == "samples" else world.mdp(streams)).to(streams.device)
-        self.shape, self.streams, self.step = self._given.shape, streams, 0
-        self.regret = Regret(self._given, len(streams.seeds)) if reads == "episodes" else None
+        self._mdp, self._task = world.mdp(streams).to(streams.device), world.task
+        self._samples = world.samples(streams).to(streams.device) if reads in ("samples", "hybrid") else None
+        self.shape, self.streams, self.step = self._mdp.shape, streams, 0
+        self.regret = Regret(self._mdp, len(streams.seeds)) if reads in ("episodes", "hybrid") else None
 
     @property
     def mdp(self) -> FiniteMDP:
         """The MDP itself, of planners that read "mdp"."""
-        if not isinstance(self._given, FiniteMDP) or self._reads != "mdp":
+        if self._reads != "mdp":
             raise RunFailed('a planner asked for the MDP, and reads samples of it: Planning(…, reads="mdp")')
-        return self._given
+        return self._mdp
 
     @property
     def samples(self) -> Samples:
-        """Logged transitions, of planners that read "samples"."""
-        if not isinstance(self._given, Samples):
+        """Logged transitions, of planners that read "samples" or "hybrid"."""
+        if self._samples is None:
             raise RunFailed('a planner asked for samples, and reads the MDP itself: Planning(…, reads="samples")')
-        return self._given
+        return self._samples
+
+    @property
+    def features(self) -> Tensor:
+        """Known features of the pairs, `[S or 1, K, A, d]`, with a horizon `[S or 1, H or 1, K, A, d]`. Raises `BadInput` where the task has none."""
+        return self._known("features", "tabular:linear-mdp or tabular:linear-bandit")
+
+    @property
+    def kernels(self) -> Tensor:
+        """Known transitions that the MDP mixes, `[S or 1, d, K, A, K]`. Raises `BadInput` where the task has none."""
+        return self._known("kernels", "tabular:linear-mixture")
+
+    @property
+    def linear(self) -> bool:
+        """Features are known."""
+        return self._mdp.features is not None
+
+    def _known(self, name: str, tasks: str) -> Tensor:
+        if (table := getattr(self._mdp, name)) is None:
+            raise BadInput(f"{self._task} tells no {name}, and this planner needs them: take {tasks}, or a file that has them")
+        return table
 
     def play(self, policy: Tensor, count: int) -> Played:
-        """So many episodes of a policy `[S, H, K, A]`, of planners that read "episodes"."""
-        if not isinstance(self._given, FiniteMDP) or self._reads != "episodes":
+        """So many episodes of a policy `[S, H, K, A]`, of planners that read "episodes" or "hybrid"."""
+        if self.regret is None:
             raise RunFailed('a planner asked for episodes, and reads something else: Planning(…, reads="episodes")')
         self.regret.add(policy, count)
-        return self._given.play(policy, count, self.streams)
+        return self._mdp.play(policy, count, self.streams)
 
     def unrolled(self, key: str) -> HistoryMDP:
         """Of a problem where something is hidden its histories and the sizes of what is hidden, which a planner of this key may know, and not its tables.
@@ -110,14 +151,16 @@ class Problem:
 
     def check_rewards(self, key: str) -> None:
         """Raise `BadInput` where a planner of this key, whose bounds hold for rewards in [0, 1], would meet others."""
-        low, high = self._given.reward.min().item(), self._given.reward.max().item()
+        reward = self._mdp.reward if self._samples is None else self._samples.reward
+        low, high = reward.min().item(), reward.max().item()
         if low < 0 or high > 1:
             raise BadInput(f"{key} needs rewards in [0, 1]; these are from {low:g} to {high:g}: scale them")
 
     @property
     def stationary(self) -> bool:
-        """All steps of an episode are alike: transitions and mean rewards hang on the state and the action alone."""
-        return self._given.horizon is None or self._given.transition.shape[1] == self._given.reward.shape[1] == 1
+        """All steps of an episode are alike: transitions, mean rewards and known features hang on the state and the action alone."""
+        tables = (self._mdp.transition, self._mdp.reward, *([] if self._mdp.features is None else [self._mdp.features]))
+        return self._mdp.horizon is None or all(table.shape[1] == 1 for table in tables)
 
     @property
     def model_shape(self) -> tuple[int, ...]:
@@ -136,17 +179,35 @@ class Problem:
         following, gained = played.seen(self.shape, stationary=self.stationary)
         return Model(state["following"] + following, state["gained"] + gained)
 
-    def backwards(self, q: Callable[[int, Any, Tensor], Tensor]) -> Tensor:
+    @property
+    def model_features(self) -> Tensor:
+        """Of the pairs that a model counts apart, `[S or 1, *model, d]`."""
+        return self.features[:, 0] if self.stationary and len(self.shape) == 3 else self.features
+
+    @property
+    def logged(self) -> Model:
+        """What the logged transitions say, of planners that read "hybrid"."""
+        samples = self.samples
+        count, reward, transition = samples.model
+        following, gained = transition * count.unsqueeze(-1), reward * count
+        return Model(following.sum(1), gained.sum(1)) if self.model_shape != self.shape else Model(following, gained)
+
+    def start_value(self, value: Tensor) -> Tensor:
+        """The value before the first step `[S]`, of that of each first state `[S, K]`; how these are distributed is known."""
+        return (self._mdp.initial * value).sum(-1)
+
+    def backwards(self, q: Callable[[int, Any, Tensor], Tensor], worth: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
         """Q of all steps, `[S, H, K, A]`, from the last one on.
 
         Args:
-            q: `(step, here, value) → Q [S, K, A]` of a step; a model's tables have at `here` what they say of it, and `value [S, K]` is the largest Q of the
-                step after it, 0 behind the last.
+            q: `(step, here, value) → Q [S, K, A]` of a step; a model's tables have at `here` what they say of it, and `value [S, K]` is what the
+                step after it is worth, 0 behind the last.
+            worth: `(step, Q) → value [S, K]`; the largest Q by default.
         """
         value, found = self.zeros(self.shape[-2]), []
         for step in reversed(range(self.shape[0])):
             found.append(q(step, slice(None) if self.stationary else (slice(None), step), value))
-            value = found[-1].amax(-1)
+            value = found[-1].amax(-1) if worth is None else worth(step, found[-1])
         return torch.stack(found[::-1], 1)
 
     def zeros(self, *axes: int) -> Tensor:
@@ -168,7 +229,8 @@ class Planning(Spine):
     Attributes:
         start: `(problem) → state`, before the first iteration. Raises `BadInput` for a problem that the planner is not for.
         improve: `(problem, state) → state`, one iteration; it reads nothing to the host.
-        reads: "mdp", the truth, "samples", logged transitions alone, or "episodes", what comes of policies that it plays, with a horizon.
+        reads: "mdp", the truth, "samples", logged transitions alone, "episodes", what comes of policies that it plays, with a horizon, or "hybrid", both of
+            these.
         iterations: between two looks at the metrics.
     """
 
@@ -180,9 +242,9 @@ class Planning(Spine):
     policy = None
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
-        (world.check_samples if self.reads == "samples" else world.check_mdp)(len(seeds))
+        (world.check_samples if self.reads in ("samples", "hybrid") else world.check_mdp)(len(seeds))
         super().check(world, seeds, steps, episodes)
-        if self.reads == "episodes" and world.horizon is None:
+        if self.reads in ("episodes", "hybrid") and world.horizon is None:
             raise BadInput(f"{world.task}: this planner plays episodes, and they have no end: give a --horizon, as in --horizon 10")
         self.start(Problem(self.reads, world, Streams(seeds[:1])))
 

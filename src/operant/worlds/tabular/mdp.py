@@ -27,6 +27,8 @@ class FiniteMDP:
         discount: in [0, 1), and 1 with a horizon.
         horizon: H, steps of an episode; None for no end.
         bernoulli: rewards are drawn, 1 with the mean's probability and else 0; otherwise each is the mean.
+        features: `[S or 1, K, A, d]`, known features of the pairs, with a horizon `[S or 1, H or 1, K, A, d]`; None where there are none.
+        kernels: `[S or 1, d, K, A, K]`, known transitions of which the MDP's are a mixture, P = Σ_j theta_j P_j with theta not known; None for none.
 
     Raises:
         BadInput: a shape, a probability or a number that cannot be, with its place.
@@ -38,6 +40,8 @@ class FiniteMDP:
     discount: float
     horizon: int | None = None
     bernoulli: bool = False
+    features: Tensor | None = None
+    kernels: Tensor | None = None
 
     def __post_init__(self):
         steps = () if self.horizon is None else ("H",)
@@ -62,6 +66,21 @@ class FiniteMDP:
             raise BadInput(f"finite MDP: transition has {self.transition.shape[1]} steps and reward {self.reward.shape[1]}, must be 1 or {self.horizon}")
         if self.bernoulli and (self.reward.min() < 0 or self.reward.max() > 1):
             raise BadInput("finite MDP: rewards that are drawn as 0 or 1 have means in [0, 1]")
+        self._check_known(steps)
+
+    def _check_known(self, steps: tuple[str, ...]) -> None:
+        """What is known of the MDP beside its tables has their shapes."""
+        pairs = (self.states, self.actions)
+        for name, axes, fits in (
+            ("features", ("S", *steps, "K", "A", "d"), lambda table: table.shape[-3:-1] == pairs and (not steps or table.shape[1] in (1, self.horizon))),
+            ("kernels", ("S", "d", "K", "A", "K"), lambda table: table.shape[-3:] == (*pairs, self.states)),
+        ):
+            if (table := getattr(self, name)) is None:
+                continue
+            if table.ndim != len(axes) or 0 in table.shape or not fits(table) or len(table) not in (1, self.seeds):
+                raise BadInput(f"finite MDP: {name} has shape {list(table.shape)}, must be [{', '.join(axes)}] with {pairs[0]} states and {pairs[1]} actions")
+            if not table.isfinite().all():
+                raise BadInput(f"finite MDP: {name}{_place(~table.isfinite())} is {table[~table.isfinite()][0].item()}, must be a finite number")
 
     @property
     def states(self) -> int:
@@ -85,7 +104,8 @@ class FiniteMDP:
 
     def to(self, device: torch.device) -> FiniteMDP:
         """The same on a device."""
-        return replace(self, transition=self.transition.to(device), reward=self.reward.to(device), initial=self.initial.to(device))
+        tables = {name: table for name, table in vars(self).items() if isinstance(table, Tensor)}
+        return replace(self, **{name: table.to(device) for name, table in tables.items()})
 
     def backup(self, value: Tensor) -> Tensor:
         """Bellman's Q of next values: `[S, *shape]` from values `[S, K]`, with a horizon from those of all steps `[S, H, K]`."""

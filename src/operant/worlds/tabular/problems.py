@@ -63,6 +63,9 @@ class Table:
         fixed: they have no other horizon, and are not discounted.
         bernoulli: rewards are drawn.
         own: each seed has an instance of its own.
+        told: `(states, actions, seeds) → tables`, what else a planner is told of it: "features" `[S or 1, K, A, d]`, "kernels" `[S or 1, d, K, A, K]`
+            (see `FiniteMDP`).
+        kernels: how many of these there are.
         picture: rows of marks, where the states are cells of a map; those of `#` and `x` are none, the others are counted row by row.
         arrows: the ways of the actions on it.
         hidden: something is, and `build` is `(states, actions, seeds, horizon, **others) → FinitePOMDP`.
@@ -78,6 +81,8 @@ class Table:
     fixed: bool = False
     bernoulli: bool = False
     own: bool = False
+    told: Callable[[int, int, Sequence[int]], dict[str, Tensor]] | None = None
+    kernels: int = 0
     fewest: int = 1
     picture: str | None = None
     arrows: str = "↑→↓←"
@@ -154,9 +159,8 @@ def maze(text: str, slip: float, wind: Sequence[int] = ()) -> Table:
 
 def dense(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Transitions uniform over all distributions, mean rewards uniform in [0, 1); an instance for each seed."""
-    weight = _drawn(seeds, "random-dense", states, actions, states)
-    weight = -torch.log1p(-weight)  # exponential draws, normalised: uniform on the simplex
-    return weight / weight.sum(-1, keepdim=True), _drawn(seeds, "random-dense-reward", states, actions), torch.full((1, states), 1 / states, dtype=F64)
+    transition = _simplex(_drawn(seeds, "random-dense", states, actions, states))
+    return transition, _drawn(seeds, "random-dense-reward", states, actions), torch.full((1, states), 1 / states, dtype=F64)
 
 
 def sparse(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,10 +207,10 @@ def combination_lock(states: int, actions: int, seeds: Sequence[int]) -> tuple[T
 def latent(states: int, actions: int, seeds: Sequence[int], horizon: int) -> FinitePOMDP:
     """A latent MDP of two contexts that are equally likely: transitions uniform over all distributions, rewards uniform in [0, 1 / horizon), the first state
     seen is 0; an instance for each seed."""
-    weight = -torch.log1p(-_drawn(seeds, "latent", 2, states, actions, states))
+    transition = _simplex(_drawn(seeds, "latent", 2, states, actions, states))
     reward = _drawn(seeds, "latent-reward", 2, states, actions) / horizon
     initial = _at(states, 0).expand(len(seeds), 2, states)
-    return FinitePOMDP.latent(torch.full((len(seeds), 2), 0.5, dtype=F64), weight / weight.sum(-1, keepdim=True), reward, initial, horizon)
+    return FinitePOMDP.latent(torch.full((len(seeds), 2), 0.5, dtype=F64), transition, reward, initial, horizon)
 
 
 def tiger(states: int, actions: int, seeds: Sequence[int], horizon: int) -> FinitePOMDP:
@@ -252,6 +256,98 @@ def revealing(states: int, actions: int, seeds: Sequence[int], horizon: int, obs
     return FinitePOMDP(transition, emission, reward, _at(3, root), horizon)
 
 
+class LinearBandit:
+    """A bandit whose mean rewards are linear in features: (1 + <x, w>) / 2, x of each arm in each context and w of each seed being random
+    directions in d - 1 dimensions. What is told is phi = (1, x) / √2, of length 1, and not theta = (1, w) / √2. Contexts are equally likely, rewards 0 or 1.
+
+    Args:
+        dimension: d, at least 2.
+    """
+
+    def __init__(self, dimension: int):
+        self.dimension = dimension
+
+    def features(self, states: int, actions: int, seeds: Sequence[int]) -> Tensor:
+        """`[S, K, A, d]`."""
+        return _lifted(_drawn(seeds, "linear-bandit", states, actions, self.dimension - 1))
+
+    def theta(self, seeds: Sequence[int]) -> Tensor:
+        """`[S, d]`."""
+        return _lifted(_drawn(seeds, "linear-bandit-theta", self.dimension - 1))
+
+    def build(self, states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        transition = torch.full((1, states, actions, states), 1 / states, dtype=F64)
+        reward = torch.einsum("skad,sd->ska", self.features(states, actions, seeds), self.theta(seeds))
+        return transition, reward.clamp(0, 1), torch.full((1, states), 1 / states, dtype=F64)
+
+    def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+        return {"features": self.features(states, actions, seeds)}
+
+
+class LinearMDP:
+    """P(s'|s, a) = Σ_i phi_i(s, a) mu_i(s') and r(s, a) = <phi(s, a), theta>, an instance for each seed (Jin et al. 2020, assumption A and example 2.2).
+
+    phi(s, a) is on the simplex, mu_i are distributions of the next state, of which most have a large and many small probabilities (normalised powers of
+    exponential draws); theta is uniform in [0, 1). The first state is 0.
+
+    Args:
+        dimension: d.
+        peaked: the powers, from which on differences between actions are worth something.
+    """
+
+    def __init__(self, dimension: int, peaked: float = 4.0):
+        self.dimension, self.peaked = dimension, peaked
+
+    def features(self, states: int, actions: int, seeds: Sequence[int]) -> Tensor:
+        """`[S, K, A, d]`."""
+        return _simplex(_drawn(seeds, "linear-mdp", states, actions, self.dimension), self.peaked)
+
+    def measures(self, states: int, seeds: Sequence[int]) -> Tensor:
+        """mu, `[S, d, K]`."""
+        return _simplex(_drawn(seeds, "linear-mdp-measures", self.dimension, states), self.peaked)
+
+    def theta(self, seeds: Sequence[int]) -> Tensor:
+        """`[S, d]`."""
+        return _drawn(seeds, "linear-mdp-theta", self.dimension)
+
+    def build(self, states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.features(states, actions, seeds)
+        transition = torch.einsum("skad,sdj->skaj", features, self.measures(states, seeds))
+        return transition, torch.einsum("skad,sd->ska", features, self.theta(seeds)), _at(states, 0)
+
+    def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+        return {"features": self.features(states, actions, seeds)}
+
+
+class LinearMixture:
+    """P = Σ_j theta_j P_j, the kernels P_j being told and theta, uniform on the simplex, not (Ayoub et al. 2020, section 3; Zhou, Gu and Szepesvári 2021);
+    an instance for each seed. Mean rewards are uniform in [0, 1), the first state is 0.
+
+    Args:
+        dimension: d, kernels.
+        peaked: as of `LinearMDP`, of the kernels' distributions.
+    """
+
+    def __init__(self, dimension: int, peaked: float = 4.0):
+        self.dimension, self.peaked = dimension, peaked
+
+    def kernels(self, states: int, actions: int, seeds: Sequence[int]) -> Tensor:
+        """`[S, d, K, A, K]`."""
+        return _simplex(_drawn(seeds, "linear-mixture", self.dimension, states, actions, states), self.peaked)
+
+    def theta(self, seeds: Sequence[int]) -> Tensor:
+        """`[S, d]`."""
+        return _simplex(_drawn(seeds, "linear-mixture-theta", self.dimension))
+
+    def build(self, states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        transition = torch.einsum("sdkaj,sd->skaj", self.kernels(states, actions, seeds), self.theta(seeds))
+        return transition, _drawn(seeds, "linear-mixture-reward", states, actions), _at(states, 0)
+
+    def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+        return {"kernels": self.kernels(states, actions, seeds)}
+
+
+LINEAR_BANDIT, LINEAR_MDP, LINEAR_MIXTURE = LinearBandit(5), LinearMDP(5), LinearMixture(5)
 TABLES: dict[str, Table] = {
     "chain": Table(chain, 5, 2, ("states",)),
     "river-swim": Table(river_swim, 6, 2, ("states",), 0.99, 20, fewest=2),
@@ -267,6 +363,10 @@ TABLES: dict[str, Table] = {
     "latent": Table(latent, 3, 2, ("states", "actions"), horizon=4, own=True, fewest=2, hidden=True),
     "tiger": Table(tiger, 4, 3, horizon=5, hidden=True),
     "revealing": Table(revealing, 3, 3, ("actions", "observations", "alpha"), horizon=2, fixed=True, own=True, hidden=True, others=PAIRS),
+    "linear-bandit": Table(LINEAR_BANDIT.build, 10, 5, ("states", "actions"), horizon=1, fixed=True, bernoulli=True, own=True, told=LINEAR_BANDIT.told),
+    "linear-mdp": Table(LINEAR_MDP.build, 20, 4, ("states", "actions"), 0.9, 6, own=True, told=LINEAR_MDP.told),
+    "low-rank": Table(LINEAR_MDP.build, 20, 4, ("states", "actions"), 0.9, 6, own=True),
+    "linear-mixture": Table(LINEAR_MIXTURE.build, 15, 4, ("states", "actions"), 0.9, 6, own=True, told=LINEAR_MIXTURE.told, kernels=5),
 }
 
 
@@ -274,6 +374,19 @@ def _at(states: int, place: int) -> Tensor:
     initial = torch.zeros(1, states, dtype=F64)
     initial[0, place] = 1
     return initial
+
+
+def _simplex(uniform: Tensor, power: float = 1.0) -> Tensor:
+    """Distributions over the last axis, of uniform draws: normalised powers of exponential ones, uniform on the simplex with a power of 1, and the more unequal
+    the larger it is."""
+    weight = (-torch.log1p(-uniform)) ** power
+    return weight / weight.sum(-1, keepdim=True)
+
+
+def _lifted(uniform: Tensor) -> Tensor:
+    """(1, x) / √2 of a uniformly random direction x, `[..., d]` of uniform draws `[..., d - 1]`."""
+    normal = torch.special.ndtri(uniform.clamp(min=1e-12))
+    return torch.cat([torch.ones_like(normal[..., :1]), normal / normal.norm(dim=-1, keepdim=True)], -1) / 2**0.5
 
 
 def _drawn(seeds: Sequence[int], name: str, *shape: int) -> Tensor:

@@ -29,7 +29,7 @@ from operant.worlds.tabular.problems import TABLES, Table
 from operant.worlds.tabular.toy_text import toy_text
 
 MOST_CELLS = 2**24  # (step, state, action, next state) that torch.multinomial draws from
-FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon", "emission")
+FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon", "emission", "features", "kernels")
 
 
 class TabularWorld(World):
@@ -97,7 +97,8 @@ class TabularWorld(World):
 
     def fingerprint(self) -> str:
         mdp = self._mdp((0,))
-        return f"{self.task} {list(self.shape)} {mdp.transition.square().sum().item()!r} {mdp.reward.sum().item()!r} {mdp.discount} {mdp.horizon}"
+        known = "".join(f" {table.square().sum().item()!r}" for table in (mdp.features, mdp.kernels) if table is not None)
+        return f"{self.task} {list(self.shape)} {mdp.transition.square().sum().item()!r} {mdp.reward.sum().item()!r} {mdp.discount} {mdp.horizon}" + known
 
     def steps_of(self, loop: str) -> int:
         """The horizon; without one, T = log(N) / (1 - discount), after which value iteration has come N times nearer, N being the number of transitions."""
@@ -120,15 +121,17 @@ class TabularWorld(World):
                 self._found = {seeds: table.build(states, actions, seeds, horizon, **others).unrolled()}
                 return self._found[seeds]
             transition, reward, initial = table.build(states, actions, seeds)
+            told = {} if table.told is None else table.told(states, actions, seeds)
             if horizon is not None:
                 transition, reward = transition.unsqueeze(1), reward if reward.ndim == 4 else reward.unsqueeze(1)
+                told |= {"features": told["features"].unsqueeze(1)} if "features" in told else {}
             discount = 1.0 if horizon is not None else table.discount if options.discount is None else options.discount
-            self._found = {seeds: FiniteMDP(transition, reward, initial, discount, horizon, table.bernoulli)}
+            self._found = {seeds: FiniteMDP(transition, reward, initial, discount, horizon, table.bernoulli, **told)}
         return self._found[seeds]
 
     def _check_size(self, seeds: int, states: int, actions: int) -> None:
         what = f"{self.task} with {states:,} states and {actions:,} actions{f' for each of {seeds:,} seeds' * (seeds > 1)}"
-        check_memory(what, 4 * 8 * seeds * states * states * actions, "take fewer states, or fewer seeds")
+        check_memory(what, (4 + self._table.kernels) * 8 * seeds * states * states * actions, "take fewer states, or fewer seeds")
 
     def check_mdp(self, seeds: int) -> None:
         if self._table.own:
@@ -181,8 +184,8 @@ def _choice(name: str, count: int) -> Spec:
 
 
 def _read(path: Path, options: TabularOptions) -> FiniteMDP:
-    """The MDP of a file: `transition`, `reward`, and as they are there `initial` (uniform), `discount` or `horizon`, which an option takes the place of; with
-    an `emission` the states are hidden."""
+    """The MDP of a file: `transition`, `reward`, and as they are there `initial` (uniform), `features`, `kernels`, `discount` or `horizon`; an option takes the
+    place of these two. With an `emission` the states are hidden."""
     arrays, keys = read_arrays(path, FILE_KEYS)
     for name in ("transition", "reward"):
         if name not in arrays:
@@ -204,6 +207,9 @@ def _read(path: Path, options: TabularOptions) -> FiniteMDP:
     if horizon is not None:
         transition = transition.unsqueeze(0) if transition.ndim == 3 else transition
         reward = reward.unsqueeze(0) if reward.ndim == 2 else reward
+    told = {name: torch.from_numpy(arrays[name].astype(np.float64)).unsqueeze(0) for name in ("features", "kernels") if name in arrays}
+    if horizon is not None and "features" in told and told["features"].ndim == 4:
+        told["features"] = told["features"].unsqueeze(1)
     states = transition.shape[-1]
     initial = torch.from_numpy(arrays["initial"].astype(np.float64)) if "initial" in arrays else torch.full((states,), 1 / max(states, 1), dtype=torch.float64)
     try:
@@ -214,6 +220,6 @@ def _read(path: Path, options: TabularOptions) -> FiniteMDP:
             emission = torch.from_numpy(arrays["emission"].astype(np.float64))
             emission = (emission.unsqueeze(0) if emission.ndim == 2 else emission).unsqueeze(0)
             return FinitePOMDP(tables[0], emission, *tables[1:], int(horizon)).unrolled()
-        return FiniteMDP(*tables, 1.0 if horizon is not None else discount, None if horizon is None else int(horizon))
+        return FiniteMDP(*tables, 1.0 if horizon is not None else discount, None if horizon is None else int(horizon), **told)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error

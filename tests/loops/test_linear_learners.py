@@ -1,0 +1,52 @@
+"""Methods that learn with known features, kernels or data beside what they play: each against what can be worked out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from operant.core.errors import BadInput
+from operant.core.registry import configure, get_method
+from operant.worlds import make_world
+
+CPU = torch.device("cpu")
+
+
+def learner(key: str, world, episodes: int, seeds=(100, 101), **hyper):
+    """A learner that has played so many episodes."""
+    found = get_method(key).build(configure(key, hyper)).learner(world, list(seeds), episodes, CPU)
+    while found.step < episodes:
+        found.iterate()
+    return found
+
+
+def lost(key: str, task: str, episodes: int, **hyper) -> torch.Tensor:
+    """Suboptimality of the last policy, of two seeds."""
+    world = make_world(task)
+    return torch.from_numpy(world.evaluate(learner(key, world, episodes, **hyper).policy, 2).measures["suboptimality"])
+
+
+@pytest.mark.parametrize("task", ["tabular:linear-mdp", "tabular:linear-bandit"])
+def test_lsvi_ucb_learns_what_is_linear(task: str):
+    few, many = (lost("lsvi-ucb", task, episodes) for episodes in (1, 150))
+    assert (many < 0.3 * few.clamp(min=0.2)).all()
+
+
+def test_features_are_needed():
+    with pytest.raises(BadInput, match="tabular:river-swim tells no features, and this planner needs them"):
+        get_method("lsvi-ucb").build(configure("lsvi-ucb", {})).check(make_world("tabular:river-swim"), [0], 10, None)
+
+
+@pytest.mark.parametrize("task", ["tabular:linear-mdp", "tabular:random-episodes"])
+def test_the_actor_critic_switches_rarely(task: str):
+    world = make_world(task)
+    found = learner("optimal-actor-critic", world, 200)
+    assert (found.state["switches"] >= 1).all() and (found.state["switches"] < 20).all()
+    assert world.evaluate(found.policy, 2).measures["suboptimality"].max() < 0.5
+
+
+def test_a_critic_without_optimism_needs_data_of_what_is_good():
+    """Data of swimming down alone: what swimming up leads to is not known, and never tried; data of an optimal policy tell all."""
+    blind = lost("optimal-actor-critic", "tabular:river-swim", 100, optimistic=False)
+    told = lost("optimal-actor-critic", "tabular:river-swim", 100, optimistic=False, offline=True)
+    assert (blind > 2).all() and (told < 0.5).all()
