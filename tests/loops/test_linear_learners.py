@@ -50,3 +50,14 @@ def test_a_critic_without_optimism_needs_data_of_what_is_good():
     blind = lost("optimal-actor-critic", "tabular:river-swim", 100, optimistic=False)
     told = lost("optimal-actor-critic", "tabular:river-swim", 100, optimistic=False, offline=True)
     assert (blind > 2).all() and (told < 0.5).all()
+
+
+def test_demonstrations_spare_episodes():
+    """With an expert's data DRRL stops, within what it promises, and the sooner the more it was shown."""
+    stopped = []
+    for shown in (50, 1_500):
+        world = make_world("tabular:random-episodes", transitions=shown, concentrability=1.0)
+        found = learner("drrl", world, 300, epsilon=0.5)
+        stopped.append(found.state["stopped"])
+        assert (found.state["stopped"] > 0).all() and world.evaluate(found.policy, 2).measures["suboptimality"].max() < 0.5
+    assert (stopped[1] < 0.5 * stopped[0]).all()

@@ -87,8 +87,8 @@ def covered(folder: Path) -> Finding:
     "optimal-actor-critic",
     "not-covered",
     "small",
-    "without optimism, with 10,000 logged transitions of swimming down alone, the log-log slope of regret over 30 to 3,000 episodes is at least 0.9 in the mean "
-    "of 10 seeds",
+    "without optimism, with 10,000 logged transitions of swimming down alone, the log-log slope of regret over 30 to 3,000 episodes is at least 0.9 in the "
+    "mean of 10 seeds",
 )
 def uncovered(folder: Path) -> Finding:
     mdp = TabularWorld("river-swim").mdp(Streams([0]))
