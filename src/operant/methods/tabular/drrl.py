@@ -74,20 +74,19 @@ def drrl(h: DRRL) -> Planning:
     def start(problem: Problem) -> State:
         problem.check_rewards("drrl")
         clone, seen = ops.cloned_policy(problem.samples.model[0]), problem.model()
-        return seen.tables | {"clone": clone, "policy": clone, "explores": problem.zeros(*problem.shape[:2]).long(), "stopped": problem.zeros()}
+        return seen.tables | {"clone": clone, "policy": clone, "explores": clone, "stopped": problem.zeros()}
 
     def improve(problem: Problem, state: State) -> State:
         horizon, going = problem.shape[0], state["stopped"] == 0
         step = torch.arange(horizon, device=going.device)
         drawn = problem.streams.integers("step", horizon + 1, 1)  # H: nowhere
         there = ((step == drawn) & going.unsqueeze(-1)).view(-1, horizon, 1, 1)
-        widest = torch.nn.functional.one_hot(state["explores"], problem.shape[-1]).to(state["policy"].dtype)
-        seen = problem.model(state, problem.play(torch.where(there, widest, state["policy"]), 1))
+        seen = problem.model(state, problem.play(torch.where(there, state["explores"], state["policy"]), 1))
         upper, lower = bounds(problem, seen, state["clone"])
         found = ops.kl_regularized_policy(upper, state["clone"], temperature=temperature(problem))
         policy = torch.where(going.view(-1, 1, 1, 1), found, state["policy"])
         short = problem.start_value(gap(problem, seen, policy, upper - lower))
         stopped = torch.where(going & (short <= h.epsilon / 2), problem.step + 1.0, state["stopped"])
-        return seen.tables | {"clone": state["clone"], "policy": policy, "explores": (upper - lower).argmax(-1), "stopped": stopped}
+        return seen.tables | {"clone": state["clone"], "policy": policy, "explores": ops.greedy_policy(upper - lower), "stopped": stopped}
 
     return Planning(start, improve, reads="hybrid", iterations=100)
