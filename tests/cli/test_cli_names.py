@@ -23,7 +23,7 @@ OWN = {key: entry for key, entry in methods().items() if entry.build.__module__.
 
 def test_the_index_says_what_importing_everything_says():
     assert declared("methods", "method") == {key: entry.build.__module__ for key, entry in OWN.items()}
-    assert declared("studies", "study") == {key: entry.conduct.__module__ for key, entry in studies().items()}
+    assert declared("studies", "study") | declared("evidence", "study") == {key: entry.conduct.__module__ for key, entry in studies().items()}
     assert declared("evidence", "check") == {key: entry.module for key, entry in claims().items()}
     assert set(declared("bench", "bench")) == set(bench.names()) and all(bench.find(name).about for name in bench.names())
 
@@ -42,7 +42,7 @@ def said(entry, cls, *names):
     return [settings(cls), *(getattr(entry, name) for name in names)]
 
 found = {key: outlined_method(key) for key in declared("methods", "method")}
-studied = {key: outlined_study(key) for key in declared("studies", "study")}
+studied = {key: outlined_study(key) for key in declared("studies", "study") | declared("evidence", "study")}
 assert all(found.values()) and all(studied.values()), [key for key, entry in (found | studied).items() if entry is None]
 assert "torch" not in sys.modules and "numpy" not in sys.modules
 names = "name", "family", "paper", "worlds", "spine", "actions", "baseline", "example", "doc"

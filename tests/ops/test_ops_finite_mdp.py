@@ -189,3 +189,17 @@ def test_empirical_bernstein_by_hand():
     count, variance = torch.tensor([0.0, 1.0, 100.0, 100.0]), torch.tensor([0.0, 0.0, 0.25, 0.0])
     width = ops.empirical_bernstein(count, variance, log=2.0, most=3.0)
     assert width.tolist() == pytest.approx([3, 3, 0.1 + 0.14, 0.14])  # 2 · 2 · 0.25 / 100 under the root, and 7 · 3 · 2 / 300
+
+
+def test_limit_matrix_by_hand():
+    # from 0 to two absorbing states, 1/4 and 3/4; and a cycle of two, which has no limit but has shares of time
+    chain = torch.tensor([[0.5, 0.125, 0.375], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=F64)
+    assert torch.allclose(ops.limit_matrix(chain), torch.tensor([[0, 0.25, 0.75], [0, 1, 0], [0, 0, 1]], dtype=F64))
+    assert torch.allclose(ops.limit_matrix(torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=F64)), torch.full((2, 2), 0.5, dtype=F64))
+
+
+def test_limit_matrix_is_the_mean_of_the_powers():
+    _, transition, policy, _ = drawn()
+    chain = torch.einsum("kaj,ka->kj", transition, policy)
+    found = ops.limit_matrix(chain)
+    assert torch.allclose(found, torch.matrix_power(chain, 200)) and torch.allclose(found @ chain, found)

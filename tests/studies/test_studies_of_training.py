@@ -82,6 +82,10 @@ SMALL = {
     "echo-chamber": {"pretraining": 100, "steps": 2, "looks": 1, "problems": 4, "samples": 4},
     "limit-of-rlvr": {"task": "text:arithmetic", "steps": 2, "problems": 2, "samples": 2, "demonstrations": 128, "updates": 2},
     "invisible-leash": {"task": "text:arithmetic", "steps": 2, "problems": 2, "samples": 2, "base_samples": 2},
+    "bounds": {"keys": ("objective-expressivity",)},
+    "continual-rl-definition": {"steps": 100, "runs": 3, "commits": (10,)},
+    "rlhf-irl-view": {"horizons": (1, 4, 8), "seeds": 2, "rounds": 5, "rarity": 0.01},
+    "objective-expressivity": {"instances": 10, "discounts": (0.5,)},
     "brorl": {"vocabulary": 8, "draws": (4,), "updates": 2, "seeds": 1, "task": "text:arithmetic", "groups": (2, 4), "batch": 8, "steps": 2},
 }
 

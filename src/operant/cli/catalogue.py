@@ -85,29 +85,10 @@ HOLDS = {True: "holds", False: "fails", None: "untested"}
 
 def check_text(each: dict[str, Any]) -> str:
     """A recorded check in one line: `pass@1 fails: text:arithmetic, …: loss 0.025, threshold 0.01`."""
+    from operant.evidence import figures_text
+
     figures = figures_text(each.get("figures"))
     return f"{each['name']} {HOLDS[each['holds']]}: {each['says']}" + (f": {figures}" if figures else "")
-
-
-def figures_text(figures: Any) -> str:
-    """The figures of an evidence in one line: `CartPole-v1 return 498.2 [490.1, 500], CartPole-v1 steps 99328`."""
-    return ", ".join(f"{name} {value}" for name, value in _flat(figures)) if figures else ""
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, dict) and {"iqm", "low", "high"} <= set(value):  # a score object: one figure with its interval, and what stands beside it
-        interval = "" if value["low"] is None else f" [{_number(value['low'])}, {_number(value['high'])}]"
-        rest = {key: item for key, item in value.items() if key not in ("name", "iqm", "low", "high", "level", "per_seed")}
-        return [(f"{name} {value.get('name', 'IQM')}".strip(), _number(value["iqm"]) + interval), *_flat(rest, name)]
-    if isinstance(value, dict):
-        return [pair for key, item in value.items() for pair in _flat(item, f"{name} {key}".strip().replace("_", " "))]
-    if isinstance(value, list):
-        return [(name, " / ".join(_number(item) for item in value))]
-    return [(name, _number(value))]
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _methods_arguments(parser: Parser) -> None:
@@ -375,7 +356,7 @@ def _measure(key: str, names: Sequence[str], args: Namespace) -> None:
         return
     facts = [("verdict", found["verdict"])]
     for each in (each for each in found["checks"] if each["name"] in asked):
-        facts += [(each["name"], f"{HOLDS[each['holds']]}: {each['says']}"), *((f"  {name}", value) for name, value in _flat(each["figures"]))]
+        facts += [(each["name"], f"{HOLDS[each['holds']]}: {each['says']}"), *((f"  {name}", value) for name, value in evidence.flat_figures(each["figures"]))]
         facts += [("  seeds", str(each["seeds"])), ("  seconds", f"{each['seconds']:.1f}")]
     write(f"{key}\n\n{table(facts)}\n")
 

@@ -102,9 +102,7 @@ class Children(Ending):
         with nullcontext() if log is None else log.open("w") as file:
             says = {} if log is None else {"stdout": file, "stderr": subprocess.STDOUT}
             environment = os.environ | variables
-            self.of[key] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, **says, env=environment, start_new_session=True, preexec_fn=with_its_parent()
-            )
+            self.of[key] = subprocess.Popen(command, stdin=subprocess.DEVNULL, **says, env=environment, start_new_session=True, preexec_fn=with_its_parent())
 
     def ended(self) -> Iterator[tuple[str, int]]:
         """(key, exit code) of each that ended since."""

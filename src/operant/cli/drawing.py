@@ -1,4 +1,5 @@
-"""The videos of `operant report`, drawn in a process of their own: a drawing library that finds no display may abort its process, or wait for ever."""
+"""The pictures of `operant report`: videos, drawn in a process of their own, since a drawing library that finds no display may abort its process, or wait for
+ever; and maps of finite MDPs, which are computed."""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ from operant.cli.children import with_its_parent
 from operant.core.errors import BadInput, OperantError
 
 if TYPE_CHECKING:
-    from operant.evaluate.records import Run
+    from operant.evaluate.records import Run, StateMap
 
 SECONDS = 300  # that drawing one episode may take
+STATES, ROW = 400, 20  # states up to which a map is drawn; of a task without a picture, how many stand in a row
 NO_VIDEO = 3  # exit code of the process that draws where it says why there is none
 
 
@@ -39,15 +41,45 @@ def draw(run: Run, trust: bool, imports: Sequence[str]) -> str:
         return str(error)
     words = [sys.executable, "-m", "operant.cli.drawing", str(run.path), "trust" if trust else "", *imports]
     try:
-        drawn = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=SECONDS, preexec_fn=with_its_parent()
-        )
+        drawn = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=SECONDS, preexec_fn=with_its_parent())
     except subprocess.TimeoutExpired:
         return f"drawing took more than {SECONDS} s"
     if drawn.returncode in (0, NO_VIDEO):
         return drawn.stdout.strip()
     last = " ".join((drawn.stderr.strip().splitlines() or ["it said nothing"])[-1].split())
     return f"the process that drew ended with {_ending(drawn.returncode)}: {last}"
+
+
+def state_map(run: Run, trust: bool) -> StateMap | None:
+    """What the first seed's policy of a run on a finite MDP does, state by state; None of other runs, and where there are too many states.
+
+    Raises:
+        BadInput: the run cannot be loaded, or names code and `trust` was not given.
+    """
+    if run.result is None or not run.task.startswith("tabular:"):
+        return None
+    from operant.core.random import Streams
+    from operant.evaluate.records import StateMap
+    from operant.loops.runs import load
+    from operant.worlds.tabular.problems import cells
+
+    loaded = load(run.path, trust=trust)
+    world, policy = loaded.world, loaded.load_policy()
+    mdp = world.mdp(Streams(policy.seeds[:1]))
+    if mdp.states > STATES:
+        return None
+    acts = policy.probabilities[:1].cpu()
+    value, visits = mdp.value(acts)[0], mdp.occupancy(acts)[0].sum(-1)
+    best = acts[0].argmax(-1)
+    if mdp.horizon is not None:
+        value, visits, best = value[0], visits.mean(0), best[0]
+    if world.picture is None:
+        places = [list(range(mdp.states))[begin : begin + ROW] for begin in range(0, mdp.states, ROW)]
+        marks, shown = [[""] * len(row) for row in places], [str(action) for action in best.tolist()]
+    else:
+        places, shown = cells(world.picture), [world.arrows[action] for action in best.tolist()]
+        marks = [[mark if mark in "GH#x" else "" for mark in row] for row in world.picture.splitlines()]
+    return StateMap(policy.seeds[0], places, marks, shown, value.numpy(), visits.numpy())
 
 
 def _ending(code: int) -> str:

@@ -150,17 +150,14 @@ def _diameter_text(diameter: dict[str, Any] | None) -> str:
 
 def _map(picture: str, arrows: str, policy: list[int], value: list[float]) -> str:
     """Where an optimal policy goes, and beside it the values; walls and what ends an episode are shown as the marks that they are."""
-    lines, state = [], 0
-    cells = [text.replace("0.", ".", 1) if abs(x) < 1 else text for x in value for text in [f"{round(x, 2) + 0.0:.2f}"]]  # no -0.00
-    width = max(map(len, cells))
-    for row in picture.splitlines():
-        ways, worths = "", []
-        for mark in row:
-            is_state = mark not in "#x"
-            shown = arrows[policy[state]] if is_state and mark not in "GH" else mark
-            ways += shown
-            worths.append((cells[state] if is_state and mark not in "GH" else mark).rjust(width))
-            state += is_state
+    from operant.worlds.tabular.problems import cells
+
+    numbers = [text.replace("0.", ".", 1) if abs(x) < 1 else text for x in value for text in [f"{round(x, 2) + 0.0:.2f}"]]  # no -0.00
+    width, lines = max(map(len, numbers)), []
+    for row, states in zip(picture.splitlines(), cells(picture), strict=True):
+        kept = [mark if state is None or mark in "GH" else None for mark, state in zip(row, states, strict=True)]
+        ways = "".join(arrows[policy[state]] if mark is None else mark for mark, state in zip(kept, states, strict=True))
+        worths = [(numbers[state] if mark is None else mark).rjust(width) for mark, state in zip(kept, states, strict=True)]
         lines.append(f"{ways}   {' '.join(worths)}")
     return "\n".join(lines)
 

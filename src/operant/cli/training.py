@@ -550,8 +550,11 @@ COMMANDS = (
     Command(
         "evaluate",
         "Score a run's policies on fresh episodes or problems.",
-        ("operant evaluate runs/pendulum", "operant evaluate runs/pendulum --episodes 100 --seed 7 --policy best --json",
-         "operant evaluate runs/sums --decoder majority --samples 8"),
+        (
+            "operant evaluate runs/pendulum",
+            "operant evaluate runs/pendulum --episodes 100 --seed 7 --policy best --json",
+            "operant evaluate runs/sums --decoder majority --samples 8",
+        ),
         _evaluate_arguments,
         _evaluate,
     ),

@@ -33,6 +33,7 @@ class Register(Generic[Entry]):
         once: a key has one decorated function.
         about: what an entry is, for errors that name several; it imports nothing.
         outline: makes an entry of what its module's text says.
+        also: further rooms whose modules register here.
     """
 
     def __init__(
@@ -46,18 +47,27 @@ class Register(Generic[Entry]):
         once: bool = True,
         about: Callable[[str], str] | None = None,
         outline: Callable[[str, Declaration], Entry] | None = None,
+        also: Sequence[str] = (),
     ):
         self.room, self.what, self.otherwise, self._outside, self._decorator, self._about = room, what, otherwise, outside, decorator or what, about
-        self.once, self._outline = once, outline
+        self.once, self._outline, self._also = once, outline, tuple(also)
         self.entries: dict[str, Entry] = {}
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The library's own keys, each with its module; nothing is imported."""
+        found: dict[str, str] = {}
+        for room in (self.room, *self._also):
+            found |= declared(room, self._decorator)
+        return found
 
     def __contains__(self, key: str) -> bool:
         """Whether it is registered, or one of the library's own; nothing is imported."""
-        return key in self.entries or key in declared(self.room, self._decorator)
+        return key in self.entries or key in self.own
 
     def keys(self) -> set[str]:
         """The keys of all that is registered and of the library's own; nothing is imported."""
-        return self.entries.keys() | declared(self.room, self._decorator).keys()
+        return self.entries.keys() | self.own.keys()
 
     def add(self, key: str, entry: Entry, module: str) -> None:
         """Register an entry.
@@ -75,7 +85,7 @@ class Register(Generic[Entry]):
         """Raise `BadInput` as `add`."""
         if not isinstance(key, str) or re.fullmatch(KEY, key) is None:
             raise BadInput(f"{self._decorator} {key!r} of {module}: its name is letters, digits, '-', '_', '.' and '+', a letter or digit in front")
-        if (own := declared(self.room, self._decorator).get(key, module)) != module and self.once:
+        if (own := self.own.get(key, module)) != module and self.once:
             raise BadInput(f"{self.what} {key!r} is registered twice: by {own} and by {module}")
 
     def get(self, key: str) -> Entry:
@@ -84,7 +94,7 @@ class Register(Generic[Entry]):
         Raises:
             BadInput: there is none.
         """
-        own = declared(self.room, self._decorator)
+        own = self.own
         if key not in self.entries and key in own:
             import_module(own[key])
         if key not in self.entries:
@@ -96,7 +106,7 @@ class Register(Generic[Entry]):
     def outlined(self, key: str) -> Entry | None:
         """The entry of a key, of a module that is not imported yet as far as its text tells: for help, and for what is refused at once. None where there is
         none, or only an import would tell."""
-        own = declared(self.room, self._decorator)
+        own = self.own
         if key in self.entries or key not in own or self._outline is None:
             return self.entries.get(key)
         try:
@@ -106,7 +116,7 @@ class Register(Generic[Entry]):
 
     def all(self) -> dict[str, Entry]:
         """All entries by key, the library's own and those from outside."""
-        for module in declared(self.room, self._decorator).values():
+        for module in self.own.values():
             import_module(module)
         self._outside()
         return dict(sorted(self.entries.items()))

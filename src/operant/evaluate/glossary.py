@@ -23,6 +23,7 @@ TERMS = {
     "value": "What a policy can expect from its first state on, of a finite MDP: the sum of rewards, discounted where there is no horizon. It is computed.",
     "suboptimality": "The largest value that any policy has, less this one's. It is computed.",
     "optimal value": "The largest value that any policy has.",
+    "visits": "The share of its time that a policy spends in a state, over its episodes, or with every step counted less by the discount. It is computed.",
     "episodes played": "Episodes that a seed played to learn from.",
     "regret": "What a seed lost by playing as it did and not optimally: the sum, over all episodes that it played, of the largest value that any policy has "
     "less that of the policy that played. It is computed from the problem, and no noise is in it.",
@@ -98,6 +99,7 @@ METRICS = {
     },
     "value": {
         "change": "The largest change of the value of any state in an iteration of planning.",
+        "regret": "What a seed has lost so far by playing as it did and not optimally, in sum over its episodes: computed from the problem.",
     },
     "QD score": {
         "entered": "How many of an iteration's members entered the archive.",

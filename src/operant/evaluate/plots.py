@@ -18,10 +18,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
 
 from operant.core.errors import BadInput
-from operant.evaluate.records import Curve
+from operant.evaluate.records import Curve, StateMap
 from operant.evaluate.statistics import UNBOUNDED, Band, Bounds, Interval, performance_profile, sample_efficiency_curve
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
@@ -264,3 +265,32 @@ def pass_at_k_curves(groups: Mapping[str, tuple[Mapping[int, Interval], Mapping[
         axes.xaxis.set_minor_locator(NullLocator())
 
     return _draw(draw, label=f"pass@k against k: {', '.join(groups)}", height=2.7, legend=[name for _, name, _, _ in lines])
+
+
+def state_map(states: StateMap, *, visits: bool = False) -> str:
+    """A map of a finite MDP's states, the darker the more a state is worth, or is visited, with what the policy does in each.
+
+    Args:
+        visits: shade by visits; by value otherwise.
+    """
+    shade = states.visits if visits else states.value
+    low, high = (0.0 if visits else float(shade.min())), float(shade.max())
+    rows, columns = len(states.cells), max(map(len, states.cells))
+
+    def draw(axes: Axes) -> None:
+        size = min(11.0, 150 / columns)
+        for y, row in enumerate(states.cells):
+            for x, state in enumerate(row):
+                mark = states.marks[y][x] or ("" if state is None else states.action[state])
+                if state is not None:
+                    share = (float(shade[state]) - low) / (high - low) if high > low else 0.0
+                    axes.add_patch(Rectangle((x, y), 1, 1, facecolor=PALETTE[0], alpha=0.06 + 0.6 * share, linewidth=0))
+                else:
+                    axes.add_patch(Rectangle((x, y), 1, 1, facecolor=INK, alpha=0.75, linewidth=0))
+                    continue
+                axes.text(x + 0.5, y + 0.5, mark, ha="center", va="center", fontsize=size)
+        axes.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
+        axes.set_axis_off()
+
+    what = "visits" if visits else "value"
+    return _draw(draw, label=f"{what} of each state and what the policy does there", height=min(5.0, max(0.5, WIDTH * rows / columns)))

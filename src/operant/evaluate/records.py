@@ -22,6 +22,27 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
+class StateMap:
+    """What one seed's policy does in each state of a finite MDP, at the first step where there is a horizon.
+
+    Attributes:
+        seed: whose policy it is.
+        cells: rows of states by number, None where there is none.
+        marks: rows of marks that stand in the place of what is done, empty where there is none.
+        action: of each state, as it is shown.
+        value: `[K]`, what the policy is worth from there on.
+        visits: `[K]`, the share of its time that it spends there; it sums to 1.
+    """
+
+    seed: int
+    cells: list[list[int | None]]
+    marks: list[list[str]]
+    action: list[str]
+    value: NDArray[np.float64]
+    visits: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Run:
     """One run directory, read.
 
@@ -36,6 +57,7 @@ class Run:
         result: result.json, None while the run is not finished.
         videos: GIF files, by name.
         undrawn: why there is none, where somebody tried.
+        states: of a finite MDP, where somebody computed it.
     """
 
     path: Path
@@ -52,6 +74,7 @@ class Run:
     completions: list[dict[str, Any]]
     videos: list[Path]
     undrawn: str = ""
+    states: StateMap | None = None
 
     @property
     def score(self) -> str:

@@ -24,7 +24,7 @@ from operant.evaluate.records import Curve, Run
 from operant.evaluate.statistics import score_bounds
 
 MAX_TOKENS = 150_000  # tokens of one run's completions in the file, about 6 MB; beyond it, steps between the first and the last are left out
-SEEN_IN_TRAINING = ("episode/return", "reward")  # drawn beside what evaluations say; other metrics are folded away
+SEEN_IN_TRAINING = ("episode/return", "reward", "regret")  # drawn beside what evaluations say; other metrics are folded away
 
 COLLAPSE = {
     "reward in training": "reward",
@@ -178,7 +178,8 @@ def _task_section(comparison: Comparison, task: str, glossary: Glossary) -> str:
         if fixed := [row.method for row in rows if all(run.fixed for run in row.runs)]:
             caption += f" {escape(_and(fixed))}: {link('fixed policy')}."
         figures.append(_figure(plots.learning_curves(curves, ylabel=score, xlabel=unit, bounds=score_bounds(score)), caption))
-    for name in dict.fromkeys(name for row in rows for run in row.runs for name in run.measure_names()):
+    logged = {name for row in rows for run in row.runs for name in run.metric_names()} & {*SEEN_IN_TRAINING}
+    for name in dict.fromkeys(name for row in rows for run in row.runs for name in run.measure_names() if name not in logged):
         beside = _curves(rows, lambda run, name=name: run.measure_curves(name))
         if _moves(beside):
             caption = f"{link(name)}: {escape(explain(name))} {_kinds(beside, glossary)}"
@@ -201,6 +202,7 @@ def _task_section(comparison: Comparison, task: str, glossary: Glossary) -> str:
         bars = "" if level == "1 seed" else f" on its interval ({'; '.join(map(link, level.split('; ')))}), and below it a dot for each seed"
         bars = f"Final {link(score)}: {link('IQM')}{bars}." if bars else f"Final {link(score)} of {link('1 seed')}."
         figures.append(_figure(plots.final_scores({row.method: (row.interval, row.per_seed) for row in rows}, xlabel=score), bars))
+    figures += _states(rows, glossary)
     figures += _videos(rows)
     many = "one" if len(figures) == 1 else "three" if len(figures) == 3 else "two"
     shown = f'<div class="plots {many}">{"".join(figures)}</div>{_undrawn(rows)}'
@@ -240,6 +242,22 @@ def _metrics(rows: Sequence[Row], unit: str, glossary: Glossary) -> str:
         return ""
     caption = f"<p class=quiet>{_kinds(every, glossary)}</p>"
     return f'<details class=metrics><summary>Training metrics</summary>{caption}<div class="plots three">{figures}</div></details>'
+
+
+def _states(rows: Sequence[Row], glossary: Glossary) -> list[str]:
+    """Of runs on finite MDPs, what their first seed's policy is worth and does in each state, and where it is."""
+    figures = []
+    for row in rows:
+        for run in row.runs:
+            if (states := run.states) is None:
+                continue
+            of = f"{escape(row.method)}, seed {states.seed}: "
+            low, high = states.value.min(), states.value.max()
+            worth = f"{of}what the policy does in each state, and its {glossary.link('value')} there: {low:.3g} (light) to {high:.3g} (dark)."
+            figures.append(_figure(plots.state_map(states), worth))
+            seen = f"{of}{glossary.link('visits')} of each state: 0 (light) to {states.visits.max():.2g} (dark) of its time."
+            figures.append(_figure(plots.state_map(states, visits=True), seen))
+    return figures
 
 
 def _videos(rows: Sequence[Row]) -> list[str]:

@@ -60,12 +60,14 @@ class Check:
         says: one sentence, with the threshold.
         tier: see `TIERS`.
         measure: `(directory) → Finding`; runs go into the directory, which is the same for all checks of one sitting.
+        theorem: the statement that it checks, where that is a rate, a bound or an identity somebody proved, in a few words; empty elsewhere.
     """
 
     name: str
     says: str
     tier: Tier
     measure: Callable[[Path], Finding]
+    theorem: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class Claim:
 _claims: Register[Claim] = Register("evidence", "claim", "`operant evidence --list` lists what there is", decorator="check", once=False)
 
 
-def check(key: str, name: str, tier: Tier, says: str):
-    """Register a check of a claim (see `Check`)."""
+def check(key: str, name: str, tier: Tier, says: str, *, theorem: str = ""):
+    """Register a check of a claim (see `Check`). Those with a theorem are in the table of `operant study bounds`."""
 
     def register(measure: Callable[[Path], Finding]) -> Callable[[Path], Finding]:
         _claims.check_key(key, measure.__module__)
@@ -95,7 +97,7 @@ def check(key: str, name: str, tier: Tier, says: str):
         known = entry.checks.get(name)
         if known is not None and known.measure.__qualname__ != measure.__qualname__:
             raise BadInput(f"check {name!r} of {key} is there twice: by {known.measure.__qualname__} and by {measure.__qualname__}")
-        entry.checks[name] = Check(name, says, tier, measure)
+        entry.checks[name] = Check(name, says, tier, measure, theorem)
         return measure
 
     return register
@@ -238,6 +240,28 @@ def base_policies(claim: str) -> dict[str, Any]:
     named = sorted(set(re.findall(r"(?:text|preferences):[a-z]+(?:-[a-z]+)*", claim)))
     found = {task: made_base_policy(make_world(task).base_world()) for task in named}
     return {task: made for task, made in found.items() if made is not None}
+
+
+def figures_text(figures: Any) -> str:
+    """The figures of an evidence in one line: `CartPole-v1 return 498.2 [490.1, 500], CartPole-v1 steps 99328`."""
+    return ", ".join(f"{name} {value}" for name, value in flat_figures(figures)) if figures else ""
+
+
+def flat_figures(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """The figures of an evidence as names and texts, an interval beside what it is of."""
+    if isinstance(value, dict) and {"iqm", "low", "high"} <= set(value):  # a score object: one figure with its interval, and what stands beside it
+        interval = "" if value["low"] is None else f" [{_number(value['low'])}, {_number(value['high'])}]"
+        rest = {key: item for key, item in value.items() if key not in ("name", "iqm", "low", "high", "level", "per_seed")}
+        return [(f"{name} {value.get('name', 'IQM')}".strip(), _number(value["iqm"]) + interval), *flat_figures(rest, name)]
+    if isinstance(value, dict):
+        return [pair for key, item in value.items() for pair in flat_figures(item, f"{name} {key}".strip().replace("_", " "))]
+    if isinstance(value, list):
+        return [(name, " / ".join(_number(item) for item in value))]
+    return [(name, _number(value))]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _commit() -> str | None:

@@ -187,6 +187,20 @@ def hitting_times(transition: Tensor, target: int) -> Tensor:
         policy = torch.where(better, q.argmin(-1), policy)
 
 
+def limit_matrix(chain: Tensor) -> Tensor:
+    """The long-run shares of time of a chain, lim 1/n Σ_{t<n} P^t, `[K, K]`: from each state those in every other (Puterman 1994, appendix A.4).
+
+    The projection on the kernel of I - P along its range: R (L R)^-1 L, R and L being bases of what P keeps at the right and at the left.
+
+    Args:
+        chain: `[K, K]`, rows that sum to 1; it may have several recurrent classes, and be periodic.
+    """
+    left, size, right = torch.linalg.svd(torch.eye(len(chain), dtype=chain.dtype, device=chain.device) - chain)
+    kept = size <= 1e-10
+    kernel, rows = right[kept].mT, left[:, kept].mT
+    return kernel @ torch.linalg.solve(rows @ kernel, rows)
+
+
 def concentrability(occupancy: Tensor, data: Tensor) -> Tensor:
     """C* = max_{s, a} d(s, a) / mu(s, a), over pairs that the policy visits, `[...]`: at least 1, infinite where data miss a pair (arXiv:2103.12021, def. 1).
 

@@ -1,7 +1,8 @@
 """Studies: what papers measured rather than proposed, to be run on a task and model of one's own. `studies()` lists them, `run(key)` does one.
 
 Each study is a module of this package with a frozen dataclass of options and a function marked by `@study`. Options are read as a method's hyper-parameters
-are: the comment at the end of a field's line is its help, its type says what it takes.
+are: the comment at the end of a field's line is its help, its type says what it takes. (One that reads the library's own claims is a module of
+`operant.evidence`, which imports this package and not the other way around.)
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _outline(key: str, found: Declaration) -> Study:
     return Study(key=key, options=found.settings, conduct=conduct, doc=found.doc, **found.words)
 
 
-_studies: Register[Study] = Register("studies", "study", "`operant study` lists what there is", outline=_outline)
+_studies: Register[Study] = Register("studies", "study", "`operant study` lists what there is", outline=_outline, also=("evidence",))
 
 
 def study(key: str, *, paper: str, summary: str):

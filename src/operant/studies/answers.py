@@ -23,7 +23,7 @@ from operant.nets.language import TokenPolicy, generation_to_inputs
 from operant.studies import Say
 from operant.worlds import make_world
 from operant.worlds.plans import Generation, Request
-from operant.worlds.text.tasks import Problem
+from operant.worlds.text.tasks import Problem, TextTask
 from operant.worlds.text.world import TextWorld
 
 ROWS = 1024  # answers that are drawn at once
@@ -91,6 +91,17 @@ def compared(options: TrainedAndBase, folder: Path, say: Say) -> tuple[TextWorld
     else:
         before = world.load_policy(Path(options.base))
     return world, before.to(device), trained.load_policy().to(device), trained
+
+
+def world_of(task: TextTask, name: str) -> TextWorld:
+    """A text world of a task that is not registered."""
+
+    class Unregistered(TextWorld):
+        @staticmethod
+        def find_task(name: str) -> TextTask:
+            return task
+
+    return Unregistered(name)
 
 
 def check_text(task: str) -> None:

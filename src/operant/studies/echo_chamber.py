@@ -22,7 +22,7 @@ from operant.evaluate.statistics import pass_at_k
 from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
 from operant.studies import Say, StudyResult, Table, study
-from operant.studies.answers import Answered, answers
+from operant.studies.answers import Answered, answers, world_of
 from operant.worlds.text.tasks import Problem
 from operant.worlds.text.tasks.arithmetic import Arithmetic
 from operant.worlds.text.verifiers import ExactAnswer
@@ -111,7 +111,7 @@ def echo_chamber(options: EchoOptions, folder: Path, say: Say) -> StudyResult:
 def one(options: EchoOptions, seed: int, folder: Path, say: Say) -> dict[str, Any]:
     """One seed's pre-training and training, and what was seen along the way."""
     task = FormattedSums(shares=options.shares, reliabilities=options.reliabilities)
-    world = world_of(task)
+    world = world_of(task, "formatted-sums")
     pairs = Pairs(terms=[NegativeLogLikelihood()], batch_size=64, learning_rate=2e-3, warmup_steps=50, max_grad_norm=1.0, updates_per_iteration=100)
     learner = pairs.learner(world, [seed], options.pretraining, torch.device("cpu"))
     while learner.step < options.pretraining:
@@ -144,17 +144,6 @@ def one(options: EchoOptions, seed: int, folder: Path, say: Say) -> dict[str, An
         "winner": max(FORMATS, key=lambda name: last[name]["share"]),
         "looks": looks,
     }
-
-
-def world_of(task: FormattedSums) -> TextWorld:
-    """A text world of a task that has no name."""
-
-    class EchoWorld(TextWorld):
-        @staticmethod
-        def find_task(name: str) -> FormattedSums:
-            return task
-
-    return EchoWorld("formatted-sums")
 
 
 def seen(world: TextWorld, policy: Any, problems: list[Problem], samples: int, seed: int) -> dict[str, Any]:

@@ -15,10 +15,15 @@ from operant.worlds.tabular.mdp import FiniteMDP
 MOST = 2**21  # numbers other than 0 in a program's equations; HiGHS takes minutes for as many
 
 
-def check_program(mdp: FiniteMDP) -> None:
-    """Raise `BadInput` where SciPy is missing or the program of an instance is too large."""
+def check_solver() -> None:
+    """Raise `BadInput` where SciPy is missing."""
     if find_spec("scipy") is None:
         raise BadInput("a linear program needs SciPy: pip install 'operant[tabular]'")
+
+
+def check_program(mdp: FiniteMDP) -> None:
+    """Raise `BadInput` where SciPy is missing or the program of an instance is too large."""
+    check_solver()
     entries = int((mdp.transition[0] > 0).sum())
     if mdp.horizon is not None and mdp.transition.shape[1] == 1:
         entries *= mdp.horizon

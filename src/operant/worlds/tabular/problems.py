@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import torch
@@ -150,6 +151,12 @@ def grid(text: str, slip: float, wind: Sequence[int] = ()) -> Callable[[int, int
         return transition[None], reward[None], _at(states, start)
 
     return build
+
+
+def cells(picture: str) -> list[list[int | None]]:
+    """Of a table's picture the states that its marks are, row by row; None where a mark is none."""
+    number = count()
+    return [[next(number) if mark not in "#x" else None for mark in row] for row in picture.splitlines()]
 
 
 def maze(text: str, slip: float, wind: Sequence[int] = ()) -> Table:
