@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from long_tier import in_turn
 from safetensors.torch import load_file, save_file
+
+from operant.cli.drawing import regret_curves, state_map
+from operant.evaluate.records import load_run
+from operant.worlds.tabular.problems import FOUR_ROOMS
 
 
 def test_compare_writes_the_table_in_each_format(operant, runs, tmp_path: Path):
@@ -126,3 +132,22 @@ def test_diff_says_when_it_falls_back_to_an_older_checkpoint(operant, runs, tmp_
     answer = operant("diff", runs[0], other, "--json")
     assert answer.code == 1 and answer.json["same"] is False and answer.json["difference"].startswith("learner/")
     assert "is damaged" in answer.err and "comparing step-000000001024" in answer.err
+
+
+def test_a_finite_mdps_report_has_its_map_its_visits_and_its_regret(operant, tmp_path: Path):
+    for words in (("value-iteration", "tabular:four-rooms", 40), ("ucbvi", "tabular:river-swim", 60)):
+        assert operant("train", words[0], "--task", words[1], "--seeds", 2, "--steps", words[2], "--out", tmp_path / words[0]).code == 0
+    answer = operant("report", tmp_path / "value-iteration", tmp_path / "ucbvi", "--out", tmp_path / "r.html")
+    assert answer.code == 0, answer.err
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("value of each state and what the policy does there") == page.count("visits of each state and what the policy does there") == 2
+    assert page.count('aria-label="regret against episodes') == 1
+    regret = regret_curves(load_run(tmp_path / "ucbvi"))
+    assert len(regret) == 2 and regret[0][0][-1] >= 50 and (np.diff(regret[0][1]) >= 0).all()
+    run = load_run(tmp_path / "value-iteration")
+    found = state_map(run, False)
+    assert sum(state is not None for row in found.cells for state in row) == len(found.value) == 104
+    assert {"G", "#", ""} == {mark for row in found.marks for mark in row} and found.visits.sum() == pytest.approx(1)
+    start = next(found.cells[y][x] for y, row in enumerate(FOUR_ROOMS.strip().splitlines()) for x, mark in enumerate(row) if mark == "S")
+    assert found.value[start] == pytest.approx(json.loads((run.path / "result.json").read_text())["score"]["per_seed"][0])
+    assert state_map(replace(run, task="gym:CartPole-v1"), False) is None

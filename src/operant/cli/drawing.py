@@ -1,5 +1,5 @@
 """The pictures of `operant report`: videos, drawn in a process of their own, since a drawing library that finds no display may abort its process, or wait for
-ever; and maps of finite MDPs, which are computed."""
+ever; and maps of finite MDPs and regret, which are computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from operant.cli.children import with_its_parent
 from operant.core.errors import BadInput, OperantError
 
 if TYPE_CHECKING:
-    from operant.evaluate.records import Run, StateMap
+    from operant.evaluate.records import Curve, Run, StateMap
 
 SECONDS = 300  # that drawing one episode may take
 STATES, ROW = 400, 20  # states up to which a map is drawn; of a task without a picture, how many stand in a row
@@ -80,6 +80,26 @@ def state_map(run: Run, trust: bool) -> StateMap | None:
         places, shown = cells(world.picture), [world.arrows[action] for action in best.tolist()]
         marks = [[mark if mark in "GH#x" else "" for mark in row] for row in world.picture.splitlines()]
     return StateMap(policy.seeds[0], places, marks, shown, value.numpy(), visits.numpy())
+
+
+def regret_curves(run: Run) -> list[Curve]:
+    """The regret of a run that plays a finite MDP, against the episodes: one curve a seed, as its newest checkpoint has it; none of other runs.
+
+    Raises:
+        BadInput: no checkpoint is whole, or it is another learner's.
+    """
+    if not run.task.startswith("tabular:") or "regret" not in run.metric_names():
+        return []
+    import numpy as np
+
+    from operant.core.run import RunDirectory
+
+    state, _, _ = RunDirectory.open(run.path).checkpoints.load()
+    try:
+        found = state["learner"]["regret"]
+        return [(np.array(found["points"], dtype=np.float64), values.double().numpy()) for values in found["curve"].T]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"the checkpoint of {run.path} holds no regret: {error}") from error
 
 
 def _ending(code: int) -> str:

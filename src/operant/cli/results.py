@@ -8,11 +8,11 @@ from argparse import Namespace
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from operant.cli.catalogue import standings
 from operant.cli.comparing import parse_compare
-from operant.cli.drawing import draw, state_map
+from operant.cli.drawing import draw, regret_curves, state_map
 from operant.cli.members import PLACE_OPTIONS, add_place_options, checked_here, opened, run_members, training_member, unfinished, wanted
 from operant.cli.output import write, write_json
 from operant.cli.parser import Command, Parser, add_json
@@ -23,7 +23,7 @@ from operant.core.terminal import note
 from operant.loops.progress import training, waiting
 
 if TYPE_CHECKING:
-    from operant.evaluate.records import Run, StateMap
+    from operant.evaluate.records import Run
 
 FORMATS = (".html", ".json", ".svg", ".txt")
 
@@ -123,11 +123,11 @@ def _report(args: Namespace) -> int:
     runs = [load_run(path) for path in args.runs]
     with waiting("making the report"):
         undrawn = [draw(run, args.trust, args.imports or ()) for run in runs]
-        states = [_mapped(run, args.trust) for run in runs]
+        of_tables = [_computed(run, args.trust) for run in runs]
     for run, why in zip(runs, undrawn, strict=True):
         if why:
             note(f"no video of {run.path}: {why}")
-    drawn = [replace(load_run(run.path), undrawn=why, states=of) for run, why, of in zip(runs, undrawn, states, strict=True)]
+    drawn = [replace(load_run(run.path), undrawn=why, **of) for run, why, of in zip(runs, undrawn, of_tables, strict=True)]
     out = write_report(drawn, out, standings())
     if args.json:
         write_json({"report": str(out), "runs": args.runs})
@@ -136,13 +136,13 @@ def _report(args: Namespace) -> int:
     return 0
 
 
-def _mapped(run: Run, trust: bool) -> StateMap | None:
-    """The map of a finite MDP's run; one that cannot be made is told of, and stops no report."""
+def _computed(run: Run, trust: bool) -> dict[str, Any]:
+    """What is computed of a finite MDP's run, as fields of it; what cannot be is told, and stops no report."""
     try:
-        return state_map(run, trust)
+        return {"states": state_map(run, trust), "regret": regret_curves(run)}
     except BadInput as error:
-        note(f"no map of {run.path}: {error}")
-        return None
+        note(f"no map and no regret of {run.path}: {error}")
+        return {}
 
 
 def _diff_arguments(parser: Parser) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class Run:
         videos: GIF files, by name.
         undrawn: why there is none, where somebody tried.
         states: of a finite MDP, where somebody computed it.
+        regret: of what was played on one against the episodes, one curve a seed, where its newest checkpoint was read.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class Run:
     videos: list[Path]
     undrawn: str = ""
     states: StateMap | None = None
+    regret: Sequence[Curve] = ()
 
     @property
     def score(self) -> str:

@@ -24,7 +24,7 @@ from operant.evaluate.records import Curve, Run
 from operant.evaluate.statistics import score_bounds
 
 MAX_TOKENS = 150_000  # tokens of one run's completions in the file, about 6 MB; beyond it, steps between the first and the last are left out
-SEEN_IN_TRAINING = ("episode/return", "reward", "regret")  # drawn beside what evaluations say; other metrics are folded away
+SEEN_IN_TRAINING = ("episode/return", "reward")  # drawn beside what evaluations say; other metrics are folded away
 
 COLLAPSE = {
     "reward in training": "reward",
@@ -178,8 +178,11 @@ def _task_section(comparison: Comparison, task: str, glossary: Glossary) -> str:
         if fixed := [row.method for row in rows if all(run.fixed for run in row.runs)]:
             caption += f" {escape(_and(fixed))}: {link('fixed policy')}."
         figures.append(_figure(plots.learning_curves(curves, ylabel=score, xlabel=unit, bounds=score_bounds(score)), caption))
-    logged = {name for row in rows for run in row.runs for name in run.metric_names()} & {*SEEN_IN_TRAINING}
-    for name in dict.fromkeys(name for row in rows for run in row.runs for name in run.measure_names() if name not in logged):
+    regret = _curves(rows, lambda run: run.regret)
+    if _moves(regret):
+        caption = f"{link('regret')} of the episodes that were played: {escape(explain('regret'))} {_kinds(regret, glossary)}"
+        figures.append(_figure(plots.learning_curves(regret, ylabel="regret", xlabel="episodes"), caption))
+    for name in dict.fromkeys(name for row in rows for run in row.runs for name in run.measure_names() if name != "regret" or not run.regret):
         beside = _curves(rows, lambda run, name=name: run.measure_curves(name))
         if _moves(beside):
             caption = f"{link(name)}: {escape(explain(name))} {_kinds(beside, glossary)}"
