@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from operant.worlds.tabular.pomdp import HistoryMDP
     from operant.worlds.tabular.world import TabularWorld
 
-OPTIONS = ("states", "actions", "discount", "horizon", "observations", "alpha")  # of the task; the others are of data
+OPTIONS = ("states", "actions", "discount", "horizon", "observations", "alpha", "stock")  # of the task; the others are of data
 FARTHEST = 200  # states up to which the diameter is computed: a policy iteration for each
 STATES, STEPS = 15, 10  # rows of a table for a person
 
@@ -54,6 +54,7 @@ def _solve(args: Namespace) -> int:
 def solution(mdp: FiniteMDP) -> dict[str, Any]:
     """What is optimal in one MDP, in plain numbers: values and the first best action of each state, with a horizon a list of each step's."""
     from operant.worlds.tabular.pomdp import HistoryMDP
+    from operant.worlds.tabular.robust import UncertainMDP
 
     value, policy = mdp.optimum
     found = {
@@ -66,6 +67,8 @@ def solution(mdp: FiniteMDP) -> dict[str, Any]:
         "value": value[0].tolist(),
         "policy": policy[0].argmax(-1).tolist(),
     }
+    if isinstance(mdp, UncertainMDP):
+        found["robust_optimum"] = mdp.start_value(mdp.robust_optimum[0])[0].item()
     if mdp.horizon is None:
         return found | {"effective_horizon": 1 / (1 - mdp.discount), "diameter": _diameter(mdp)}
     if isinstance(mdp, HistoryMDP):
@@ -113,6 +116,8 @@ def _text(found: dict[str, Any], world: TabularWorld) -> str:
         facts.append(("hidden", f"{found['hidden_states']:,} states, which show {found['observations']:,} observations"))
         if found["alpha"] is not None:
             facts.append(("revealing constant of one step", f"{found['alpha']:.4g}"))
+    if "robust_optimum" in found:
+        facts.insert(1, ("in the worst case", f"{found['robust_optimum']:.6g}, of the policy that has most there"))
     if not horizon:
         facts.append(("effective horizon", f"1 / (1 - {found['discount']:g}) = {found['effective_horizon']:.4g} steps"))
         facts.append(("diameter", _diameter_text(found["diameter"])))

@@ -19,6 +19,7 @@ from operant.loops.regret import Regret
 from operant.worlds.base import World
 from operant.worlds.tabular.mdp import FiniteMDP, Played, Samples
 from operant.worlds.tabular.pomdp import HistoryMDP
+from operant.worlds.tabular.robust import UncertainMDP
 
 Reads = Literal["mdp", "samples", "episodes", "hybrid"]
 State = dict[str, Tensor]
@@ -141,13 +142,19 @@ class Problem:
         Raises:
             BadInput: nothing is hidden.
         """
-        if not isinstance(self._given, HistoryMDP):
+        if not isinstance(self._mdp, HistoryMDP):
             raise BadInput(f"{key} is for problems where something is hidden, and here nothing is: take one, such as tabular:latent")
-        return self._given
+        return self._mdp
 
     def hindsight(self, played: Played) -> tuple[Tensor, Tensor]:
         """What was hidden in episodes that were played, and the rewards that it paid, `[S, M, H]` each: of planners that are told afterwards."""
-        return self._given.hindsight(played, self.streams)
+        return self._mdp.hindsight(played, self.streams)
+
+    def uncertain(self, key: str) -> UncertainMDP:
+        """The MDP with its uncertainty set, of planners that read "mdp". Raises `BadInput`, with the planner's key, where transitions are certain."""
+        if not isinstance(self.mdp, UncertainMDP):
+            raise BadInput(f"{key} is for problems whose transitions are uncertain, and here they are certain: take one, such as tabular:gusty")
+        return self.mdp
 
     def check_rewards(self, key: str) -> None:
         """Raise `BadInput` where a planner of this key, whose bounds hold for rewards in [0, 1], would meet others."""
@@ -232,12 +239,14 @@ class Planning(Spine):
         reads: "mdp", the truth, "samples", logged transitions alone, "episodes", what comes of policies that it plays, with a horizon, or "hybrid", both of
             these.
         iterations: between two looks at the metrics.
+        measures: `(problem, state) → {name: [S]}`, figures of a planner's own beside the score.
     """
 
     start: Callable[[Problem], State]
     improve: Callable[[Problem, State], State]
     reads: Reads = "mdp"
     iterations: int = 1
+    measures: Callable[[Problem, State], Mapping[str, Tensor]] | None = None
 
     policy = None
 
@@ -281,12 +290,13 @@ class Planner(Learner):
         return metrics if self.problem.regret is None else metrics | {"regret": self.problem.regret.total.cpu()}
 
     def measures(self) -> dict[str, np.ndarray]:
+        own = {} if self.method.measures is None else {name: x.cpu().numpy() for name, x in self.method.measures(self.problem, self.state).items()}
         regret = self.problem.regret
         if regret is None or not regret.episodes:
-            return {}
+            return own
         exponent = regret.exponent().cpu()
         found = {"episodes played": torch.full_like(exponent, regret.episodes), "regret": regret.total.cpu()}
-        return {name: x.numpy() for name, x in (found | ({"regret exponent": exponent} if exponent.isfinite().all() else {})).items()}
+        return own | {name: x.numpy() for name, x in (found | ({"regret exponent": exponent} if exponent.isfinite().all() else {})).items()}
 
     def improve(self) -> State:
         """The state after one more iteration. No host read happens here."""

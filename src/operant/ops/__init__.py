@@ -92,6 +92,8 @@ from operant.ops.preference import bradley_terry_loss, dpo_loss
 from operant.ops.quality_diversity import descriptor_similarity, elites, iso_line_variation, nearest_cell, qd_score, voronoi_centroids
 from operant.ops.rates import log_log_slope
 from operant.ops.reduce import row_mean, row_sum, step_weights
+from operant.ops.regularized_robust import chi_square_robust, kl_robust, total_variation_robust
+from operant.ops.return_law import conditional_value_at_risk, stock_backup
 from operant.ops.reward import (
     answer_likelihood_reward,
     backward_corrected_reward,
@@ -141,6 +143,7 @@ __all__ = [
     "categorical_score",
     "centre",
     "chi_square_conjugate",
+    "chi_square_robust",
     "class_balanced_weight",
     "clipped_importance_loss",
     "clipped_ratio_loss",
@@ -149,6 +152,7 @@ __all__ = [
     "coarse_to_fine_bins",
     "coarse_to_fine_middles",
     "concentrability",
+    "conditional_value_at_risk",
     "conjugate_gradients",
     "count_penalty",
     "cross_entropy",
@@ -162,8 +166,8 @@ __all__ = [
     "empirical_bernstein",
     "empirical_model",
     "entropy_from_logits",
-    "epsilon_greedy_policy",
     "entropy_scaled_clip",
+    "epsilon_greedy_policy",
     "excess_squared_loss",
     "expected_soft_value",
     "expectile_loss",
@@ -204,6 +208,7 @@ __all__ = [
     "kl_k3",
     "kl_regularized_policy",
     "kl_regularized_value",
+    "kl_robust",
     "leave_one_out",
     "leave_one_out_cross_entropy",
     "limit_matrix",
@@ -218,11 +223,11 @@ __all__ = [
     "mean_log_prob",
     "median_split_advantage",
     "min_p_log_prob",
-    "moved_entries",
     "mixed_importance_ratio",
     "mixture_aic",
     "mixture_log_density",
     "mixture_step",
+    "moved_entries",
     "nearest_cell",
     "next_step_value",
     "next_value_moments",
@@ -261,6 +266,7 @@ __all__ = [
     "stationary_optimum",
     "stationary_value",
     "step_weights",
+    "stock_backup",
     "support_counts",
     "support_dynamics",
     "switched_ratio",
@@ -272,6 +278,7 @@ __all__ = [
     "token_outcome_weights",
     "token_weighted_advantage",
     "top_share",
+    "total_variation_robust",
     "tree_values",
     "turn_ends",
     "turn_gains",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -118,7 +119,7 @@ def horizon_occupancy(initial: Tensor, transition: Tensor, policy: Tensor) -> Te
     return torch.stack(found, -3)
 
 
-def stationary_optimum(reward: Tensor, transition: Tensor, *, discount: float) -> tuple[Tensor, Tensor]:
+def stationary_optimum(reward: Tensor, transition: Tensor, *, discount: float, rounds: int | None = None) -> tuple[Tensor, Tensor]:
     """The largest values `[..., K]` and a policy `[..., K, A]` that has them, by Howard's policy iteration (Puterman 1994, section 6.4).
 
     Each round has a better policy (`improved_policy`), and the last one none.
@@ -126,13 +127,14 @@ def stationary_optimum(reward: Tensor, transition: Tensor, *, discount: float) -
     Args:
         reward, transition: as the module says.
         discount: in [0, 1).
+        rounds: so many, of whoever must not ask whether one was the last; None for as many as it takes.
     """
     q = reward.expand(torch.broadcast_shapes(reward.shape, transition.shape[:-1]))
     policy = greedy_policy(q)
-    while True:
+    for done in count(1):
         value = stationary_value(reward, transition, policy, discount=discount)
         improved, better = improved_policy(bellman_q(reward, transition, value, discount=discount), policy)
-        if not better.any():
+        if done == rounds or (rounds is None and not better.any()):
             return value, policy
         policy = improved
 

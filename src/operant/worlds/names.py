@@ -33,6 +33,14 @@ TABULAR = (
     "latent",
     "tiger",
     "revealing",
+    "gusty",
+    "random-uncertain",
+    "random-risky",
+    "risky",
+    "linear-bandit",
+    "linear-mdp",
+    "low-rank",
+    "linear-mixture",
 )
 FROM_GYMNASIUM = "gym/"  # before the id of an environment whose own table of transitions is a finite MDP
 GENERATIVE = ("mixture", "region")

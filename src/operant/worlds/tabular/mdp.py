@@ -135,6 +135,10 @@ class FiniteMDP:
             return ops.stationary_optimum(self.reward, self.transition, discount=self.discount)
         return ops.horizon_optimum(self.reward, self.transition, horizon=self.horizon, discount=self.discount)
 
+    def measures(self, policy: Tensor) -> dict[str, Tensor]:
+        """What else there is to say of a policy `[S, *shape]` beside its value: `[S]` each."""
+        return {}
+
     def sample(self, data: Tensor, size: int, streams: Streams, name: str = "data") -> Samples:
         """Transitions of pairs that are drawn independently, each seed's from its own stream.
 

@@ -46,6 +46,16 @@ S......G..
 ..........
 ..........
 """
+GUSTY = """
+..xx..
+......
+S....G
+......
+......
+......
+"""
+WINDS = ((0, 1, 1, 1, 1, 0), (0, 0, 0, 0, 0, 0), (0, 1, 2, 2, 1, 0))  # the usual one, none, a storm
+GOAL = GUSTY.replace("\n", "").replace("x", "").index("G")
 PAIRS = {"observations": 4, "alpha": 0.5}
 WIND = (0, 0, 0, 1, 1, 1, 2, 2, 1, 0)  # rows upwards, by the column that a step begins in
 
@@ -65,10 +75,11 @@ class Table:
         bernoulli: rewards are drawn.
         own: each seed has an instance of its own.
         told: `(states, actions, seeds) → tables`, what else a planner is told of it: "features" `[S or 1, K, A, d]`, "kernels" `[S or 1, d, K, A, K]`
-            (see `FiniteMDP`).
-        kernels: how many of these there are.
+            (see `FiniteMDP`); or "models" `[S or 1, U, K, A, K]` of an `UncertainMDP`.
+        kernels: how many kernels or models there are.
         picture: rows of marks, where the states are cells of a map; those of `#` and `x` are none, the others are counted row by row.
         arrows: the ways of the actions on it.
+        stock: the unit of what was gained, which states say too (see `stocked`); None where they do not.
         hidden: something is, and `build` is `(states, actions, seeds, horizon, **others) → FinitePOMDP`.
         others: defaults of further options, of tables where something is hidden.
     """
@@ -87,6 +98,7 @@ class Table:
     fewest: int = 1
     picture: str | None = None
     arrows: str = "↑→↓←"
+    stock: float | None = None
     hidden: bool = False
     others: Mapping[str, Any] = field(default_factory=dict)
 
@@ -157,6 +169,50 @@ def cells(picture: str) -> list[list[int | None]]:
     """Of a table's picture the states that its marks are, row by row; None where a mark is none."""
     number = count()
     return [[next(number) if mark not in "#x" else None for mark in row] for row in picture.splitlines()]
+
+
+def gusty(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """A windy maze with a cliff above, where a step goes astray 1 time in 10 and the goal pays 1 as it is left, for good; the wind is the first of `WINDS`."""
+    _, _, initial = grid(GUSTY, 0.1)(states - 1, actions, seeds)
+    reward = torch.zeros(1, states, actions, dtype=F64)
+    reward[0, GOAL] = 1
+    return winds(states, actions, seeds)["models"][:, 0], reward, torch.cat([initial, torch.zeros(1, 1, dtype=F64)], 1)
+
+
+def winds(states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+    """Of `gusty` the transitions of each of `WINDS`, of which every pair may have another one."""
+    models = torch.zeros(1, len(WINDS), states, actions, states, dtype=F64)
+    for place, wind in enumerate(WINDS):
+        models[0, place, :-1, :, :-1] = grid(GUSTY, 0.1, wind)(states - 1, actions, seeds)[0][0]
+    models[:, :, GOAL] = 0
+    models[:, :, GOAL, :, -1] = models[:, :, -1, :, -1] = 1
+    return {"models": models}
+
+
+def risky(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Action 0 holds, for a sure 0.3 at the next step; action 1 bets, for 1 with probability 0.45 and else nothing. States: held, won, lost."""
+    transition = torch.zeros(1, 3, 2, 3, dtype=F64)
+    transition[:, :, 0, 0], transition[:, :, 1, 1], transition[:, :, 1, 2] = 1, 0.45, 0.55
+    reward = torch.tensor([0.3, 1.0, 0.0], dtype=F64).view(1, 3, 1).expand(1, 3, 2).clone()
+    return transition, reward, _at(3, 0)
+
+
+def random_risky(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """States pay 0, 0.3 and 1; transitions are uniform over all distributions, an instance for each seed. The first state is the one that pays 0.3."""
+    reward = torch.tensor([0.0, 0.3, 1.0], dtype=F64).view(1, 3, 1).expand(1, 3, actions).clone()
+    return _simplex(_drawn(seeds, "random-risky", 3, actions, 3)), reward, _at(3, 1)
+
+
+def random_uncertain(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each pair three transitions can be, each uniform over all distributions, the first of which is the nominal one; mean rewards are uniform in [0, 1). An
+    instance for each seed."""
+    reward = _drawn(seeds, "random-uncertain-reward", states, actions)
+    return random_models(states, actions, seeds)["models"][:, 0], reward, torch.full((1, states), 1 / states, dtype=F64)
+
+
+def random_models(states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+    """Of `random_uncertain`."""
+    return {"models": _simplex(_drawn(seeds, "random-uncertain", 3, states, actions, states))}
 
 
 def maze(text: str, slip: float, wind: Sequence[int] = ()) -> Table:
@@ -370,6 +426,10 @@ TABLES: dict[str, Table] = {
     "latent": Table(latent, 3, 2, ("states", "actions"), horizon=4, own=True, fewest=2, hidden=True),
     "tiger": Table(tiger, 4, 3, horizon=5, hidden=True),
     "revealing": Table(revealing, 3, 3, ("actions", "observations", "alpha"), horizon=2, fixed=True, own=True, hidden=True, others=PAIRS),
+    "gusty": Table(gusty, 35, 4, told=winds, kernels=3, picture=GUSTY.strip()),
+    "random-uncertain": Table(random_uncertain, 8, 3, ("states", "actions"), 0.9, own=True, told=random_models, kernels=3),
+    "random-risky": Table(random_risky, 3, 3, ("actions",), horizon=5, stock=0.1, own=True),
+    "risky": Table(risky, 3, 2, horizon=5, stock=0.1),
     "linear-bandit": Table(LINEAR_BANDIT.build, 10, 5, ("states", "actions"), horizon=1, fixed=True, bernoulli=True, own=True, told=LINEAR_BANDIT.told),
     "linear-mdp": Table(LINEAR_MDP.build, 20, 4, ("states", "actions"), 0.9, 6, own=True, told=LINEAR_MDP.told),
     "low-rank": Table(LINEAR_MDP.build, 20, 4, ("states", "actions"), 0.9, 6, own=True),

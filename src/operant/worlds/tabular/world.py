@@ -26,6 +26,8 @@ from operant.worlds.tabular.mdp import FiniteMDP, Samples, covering
 from operant.worlds.tabular.options import TabularOptions
 from operant.worlds.tabular.pomdp import FinitePOMDP
 from operant.worlds.tabular.problems import TABLES, Table
+from operant.worlds.tabular.robust import UncertainMDP
+from operant.worlds.tabular.stock import stocked
 from operant.worlds.tabular.toy_text import toy_text
 
 MOST_CELLS = 2**24  # (step, state, action, next state) that torch.multinomial draws from
@@ -77,8 +79,12 @@ class TabularWorld(World):
                 raise BadInput(f"{self.task} --{given}: {'the MDP has its own' if ready else 'give a discount or a horizon, not both'}")
             if table.hidden and given == "discount":
                 raise BadInput(f"{self.task} --discount: where something is hidden, episodes have an end: give a --horizon")
+            if table.stock is not None and given == "discount":
+                raise BadInput(f"{self.task} --discount: what is gained counts to the end of an episode: give a --horizon")
             if table.fixed:
                 raise BadInput(f"{self.task} --{given}: its horizon is its own")
+        if asked.stock is not None and (table is _GIVEN or table.hidden or table.told is not None):
+            raise BadInput(f"{self.task} has no option stock: it is of named tasks that show all that there is to know, such as tabular:risky")
         self._table, self._found, self._data = table, {}, data
         self.picture, self.arrows = table.picture, table.arrows
         self._given = task if ready else None if self.file is None else _read(self.file, asked)
@@ -126,7 +132,10 @@ class TabularWorld(World):
                 transition, reward = transition.unsqueeze(1), reward if reward.ndim == 4 else reward.unsqueeze(1)
                 told |= {"features": told["features"].unsqueeze(1)} if "features" in told else {}
             discount = 1.0 if horizon is not None else table.discount if options.discount is None else options.discount
-            self._found = {seeds: FiniteMDP(transition, reward, initial, discount, horizon, table.bernoulli, **told)}
+            kind = UncertainMDP if "models" in told else FiniteMDP
+            found = kind(transition, reward, initial, discount, horizon, table.bernoulli, **told)
+            stock = table.stock if options.stock is None else options.stock
+            self._found = {seeds: found if stock is None else stocked(found, stock)}
         return self._found[seeds]
 
     def _check_size(self, seeds: int, states: int, actions: int) -> None:
@@ -160,9 +169,11 @@ class TabularWorld(World):
     def evaluate(self, policy: FinitePolicy, seeds: int, *, episodes: int = 1, seed: int = 0) -> Evaluation:
         """Each policy's value, computed, and how far it is below the largest that there is."""
         mdp = self._mdp(policy.seeds)
-        value = mdp.start_value(mdp.value(policy.probabilities.cpu()))
+        probabilities = policy.probabilities.cpu()
+        value = mdp.start_value(mdp.value(probabilities))
         best = mdp.start_value(mdp.optimum[0]).expand(seeds)
-        return Evaluation(self.score, value.unsqueeze(1).numpy(), measures={"suboptimality": (best - value).numpy(), "optimal value": best.numpy()})
+        measures = {"suboptimality": best - value, "optimal value": best} | mdp.measures(probabilities)
+        return Evaluation(self.score, value.unsqueeze(1).numpy(), measures={name: of.expand(seeds).numpy() for name, of in measures.items()})
 
     def act(self, policy: FinitePolicy, observation: Any, action_mask: Any = None, carry: None = None) -> tuple[np.ndarray | np.integer, None]:
         """The policy's likeliest action at a state, or at several, at the first step where there is a horizon. No mask is known here."""
