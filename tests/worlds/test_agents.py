@@ -18,6 +18,7 @@ from operant.worlds import make_world
 from operant.worlds.agents.games import AgentRows
 from operant.worlds.agents.spread import Spread
 from operant.worlds.agents.world import AgentsWorld
+from operant.worlds.base import SampleWorkers
 from operant.worlds.gym.collect import Steps
 
 SMALL = {"environments": 2, "rollout_length": 10, "epochs": 2, "hidden": (8,)}
@@ -164,7 +165,7 @@ def test_a_run_of_any_parallel_environment(tmp_path):
             BadInput,
             "the agents of a game share one policy here, and their observation_spaces differ",
         ),
-        (lambda: make_world("agents:spread").source(Steps(2, 5), Streams([0]), workers=2), BadInput, "stepped in one process"),
+        (lambda: make_world("agents:spread").check_workers(SampleWorkers(2)), BadInput, "agents:spread is sampled by the process that trains"),
         (lambda: make_world("agents:sprad"), BadInput, "spread"),
     ],
 )

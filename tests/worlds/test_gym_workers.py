@@ -1,68 +1,252 @@
-"""Workers: the same experience as without them, resumable bit for bit, and a death that is told."""
+"""Workers beside the trainer: the bits of one process, however many there are; how old their weights may be; and a worker that ends or hangs is told."""
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 
 from operant.core.checkpoint import first_difference, join_state, split_state
-from operant.core.errors import BadInput, RunFailed
+from operant.core.errors import BadInput, RunFailed, WorkerLost
 from operant.core.random import Streams
+from operant.core.registry import configure, get_method
 from operant.nets.actors import ActorCriticNet
 from operant.nets.memory import LSTM
+from operant.worlds.base import SampleWorkers
+from operant.worlds.gym import workers
 from operant.worlds.gym.collect import Steps
+from operant.worlds.gym.dealt import deal, join
 from operant.worlds.gym.world import GymWorld
 
-PLAN = Steps(environments=4, length=20)
+PLAN = Steps(environments=4, length=20, normalize_reward=True)
 
 
-def pieces(seeds: list[int], workers: int, normalize: bool = False, memory: LSTM | None = None):
-    world = GymWorld("CartPole-v1")
-    streams = Streams(seeds)
+def pieces(seeds: Sequence[int], beside: SampleWorkers | None, task: str = "CartPole-v1", memory: LSTM | None = None, normalize: bool = True):
+    world = GymWorld(task)
+    streams = Streams(list(seeds))
     policy = world.policy(ActorCriticNet(hidden=(16,), normalize=normalize, memory=memory), streams)
-    return policy, world.source(PLAN, streams, workers=workers), streams
+    return policy, world.source(PLAN, streams, workers=beside), streams
 
 
-@pytest.mark.parametrize(("seeds", "memory"), [([0], LSTM(8)), ([0, 1, 2], None)])
-def test_workers_give_the_same_experience(seeds, memory):
-    """One seed is split by rows, three by seeds."""
-    policy, alone, _ = pieces(seeds, 1, normalize=True, memory=memory)
-    twin, together, _ = pieces(seeds, 2, normalize=True, memory=memory)
+def sampled(policy, source, version: int) -> dict[str, torch.Tensor]:
+    """A rollout's numbers, and a change of the weights behind it."""
+    rollout = source.sample(policy, version)
+    found = {name: tensor.clone() for name, tensor in rollout.tensors().items()}
+    found |= {"version": torch.tensor(rollout.version), "episodes": torch.tensor(source.episodes[0])}
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.01)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("seeds", "task", "memory"), [([0], "CartPole-v1", LSTM(8)), ([0, 1, 2], "Pendulum-v1", None), ([0, 1, 2, 3], "CartPole-v1", None)]
+)
+def test_any_number_of_workers_gives_the_bits_of_one_process(seeds, task, memory):
+    """Split by rows where there are fewer seeds than workers, else by seeds; from the second chunk on, workers must have heard of weights and normalisers."""
+    policy, alone, _ = pieces(seeds, None, task, memory)
+    expected = [sampled(policy, alone, version) for version in range(3)]
+    for count in (1, 2, 4) if memory is not None else (2, 4):
+        twin, together, _ = pieces(seeds, SampleWorkers(count), task, memory)
+        try:
+            for version in range(3):
+                assert first_difference(expected[version], sampled(twin, together, version)) is None
+        finally:
+            together.close()
+
+
+@pytest.mark.parametrize("staleness", [0, 2])
+def test_a_run_goes_on_with_another_number_of_workers_bit_for_bit(staleness: int):
+    """What was collected ahead is in the state, and is learned from first."""
+    policy, source, streams = pieces([0, 1], SampleWorkers(2, staleness), memory=LSTM(8))
     try:
-        for version in range(3):  # from the second chunk on, the workers must have heard of the normaliser
-            a, b = alone.sample(policy, version), together.sample(twin, version)
-            assert torch.equal(a.action, b.action)
-            for name, seen in a.inputs.items():
-                torch.testing.assert_close(seen, b.inputs[name], rtol=1e-5, atol=1e-6)
-            torch.testing.assert_close(a.log_prob, b.log_prob, rtol=1e-5, atol=1e-6)
-            assert torch.equal(a.terminated, b.terminated) and torch.equal(a.reward, b.reward)
+        for version in range(2):
+            sampled(policy, source, version)
+        state = {"source": source.state_dict(), "streams": streams.state_dict(), "policy": dict(policy.state_dict())}
+        state = copy.deepcopy(join_state(*split_state(state)))
+        expected = [sampled(policy, source, version) for version in (2, 3, 4, 5)]
     finally:
-        together.close()
+        source.close()
+    for beside in (SampleWorkers(4, staleness), SampleWorkers(1, staleness), *([] if staleness else [None])):
+        twin, fresh, other = pieces([0, 1], beside, memory=LSTM(8))
+        try:
+            twin.load_state_dict(state["policy"])
+            other.load_state_dict(state["streams"])
+            fresh.load_state_dict(copy.deepcopy(state["source"]))
+            for version in (2, 3, 4, 5):
+                assert first_difference(expected[version - 2], sampled(twin, fresh, version)) is None
+        finally:
+            fresh.close()
 
 
-def test_workers_resume_bit_for_bit_and_a_death_is_told():
-    policy, source, streams = pieces([0, 1], 2)
+def test_no_rollout_is_older_than_is_allowed_and_its_log_probabilities_are_those_of_the_weights_that_acted():
+    """A chunk acts by the weights of `staleness` updates before, so that its bits hang on no clock and on no number of workers."""
+    found = {}
+    for count in (1, 4):
+        policy, source, _ = pieces([0], SampleWorkers(count, 2), normalize=False)
+        try:
+            weights, found[count] = [], []
+            for version in range(6):
+                weights.append({name: value.clone() for name, value in policy.state_dict().items()})
+                rollout = source.sample(policy, version)
+                assert rollout.version == max(0, version - 2)
+                now = {name: value.clone() for name, value in policy.state_dict().items()}
+                policy.load_state_dict(weights[rollout.version])
+                acted = policy.replay(rollout.inputs, rollout.action, frozenset())["log_prob"]
+                torch.testing.assert_close(acted, rollout.log_prob, rtol=0, atol=1e-5)
+                policy.load_state_dict(now)
+                found[count].append({name: value.clone() for name, value in rollout.tensors().items()})
+                with torch.no_grad():
+                    for parameter in policy.parameters():
+                        parameter.add_(0.05)
+        finally:
+            source.close()
+    assert first_difference(found[1], found[4]) is None
+
+
+SMALL = {"environments": 4, "rollout_length": 16, "hidden": (16,)}
+OF_METHODS = {
+    "ppo": {"minibatches": 2, "epochs": 2, "normalize_observation": True},
+    "recurrent-ppo": {"minibatches": 2, "epochs": 2},
+    "a2c": {},
+    "trpo": {},
+    "mdpo": {},
+    "pqn": {"minibatches": 2, "epochs": 2},
+    "props": {"minibatches": 2, "epochs": 2},
+    "sac-discrete": {"environments": 4, "learning_starts": 20, "batch_size": 8, "hidden": (16,)},
+}
+
+
+def trained(method: str, beside: SampleWorkers | None, iterations: int, state: dict | None = None) -> dict:
+    """A learner's state after some iterations."""
+    own = get_method(method).hyperparameters.__dataclass_fields__
+    spine = get_method(method).build(configure(method, {name: value for name, value in (SMALL | OF_METHODS[method]).items() if name in own}))
+    spine = spine if beside is None else spine.sampled_by(beside)
+    learner = spine.learner(GymWorld("CartPole-v1"), [0, 1], 100_000, torch.device("cpu"))
+    try:
+        if state is not None:
+            learner.load_state_dict(state)
+        for _ in range(iterations):
+            learner.iterate()
+        return copy.deepcopy(join_state(*split_state(learner.state_dict())))
+    finally:
+        learner.close()
+
+
+@pytest.mark.parametrize("method", OF_METHODS)
+def test_a_method_learns_the_same_with_workers_and_without(method: str):
+    """They go on without them, too."""
+    many = 1 if method == "sac-discrete" else 2
+    assert first_difference(trained(method, None, many + 1), trained(method, None, 1, trained(method, SampleWorkers(3), many))) is None
+
+
+def test_a_stale_method_learns_the_same_with_any_number_of_workers_and_goes_on_so():
+    expected = trained("ppo", SampleWorkers(1, 2), 5)
+    assert first_difference(expected, trained("ppo", SampleWorkers(4, 2), 5)) is None
+    assert first_difference(expected, trained("ppo", SampleWorkers(2, 2), 2, trained("ppo", SampleWorkers(3, 2), 3))) is None
+
+
+@pytest.mark.parametrize("task", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0", "cartpole-levels", "point-maze", "objects", "stacked"])
+def test_a_state_is_dealt_and_joined(task: str):
+    options = {"frame_stack": 3, "time_feature": True} if task == "stacked" else {}
+    world = GymWorld({"objects": partial(gymnasium.make, "Pendulum-v1"), "stacked": "CartPole-v1"}.get(task, task), **options)
+    environments, draws = world.make_training(list(range(5))), np.random.default_rng(0)
+    environments.reset()
+
+    def action():
+        counts, low = world.action.counts, world.action.bounds()[0] if world.action.boxes else ()
+        return draws.integers(counts[0], size=5) if counts else draws.uniform(-1, 1, size=(5, len(low))).astype(np.float32)
+
+    for _ in range(40):
+        environments.step(action())
+    state, places = join_state(*split_state(environments.state_dict())), [np.array([0, 3]), np.array([4, 1, 2])]
+    parts = [deal(state, rows) for rows in places]
+    assert first_difference(state, join(parts, places)) is None
+    chosen = [action() for _ in range(20)]
+    whole = [environments.step(each) for each in chosen]
+    for part, rows in zip(parts, places, strict=True):
+        some = world.make_training([int(row) for row in rows])
+        some.load_state_dict(part)
+        for each, expected in zip(chosen, whole, strict=True):
+            found = some.step(each[rows])
+            assert np.array_equal(found.observation, expected.observation[rows]) and np.array_equal(found.reward, expected.reward[rows])
+    assert environments.rows == 5
+
+
+def test_a_death_is_told():
+    policy, source, _ = pieces([0, 1], SampleWorkers(2))
     try:
         source.sample(policy, 0)
-        state = join_state(*split_state({"source": source.state_dict(), "streams": streams.state_dict()}))
-        expected = source.sample(policy, 1)
-        expected = {name: tensor.clone() for name, tensor in expected.tensors().items()}
-        _, fresh, other = pieces([0, 1], 2)
-        other.load_state_dict(state["streams"])
-        fresh.load_state_dict(state["source"])
-        found = fresh.sample(policy, 1).tensors()
-        assert first_difference(expected, found) is None
-        fresh.close()
         os.kill(source._environments._workers[1].pid, signal.SIGKILL)
-        with pytest.raises(RunFailed, match="worker 2 of 2 ended by itself"):
-            source.sample(policy, 2)
+        with pytest.raises(WorkerLost, match="sample worker 2 of 2 was ended by SIGKILL"):
+            source.sample(policy, 1)
     finally:
         source.close()
 
 
-def test_more_workers_than_rows_are_refused():
+def test_a_worker_that_hangs_is_told(monkeypatch):
+    monkeypatch.setattr(workers, "PATIENCE", timedelta(seconds=2))
+    monkeypatch.setattr(workers, "CLOSING", 1.0)
+    policy, source, _ = pieces([0, 1], SampleWorkers(2))
+    try:
+        source.sample(policy, 0)
+        os.kill(source._environments._workers[0].pid, signal.SIGSTOP)
+        with pytest.raises(WorkerLost, match="sample worker 1 of 2 has made no step for 0.0333333 minutes"):
+            source.sample(policy, 1)
+    finally:
+        source.close()
+    assert not any(worker.is_alive() for worker in source._environments._workers)
+
+
+class Breaking(gymnasium.Env):
+    """Raises at its tenth step."""
+
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (1,), np.float32), gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 10:
+            raise ValueError("the tenth")
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+
+def test_what_an_environment_raises_in_a_worker_is_told_as_it_is_here():
+    policy, source, _ = pieces([0], SampleWorkers(2), Breaking, normalize=False)
+    try:
+        with pytest.raises(RunFailed, match="the tenth") as told:
+            source.sample(policy, 0)
+        assert "\n" not in str(told.value) and not isinstance(told.value, WorkerLost)
+    finally:
+        source.close()
+
+
+def together(num_envs: int):
+    return gymnasium.make_vec("CartPole-v1", num_envs=num_envs, vectorization_mode="vector_entry_point")
+
+
+def test_what_workers_cannot_do_is_refused():
     with pytest.raises(BadInput, match="at most 4"):
-        pieces([0], 5)
+        pieces([0], SampleWorkers(5))
+    with pytest.raises(BadInput, match="steps all its rows in one computation"):
+        pieces([0], SampleWorkers(2), together)
+    spine = get_method("ppo").build(configure("ppo", {"workers": 2}))
+    assert spine.beside == SampleWorkers(2)
+    with pytest.raises(BadInput, match="--sample-workers 3 and --workers 2 are the same processes"):
+        spine.sampled_by(SampleWorkers(3))
+    with pytest.raises(BadInput, match="--staleness 1: this method draws what it learns from out of replay"):
+        get_method("sac-discrete").build(configure("sac-discrete", {})).sampled_by(SampleWorkers(1, 1))
+    with pytest.raises(BadInput, match="--staleness 1: what acts adapts to what was done last"):
+        spine = get_method("props").build(configure("props", {})).sampled_by(SampleWorkers(1, 1))
+        spine.check(GymWorld("CartPole-v1"), [0], 1000, None)

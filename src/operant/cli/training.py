@@ -44,7 +44,16 @@ def _train_options(parser: Parser) -> None:
     parser.add_argument("--out", metavar="DIR", help="the run directory (default: a new one under runs/); with --jobs or --cluster a folder of one run a seed")
     add_place_options(parser, "each seed a run of its own: ", "runs")
     add_processes(parser)
+    add_sample_workers(parser, "0")
+    words = "updates that the weights which act may be behind those that learn, so that both go on at the same time (default 0: each waits for the other)"
+    parser.add_argument("--staleness", type=whole(0), metavar="K", help=f"with --sample-workers: {words}")
     add_json(parser)
+
+
+def add_sample_workers(parser: Parser, default: str) -> None:
+    """The option by which processes beside the one that trains sample."""
+    words = "processes beside this one that act in the environments and hand it whole chunks; bits are those without them"
+    parser.add_argument("--sample-workers", type=whole(0), metavar="N", help=f"{words} (default {default})")
 
 
 def add_processes(parser: Parser) -> None:
@@ -54,8 +63,9 @@ def add_processes(parser: Parser) -> None:
 
 
 RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track", "preset")
+SAMPLING_OPTIONS = ("sample_workers", "staleness")
 _OTHERS = ("method", "task", "out", "policy", "start_from", "from", "processes", "progress", "listener", "json", "import", "help")
-RESERVED = {*RUN_OPTIONS, *PLACE_OPTIONS, *_OTHERS}
+RESERVED = {*RUN_OPTIONS, *SAMPLING_OPTIONS, *PLACE_OPTIONS, *_OTHERS}
 """Names that mean the run's own, in `operant train` and `operant.train`; a method's hyper-parameter of such a name is `METHOD.NAME`."""
 
 
@@ -89,6 +99,7 @@ OF_KINDS = {
     "--from": ("gym", "data", "agents"),  # where networks act on observations
     "--preset": ("gym",),
     "--processes": ("text", "preferences"),
+    **dict.fromkeys(("--sample-workers", "--staleness"), ("gym", "data")),
 }
 """Options of a run that tasks of some kinds alone take."""
 
@@ -102,7 +113,7 @@ def hide_run_options(parser: Parser, kinds: Collection[str], keys: Collection[st
 
 def run_options(args: Namespace) -> dict[str, Any]:
     """What was given of them, as `operant.train` takes it."""
-    return {name: value for name in RUN_OPTIONS if (value := getattr(args, name)) is not None}
+    return {name: value for name in (*RUN_OPTIONS, *SAMPLING_OPTIONS) if (value := getattr(args, name, None)) is not None}
 
 
 def parse_method(command: Command, argv: list[str]) -> Namespace:
@@ -463,6 +474,7 @@ def _resume_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="DIR", help="the run directory")
     parser.add_argument("--steps", type=whole(1), metavar="N", help="go on to so many steps a seed, more than the run was started with")
     parser.add_argument("--seeds", type=whole(1), metavar="N", help="go on to so many seeds; the new ones follow the others and train after them")
+    add_sample_workers(parser, "as many as before")
     add_processes(parser)
     add_trust(parser)
     add_json(parser)
@@ -478,7 +490,7 @@ def _resume(args: Namespace) -> int:
     if directory.result is not None and args.steps is None and args.seeds is None:
         note(f"{args.run} is finished: nothing is left to train")
     with training(f"{directory.config['method']} on {directory.config['task']}") as listener:
-        run = resume(args.run, steps=args.steps, seeds=args.seeds, trust=args.trust, listener=listener)
+        run = resume(args.run, steps=args.steps, seeds=args.seeds, sample_workers=args.sample_workers, trust=args.trust, listener=listener)
     return _tell(run, args.json)
 
 

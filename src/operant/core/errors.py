@@ -27,6 +27,10 @@ class RunFailed(OperantError):
     exit_code = 1
 
 
+class WorkerLost(RunFailed):
+    """A process that works for this one ended, or does not answer: which, and how."""
+
+
 class Interrupted(KeyboardInterrupt):
     """The person stopped the work; the message says what is kept and how to go on. No `Exception`, so that an environment or a verifier which catches
     those does not swallow it. The command line exits with 130."""

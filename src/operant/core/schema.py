@@ -171,6 +171,8 @@ _TOLD = {
     "iteration": integer(1),
     "kernels": one_of("native", "onednn", "mixed"),
     "processes": integer(2, MOST_PROCESSES),
+    "sample_workers": integer(1, 1_000),
+    "staleness": integer(1, 100),
     "versions": mapping(text),
     "hardware": mapping(anything),
 }

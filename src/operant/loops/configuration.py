@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields, replace
 from operator import index
 from typing import Any
@@ -29,12 +29,13 @@ from operant.nets.distributions import Endless
 from operant.nets.elites import Elites
 from operant.nets.lifted import PlainModule
 from operant.worlds import SCHEMES, TASK, both_have, kind_of, make_world, world_options
-from operant.worlds.base import World
+from operant.worlds.base import SampleWorkers, World
 
 MOST_STEPS = 10**9  # of a run that is limited by time
 MOST_SEED = 2**62
 MOST_BUDGET = 10**15  # of steps, answers or tokens
 MOST_THREADS = 1_024
+MOST_WORKERS, MOST_STALENESS = 1_000, 100
 OF_A_MODEL = 100  # a language model has about so many times the parameters of one of its wide layers
 
 
@@ -56,6 +57,8 @@ def configure_run(
     hyperparameters=None,
     origin=None,
     preset=None,
+    sample_workers=None,
+    staleness=None,
     say=lambda line: None,
 ):
     """Check everything that can be checked before a run exists; (config, world, spine).
@@ -63,6 +66,7 @@ def configure_run(
     Args:
         origin: the `loops.origin.Origin` that it begins from.
         preset: a name of `loops.presets`, whose settings and steps stand where none are given.
+        sample_workers, staleness: as of `loops.runs.train`.
         say: hears what is begun that may take seconds.
     """
     if not isinstance(method, str):
@@ -102,7 +106,8 @@ def configure_run(
     world = make_world(task, **options)
     check_kind(entry, world.task, world.kind)
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
-    spine = with_module(entry.build(h), policy, method)
+    beside = sampling(sample_workers, staleness)
+    spine = sampled(with_module(entry.build(h), policy, method), beside)
     if world.action is not None and not world.action.kinds <= set(entry.actions):
         given = f"{world.task} has {' and '.join(sorted(world.action.kinds))} ones ({one_line(world.action_space)})"
         raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {given}{_instead(method, lambda other: _takes(other, world))}")
@@ -131,7 +136,7 @@ def configure_run(
         "every": every or max(1, amount // 10),
         "episodes": episodes,
         "fingerprint": world.fingerprint(),
-    }
+    } | beside
     if world.bfloat16 and not spine.bfloat16:
         raise BadInput(f"--dtype bfloat16: on {world.task} it is for value learning, whose networks are wide; {method} takes float32")
     if world.bfloat16 and config["device"] == "cpu" and not kernels.has_bfloat16():
@@ -186,6 +191,20 @@ def configure_run(
         config["hyperparameters"] = {name: value if _plain(value) else repr(value) for name, value in config["hyperparameters"].items()}
         config["not_resumable"] = f"a hyper-parameter is a Python object ({error})"
     return config, world, spine
+
+
+def sampling(sample_workers: Any, staleness: Any) -> dict[str, int]:
+    """What a run's config says of the processes that sample beside the one that trains; nothing where there are none. Raises `BadInput`."""
+    count = 0 if sample_workers is None else whole_number("sample-workers", sample_workers, 0, MOST_WORKERS)
+    behind = 0 if staleness is None else whole_number("staleness", staleness, 0, MOST_STALENESS)
+    if behind and not count:
+        raise BadInput(f"--staleness {behind}: what samples while this process learns are others; give --sample-workers 1 or more")
+    return ({"sample_workers": count} if count else {}) | ({"staleness": behind} if behind else {})
+
+
+def sampled(spine: Any, config: Mapping[str, Any]) -> Any:
+    """The loop with the processes that sample which a run's config names. Raises `BadInput` where it takes none."""
+    return spine.sampled_by(SampleWorkers(config["sample_workers"], config.get("staleness", 0))) if config.get("sample_workers") else spine
 
 
 def check_processes(spine: Any, world: World, config: dict[str, Any]) -> None:
@@ -305,7 +324,8 @@ def spine_of(config: dict[str, Any], policy: PlainModule | None = None) -> Any:
     """
     if (name := config.get("policy_module")) is not None and policy is None:
         raise BadInput(f"this run trained a Python module as its policy ({name}): give it again, as policy=… of operant.load or operant.resume")
-    return with_module(get_method(config["method"]).build(configure(config["method"], config["hyperparameters"])), policy, config["method"])
+    spine = with_module(get_method(config["method"]).build(configure(config["method"], config["hyperparameters"])), policy, config["method"])
+    return sampled(spine, config)
 
 
 def members_of(config: dict[str, Any], stacked: bool) -> list[list[int]]:

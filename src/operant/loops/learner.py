@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from operant.core.errors import RunFailed
+from operant.core.errors import BadInput, RunFailed
 from operant.core.memory import check_memory
 from operant.core.records import Rollout
-from operant.worlds.base import Source, World
+from operant.worlds.base import SampleWorkers, Source, World
 
 
 class Spine:
@@ -66,6 +66,10 @@ class Spine:
     def with_policy(self, net: Any) -> Spine:
         """The same loop with another network in the place of `trained`."""
         return replace(self, policy=net)
+
+    def sampled_by(self, workers: SampleWorkers) -> Spine:
+        """The same loop whose experience processes beside it gather. Raises `BadInput` where it has none that they could."""
+        raise BadInput(f"--sample-workers {workers.count}: what this method learns from is gathered by the process that trains; leave it out")
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         """Raise `BadInput` for what would stop a run of this loop later, before anything is written.

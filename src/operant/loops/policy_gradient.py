@@ -9,7 +9,7 @@ import copy
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from operant import ops
 from operant.core import ranks
-from operant.core.errors import RunFailed, place_of
+from operant.core.errors import BadInput, RunFailed, place_of
 from operant.core.flat import Adam, Optimizer
 from operant.core.memory import check_memory
 from operant.core.random import Streams
@@ -34,7 +34,7 @@ from operant.loops.terms import Term
 from operant.loops.update import Fields, Reduce, RowCutter, StepCutter, Updated, Updater, deal_rows, ratio_metrics
 from operant.nets.policy import RATIO_TOLERANCE, Statistics, TrainedPolicy
 from operant.nets.sharded import shard, whole
-from operant.worlds.base import SamplingPlan, World
+from operant.worlds.base import SampleWorkers, SamplingPlan, World
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class PolicyGradient(Spine):
         max_grad_norm: of a seed's gradient; None for no clip.
         region: a trust region, in which natural-gradient steps take the place of the optimiser's; None for the optimiser.
         fit: terms that are fitted by themselves behind the update of `terms`; None for none.
+        workers: of a method's own settings, processes that sample where none are asked for besides; 1 for the one that trains.
+        sample_workers: processes that sample, and how old the weights may be that act.
     """
 
     draws_answers = True
@@ -112,6 +114,7 @@ class PolicyGradient(Spine):
     region: TrustRegion | None = None
     fit: Fit | None = None
     workers: int = field(default=1, kw_only=True)
+    sample_workers: SampleWorkers | None = field(default=None, kw_only=True)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -128,6 +131,16 @@ class PolicyGradient(Spine):
     def rows(self) -> int:
         return self.sample.iteration_rows // self.minibatches
 
+    @property
+    def beside(self) -> SampleWorkers | None:
+        """The processes that sample; None for the one that trains."""
+        return SampleWorkers(self.workers) if self.sample_workers is None and self.workers > 1 else self.sample_workers
+
+    def sampled_by(self, workers: SampleWorkers) -> PolicyGradient:
+        if self.workers > 1:
+            raise BadInput(f"--sample-workers {workers.count} and --workers {self.workers} are the same processes: give the first of them")
+        return replace(self, sample_workers=workers)
+
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         if "teacher_log_prob" in self.needs:
             world.check_teacher()
@@ -135,7 +148,7 @@ class PolicyGradient(Spine):
             each, stacked = self.sample.n, len(seeds) if world.stacked else 1
             what = f"a batch of {self.prompts:,} prompts with {each:,} answer{'s' * (each > 1)} each, {world.longest:,} tokens long"
             check_memory(what, stacked * self.prompts * each * world.row_bytes(), "take fewer prompts, a smaller group, or shorter answers")
-        world.check(self.sample, seeds, episodes, workers=self.workers)
+        world.check(self.sample, seeds, episodes, workers=self.beside)
 
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> PolicyGradientLearner:
         return PolicyGradientLearner(self, world, list(seeds), total_steps, device)
@@ -193,7 +206,8 @@ class PolicyGradientLearner(Learner):
         self._needs = frozenset().union(*(updater.needs for updater in updaters))
         self._overs = tuple(dict.fromkeys(over for updater in updaters for over in updater.overs))
         self._old_statistics = {name: statistic for updater in updaters for name, statistic in updater.old_statistics.items()}
-        self.source = world.source(method.sample, self.streams, workers=method.workers)
+        self.source = world.source(method.sample, self.streams, workers=method.beside)
+        self._most_behind = 0 if method.beside is None else method.beside.staleness
         self.stride = self.source.steps_per_sample
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
         self._after = (*method.select, method.credit, *method.mark, *method.focus)
@@ -241,7 +255,7 @@ class PolicyGradientLearner(Learner):
         for _ in range(1 if fill is None else fill.rounds):
             with whole(self.policy):
                 rollout = self.source.sample(self.policy, self.version)
-            if rollout.version != self.version:
+            if not 0 <= self.version - rollout.version <= self._most_behind:
                 raise RunFailed(f"a rollout of weights' version {rollout.version} reached the update of version {self.version}")
             rollout = self.source.score(rollout)
             rollout.progress = self._began
@@ -256,6 +270,8 @@ class PolicyGradientLearner(Learner):
             if int(groups.min()) >= method.sample.prompts:
                 break
         metrics = {name: torch.stack([part[name] for part in seen if name in part]).nanmean(0) for name in {name: None for part in seen for name in part}}
+        if self._most_behind:
+            metrics["staleness"] = torch.full((len(self.seeds),), float(self.version - rollout.version))
         if fill is not None:
             metrics |= {"fill/rounds": torch.full((len(self.seeds),), float(len(rounds))), "fill/groups": groups}
         if self.world.answers:
@@ -465,7 +481,7 @@ class PolicyGradientLearner(Learner):
             found["kl_sampler"] = ((ops.kl_k3(rollout.log_prob, log_prob) * rollout.mask).sum((1, 2)) / count).cpu()
         metrics = updater.finish(self, updates, lambda update: cut(indices[update]))
         worst = (updates[0].log_ratio if first_log_ratio is None else first_log_ratio).abs().max().item()
-        if not worst <= self._tolerance:
+        if rollout.version == self.version and not worst <= self._tolerance:
             raise RunFailed(
                 f"the ratio before the first update is not 1: |log ratio| reaches {worst:.3g} at step {self.step}; "
                 "the policy that is trained is not the one that acted"

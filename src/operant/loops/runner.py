@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from operant import ops
 from operant.core import ranks, schema
 from operant.core.commands import going_on
-from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, one_line
+from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, WorkerLost, one_line
 from operant.core.files import disk_fault
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams, drawn_from, global_generators
@@ -119,6 +119,9 @@ class Runner:
                 if ranks.lost(error):
                     others = f"another of its processes ended, or did not answer for {ranks.PATIENCE.seconds // 60} minutes"
                     raise ranks.Lost(f"{others}; {self._going_on}") from error
+                if isinstance(error, WorkerLost):
+                    kept = "what came behind its last checkpoint is lost" if self.directory.checkpoints.all() else "it had no checkpoint yet"
+                    raise WorkerLost(f"{error}, and the run with it: {kept}; {self._going_on}") from error
                 raise
             finally:
                 self.world.close()
@@ -165,7 +168,7 @@ class Runner:
         if any(self.config[name] != self.directory.config[name] for name in ("steps", "seeds")):
             self.directory.write_config(self.config)
             self.directory.forget_result()
-        elif self.config.get("processes") != self.directory.config.get("processes"):
+        elif any(self.config.get(name) != self.directory.config.get(name) for name in ("processes", "sample_workers")):
             self.directory.write_config(self.config)
 
     def _restore(self) -> dict | None:

@@ -20,7 +20,7 @@ from operant.core.run import Followed, RunDirectory, machine
 from operant.core.schema import MOST_SEEDS, require
 from operant.core.terminal import own_warnings
 from operant.loops.base_policy import ensure_base_policy
-from operant.loops.configuration import MOST_BUDGET, MOST_SEED, check_processes, configure_run, grow, spine_of, whole_number
+from operant.loops.configuration import MOST_BUDGET, MOST_SEED, check_processes, configure_run, grow, members_of, sampling, spine_of, whole_number
 from operant.loops.export import SUFFIXES, check_format, write_policy
 from operant.loops.origin import Origin
 from operant.loops.policy_files import Bare, load_policy
@@ -308,6 +308,8 @@ def train(
     policy: PlainModule | None = None,
     start_from: str | Path | None = None,
     preset: str | None = None,
+    sample_workers: int | None = None,
+    staleness: int | None = None,
     progress: bool = True,
     listener: Listener | None = None,
     **hyperparameters: Any,
@@ -337,6 +339,10 @@ def train(
             same or another task, whose observations and actions have the same form. Where the method is the same, critics, target networks and running scales
             go along. Optimiser and replay are new. Nothing that the other run names is imported.
         preset: a name of settings that somebody tuned for this method on this task ("zoo", `operant presets`); what is given besides wins.
+        sample_workers: processes beside this one that act in the environments, each with its own rows of them and a copy of the policy (`docs/scale.md`). The
+            run has the bits that it has without them; 0 by default.
+        staleness: updates that the weights which act may be behind those that learn from what they did, with `sample_workers`: sampling and learning then go on
+            at the same time. 0 by default: each waits for the other.
         progress: show progress on standard error, as the command line does: a live display on a terminal, a line now and then elsewhere.
         listener: a callable of each `Update` (phase, step, total, metrics, score, message, speed), which hears of progress instead.
         hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
@@ -372,6 +378,8 @@ def train(
                 hyperparameters=hyperparameters,
                 origin=origin,
                 preset=preset,
+                sample_workers=sample_workers,
+                staleness=staleness,
                 say=say,
             )
         check_trackers(track)
@@ -418,6 +426,7 @@ def resume(
     *,
     steps: int | None = None,
     seeds: int | None = None,
+    sample_workers: int | None = None,
     task: Any = None,
     policy: PlainModule | None = None,
     trust: bool = False,
@@ -429,6 +438,7 @@ def resume(
     Args:
         steps: train on to so many steps a seed, more than before. What changes along a run (annealing, schedules) goes on over the new length.
         seeds: train so many seeds, more than before; the new ones follow the others, and train after them.
+        sample_workers: as of `train`; by default as many as before.
         task: the environment, or what makes it, again, for a run whose task was a Python object.
         policy: the plain module again, for a run that trained one.
         trust: import what the run names: the modules of an environment or a verifier, the file of its method.
@@ -457,7 +467,11 @@ def resume(
     world = make_world(config["task"] if task is None else task, **config.get("options", {}))
     if world.fingerprint() != config["fingerprint"]:
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
+    if sample_workers is not None:
+        config = {name: value for name, value in config.items() if name != "sample_workers"} | sampling(sample_workers, config.get("staleness"))
     spine = spine_of(config, policy)
+    if sample_workers:
+        spine.check(world, members_of(config, world.stacked)[0], config["steps"], config["episodes"])
     config = grow(config, world.stacked, steps, seeds) if grown else config
     config = {name: value for name, value in config.items() if name != "processes"}
     if ranks.started() > 1:

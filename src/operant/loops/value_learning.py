@@ -27,7 +27,7 @@ from operant.loops.trial import SEEDS, try_losses
 from operant.nets.actors import Net, Policy
 from operant.nets.kernels import in_bfloat16
 from operant.nets.layers import BatchRenorm, batch_norms
-from operant.worlds.base import World
+from operant.worlds.base import SampleWorkers, World
 from operant.worlds.gym.collect import episode_means
 from operant.worlds.gym.experience import Act, Online
 from operant.worlds.store import Column, Store, Transitions, row_bytes, transition_columns
@@ -268,6 +268,7 @@ class ValueLearning(Spine):
         rewards: the data's rewards are needed; False where a relabel gives others.
         imagine: rollouts of a model among the nets, for methods with replay.
         updates_per_iteration: updates (offline) or environment steps (online) between two looks at the metrics.
+        sample_workers: processes that step the environments; None for the one that trains.
     """
 
     bfloat16 = True
@@ -286,6 +287,7 @@ class ValueLearning(Spine):
     rewards: bool = True
     imagine: Imagine | None = None
     updates_per_iteration: int = 100
+    sample_workers: SampleWorkers | None = None
 
     def __post_init__(self) -> None:
         _named(self.nets, "net that acts,", self.acts.net)
@@ -313,11 +315,19 @@ class ValueLearning(Spine):
     def with_policy(self, net: Net) -> ValueLearning:
         return replace(self, nets={**self.nets, self.acts.net: net})
 
+    def sampled_by(self, workers: SampleWorkers) -> ValueLearning:
+        if self.online is None:
+            return super().sampled_by(workers)
+        if workers.staleness:
+            raise BadInput(f"--staleness {workers.staleness}: this method draws what it learns from out of replay, and acts and learns by turns; leave it out")
+        return replace(self, sample_workers=workers)
+
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
+        world.check_workers(self.sample_workers)
         if self.from_data:
             world.check_data(rewards=self.rewards)
         if self.online is not None:
-            world.check_experience(self.online, len(seeds), steps)
+            world.check_experience(self.online, len(seeds), steps, self.sample_workers)
         if self.replay is not None:
             each = row_bytes(transition_columns(world.observation, (world.action.numbers,)) | dict(self.replay.columns))
             what = f"replay of {self.replay.capacity:,} transitions for each of {len(seeds):,} seeds"
@@ -408,7 +418,7 @@ class ValueLearner(Learner):
         self._carry: Tensor | None = None  # of a policy that plans or remembers
         self.stores: dict[str, Store] = {}
         if method.online is not None:
-            self.experience = world.experience(method.online, self.policy, self.streams, total_steps)
+            self.experience = world.experience(method.online, self.policy, self.streams, total_steps, workers=method.sample_workers)
             self.stores["replay"] = self.experience.store
             self._owed = 0.0
             self._carry = self.policy.initial(method.online.environments)

@@ -47,6 +47,19 @@ class SamplingPlan:
         return self.prompts * self.n
 
 
+@dataclass(frozen=True)
+class SampleWorkers:
+    """Processes beside the one that trains, which gather its experience.
+
+    Attributes:
+        count: how many.
+        staleness: updates that the weights which act may be behind those that learn from what they did. 0: sampling and learning wait for each other.
+    """
+
+    count: int
+    staleness: int = 0
+
+
 class NothingToDraw(BadInput):
     """An environment draws nothing, or cannot on this machine."""
 
@@ -83,6 +96,7 @@ class World:
         exact: evaluations are computed and draw nothing.
         makes_base: policies start from a base policy, which is made once and kept, where no model was given.
         scored_by_base: what a policy is evaluated on is made by the base policy.
+        sampled_beside: processes beside the one that trains can gather its experience (`SampleWorkers`).
         task: the whole name; a file stands in it with its absolute path, so that a run goes on from anywhere.
         stacked: seeds share one learner.
         score: the name of what `evaluate` measures.
@@ -110,6 +124,7 @@ class World:
     exact: ClassVar[bool] = False
     makes_base: ClassVar[bool] = False
     scored_by_base: ClassVar[bool] = False
+    sampled_beside: ClassVar[bool] = False
     default_steps: ClassVar[int]
 
     task: str
@@ -159,26 +174,33 @@ class World:
         """Memory, at the least, of one row of a batch that goes through layers of these widths."""
         return self.longest * BYTES_A_TOKEN
 
-    def check(self, plan: SamplingPlan | None, seeds: Sequence[int], episodes: int | None = None, *, workers: int = 1) -> None:
+    def check(self, plan: SamplingPlan | None, seeds: Sequence[int], episodes: int | None = None, *, workers: SampleWorkers | None = None) -> None:
         """Raise `BadInput` for what would stop a run later.
 
         Args:
             plan: how rollouts are sampled; None where none are.
             episodes: of an evaluation; None for the task's own number.
-            workers: processes that sample.
+            workers: processes that sample; None for this one.
         """
         self.check_episodes(len(seeds), episodes)
+        self.check_workers(workers)
         if plan is not None:
             self.check_source(plan, len(seeds), workers)
+
+    def check_workers(self, workers: SampleWorkers | None) -> None:
+        """Raise `BadInput` where the process that trains is the only one that can gather its experience."""
+        if workers is not None and not self.sampled_beside:
+            instead = "" if self.stacked else "; --processes lets several write the answers of one run"
+            raise BadInput(f"--sample-workers {workers.count}: {self.task} is sampled by the process that trains; leave it out{instead}")
 
     def check_episodes(self, seeds: int, episodes: int | None) -> None:
         """Raise `BadInput` where an evaluation cannot have as many."""
 
-    def check_source(self, plan: SamplingPlan, seeds: int, workers: int) -> None:
+    def check_source(self, plan: SamplingPlan, seeds: int, workers: SampleWorkers | None) -> None:
         """Raise `BadInput` where there are no rollouts of this plan."""
         raise BadInput(f"{self.task} has no rollouts: a policy-gradient method needs an environment (gym:) or a problem set (text:, sequences:)")
 
-    def check_experience(self, plan: Online, seeds: int, total_steps: int) -> None:
+    def check_experience(self, plan: Online, seeds: int, total_steps: int, workers: SampleWorkers | None = None) -> None:
         """Raise `BadInput` where there are no steps to act in, or no memory to keep them."""
         raise BadInput(f"{self.task} has no steps to act in: an online method needs an environment (gym:)")
 
@@ -234,14 +256,14 @@ class World:
         """
         raise NotImplementedError
 
-    def source(self, plan: SamplingPlan, streams: Streams, *, workers: int = 1) -> Source:
+    def source(self, plan: SamplingPlan, streams: Streams, *, workers: SampleWorkers | None = None) -> Source:
         """Rollouts of a plan, for policy gradients. Raises as `check_source`."""
         self.check_source(plan, len(streams.seeds), workers)
         raise NotImplementedError
 
-    def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int) -> Experience:
+    def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int, *, workers: SampleWorkers | None = None) -> Experience:
         """What a policy does in the environment, kept in a store, for value learning online. Raises as `check_experience`."""
-        self.check_experience(plan, len(streams.seeds), total_steps)
+        self.check_experience(plan, len(streams.seeds), total_steps, workers)
         raise NotImplementedError
 
     def stream(self, streams: Streams) -> Stream:

@@ -19,7 +19,7 @@ from operant.worlds.agents.games import AgentRows, Games
 from operant.worlds.agents.options import AgentOptions
 from operant.worlds.agents.parallel import ParallelGames, factory_of
 from operant.worlds.agents.spread import Spread
-from operant.worlds.base import World
+from operant.worlds.base import SampleWorkers, World
 from operant.worlds.gym.check import BrokenRule, one_line
 from operant.worlds.gym.collect import Collector, Steps
 from operant.worlds.gym.episodes import run_episodes
@@ -112,11 +112,9 @@ class AgentsWorld(World):
         if seeds * each > MOST_GAMES:
             raise BadInput(f"{option} {each}: {seeds * each:,} games at a time, of which there can be {MOST_GAMES:,}; nearest: {max(1, MOST_GAMES // seeds)}")
 
-    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+    def check_source(self, plan: Any, seeds: int, workers: SampleWorkers | None) -> None:
         if not isinstance(plan, Steps):
             raise BadInput(f"{self.task} is sampled step by step; this method's plan is {type(plan).__name__}")
-        if workers > 1:
-            raise BadInput(f"workers={workers}: games of several agents are stepped in one process; nearest: 1")
         self._check_games(seeds, plan.environments, "--environments")
         rows = seeds * plan.environments * self.agents
         what = f"a rollout of {plan.length:,} steps of {rows:,} agents ({self.observation.size:,} numbers each)"
@@ -127,7 +125,7 @@ class AgentsWorld(World):
             raise BadInput(f"this method brings no policy network, and {self.task} has none of its own")
         return net.build(self.observation, self.action, streams)
 
-    def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> AgentCollector:
+    def source(self, plan: Any, streams: Streams, *, workers: SampleWorkers | None = None) -> AgentCollector:
         self.check_source(plan, len(streams.seeds), workers)
         return AgentCollector(self, plan, streams)
 

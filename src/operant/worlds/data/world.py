@@ -16,7 +16,7 @@ from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.core.spec import GOAL
 from operant.nets.actors import Policy
-from operant.worlds.base import Drawn, World
+from operant.worlds.base import Drawn, SampleWorkers, World
 from operant.worlds.data.fit import fit_actions, fit_observations, notes
 from operant.worlds.data.options import DataOptions
 from operant.worlds.data.tasks import load_task
@@ -45,6 +45,7 @@ class DataWorld(World):
 
     kind = "data"
     stacked = True
+    sampled_beside = True
     step_unit = "updates"
     acts = True
     draws = True
@@ -110,12 +111,12 @@ class DataWorld(World):
         hint = goals if self.task.startswith("ogbench:") else "no key 'rewards'; or clone its actions with bc"
         raise BadInput(f"{self.task} has no rewards ({hint})")
 
-    def check_experience(self, plan: Online, seeds: int, total_steps: int) -> None:
-        self.environment.check_experience(plan, seeds, total_steps)
+    def check_experience(self, plan: Online, seeds: int, total_steps: int, workers: SampleWorkers | None = None) -> None:
+        self.environment.check_experience(plan, seeds, total_steps, workers)
 
-    def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int) -> Experience:
+    def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int, *, workers: SampleWorkers | None = None) -> Experience:
         """What a policy does in the data's environment: its observations and rewards must mean what they do in the data."""
-        return self.environment.experience(plan, policy, streams, total_steps)
+        return self.environment.experience(plan, policy, streams, total_steps, workers=workers)
 
     def data(self, policy: Policy, device: torch.device, *, rewards: bool = True) -> Store:
         """All transitions in one store that every seed shares: observations and actions as the policy takes and gives them."""

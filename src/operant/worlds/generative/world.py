@@ -17,7 +17,7 @@ from operant.core.records import Evaluation, Rollout
 from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.nets.velocity import VelocityPolicy
-from operant.worlds.base import Source, World
+from operant.worlds.base import SampleWorkers, Source, World
 from operant.worlds.generative.plans import GenerativePlan
 from operant.worlds.generative.problems import ABOUT, PROBLEMS, Mixture
 
@@ -58,7 +58,7 @@ class GenerativeWorld(World):
     def fingerprint(self) -> str:
         return f"{self.task} {self.problem.modes} {self.problem.radius} {self.problem.deviation}"
 
-    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+    def check_source(self, plan: Any, seeds: int, workers: SampleWorkers | None) -> None:
         if not isinstance(plan, GenerativePlan):
             raise BadInput(f"{self.task} is sampled by denoising; this method's plan is {type(plan).__name__}")
 
@@ -73,7 +73,7 @@ class GenerativeWorld(World):
                 parameter.copy_(start[name].expand_as(parameter))
         return policy
 
-    def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> GenerativeSource:
+    def source(self, plan: Any, streams: Streams, *, workers: SampleWorkers | None = None) -> GenerativeSource:
         self.check_source(plan, len(streams.seeds), workers)
         return GenerativeSource(self.problem, plan, streams)
 

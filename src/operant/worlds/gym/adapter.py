@@ -546,6 +546,14 @@ def begins_alike(environments: Environments) -> bool:
     return not isinstance(inner, GymnasiumEnvironments | VectorEnvironments | TensorRows) or inner.begins_alike()
 
 
+def rows_stand_alone(environments: Environments) -> bool:
+    """Whether a row is the same whatever rows stand beside it, so that some can be stepped elsewhere."""
+    inner = environments.inner if isinstance(environments, Viewed) else environments
+    if isinstance(inner, VectorEnvironments):
+        return isinstance(inner.vector_env.unwrapped, SyncVectorEnv)
+    return not isinstance(inner, TensorRows)
+
+
 def environment_maker(task: Any) -> tuple[str, Callable[[], gymnasium.Env]]:
     """How a task's environment is called, and what makes one. Raises `BadInput` for an unknown id, or what is no environment."""
     if isinstance(task, str) and task in BEDS:

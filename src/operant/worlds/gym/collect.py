@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.nets.actors import Actor
 from operant.nets.normalize import RunningNormalizer
-from operant.worlds.base import SamplingPlan, Source
+from operant.worlds.base import SampleWorkers, SamplingPlan, Source
 from operant.worlds.gym.beds import LevelledEnvironments
 from operant.worlds.gym.environments import Environments
 from operant.worlds.levels import Outcomes
@@ -86,6 +87,16 @@ def row_seeds(seeds: list[int], count: int, use: str) -> list[int]:
     return [derive_seed(seed, use, row) for seed in seeds for row in range(count)]
 
 
+def environments_of(make: MakeEnvironments, seeds: list[int], count: int, workers: SampleWorkers | None) -> Environments:
+    """The rows of all seeds, `count` of each, which step here or in other processes."""
+    of_rows = row_seeds(seeds, count, "environment")
+    if workers is None:
+        return make(of_rows)
+    from operant.worlds.gym.workers import WorkerEnvironments
+
+    return WorkerEnvironments(make, len(seeds), count, of_rows, workers)
+
+
 class Chunk:
     """Preallocated arrays of T steps, time first: `[T, S, N, …]`. A worker fills a slice of the one that the trainer reads.
 
@@ -114,50 +125,72 @@ class Chunk:
 
     def between(self, first: int, last: int) -> Chunk:
         """The steps from `first` to before `last`, sharing memory."""
-        part = object.__new__(Chunk)
-        for name in self.NAMES:
-            setattr(part, name, self.carry if name == "carry" else getattr(self, name)[first:last])
-        return part
+        return Chunk.of({name: self.carry if name == "carry" else getattr(self, name)[first:last] for name in self.NAMES})
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Tensor]) -> Chunk:
+        """One with these arrays."""
+        made = object.__new__(cls)
+        for name in cls.NAMES:
+            setattr(made, name, arrays[name])
+        return made
 
     def narrow(self, seeds: slice, rows: slice) -> Chunk:
         """The part of some seeds and rows, sharing memory."""
-        part = object.__new__(Chunk)
-        for name in self.NAMES:
-            setattr(part, name, getattr(self, name)[:, seeds, rows])
-        return part
+        return Chunk.of({name: getattr(self, name)[:, seeds, rows] for name in self.NAMES})
 
 
 @torch.no_grad()
-def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, observation: np.ndarray) -> np.ndarray:
+def fill(
+    chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, observation: np.ndarray, part: tuple[slice, slice] | None = None
+) -> np.ndarray:
     """Act for T steps into `chunk`; `noise [S, T, N, …]` turns into actions. Returns the observation `[R, D]` that comes next.
 
     What the policy remembers goes on in each row until an episode ends there, and starts anew behind a step that the environment ignored, too.
+
+    Args:
+        part: which seeds and rows, of those that actor and noise are of, the chunk and the environments hold; None for all. The actor then acts in the shapes
+            of all, with zeros in the place of what other rows see, so that its numbers are those of whoever holds all.
     """
     length, seeds, rows = chunk.reward.shape
     size = observation.shape[-1]
     device = noise.device
+    if part is None:
+        everyone, mine = rows, _all
+    else:
+        everyone, mine = noise.shape[2], itemgetter(part)
+        whole = torch.zeros(len(noise), everyone, size)
     distribution, decide = actor.distribution, actor.standing()
     noise = noise.transpose(0, 1)
     arrays = {name: getattr(chunk, name).numpy() for name in ("reward", "terminated", "truncated", "valid", "next_observation")}
     observations, decided, actions = chunk.observation.numpy(), chunk.parameters.numpy(), chunk.action.numpy()
     action_shape = (seeds * rows, *distribution.action_shape)
-    start = actor.initial(rows)
-    carry = None if start is None else chunk.carry[0].to(device)
+    start = actor.initial(everyone)
+    carry = None if start is None else start.clone()
+    if carry is not None:
+        mine(carry).copy_(chunk.carry[0])
     for t in range(length):
         seen = torch.from_numpy(observation).view(seeds, rows, size)
         observations[t] = observation.reshape(seeds, rows, size)
+        if part is not None:
+            mine(whole).copy_(seen)
+            seen = whole
         parameters, carry = decide(actor.normalized(seen.to(device)), carry)
         action = distribution.sample(parameters, noise[t]).cpu()
-        decided[t], actions[t] = parameters.cpu().numpy(), action.numpy()
-        step = environments.step(distribution.to_environment(action).reshape(action_shape))
+        decided[t], actions[t] = mine(parameters.cpu().numpy()), mine(action.numpy())
+        step = environments.step(mine(distribution.to_environment(action)).reshape(action_shape))
         for name, array in arrays.items():
             array[t] = getattr(step, name).reshape(array.shape[1:])
         observation = step.observation
         if start is not None:
-            carry = torch.where(chunk.ends(t).unsqueeze(-1).to(device), start, carry)
+            mine(carry).copy_(torch.where(chunk.ends(t).unsqueeze(-1).to(device), mine(start), mine(carry)))
     if start is not None:
-        chunk.carry[1] = carry
+        chunk.carry[1] = mine(carry)
     return observation
+
+
+def _all(x: Any) -> Any:
+    return x
 
 
 class Collector(Source):
@@ -169,25 +202,22 @@ class Collector(Source):
     Args:
         make: environments from row seeds.
         seeds: root seeds (S).
-        workers: processes that step environments; 1 steps them here.
+        workers: processes that act and step the environments; None for this one. They collect the next chunks while this one is learned from, where it may be
+            stale.
     """
 
-    def __init__(self, make: MakeEnvironments, observation_size: int, plan: Steps, streams: Streams, *, workers: int = 1):
+    def __init__(self, make: MakeEnvironments, observation_size: int, plan: Steps, streams: Streams, *, workers: SampleWorkers | None = None):
         self.plan = plan
         self.streams = streams
         self.observation_size = observation_size
-        self.workers = workers
+        self._ahead = 0 if workers is None else workers.staleness  # chunks that are under way while one is learned from
+        self._beside = workers is not None and plan.behaviour is None  # they act, too; a behaviour adapts to what this process has
         seeds, rows = len(streams.seeds), plan.environments
-        self._row_seeds = row_seeds(streams.seeds, rows, "environment")
-        if workers > 1:
-            from operant.worlds.gym.workers import WorkerEnvironments
-
-            self._environments = WorkerEnvironments(make, seeds, rows, self._row_seeds, workers)
-        else:
-            self._environments = make(self._row_seeds)
+        self._environments = environments_of(make, streams.seeds, rows, workers)
         self._observation: np.ndarray | None = None
         self._carry: Tensor | None = None  # of the policy, at the next observation; None where all episodes begin, or it remembers nothing
         self._behaviour: Adapting | None = None
+        self._waiting: list[tuple[Chunk, int]] = []  # chunks of a run that goes on, which were collected and not learned from, and their weights' versions
         self._kept: list[dict[str, Tensor]] = []  # of the iterations before, oldest first, `[S, N, T, …]` each
         self._reward_scale = RunningNormalizer(seeds, 1) if plan.normalize_reward else None
         self._discounted = torch.zeros(seeds, rows)
@@ -208,14 +238,16 @@ class Collector(Source):
         seeds, rows, length = len(self.streams.seeds), self.plan.environments, self.plan.length
         if (self.plan.batches > 1 or self.plan.behaviour is not None) and policy.initial(1) is not None:
             raise BadInput("a policy that remembers its episode learns from what it has just done itself: take one batch and no other behaviour")
-        noise = policy.distribution.noise(self.streams, "action", length, rows)
         if self._observation is None:
             self._observation = self._environments.reset()
         carry = policy.initial(rows) if self._carry is None else self._carry
-        if self.workers > 1:
-            chunk = self._environments.collect(policy, noise.cpu(), length, self.observation_size, carry)
-            self._observation = self._environments.observation
+        if self._beside:
+            while len(self._waiting) + self._environments.under_way <= self._ahead:
+                noise = policy.distribution.noise(self.streams, "action", length, rows)
+                self._environments.begin(policy, version, noise, self.observation_size, self.progress)
+            chunk, version = self._waiting.pop(0) if self._waiting else self._environments.finish()
         else:
+            noise = policy.distribution.noise(self.streams, "action", length, rows)
             chunk = Chunk(length, seeds, rows, self.observation_size, policy)
             if carry is not None:
                 chunk.carry[0] = carry
@@ -320,7 +352,7 @@ class Collector(Source):
 
     def _levelled(self) -> LevelledEnvironments:
         if not isinstance(self._environments, LevelledEnvironments):
-            raise BadInput("levels are assigned to environments that have some, and are stepped in this process (workers=1)")
+            raise BadInput("levels are assigned to environments that have some, and are stepped in the process that trains: leave the workers out")
         return self._environments
 
     def learned(self, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -331,10 +363,16 @@ class Collector(Source):
             self._reward_scale.load_state_dict(learned["reward_scale"])
 
     def state_dict(self) -> dict:
+        environments = self._environments.state_dict()
+        observation, carry, waiting = self._observation, self._carry, self._waiting
+        if self._beside and observation is not None:  # theirs, behind all that they have collected
+            observation, carry = self._environments.observation, self._environments.carry
+            waiting = [*waiting, *self._environments.settle()]
         return {
-            "environments": self._environments.state_dict(),
-            "observation": self._observation,
-            "carry": self._carry,
+            "environments": environments,
+            "observation": observation,
+            "carry": carry,
+            "waiting": [{"version": version} | {name: getattr(chunk, name).clone() for name in Chunk.NAMES} for chunk, version in waiting],
             "reward_scale": None if self._reward_scale is None else dict(self._reward_scale.state_dict()),
             "discounted": self._discounted,
             "return": self._return,
@@ -343,13 +381,21 @@ class Collector(Source):
         }
 
     def load_state_dict(self, state: dict) -> None:
-        self._environments.load_state_dict(state["environments"])
         self._observation, self._carry = state["observation"], state["carry"]
+        waiting = state.get("waiting", [])
+        if waiting and not self._beside:
+            raise BadInput("this run's workers collect ahead of what is learned from: go on with --sample-workers 1 or more")
+        if self._beside:
+            self._environments.load_state_dict(state["environments"], self._carry)
+        else:
+            self._environments.load_state_dict(state["environments"])
         if self.resume != "bitwise":
             self._observation = self._carry = None
+            waiting = []
             self._discounted, self._return, self._length = torch.zeros_like(self._discounted), self._return * 0, self._length * 0
         else:
             self._discounted, self._return, self._length = state["discounted"], state["return"], state["length"]
+        self._waiting = [(Chunk.of(chunk), chunk["version"]) for chunk in waiting]
         self._kept = [{name: value.to(self.streams.device) for name, value in batch.items()} for batch in state.get("kept", [])]
         if self._reward_scale is not None:
             self._reward_scale.load_state_dict(state["reward_scale"])

@@ -14,7 +14,8 @@ from operant.core.errors import BadInput
 from operant.core.memory import physical_memory
 from operant.core.random import Streams
 from operant.nets.actors import Policy
-from operant.worlds.gym.collect import MakeEnvironments, row_seeds
+from operant.worlds.base import SampleWorkers
+from operant.worlds.gym.collect import MakeEnvironments, environments_of
 from operant.worlds.gym.environments import Step
 from operant.worlds.store import Store, transition_columns
 
@@ -64,6 +65,7 @@ class Stream:
         make: environments from row seeds.
         seeds: root seeds (S).
         environments: copies a seed.
+        workers: processes that step them; None for this one.
 
     Attributes:
         episodes: (return, length) of the episodes that ended, by seed; whoever reads them empties it.
@@ -74,8 +76,8 @@ class Stream:
 
     skips = False  # it can tell apart what is no step of a row
 
-    def __init__(self, make: MakeEnvironments, seeds: list[int], environments: int = 1):
-        self._environments = make(row_seeds(seeds, environments, "environment"))
+    def __init__(self, make: MakeEnvironments, seeds: list[int], environments: int = 1, workers: SampleWorkers | None = None):
+        self._environments = environments_of(make, seeds, environments, workers)
         self._observation: np.ndarray | None = None
         self._return = np.zeros((len(seeds), environments))
         self._length = np.zeros((len(seeds), environments), dtype=np.int64)
@@ -135,8 +137,10 @@ class Experience(Stream):
 
     skips = True
 
-    def __init__(self, make: MakeEnvironments, plan: Online, policy: Policy, streams: Streams, total_steps: int):
-        super().__init__(make, streams.seeds, plan.environments)
+    def __init__(
+        self, make: MakeEnvironments, plan: Online, policy: Policy, streams: Streams, total_steps: int, *, workers: SampleWorkers | None = None
+    ):
+        super().__init__(make, streams.seeds, plan.environments, workers)
         self.plan, self.streams, self.observation, self.distribution = plan, streams, policy.observation, policy.distribution
         self._normalizer = policy.normalizer
         self._everyone = torch.ones(len(streams.seeds), plan.environments, dtype=torch.bool, device=streams.device)

@@ -1,7 +1,8 @@
-"""Workers: one process a core, each with its own environments and its own view of the policy, that hand back whole chunks through shared memory.
+"""Workers: processes beside the trainer, each with its own rows of the environments and a copy of the policy, that hand back whole chunks in shared memory.
 
-A worker gets some of the seeds, or some of the rows of every seed where there are fewer seeds than workers. Draws are made by the trainer, so the actions of
-a row do not depend on who steps it; the number of workers can change the last bits of a matrix product, and is therefore part of a run's configuration.
+A worker gets some of the seeds, or some of the rows of every seed where there are fewer seeds than workers. Draws are made by the trainer, and a worker acts in
+the shapes of the whole batch, with zeros in the place of what others see: the last bits of a product hang on its shape. So a chunk has the bits that it has
+without workers, however many there are.
 """
 
 from __future__ import annotations
@@ -11,18 +12,30 @@ import multiprocessing
 import pickle
 import signal
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from operant.core.errors import CODE, BadInput, OperantError, RunFailed, one_line
+from operant.core.errors import CODE, BadInput, OperantError, RunFailed, WorkerLost, one_line
+from operant.core.ranks import PATIENCE
+from operant.nets import kernels
 from operant.nets.actors import Actor
+from operant.worlds.base import SampleWorkers
 from operant.worlds.gym.collect import Chunk, fill
+from operant.worlds.gym.dealt import deal, join
+from operant.worlds.gym.environments import Step
+
+CLOSING = 5.0  # seconds in which a worker closes its environments before it is killed
 
 
-def check_workers(make: Callable, seeds: int, rows: int, workers: int) -> None:
+def check_split(make: Callable, seeds: int, rows: int, workers: int) -> None:
     """Raise `BadInput` where S seeds × N rows cannot be split over so many processes, or `make` cannot be sent to another one."""
     if workers > max(seeds, rows):
         raise BadInput(f"workers={workers}: {seeds} seeds × {rows} environments can be split over at most {max(seeds, rows)}")
@@ -34,172 +47,296 @@ def check_workers(make: Callable, seeds: int, rows: int, workers: int) -> None:
         raise BadInput(f"workers={workers}: other processes cannot import what was typed in; {_AT_TOP}")
 
 
-_AT_TOP = "give a function at the top level of a module, or workers=1"
+_AT_TOP = "give a function at the top level of a module, or leave the workers out"
 
 
 class WorkerEnvironments:
-    """Environments of S seeds × N rows, split over processes.
+    """Environments of S seeds × N rows, split over processes. Their workers collect whole chunks (`begin`, `finish`), or step their rows together (`step`).
 
     Args:
         make: environments from row seeds.
         row_seeds: seed-major, `S × N`.
-        workers: processes.
+        workers: at most `staleness` chunks are under way besides the one that is waited for.
+
+    Attributes:
+        observation: `[R, D]`, what is acted on next, as of the last `reset`, `step`, `state_dict` or `load_state_dict`.
+        carry: of the policy, at that observation, as of the last two; None where it remembers nothing.
 
     Raises:
-        BadInput: see `check_workers`.
+        BadInput: see `check_split`.
+        WorkerLost: a worker ended, or has not answered and made no step for `PATIENCE`; of any later call too.
     """
 
-    def __init__(self, make: Callable, seeds: int, rows: int, row_seeds: list[int], workers: int):
-        check_workers(make, seeds, rows, workers)
-        self._seeds, self._rows = seeds, rows
-        by_seed = seeds >= workers
-        edges = np.linspace(0, seeds if by_seed else rows, workers + 1).astype(int)
+    def __init__(self, make: Callable, seeds: int, rows: int, row_seeds: list[int], workers: SampleWorkers):
+        count = workers.count
+        check_split(make, seeds, rows, count)
+        self._seeds, self._rows, self._slots_wanted = seeds, rows, workers.staleness + 1
+        by_seed = seeds >= count
+        edges = np.linspace(0, seeds if by_seed else rows, count + 1).astype(int)
         spans = [slice(int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False)]
         self._parts = [(span, slice(0, rows)) if by_seed else (slice(0, seeds), span) for span in spans]
         grid = np.arange(seeds * rows).reshape(seeds, rows)
+        self._places = [grid[part].reshape(-1) for part in self._parts]
+        # Steps of each worker, and in the last place whether all are to leave what they are at.
+        self._beats = torch.zeros(count + 1, dtype=torch.int64).share_memory_()
         # Where forks are safe, one server imports PyTorch and forks the workers of this process, with the environment variables of when it began.
         context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         context.set_forkserver_preload([__name__])
         self._workers, self._pipes = [], []
-        for part in self._parts:
+        for part, places in zip(self._parts, self._places, strict=True):
             ours, theirs = context.Pipe()
-            mine = [row_seeds[index] for index in grid[part].reshape(-1)]
-            process = context.Process(target=_work, args=(theirs, make, mine), daemon=True)
+            mine = [row_seeds[index] for index in places]
+            process = context.Process(target=_work, args=(theirs, make, mine, part, torch.get_num_threads(), kernels.taken()), daemon=True)
             process.start()
             theirs.close()
             self._workers.append(process)
             self._pipes.append(ours)
-        self._resumes(self._answers())
         self.observation: np.ndarray | None = None
-        self._shared: tuple[Actor, Tensor, Chunk] | None = None
+        self.carry: Tensor | None = None
+        self._slots: list[tuple[Actor, Tensor, Chunk]] = []
+        self._under_way: deque[tuple[int, int]] = deque()  # (slot, version) of chunks that were begun and not finished, the oldest first
+        self._begun = self._done = 0  # chunks so far; of those under way, whose answers have come
+        try:
+            self._resumes(self._ask("share", [(self._beats, place) for place in range(count)]))
+        except BaseException:
+            self.close()
+            raise
 
     def _resumes(self, answers: Sequence[str]) -> None:
         self.resume = "bitwise" if all(answer == "bitwise" for answer in answers) else "episode-boundary"
 
-    def _ask(self, command: str, payloads: list | None = None) -> list:
-        for place, pipe in enumerate(self._pipes):
+    # ---------------------------------------------------------------------------------------------------------------------------- what is told and answered
+
+    def _send(self, command: str, payloads: Sequence[Any]) -> None:
+        for place, (pipe, payload) in enumerate(zip(self._pipes, payloads, strict=True)):
             try:
-                pipe.send((command, None if payloads is None else payloads[place]))
-            except (BrokenPipeError, OSError):
+                pipe.send((command, payload))
+            except OSError:
                 raise self._died(place) from None
+
+    def _ask(self, command: str, payloads: Sequence[Any] | None = None) -> list:
+        """Every worker's answer, once what is under way has been done."""
+        self.settle()
+        self._send(command, [None] * len(self._pipes) if payloads is None else payloads)
         return self._answers()
 
     def _answers(self) -> list:
-        found = []
-        for place, pipe in enumerate(self._pipes):
-            try:
-                kind, value = pipe.recv()
-            except (EOFError, ConnectionError):
-                raise self._died(place) from None
-            if kind == "error":
-                raise (BadInput if value[0] == "BadInput" else RunFailed)(value[1])
-            found.append(value)
-        return found
+        return [self._answer(place) for place in range(len(self._pipes))]
 
-    def _died(self, place: int) -> RunFailed:
+    def _answer(self, place: int) -> Any:
+        pipe, steps, since = self._pipes[place], int(self._beats[place]), time.monotonic()
+        try:
+            while not pipe.poll(1.0):
+                for other, (worker, its) in enumerate(zip(self._workers, self._pipes, strict=True)):
+                    if not worker.is_alive() and not its.poll():
+                        raise self._died(other)
+                if (now := int(self._beats[place])) != steps:
+                    steps, since = now, time.monotonic()
+                elif time.monotonic() - since > PATIENCE.total_seconds():
+                    raise WorkerLost(f"{self._named(place)} has made no step for {PATIENCE.total_seconds() / 60:g} minutes")
+            kind, value = pipe.recv()
+        except (EOFError, ConnectionError):
+            raise self._died(place) from None
+        if kind == "error":
+            raise (BadInput if value[0] == "BadInput" else RunFailed)(value[1])
+        return value
+
+    def _named(self, place: int) -> str:
+        return f"sample worker {place + 1} of {len(self._workers)}"
+
+    def _died(self, place: int) -> WorkerLost:
         self._workers[place].join(1)
-        return RunFailed(
-            f"environment worker {place + 1} of {len(self._workers)} ended by itself (exit code {self._workers[place].exitcode}); the last checkpoint is whole"
-        )
+        code = self._workers[place].exitcode
+        how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended by itself (exit code {code})"
+        return WorkerLost(f"{self._named(place)} {how}")
 
     def _joined(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        whole = np.zeros((self._seeds, self._rows, parts[0].shape[-1]), np.float32)
-        for (seeds, rows), part in zip(self._parts, parts, strict=True):
-            whole[seeds, rows] = part.reshape(whole[seeds, rows].shape)
-        return whole.reshape(self._seeds * self._rows, -1)
+        whole = np.empty((self._seeds * self._rows, *parts[0].shape[1:]), parts[0].dtype)
+        for places, part in zip(self._places, parts, strict=True):
+            whole[places] = part
+        return whole
+
+    # ------------------------------------------------------------------------------------------------------------------------------------------------ chunks
+
+    @property
+    def under_way(self) -> int:
+        """Chunks that were begun and not finished."""
+        return len(self._under_way)
+
+    def begin(self, actor: Actor, version: int, noise: Tensor, observation_size: int, progress: float) -> None:
+        """Let all workers act for the next chunk, by this actor as it is now.
+
+        Args:
+            noise: `[S, T, N, …]`, of the actor's distribution.
+            progress: share of the run that is done.
+        """
+        if not self._slots:
+            for _ in range(self._slots_wanted):
+                twin = copy.deepcopy(actor).requires_grad_(False).cpu().share_memory()
+                chunk = Chunk(noise.shape[1], self._seeds, self._rows, observation_size, actor, shared=True)
+                self._slots.append((twin, torch.empty_like(noise, device="cpu").share_memory_(), chunk))
+            self._ask("slots", [self._slots] * len(self._pipes))
+        slot = self._begun % len(self._slots)
+        twin, draws, _ = self._slots[slot]
+        with torch.no_grad():
+            for mine, theirs in zip((*twin.parameters(), *twin.buffers()), (*actor.parameters(), *actor.buffers()), strict=True):
+                mine.copy_(theirs)
+        draws.copy_(noise)
+        self._send("collect", [(slot, progress)] * len(self._pipes))
+        self._under_way.append((slot, version))
+        self._begun += 1
+
+    def finish(self) -> tuple[Chunk, int]:
+        """The oldest chunk that was begun, and the version of the weights that acted. It is overwritten once as many more are begun as there may be."""
+        if self._done:
+            self._done -= 1
+        else:
+            self._answers()
+        slot, version = self._under_way.popleft()
+        return self._slots[slot][-1], version
+
+    def settle(self) -> list[tuple[Chunk, int]]:
+        """Wait for all chunks that were begun; those that are to be finished, the oldest first."""
+        while self._done < len(self._under_way):
+            self._answers()
+            self._done += 1
+        return [(self._slots[slot][-1], version) for slot, version in self._under_way]
+
+    # ------------------------------------------------------------------------------------------------------------------------------------------- environments
 
     def reset(self) -> np.ndarray:
         self.observation = self._joined(self._ask("reset"))
         return self.observation
 
-    def collect(self, actor: Actor, noise: Tensor, length: int, observation_size: int, carry: Tensor | None) -> Chunk:
-        """A chunk of `length` steps of every row, acted by `actor` with `noise [S, T, N, …]`. The chunk is overwritten by the next call.
-
-        Args:
-            carry: of the actor, at the first of them; None where it remembers nothing.
-        """
-        if self._shared is None:
-            twin = copy.deepcopy(actor).requires_grad_(False).share_memory()
-            self._shared = twin, noise.clone().share_memory_(), Chunk(length, self._seeds, self._rows, observation_size, actor, shared=True)
-            self._ask("share", [(*self._shared, seeds, rows) for seeds, rows in self._parts])
-        twin, draws, chunk = self._shared
-        for name, value in actor.state_dict().items():
-            twin.get_parameter(name).copy_(value) if name in dict(twin.named_parameters()) else twin.get_buffer(name).copy_(value)
-        draws.copy_(noise)
-        if carry is not None:
-            chunk.carry[0] = carry
-        self.observation = self._joined(self._ask("collect"))
-        return chunk
+    def step(self, action: np.ndarray) -> Step:
+        """Act in every row, as `Environments.step`."""
+        parts = self._ask("step", [action[places] for places in self._places])
+        observation, following, *rest = (self._joined(arrays) for arrays in zip(*parts, strict=True))
+        self.observation = observation
+        return Step(observation, following, *rest)
 
     def state_dict(self) -> dict:
-        states, how = zip(*self._ask("state"), strict=True)
-        self._resumes(how)
-        return {"workers": list(states)}
-
-    def load_state_dict(self, state: dict) -> None:
-        if len(state["workers"]) != len(self._workers):
-            raise BadInput(f"the state is of {len(state['workers'])} workers; there are {len(self._workers)}")
-        observations, how = zip(*self._ask("load", state["workers"]), strict=True)
-        self._resumes(how)
+        states, resumes, observations, carries = zip(*self._ask("state"), strict=True)
+        self._resumes(resumes)
         self.observation = self._joined(observations)
+        self.carry = None
+        if carries[0] is not None:
+            self.carry = torch.zeros(self._seeds, self._rows, carries[0].shape[-1])
+            for part, carry in zip(self._parts, carries, strict=True):
+                self.carry[part] = carry
+        return join(states, self._places)
+
+    def load_state_dict(self, state: dict, carry: Tensor | None = None) -> None:
+        """Continue from a state of `state_dict`, or of environments that are stepped in one process.
+
+        Args:
+            carry: of the policy, at what is seen there.
+        """
+        parts = [(deal(state, places), None if carry is None else carry[part]) for places, part in zip(self._places, self._parts, strict=True)]
+        observations, resumes = zip(*self._ask("load", parts), strict=True)
+        self._resumes(resumes)
+        self.observation, self.carry = self._joined(observations), carry
 
     def close(self) -> None:
-        for pipe, worker in zip(self._pipes, self._workers, strict=True):
+        self._beats[-1] = 1
+        for pipe in self._pipes:
             try:
                 pipe.send(("close", None))
             except OSError:
                 pass
-            worker.join(5)
+        until = time.monotonic() + CLOSING
+        for pipe, worker in zip(self._pipes, self._workers, strict=True):
+            worker.join(max(0.0, until - time.monotonic()))
             if worker.is_alive():
                 worker.kill()
+                worker.join()
             pipe.close()
 
 
-def _narrow(actor: Actor, seeds: slice) -> Actor:
-    """A view of some seeds of an actor: the same memory."""
-    part = copy.deepcopy(actor)
-    originals = dict(actor.named_parameters()) | dict(actor.named_buffers())
-    for name, tensor in [*part.named_parameters(), *part.named_buffers()]:
-        original = originals[name].data
-        tensor.data = original[seeds] if original.ndim and original.shape[0] == actor.seeds else original
-    part.seeds = len(range(actor.seeds)[seeds])
-    return part
+class _Left(BaseException):
+    """What a worker was at is wanted no more."""
 
 
-def _work(pipe, make: Callable, row_seeds: list[int]) -> None:
-    """The worker's side: one answer to each command, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer decides what an interrupt means
-    torch.set_num_threads(1)
-    environments = None
+class _Worker:
+    """The worker's side: environments of its rows, and what answers each command."""
+
+    def __init__(self, make: Callable, row_seeds: list[int], part: tuple[slice, slice]):
+        self.part = part
+        self.environments = make(row_seeds)
+        self._carry: Tensor | None = None
+        self._looked = 0.0
+
+    def share(self, given: tuple[Tensor, int]) -> str:
+        beats, self._place = given
+        self._beats = beats.numpy()
+        return self.environments.resume
+
+    def reset(self, _: None) -> np.ndarray:
+        self._carry = None
+        return self.environments.reset()
+
+    def slots(self, slots: list[tuple[Actor, Tensor, Chunk]]) -> None:
+        self._slots = [(actor, draws, chunk.narrow(*self.part)) for actor, draws, chunk in slots]
+
+    def collect(self, given: tuple[int, float]) -> None:
+        slot, progress = given
+        actor, draws, chunk = self._slots[slot]
+        if actor.normalizer is not None:
+            actor.normalizer.refresh()
+        actor.explore(progress)
+        start = actor.initial(draws.shape[2])
+        if start is not None:
+            chunk.carry[0] = start[self.part] if self._carry is None else self._carry
+        fill(chunk, self, actor, draws, self.environments.observation, self.part)
+        self._carry = None if start is None else chunk.carry[1].clone()
+
+    def step(self, action: np.ndarray) -> Step:
+        """A step of the environments, between which it looks whether it is still wanted."""
+        self._beats[self._place] += 1
+        now = time.monotonic()
+        if self._beats[-1] or (now - self._looked > 1.0 and not multiprocessing.parent_process().is_alive()):
+            raise _Left
+        self._looked = now if now - self._looked > 1.0 else self._looked
+        return self.environments.step(action)
+
+    def state(self, _: None) -> tuple[dict, str, np.ndarray, Tensor | None]:
+        state = self.environments.state_dict()
+        return state, self.environments.resume, self.environments.observation, self._carry
+
+    def load(self, given: tuple[dict, Tensor | None]) -> tuple[np.ndarray, str]:
+        state, self._carry = given
+        self.environments.load_state_dict(state)
+        return self.environments.observation, self.environments.resume
+
+
+def _work(pipe: Connection, make: Callable, row_seeds: list[int], part: tuple[slice, slice], threads: int, multiplies_by: str) -> None:
+    """A worker's process: one answer to each command, until the pipe closes."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the trainer decides what they mean
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    kernels.take(multiplies_by)
+    worker = None
     try:
-        environments = make(row_seeds)
-        pipe.send(("ok", environments.resume))
+        worker = _Worker(make, row_seeds, part)
         while True:
             command, payload = pipe.recv()
             if command == "close":
                 break
-            if command == "reset":
-                answer = environments.reset()
-            elif command == "share":
-                twin, draws, chunk, seeds, rows = payload
-                actor, draws, part = _narrow(twin, seeds), draws[seeds, :, rows], chunk.narrow(seeds, rows)
-                answer = None
-            elif command == "collect":
-                if actor.normalizer is not None:
-                    actor.normalizer.refresh()
-                answer = fill(part, environments, actor, draws, environments.observation)
-            elif command == "state":
-                answer = environments.state_dict(), environments.resume
-            elif command == "load":
-                environments.load_state_dict(payload)
-                answer = environments.observation, environments.resume
-            pipe.send(("ok", answer))
-    except EOFError:
-        pass  # the trainer is gone
+            answer = getattr(worker, command)(payload)
+            pipe.send(("ok", astuple(answer) if isinstance(answer, Step) else answer))
+    except (EOFError, ConnectionError, _Left):
+        pass  # the trainer is gone, or done
     except OperantError as error:
-        pipe.send(("error", (type(error).__name__, str(error))))
+        _tell(pipe, type(error).__name__, str(error))
     except CODE as error:
-        pipe.send(("error", ("RunFailed", f"an environment worker failed: {type(error).__name__}: {one_line(error)}")))
+        _tell(pipe, "RunFailed", f"an environment worker failed: {type(error).__name__}: {one_line(error)}")
     finally:
-        if environments is not None:
-            environments.close()
+        if worker is not None:
+            worker.environments.close()
+
+
+def _tell(pipe: Connection, kind: str, message: str) -> None:
+    try:
+        pipe.send(("error", (kind, message)))
+    except OSError:
+        pass

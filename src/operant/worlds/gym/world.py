@@ -23,9 +23,9 @@ from operant.core.spec import Spec
 from operant.nets.actors import Policy
 from operant.nets.distributions import drawn_range
 from operant.nets.policy import TrainedPolicy
-from operant.worlds.base import Drawn, World
+from operant.worlds.base import Drawn, SampleWorkers, World
 from operant.worlds.gym import atari
-from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments, make_objects
+from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments, make_objects, rows_stand_alone
 from operant.worlds.gym.beds import BATCHED, BEDS, LevelledEnvironments
 from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
@@ -38,7 +38,7 @@ from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.spaces import Actions, Observations, scaled, space_text
 from operant.worlds.gym.starts import Starts, make_started, recorded
 from operant.worlds.gym.views import view_of
-from operant.worlds.gym.workers import check_workers
+from operant.worlds.gym.workers import check_split
 from operant.worlds.names import CLASSIC, MUJOCO
 from operant.worlds.store import row_bytes, transition_columns
 
@@ -68,6 +68,7 @@ class GymWorld(World):
     step_unit = "environment steps"
     acts = True
     draws = True
+    sampled_beside = True
     default_steps = 100_000
 
     def __init__(self, environment: Any, /, **options: Any):
@@ -81,6 +82,7 @@ class GymWorld(World):
         self.make = partial(make_environments, self.environment, view=self.view.evaluated)
         self.make_training = partial(make_environments, self.environment, view=self.view)
         probe = self.make([0])
+        self._rows_stand_alone = rows_stand_alone(probe)
         self.levels = probe.levels if isinstance(probe, LevelledEnvironments) else None
         try:
             self.observation_space, self.action_space = probe.observation_space, probe.action_space
@@ -129,15 +131,25 @@ class GymWorld(World):
         if episodes is not None:
             self.check_copies(seeds, episodes, "--episodes")
 
-    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+    def check_source(self, plan: Any, seeds: int, workers: SampleWorkers | None) -> None:
         if not isinstance(plan, Steps):
             raise BadInput(f"{self.task} is sampled step by step; this method's plan is {type(plan).__name__}")
         self.check_copies(seeds, plan.environments, "--environments")
         rows, numbers = seeds * plan.environments, 2 * self.observation.size + self.action.numbers
         what = f"a rollout of {plan.length:,} steps of {rows:,} environments ({self.observation.size:,} numbers an observation)"
-        check_memory(what, plan.batches * plan.length * rows * 4 * numbers, "take fewer --environments, or a shorter --rollout-length")
-        if workers > 1:
-            check_workers(self.make_training, seeds, plan.environments, workers)
+        ahead = 0 if workers is None else workers.staleness
+        if ahead and plan.behaviour is not None:
+            raise BadInput(f"--staleness {ahead}: what acts adapts to what was done last, and has no older weights: leave it out")
+        check_memory(what, (plan.batches + ahead) * plan.length * rows * 4 * numbers, "take fewer --environments, or a shorter --rollout-length")
+        self._check_split(seeds, plan.environments, workers)
+
+    def _check_split(self, seeds: int, each: int, workers: SampleWorkers | None) -> None:
+        """Raise `BadInput` where the rows, `each` of a seed, cannot be dealt to so many processes."""
+        if workers is None:
+            return
+        if not self._rows_stand_alone:
+            raise BadInput(f"workers={workers.count}: {self.task} steps all its rows in one computation, of which there are no parts; leave the workers out")
+        check_split(self.make_training, seeds, each, workers.count)
 
     def check_copies(self, seeds: int, each: int, option: str) -> None:
         """Raise `BadInput` where a run would make more copies of the environment than can be made in time: those of all seeds are stepped together.
@@ -156,10 +168,11 @@ class GymWorld(World):
         """Memory of one step of one copy in replay."""
         return row_bytes(transition_columns(self.observation, (self.action.numbers,)), frames=True)
 
-    def check_experience(self, plan: Online, seeds: int, total_steps: int) -> None:
-        """Raise `BadInput` where memory cannot hold what `experience` keeps."""
+    def check_experience(self, plan: Online, seeds: int, total_steps: int, workers: SampleWorkers | None = None) -> None:
+        """Raise `BadInput` where memory cannot hold what `experience` keeps, or where no such processes can step the environments."""
         self.check_copies(seeds, plan.environments, "--environments")
         check_store_memory(plan, self.observation.size, self.transition_bytes, seeds, total_steps)
+        self._check_split(seeds, plan.environments, workers)
 
     def check_stream(self, seeds: int) -> None:
         self.check_copies(seeds, 1, "--seeds")
@@ -203,12 +216,12 @@ class GymWorld(World):
             raise BadInput(f"this method brings no policy network, and {self.task} has none of its own")
         return net.build(self.observation, self.action, streams)
 
-    def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Collector:
+    def source(self, plan: Any, streams: Streams, *, workers: SampleWorkers | None = None) -> Collector:
         self.check_source(plan, len(streams.seeds), workers)
         return Collector(self.make_training, self.observation.size, plan, streams, workers=workers)
 
-    def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int) -> Experience:
-        return Experience(self.make_training, plan, policy, streams, total_steps)
+    def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int, *, workers: SampleWorkers | None = None) -> Experience:
+        return Experience(self.make_training, plan, policy, streams, total_steps, workers=workers)
 
     def stream(self, streams: Streams) -> Stream:
         return Stream(self.make_training, streams.seeds)

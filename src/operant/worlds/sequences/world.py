@@ -11,7 +11,7 @@ from operant.core.random import Streams
 from operant.core.records import Evaluation
 from operant.nets.language import TokenCritic
 from operant.nets.tabular import TabularPolicy, prefix_count, prefix_index
-from operant.worlds.base import World
+from operant.worlds.base import SampleWorkers, World
 from operant.worlds.names import TRANSFORMER
 from operant.worlds.plans import Groups, Plan, Turns
 from operant.worlds.sequences.preferences import SequencePairs
@@ -88,7 +88,7 @@ class SequenceWorld(World):
             policy.logits.copy_(SHARPNESS * (total / count).clamp(min=LEAST).log().view(policy.logits.shape[1:]))
         return policy
 
-    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+    def check_source(self, plan: Any, seeds: int, workers: SampleWorkers | None) -> None:
         if not isinstance(plan, Plan | SequenceGroups):
             raise BadInput(f"{self.task} is sampled by prompts and sequences; this method's plan is {type(plan).__name__}")
         if isinstance(plan, Turns):
@@ -103,7 +103,7 @@ class SequenceWorld(World):
     def preferences(self, streams: Streams) -> SequencePairs:
         return SequencePairs(self.problem, streams)
 
-    def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> SequenceSource:
+    def source(self, plan: Any, streams: Streams, *, workers: SampleWorkers | None = None) -> SequenceSource:
         """A source for a plan. Of plain `Groups`, the prompts and rows a prompt are taken, for all seeds at once."""
         if type(plan) is Groups:
             plan = SequenceGroups(plan.prompts, plan.n)

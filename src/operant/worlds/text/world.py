@@ -18,7 +18,7 @@ from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.core.seeds import derive_seed
 from operant.nets.language import TokenCritic, TokenPolicy
-from operant.worlds.base import World
+from operant.worlds.base import SampleWorkers, World
 from operant.worlds.plans import Groups, Plan, Turns
 from operant.worlds.text.builtin_verifiers import NoisyVerifier, make_verifier
 from operant.worlds.text.options import TextOptions
@@ -189,7 +189,7 @@ class TextWorld(World):
         """Language models train on the accelerator where there is one."""
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def check_source(self, plan: Any, seeds: int, workers: int) -> None:
+    def check_source(self, plan: Any, seeds: int, workers: SampleWorkers | None) -> None:
         kind = type(plan)
         if not isinstance(plan, Plan):
             raise BadInput(f"{self.task} is sampled by a plan of completions; this method's plan is {kind.__name__}")
@@ -205,7 +205,7 @@ class TextWorld(World):
         if self.options.model is not None and self.options.teacher is None:
             raise BadInput(f"{self.task}: this method follows a teacher, which can be made only where the policy is made from scratch: give one as --teacher")
 
-    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None, *, workers: int = 1) -> None:
+    def check(self, plan: Any, seeds: Sequence[int], episodes: int | None = None, *, workers: SampleWorkers | None = None) -> None:
         """Look for what would stop a run later: in all problems of a file, else in the first ones; in the rows' own answers, which are scored; and in the
         models that were given, which are loaded.
 
@@ -345,7 +345,7 @@ class TextWorld(World):
         dtype = torch.bfloat16 if self.options.dtype == "bfloat16" else torch.float32
         return in_dtype(TokenPolicy, load_model(source, dtype), self.options.dtype).requires_grad_(False)
 
-    def source(self, plan: Any, streams: Streams, *, workers: int = 1) -> Any:
+    def source(self, plan: Any, streams: Streams, *, workers: SampleWorkers | None = None) -> Any:
         from operant.worlds.text.source import TextSource
 
         self.check_source(plan, len(streams.seeds), workers)
