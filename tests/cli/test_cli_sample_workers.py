@@ -101,6 +101,8 @@ def test_workers_end_with_a_trainer_that_is_killed(start, tmp_path: Path):
     [
         ((*WORDS, "--sample-workers", 5), "workers=5: 1 seeds × 4 environments can be split over at most 4"),
         ((*WORDS, "--staleness", 1), "--staleness 1: what samples while this process learns are others; give --sample-workers 1 or more"),
+        ((*WORDS, "--sample-workers", 1, "--truncate-importance", 1), "--truncate-importance 1.0: weights that are not behind need none"),
+        ((*WORDS, "--sample-workers", 1, "--staleness", 1, "--truncate-importance", 0), "--truncate-importance 0.0: it must be a number above 0"),
         (("stream-q", "--task", "gym:CartPole-v1", "--sample-workers", 2), "what this method learns from is gathered by the process that trains"),
         (("grpo", "--task", "sequences:target", "--sample-workers", 2), "--sample-workers 2: sequences:target is sampled by the process that trains"),
         (("sac-v2", "--task", "gym:Pendulum-v1", "--sample-workers", 1, "--staleness", 1), "--staleness 1: this method draws what it learns from"),

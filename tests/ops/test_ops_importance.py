@@ -34,6 +34,20 @@ def test_assumed_behaviour_by_hand():
     assert ops.assumed_behaviour_log_prob(old, uniform).exp().item() == pytest.approx(0.5 * 0.2 + 0.5 / 5, abs=1e-15)
 
 
+def test_truncated_importance_by_hand_and_without_gradient():
+    log_prob = torch.tensor([0.3, 0.2, 0.9], dtype=torch.float64).log().requires_grad_()
+    weight = ops.truncated_importance(log_prob, torch.tensor([0.2, 0.4, 0.1], dtype=torch.float64).log(), most=2.0)
+    torch.testing.assert_close(weight, torch.tensor([1.5, 0.5, 2.0], dtype=torch.float64))
+    assert not weight.requires_grad
+
+
+def test_importance_that_is_not_truncated_is_unbiased():
+    target, writer = torch.randn(2, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64).log_softmax(-1)
+    value = torch.arange(7, dtype=torch.float64)
+    estimate = (writer.exp() * ops.truncated_importance(target, writer, most=math.inf) * value).sum()
+    assert estimate.item() == pytest.approx((target.exp() * value).sum().item(), abs=1e-14)
+
+
 def test_exploration_weight_by_hand_and_without_gradient():
     log_prob = torch.tensor([0.75, 1.0, 0.0], dtype=torch.float64).log().requires_grad_()
     weight = ops.exploration_weight(log_prob, gamma=2.0)

@@ -18,6 +18,7 @@ from operant.core.checkpoint import first_difference, join_state, split_state
 from operant.core.errors import BadInput, RunFailed, WorkerLost
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
+from operant.loops.update import IMPORTANCE
 from operant.nets.actors import ActorCriticNet
 from operant.nets.memory import LSTM
 from operant.worlds.base import SampleWorkers
@@ -152,6 +153,30 @@ def test_a_stale_method_learns_the_same_with_any_number_of_workers_and_goes_on_s
     expected = trained("ppo", SampleWorkers(1, 2), 5)
     assert first_difference(expected, trained("ppo", SampleWorkers(4, 2), 5)) is None
     assert first_difference(expected, trained("ppo", SampleWorkers(2, 2), 2, trained("ppo", SampleWorkers(3, 2), 3))) is None
+
+
+def test_what_older_weights_did_is_weighted_once_and_by_the_ratio_to_them():
+    """A2C has no ratio of its own. The first rollouts are fresh, and no weight changes them."""
+    settings = SMALL | {"learning_rate": 0.05, "entropy": 0.0}
+    own = get_method("a2c").hyperparameters.__dataclass_fields__
+    spine = get_method("a2c").build(configure("a2c", {name: value for name, value in settings.items() if name in own}))
+    learner = spine.sampled_by(SampleWorkers(2, 1, 1.002)).learner(GymWorld("CartPole-v1"), [0], 100_000, torch.device("cpu"))
+    try:
+        found = [learner.iterate() for _ in range(4)]
+        assert [int(metrics["staleness"]) for metrics in found] == [0, 1, 1, 1]
+        assert [IMPORTANCE in metrics for metrics in found] == [False, True, True, True]
+        rollout = learner.rollout
+        weight = rollout.extras[IMPORTANCE]
+        assert weight.max().item() == pytest.approx(1.002) and weight.min() < 1
+        torch.testing.assert_close(found[-1][IMPORTANCE], weight.mean((1, 2)))
+        fields = learner.fields(rollout)
+        batch, _ = learner.updater._weighed(fields, True)
+        torch.testing.assert_close(batch["advantage"], rollout.extras["advantage"] * weight)
+        torch.testing.assert_close(fields["returns"], rollout.extras["advantage"] + rollout.extras["value"])
+    finally:
+        learner.close()
+    with pytest.raises(BadInput, match="--truncate-importance 1: this method's policy gives no probabilities"):
+        get_method("pqn").build(configure("pqn", {})).sampled_by(SampleWorkers(1, 1, 1.0)).learner(GymWorld("CartPole-v1"), [0], 1000, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("task", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0", "cartpole-levels", "point-maze", "objects", "stacked"])

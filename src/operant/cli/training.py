@@ -47,6 +47,8 @@ def _train_options(parser: Parser) -> None:
     add_sample_workers(parser, "0")
     words = "updates that the weights which act may be behind those that learn, so that both go on at the same time (default 0: each waits for the other)"
     parser.add_argument("--staleness", type=whole(0), metavar="K", help=f"with --sample-workers: {words}")
+    words = "weigh what older weights did by its ratio to them, so much at the most (default: the ratio is the method's matter)"
+    parser.add_argument("--truncate-importance", type=float, metavar="C", help=f"with --staleness: {words}")
     add_json(parser)
 
 
@@ -63,7 +65,7 @@ def add_processes(parser: Parser) -> None:
 
 
 RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track", "preset")
-SAMPLING_OPTIONS = ("sample_workers", "staleness")
+SAMPLING_OPTIONS = ("sample_workers", "staleness", "truncate_importance")
 _OTHERS = ("method", "task", "out", "policy", "start_from", "from", "processes", "progress", "listener", "json", "import", "help")
 RESERVED = {*RUN_OPTIONS, *SAMPLING_OPTIONS, *PLACE_OPTIONS, *_OTHERS}
 """Names that mean the run's own, in `operant train` and `operant.train`; a method's hyper-parameter of such a name is `METHOD.NAME`."""
@@ -99,7 +101,7 @@ OF_KINDS = {
     "--from": ("gym", "data", "agents"),  # where networks act on observations
     "--preset": ("gym",),
     "--processes": ("text", "preferences"),
-    **dict.fromkeys(("--sample-workers", "--staleness"), ("gym", "data")),
+    **dict.fromkeys(("--sample-workers", "--staleness", "--truncate-importance"), ("gym", "data")),
 }
 """Options of a run that tasks of some kinds alone take."""
 

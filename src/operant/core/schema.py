@@ -173,6 +173,7 @@ _TOLD = {
     "processes": integer(2, MOST_PROCESSES),
     "sample_workers": integer(1, 1_000),
     "staleness": integer(1, 100),
+    "truncate_importance": number(0),
     "versions": mapping(text),
     "hardware": mapping(anything),
 }

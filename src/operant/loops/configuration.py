@@ -59,6 +59,7 @@ def configure_run(
     preset=None,
     sample_workers=None,
     staleness=None,
+    truncate_importance=None,
     say=lambda line: None,
 ):
     """Check everything that can be checked before a run exists; (config, world, spine).
@@ -66,7 +67,7 @@ def configure_run(
     Args:
         origin: the `loops.origin.Origin` that it begins from.
         preset: a name of `loops.presets`, whose settings and steps stand where none are given.
-        sample_workers, staleness: as of `loops.runs.train`.
+        sample_workers, staleness, truncate_importance: as of `loops.runs.train`.
         say: hears what is begun that may take seconds.
     """
     if not isinstance(method, str):
@@ -106,7 +107,7 @@ def configure_run(
     world = make_world(task, **options)
     check_kind(entry, world.task, world.kind)
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
-    beside = sampling(sample_workers, staleness)
+    beside = sampling(sample_workers, staleness, truncate_importance)
     spine = sampled(with_module(entry.build(h), policy, method), beside)
     if world.action is not None and not world.action.kinds <= set(entry.actions):
         given = f"{world.task} has {' and '.join(sorted(world.action.kinds))} ones ({one_line(world.action_space)})"
@@ -193,18 +194,27 @@ def configure_run(
     return config, world, spine
 
 
-def sampling(sample_workers: Any, staleness: Any) -> dict[str, int]:
+def sampling(sample_workers: Any, staleness: Any, truncate_importance: Any) -> dict[str, Any]:
     """What a run's config says of the processes that sample beside the one that trains; nothing where there are none. Raises `BadInput`."""
     count = 0 if sample_workers is None else whole_number("sample-workers", sample_workers, 0, MOST_WORKERS)
     behind = 0 if staleness is None else whole_number("staleness", staleness, 0, MOST_STALENESS)
     if behind and not count:
         raise BadInput(f"--staleness {behind}: what samples while this process learns are others; give --sample-workers 1 or more")
-    return ({"sample_workers": count} if count else {}) | ({"staleness": behind} if behind else {})
+    if truncate_importance is not None:
+        given = f"--truncate-importance {truncate_importance}"
+        if isinstance(truncate_importance, bool) or not isinstance(truncate_importance, int | float) or not 0 < truncate_importance <= LARGEST:
+            raise BadInput(f"{given}: it must be a number above 0 and at most {LARGEST:,}")
+        if not behind:
+            raise BadInput(f"{given}: weights that are not behind need none; give --staleness 1 or more")
+    found = {"sample_workers": count, "staleness": behind, "truncate_importance": truncate_importance}
+    return {name: value for name, value in found.items() if value}
 
 
 def sampled(spine: Any, config: Mapping[str, Any]) -> Any:
     """The loop with the processes that sample which a run's config names. Raises `BadInput` where it takes none."""
-    return spine.sampled_by(SampleWorkers(config["sample_workers"], config.get("staleness", 0))) if config.get("sample_workers") else spine
+    if not config.get("sample_workers"):
+        return spine
+    return spine.sampled_by(SampleWorkers(config["sample_workers"], config.get("staleness", 0), config.get("truncate_importance")))
 
 
 def check_processes(spine: Any, world: World, config: dict[str, Any]) -> None:

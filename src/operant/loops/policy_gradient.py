@@ -31,7 +31,7 @@ from operant.loops.natural import NaturalUpdater, TrustRegion
 from operant.loops.parts import FROM_ACTED, REPLAYED, Stateful, needs_of, part_name, statistics_of
 from operant.loops.reference import Reference, ReferencePolicy
 from operant.loops.terms import Term
-from operant.loops.update import Fields, Reduce, RowCutter, StepCutter, Updated, Updater, deal_rows, ratio_metrics
+from operant.loops.update import IMPORTANCE, Fields, Reduce, RowCutter, StepCutter, Updated, Updater, deal_rows, ratio_metrics
 from operant.nets.policy import RATIO_TOLERANCE, Statistics, TrainedPolicy
 from operant.nets.sharded import shard, whole
 from operant.worlds.base import SampleWorkers, SamplingPlan, World
@@ -207,7 +207,9 @@ class PolicyGradientLearner(Learner):
         self._overs = tuple(dict.fromkeys(over for updater in updaters for over in updater.overs))
         self._old_statistics = {name: statistic for updater in updaters for name, statistic in updater.old_statistics.items()}
         self.source = world.source(method.sample, self.streams, workers=method.beside)
-        self._most_behind = 0 if method.beside is None else method.beside.staleness
+        self._most_behind, self._truncate = (0, None) if method.beside is None else (method.beside.staleness, method.beside.truncate)
+        if self._truncate is not None and not self.policy.likelihoods:
+            raise BadInput(f"--truncate-importance {self._truncate:g}: this method's policy gives no probabilities of what it does; leave it out")
         self.stride = self.source.steps_per_sample
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
         self._after = (*method.select, method.credit, *method.mark, *method.focus)
@@ -319,6 +321,10 @@ class PolicyGradientLearner(Learner):
             if not isinstance(rollout, Rollout):
                 raise RunFailed(f"select {part_name(select)} gave {type(rollout).__name__}, not a rollout{place_of(select)}")
         self._assign_credit(rollout)
+        if self._truncate is not None and rollout.version < self.version:
+            now = self._replay(self.policy, rollout)["log_prob"]
+            rollout.extras[IMPORTANCE] = ops.truncated_importance(now, rollout.log_prob, most=self._truncate)
+            rollout.log_prob = now  # from here on it is as if what is trained had acted
         for focus in method.focus:
             mask = focus(rollout)
             if not isinstance(mask, Tensor) or mask.shape != rollout.shape or mask.dtype != torch.bool:
@@ -438,6 +444,8 @@ class PolicyGradientLearner(Learner):
             fields["old_log_prob"] = rollout.log_prob
         if "value" in self._needs:
             fields |= {"old_value": extras["value"], "returns": extras["returns"]}
+        if IMPORTANCE in extras:
+            fields[IMPORTANCE] = extras[IMPORTANCE]
         if self.policy.span == "row":
             fields["group"] = rollout.group
         if "score" in self._needs:
@@ -481,11 +489,13 @@ class PolicyGradientLearner(Learner):
             found["kl_sampler"] = ((ops.kl_k3(rollout.log_prob, log_prob) * rollout.mask).sum((1, 2)) / count).cpu()
         metrics = updater.finish(self, updates, lambda update: cut(indices[update]))
         worst = (updates[0].log_ratio if first_log_ratio is None else first_log_ratio).abs().max().item()
-        if rollout.version == self.version and not worst <= self._tolerance:
+        if (rollout.version == self.version or IMPORTANCE in rollout.extras) and not worst <= self._tolerance:
             raise RunFailed(
                 f"the ratio before the first update is not 1: |log ratio| reaches {worst:.3g} at step {self.step}; "
                 "the policy that is trained is not the one that acted"
             )
+        if IMPORTANCE in rollout.extras:
+            found[IMPORTANCE] = ((rollout.extras[IMPORTANCE] * rollout.mask).sum((1, 2)) / rollout.mask.sum((1, 2))).cpu()
         if self.fitter is not None:
             found |= self._fit(rollout, cut, whole)
         diagnostics = updates[-1].diagnostics

@@ -310,6 +310,7 @@ def train(
     preset: str | None = None,
     sample_workers: int | None = None,
     staleness: int | None = None,
+    truncate_importance: float | None = None,
     progress: bool = True,
     listener: Listener | None = None,
     **hyperparameters: Any,
@@ -343,6 +344,7 @@ def train(
             run has the bits that it has without them; 0 by default.
         staleness: updates that the weights which act may be behind those that learn from what they did, with `sample_workers`: sampling and learning then go on
             at the same time. 0 by default: each waits for the other.
+        truncate_importance: with `staleness`, what older weights did is weighted by its ratio to them, so much at the most.
         progress: show progress on standard error, as the command line does: a live display on a terminal, a line now and then elsewhere.
         listener: a callable of each `Update` (phase, step, total, metrics, score, message, speed), which hears of progress instead.
         hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
@@ -380,6 +382,7 @@ def train(
                 preset=preset,
                 sample_workers=sample_workers,
                 staleness=staleness,
+                truncate_importance=truncate_importance,
                 say=say,
             )
         check_trackers(track)
@@ -468,7 +471,8 @@ def resume(
     if world.fingerprint() != config["fingerprint"]:
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
     if sample_workers is not None:
-        config = {name: value for name, value in config.items() if name != "sample_workers"} | sampling(sample_workers, config.get("staleness"))
+        kept = {name: value for name, value in config.items() if name != "sample_workers"}
+        config = kept | sampling(sample_workers, config.get("staleness"), config.get("truncate_importance"))
     spine = spine_of(config, policy)
     if sample_workers:
         spine.check(world, members_of(config, world.stacked)[0], config["steps"], config["episodes"])

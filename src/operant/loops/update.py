@@ -22,6 +22,7 @@ from operant.nets.policy import TrainedPolicy
 from operant.nets.sharded import parameters_of
 
 Fields = dict[str, Tensor]
+IMPORTANCE = "importance_weight"  # of fields, where what is learned from is older than what learns: advantages are weighted by it once they are normalised
 """A batch by names: "inputs.NAME" and "action" (what the policy replays), "mask", and what terms read, `[S, n, …]` each: n rows, or n single steps."""
 
 Reduce = Literal["token-mean", "sequence-mean", "sequence-sum"]
@@ -160,6 +161,8 @@ class Updater:
         if self.normalize_advantage:
             flat = ops.normalize(batch["advantage"].flatten(1), None if whole else mask.flatten(1), dim=-1)
             batch = batch | {"advantage": flat.view_as(mask)}
+        if IMPORTANCE in batch:
+            batch = batch | {"advantage": batch["advantage"] * batch[IMPORTANCE]}
         return batch, {None: self._equal_weights(mask) if whole else self._weights(mask)} | {over: self._weights(batch[over]) for over in self.overs}
 
     def _losses(self, seen: TermBatch, weight: dict[str | None, Tensor]) -> Tensor:

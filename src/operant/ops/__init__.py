@@ -55,7 +55,7 @@ from operant.ops.group_advantage import (
     sign_weighted_score,
     virtual_max_advantage,
 )
-from operant.ops.importance import assumed_behaviour_log_prob, exploration_weight, mixed_importance_ratio
+from operant.ops.importance import assumed_behaviour_log_prob, exploration_weight, mixed_importance_ratio, truncated_importance
 from operant.ops.kl_regularized import cloned_policy, kl_regularized_policy, kl_regularized_value, policy_divergence
 from operant.ops.linear_mdp import elliptic_norm, excess_squared_loss, feature_covariance, ridge_model
 from operant.ops.log_ratio_regression import (
@@ -280,6 +280,7 @@ __all__ = [
     "top_share",
     "total_variation_robust",
     "tree_values",
+    "truncated_importance",
     "turn_ends",
     "turn_gains",
     "turn_returns",

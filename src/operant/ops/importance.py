@@ -1,4 +1,4 @@
-"""Importance ratios of answers that another policy wrote."""
+"""Importance ratios of answers that another policy wrote, and of steps that it took."""
 
 from __future__ import annotations
 
@@ -19,6 +19,19 @@ def mixed_importance_ratio(log_prob: Tensor, old_log_prob: Tensor, behaviour_log
         behaviour_log_prob: `[...]`, under the policy that wrote the answer, known or assumed (`assumed_behaviour_log_prob`).
     """
     return (log_prob + math.log(2) - torch.logaddexp(behaviour_log_prob, old_log_prob)).exp()
+
+
+def truncated_importance(log_prob: Tensor, behaviour_log_prob: Tensor, *, most: float) -> Tensor:
+    """min(most, pi / mu), without gradient: the weight of a step that another policy took (IMPALA, arXiv:1802.01561, section 4.1: rho-bar).
+
+    What is truncated is biased towards the policy that acted, and its variance is bounded.
+
+    Args:
+        log_prob: `[...]`, under the policy that is trained.
+        behaviour_log_prob: `[...]`, under the policy that acted.
+        most: the largest weight, > 0.
+    """
+    return (log_prob - behaviour_log_prob).detach().exp().clamp(max=most)
 
 
 def assumed_behaviour_log_prob(old_log_prob: Tensor, uniform_log_prob: Tensor) -> Tensor:

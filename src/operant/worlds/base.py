@@ -54,10 +54,13 @@ class SampleWorkers:
     Attributes:
         count: how many.
         staleness: updates that the weights which act may be behind those that learn from what they did. 0: sampling and learning wait for each other.
+        truncate: what older weights did is learned from with the ratio to it, as it is when it is learned from, as a weight, of so much at the most
+            (`ops.truncated_importance`); None leaves the ratio to the method.
     """
 
     count: int
     staleness: int = 0
+    truncate: float | None = None
 
 
 class NothingToDraw(BadInput):
