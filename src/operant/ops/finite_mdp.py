@@ -204,10 +204,11 @@ def limit_matrix(chain: Tensor) -> Tensor:
 
 
 def concentrability(occupancy: Tensor, data: Tensor) -> Tensor:
-    """C* = max_{s, a} d(s, a) / mu(s, a), over pairs that the policy visits, `[...]`: at least 1, infinite where data miss a pair (arXiv:2103.12021, def. 1).
+    """C* = max_{s, a} d(s, a) / mu(s, a), over pairs that the policy visits, `[...]`, with a horizon of each step: at least 1, infinite where data miss a pair
+    (arXiv:2103.12021, def. 1).
 
     Args:
-        occupancy: `[..., K, A]`, d of the policy that the data are held against (with a horizon `[..., H, K, A]`, and the largest of all steps).
+        occupancy: `[..., K, A]`, d of the policy that the data are held against (with a horizon `[..., H, K, A]`).
         data: mu, of the same shape, the distribution that the data's pairs are drawn from, normalised as `occupancy` is.
     """
     ratio = torch.where(occupancy > 0, occupancy / data, torch.zeros_like(occupancy))
@@ -282,7 +283,7 @@ def count_penalty(count: Tensor, *, scale: float, most: float) -> Tensor:
 
     Args:
         count: `[...]`, N.
-        scale: L, above 0.
+        scale: L, at least 0.
         most: the largest value that a policy can have, in units of the return.
     """
     seen = (scale / count.clamp(min=1)).sqrt()
@@ -296,7 +297,7 @@ def empirical_bernstein(count: Tensor, variance: Tensor, *, log: float, most: fl
     Args:
         count: `[...]`, N.
         variance: `[...]`, v, of the draws.
-        log: L, the logarithm of two over the chance that it is farther.
+        log: L, the logarithm of two over the chance that it is farther below; of four over the chance that it is farther either way.
         most: the largest that a draw can be.
     """
     seen = count.clamp(min=1)

@@ -4,8 +4,9 @@ Paper: Jin, Yang, Wang and Jordan 2020, arXiv:1907.05388, algorithm 1. Before ea
 Λ_h = ridge · I + Σ phi phiᵀ over all that was played, Q_h = min(phiᵀ w_h + beta √(phiᵀ Λ_h⁻¹ phi), H - h), and V_h its largest; the episode plays what is
 greedy in Q. beta is scale · d · H · √(log(2 d T / delta)), T the steps that were played.
 
-Departures: the `scale` of the theorem is a constant that is not told, and 1 explores for longer than most problems last. The paper has H in the place of H
-- h. Where all steps of an episode are alike (transitions, rewards and features), they share one regression; in the paper each step has its own.
+Departures: the `scale` of the theorem is a constant that is not told, and 1 explores for longer than most problems last. The paper has H in the place of H - h,
+and the T of the whole run, which grows here. Where all steps of an episode are alike (transitions, rewards and features), they share one regression; in the
+paper each step has its own.
 An iteration is an episode. The policy that is evaluated is that of the next one.
 """
 

@@ -2,8 +2,8 @@
 
 Source: Howard 1960; Puterman 1994, section 6.4: V = r_π + discount · P_π V is solved as it stands, and π'(s) is an action of the largest r(s, a) + discount ·
 Σ_s' P(s'|s, a) V(s') where that is above V(s). Each policy is at least as good as the one before in every state, so that the last one, which none is better
-than, comes after a few iterations, whatever the discount. It begins with uniform choice. With a horizon the values are those of every step, and a step is
-settled once all behind it are.
+than, comes after O(K A / (1 - discount) log 1 / (1 - discount)) iterations at most (Scherrer 2013, arXiv:1306.0386), few as a rule. It begins with uniform
+choice. With a horizon the values are those of every step, and a step is settled once all behind it are.
 """
 
 from __future__ import annotations

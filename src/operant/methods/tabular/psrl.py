@@ -4,9 +4,10 @@ Paper: Osband, Russo and Van Roy 2013, arXiv:1306.0940 (Strens 2000 before it). 
 visits, spread over all next states alike. The mean reward of a pair has by `rewards` a Beta posterior of the uniform prior, rewards of 0 and 1 being counted
 and others counting as parts of both (so it needs rewards in [0, 1]); or a normal one, of the prior N(0, 1) and noise of deviation 1, whatever rewards are.
 
-Departures: the paper's experiments have a normal-gamma prior for rewards, and other priors' weights. Where transitions or rewards differ between the steps of
-an episode, so do the posteriors.
-An iteration is an episode. The policy that is evaluated is that of the next one, a draw too: a posterior that is wide costs there.
+Departures: the paper's experiments have a normal-gamma prior for rewards, of mean 1 and worth a visit, where the means are 0 here (normal) and 1/2 (beta); its
+prior of transitions is this one. The authors' code learns nothing from the last step of an episode. Where transitions or rewards differ between the steps of an
+episode, so do the posteriors. An iteration is an episode. The policy that is evaluated is that of the next one, a draw too: a posterior that is wide costs
+there.
 """
 
 from __future__ import annotations

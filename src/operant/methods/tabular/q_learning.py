@@ -49,13 +49,12 @@ def q_learning(h: QLearning) -> Planning:
         pair = played.pair(problem.shape, stationary=False).flatten(1)
         visits = state["visits"].flatten(1).scatter_add(1, pair, torch.ones_like(pair, dtype=q.dtype))
         count, value = visits.gather(1, pair), q.amax(-1)
+        value = torch.minimum(value, problem.most[..., 0]) if optimistic else value
         target = played.reward.flatten(1) + played.next_value(value).flatten(1)
         if optimistic:
             log = math.log(states * actions * horizon * (problem.step + 1) / h.delta)
             target = target + ops.count_penalty(count, scale=h.scale * log, most=horizon**1.5)
         q = ops.moved_entries(q, pair, target, ops.rescaled_linear_rate(count, horizon=horizon))
-        if optimistic:
-            q = torch.minimum(q, problem.most)
         return {"q": q, "visits": visits.view_as(q), "policy": ops.greedy_policy(q)}
 
     return Planning(start, improve, reads="episodes", iterations=100)

@@ -4,9 +4,11 @@ Paper: Brafman and Tennenholtz 2002. A pair is known once it was visited `known`
 the mean rewards and frequencies that were seen, and any other is worth H - h at step h, the largest reward from there to the end. So what is unknown is
 either sought, or known to be out of reach.
 
-Departures: the number of visits from which on a pair is known is a polynomial in everything in the paper, for its proof. There a known pair's estimates stay
-as they were when it became known; here they go on with its visits. Where transitions or rewards differ between the steps of an episode, so do the counts.
-An iteration is an episode. The policy that is evaluated is that of the next one.
+Departures: the paper has the average reward of one endless episode, against an opponent too, and plays policies of so many steps as it takes to mix, planned
+anew as soon as a pair becomes known; here that is between episodes. It takes a reward as known once it was seen; here rewards have means. The number of visits
+from which on a pair is known is a polynomial in everything in the paper, for its proof. There a known pair's estimates stay as they were when it became known;
+here they go on with its visits. Where transitions or rewards differ between the steps of an episode, so do the counts. An iteration is an episode. The policy
+that is evaluated is that of the next one.
 """
 
 from __future__ import annotations

@@ -2,11 +2,10 @@
 
 Paper: arXiv:2312.08369. For step i = 1, …, H: m episodes follow the greedy policies of the steps before i and then act uniformly at random. Q^1(s, a) is fitted
 to the sum of the rewards from step i + k − 1 on, Q^j(s, a) to r + max_a' Q^(j−1)(s', a') of the step before, and step i is greedy in Q^k. It finds an optimal
-policy where the MDP is k-QVI-solvable (`worlds.tabular.horizon.shallow`) and m is large enough. Here the regression is on
-tables: means.
-Differences from the authors' code (cassidylaidlaw/effective-horizon): theirs is one network with k heads, trained on a buffer of the newer steps' episodes;
-what was never seen is never preferred, and a state in which nothing was seen keeps the random policy.
-An iteration is a step of the episode: a run makes as many as the horizon has, and no more are needed.
+policy where the MDP is k-QVI-solvable (`worlds.tabular.horizon.shallow`) and m is large enough. Here the regression is on tables: means. Differences from the
+authors' code (cassidylaidlaw/effective-horizon): theirs is one network with k heads for all steps alike, which are fitted together, on a buffer of the episodes
+of all steps; what was never seen is never preferred, and a state in which nothing was seen keeps the random policy. An iteration is a step of the episode: a
+run makes as many as the horizon has, and no more are needed.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ played, b is H √(scale · L / N), by Hoeffding's inequality, or √(2 scale L 
 
 Departures: the paper's constants explore for longer than most problems last. Its bonuses are 7 H L / √N (algorithm 3, L outside the root: here `scale` would be
 49 L) and √(8 L Var / N) + 14 H L / 3N with a third term that is for the proof (algorithm 4: a `scale` of 4 in the first term and of 2 in the second). Q is at
-most H - h here, and that where nothing was seen, in the paper H. The paper knows the rewards; here their means are estimated. Where transitions or rewards
-differ between the steps of an episode, so do the counts.
-An iteration is an episode. The policy that is evaluated is that of the next one.
+most H - h here, and that where nothing was seen, in the paper H. The paper knows the rewards; here their means are estimated, and by Bernstein's inequality the
+bonus is of what comes next alone: where rewards are drawn, too little for them. Its T is of the whole run, here it grows. Where transitions or rewards differ
+between the steps of an episode, so do the counts. An iteration is an episode. The policy that is evaluated is that of the next one.
 """
 
 from __future__ import annotations

@@ -3,12 +3,13 @@
 Paper: Rashidinejad et al. 2021, arXiv:2103.12021. MDPs (algorithm 3): from V = 0 and the action that was taken most, each iteration computes
 Q(s, a) = r̂ - b + discount · P̂ V with b = V_max √(L / N(s, a)), and takes a state's greedy action and its value only where that raises V. Bandits, with
 contexts or without (algorithms 1 and 2, a horizon of one step): the action with the largest r̂ - b. L = scale · log(2 (T + 1) K A / delta).
-With a `scale` of 0 this is planning on the empirical model, without pessimism.
+With a `scale` of 0 this is planning on the empirical model, pessimistic about what was not seen alone.
 
 Departures: the paper's scale is 2000 (1/2 in algorithm 1), with which nothing but the most frequent action is chosen below millions of transitions. The paper
-splits the data into T + 1 parts, one for each iteration and one for the first policy, for its proof; here all data are used each time unless `split`. What was
-not seen leads nowhere (P̂ V = 0, where the paper has any distribution) and costs V_max at least. delta is 1 / N, as in the theorems. A longer horizon, which
-the paper does not treat, is done as algorithm 3, with the values of all steps replaced at once.
+has log(2 A / delta) and log(2 K A / delta) for bandits, and a penalty of 1 of what was not seen. It splits the data into T + 1 parts, one for each iteration
+and one for the first policy, for its proof; here all data are used each time unless `split`. What was not seen leads nowhere (P̂ V = 0, where the paper has any
+distribution) and costs V_max at least. delta is 1 / N, as in the theorems. A longer horizon, which the paper does not treat, is done as algorithm 3, with the
+values of all steps replaced at once.
 """
 
 from __future__ import annotations
