@@ -21,6 +21,7 @@ from operant.worlds.tabular.mdp import FiniteMDP, Played, Samples
 from operant.worlds.tabular.pomdp import HistoryMDP
 from operant.worlds.tabular.robust import UncertainMDP
 
+PROPOSALS = 6  # of a gamma draw
 Reads = Literal["mdp", "samples", "episodes", "hybrid"]
 State = dict[str, Tensor]
 """Where a planner stands: tables by name, among them "policy" `[S, *shape]`, probabilities, which is evaluated and kept."""
@@ -78,6 +79,38 @@ class Fitted:
     width: Tensor
 
 
+class Late:
+    """Episodes that were played, and of which the planner is told in batches: of each once `delay` later ones are full."""
+
+    def __init__(self, batch: int, delay: int):
+        self.batch, self.delay = batch, delay
+        self._waiting: list[Played] = []
+        self._count = 0
+
+    def told(self, played: Played) -> Played:
+        """Of these and those that waited what it is told now, in the order in which they were played: none, or whole batches."""
+        self._waiting.append(played)
+        self._count += played.reward.shape[1]
+        if not (count := max(self._count // self.batch - self.delay, 0) * self.batch):
+            return played.part(0, 0)
+        everything = self._all()
+        self._waiting, self._count = [everything.part(count, self._count - count)], self._count - count
+        return everything.part(0, count)
+
+    def _all(self) -> Played:
+        return Played(*(torch.cat([getattr(each, name) for each in self._waiting], 1) for name in ("state", "action", "reward")))
+
+    def state_dict(self) -> dict[str, Any]:
+        if not self._waiting:
+            return {}
+        everything = self._all()
+        return {"state": everything.state, "action": everything.action, "reward": everything.reward}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self._waiting = [Played(*(state[name].to(device) for name in ("state", "action", "reward")))] if state else []
+        self._count = sum(each.reward.shape[1] for each in self._waiting)
+
+
 class Problem:
     """What a planner is given, for all seeds at once.
 
@@ -86,6 +119,7 @@ class Problem:
         streams: of random draws, a generator a seed.
         step: iterations that are done.
         regret: of what planners that read "episodes" or "hybrid" have played; None for others.
+        late: what they have played and were not told of yet, of tasks that tell late; None of others.
     """
 
     def __init__(self, reads: Reads, world: World, streams: Streams):
@@ -94,6 +128,8 @@ class Problem:
         self._samples = world.samples(streams).to(streams.device) if reads in ("samples", "hybrid") else None
         self.shape, self.streams, self.step = self._mdp.shape, streams, 0
         self.regret = Regret(self._mdp, len(streams.seeds)) if reads in ("episodes", "hybrid") else None
+        late = reads in ("episodes", "hybrid") and (self._mdp.batch, self._mdp.delay) != (1, 0)
+        self.late = Late(self._mdp.batch, self._mdp.delay) if late else None
 
     @property
     def mdp(self) -> FiniteMDP:
@@ -133,8 +169,16 @@ class Problem:
         """So many episodes of a policy `[S, H, K, A]`, of planners that read "episodes" or "hybrid"."""
         if self.regret is None:
             raise RunFailed('a planner asked for episodes, and reads something else: Planning(…, reads="episodes")')
+        self._newest = (first := self.regret.episodes), count
         self.regret.add(policy, count)
-        return self._mdp.play(policy, count, self.streams)
+        played = self._mdp.play(policy, count, self.streams, first=first)
+        return played if self.late is None else self.late.told(played)
+
+    @property
+    def revealed(self) -> Tensor:
+        """What every action would have earned in the episodes that were played last, the sum of their mean rewards, `[S or 1, H or 1, K, A]`: of planners with
+        full information (`check_rounds`)."""
+        return self._mdp.over(*self._newest)
 
     def unrolled(self, key: str) -> HistoryMDP:
         """Of a problem where something is hidden its histories and the sizes of what is hidden, which a planner of this key may know, and not its tables.
@@ -158,10 +202,20 @@ class Problem:
 
     def check_rewards(self, key: str) -> None:
         """Raise `BadInput` where a planner of this key, whose bounds hold for rewards in [0, 1], would meet others."""
-        reward = self._mdp.reward if self._samples is None else self._samples.reward
-        low, high = reward.min().item(), reward.max().item()
+        low, high = self._mdp.rewards if self._samples is None else (self._samples.reward.min().item(), self._samples.reward.max().item())
         if low < 0 or high > 1:
             raise BadInput(f"{key} needs rewards in [0, 1]; these are from {low:g} to {high:g}: scale them")
+
+    @property
+    def available(self) -> Tensor:
+        """The actions that can be taken in each state, `[S or 1, K, A]` bool."""
+        given = self._mdp.available
+        return torch.ones(1, *self.shape[-2:], dtype=torch.bool, device=self.streams.device) if given is None else given
+
+    def check_rounds(self, key: str) -> None:
+        """Raise `BadInput` where a planner of this key, which is shown whole rounds, would meet episodes that are all alike."""
+        if self._mdp.rounds is None:
+            raise BadInput(f"{key} needs rewards that differ between rounds and are shown afterwards: take tabular:adversarial-bandit, or a file with rounds")
 
     @property
     def stationary(self) -> bool:
@@ -202,6 +256,12 @@ class Problem:
     def start_value(self, value: Tensor) -> Tensor:
         """The value before the first step `[S]`, of that of each first state `[S, K]`; how these are distributed is known."""
         return (self._mdp.initial * value).sum(-1)
+
+    def gamma(self, name: str, shape: Tensor) -> Tensor:
+        """Draws of gamma distributions of these shapes, `[S, …]`, each seed's from its own streams of a name."""
+        normal = self.streams.normal(f"{name} normal", *shape.shape[1:], PROPOSALS).to(shape.dtype)
+        uniform = self.streams.uniform(f"{name} uniform", *shape.shape[1:], PROPOSALS + 1).to(shape.dtype)
+        return ops.gamma_variate(shape, normal, uniform)
 
     def backwards(self, q: Callable[[int, Any, Tensor], Tensor], worth: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
         """Q of all steps, `[S, H, K, A]`, from the last one on.
@@ -315,6 +375,8 @@ class Planner(Learner):
 
     def state_dict(self) -> dict[str, Any]:
         state = {"step": self.step, "streams": self.streams.state_dict(), "state": self.state}
+        if self.problem.late is not None:
+            state["late"] = self.problem.late.state_dict()
         return state if self.problem.regret is None else state | {"regret": self.problem.regret.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -322,4 +384,6 @@ class Planner(Learner):
         self.streams.load_state_dict(state["streams"])
         if self.problem.regret is not None:
             self.problem.regret.load_state_dict(state["regret"])
+        if self.problem.late is not None:
+            self.problem.late.load_state_dict(state["late"], self.streams.device)
         self._take({name: table.to(self.streams.device) for name, table in state["state"].items()})

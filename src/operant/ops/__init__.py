@@ -1,6 +1,17 @@
 """Pure tensor functions, one equation each. They import torch alone and take any leading axes; time, where there is one, is the last axis."""
 
 from operant.ops.advantage import centre, gae, group_normalized_advantage, normalize
+from operant.ops.bandit import (
+    ball_net,
+    exp3_policy,
+    exp3_share,
+    exponential_weights,
+    g_optimal_design,
+    inverse_gap_weighting,
+    logistic_regression,
+    ridge_regression,
+    ucb_index,
+)
 from operant.ops.coarse_to_fine import coarse_to_fine_bins, coarse_to_fine_middles
 from operant.ops.conjugate import conjugate_gradients
 from operant.ops.curriculum import absolute_learning_progress
@@ -129,6 +140,7 @@ __all__ = [
     "answer_likelihood_reward",
     "assumed_behaviour_log_prob",
     "backward_corrected_reward",
+    "ball_net",
     "batch_scaled_advantage",
     "bellman_q",
     "bernoulli_tilt_kl",
@@ -169,9 +181,12 @@ __all__ = [
     "entropy_scaled_clip",
     "epsilon_greedy_policy",
     "excess_squared_loss",
+    "exp3_policy",
+    "exp3_share",
     "expected_soft_value",
     "expectile_loss",
     "exploration_weight",
+    "exponential_weights",
     "extended_gae",
     "f_generator",
     "facility_gains",
@@ -183,6 +198,7 @@ __all__ = [
     "forbid",
     "forward_corrected_weight",
     "frequency_averaged_score",
+    "g_optimal_design",
     "gae",
     "gamma_variate",
     "gaussian_entropy",
@@ -202,6 +218,7 @@ __all__ = [
     "importance_sampling_value",
     "improved_policy",
     "information_gains",
+    "inverse_gap_weighting",
     "iso_line_variation",
     "kl_k1",
     "kl_k2",
@@ -215,6 +232,7 @@ __all__ = [
     "log_entropy_range",
     "log_log_slope",
     "log_ratio_regression_loss",
+    "logistic_regression",
     "marginal_value",
     "marginal_weights",
     "mass_balance",
@@ -249,6 +267,7 @@ __all__ = [
     "redistributed_advantage",
     "rescaled_linear_rate",
     "ridge_model",
+    "ridge_regression",
     "robust_action_values",
     "row_mean",
     "row_sum",
@@ -286,6 +305,7 @@ __all__ = [
     "turn_returns",
     "turn_sums",
     "two_hot",
+    "ucb_index",
     "uniform_policy_target",
     "utterance_advantage",
     "utterance_q_target",

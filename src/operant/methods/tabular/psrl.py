@@ -22,8 +22,6 @@ from operant import ops
 from operant.core.registry import Positive, method
 from operant.loops.planning import Model, Planning, Problem, State
 
-PROPOSALS = 6  # of a gamma draw
-
 
 @dataclass(frozen=True)
 class PSRL:
@@ -33,18 +31,13 @@ class PSRL:
 
 @method("psrl", name="PSRL", family="tabular", paper="arXiv:1306.0940", worlds=("tabular",), example="tabular:river-swim", baseline=True)
 def psrl(h: PSRL) -> Planning:
-    def gamma(problem: Problem, name: str, shape: Tensor) -> Tensor:
-        normal = problem.streams.normal(f"{name} normal", *shape.shape[1:], PROPOSALS).to(shape.dtype)
-        uniform = problem.streams.uniform(f"{name} uniform", *shape.shape[1:], PROPOSALS + 1).to(shape.dtype)
-        return ops.gamma_variate(shape, normal, uniform)
-
     def drawn(problem: Problem, seen: Model) -> Tensor:
         """The optimal policy of a draw."""
         gained, count = seen.gained, seen.count
-        weight = gamma(problem, "transitions", seen.following + h.prior / problem.shape[-2])
+        weight = problem.gamma("transitions", seen.following + h.prior / problem.shape[-2])
         transition = weight / weight.sum(-1, keepdim=True).clamp(min=1e-300)
         if h.rewards == "beta":
-            share = gamma(problem, "rewards", torch.stack([1 + gained, 1 + count - gained], -1))
+            share = problem.gamma("rewards", torch.stack([1 + gained, 1 + count - gained], -1))
             reward = share[..., 0] / share.sum(-1)
         else:
             reward = (gained + (count + 1).sqrt() * problem.streams.normal("rewards", *gained.shape[1:])) / (count + 1)

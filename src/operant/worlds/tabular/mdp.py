@@ -29,6 +29,10 @@ class FiniteMDP:
         bernoulli: rewards are drawn, 1 with the mean's probability and else 0; otherwise each is the mean.
         features: `[S or 1, K, A, d]`, known features of the pairs, with a horizon `[S or 1, H or 1, K, A, d]`; None where there are none.
         kernels: `[S or 1, d, K, A, K]`, known transitions of which the MDP's are a mixture, P = Σ_j theta_j P_j with theta not known; None for none.
+        rounds: `[S, R, H or 1, K, A]`, of adversarial MDPs, which have a horizon: episode t, counted from 0, has the mean rewards `rounds[:, t % R]`, and
+            `reward` is their mean. None where all episodes are alike.
+        available: `[S or 1, K, A]` bool, the actions that can be taken in each state; another earns nothing, and nothing earns less. None: all can.
+        batch, delay: who plays is told of episodes in batches of so many, and of each batch once so many later ones are full; with 1 and 0 at once.
 
     Raises:
         BadInput: a shape, a probability or a number that cannot be, with its place.
@@ -42,6 +46,10 @@ class FiniteMDP:
     bernoulli: bool = False
     features: Tensor | None = None
     kernels: Tensor | None = None
+    rounds: Tensor | None = None
+    available: Tensor | None = None
+    batch: int = 1
+    delay: int = 0
 
     def __post_init__(self):
         steps = () if self.horizon is None else ("H",)
@@ -64,7 +72,11 @@ class FiniteMDP:
             raise BadInput(f"finite MDP: discount {self.discount:g} without a horizon, must be in [0, 1)")
         if self.horizon is not None and any(size not in (1, self.horizon) for size in (self.transition.shape[1], self.reward.shape[1])):
             raise BadInput(f"finite MDP: transition has {self.transition.shape[1]} steps and reward {self.reward.shape[1]}, must be 1 or {self.horizon}")
-        if self.bernoulli and (self.reward.min() < 0 or self.reward.max() > 1):
+        if self.rounds is not None:
+            self._check_rounds()
+        if self.available is not None:
+            self._check_available()
+        if self.bernoulli and (self.rewards[0] < 0 or self.rewards[1] > 1):
             raise BadInput("finite MDP: rewards that are drawn as 0 or 1 have means in [0, 1]")
         self._check_known(steps)
 
@@ -82,6 +94,26 @@ class FiniteMDP:
             if not table.isfinite().all():
                 raise BadInput(f"finite MDP: {name}{_place(~table.isfinite())} is {table[~table.isfinite()][0].item()}, must be a finite number")
 
+    def _check_available(self) -> None:
+        allowed, pairs = self.available, (self.states, self.actions)
+        if allowed.dtype != torch.bool or allowed.ndim != 3 or allowed.shape[1:] != pairs or len(allowed) not in (1, self.seeds):
+            raise BadInput(f"finite MDP: available is {list(allowed.shape)} {allowed.dtype}, must be bool [S, K, A] with {pairs[0]} states, {pairs[1]} actions")
+        if (none := ~allowed.any(-1)).any():
+            raise BadInput(f"finite MDP: available{_place(none)} has no action")
+        paid = self.reward.amax(1) if self.horizon is not None else self.reward
+        if (paid.masked_fill(allowed, 0.0) > 0).any() or self.rewards[0] < 0:
+            raise BadInput("finite MDP: actions that are not available earn 0, and no reward is below it")
+
+    def _check_rounds(self) -> None:
+        axes = "S", "R", "H", "K", "A"
+        if self.horizon is None or self.rounds.ndim != len(axes) or 0 in self.rounds.shape or self.rounds.shape[2:] != self.reward.shape[1:]:
+            told = f"finite MDP: rounds has shape {list(self.rounds.shape)}, must be [{', '.join(axes)}] with the last three axes of reward"
+            raise BadInput(f"{told}, {list(self.reward.shape)}" if self.horizon is not None else "finite MDP: rounds are of MDPs with a horizon")
+        if not self.rounds.isfinite().all():
+            raise BadInput(f"finite MDP: rounds{_place(~self.rounds.isfinite())} is {self.rounds[~self.rounds.isfinite()][0].item()}, must be a finite number")
+        if (off := ((self.rounds.mean(1) - self.reward).abs() > ROUNDING * (1 + self.reward.abs()))).any():
+            raise BadInput(f"finite MDP: reward{_place(off)} is {self.reward.expand_as(off)[off][0].item():.12g}, must be the mean of rounds")
+
     @property
     def states(self) -> int:
         """K."""
@@ -96,6 +128,12 @@ class FiniteMDP:
     def seeds(self) -> int:
         """S: of one that all seeds share, 1."""
         return max(len(table) for table in (self.transition, self.reward, self.initial))
+
+    @cached_property
+    def rewards(self) -> tuple[float, float]:
+        """The smallest and the largest mean reward that there is, in any round."""
+        table = self.reward if self.rounds is None else self.rounds
+        return table.min().item(), table.max().item()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -112,11 +150,27 @@ class FiniteMDP:
         following = value if self.horizon is None else ops.next_step_value(value)
         return ops.bellman_q(self.reward, self.transition, following, discount=self.discount)
 
-    def value(self, policy: Tensor) -> Tensor:
-        """V of a policy `[S, *shape]`, exact: `[S, K]`, with a horizon `[S, H, K]`."""
+    def value(self, policy: Tensor, reward: Tensor | None = None) -> Tensor:
+        """V of a policy `[S, *shape]`, exact: `[S, K]`, with a horizon `[S, H, K]`; of another reward of the same shape in the place of its own."""
+        reward = self.reward if reward is None else reward
         if self.horizon is None:
-            return ops.stationary_value(self.reward, self.transition, policy, discount=self.discount)
-        return ops.horizon_value(self.reward, self.transition, policy, discount=self.discount)
+            return ops.stationary_value(reward, self.transition, policy, discount=self.discount)
+        return ops.horizon_value(reward, self.transition, policy, discount=self.discount)
+
+    @cached_property
+    def _sums(self) -> Tensor:
+        """Of the rounds before each, and of all, `[S, R + 1, H or 1, K, A]`."""
+        return torch.cat([torch.zeros_like(self.rounds[:, :1]), self.rounds.cumsum(1)], 1)
+
+    def over(self, first: int, count: int) -> Tensor:
+        """The sum of the mean rewards of so many episodes from one on, `[S, H or 1, K, A]`, of MDPs with a horizon."""
+        if self.rounds is None:
+            return count * self.reward
+        size = self.rounds.shape[1]
+        if count == 1:
+            return self.rounds[:, first % size]
+        (before, begins), (after, ends) = divmod(first, size), divmod(first + count, size)
+        return self._sums[:, ends] - self._sums[:, begins] + (after - before) * self._sums[:, -1]
 
     def start_value(self, value: Tensor) -> Tensor:
         """The value before the first step `[S]`, of values as `value` gives them."""
@@ -162,15 +216,15 @@ class FiniteMDP:
         """Of the transitions, and of the first state."""
         return self.transition.cumsum(-1), self.initial.cumsum(-1)
 
-    def play(self, policy: Tensor, count: int, streams: Streams, name: str = "episodes") -> Played:
-        """Episodes of a policy `[S, H, K, A]`, each seed's from its own stream. Of MDPs with a horizon alone."""
+    def play(self, policy: Tensor, count: int, streams: Streams, name: str = "episodes", first: int = 0) -> Played:
+        """Episodes of a policy `[S, H, K, A]`, each seed's from its own stream, of which the first has the number `first`. Of MDPs with a horizon alone."""
         seeds, horizon = len(streams.seeds), self.shape[0]
         draws = streams.uniform(name, horizon + 1, 3, count).to(self.initial.dtype)
         seed = torch.arange(seeds, device=draws.device).unsqueeze(1)
         of_transition, of_reward = (torch.zeros_like(seed) if len(table) == 1 else seed for table in (self.transition, self.reward))
-        following, first = self._cumulative
+        following, beginning = self._cumulative
         acting = policy.cumsum(-1)
-        state = drawn(first.unsqueeze(1), draws[:, horizon, 0])
+        state = drawn(beginning.unsqueeze(1), draws[:, horizon, 0])
         states, actions = [state], []
         for step in range(horizon):
             action = drawn(acting[seed, step, state], draws[:, step, 0])
@@ -179,7 +233,11 @@ class FiniteMDP:
             states.append(state)
         state, action = torch.stack(states, -1), torch.stack(actions, -1)
         step = torch.arange(horizon, device=state.device) if self.reward.shape[1] > 1 else torch.zeros(1, dtype=torch.int64, device=state.device)
-        reward = self.reward[of_reward.unsqueeze(-1), step, state[..., :-1], action]
+        if self.rounds is None:
+            reward = self.reward[of_reward.unsqueeze(-1), step, state[..., :-1], action]
+        else:
+            episode = torch.arange(first, first + count, device=state.device).unsqueeze(-1) % self.rounds.shape[1]
+            reward = self.rounds[of_reward.unsqueeze(-1), episode, step, state[..., :-1], action]
         if self.bernoulli:
             reward = (draws[:, :horizon, 2].transpose(1, 2) < reward).to(reward.dtype)
         return Played(state, action, reward)
@@ -203,6 +261,11 @@ class Played:
     def to_go(self) -> Tensor:
         """The sum of the rewards from each step on, `[S, M, H]`."""
         return self.reward.flip(-1).cumsum(-1).flip(-1)
+
+    def part(self, first: int, count: int) -> Played:
+        """So many of these episodes, from one on."""
+        here = slice(first, first + count)
+        return Played(self.state[:, here], self.action[:, here], self.reward[:, here])
 
     def pair(self, shape: tuple[int, ...], *, stationary: bool) -> Tensor:
         """The place of each step's state and action among the pairs of a model, in row-major order: `[S, M, H]`. Arguments as of `seen`."""

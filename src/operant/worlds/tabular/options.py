@@ -15,6 +15,8 @@ class TabularOptions(TaskOptions):
     actions: Annotated[int | None, Range(2)] = None  # how many there are, of tasks of any number; none for the task's own number
     discount: Annotated[float | None, Range(0, 1, open_high=True)] = None  # of rewards, a step; none for the task's own
     horizon: Annotated[int | None, Range(1)] = None  # steps of an episode, whose rewards are then not discounted; none for the task's own, or no end
+    batch: Annotated[int | None, Range(1)] = None  # episodes that methods that play are told of together, of tasks that tell late; none for the task's own
+    delay: Annotated[int | None, Range(0)] = None  # batches by which they are told later, of such tasks; none for the task's own
     transitions: Count = 10_000  # logged transitions of each seed, for methods that plan from data
     concentrability: Annotated[float | None, Range(1)] = 4.0  # C*: by how much data have an optimal policy's pairs more rarely; none: all pairs alike
     observations: Annotated[int | None, Range(2)] = None  # how many can be seen, of partly observed tasks of any number; none for the task's own number

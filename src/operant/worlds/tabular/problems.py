@@ -67,7 +67,8 @@ class Table:
     Attributes:
         build: `(states, actions, seeds) → (transition, reward, initial)`, as `FiniteMDP` has them without a horizon; tables that all seeds share have S = 1.
             A reward that hangs on the step, `[S, H, K, A]`, is of a task whose horizon is its own.
-        states, actions: the default sizes; `sized` says which of them may be others.
+        states, actions: the default sizes.
+        sized: which options a person may choose, by their names: "states", "actions" and what `others` has.
         fewest: states that it must have.
         discount: where no other one is asked for.
         horizon: of tasks that have episodes, by default of so many steps, or of so many for a number of states; None for none.
@@ -75,13 +76,14 @@ class Table:
         bernoulli: rewards are drawn.
         own: each seed has an instance of its own.
         told: `(states, actions, seeds) → tables`, what else a planner is told of it: "features" `[S or 1, K, A, d]`, "kernels" `[S or 1, d, K, A, K]`
-            (see `FiniteMDP`); or "models" `[S or 1, U, K, A, K]` of an `UncertainMDP`.
+            and "available" `[S or 1, K, A]` (see `FiniteMDP`); or "models" `[S or 1, U, K, A, K]` of an `UncertainMDP`.
         kernels: how many kernels or models there are.
+        rounds: how many `told` has, of adversarial tasks, "rounds" `[S, R, K, A]` (see `FiniteMDP`).
         picture: rows of marks, where the states are cells of a map; those of `#` and `x` are none, the others are counted row by row.
         arrows: the ways of the actions on it.
         stock: the unit of what was gained, which states say too (see `stocked`); None where they do not.
         hidden: something is, and `build` is `(states, actions, seeds, horizon, **others) → FinitePOMDP`.
-        others: defaults of further options, of tables where something is hidden.
+        others: defaults of further options, which `build` is given where something is hidden, and else the `FiniteMDP`.
     """
 
     build: Callable[..., Any]
@@ -95,6 +97,7 @@ class Table:
     own: bool = False
     told: Callable[[int, int, Sequence[int]], dict[str, Tensor]] | None = None
     kernels: int = 0
+    rounds: int = 0
     fewest: int = 1
     picture: str | None = None
     arrows: str = "↑→↓←"
@@ -238,6 +241,102 @@ def bandit(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Ten
     """Contexts are equally likely, rewards are 0 or 1 with means uniform in [0, 1); an instance for each seed. One state is a bandit without contexts."""
     transition = torch.full((1, states, actions, states), 1 / states, dtype=F64)
     return transition, _drawn(seeds, "bandit", states, actions), torch.full((1, states), 1 / states, dtype=F64)
+
+
+class MisspecifiedBandit:
+    """One context, and rewards that are linear in known features up to eps: <phi(a), theta> + nu(a), cut at 0 and 1, with nu uniform in [-eps, eps]. phi(a) and
+    theta are of length 1 and have no entry below 0, theta has s entries above it: directions drawn uniformly, made positive. An instance for each seed; rewards
+    are not drawn (Dong and Yang 2023; Du et al. 2020 without sparsity).
+
+    Args:
+        dimension: d.
+        sparsity: s.
+        misspecification: eps.
+    """
+
+    def __init__(self, dimension: int, sparsity: int, misspecification: float):
+        self.dimension, self.sparsity, self.misspecification = dimension, sparsity, misspecification
+
+    def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """`[S, 1, A, d]`."""
+        return {"features": _direction(_drawn(seeds, "misspecified-bandit", states, actions, self.dimension)).abs()}
+
+    def theta(self, seeds: Sequence[int]) -> Tensor:
+        """`[S, d]`."""
+        order = _drawn(seeds, "misspecified-bandit-support", self.dimension).argsort(-1)
+        values = _direction(_drawn(seeds, "misspecified-bandit-theta", self.sparsity)).abs()
+        return torch.zeros(len(seeds), self.dimension, dtype=F64).scatter(1, order[:, : self.sparsity], values)
+
+    def build(self, states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        linear = torch.einsum("skad,sd->ska", self.told(states, actions, seeds)["features"], self.theta(seeds))
+        noise = self.misspecification * (2 * _drawn(seeds, "misspecified-bandit-nu", states, actions) - 1)
+        return torch.ones(1, 1, actions, 1, dtype=F64), (linear + noise).clamp(0, 1), torch.ones(1, 1, dtype=F64)
+
+
+class Payments:
+    """A bandit as a processor of payments meets it, whose own data are not public: contexts with actions of their own, of which each is available with a chance
+    of 0.7, and two at least; a payment succeeds with the logistic chance of (1, x)' w(a), x of each context being a direction in d - 1 dimensions, and w of
+    each action normal, with deviation 1.5. What is told of a pair is (1, x) in the place of its action, and 0 in those of the others, A d numbers, on which
+    logistic regression is right and linear regression wrong. Contexts have likelihoods that are uniform on the simplex. Feedback comes in batches, and late.
+
+    Args:
+        dimension: d.
+    """
+
+    def __init__(self, dimension: int):
+        self.dimension = dimension
+
+    def contexts(self, states: int, seeds: Sequence[int]) -> Tensor:
+        """(1, x), `[S, K, d]`."""
+        return 2**0.5 * _lifted(_drawn(seeds, "payments", states, self.dimension - 1))
+
+    def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """`[S, K, A, A d]` and `[S, K, A]`."""
+        features = torch.einsum("skd,ab->skabd", self.contexts(states, seeds), torch.eye(actions, dtype=F64)).flatten(-2)
+        drawn = _drawn(seeds, "payments-available", states, actions)
+        return {"features": features, "available": (drawn < 0.7) | (drawn <= drawn.kthvalue(2, -1, keepdim=True).values)}
+
+    def build(self, states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        weights = 1.5 * torch.special.ndtri(_drawn(seeds, "payments-weights", actions, self.dimension).clamp(min=1e-12))
+        chance = torch.einsum("skd,sad->ska", self.contexts(states, seeds), weights).sigmoid()
+        likelihood = _simplex(_drawn(seeds, "payments-contexts", states))
+        transition = torch.full((1, states, actions, states), 1 / states, dtype=F64)
+        return transition, chance * self.told(states, actions, seeds)["available"], likelihood
+
+
+class AdversarialBandit:
+    """Rewards of 0 or 1 that were drawn beforehand, a sequence of R rounds for each seed, which begins again behind its end.
+
+    The chances that they were drawn from are what makes a bandit hard that is not stochastic. How much all actions pay changes between phases, each 1.6 times
+    as long as the one before (Zimmert and Seldin 2021, section 6, stochastically constrained adversaries): the best action is worth 1 in one phase and 0.3 in
+    the next. What another action lacks drifts, as a wave of its own, between half and three halves of 0.2. And after a third of the rounds another action is
+    the best one, which in hindsight it is of the whole. Contexts, of which there is one by default, are equally likely, and sequences of their own.
+
+    Args:
+        rounds: R.
+    """
+
+    def __init__(self, rounds: int, gap: float = 0.2, low: float = 0.3, growth: float = 1.6, waves: int = 3):
+        self.rounds, self.gap, self.low, self.growth, self.waves = rounds, gap, low, growth, waves
+
+    def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """`[S, R, K, A]`."""
+        time = torch.arange(self.rounds, dtype=F64).view(-1, 1, 1)
+        ends, length = [0.0], 1.0
+        while ends[-1] < self.rounds:
+            ends.append(ends[-1] + length)
+            length *= self.growth
+        rich = torch.bucketize(time, torch.tensor(ends, dtype=F64), right=True) % 2 == 1
+        order = _drawn(seeds, "adversarial-bandit-best", states, actions).argsort(-1).unsqueeze(1)
+        best = torch.where(time < self.rounds / 3, order[..., :1], order[..., 1:2])
+        wave = self.waves * time / self.rounds + _drawn(seeds, "adversarial-bandit-drift", 1, states, actions)
+        short = self.gap * (1 - 0.5 * torch.cos(2 * torch.pi * wave))
+        mean = torch.where(rich, 1.0, self.low) - torch.where(torch.arange(actions) == best, 0.0, short)
+        return {"rounds": (_drawn(seeds, "adversarial-bandit", self.rounds, states, actions) < mean).to(F64)}
+
+    def build(self, states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        transition = torch.full((1, states, actions, states), 1 / states, dtype=F64)
+        return transition, self.told(states, actions, seeds)["rounds"].mean(1), torch.full((1, states), 1 / states, dtype=F64)
 
 
 def deep_sea(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -410,6 +509,7 @@ class LinearMixture:
         return {"kernels": self.kernels(states, actions, seeds)}
 
 
+ADVERSARIAL_BANDIT, MISSPECIFIED_BANDIT, PAYMENTS = AdversarialBandit(20_000), MisspecifiedBandit(10, 2, 0.1), Payments(4)
 LINEAR_BANDIT, LINEAR_MDP, LINEAR_MIXTURE = LinearBandit(5), LinearMDP(5), LinearMixture(5)
 TABLES: dict[str, Table] = {
     "chain": Table(chain, 5, 2, ("states",)),
@@ -430,6 +530,22 @@ TABLES: dict[str, Table] = {
     "random-uncertain": Table(random_uncertain, 8, 3, ("states", "actions"), 0.9, own=True, told=random_models, kernels=3),
     "random-risky": Table(random_risky, 3, 3, ("actions",), horizon=5, stock=0.1, own=True),
     "risky": Table(risky, 3, 2, horizon=5, stock=0.1),
+    "adversarial-bandit": Table(
+        ADVERSARIAL_BANDIT.build, 1, 5, ("states", "actions"), horizon=1, fixed=True, own=True, told=ADVERSARIAL_BANDIT.told, rounds=ADVERSARIAL_BANDIT.rounds
+    ),
+    "payments": Table(
+        PAYMENTS.build,
+        50,
+        20,
+        ("states", "actions", "batch", "delay"),
+        horizon=1,
+        fixed=True,
+        bernoulli=True,
+        own=True,
+        told=PAYMENTS.told,
+        others={"batch": 5_000, "delay": 1},
+    ),
+    "misspecified-bandit": Table(MISSPECIFIED_BANDIT.build, 1, 500, ("actions",), horizon=1, fixed=True, own=True, told=MISSPECIFIED_BANDIT.told),
     "linear-bandit": Table(LINEAR_BANDIT.build, 10, 5, ("states", "actions"), horizon=1, fixed=True, bernoulli=True, own=True, told=LINEAR_BANDIT.told),
     "linear-mdp": Table(LINEAR_MDP.build, 20, 4, ("states", "actions"), 0.9, 6, own=True, told=LINEAR_MDP.told),
     "low-rank": Table(LINEAR_MDP.build, 20, 4, ("states", "actions"), 0.9, 6, own=True),
@@ -452,8 +568,14 @@ def _simplex(uniform: Tensor, power: float = 1.0) -> Tensor:
 
 def _lifted(uniform: Tensor) -> Tensor:
     """(1, x) / √2 of a uniformly random direction x, `[..., d]` of uniform draws `[..., d - 1]`."""
+    direction = _direction(uniform)
+    return torch.cat([torch.ones_like(direction[..., :1]), direction], -1) / 2**0.5
+
+
+def _direction(uniform: Tensor) -> Tensor:
+    """Uniformly random directions, of uniform draws `[..., d]`."""
     normal = torch.special.ndtri(uniform.clamp(min=1e-12))
-    return torch.cat([torch.ones_like(normal[..., :1]), normal / normal.norm(dim=-1, keepdim=True)], -1) / 2**0.5
+    return normal / normal.norm(dim=-1, keepdim=True)
 
 
 def _drawn(seeds: Sequence[int], name: str, *shape: int) -> Tensor:

@@ -31,7 +31,8 @@ from operant.worlds.tabular.stock import stocked
 from operant.worlds.tabular.toy_text import toy_text
 
 MOST_CELLS = 2**24  # (step, state, action, next state) that torch.multinomial draws from
-FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon", "emission", "features", "kernels")
+FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon", "emission", "features", "kernels", "rounds")
+STEP_AXES = {"features": 1, "rounds": 2}  # where, with a horizon, tables have the step that they may leave out
 
 
 class TabularWorld(World):
@@ -68,7 +69,7 @@ class TabularWorld(World):
             raise unknown("finite MDP", name, TABLES)
         self.options: TabularOptions = read_settings(TabularOptions, options, self.task, "option")
         table, asked = toy_text(name.removeprefix(FROM_GYMNASIUM)) if brought else TABLES.get(name, _GIVEN), self.options
-        for size in ("states", "actions", "observations", "alpha"):
+        for size in ("states", "actions", "observations", "alpha", "batch", "delay"):
             if getattr(asked, size) is not None and size not in table.sized:
                 raise BadInput(f"{self.task} has no option {size}{': its size is fixed' * (size in ('states', 'actions'))}")
         if asked.states is not None and asked.states < table.fewest:
@@ -103,7 +104,7 @@ class TabularWorld(World):
 
     def fingerprint(self) -> str:
         mdp = self._mdp((0,))
-        known = "".join(f" {table.square().sum().item()!r}" for table in (mdp.features, mdp.kernels) if table is not None)
+        known = "".join(f" {table.square().sum().item()!r}" for table in (mdp.features, mdp.kernels, mdp.rounds) if table is not None)
         return f"{self.task} {list(self.shape)} {mdp.transition.square().sum().item()!r} {mdp.reward.sum().item()!r} {mdp.discount} {mdp.horizon}" + known
 
     def steps_of(self, loop: str) -> int:
@@ -122,25 +123,26 @@ class TabularWorld(World):
             states, actions = options.states or table.states, options.actions or table.actions
             self._check_size(len(seeds), states, actions)
             horizon = options.horizon or (None if options.discount is not None else table.horizon(states) if callable(table.horizon) else table.horizon)
+            others = {name: default if getattr(options, name) is None else getattr(options, name) for name, default in table.others.items()}
             if table.hidden:
-                others = {name: default if getattr(options, name) is None else getattr(options, name) for name, default in table.others.items()}
                 self._found = {seeds: table.build(states, actions, seeds, horizon, **others).unrolled()}
                 return self._found[seeds]
             transition, reward, initial = table.build(states, actions, seeds)
             told = {} if table.told is None else table.told(states, actions, seeds)
             if horizon is not None:
                 transition, reward = transition.unsqueeze(1), reward if reward.ndim == 4 else reward.unsqueeze(1)
-                told |= {"features": told["features"].unsqueeze(1)} if "features" in told else {}
+                told |= {name: told[name].unsqueeze(axis) for name, axis in STEP_AXES.items() if name in told}
             discount = 1.0 if horizon is not None else table.discount if options.discount is None else options.discount
             kind = UncertainMDP if "models" in told else FiniteMDP
-            found = kind(transition, reward, initial, discount, horizon, table.bernoulli, **told)
+            found = kind(transition, reward, initial, discount, horizon, table.bernoulli, **told, **others)
             stock = table.stock if options.stock is None else options.stock
             self._found = {seeds: found if stock is None else stocked(found, stock)}
         return self._found[seeds]
 
     def _check_size(self, seeds: int, states: int, actions: int) -> None:
         what = f"{self.task} with {states:,} states and {actions:,} actions{f' for each of {seeds:,} seeds' * (seeds > 1)}"
-        check_memory(what, (4 + self._table.kernels) * 8 * seeds * states * states * actions, "take fewer states, or fewer seeds")
+        cells = (4 + self._table.kernels) * states + 4 * self._table.rounds
+        check_memory(what, cells * 8 * seeds * states * actions, "take fewer states, or fewer seeds")
 
     def check_mdp(self, seeds: int) -> None:
         if self._table.own:
@@ -195,9 +197,11 @@ def _choice(name: str, count: int) -> Spec:
 
 
 def _read(path: Path, options: TabularOptions) -> FiniteMDP:
-    """The MDP of a file: `transition`, `reward`, and as they are there `initial` (uniform), `features`, `kernels`, `discount` or `horizon`; an option takes the
-    place of these two. With an `emission` the states are hidden."""
+    """The MDP of a file: `transition`, `reward` or `rounds`, and as they are there `initial` (uniform), `features`, `kernels`, `discount` or `horizon`; an
+    option takes the place of these two. With an `emission` the states are hidden."""
     arrays, keys = read_arrays(path, FILE_KEYS)
+    if "rounds" in arrays and "reward" not in arrays and arrays["rounds"].size and arrays["rounds"].dtype.kind in "iuf":
+        arrays["reward"] = arrays["rounds"].mean(0)
     for name in ("transition", "reward"):
         if name not in arrays:
             holds = f"it holds {', '.join(keys[:8])}" if keys else "it is empty"
@@ -218,9 +222,9 @@ def _read(path: Path, options: TabularOptions) -> FiniteMDP:
     if horizon is not None:
         transition = transition.unsqueeze(0) if transition.ndim == 3 else transition
         reward = reward.unsqueeze(0) if reward.ndim == 2 else reward
-    told = {name: torch.from_numpy(arrays[name].astype(np.float64)).unsqueeze(0) for name in ("features", "kernels") if name in arrays}
-    if horizon is not None and "features" in told and told["features"].ndim == 4:
-        told["features"] = told["features"].unsqueeze(1)
+    told = {name: torch.from_numpy(arrays[name].astype(np.float64)).unsqueeze(0) for name in ("features", "kernels", "rounds") if name in arrays}
+    if horizon is not None:
+        told |= {name: told[name].unsqueeze(axis) for name, axis in STEP_AXES.items() if name in told and told[name].ndim == 4}
     states = transition.shape[-1]
     initial = torch.from_numpy(arrays["initial"].astype(np.float64)) if "initial" in arrays else torch.full((states,), 1 / max(states, 1), dtype=torch.float64)
     try:
