@@ -32,7 +32,7 @@ def probabilities(folder: Path) -> Finding:
         off = max(off, (policy.sum(-1) - 1).abs().max().item())
         outside = max(outside, policy.masked_fill(allowed, 0.0).max().item())
         best = policy.gather(-1, each["value"].masked_fill(~allowed, -torch.inf).argmax(-1, keepdim=True))
-        short = max(short, (1 / allowed.sum(-1, keepdim=True) - best).max().item())
+        short = max(short, (1 / allowed.double().sum(-1, keepdim=True) - best).max().item())
     return Finding(off <= 1e-12 and outside == 0 and short <= 1e-12, {"off 1 by": off, "not available": outside, "short of 1/A by": short, "at most": 1e-12})
 
 
