@@ -30,7 +30,7 @@ MOST = 2**28  # products of an action's features and a parameter
 
 @dataclass(frozen=True)
 class SparseMisspecifiedBandit:
-    sparsity: Annotated[int, Range(1, 3)] = 2  # entries of the parameter that may be other than 0 (s)
+    sparsity: Annotated[int, Range(1, 8)] = 2  # entries of the parameter that may be other than 0 (s)
     epsilon: Annotated[float, Range(0, 0.5, open_low=True)] = 0.1  # how far a parameter of the net may be from the true one
     repeats: Count = 1  # plays of each action, where rewards are drawn
 
