@@ -47,68 +47,55 @@ def test_switching_off_every_ratio_leaves_the_model():
     assert ops.doubly_robust_value(off, REWARD, q, v).item() == pytest.approx(0.75)
 
 
-def bandit(draws: int = 4000):
-    """One state, two actions of rewards 1 and 3; the behaviour takes them alike, the target the second three times in four."""
-    generator = torch.Generator().manual_seed(0)
-    action = torch.randint(2, (draws, 1), generator=generator)
-    target = table([0.25, 0.75]).view(1, 1, 2)
-    return torch.zeros(draws, 1, dtype=torch.int64), action, target[0, 0][action] / 0.5, 1 + 2 * action.to(F64), target
+def drawn(episodes: int, horizon: int, seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    state, action = torch.randint(2, (episodes, horizon), generator=generator), torch.randint(2, (episodes, horizon), generator=generator)
+    return state, action, *(torch.rand(episodes, horizon, generator=generator, dtype=F64) for _ in range(2))
 
 
-def test_robust_action_values_make_a_bandit_without_noise_exact():
-    # the term v + ρ (r - q(a)) is the same for both actions where ρ_a q_a - v = ρ_a r_a - c: then it does not vary, and is the value 2.5
-    state, action, ratio, reward, target = bandit()
-    q = ops.robust_action_values(state, action, ratio, reward, target, ridge=1e-9)
-    v = (q * target).sum(-1)[0, 0]
-    terms = v + ratio[:, 0] * (reward[:, 0] - q[0, 0][action[:, 0]])
-    assert terms.std().item() < 0.1 * (ratio * reward).std().item()
-    assert terms.mean().item() == pytest.approx(2.5, abs=0.05)
+def test_robust_action_values_by_hand():
+    # both episodes end in the same pair, with the squares of the first ratios as weights; the first pair of the second step was not seen
+    state, action = torch.tensor([[0, 0], [0, 0]]), torch.tensor([[0, 1], [1, 1]])
+    otherwise = torch.full((2, 1, 2), 7.0, dtype=F64)
+    found = ops.robust_action_values(state, action, RATIO, table([1.0, 2.0], [4.0, 0.0]), otherwise)
+    assert found.tolist() == [[[1.0, 4.0]], [[7.0, pytest.approx(2 * 4 / 4.25)]]]
 
 
-def test_robust_action_values_are_least_squares():
-    generator = torch.Generator().manual_seed(1)
-    state = torch.randint(2, (60, 2), generator=generator)
-    action = torch.randint(2, (60, 2), generator=generator)
-    ratio, reward = (torch.rand(60, 2, generator=generator, dtype=F64) for _ in range(2))
-    target = torch.full((2, 2, 2), 0.5, dtype=F64)
-    found = ops.robust_action_values(state, action, ratio, reward, target, discount=0.9, ridge=1e-9)
+def test_robust_action_values_leave_the_least_variance():
+    state, action, _, reward = drawn(60, 2, 1)
+    ratio = table([0.5, 1.5], [1.25, 0.75])[state, action]  # of a pair, as two policies have it
+    nothing = torch.zeros_like(reward)
+    returns = ops.doubly_robust_returns(ratio, reward, nothing, nothing)
+    assert returns[:, 0].tolist() == pytest.approx((reward[:, 0] + ratio[:, 1] * reward[:, 1]).tolist())
+    found = ops.robust_action_values(state, action, ratio, returns, torch.zeros(2, 2, 2, dtype=F64))
 
     def objective(q: torch.Tensor) -> float:
-        total = 0.0
-        for episode in range(60):
-            to_go, before = 0.0, [1.0, float(ratio[episode, 0])]
-            for step in (1, 0):
-                following = float(ratio[episode, step + 1]) if step == 0 else 0.0
-                to_go = float(reward[episode, step]) + 0.9 * following * to_go
-                here, taken = state[episode, step], action[episode, step]
-                term = float((target[step, here] * q[step, here]).sum()) + float(ratio[episode, step]) * (to_go - float(q[step, here, taken]))
-                total += 0.9 ** (2 * step) * before[step] ** 2 * term**2
-        return total
+        weight = torch.stack([torch.ones(60, dtype=F64), ratio[:, 0]], -1).square()
+        steps = torch.arange(2).expand(60, 2)
+        return float((weight * (ratio * (returns - q[steps, state, action])).square()).sum())
 
-    best = objective(found)
     for place in range(8):
-        moved = found.flatten().clone()
         for change in (0.01, -0.01):
-            moved[place] = found.flatten()[place] + change
-            assert objective(moved.view(2, 2, 2)) > best
+            moved = found.flatten().clone()
+            moved[place] += change
+            assert objective(moved.view(2, 2, 2)) > objective(found)
 
 
 def test_marginal_weights_by_hand():
-    # two states at the first step, three episodes each once or twice; ratios carry shares to the second step
+    # the first step: ratios over their mean in a state, 2 and 0.5 over 1.25, and 1 over 1
     state = torch.tensor([[0, 0], [0, 1], [1, 1]])
-    ratio = table([2.0, 1.0], [0.5, 1.0], [1.0, 1.0])
+    ratio = table([2.0, 1.0], [0.5, 1.0], [1.0, 3.0])
     weight = ops.marginal_weights(state, ratio, states=2)
-    assert weight[:, 0].tolist() == [1.0, 1.0, 1.0]
-    # the second step: the first state gets 2 of one episode, the other 0.5 + 1 of two
-    assert weight[:, 1].tolist() == [2.0, 0.75, 0.75]
-    assert ops.marginal_value(weight, ratio, table([0.0, 1.0], [0.0, 1.0], [0.0, 4.0])).item() == pytest.approx((2 + 0.75 + 3) / 3)
+    assert weight[:, 0].tolist() == pytest.approx([1.6, 0.4, 1.0])
+    # the second: the first state has 1.6 of one episode; the other 0.4 + 1 of two, whose ratios are 1 and 3 over 4 in sum
+    assert weight[:, 1].tolist() == pytest.approx([1.6, 0.35, 1.05])
+    assert weight.sum(0).tolist() == pytest.approx([3.0, 3.0])
+    assert ops.marginal_value(weight, table([0.0, 1.0], [0.0, 1.0], [0.0, 4.0])).item() == pytest.approx((1.6 + 0.35 + 4.2) / 3)
 
 
 def test_leading_axes_are_taken():
-    generator = torch.Generator().manual_seed(2)
-    state, action = torch.randint(3, (4, 9, 2), generator=generator), torch.randint(2, (4, 9, 2), generator=generator)
-    ratio, reward = (torch.rand(4, 9, 2, generator=generator, dtype=F64) for _ in range(2))
-    target = torch.full((1, 2, 3, 2), 0.5, dtype=F64)
-    whole = ops.robust_action_values(state, action, ratio, reward, target), ops.marginal_weights(state, ratio, states=3)
-    alone = ops.robust_action_values(state[2], action[2], ratio[2], reward[2], target[0]), ops.marginal_weights(state[2], ratio[2], states=3)
-    assert torch.allclose(whole[0][2], alone[0]) and torch.allclose(whole[1][2], alone[1])
+    state, action, ratio, reward = (torch.stack([part, part.flip(0)]) for part in drawn(9, 3, 2))
+    none = torch.zeros(2, 3, 2, 2, dtype=F64)
+    whole = ops.robust_action_values(state, action, ratio, reward, none), ops.marginal_weights(state, ratio, states=2)
+    alone = ops.robust_action_values(state[1], action[1], ratio[1], reward[1], none[1]), ops.marginal_weights(state[1], ratio[1], states=2)
+    assert torch.allclose(whole[0][1], alone[0]) and torch.allclose(whole[1][1], alone[1])

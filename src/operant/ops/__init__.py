@@ -81,6 +81,7 @@ from operant.ops.log_ratio_regression import (
     uniform_policy_target,
 )
 from operant.ops.off_policy import (
+    doubly_robust_returns,
     doubly_robust_value,
     importance_sampling_value,
     marginal_value,
@@ -170,6 +171,7 @@ __all__ = [
     "cross_entropy",
     "demonstration_margin_loss",
     "descriptor_similarity",
+    "doubly_robust_returns",
     "doubly_robust_value",
     "dpo_loss",
     "dual_clipped_ratio_loss",

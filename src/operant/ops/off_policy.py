@@ -29,18 +29,26 @@ def self_normalized_value(ratio: Tensor, reward: Tensor, *, discount: float = 1.
     return (_discounts(mean, discount) * mean).sum(-1)
 
 
-def doubly_robust_value(ratio: Tensor, reward: Tensor, q: Tensor, v: Tensor, *, discount: float = 1.0) -> Tensor:
-    """DR: the mean of V_0, V_t = v_t + ρ_t (r_t + discount V_{t+1} - q_t), V_H = 0 (Dudík et al. 2011; Jiang and Li 2016, eq. 10).
-
-    Right on average where the ratios are right, whatever the model, or the model is, whatever the ratios.
+def doubly_robust_returns(ratio: Tensor, reward: Tensor, q: Tensor, v: Tensor, *, discount: float = 1.0) -> Tensor:
+    """The return from each pair on as DR has it, R_t = r_t + discount (v_{t+1} + ρ_{t+1} (R_{t+1} - q_{t+1})), `[..., M, H]`: the target's on average, where
+    ratios or model are right. With values of 0 it is the sum of rewards weighted by the ratios behind the pair.
 
     Args:
         q, v: `[..., M, H]`, a model's values of the target: of the pairs taken, and of the states.
     """
-    value = torch.zeros_like(v[..., 0])
-    for step in reversed(range(reward.shape[-1])):
-        value = v[..., step] + ratio[..., step] * (reward[..., step] + discount * value - q[..., step])
-    return value.mean(-1)
+    found = [reward[..., -1]]
+    for step in reversed(range(1, reward.shape[-1])):
+        found.append(reward[..., step - 1] + discount * (v[..., step] + ratio[..., step] * (found[-1] - q[..., step])))
+    return torch.stack(found[::-1], -1)
+
+
+def doubly_robust_value(ratio: Tensor, reward: Tensor, q: Tensor, v: Tensor, *, discount: float = 1.0) -> Tensor:
+    """DR: the mean of v_0 + ρ_0 (R_0 - q_0), R_0 as of `doubly_robust_returns` (Dudík et al. 2011; Jiang and Li 2016, eq. 10).
+
+    Right on average where the ratios are right, whatever the model, or the model is, whatever the ratios. Arguments as of `doubly_robust_returns`.
+    """
+    to_go = doubly_robust_returns(ratio, reward, q, v, discount=discount)
+    return (v[..., 0] + ratio[..., 0] * (to_go[..., 0] - q[..., 0])).mean(-1)
 
 
 def switched_ratio(ratio: Tensor, *, threshold: float) -> Tensor:
@@ -49,67 +57,55 @@ def switched_ratio(ratio: Tensor, *, threshold: float) -> Tensor:
     return torch.where(ratio <= threshold, ratio, 0.0)
 
 
-def robust_action_values(state: Tensor, action: Tensor, ratio: Tensor, reward: Tensor, target: Tensor, *, discount: float = 1.0, ridge: float = 1e-3) -> Tensor:
-    """MRDR: the table of action values that makes DR vary least, `[..., H, K, A]` (Farajtabar et al. 2018, eq. 15).
+def robust_action_values(state: Tensor, action: Tensor, ratio: Tensor, to_go: Tensor, otherwise: Tensor) -> Tensor:
+    """MRDR on a table: the action values that make DR vary least, `[..., H, K, A]` (Farajtabar et al. 2018, section 4).
 
-    At each step it minimises Σ_i discount^2t ρ_{0:t-1}² (Σ_a π(a|s_t) q(s_t, a) + ρ_t (R_t - q(s_t, a_t)))², R_t = r_t + discount ρ_{t+1} R_{t+1} being the
-    weighted return to go: the second moment of what DR averages, whose mean no q changes. Least squares of A unknowns in each state of each step.
+    What DR averages at a step is v(s_t) + ρ_t (R_t - q_t(s_t, a_t)), weighted by discount^t ρ_{0:t-1}. Its mean in a state hangs on no q, so q is to minimise
+    what is left behind a constant of each state, Σ_i ρ_{0:t-1}² (ρ_t (R_t - q_t(s_t, a_t)) - c_t(s_t))². A table reaches the minimum with c = 0: of each step
+    and pair the mean of R_t with the weights ρ_{0:t-1}². In a bandit that is the mean reward, and MRDR is DR.
 
     Args:
         state, action: `[..., M, H]` int64.
-        target: `[..., H, K, A]`, π.
-        ridge: of the squared values, in units of the mean weight of an action: what was not seen is 0.
+        to_go: `[..., M, H]`, R: the paper's is weighted by ratios alone (`doubly_robust_returns` of values of 0); DR's own varies less.
+        otherwise: `[..., H, K, A]`, of pairs that were not seen, or not with a weight above 0.
     """
-    horizon, states, actions = target.shape[-3:]
-    before = torch.cat([torch.ones_like(ratio[..., :1]), ratio[..., :-1].cumprod(-1)], -1)
-    to_go, found = torch.zeros_like(reward[..., 0]), []
-    for step in reversed(range(horizon)):
-        rho, here, taken = ratio[..., step], state[..., step], action[..., step].unsqueeze(-1)
-        following = ratio[..., step + 1] if step + 1 < horizon else torch.zeros_like(rho)
-        to_go = reward[..., step] + discount * following * to_go
-        acts = target[..., step, :, :].expand(*here.shape[:-1], states, actions)
-        slope = -acts.gather(-2, here.unsqueeze(-1).expand(*here.shape, actions))
-        slope = slope.scatter_add(-1, taken, rho.unsqueeze(-1))  # of the term in q, with its sign turned
-        weight = (discount**step * before[..., step]).square().unsqueeze(-1)
-        square = (weight * slope).unsqueeze(-1) * slope.unsqueeze(-2)
-        right = weight * slope * (rho * to_go).unsqueeze(-1)
-        system = _by_state(square.flatten(-2), here, states).unflatten(-1, (actions, actions))
-        gain = _by_state(right, here, states)
-        size = system.diagonal(dim1=-2, dim2=-1).mean(-1)
-        size = torch.where(size > 0, ridge * size, 1.0)
-        system = system + size[..., None, None] * torch.eye(actions, dtype=system.dtype, device=system.device)
-        found.append(torch.linalg.solve(system, gain.unsqueeze(-1)).squeeze(-1))
-    return torch.stack(found[::-1], -3)
+    states, actions = otherwise.shape[-2:]
+    weight = torch.cat([torch.ones_like(ratio[..., :1]), ratio[..., :-1].cumprod(-1)], -1).square()
+    pair = (state * actions + action).transpose(-1, -2)
+    total, gained = (_by_state(x.transpose(-1, -2).unsqueeze(-1), pair, states * actions).squeeze(-1) for x in (weight, weight * to_go))
+    found = torch.where(total > 0, gained / torch.where(total > 0, total, 1.0), otherwise.flatten(-2))
+    return found.unflatten(-1, (states, actions))
 
 
 def marginal_weights(state: Tensor, ratio: Tensor, *, states: int) -> Tensor:
-    """DICE on a table: w_t(s) = d^π_t(s) / d^b_t(s) of the states met, `[..., M, H]`, the target's share of a state at each step over the behaviour's.
+    """DICE on a table: the target's share of the pairs met at each step over the behaviour's, d^π_t(s, a) / d^b_t(s, a), `[..., M, H]`.
 
-    The minimax equations of marginalised weights (Liu et al. 2018, eq. 11; of steps Xie et al. 2019, eq. 3.2), E[w_t ρ_t f(s_{t+1})] = E[w_{t+1} f(s_{t+1})]
-    for every f, hold exactly in a table: d^π_{t+1} is what w_t ρ_t brings along from step to step. (Weights of pairs, as DualDICE has them, solve the same
-    equations with the target's own actions, and give in a table what a model of counts gives.)
+    The minimax equations of marginalised weights, E[w_t f(s_{t+1})] = E[w_{t+1} f(s_{t+1})] for every f of states (Liu et al. 2018, eq. 11; of steps Xie et al.
+    2019, section 3), hold exactly in a table: what w_t brings along is the target's share of a state at the next step. Within a state weights are ratios over
+    their mean there, so that shares sum to 1 whatever was drawn. (DualDICE's weights, with the target's own actions in the equations, give in a table what a
+    model of the counts gives.)
 
     Args:
         state: `[..., M, H]` int64.
         states: K.
     """
-    weight, found = torch.ones_like(ratio[..., 0]), []
+    carried, found = torch.ones_like(ratio[..., 0]), []
     for step in range(ratio.shape[-1]):
-        here = state[..., step]
-        share = _by_state(weight.unsqueeze(-1), here, states).squeeze(-1)
-        count = _by_state(torch.ones_like(weight).unsqueeze(-1), here, states).squeeze(-1)
-        found.append((share / count.clamp(min=1)).gather(-1, here))
-        weight = found[-1] * ratio[..., step]
+        here, rho = state[..., step], ratio[..., step]
+        share, mean = (_by_state(value.unsqueeze(-1), here, states).squeeze(-1) for value in (carried, rho))
+        of_pair = torch.where(mean > 0, share / torch.where(mean > 0, mean, 1.0), 0.0)
+        carried = of_pair.gather(-1, here) * rho
+        found.append(carried)
     return torch.stack(found, -1)
 
 
-def marginal_value(weight: Tensor, ratio: Tensor, reward: Tensor, *, discount: float = 1.0) -> Tensor:
-    """The mean of Σ_t discount^t w_t ρ_t r_t, w the weights of states (Liu et al. 2018, eq. 4): no product over the steps of an episode is left.
+def marginal_value(weight: Tensor, reward: Tensor, *, discount: float = 1.0) -> Tensor:
+    """The mean of Σ_t discount^t w_t r_t, w the weights of pairs (Liu et al. 2018, eq. 4): no product over the steps of an episode is left.
 
     Args:
         weight: `[..., M, H]`, as of `marginal_weights`.
     """
-    return (_discounts(reward, discount) * weight * ratio * reward).sum(-1).mean(-1)
+    return (_discounts(reward, discount) * weight * reward).sum(-1).mean(-1)
 
 
 def _discounts(reward: Tensor, discount: float) -> Tensor:
