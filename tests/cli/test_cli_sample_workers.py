@@ -20,12 +20,12 @@ def metrics(run: Path) -> list[dict]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
+def below(parent: int) -> list[int]:
+    return [int(child) for child in Path("/proc", str(parent), "task", str(parent), "children").read_text().split()]
+
+
 def workers_of(pid: int) -> list[int]:
     """The processes two below one: those that its server forked."""
-
-    def below(parent: int) -> list[int]:
-        return [int(child) for child in Path("/proc", str(parent), "task", str(parent), "children").read_text().split()]
-
     return [inner for child in below(pid) for inner in below(child)]
 
 
@@ -71,10 +71,14 @@ def test_a_worker_that_is_killed_ends_the_run_in_one_line_and_it_goes_on_in_the_
     before = len(metrics(run))
     until(lambda: len(metrics(run)) > before, process)
     workers = workers_of(process.pid)
-    process.send(signal.SIGTERM)  # the state is saved, with what is under way
+    for pid in [*workers, *below(process.pid), process.pid]:  # as whoever ends a job does; the state is saved, with what is under way
+        os.kill(pid, signal.SIGTERM)
     assert process.wait(PATIENT) == 130, process.said
     assert process.said.splitlines()[-1].endswith(f"state saved; go on with: operant resume {run}")
-    assert not any(Path("/proc", str(pid)).exists() for pid in workers)
+    deadline = time.monotonic() + PATIENT
+    while any(Path("/proc", str(pid)).exists() for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
     process = start("resume", run, "--sample-workers", 1)
     assert process.wait(PATIENT) == 0, process.said

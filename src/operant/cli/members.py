@@ -253,7 +253,7 @@ def add_place_options(parser: Parser, when: str, what: str, default: str = "1; o
     parser.add_argument("--jobs", type=whole(1), metavar="N", help=f"{when}{what} at a time, a process each (default {default})")
     where = "auto (RAY_ADDRESS, or the one of this machine), local (one for this command alone), ray://HOST:PORT or HOST:PORT"
     parser.add_argument("--cluster", metavar="ADDRESS", help=f"{when}on a Ray cluster, a task each: {where}")
-    parser.add_argument("--cpus", type=_share, metavar="N", help=f"{when}with --cluster: processors of a task (default: --threads)")
+    parser.add_argument("--cpus", type=_share, metavar="N", help=f"{when}with --cluster: processors of a task (default: --threads and --sample-workers)")
     parser.add_argument("--gpus", type=_share, metavar="N", help=f"{when}with --cluster: GPUs of a task, or a part of one (default 0)")
 
 
@@ -292,7 +292,8 @@ def opened(args: Namespace, folder: Path) -> Iterator[Place]:
         return
     from operant.cli.cluster import Cluster, connected
 
-    cpus = args.cpus if args.cpus is not None else getattr(args, "threads", None) or 1
+    beside = getattr(args, "sample_workers", None) or 0
+    cpus = args.cpus if args.cpus is not None else (getattr(args, "threads", None) or 1) + beside
     gpus = args.gpus or 0
     if getattr(args, "device", None) == "cuda" and not gpus:
         raise BadInput("--device cuda: a task of a cluster sees the GPUs that it asks for; give --gpus 1")
@@ -348,7 +349,7 @@ def unfinished(folder: Path, configs: Mapping[str, dict[str, Any]]) -> list[str]
         if (folder / key / "run.json").exists():
             found = load(folder / key)
             wants = json.loads(json.dumps(config))
-            names = ("method", "task", "seeds", "seed", "budget", "hyperparameters", "options")
+            names = ("method", "task", "seeds", "seed", "budget", "hyperparameters", "options", "staleness", "truncate_importance")
             if differs := [name for name in names if found.config.get(name) != wants.get(name)]:
                 instead = "choose another --out, or compare what is there by naming the directories"
                 raise BadInput(f"{folder / key} holds a run with another value of {differs[0]}: {instead}")
