@@ -28,6 +28,7 @@ TEMPERATURE = 0.5
     "exact",
     "on 20 random MDPs (10 states, 4 actions, 6 steps) the soft values of a random reference, by backward induction, are the return of the policy that has "
     "them less temperature times the divergence of its trajectories, by occupancies, to 1e-9",
+    theorem="soft values are those of the regularised problem",
 )
 def soft_values(folder: Path) -> Finding:
     mdp, reference, policy, value = regularised(range(20))
@@ -54,6 +55,7 @@ def monte_carlo(folder: Path) -> Finding:
     "small",
     "log-log slope of the trajectories' divergence, expert from clone, against 100 to 10,000 demonstrations in [-1.15, -0.85] (10 random MDPs, 10 states, "
     "4 actions, 6 steps, mean of 20 draws of each)",
+    theorem="the divergence of a clone falls as 1/N",
 )
 def cloning(folder: Path) -> Finding:
     mdp, draw, found = instances(range(SEEDS)), np.random.default_rng(0), []
@@ -72,6 +74,7 @@ def cloning(folder: Path) -> Finding:
     "small",
     "log-log slope of the episodes until it stops at epsilon = 0.1 (mean of 10 random MDPs, 10 states, 4 actions, 6 steps, scale 0.001) against 30 to 1,000 "
     "demonstrations in [-1.3, -0.6]",
+    theorem="episodes fall as 1/N with the demonstrations",
 )
 def episodes(folder: Path) -> Finding:
     means = [stops(number)[0].mean() for number in DEMONSTRATIONS]

@@ -46,6 +46,7 @@ def excess(folder: Path) -> Finding:
     "small",
     "log-log slope of regret on episodes over 100 to 10,000 at most 0.6 in the mean of 10 seeds, on tabular:river-swim and on tabular:linear-mdp, the bonus's "
     "scale 0.01 (the row: up to 100,000)",
+    theorem="regret √T",
 )
 def regret(folder: Path) -> Finding:
     slopes = {task: played(task)[0] for task in TASKS}
@@ -58,6 +59,7 @@ def regret(folder: Path) -> Finding:
     "switches",
     "small",
     "there the number of switches (mean of 10 seeds, at numbers of episodes from 100 to 10,000) is linear in log T with R² at least 0.9 on both tasks",
+    theorem="switches grow as log T",
 )
 def switches(folder: Path) -> Finding:
     fits = {}
@@ -76,6 +78,7 @@ def switches(folder: Path) -> Finding:
     "small",
     "without optimism, with 10,000 logged transitions of C* = 2, the regret of 3,000 episodes of tabular:river-swim is at most that of the optimistic critic "
     "that has no data, in the mean of 10 seeds",
+    theorem="data that cover take optimism's place",
 )
 def covered(folder: Path) -> Finding:
     told, alone = hybrid(None), learner(TabularWorld("river-swim"), HYBRID).measures()
@@ -89,6 +92,7 @@ def covered(folder: Path) -> Finding:
     "small",
     "without optimism, with 10,000 logged transitions of swimming down alone, the log-log slope of regret over 30 to 3,000 episodes is at least 0.9 in the "
     "mean of 10 seeds",
+    theorem="data that do not cover do not",
 )
 def uncovered(folder: Path) -> Finding:
     mdp = TabularWorld("river-swim").mdp(Streams([0]))

@@ -30,6 +30,7 @@ HARD = "suboptimality on the worst of five gaps of 0.25 to 4 times sqrt(C* S / N
     "expert-bandit",
     "small",
     EXPERT.format(what="contexts", bed="10 contexts, 5 actions, N from 100 to 31,623, 200 repeats", scale=BANDIT_SCALE),
+    theorem="suboptimality 1/N where C* is 1",
 )
 def expert_bandit_rate(folder: Path) -> Finding:
     return faster(slope({size: suboptimality(*expert_bandit(size), size, BANDIT_SCALE) for size in SIZES}), REPEATS)
@@ -40,22 +41,23 @@ def expert_bandit_rate(folder: Path) -> Finding:
     "expert-mdp",
     "small",
     EXPERT.format(what="first states", bed="10 states, discount 0.9, N from 3,162 to 100,000, 100 repeats", scale=MDP_SCALE),
+    theorem="suboptimality 1/N where C* is 1",
 )
 def expert_mdp_rate(folder: Path) -> Finding:
     return faster(slope({size: suboptimality(*expert_mdp(size), size, MDP_SCALE, repeats=REPEATS // 2) for size in MDP_SIZES}), REPEATS // 2)
 
 
-@check("vi-lcb", "hard-bandit-2", "small", HARD.format(bed="C* = 2 (contextual bandit, 10 contexts, 200 repeats)"))
+@check("vi-lcb", "hard-bandit-2", "small", HARD.format(bed="C* = 2 (contextual bandit, 10 contexts, 200 repeats)"), theorem="suboptimality √(C* S / N)")
 def hard_bandit_rate(folder: Path) -> Finding:
     return between(slope({size: worst_bandit(size, 2.0) for size in SIZES}), REPEATS)
 
 
-@check("vi-lcb", "hard-bandit-8", "small", HARD.format(bed="C* = 8 (contextual bandit, 10 contexts, 200 repeats)"))
+@check("vi-lcb", "hard-bandit-8", "small", HARD.format(bed="C* = 8 (contextual bandit, 10 contexts, 200 repeats)"), theorem="suboptimality √(C* S / N)")
 def harder_bandit_rate(folder: Path) -> Finding:
     return between(slope({size: worst_bandit(size, 8.0) for size in SIZES}), REPEATS)
 
 
-@check("vi-lcb", "hard-mdp-2", "small", HARD.format(bed="C* = 2 (10 states, discount 0.9, 100 repeats)"))
+@check("vi-lcb", "hard-mdp-2", "small", HARD.format(bed="C* = 2 (10 states, discount 0.9, 100 repeats)"), theorem="suboptimality √(C* S / N)")
 def hard_mdp_rate(folder: Path) -> Finding:
     return between(slope({size: worst_mdp(size, 2.0) for size in MDP_SIZES}), REPEATS // 2)
 
@@ -66,6 +68,7 @@ def hard_mdp_rate(folder: Path) -> Finding:
     "small",
     "contextual bandit with a frequent and three rare inferior actions, half of the contexts rare, N = 1,000, C* = 1, 1.2, 2, 8 (200 repeats): at most 1.1"
     " times the suboptimality of the better of copying the most frequent action and of trusting every mean, each of which is at least 3 times worse somewhere",
+    theorem="pessimism adapts between imitation and √(C* S / N)",
 )
 def adapts(folder: Path) -> Finding:
     beside = {f"C* {cover:g}": compared(cover) for cover in COVERAGES}

@@ -22,6 +22,7 @@ FOILED = 5_000
     "small",
     "tabular:adversarial-bandit (5 actions, phases, drift, another best action after a third), 10 sequences of 20,000 rounds: regret against the best action "
     "in hindsight is in the mean at most 2.63 √(T A ln A) (corollary 3.2, which is of the expectation), and below a half of uniform play's",
+    theorem="regret at most 2.63 √(T A ln A) (corollary 3.2)",
 )
 def bound(folder: Path) -> Finding:
     bed, most = world("adversarial-bandit"), 2.63 * math.sqrt(ROUNDS * ACTIONS * math.log(ACTIONS))
@@ -36,6 +37,7 @@ def bound(folder: Path) -> Finding:
     "small",
     "2 actions, 5,000 rounds, in each of which what UCB1 plays pays 0 and the other action 1: UCB1's regret is at least T / 2 and grows with exponent 1 (to "
     "0.02), Exp3's on the same sequence is at most 2.63 √(T A ln A) in 10 of 10 seeds",
+    theorem="a deterministic learner loses T / 2 to some sequence",
 )
 def foils_ucb(folder: Path) -> Finding:
     bed = world(foil(FOILED))

@@ -28,6 +28,7 @@ def most(rounds: int, actions: int) -> float:
     "exact",
     "regret is at most 2 √(T/2 ln A) + √(ln A / 8) at every hundredth of 2,000 rounds on 400 sequences: 100 of 5 actions that pay 0 or 1 by chance, 100 of 10 "
     "whose chances change every 100 rounds, and 100 of 2 and 100 of 5 in which what is ahead pays 0 and all else 1",
+    theorem="regret at most 2 √(T/2 ln A) + √(ln A / 8)",
 )
 def bound(folder: Path) -> Finding:
     shares = {}
@@ -46,6 +47,7 @@ def bound(folder: Path) -> Finding:
     "exact",
     "where two actions pay in turn, 1/2 and 0, then 0 and 1, 1 and 0 and so on for 2,000 rounds, following the leader (a rate of 10^6) has a regret of at "
     "least 0.49 T, and Hedge one within its bound",
+    theorem="following the leader loses T / 2 to some sequence",
 )
 def leader(folder: Path) -> Finding:
     sequence = torch.zeros(1, ROUNDS, 2, dtype=torch.float64)

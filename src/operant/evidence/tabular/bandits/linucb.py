@@ -21,7 +21,13 @@ def bed():
     return world("linear-bandit", states=20, actions=10)
 
 
-@check("linucb", "ellipsoid", "small", f"{BED}: ‖θ̂ - θ*‖_A ≤ ½ √(2 ln(1/δ) + ln(det A / λ^d)) + √λ with δ = 0.1 at every hundredth round in at least 9 of 10")
+@check(
+    "linucb",
+    "ellipsoid",
+    "small",
+    f"{BED}: ‖θ̂ - θ*‖_A ≤ ½ √(2 ln(1/δ) + ln(det A / λ^d)) + √λ with δ = 0.1 at every hundredth round in at least 9 of 10",
+    theorem="the confidence ellipsoid holds with 1 - δ",
+)
 def ellipsoid(folder: Path) -> Finding:
     theta = LINEAR_BANDIT.theta(range(SEEDS))
     learner = get_method("linucb").build(configure("linucb", {})).learner(bed(), list(range(SEEDS)), ROUNDS, torch.device("cpu"))
@@ -41,6 +47,7 @@ def ellipsoid(folder: Path) -> Finding:
     "small",
     f"{BED}: the regret exponent is below 0.65 with its 95 % interval, and regret below a half of UCB1's, which learns each of the 200 pairs by itself, and a "
     "tenth of uniform play's, in the mean",
+    theorem="regret d √T",
 )
 def rate(folder: Path) -> Finding:
     ours, theirs, uniform = outcome(played("linucb", bed(), ROUNDS)), outcome(played("ucb", bed(), ROUNDS)), at_random(bed(), ROUNDS)
