@@ -55,7 +55,7 @@ def bounds(options: BoundsOptions, folder: Path, say: Say) -> StudyResult:
             found.append({"theorem": each.theorem, "paper": paper, "key": key, "check": each.name, "tier": each.tier, "says": each.says} | said)
     rows = []
     for each in found:
-        flat = evidence.flat_figures(each["figures"]) if each["figures"] else []
+        flat = with_intervals(evidence.flat_figures(each["figures"]) if each["figures"] else [])
         held = [pair for pair in flat if THRESHOLD.search(pair[0])]
         of = [pair for pair in flat if pair not in held]
         figure, threshold = (_joined(pairs) for pairs in (of, held))
@@ -75,6 +75,19 @@ def recorded(key: str, each: evidence.Check) -> dict[str, Any]:
     commit = record["runs"][body["run"]]["commit"]
     changed = evidence.freshness(key)[each.name] != "fresh"
     return {"holds": body["holds"], "figures": body["figures"], "measured": f"at {(commit or 'no commit')[:10]}{', since changed' * changed}"}
+
+
+def with_intervals(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Figures of which `low` and `high` stand behind a third as one: `slope -0.99 [-1.00, -0.98]`."""
+    found: list[tuple[str, str]] = []
+    for name, value in pairs:
+        of, _, last = name.rpartition(" ")
+        if last == "high" and len(found) > 1 and found[-1][0].rpartition(" ")[2] == "low" and found[-2][0].rpartition(" ")[0] == of:
+            (_, low), (point, middle) = found.pop(), found.pop()
+            found.append((point, f"{middle} [{low}, {value}]"))
+        else:
+            found.append((name, value))
+    return found
 
 
 def _joined(pairs: list[tuple[str, str]]) -> str:
