@@ -103,6 +103,7 @@ from operant.ops.policy import (
 from operant.ops.preference import bradley_terry_loss, dpo_loss
 from operant.ops.quality_diversity import descriptor_similarity, elites, iso_line_variation, nearest_cell, qd_score, voronoi_centroids
 from operant.ops.rates import log_log_slope
+from operant.ops.recovering import concave_envelope, fill_rates, pull_rates, relaxed_value
 from operant.ops.reduce import row_mean, row_sum, step_weights
 from operant.ops.regularized_robust import chi_square_robust, kl_robust, total_variation_robust
 from operant.ops.return_law import conditional_value_at_risk, stock_backup
@@ -164,6 +165,7 @@ __all__ = [
     "cloned_policy",
     "coarse_to_fine_bins",
     "coarse_to_fine_middles",
+    "concave_envelope",
     "concentrability",
     "conditional_value_at_risk",
     "conjugate_gradients",
@@ -193,6 +195,7 @@ __all__ = [
     "f_generator",
     "facility_gains",
     "feature_covariance",
+    "fill_rates",
     "fit_gaussian_mixture",
     "flaw_penalized_reward",
     "flow_point",
@@ -262,11 +265,13 @@ __all__ = [
     "policy_ratio",
     "pooled_turn_advantage",
     "project_distribution",
+    "pull_rates",
     "q_logarithm",
     "qd_score",
     "quantile_huber_loss",
     "ratio_clip_fraction",
     "redistributed_advantage",
+    "relaxed_value",
     "rescaled_linear_rate",
     "ridge_model",
     "ridge_regression",
