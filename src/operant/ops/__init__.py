@@ -66,6 +66,7 @@ from operant.ops.group_advantage import (
     sign_weighted_score,
     virtual_max_advantage,
 )
+from operant.ops.halpern import halpern_step, recursive_estimate
 from operant.ops.importance import assumed_behaviour_log_prob, exploration_weight, mixed_importance_ratio, truncated_importance
 from operant.ops.kl_regularized import cloned_policy, kl_regularized_policy, kl_regularized_value, policy_divergence
 from operant.ops.linear_mdp import elliptic_norm, excess_squared_loss, feature_covariance, ridge_model
@@ -215,6 +216,7 @@ __all__ = [
     "greedy_policy",
     "group_mean_advantage",
     "group_normalized_advantage",
+    "halpern_step",
     "hitting_times",
     "horizon_occupancy",
     "horizon_optimum",
@@ -270,6 +272,7 @@ __all__ = [
     "qd_score",
     "quantile_huber_loss",
     "ratio_clip_fraction",
+    "recursive_estimate",
     "redistributed_advantage",
     "relaxed_value",
     "rescaled_linear_rate",
