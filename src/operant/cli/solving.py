@@ -80,11 +80,11 @@ def solution(mdp: FiniteMDP) -> dict[str, Any]:
 
 def _hidden(mdp: HistoryMDP) -> dict[str, Any]:
     """What is hidden, what that costs, and how much is revealed; `states` are then histories, each with its step and in words."""
-    open_, histories = mdp.pomdp.revealed, mdp.histories
+    revealed, histories = mdp.pomdp.revealed, mdp.histories
     return {
-        "hidden_states": open_.states,
+        "hidden_states": revealed.states,
         "observations": mdp.pomdp.observations,
-        "optimal_value_revealed": open_.start_value(open_.optimum[0])[0].item(),
+        "optimal_value_revealed": revealed.start_value(revealed.optimum[0])[0].item(),
         "alpha": mdp.pomdp.revealing()[0].item() if find_spec("scipy") is not None else None,
         "histories": [{"step": step, "history": histories.text(place)} for step, here in enumerate(histories.levels) for place in range(here.start, here.stop)],
     }

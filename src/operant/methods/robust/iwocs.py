@@ -44,8 +44,8 @@ def iwocs(h: IWOCS) -> Planning:
     def improve(problem: Problem, state: State) -> State:
         mdp = problem.uncertain("iwocs")
         worst, nature = mdp.worst(state["policy"])
-        open_ = mdp.start_value(state["q"].amax(-1)) - mdp.start_value(worst) > h.tolerance
-        q = torch.where(open_.view(-1, *[1] * len(problem.shape)), torch.minimum(state["q"], optimal_q(mdp, nature)), state["q"])
+        short = mdp.start_value(state["q"].amax(-1)) - mdp.start_value(worst) > h.tolerance
+        q = torch.where(short.view(-1, *[1] * len(problem.shape)), torch.minimum(state["q"], optimal_q(mdp, nature)), state["q"])
         return {"q": q, "policy": ops.greedy_policy(q)}
 
     return Planning(start, improve)
