@@ -61,3 +61,19 @@ def test_demonstrations_spare_episodes():
         stopped.append(found.state["stopped"])
         assert (found.state["stopped"] > 0).all() and world.evaluate(found.policy, 2).measures["suboptimality"].max() < 0.5
     assert (stopped[1] < 0.5 * stopped[0]).all()
+
+
+def test_the_right_model_is_told_from_its_like():
+    """Contrastive UCB keeps the model that is right, wherever it stands among the others, or one that is all but right; it then plays what is best."""
+    world = make_world("tabular:low-rank")
+    found = learner("contrastive-ucb", world, 300)
+    features, measures = found.problem.candidates
+    seed, chosen = torch.arange(2), found.state["loss"].argmin(-1)
+    transition = torch.einsum("skad,sdj->skaj", features[seed, chosen], measures[seed, chosen])
+    assert (transition - world.mdp(found.streams).transition[:, 0]).abs().max() < 0.01
+    assert world.evaluate(found.policy, 2).measures["suboptimality"].max() < 0.05
+
+
+def test_models_are_needed():
+    with pytest.raises(BadInput, match="tabular:linear-mdp tells no candidate_features, and this planner needs them: take tabular:low-rank"):
+        get_method("contrastive-ucb").build(configure("contrastive-ucb", {})).check(make_world("tabular:linear-mdp"), [0], 10, None)

@@ -36,9 +36,14 @@ def test_a_linear_mdp_is_the_product_of_its_factors():
     assert endless.features.shape == (2, 20, 4, 5) and endless.horizon is None
 
 
-def test_the_low_rank_mdp_is_the_same_and_tells_nothing():
+def test_the_low_rank_mdp_is_the_same_and_tells_models():
+    """No features, but 31 models of which one is right and the others are distributions too, wherever it stands."""
     known, hidden = (make_world(f"tabular:{name}").mdp(Streams(SEEDS)) for name in ("linear-mdp", "low-rank"))
     assert torch.equal(known.transition, hidden.transition) and torch.equal(known.reward, hidden.reward) and hidden.features is None
+    models = torch.einsum("smkad,smdj->smkaj", hidden.candidate_features, hidden.candidate_measures)
+    torch.testing.assert_close(models.sum(-1), torch.ones(2, 31, 20, 4).double())
+    off = (models - known.transition).abs().amax((-3, -2, -1))
+    assert ((off < 1e-12).sum(1) == 1).all() and off.amax(1).min() > 0.5 and off.argmin(1).unique().numel() == 2
 
 
 def test_a_linear_bandit_by_hand():

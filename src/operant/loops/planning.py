@@ -156,6 +156,16 @@ class Problem:
         return self._known("kernels", "tabular:linear-mixture")
 
     @property
+    def candidates(self) -> tuple[Tensor, Tensor]:
+        """Features `[S or 1, M, K, A, d]` and measures `[S or 1, M, d, K]` of models phi mu, of which one is right. Raises `BadInput` without any."""
+        return tuple(self._known(f"candidate_{name}", "tabular:low-rank") for name in ("features", "measures"))
+
+    @property
+    def reward(self) -> Tensor:
+        """Mean rewards `[S or 1, H or 1, K, A]`, of planners that play and know them."""
+        return self._mdp.reward
+
+    @property
     def linear(self) -> bool:
         """Features are known."""
         return self._mdp.features is not None

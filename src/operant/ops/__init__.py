@@ -15,6 +15,7 @@ from operant.ops.bandit import (
 from operant.ops.coarse_to_fine import coarse_to_fine_bins, coarse_to_fine_middles
 from operant.ops.conjugate import conjugate_gradients
 from operant.ops.curriculum import absolute_learning_progress
+from operant.ops.density_ratio import contrastive_loss
 from operant.ops.distribution import (
     FORBIDDEN,
     categorical_log_prob,
@@ -170,6 +171,7 @@ __all__ = [
     "concentrability",
     "conditional_value_at_risk",
     "conjugate_gradients",
+    "contrastive_loss",
     "count_penalty",
     "cross_entropy",
     "demonstration_margin_loss",

@@ -33,6 +33,7 @@ class FiniteMDP:
             `reward` is their mean. None where all episodes are alike.
         available: `[S or 1, K, A]` bool, the actions that can be taken in each state; another earns nothing, and nothing earns less. None: all can.
         batch, delay: who plays is told of episodes in batches of so many, and of each batch once so many later ones are full; with 1 and 0 at once.
+        candidate_features, candidate_measures: phi `[S or 1, M, K, A, d]` and mu `[S or 1, M, d, K]` of M models phi mu, of which one is right; None for none.
 
     Raises:
         BadInput: a shape, a probability or a number that cannot be, with its place.
@@ -50,6 +51,8 @@ class FiniteMDP:
     available: Tensor | None = None
     batch: int = 1
     delay: int = 0
+    candidate_features: Tensor | None = None
+    candidate_measures: Tensor | None = None
 
     def __post_init__(self):
         steps = () if self.horizon is None else ("H",)
@@ -86,6 +89,8 @@ class FiniteMDP:
         for name, axes, fits in (
             ("features", ("S", *steps, "K", "A", "d"), lambda table: table.shape[-3:-1] == pairs and (not steps or table.shape[1] in (1, self.horizon))),
             ("kernels", ("S", "d", "K", "A", "K"), lambda table: table.shape[-3:] == (*pairs, self.states)),
+            ("candidate_features", ("S", "M", "K", "A", "d"), lambda table: table.shape[-3:-1] == pairs),
+            ("candidate_measures", ("S", "M", "d", "K"), lambda table: table.shape[-1] == self.states),
         ):
             if (table := getattr(self, name)) is None:
                 continue

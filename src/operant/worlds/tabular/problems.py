@@ -76,7 +76,7 @@ class Table:
         bernoulli: rewards are drawn.
         own: each seed has an instance of its own.
         told: `(states, actions, seeds) → tables`, what else a planner is told of it: "features" `[S or 1, K, A, d]`, "kernels" `[S or 1, d, K, A, K]`
-            and "available" `[S or 1, K, A]` (see `FiniteMDP`); or "models" `[S or 1, U, K, A, K]` of an `UncertainMDP`.
+            "available" `[S or 1, K, A]` or candidates (see `FiniteMDP`); or "models" `[S or 1, U, K, A, K]` of an `UncertainMDP`.
         kernels: how many kernels or models there are.
         rounds: how many `told` has, of adversarial tasks, "rounds" `[S, R, K, A]` (see `FiniteMDP`).
         picture: rows of marks, where the states are cells of a map; those of `#` and `x` are none, the others are counted row by row.
@@ -481,6 +481,30 @@ class LinearMDP:
         return {"features": self.features(states, actions, seeds)}
 
 
+class LowRank(LinearMDP):
+    """The same MDP, of which features are not told, but models, of which one is right, at a place that is drawn. Three by three the others mix phi and mu of
+    the right one with those of MDPs drawn for themselves, 1 : 0 at first, then 1/2 : 1/2, 1/4 : 3/4 and so on."""
+
+    MODELS = 31
+
+    def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+        others = self.MODELS - 1
+        share = 0.5 ** (torch.arange(others, dtype=F64) // 3)
+        features = _simplex(_drawn(seeds, "low-rank", others, states, actions, self.dimension), self.peaked)
+        measures = _simplex(_drawn(seeds, "low-rank-measures", others, self.dimension, states), self.peaked)
+        place = (_drawn(seeds, "low-rank-place") * self.MODELS).long().tolist()
+
+        def among(right: Tensor, wrong: Tensor) -> Tensor:
+            by = share.view(-1, *[1] * (right.ndim - 1))
+            found = torch.cat([right.unsqueeze(1), (1 - by) * right.unsqueeze(1) + by * wrong], 1)
+            return torch.stack([table.roll(shift, 0) for table, shift in zip(found, place, strict=True)])
+
+        return {
+            "candidate_features": among(self.features(states, actions, seeds), features),
+            "candidate_measures": among(self.measures(states, seeds), measures),
+        }
+
+
 class LinearMixture:
     """P = Σ_j theta_j P_j, the kernels P_j being told and theta, uniform on the simplex, not (Ayoub et al. 2020, section 3; Zhou, Gu and Szepesvári 2021);
     an instance for each seed. Mean rewards are uniform in [0, 1), the first state is 0.
@@ -510,7 +534,7 @@ class LinearMixture:
 
 
 ADVERSARIAL_BANDIT, MISSPECIFIED_BANDIT, PAYMENTS = AdversarialBandit(20_000), MisspecifiedBandit(10, 2, 0.1), Payments(4)
-LINEAR_BANDIT, LINEAR_MDP, LINEAR_MIXTURE = LinearBandit(5), LinearMDP(5), LinearMixture(5)
+LINEAR_BANDIT, LINEAR_MDP, LOW_RANK, LINEAR_MIXTURE = LinearBandit(5), LinearMDP(5), LowRank(5), LinearMixture(5)
 TABLES: dict[str, Table] = {
     "chain": Table(chain, 5, 2, ("states",)),
     "river-swim": Table(river_swim, 6, 2, ("states",), 0.99, 20, fewest=2),
@@ -548,7 +572,7 @@ TABLES: dict[str, Table] = {
     "misspecified-bandit": Table(MISSPECIFIED_BANDIT.build, 1, 500, ("actions",), horizon=1, fixed=True, own=True, told=MISSPECIFIED_BANDIT.told),
     "linear-bandit": Table(LINEAR_BANDIT.build, 10, 5, ("states", "actions"), horizon=1, fixed=True, bernoulli=True, own=True, told=LINEAR_BANDIT.told),
     "linear-mdp": Table(LINEAR_MDP.build, 20, 4, ("states", "actions"), 0.9, 6, own=True, told=LINEAR_MDP.told),
-    "low-rank": Table(LINEAR_MDP.build, 20, 4, ("states", "actions"), 0.9, 6, own=True),
+    "low-rank": Table(LOW_RANK.build, 20, 4, ("states", "actions"), 0.9, 6, own=True, told=LOW_RANK.told),
     "linear-mixture": Table(LINEAR_MIXTURE.build, 15, 4, ("states", "actions"), 0.9, 6, own=True, told=LINEAR_MIXTURE.told, kernels=5),
 }
 

@@ -104,7 +104,8 @@ class TabularWorld(World):
 
     def fingerprint(self) -> str:
         mdp = self._mdp((0,))
-        known = "".join(f" {table.square().sum().item()!r}" for table in (mdp.features, mdp.kernels, mdp.rounds) if table is not None)
+        told = (mdp.features, mdp.kernels, mdp.rounds, mdp.candidate_features)
+        known = "".join(f" {table.square().sum().item()!r}" for table in told if table is not None)
         return f"{self.task} {list(self.shape)} {mdp.transition.square().sum().item()!r} {mdp.reward.sum().item()!r} {mdp.discount} {mdp.horizon}" + known
 
     def steps_of(self, loop: str) -> int:
