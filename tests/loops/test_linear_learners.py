@@ -77,3 +77,15 @@ def test_the_right_model_is_told_from_its_like():
 def test_models_are_needed():
     with pytest.raises(BadInput, match="tabular:linear-mdp tells no candidate_features, and this planner needs them: take tabular:low-rank"):
         get_method("contrastive-ucb").build(configure("contrastive-ucb", {})).check(make_world("tabular:linear-mdp"), [0], 10, None)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_a_mixture_is_learned_without_its_reward(weighted: bool):
+    """The weights of the kernels come near to the right ones, and so does the policy for a reward that exploration never saw."""
+    world = make_world("tabular:linear-mixture")
+    found = learner("hf-rf-linmix", world, 150, weighted=weighted)
+    mdp = world.mdp(found.streams)
+    mixed = torch.einsum("sdkaj,sd->skaj", mdp.kernels, found.state["theta"][:, 0])
+    before = torch.einsum("sdkaj,d->skaj", mdp.kernels, torch.full((5,), 0.2).double())
+    assert (mixed - mdp.transition[:, 0]).abs().mean() < 0.75 * (before - mdp.transition[:, 0]).abs().mean()
+    assert world.evaluate(found.policy, 2).measures["suboptimality"].max() < 0.1

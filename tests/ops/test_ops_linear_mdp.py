@@ -65,3 +65,17 @@ def test_the_excess_loss_by_hand():
         torch.tensor([[3.0, 1.0]], dtype=F64),
     )
     assert found.item() == pytest.approx(4 / 3)
+
+
+def test_features_of_a_mixture_by_hand():
+    """Two kernels on two states: one goes to state 0, the other to either; V = (2, 4): features (2, 3), and with theta = (1/4, 3/4) a mean of 2.75."""
+    kernels = torch.tensor([[[[1.0, 0.0]], [[1.0, 0.0]]], [[[0.5, 0.5]], [[0.5, 0.5]]]], dtype=F64)  # [d, K, A, K]
+    phi = ops.mixture_features(kernels, torch.tensor([2.0, 4.0], dtype=F64))
+    assert phi.shape == (2, 1, 2) and phi[0, 0].tolist() == [2, 3]
+    assert (phi @ torch.tensor([0.25, 0.75], dtype=F64))[1, 0].item() == 2.75
+
+
+def test_a_target_weighs_by_the_largest_of_three():
+    found = ops.uncertainty_weight(torch.tensor([0.5, 0.0, 0.0]), torch.tensor([1.0, 8.0, 0.1]), floor=0.01, gamma=0.5)
+    assert found.tolist() == pytest.approx([0.5, 2.0, 0.025])
+    assert ops.uncertainty_weight(torch.zeros(1), torch.zeros(1), floor=0.01, gamma=0.5).item() == pytest.approx(0.01)

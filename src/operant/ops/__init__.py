@@ -70,7 +70,7 @@ from operant.ops.group_advantage import (
 from operant.ops.halpern import halpern_step, recursive_estimate
 from operant.ops.importance import assumed_behaviour_log_prob, exploration_weight, mixed_importance_ratio, truncated_importance
 from operant.ops.kl_regularized import cloned_policy, kl_regularized_policy, kl_regularized_value, policy_divergence
-from operant.ops.linear_mdp import elliptic_norm, excess_squared_loss, feature_covariance, ridge_model
+from operant.ops.linear_mdp import elliptic_norm, excess_squared_loss, feature_covariance, mixture_features, ridge_model, uncertainty_weight
 from operant.ops.log_ratio_regression import (
     class_balanced_weight,
     leave_one_out,
@@ -252,6 +252,7 @@ __all__ = [
     "min_p_log_prob",
     "mixed_importance_ratio",
     "mixture_aic",
+    "mixture_features",
     "mixture_log_density",
     "mixture_step",
     "moved_entries",
@@ -318,6 +319,7 @@ __all__ = [
     "turn_sums",
     "two_hot",
     "ucb_index",
+    "uncertainty_weight",
     "uniform_policy_target",
     "utterance_advantage",
     "utterance_q_target",

@@ -58,3 +58,29 @@ def excess_squared_loss(q: Tensor, fitted: Tensor, mean: Tensor, count: Tensor) 
         count: how many there are.
     """
     return (count * ((q - mean).square() - (fitted - mean).square())).sum((-2, -1))
+
+
+def mixture_features(kernels: Tensor, value: Tensor) -> Tensor:
+    """phi_V(s, a) = (Σ_s' P_j(s'|s, a) V(s'))_j of transitions that are a mixture of known ones, so that <phi_V, theta> is the mean of V next: `[..., K, A, d]`
+    (Ayoub et al. 2020, arXiv:2006.01107, section 3).
+
+    Args:
+        kernels: `[..., d, K, A, K]`.
+        value: `[..., K]`.
+    """
+    count, states, actions = kernels.shape[-4:-1]
+    flat = kernels.flatten(-4, -2) @ value.unsqueeze(-1)
+    return flat.view(*flat.shape[:-2], count, states, actions).movedim(-3, -1)
+
+
+def uncertainty_weight(variance: Tensor, norm: Tensor, *, floor: float, gamma: float) -> Tensor:
+    """w² = max(variance, floor, gamma² · norm), by whose inverse a target counts in a weighted regression: neither its noise nor what its features are unlike
+    lets it weigh too much (Zhou and Gu 2022, arXiv:2205.11507, algorithm 2).
+
+    Args:
+        variance: `[...]`, an upper bound of the target's.
+        norm: the elliptic norm of its features.
+        floor: alpha², above 0.
+        gamma: 0 or more.
+    """
+    return torch.maximum(variance, gamma**2 * norm).clamp(min=floor)
