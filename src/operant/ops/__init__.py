@@ -15,7 +15,7 @@ from operant.ops.bandit import (
 from operant.ops.coarse_to_fine import coarse_to_fine_bins, coarse_to_fine_middles
 from operant.ops.conjugate import conjugate_gradients
 from operant.ops.curriculum import absolute_learning_progress
-from operant.ops.density_ratio import contrastive_loss
+from operant.ops.density_ratio import clipped_weighted_residual, contrastive_loss
 from operant.ops.distribution import (
     FORBIDDEN,
     categorical_log_prob,
@@ -164,6 +164,7 @@ __all__ = [
     "clipped_importance_loss",
     "clipped_ratio_loss",
     "clipped_value_loss",
+    "clipped_weighted_residual",
     "cloned_policy",
     "coarse_to_fine_bins",
     "coarse_to_fine_middles",

@@ -85,7 +85,7 @@ def drrl(h: DRRL) -> Planning:
         upper, lower = bounds(problem, seen, state["clone"])
         found = ops.kl_regularized_policy(upper, state["clone"], temperature=temperature(problem))
         policy = torch.where(going.view(-1, 1, 1, 1), found, state["policy"])
-        short = problem.start_value(gap(problem, seen, policy, upper - lower))
+        short = (problem.initial * gap(problem, seen, policy, upper - lower)).sum(-1)
         stopped = torch.where(going & (short <= h.epsilon / 2), problem.step + 1.0, state["stopped"])
         return seen.tables | {"clone": state["clone"], "policy": policy, "explores": ops.greedy_policy(upper - lower), "stopped": stopped}
 

@@ -483,16 +483,23 @@ class LinearMDP:
 
 class LowRank(LinearMDP):
     """The same MDP, of which features are not told, but models, of which one is right, at a place that is drawn. Three by three the others mix phi and mu of
-    the right one with those of MDPs drawn for themselves, 1 : 0 at first, then 1/2 : 1/2, 1/4 : 3/4 and so on."""
+    the right one with those of MDPs drawn for themselves, 1 : 0 at first, then 1/2 : 1/2, 1/4 : 3/4 and so on.
 
-    MODELS = 31
+    Args:
+        dimension, peaked: as of `LinearMDP`.
+        models: how many there are.
+    """
+
+    def __init__(self, dimension: int, peaked: float = 4.0, models: int = 31):
+        super().__init__(dimension, peaked)
+        self.models = models
 
     def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
-        others = self.MODELS - 1
+        others = self.models - 1
         share = 0.5 ** (torch.arange(others, dtype=F64) // 3)
         features = _simplex(_drawn(seeds, "low-rank", others, states, actions, self.dimension), self.peaked)
         measures = _simplex(_drawn(seeds, "low-rank-measures", others, self.dimension, states), self.peaked)
-        place = (_drawn(seeds, "low-rank-place") * self.MODELS).long().tolist()
+        place = (_drawn(seeds, "low-rank-place") * self.models).long().tolist()
 
         def among(right: Tensor, wrong: Tensor) -> Tensor:
             by = share.view(-1, *[1] * (right.ndim - 1))
