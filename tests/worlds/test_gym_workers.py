@@ -6,6 +6,7 @@ import copy
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -153,6 +154,20 @@ def test_a_stale_method_learns_the_same_with_any_number_of_workers_and_goes_on_s
     expected = trained("ppo", SampleWorkers(1, 2), 5)
     assert first_difference(expected, trained("ppo", SampleWorkers(4, 2), 5)) is None
     assert first_difference(expected, trained("ppo", SampleWorkers(2, 2), 2, trained("ppo", SampleWorkers(3, 2), 3))) is None
+
+
+def test_a_rollout_of_a_worker_whose_weights_are_too_old_is_not_learned_from(monkeypatch):
+    spine = get_method("ppo").build(configure("ppo", SMALL | OF_METHODS["ppo"])).sampled_by(SampleWorkers(1, 1))
+    learner = spine.learner(GymWorld("CartPole-v1"), [0], 100_000, torch.device("cpu"))
+    try:
+        for _ in range(3):
+            learner.iterate()
+        sample = learner.source.sample
+        monkeypatch.setattr(learner.source, "sample", lambda policy, version: replace(sample(policy, version), version=version - 2))
+        with pytest.raises(RunFailed, match="a rollout of weights' version 1 reached the update of version 3"):
+            learner.iterate()
+    finally:
+        learner.close()
 
 
 def test_what_older_weights_did_is_weighted_once_and_by_the_ratio_to_them():
