@@ -37,3 +37,16 @@ def rate(folder: Path) -> Finding:
     holds = exponent[2] < 0.5 and ours["regret"].mean() < min(uniform.mean(), greedy["regret"].mean())
     figures = {"exponent": exponent, "below": 0.5, "regret": interval(ours["regret"]), "of uniform play": interval(uniform)}
     return Finding(holds, figures | {"of epsilon-greedy": interval(greedy["regret"]), "its exponent": interval(greedy["exponent"])}, SEEDS)
+
+
+@check(
+    "ucb",
+    "rate-later",
+    "small",
+    "the same bandits with ten times the rounds, 100,000, of which the newest factor of a hundred begins where every action was tried often: the regret "
+    "exponent is below 0.5 with its 95 % interval",
+)
+def rate_later(folder: Path) -> Finding:
+    found = outcome(played("ucb", world("bandit", states=1), 10 * ROUNDS))
+    exponent = interval(found["exponent"])
+    return Finding(exponent[2] < 0.5, {"exponent": exponent, "below": 0.5, "regret": interval(found["regret"])}, SEEDS)
