@@ -26,7 +26,8 @@ TERMS = {
     "visits": "The share of its time that a policy spends in a state, over its episodes, or with every step counted less by the discount. It is computed.",
     "episodes played": "Episodes that a seed played to learn from.",
     "regret": "What a seed lost by playing as it did and not optimally: the sum, over all episodes that it played, of the largest value that any policy has "
-    "less that of the policy that played. It is computed from the problem, and no noise is in it.",
+    "less that of the policy that played; where every round has rewards of its own, of the one policy that would have gained most in all of them. It is "
+    "computed from the problem, and no noise is in it.",
     "regret exponent": "How regret grew with the number of episodes, over the newest factor of 100 in it: the slope of the line through the logarithms of "
     "both. 1: nothing is learned; 1/2: as the root; near 0: it has all but stopped.",
     "QD score": "The sum, over an archive's filled cells, of their elites' fitness less the lowest that counts: better and more different ones raise it.",
