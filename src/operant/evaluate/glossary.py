@@ -79,6 +79,8 @@ METRICS = {
         "kl_sampler": "KL divergence from what the sampler computed to what the training pass does before the first update, nats a token: bfloat16's rounding.",
         "clip_fraction": "The share of steps or tokens whose gradient the clip took away or bounded, at the iteration's last update.",
         "loss_entropy": "The policy's entropy in the loss, nats, mean over the last minibatch.",
+        "staleness": "How many updates the weights that acted were behind those that learned from it.",
+        "importance_weight": "The truncated ratio by which steps of older weights are weighted, mean. 1 is no change.",
         "reference_reset": "1 where the reference policy was set to the trained one.",
         "fill/rounds": "How many rounds of sampling it took to fill a batch.",
         "fill/groups": "Groups that were accepted for the batch.",
