@@ -66,6 +66,15 @@ def test_what_is_hidden(operant):
     assert "21 histories" in text and "4 states, which show 3 observations" in text and "o0 a0 o1" in text and "with nothing hidden" in text
 
 
+def test_what_was_gained_and_what_is_uncertain(operant):
+    found = operant("solve", "tabular:risky", "--horizon", "2", "--json").json
+    assert found["stocks"] == [{"state": 0, "gained": 0.0}, *({"state": state, "gained": pytest.approx(0.3)} for state in (0, 1, 2))]
+    assert "1 with 0.3" in operant("solve", "tabular:risky", "--horizon", "2").out
+    found = operant("solve", "tabular:gusty", "--json").json
+    assert 0.5 < found["robust_optimum"] < found["optimal_value"] < 0.6
+    assert "in the worst case" in operant("solve", "tabular:gusty").out
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -55,6 +55,7 @@ def solution(mdp: FiniteMDP) -> dict[str, Any]:
     """What is optimal in one MDP, in plain numbers: values and the first best action of each state, with a horizon a list of each step's."""
     from operant.worlds.tabular.pomdp import HistoryMDP
     from operant.worlds.tabular.robust import UncertainMDP
+    from operant.worlds.tabular.stock import StockMDP
 
     value, policy = mdp.optimum
     found = {
@@ -67,6 +68,8 @@ def solution(mdp: FiniteMDP) -> dict[str, Any]:
         "value": value[0].tolist(),
         "policy": policy[0].argmax(-1).tolist(),
     }
+    if isinstance(mdp, StockMDP):
+        found["stocks"] = [{"state": state, "gained": stock * mdp.spacing} for state, stock in zip(mdp.state.tolist(), mdp.stock.tolist(), strict=True)]
     if isinstance(mdp, UncertainMDP):
         found["robust_optimum"] = mdp.start_value(mdp.robust_optimum[0])[0].item()
     if mdp.horizon is None:
@@ -133,8 +136,9 @@ def _text(found: dict[str, Any], world: TabularWorld) -> str:
             here = [(history, found["value"][step][state], found["policy"][step][state]) for state, step, history in at]
             head = ("history: seen o, done a", "optimal value from here on", "optimal action")
         else:
-            here = [(str(state), value[state], policy[state]) for state in range(len(value))]
-            head = ("state", f"optimal value{first}", "optimal action")
+            names = [f"{each['state']} with {each['gained']:g}" for each in found["stocks"]] if "stocks" in found else map(str, range(len(value)))
+            here = list(zip(names, value, policy, strict=True))
+            head = ("state, and what was gained" if "stocks" in found else "state", f"optimal value{first}", "optimal action")
         rows = [(name, f"{worth:.6g}", str(action)) for name, worth, action in here[:STATES]]
         parts.append(table(rows, head, right=(1, 2) if "histories" in found else (0, 1, 2)))
         if len(here) > STATES:

@@ -78,7 +78,7 @@ def horizon(folder: Path) -> Finding:
 )
 def variance(folder: Path) -> Finding:
     transition, reward = instances(range(10))
-    sharp = 0.95 * torch.nn.functional.one_hot(transition.argmax(-1), STATES) + 0.05 * transition
+    sharp = 0.95 * torch.nn.functional.one_hot(transition.argmax(-1), STATES).to(transition.dtype) + 0.05 * transition
     by_chance, nearly = (float(played(stretched(each, reward, 1), 10, FEWER).measures()["regret"].mean()) for each in (transition, sharp))
     return Finding(nearly <= 0.3 * by_chance, {"regret": by_chance, "regret_of_the_sharp": nearly, "ratio": nearly / by_chance, "ratio_at_most": 0.3}, 10)
 
