@@ -151,3 +151,10 @@ def test_a_finite_mdps_report_has_its_map_its_visits_and_its_regret(operant, tmp
     start = next(found.cells[y][x] for y, row in enumerate(FOUR_ROOMS.strip().splitlines()) for x, mark in enumerate(row) if mark == "S")
     assert found.value[start] == pytest.approx(json.loads((run.path / "result.json").read_text())["score"]["per_seed"][0])
     assert state_map(replace(run, task="gym:CartPole-v1"), False) is None
+
+
+def test_a_map_of_histories_has_each_at_its_own_step(operant, tmp_path: Path):
+    assert operant("train", "value-iteration", "--task", "tabular:tiger", "--horizon", 2, "--steps", 2, "--out", tmp_path / "tiger").code == 0
+    found = state_map(load_run(tmp_path / "tiger"), False)
+    assert found.value.tolist() == pytest.approx([1.8] + [0.9] * 4) and found.action == ["0"] * 5
+    assert found.visits.tolist() == pytest.approx([1 / 2, 1 / 4, 1 / 4, 0, 0])

@@ -58,9 +58,12 @@ def state_map(run: Run, trust: bool) -> StateMap | None:
     """
     if run.result is None or not run.task.startswith("tabular:"):
         return None
+    import torch
+
     from operant.core.random import Streams
     from operant.evaluate.records import StateMap
     from operant.loops.runs import load
+    from operant.worlds.tabular.pomdp import HistoryMDP
     from operant.worlds.tabular.problems import cells
 
     loaded = load(run.path, trust=trust)
@@ -71,7 +74,10 @@ def state_map(run: Run, trust: bool) -> StateMap | None:
     acts = policy.probabilities[:1].cpu()
     value, visits = mdp.value(acts)[0], mdp.occupancy(acts)[0].sum(-1)
     best = acts[0].argmax(-1)
-    if mdp.horizon is not None:
+    if isinstance(mdp, HistoryMDP):  # each history has a step of its own
+        step = torch.cat([torch.full((here.stop - here.start,), number) for number, here in enumerate(mdp.histories.levels)])
+        value, visits, best = (table.gather(0, step.unsqueeze(0)).squeeze(0) for table in (value, visits / mdp.horizon, best))
+    elif mdp.horizon is not None:
         value, visits, best = value[0], visits.mean(0), best[0]
     if world.picture is None:
         places = [list(range(mdp.states))[begin : begin + ROW] for begin in range(0, mdp.states, ROW)]

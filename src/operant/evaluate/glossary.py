@@ -24,6 +24,10 @@ TERMS = {
     "suboptimality": "The largest value that any policy has, less this one's. It is computed.",
     "optimal value": "The largest value that any policy has.",
     "visits": "The share of its time that a policy spends in a state, over its episodes, or with every step counted less by the discount. It is computed.",
+    "worst-case value": "The policy's value under the transitions of the uncertainty set that are worst for it.",
+    "robust optimum": "The largest worst-case value that any policy has.",
+    "CVaR": "Conditional value at risk: the mean of the worst share of a policy's returns, of the share that the method was asked for. It is computed.",
+    "distance from the target": "The mean distance of a policy's return from the return that it was asked for. It is computed.",
     "episodes played": "Episodes that a seed played to learn from.",
     "regret": "What a seed lost by playing as it did and not optimally: the sum, over all episodes that it played, of the largest value that any policy has "
     "less that of the policy that played; where every round has rewards of its own, of the one policy that would have gained most in all of them. It is "

@@ -79,7 +79,7 @@ def run(mdp: StockMDP, **hyper: object):
 
 
 def cvar(mdp: StockMDP, level: float) -> float:
-    return float(run(mdp, level=level).measures()[f"CVaR {level:g}"][0])
+    return float(run(mdp, level=level).measures()["CVaR"][0])
 
 
 def planned(mdp: StockMDP, **hyper: object) -> float:

@@ -85,6 +85,6 @@ def dist_dp_stock(h: DistDPStock) -> Planning:
         value = units.to(law.dtype) * mdp.spacing
         if h.objective == "target":
             return {"distance from the target": (law * (value - h.target).abs()).sum(-1)}
-        return {f"CVaR {h.level:g}": ops.conditional_value_at_risk(value, law, level=h.level)}
+        return {"CVaR": ops.conditional_value_at_risk(value, law, level=h.level)}
 
     return Planning(start, improve, measures=measures)
