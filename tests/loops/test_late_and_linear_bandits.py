@@ -149,6 +149,23 @@ def test_payments_with_the_same_mass():
     assert mass[0] == pytest.approx(mass[1], rel=0.15)
 
 
+@pytest.mark.parametrize("key", ["ucb", "thompson", "squarecb"])
+def test_who_counts_makes_do_with_late_feedback(key: str):
+    """After 40 rounds half are known, batches of ten; what is known is all that is counted."""
+    found = learner(key, make_world("tabular:payments", states=3, actions=4, batch=10, delay=2), 40)
+    assert found.state["count"].sum((-2, -1)).tolist() == [20, 20]
+
+
+@pytest.mark.parametrize("key", ["exp3", "q-learning", "sqirl"])
+def test_who_needs_to_be_told_at_once_is_refused_what_comes_late(key: str):
+    """Exp3 weights what it played by the chance that it gave it then, Q-learning moves an entry once for each play."""
+    spine = get_method(key).build(configure(key, {}))
+    with pytest.raises(BadInput, match="tabular:payments: this planner needs to be told of each play at once: give --batch 1 --delay 0") as told:
+        spine.check(make_world("tabular:payments"), [0], 10, None)
+    assert "\n" not in str(told.value)
+    spine.check(make_world("tabular:payments", batch=1, delay=0), [0], 10, None)
+
+
 def test_payments_need_batches():
     with pytest.raises(BadInput, match="igw-payments decides whole batches, and this task tells of each play at once: take tabular:payments"):
         learner("igw-payments", make_world("tabular:linear-bandit"), 1)

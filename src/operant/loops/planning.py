@@ -311,6 +311,7 @@ class Planning(Spine):
             these.
         iterations: between two looks at the metrics.
         measures: `(problem, state) → {name: [S]}`, figures of a planner's own beside the score.
+        late: it makes do with episodes that it is told of late, none or many at a time; others are refused tasks that tell so.
     """
 
     start: Callable[[Problem], State]
@@ -318,6 +319,7 @@ class Planning(Spine):
     reads: Reads = "mdp"
     iterations: int = 1
     measures: Callable[[Problem, State], Mapping[str, Tensor]] | None = None
+    late: bool = False
 
     policy = None
 
@@ -326,7 +328,10 @@ class Planning(Spine):
         super().check(world, seeds, steps, episodes)
         if self.reads in ("episodes", "hybrid") and world.horizon is None:
             raise BadInput(f"{world.task}: this planner plays episodes, and they have no end: give a --horizon, as in --horizon 10")
-        self.start(Problem(self.reads, world, Streams(seeds[:1])))
+        problem = Problem(self.reads, world, Streams(seeds[:1]))
+        if problem.late is not None and not self.late:
+            raise BadInput(f"{world.task}: this planner needs to be told of each play at once: give --batch 1 --delay 0")
+        self.start(problem)
 
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> Planner:
         return Planner(self, world, list(seeds), total_steps, device)

@@ -83,4 +83,4 @@ def igw_payments(h: IGWPayments) -> Planning:
         mass = explored.sum(-1).view(-1, 1, 1) * others.any(-1, keepdim=True)
         return (1 - mass) * greedy + mass * others / others.sum(-1, keepdim=True).clamp(min=1)
 
-    return Planning(start, improve, reads="episodes")
+    return Planning(start, improve, reads="episodes", late=True)

@@ -46,4 +46,4 @@ def linucb(h: LinUCB) -> Planning:
         index = value + width.view(-1, 1, 1) * ops.elliptic_norm(features, inverse)
         return seen | {"policy": ops.greedy_policy(index).unsqueeze(1)}
 
-    return Planning(start, improve, reads="episodes", iterations=100)
+    return Planning(start, improve, reads="episodes", iterations=100, late=True)

@@ -49,4 +49,4 @@ def squarecb(h: SquareCB) -> Planning:
         gamma = h.scale * math.sqrt(actions * rounds / (parameters * math.log(1 + rounds)))
         return seen | {"policy": ops.inverse_gap_weighting(value, gamma).unsqueeze(1)}
 
-    return Planning(start, improve, reads="episodes", iterations=100)
+    return Planning(start, improve, reads="episodes", iterations=100, late=True)

@@ -38,4 +38,4 @@ def thompson(h: Thompson) -> Planning:
     def improve(problem: Problem, state: State) -> State:
         return drawn(problem, tally(problem, state, problem.play(state["policy"], 1)))
 
-    return Planning(start, improve, reads="episodes", iterations=100)
+    return Planning(start, improve, reads="episodes", iterations=100, late=True)

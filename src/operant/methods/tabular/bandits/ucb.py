@@ -32,4 +32,4 @@ def ucb(h: UCB) -> Planning:
         index = ops.ucb_index(seen["count"], seen["gained"] / seen["count"].clamp(min=1), scale=h.scale)
         return seen | {"policy": ops.greedy_policy(index).unsqueeze(1)}
 
-    return Planning(start, improve, reads="episodes", iterations=100)
+    return Planning(start, improve, reads="episodes", iterations=100, late=True)
