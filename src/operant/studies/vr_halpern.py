@@ -32,7 +32,7 @@ class HalpernOptions:
     components: Annotated[tuple[int, ...], Range(4)] = (100, 1_000, 10_000)  # n
     dimension: Count = 20  # of u
     residual: Annotated[float, Range(0, open_low=True)] = 4e-4  # ‖F(u)‖ to be reached, in units of L ‖u_0 - u*‖
-    seeds: Count = 3
+    seeds: Count = 3  # problems of each n
     seed: Annotated[int, Range(0)] = 0  # the first one
 
 
