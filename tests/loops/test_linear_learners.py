@@ -105,3 +105,13 @@ def test_values_that_ratios_refute_are_dropped(hyper: dict):
     right = (torch.einsum("smkad,smdj->smkaj", mdp.candidate_features, mdp.candidate_measures) - mdp.transition).abs().amax((-3, -2, -1)).argmin(1)
     assert (found.state["kept"][torch.arange(2), right] == 1).all() or hyper
     assert world.evaluate(found.policy, 2).measures["suboptimality"].max() < 0.1
+
+
+@pytest.mark.parametrize("hyper", [{}, {"regularizer": "entropy"}])
+def test_an_adversary_is_followed(hyper: dict):
+    """In the first third of the rounds rewards are alike in the mean: what is played there comes near the best in hindsight, which no fixed start is."""
+    world = make_world("tabular:adversarial-linear-mdp")
+    found = learner("logbarrier-linear-q", world, 1_000, **hyper)
+    uniform = found.problem.regret.__class__(world.mdp(found.streams), 2)
+    uniform.add(found.problem.uniform(), 1_000)
+    assert (found.problem.regret.total < 0.6 * uniform.total).all()

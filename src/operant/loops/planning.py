@@ -166,6 +166,11 @@ class Problem:
         return self._mdp.reward
 
     @property
+    def transition(self) -> Tensor:
+        """Transitions `[S or 1, H or 1, K, A, K]`, of planners that play and have a simulator."""
+        return self._mdp.transition
+
+    @property
     def initial(self) -> Tensor:
         """The distribution of the first state `[S or 1, K]`, of planners that play and know it."""
         return self._mdp.initial

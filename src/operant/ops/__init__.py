@@ -1,6 +1,7 @@
 """Pure tensor functions, one equation each. They import torch alone and take any leading axes; time, where there is one, is the last axis."""
 
 from operant.ops.advantage import centre, gae, group_normalized_advantage, normalize
+from operant.ops.adversarial import log_barrier_policy, magnitude_reduced
 from operant.ops.bandit import (
     ball_net,
     exp3_policy,
@@ -239,10 +240,12 @@ __all__ = [
     "leave_one_out",
     "leave_one_out_cross_entropy",
     "limit_matrix",
+    "log_barrier_policy",
     "log_entropy_range",
     "log_log_slope",
     "log_ratio_regression_loss",
     "logistic_regression",
+    "magnitude_reduced",
     "marginal_value",
     "marginal_weights",
     "mass_balance",

@@ -512,6 +512,30 @@ class LowRank(LinearMDP):
         }
 
 
+class AdversarialLinearMDP(LinearMDP):
+    """A linear MDP whose rewards in round t are <phi(s, a), theta_t>, theta_t in {0, 1}^d drawn beforehand, a sequence of R for each seed, which begins again
+    behind its end; its chances are one vector in the first third of the rounds and another after it.
+
+    Args:
+        dimension, peaked: as of `LinearMDP`.
+        rounds: R.
+    """
+
+    def __init__(self, dimension: int, rounds: int, peaked: float = 4.0):
+        super().__init__(dimension, peaked)
+        self.rounds = rounds
+
+    def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+        features, chance = self.features(states, actions, seeds), _drawn(seeds, "adversarial-linear-mdp-chance", 2, self.dimension)
+        early = torch.arange(self.rounds).view(-1, 1) < self.rounds / 3
+        theta = (_drawn(seeds, "adversarial-linear-mdp", self.rounds, self.dimension) < torch.where(early, chance[:, :1], chance[:, 1:])).to(F64)
+        return {"features": features, "rounds": torch.einsum("skad,std->stka", features, theta).clamp(0, 1)}
+
+    def build(self, states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        transition, _, initial = super().build(states, actions, seeds)
+        return transition, self.told(states, actions, seeds)["rounds"].mean(1), initial
+
+
 class LinearMixture:
     """P = Σ_j theta_j P_j, the kernels P_j being told and theta, uniform on the simplex, not (Ayoub et al. 2020, section 3; Zhou, Gu and Szepesvári 2021);
     an instance for each seed. Mean rewards are uniform in [0, 1), the first state is 0.
@@ -541,6 +565,7 @@ class LinearMixture:
 
 
 ADVERSARIAL_BANDIT, MISSPECIFIED_BANDIT, PAYMENTS = AdversarialBandit(20_000), MisspecifiedBandit(10, 2, 0.1), Payments(4)
+ADVERSARIAL_LINEAR_MDP = AdversarialLinearMDP(5, 10_000)
 LINEAR_BANDIT, LINEAR_MDP, LOW_RANK, LINEAR_MIXTURE = LinearBandit(5), LinearMDP(5), LowRank(5), LinearMixture(5)
 TABLES: dict[str, Table] = {
     "chain": Table(chain, 5, 2, ("states",)),
@@ -579,6 +604,16 @@ TABLES: dict[str, Table] = {
     "misspecified-bandit": Table(MISSPECIFIED_BANDIT.build, 1, 500, ("actions",), horizon=1, fixed=True, own=True, told=MISSPECIFIED_BANDIT.told),
     "linear-bandit": Table(LINEAR_BANDIT.build, 10, 5, ("states", "actions"), horizon=1, fixed=True, bernoulli=True, own=True, told=LINEAR_BANDIT.told),
     "linear-mdp": Table(LINEAR_MDP.build, 20, 4, ("states", "actions"), 0.9, 6, own=True, told=LINEAR_MDP.told),
+    "adversarial-linear-mdp": Table(
+        ADVERSARIAL_LINEAR_MDP.build,
+        10,
+        3,
+        ("states", "actions"),
+        horizon=3,
+        own=True,
+        told=ADVERSARIAL_LINEAR_MDP.told,
+        rounds=ADVERSARIAL_LINEAR_MDP.rounds,
+    ),
     "low-rank": Table(LOW_RANK.build, 20, 4, ("states", "actions"), 0.9, 6, own=True, told=LOW_RANK.told),
     "linear-mixture": Table(LINEAR_MIXTURE.build, 15, 4, ("states", "actions"), 0.9, 6, own=True, told=LINEAR_MIXTURE.told, kernels=5),
 }
