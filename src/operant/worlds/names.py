@@ -42,6 +42,7 @@ TABULAR = (
     "misspecified-bandit",
     "linear-bandit",
     "linear-mdp",
+    "adversarial-linear-mdp",
     "low-rank",
     "linear-mixture",
 )
