@@ -50,8 +50,8 @@ def floor(folder: Path) -> Finding:
     "logbarrier-linear-q",
     "regret",
     "small",
-    "log-log slope of the mean regret in hindsight of 10 seeds on episodes, 100 to 10,000 of tabular:adversarial-linear-mdp (5 features, 3 steps), in [0.4, 0.6], "
-    "eta 5 (the row: 1,000 to 100,000)",
+    "log-log slope of the mean regret in hindsight of 10 seeds on episodes, 100 to 10,000 of tabular:adversarial-linear-mdp (5 features, 3 steps), in [0.4, "
+    "0.6], eta 5 (the row: 1,000 to 100,000)",
 )
 def regret(folder: Path) -> Finding:
     slope = exponent("log-barrier", 5.0)

@@ -322,11 +322,7 @@ class AdversarialBandit:
     def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
         """`[S, R, K, A]`."""
         time = torch.arange(self.rounds, dtype=F64).view(-1, 1, 1)
-        ends, length = [0.0], 1.0
-        while ends[-1] < self.rounds:
-            ends.append(ends[-1] + length)
-            length *= self.growth
-        rich = torch.bucketize(time, torch.tensor(ends, dtype=F64), right=True) % 2 == 1
+        rich = _rich(time, self.growth)
         order = _drawn(seeds, "adversarial-bandit-best", states, actions).argsort(-1).unsqueeze(1)
         best = torch.where(time < self.rounds / 3, order[..., :1], order[..., 1:2])
         wave = self.waves * time / self.rounds + _drawn(seeds, "adversarial-bandit-drift", 1, states, actions)
@@ -514,7 +510,8 @@ class LowRank(LinearMDP):
 
 class AdversarialLinearMDP(LinearMDP):
     """A linear MDP whose rewards in round t are <phi(s, a), theta_t>, theta_t in {0, 1}^d drawn beforehand, a sequence of R for each seed, which begins again
-    behind its end; its chances are one vector in the first third of the rounds and another after it.
+    behind its end. How much all features pay changes between phases, each 1.6 times as long as the one before: their chances are those of a vector in one
+    phase and 0.3 of them in the next.
 
     Args:
         dimension, peaked: as of `LinearMDP`.
@@ -526,9 +523,9 @@ class AdversarialLinearMDP(LinearMDP):
         self.rounds = rounds
 
     def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
-        features, chance = self.features(states, actions, seeds), _drawn(seeds, "adversarial-linear-mdp-chance", 2, self.dimension)
-        early = torch.arange(self.rounds).view(-1, 1) < self.rounds / 3
-        theta = (_drawn(seeds, "adversarial-linear-mdp", self.rounds, self.dimension) < torch.where(early, chance[:, :1], chance[:, 1:])).to(F64)
+        features, chance = self.features(states, actions, seeds), self.theta(seeds).unsqueeze(1)
+        rich = _rich(torch.arange(self.rounds, dtype=F64).view(-1, 1), 1.6)
+        theta = (_drawn(seeds, "adversarial-linear-mdp", self.rounds, self.dimension) < torch.where(rich, chance, 0.3 * chance)).to(F64)
         return {"features": features, "rounds": torch.einsum("skad,std->stka", features, theta).clamp(0, 1)}
 
     def build(self, states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -630,6 +627,15 @@ def _simplex(uniform: Tensor, power: float = 1.0) -> Tensor:
     the larger it is."""
     weight = (-torch.log1p(-uniform)) ** power
     return weight / weight.sum(-1, keepdim=True)
+
+
+def _rich(time: Tensor, growth: float) -> Tensor:
+    """Whether a time, counted from 0, is in the first, third, … phase, of which each is `growth` times as long as the one before, and the first 1."""
+    ends, length = [0.0], 1.0
+    while ends[-1] < time.max():
+        ends.append(ends[-1] + length)
+        length *= growth
+    return torch.bucketize(time, torch.tensor(ends, dtype=F64), right=True) % 2 == 1
 
 
 def _lifted(uniform: Tensor) -> Tensor:
