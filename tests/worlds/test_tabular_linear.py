@@ -88,6 +88,9 @@ def test_a_file_tells_what_it_has(tmp_path: Path):
     assert problem(file(tmp_path / "b.npz", features=each)).features.tolist() == [each.tolist()]
     kernels = np.eye(2)[None, :, None].repeat(3, 2)
     assert problem(file(tmp_path / "c.npz", kernels=kernels)).kernels.tolist() == [kernels.tolist()]
+    candidates = {"candidate_features": np.full((2, 2, 3, 1), 1.0), "candidate_measures": np.full((2, 1, 2), 0.5)}
+    told = problem(file(tmp_path / "d.npz", **candidates)).candidates
+    assert [table.shape for table in told] == [(1, 2, 2, 3, 1), (1, 2, 1, 2)]
     assert make_world(f"tabular:{tmp_path}/a.npz").fingerprint() != make_world(f"tabular:{tmp_path}/c.npz").fingerprint().replace("c.npz", "a.npz")
 
 

@@ -13,7 +13,8 @@ Settled, and departures: lambda is epsilon (N^E + 1) / (2 (A - 1) K H), for (A -
 from its clone, which then costs epsilon / 2; in the paper there are logarithms beside it. The bonus is Bernstein's with `scale`, as in `ucbvi`, and G has
 none of its own: the paper's constants never let it stop. Rewards are learned too; in the paper they are known. What the paper says of preferences is not
 here.
-An iteration is an episode. The policy that is evaluated is the upper bound's; once it has stopped it stays, and "stopped" is the episode.
+An iteration is an episode. The policy that is evaluated is the upper bound's; once it has stopped it stays, and "stopped at episode" says when, 0 being not
+yet.
 """
 
 from __future__ import annotations
@@ -89,4 +90,7 @@ def drrl(h: DRRL) -> Planning:
         stopped = torch.where(going & (short <= h.epsilon / 2), problem.step + 1.0, state["stopped"])
         return seen.tables | {"clone": state["clone"], "policy": policy, "explores": ops.greedy_policy(upper - lower), "stopped": stopped}
 
-    return Planning(start, improve, reads="hybrid", iterations=100)
+    def stopped(problem: Problem, state: State) -> dict[str, Tensor]:
+        return {"stopped at episode": state["stopped"]}
+
+    return Planning(start, improve, reads="hybrid", iterations=100, measures=stopped)

@@ -86,4 +86,7 @@ def optimal_actor_critic(h: OptimalActorCritic) -> Planning:
         logits = torch.where(anew, 0.0, state["logits"]) + h.learning_rate / problem.shape[0] * q
         return seen.tables | {"q": q, "logits": logits, "policy": logits.softmax(-1), "switches": state["switches"] + out}
 
-    return Planning(start, improve, reads="hybrid" if h.offline else "episodes", iterations=100)
+    def switches(problem: Problem, state: State) -> dict[str, Tensor]:
+        return {"critics replaced": state["switches"]}
+
+    return Planning(start, improve, reads="hybrid" if h.offline else "episodes", iterations=100, measures=switches)

@@ -31,7 +31,8 @@ from operant.worlds.tabular.stock import stocked
 from operant.worlds.tabular.toy_text import toy_text
 
 MOST_CELLS = 2**24  # (step, state, action, next state) that torch.multinomial draws from
-FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon", "emission", "features", "kernels", "rounds")
+KNOWN = ("features", "kernels", "rounds", "candidate_features", "candidate_measures")  # of what a file may tell beside
+FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon", "emission", *KNOWN)
 STEP_AXES = {"features": 1, "rounds": 2}  # where, with a horizon, tables have the step that they may leave out
 
 
@@ -198,8 +199,8 @@ def _choice(name: str, count: int) -> Spec:
 
 
 def _read(path: Path, options: TabularOptions) -> FiniteMDP:
-    """The MDP of a file: `transition`, `reward` or `rounds`, and as they are there `initial` (uniform), `features`, `kernels`, `discount` or `horizon`; an
-    option takes the place of these two. With an `emission` the states are hidden."""
+    """The MDP of a file: `transition`, `reward` or `rounds`, and as they are there `initial` (uniform), what is `KNOWN`, `discount` or `horizon`; an option
+    takes the place of these two. With an `emission` the states are hidden."""
     arrays, keys = read_arrays(path, FILE_KEYS)
     if "rounds" in arrays and "reward" not in arrays and arrays["rounds"].size and arrays["rounds"].dtype.kind in "iuf":
         arrays["reward"] = arrays["rounds"].mean(0)
@@ -223,7 +224,7 @@ def _read(path: Path, options: TabularOptions) -> FiniteMDP:
     if horizon is not None:
         transition = transition.unsqueeze(0) if transition.ndim == 3 else transition
         reward = reward.unsqueeze(0) if reward.ndim == 2 else reward
-    told = {name: torch.from_numpy(arrays[name].astype(np.float64)).unsqueeze(0) for name in ("features", "kernels", "rounds") if name in arrays}
+    told = {name: torch.from_numpy(arrays[name].astype(np.float64)).unsqueeze(0) for name in KNOWN if name in arrays}
     if horizon is not None:
         told |= {name: told[name].unsqueeze(axis) for name, axis in STEP_AXES.items() if name in told and told[name].ndim == 4}
     states = transition.shape[-1]
