@@ -86,6 +86,7 @@ SMALL = {
     "continual-rl-definition": {"steps": 100, "runs": 3, "commits": (10,)},
     "rlhf-irl-view": {"horizons": (1, 4, 8), "seeds": 2, "rounds": 5, "rarity": 0.01},
     "ope": {"episodes": (20, 40), "repeats": 5},
+    "ecm": {"updates": 100, "problems": 2},
     "objective-expressivity": {"instances": 10, "discounts": (0.5,)},
     "brorl": {"vocabulary": 8, "draws": (4,), "updates": 2, "seeds": 1, "task": "text:arithmetic", "groups": (2, 4), "batch": 8, "steps": 2},
 }
