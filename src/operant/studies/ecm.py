@@ -88,7 +88,7 @@ class Shown(TextTask):
 
 @dataclass(frozen=True)
 class EcmOptions:
-    updates: Count = 1500  # of training, 64 prompts each
+    updates: Count = 800  # of training, 64 texts each
     wrong: Share = 0.3  # share of the examples that are wrong
     problems: Count = 128  # prompts of each kind
     held_out: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.34  # share of the kinds that are predicted, not fitted
