@@ -87,14 +87,14 @@ def test_hindsight_is_distributed_as_what_was_hidden():
     mdp, streams = pomdp.unrolled(), Streams([0, 1])
     policy = torch.full((2, *mdp.shape), 0.5, dtype=torch.float64)
     played = mdp.play(policy, count, streams)
-    hidden, paid = mdp.hindsight(played, streams)
+    hidden, paid = played.hidden, played.reward
     joint = torch.einsum("l,lam,mo->lmo", pomdp.initial[0], pomdp.transition[0, 0] / 2, pomdp.emission[0, 0])
     shown = mdp.histories.observation[played.state[..., 1]]
     for seed in (0, 1):
         cell = (hidden[seed, :, 0] * 3 + hidden[seed, :, 1]) * 2 + shown[seed]
         found = torch.bincount(cell, minlength=18).view(3, 3, 2) / count
         assert ((found - joint).abs() < 4 * (joint / count).sqrt() + 1e-9).all()
-    assert torch.equal(paid, pomdp.reward[0, 0][hidden, played.action])
+    assert torch.equal(paid, pomdp.reward[0, 0][hidden, played.action])  # and not what a history lets one expect, which would tell its belief
 
 
 def test_a_latent_mdp_is_known_as_one():

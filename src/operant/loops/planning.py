@@ -98,16 +98,13 @@ class Late:
         return everything.part(0, count)
 
     def _all(self) -> Played:
-        return Played(*(torch.cat([getattr(each, name) for each in self._waiting], 1) for name in ("state", "action", "reward")))
+        return Played(**{name: torch.cat([each.tables[name] for each in self._waiting], 1) for name in self._waiting[0].tables})
 
     def state_dict(self) -> dict[str, Any]:
-        if not self._waiting:
-            return {}
-        everything = self._all()
-        return {"state": everything.state, "action": everything.action, "reward": everything.reward}
+        return self._all().tables if self._waiting else {}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        self._waiting = [Played(*(state[name].to(device) for name in ("state", "action", "reward")))] if state else []
+        self._waiting = [Played(**{name: table.to(device) for name, table in state.items()})] if state else []
         self._count = sum(each.reward.shape[1] for each in self._waiting)
 
 
@@ -209,10 +206,6 @@ class Problem:
         if not isinstance(self._mdp, HistoryMDP):
             raise BadInput(f"{key} is for problems where something is hidden, and here nothing is: take one, such as tabular:latent")
         return self._mdp
-
-    def hindsight(self, played: Played) -> tuple[Tensor, Tensor]:
-        """What was hidden in episodes that were played, and the rewards that it paid, `[S, M, H]` each: of planners that are told afterwards."""
-        return self._mdp.hindsight(played, self.streams)
 
     def uncertain(self, key: str) -> UncertainMDP:
         """The MDP with its uncertainty set, of planners that read "mdp". Raises `BadInput`, with the planner's key, where transitions are certain."""

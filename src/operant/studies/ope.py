@@ -82,7 +82,7 @@ class Logged:
     def halves(self) -> tuple[Logged, Logged]:
         """The first and the second half of the episodes."""
         at = self.reward.shape[1] // 2
-        first, second = (Played(*(table[:, part] for table in _tables(self.played))) for part in (slice(None, at), slice(at, None)))
+        first, second = (self.played.part(*part) for part in ((0, at), (at, self.reward.shape[1] - at)))
         return replace(self, played=first, ratio=self.ratio[:, :at]), replace(self, played=second, ratio=self.ratio[:, at:])
 
     @cached_property
@@ -108,10 +108,6 @@ class Logged:
         v = (q * self.target).sum(-1).gather(-1, states).transpose(1, 2)
         pair = states * q.shape[-1] + self.played.action.transpose(1, 2)
         return q.flatten(2).gather(-1, pair).transpose(1, 2), v
-
-
-def _tables(played: Played) -> tuple[Tensor, Tensor, Tensor]:
-    return played.state, played.action, played.reward
 
 
 def crossed(logged: Logged, values: Callable[[Logged], Tensor], ratio: Callable[[Tensor], Tensor] = lambda ratio: ratio) -> Tensor:

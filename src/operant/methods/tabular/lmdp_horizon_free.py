@@ -106,7 +106,7 @@ def lmdp_horizon_free(h: LMDPHorizonFree) -> Planning:
     def improve(problem: Problem, state: State) -> State:
         contexts, states, actions, _ = sizes(problem)
         played = problem.play(state["policy"], 1)
-        hidden, paid = problem.hindsight(played)
+        hidden, paid = played.hidden, played.reward
         pair = (hidden * actions + played.action).flatten(1)  # m · S + s is what is hidden
         into = ((hidden * actions + played.action)[..., :-1] * states + hidden[..., 1:] % states).flatten(1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
@@ -256,11 +256,18 @@ class Played:
         state: `[S, M, H + 1]` int64, the one behind the last step too.
         action: `[S, M, H]` int64.
         reward: `[S, M, H]` float64.
+        hidden: `[S, M, H]` int64, where something is hidden: what it was.
     """
 
     state: Tensor
     action: Tensor
     reward: Tensor
+    hidden: Tensor | None = None
+
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        """What there is of them, by name."""
+        return {item.name: table for item in fields(self) if (table := getattr(self, item.name)) is not None}
 
     @cached_property
     def to_go(self) -> Tensor:
@@ -270,7 +277,7 @@ class Played:
     def part(self, first: int, count: int) -> Played:
         """So many of these episodes, from one on."""
         here = slice(first, first + count)
-        return Played(self.state[:, here], self.action[:, here], self.reward[:, here])
+        return Played(**{name: table[:, here] for name, table in self.tables.items()})
 
     def pair(self, shape: tuple[int, ...], *, stationary: bool) -> Tensor:
         """The place of each step's state and action among the pairs of a model, in row-major order: `[S, M, H]`. Arguments as of `seen`."""

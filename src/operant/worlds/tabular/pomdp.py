@@ -286,14 +286,12 @@ class HistoryMDP(FiniteMDP):
             found[:, step, here] = following[:, here] = decide(step, here, q)
         return found
 
-    def hindsight(self, played: Played, streams: Streams, name: str = "hindsight") -> tuple[Tensor, Tensor]:
-        """What was hidden in episodes, drawn given all that was seen and done in them, from the last step on.
-
-        Returns:
-            the hidden states `[S, M, H]` int64, and the rewards that they paid `[S, M, H]`.
-        """
-        seeds, count = played.action.shape[:2]
-        draws = streams.uniform(name, self.horizon, count).to(self.reward.dtype)
+    def play(self, policy: Tensor, count: int, streams: Streams, name: str = "episodes", first: int = 0) -> Played:
+        """As of any finite MDP; what was hidden is drawn given all that was seen and done, from the last step on, and it pays the rewards: their means given
+        the histories would tell what nothing shows."""
+        played = super().play(policy, count, streams, name, first)
+        seeds = len(played.action)
+        draws = streams.uniform("hindsight", self.horizon, count).to(self.reward.dtype)
         row = torch.arange(seeds, device=draws.device).unsqueeze(-1)
         belief, transition, reward = (table.expand(seeds, *table.shape[1:]) for table in (self.histories.belief, self.pomdp.transition, self.pomdp.reward))
         hidden, paid = [], []
@@ -304,7 +302,7 @@ class HistoryMDP(FiniteMDP):
                 weight = weight * leads[row, action, hidden[-1]]
             hidden.append(drawn(weight.cumsum(-1), draws[:, step]))
             paid.append(at(reward, step)[row, hidden[-1], action])
-        return torch.stack(hidden[::-1], -1), torch.stack(paid[::-1], -1)
+        return replace(played, reward=torch.stack(paid[::-1], -1), hidden=torch.stack(hidden[::-1], -1))
 
 
 def at(table: Tensor, step: int) -> Tensor:
