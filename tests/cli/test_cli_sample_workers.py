@@ -103,7 +103,7 @@ def test_workers_end_with_a_trainer_that_is_killed(start, tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ((*WORDS, "--sample-workers", 5), "workers=5: 1 seeds × 4 environments can be split over at most 4"),
+        ((*WORDS, "--sample-workers", 5), "--sample-workers 5: 1 seeds × 4 environments can be split over at most 4"),
         ((*WORDS, "--staleness", 1), "--staleness 1: what samples while this process learns are others; give --sample-workers 1 or more"),
         ((*WORDS, "--sample-workers", 1, "--truncate-importance", 1), "--truncate-importance 1.0: weights that are not behind need none"),
         ((*WORDS, "--sample-workers", 1, "--staleness", 1, "--truncate-importance", 0), "--truncate-importance 0.0: it must be a number above 0"),

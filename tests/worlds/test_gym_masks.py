@@ -258,7 +258,7 @@ def test_native_environments_have_masks(monkeypatch):
     monkeypatch.setattr(NativePicks, "least", 0)
     environments = NativePicks([0, 1])
     environments.reset()
-    with pytest.raises(RunFailed, match="NativePicks-v0, row 0, after 4 steps: the action mask forbids every action"):
+    with pytest.raises(RunFailed, match="'NativePicks-v0', row 0, after 4 steps: the action mask forbids every action"):
         for action in range(4):
             environments.step(np.full(2, action))
 

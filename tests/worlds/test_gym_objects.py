@@ -221,7 +221,7 @@ def test_observations_outside_their_space_are_told_once():
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_workers_need_a_function_that_other_processes_can_import(seeds, tmp_path):
-    with pytest.raises(BadInput, match=r"workers=2: what makes the environment cannot be sent to another process \(.*\); give a function at the top level"):
+    with pytest.raises(BadInput, match=r"--workers 2: what makes the environment cannot be sent to another process \(.*\); give a function at the top level"):
         operant.train("ppo", lambda: Walk(), out=tmp_path / "run", workers=2, seeds=seeds, **PPO)
     with pytest.raises(BadInput, match="can be split over at most 2"):
         operant.train("ppo", Walk, out=tmp_path / "run", workers=3, seeds=seeds, **PPO)

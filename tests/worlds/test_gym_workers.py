@@ -24,7 +24,7 @@ from operant.nets.actors import ActorCriticNet
 from operant.nets.memory import LSTM
 from operant.worlds.base import SampleWorkers
 from operant.worlds.gym import workers
-from operant.worlds.gym.collect import Steps
+from operant.worlds.gym.collect import Steps, row_seeds
 from operant.worlds.gym.dealt import deal, join
 from operant.worlds.gym.world import GymWorld
 
@@ -247,29 +247,57 @@ def test_a_worker_that_hangs_is_told(monkeypatch):
 
 
 class Breaking(gymnasium.Env):
-    """Raises at its tenth step."""
+    """Raises at its thirtieth step, where it is the last row of seed 1."""
 
+    seed, raises = row_seeds([1], PLAN.environments, "environment")[-1], ValueError("no licence")
     observation_space, action_space = gymnasium.spaces.Box(0, 1, (1,), np.float32), gymnasium.spaces.Discrete(2)
 
     def reset(self, *, seed=None, options=None):
-        self.steps = 0
+        self.steps, self.mine = 0, getattr(self, "mine", seed == self.seed)
         return np.zeros(1, np.float32), {}
 
     def step(self, action):
         self.steps += 1
-        if self.steps == 10:
-            raise ValueError("the tenth")
+        if self.steps == 30 and self.mine:
+            raise self.raises
         return np.zeros(1, np.float32), 0.0, False, False, {}
 
 
-def test_what_an_environment_raises_in_a_worker_is_told_as_it_is_here():
-    policy, source, _ = pieces([0], SampleWorkers(2), Breaking, normalize=False)
+class Exiting(Breaking):
+    raises = SystemExit(3)
+
+
+class Interrupting(Breaking):
+    raises = KeyboardInterrupt()
+
+
+def failure(task: type[Breaking], beside: SampleWorkers | None) -> RunFailed:
+    """What the second chunk ends in, once the worker whose environment it was has ended."""
+    policy, source, _ = pieces([0, 1], beside, task, normalize=False)
     try:
-        with pytest.raises(RunFailed, match="the tenth") as told:
-            source.sample(policy, 0)
-        assert "\n" not in str(told.value) and not isinstance(told.value, WorkerLost)
+        source.sample(policy, 0)
+        if beside is not None and beside.staleness:
+            source._environments._workers[-1].join()
+        with pytest.raises(RunFailed) as told:
+            source.sample(policy, 1)
+        return told.value
     finally:
         source.close()
+
+
+@pytest.mark.parametrize("beside", [SampleWorkers(2), SampleWorkers(2, 1), SampleWorkers(3, 1)], ids=str)
+def test_what_an_environment_raises_in_a_worker_is_told_as_it_is_here(beside: SampleWorkers):
+    """With its row in the run, whether seeds or rows are split, and though the worker is gone when it is told the next thing."""
+    for task in (Breaking, Exiting):
+        told = failure(task, beside)
+        assert type(told) is RunFailed and str(told) == str(failure(task, None))
+    assert "row 7, after 29 steps: step raised SystemExit: 3" in str(told)
+
+
+def test_an_interrupt_of_an_environments_own_in_a_worker_is_an_error_of_it(capfd):
+    told = failure(Interrupting, SampleWorkers(2, 1))
+    assert type(told) is RunFailed and str(told) == "an environment's code raised KeyboardInterrupt"
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def together(num_envs: int):
@@ -282,7 +310,9 @@ def test_what_workers_cannot_do_is_refused():
     with pytest.raises(BadInput, match="steps all its rows in one computation"):
         pieces([0], SampleWorkers(2), together)
     spine = get_method("ppo").build(configure("ppo", {"workers": 2}))
-    assert spine.beside == SampleWorkers(2)
+    assert spine.beside == SampleWorkers(2, option="--workers")
+    with pytest.raises(BadInput, match="--workers 2: 1 seeds × 1 environments can be split over at most 1"):
+        GymWorld("CartPole-v1").check_source(replace(PLAN, environments=1), 1, spine.beside)
     with pytest.raises(BadInput, match="--sample-workers 3 and --workers 2 are the same processes"):
         spine.sampled_by(SampleWorkers(3))
     with pytest.raises(BadInput, match="--staleness 1: this method draws what it learns from out of replay"):

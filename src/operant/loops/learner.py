@@ -69,7 +69,7 @@ class Spine:
 
     def sampled_by(self, workers: SampleWorkers) -> Spine:
         """The same loop whose experience processes beside it gather. Raises `BadInput` where it has none that they could."""
-        raise BadInput(f"--sample-workers {workers.count}: what this method learns from is gathered by the process that trains; leave it out")
+        raise BadInput(f"{workers.given}: what this method learns from is gathered by the process that trains; leave it out")
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         """Raise `BadInput` for what would stop a run of this loop later, before anything is written.

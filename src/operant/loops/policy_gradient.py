@@ -134,11 +134,11 @@ class PolicyGradient(Spine):
     @property
     def beside(self) -> SampleWorkers | None:
         """The processes that sample; None for the one that trains."""
-        return SampleWorkers(self.workers) if self.sample_workers is None and self.workers > 1 else self.sample_workers
+        return SampleWorkers(self.workers, option="--workers") if self.sample_workers is None and self.workers > 1 else self.sample_workers
 
     def sampled_by(self, workers: SampleWorkers) -> PolicyGradient:
         if self.workers > 1:
-            raise BadInput(f"--sample-workers {workers.count} and --workers {self.workers} are the same processes: give the first of them")
+            raise BadInput(f"{workers.given} and --workers {self.workers} are the same processes: give the first of them")
         return replace(self, sample_workers=workers)
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:

@@ -56,11 +56,18 @@ class SampleWorkers:
         staleness: updates that the weights which act may be behind those that learn from what they did. 0: sampling and learning wait for each other.
         truncate: what older weights did is learned from with the ratio to it, as it is when it is learned from, as a weight, of so much at the most
             (`ops.truncated_importance`); None leaves the ratio to the method.
+        option: what `count` was given by, for messages.
     """
 
     count: int
     staleness: int = 0
     truncate: float | None = None
+    option: str = "--sample-workers"
+
+    @property
+    def given(self) -> str:
+        """Start of a message about them."""
+        return f"{self.option} {self.count}"
 
 
 class NothingToDraw(BadInput):
@@ -194,7 +201,7 @@ class World:
         """Raise `BadInput` where the process that trains is the only one that can gather its experience."""
         if workers is not None and not self.sampled_beside:
             instead = "" if self.stacked else "; --processes lets several write the answers of one run"
-            raise BadInput(f"--sample-workers {workers.count}: {self.task} is sampled by the process that trains; leave it out{instead}")
+            raise BadInput(f"{workers.given}: {self.task} is sampled by the process that trains; leave it out{instead}")
 
     def check_episodes(self, seeds: int, episodes: int | None) -> None:
         """Raise `BadInput` where an evaluation cannot have as many."""

@@ -82,7 +82,7 @@ class GymnasiumEnvironments:
             self.observation_space, self.action_space = _spaces(name, self.envs[0])
             for row, env in enumerate(self.envs):
                 if (env.observation_space, env.action_space) != (self.observation_space, self.action_space):
-                    raise BadInput(f"{place(name, row)}: its spaces differ from those of row 0; all rows share one observation and one action space")
+                    raise BadInput(f"{place(name, row)}: its spaces differ from those of the first row; all rows share one observation and one action space")
         except BaseException:
             self.close()
             raise

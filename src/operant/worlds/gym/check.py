@@ -26,9 +26,13 @@ RESET_RULE = "reset returns (observation, info)"
 LARGEST = float(np.finfo(np.float32).max)
 
 
+HELD: list[int] = []
+"""The run's rows that this process has, where it is a worker; empty where it has all."""
+
+
 def place(name: str, row: int | None = None, step: int | None = None) -> str:
-    """Start of a message: the environment, the row, and how many steps the rows have made."""
-    return f"environment {name!r}" + ("" if row is None else f", row {row}") + ("" if step is None else f", after {step} steps")
+    """Start of a message: the environment, the run's row, and how many steps the rows have made."""
+    return f"environment {name!r}" + ("" if row is None else f", row {HELD[row] if HELD else row}") + ("" if step is None else f", after {step} steps")
 
 
 # From an environment, what came with its observation and whether an episode ended with it: the action mask, None where there is none.

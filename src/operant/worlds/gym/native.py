@@ -19,6 +19,7 @@ from gymnasium import spaces
 
 from operant.core.errors import BadInput, RunFailed
 from operant.core.spec import Spec
+from operant.worlds.gym.check import place
 from operant.worlds.gym.environments import Step
 from operant.worlds.gym.spaces import Observations, action_spec, observation_spec
 
@@ -132,7 +133,7 @@ class NativeEnvironments:
     def _playable(self, observation: np.ndarray) -> np.ndarray:
         """Observations that are acted on, `[R, D]`. Raises `RunFailed` where an action mask is no mask, or forbids everything."""
         if self.observation_spec.mask is not None and (found := self._observations.forbidden(observation)) is not None:
-            raise RunFailed(f"{self.env_id}, row {found[0]}, after {self._tick} steps: the action mask {found[1]}")
+            raise RunFailed(f"{place(self.env_id, found[0], self._tick)}: the action mask {found[1]}")
         return observation
 
     def _allocate(self) -> None:

@@ -23,11 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operant.core.errors import CODE, BadInput, OperantError, RunFailed, WorkerLost, one_line
+from operant.core.errors import BadInput, OperantError, RunFailed, WorkerLost, one_line
 from operant.core.ranks import PATIENCE
 from operant.nets import kernels
 from operant.nets.actors import Actor
 from operant.worlds.base import SampleWorkers
+from operant.worlds.gym.check import HELD
 from operant.worlds.gym.collect import Chunk, fill
 from operant.worlds.gym.dealt import deal, join
 from operant.worlds.gym.environments import Step
@@ -35,16 +36,16 @@ from operant.worlds.gym.environments import Step
 CLOSING = 5.0  # seconds in which a worker closes its environments before it is killed
 
 
-def check_split(make: Callable, seeds: int, rows: int, workers: int) -> None:
+def check_split(make: Callable, seeds: int, rows: int, workers: SampleWorkers) -> None:
     """Raise `BadInput` where S seeds × N rows cannot be split over so many processes, or `make` cannot be sent to another one."""
-    if workers > max(seeds, rows):
-        raise BadInput(f"workers={workers}: {seeds} seeds × {rows} environments can be split over at most {max(seeds, rows)}")
+    if workers.count > max(seeds, rows):
+        raise BadInput(f"{workers.given}: {seeds} seeds × {rows} environments can be split over at most {max(seeds, rows)}")
     try:
         sent = pickle.dumps(make)
     except Exception as error:  # noqa: BLE001 - whatever an object's own pickling raises
-        raise BadInput(f"workers={workers}: what makes the environment cannot be sent to another process ({one_line(error, 80)}); {_AT_TOP}") from None
+        raise BadInput(f"{workers.given}: what makes the environment cannot be sent to another process ({one_line(error, 80)}); {_AT_TOP}") from None
     if b"__main__" in sent and getattr(sys.modules["__main__"], "__file__", None) is None:
-        raise BadInput(f"workers={workers}: other processes cannot import what was typed in; {_AT_TOP}")
+        raise BadInput(f"{workers.given}: other processes cannot import what was typed in; {_AT_TOP}")
 
 
 _AT_TOP = "give a function at the top level of a module, or leave the workers out"
@@ -69,7 +70,7 @@ class WorkerEnvironments:
 
     def __init__(self, make: Callable, seeds: int, rows: int, row_seeds: list[int], workers: SampleWorkers):
         count = workers.count
-        check_split(make, seeds, rows, count)
+        check_split(make, seeds, rows, workers)
         self._seeds, self._rows, self._slots_wanted = seeds, rows, workers.staleness + 1
         by_seed = seeds >= count
         edges = np.linspace(0, seeds if by_seed else rows, count + 1).astype(int)
@@ -86,7 +87,8 @@ class WorkerEnvironments:
         for part, places in zip(self._parts, self._places, strict=True):
             ours, theirs = context.Pipe()
             mine = [row_seeds[index] for index in places]
-            process = context.Process(target=_work, args=(theirs, make, mine, part, torch.get_num_threads(), kernels.taken()), daemon=True)
+            given = (theirs, make, mine, part, places.tolist(), torch.get_num_threads(), kernels.taken())
+            process = context.Process(target=_work, args=given, daemon=True)
             process.start()
             theirs.close()
             self._workers.append(process)
@@ -111,8 +113,9 @@ class WorkerEnvironments:
         for place, (pipe, payload) in enumerate(zip(self._pipes, payloads, strict=True)):
             try:
                 pipe.send((command, payload))
-            except OSError:
-                raise self._died(place) from None
+            except ConnectionError:
+                while True:  # it is gone; what it has said before, such as why, comes first
+                    self._answer(place)
 
     def _ask(self, command: str, payloads: Sequence[Any] | None = None) -> list:
         """Every worker's answer, once what is under way has been done."""
@@ -306,8 +309,11 @@ class _Worker:
         return self.environments.observation, self.environments.resume
 
 
-def _work(pipe: Connection, make: Callable, row_seeds: list[int], part: tuple[slice, slice], threads: int, multiplies_by: str) -> None:
+def _work(
+    pipe: Connection, make: Callable, row_seeds: list[int], part: tuple[slice, slice], places: list[int], threads: int, multiplies_by: str
+) -> None:
     """A worker's process: one answer to each command, until the pipe closes."""
+    HELD[:] = places
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the trainer decides what they mean
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)
@@ -325,8 +331,9 @@ def _work(pipe: Connection, make: Callable, row_seeds: list[int], part: tuple[sl
         pass  # the trainer is gone, or done
     except OperantError as error:
         _tell(pipe, type(error).__name__, str(error))
-    except CODE as error:
-        _tell(pipe, "RunFailed", f"an environment worker failed: {type(error).__name__}: {one_line(error)}")
+    except BaseException as error:  # noqa: BLE001 - signals are ignored here, so that a KeyboardInterrupt is the environment's own, too
+        said = one_line(error)
+        _tell(pipe, "RunFailed", f"an environment's code raised {type(error).__name__}{': ' if said else ''}{said}")
     finally:
         if worker is not None:
             worker.environments.close()

@@ -148,8 +148,8 @@ class GymWorld(World):
         if workers is None:
             return
         if not self._rows_stand_alone:
-            raise BadInput(f"workers={workers.count}: {self.task} steps all its rows in one computation, of which there are no parts; leave the workers out")
-        check_split(self.make_training, seeds, each, workers.count)
+            raise BadInput(f"{workers.given}: {self.task} steps all its rows in one computation, of which there are no parts; leave the workers out")
+        check_split(self.make_training, seeds, each, workers)
 
     def check_copies(self, seeds: int, each: int, option: str) -> None:
         """Raise `BadInput` where a run would make more copies of the environment than can be made in time: those of all seeds are stepped together.
