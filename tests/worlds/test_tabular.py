@@ -150,7 +150,7 @@ def test_the_table_of_an_environment_of_gymnasium():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("gym/CartPole-v1", "CartPole-v1 has no P: take an environment that keeps its own table, such as FrozenLake-v1"),
+        ("gym/CartPole-v1", "CartPole-v1 has no P: take an environment that keeps its own table, such as CliffWalking-v1, FrozenLake-v1, Taxi-v"),
         ("gym/FrozenLak-v1", "unknown Gymnasium environment 'FrozenLak-v1': did you mean FrozenLake-v1"),
         ("gym/os:FrozenLake-v1", "an id of Gymnasium's stands there, as in tabular:gym/FrozenLake-v1"),
         ("gym/", "an id of Gymnasium's stands there"),
@@ -208,6 +208,22 @@ def test_a_file(tmp_path: Path):
         ({"discount": None}, "says neither discount nor horizon: give --discount"),
         ({"horizon": 1.5}, "horizon is 1.5, must be a whole number"),
         ({"discount": np.zeros(2)}, r"discount has shape \[2\], must be one number"),
+        ({"horizon": np.nan}, "horizon is nan, must be a finite number"),
+        ({"horizon": np.inf}, "horizon is inf, must be a finite number"),
+        ({"transition": np.float64(1), "horizon": 3}, r"transition has shape \[\], must be \[K, A, K\], or with a step axis"),
+        ({"transition": np.zeros((0, 3, 0))}, r"transition has shape \[0, 3, 0\]"),
+        ({"reward": np.float64(1)}, r"reward has shape \[\], must be \[K, A\], or with a step axis"),
+        ({"initial": np.eye(2)}, r"initial has shape \[2, 2\], must be \[K\]$"),
+        ({"rounds": np.zeros(5), "reward": None}, r"rounds has shape \[5\], must be \[R, K, A\], or with a step axis"),
+        ({"rounds": np.float64(3), "reward": None}, r"rounds has shape \[\], must be"),
+        ({"start": np.ones(2) / 2}, "unknown array 'start': known: bernoulli, "),
+        ({"features_": np.ones((2, 3, 1))}, "unknown array 'features_': did you mean features?"),
+        ({"horizon": 3}, "says both discount and horizon: leave one out, or give --discount or --horizon"),
+        ({"emission": np.eye(2), "horizon": 3, "discount": None, "features": np.ones((2, 3, 1)), "bernoulli": 0}, "features and bernoulli cannot be given"),
+        ({"bernoulli": 2}, "bernoulli is 2, must be 0 or 1"),
+        ({"bernoulli": 1}, r"rewards that are drawn as 0 or 1 have means in \[0, 1\], these are from 0 to 2"),
+        ({"reward": np.full((2, 3), -1e308)}, r"a reward of size 1e\+308 makes values that cannot be computed with over 2 steps: scale rewards"),
+        ({"transition": np.full((2, 3, 2), [0.1, 0.9], np.float32)}, "transition is float32, whose rounding leaves sums off 1 by 2.2e-08: store it as float64"),
         ({"initial": np.array(["a", "b"])}, r"initial is \[2\] <U1, must be an array of numbers"),
         ({"reward": np.array([object()])}, "reward is a pickled object array"),
         ({"horizon": 3, "discount": None, "reward": np.zeros((2, 2, 3))}, "transition has 1 steps and reward 2, must be 1 or 3"),
@@ -217,6 +233,29 @@ def test_a_file_that_is_no_mdp(tmp_path: Path, arrays: dict, says: str):
     with pytest.raises(BadInput, match=says) as told:
         make_world(file(tmp_path / "own.npz", **arrays))
     assert "\n" not in str(told.value) and "own.npz" in str(told.value)
+
+
+def test_an_option_decides_between_a_discount_and_a_horizon(tmp_path: Path):
+    own = file(tmp_path / "own.npz", horizon=3)
+    assert make_world(own, discount=0.9).shape == (2, 3) and make_world(own, horizon=4).shape == (4, 2, 3)
+
+
+def test_rewards_of_a_file_may_be_drawn(tmp_path: Path):
+    tables = {"reward": np.array([[0.5, 0, 1], [0.5, 0, 1]]), "discount": None, "horizon": 2}
+    play = lambda **more: make_world(file(tmp_path / "own.npz", **tables | more))  # noqa: E731
+    uniform = torch.full((1, 2, 2, 3), 1 / 3).double()
+    drawn, means = play(bernoulli=True), play(bernoulli=0)
+    assert means.mdp(Streams([0])).play(uniform, 50, Streams([0])).reward.unique().tolist() == [0, 0.5, 1]
+    assert drawn.mdp(Streams([0])).play(uniform, 50, Streams([0])).reward.unique().tolist() == [0, 1]
+    assert drawn.fingerprint() != means.fingerprint()
+
+
+def test_rounding_is_no_suboptimality():
+    """Two actions that are alike but for rounding: a policy of both misses the optimum by nothing; what is more than rounding is told."""
+    for less, told in ((1e-10, 0.0), (1e-8, 5e-9)):
+        reward = torch.tensor([[[[1, 1 - less]]]], dtype=torch.float64)
+        world = TabularWorld(FiniteMDP(torch.ones(1, 1, 1, 2, 1).double(), reward, torch.ones(1, 1).double(), 1.0, 1))
+        assert world.evaluate(world.policy(None, Streams([0])), 1).measures["suboptimality"].item() == pytest.approx(told, rel=1e-6, abs=0)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ def test_a_file_tells_what_it_has(tmp_path: Path):
     assert problem(file(tmp_path / "a.npz", features=phi)).features.tolist() == [[phi.tolist()]]
     each = np.stack([phi, phi, phi, 2 * phi])
     assert problem(file(tmp_path / "b.npz", features=each)).features.tolist() == [each.tolist()]
-    kernels = np.eye(2)[None, :, None].repeat(3, 2)
+    kernels = np.stack([np.eye(2)[:, None].repeat(3, 1), np.full((2, 3, 2), 0.5)])
+    kernels = np.concatenate([kernels, kernels[:1]])  # weights need not be unique
     assert problem(file(tmp_path / "c.npz", kernels=kernels)).kernels.tolist() == [kernels.tolist()]
     candidates = {"candidate_features": np.full((2, 2, 3, 1), 1.0), "candidate_measures": np.full((2, 1, 2), 0.5)}
     told = problem(file(tmp_path / "d.npz", **candidates)).candidates
@@ -99,8 +100,11 @@ def test_a_file_tells_what_it_has(tmp_path: Path):
     [
         ({"features": np.zeros((3, 2, 2))}, r"features has shape \[1, 1, 3, 2, 2\], must be \[S, H, K, A, d\] with 2 states and 3 actions"),
         ({"features": np.zeros((3, 2, 3, 2))}, r"features has shape \[1, 3, 2, 3, 2\]"),
-        ({"features": np.full((2, 3, 1), np.nan)}, r"features\[0, 0, 0, 0\] is nan, must be a finite number"),
-        ({"kernels": np.zeros((2, 3, 2))}, r"kernels has shape \[1, 2, 3, 2\], must be \[S, d, K, A, K\]"),
+        ({"features": np.full((2, 3, 1), np.nan)}, r"features\[0, 0, 0\] is nan, must be a finite number"),
+        ({"kernels": np.zeros((2, 3, 2))}, r"kernels has shape \[2, 3, 2\], must be \[d, K, A, K\]$"),
+        ({"kernels": np.full((1, 2, 3, 2), [2, -1])}, r"kernels\[0, 0, 0, 1\] is -1: a probability is at least 0"),
+        ({"kernels": np.full((1, 2, 3, 2), 0.4)}, r"kernels\[0, 0, 0\] sums to 0.8, must be 1"),
+        ({"kernels": np.full((1, 2, 3, 2), 0.5)}, "transition is no mixture of the kernels: the nearest one, by least squares, is off by 0.5"),
     ],
 )
 def test_what_a_file_tells_has_the_sizes_of_its_tables(tmp_path: Path, arrays: dict, says: str):

@@ -85,7 +85,7 @@ def test_a_file_of_rounds(tmp_path: Path):
         ({"reward": [[1.0, 0.5]]}, r"reward\[0, 0, 0\] is 1, must be the mean of rounds"),
         ({"rounds": np.zeros((3, 1, 3))}, r"must be \[S, R, H, K, A\]|do not agree"),
         ({"rounds": np.array([[[0.0, np.nan]]])}, "is nan, must be a finite number"),
-        ({"rounds": np.zeros((0, 1, 2))}, "has no reward"),
+        ({"rounds": np.zeros((0, 1, 2))}, r"rounds has shape \[0, 1, 2\]"),
     ):
         with pytest.raises(BadInput, match=says) as told:
             world(**arrays)

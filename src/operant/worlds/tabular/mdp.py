@@ -14,6 +14,7 @@ from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 
 ROUNDING = 1e-9  # by how much the sum of probabilities may miss 1
+LARGEST = 1e150  # of values: their squares, of which deviations are made, are finite
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,13 @@ class FiniteMDP:
             if table.ndim != len(axes) or 0 in table.shape:
                 raise BadInput(f"finite MDP: {name} has shape {list(table.shape)}, must be [{', '.join(axes)}]")
             if not table.isfinite().all():
-                raise BadInput(f"finite MDP: {name}{_place(~table.isfinite())} is {table[~table.isfinite()][0].item()}, must be a finite number")
+                raise BadInput(f"finite MDP: {name}{place(~table.isfinite())} is {table[~table.isfinite()][0].item()}, must be a finite number")
         pairs, states = self.transition.shape[-3:-1], self.transition.shape[-1]
         if pairs[0] != states or self.reward.shape[-2:] != pairs or self.initial.shape[-1] != states:
             shapes = ", ".join(f"{name} {list(getattr(self, name).shape)}" for name in ("transition", "reward", "initial"))
             raise BadInput(f"finite MDP: the numbers of states and actions do not agree: {shapes}")
-        for name, table in (("transition", self.transition), ("initial", self.initial)):
-            if (low := table < 0).any():
-                raise BadInput(f"finite MDP: {name}{_place(low)} is {table[low][0].item():g}: a probability is at least 0")
-            if (off := (table.sum(-1) - 1).abs() > ROUNDING).any():
-                raise BadInput(f"finite MDP: {name}{_place(off)} sums to {table.sum(-1)[off][0].item():.12g}, must be 1")
+        _check_distributions("transition", self.transition)
+        _check_distributions("initial", self.initial)
         if self.horizon is None and not 0 <= self.discount < 1:
             raise BadInput(f"finite MDP: discount {self.discount:g} without a horizon, must be in [0, 1)")
         if self.horizon is not None and any(size not in (1, self.horizon) for size in (self.transition.shape[1], self.reward.shape[1])):
@@ -79,8 +77,11 @@ class FiniteMDP:
             self._check_rounds()
         if self.available is not None:
             self._check_available()
+        largest, reach = max(-self.rewards[0], self.rewards[1]), 1 / (1 - self.discount) if self.horizon is None else self.horizon
+        if largest > LARGEST / reach:
+            raise BadInput(f"finite MDP: a reward of size {largest:g} makes values that cannot be computed with over {reach:g} steps: scale rewards")
         if self.bernoulli and (self.rewards[0] < 0 or self.rewards[1] > 1):
-            raise BadInput("finite MDP: rewards that are drawn as 0 or 1 have means in [0, 1]")
+            raise BadInput(f"finite MDP: rewards that are drawn as 0 or 1 have means in [0, 1], these are from {self.rewards[0]:g} to {self.rewards[1]:g}")
         self._check_known(steps)
 
     def _check_known(self, steps: tuple[str, ...]) -> None:
@@ -97,14 +98,24 @@ class FiniteMDP:
             if table.ndim != len(axes) or 0 in table.shape or not fits(table) or len(table) not in (1, self.seeds):
                 raise BadInput(f"finite MDP: {name} has shape {list(table.shape)}, must be [{', '.join(axes)}] with {pairs[0]} states and {pairs[1]} actions")
             if not table.isfinite().all():
-                raise BadInput(f"finite MDP: {name}{_place(~table.isfinite())} is {table[~table.isfinite()][0].item()}, must be a finite number")
+                raise BadInput(f"finite MDP: {name}{place(~table.isfinite())} is {table[~table.isfinite()][0].item()}, must be a finite number")
+        if self.kernels is not None:
+            _check_distributions("kernels", self.kernels)
+            self._check_mixture()
+
+    def _check_mixture(self) -> None:
+        """One theta mixes the kernels to the transitions of all steps, by least squares."""
+        kernels, steps = self.kernels.flatten(2).mT, self.transition.reshape(len(self.transition), -1, math.prod(self.kernels.shape[2:])).mT
+        theta = torch.linalg.pinv(kernels) @ steps.mean(-1, keepdim=True)
+        if (off := (kernels @ theta - steps).abs().max().item()) > ROUNDING:
+            raise BadInput(f"finite MDP: transition is no mixture of the kernels: the nearest one, by least squares, is off by {off:.2g}")
 
     def _check_available(self) -> None:
         allowed, pairs = self.available, (self.states, self.actions)
         if allowed.dtype != torch.bool or allowed.ndim != 3 or allowed.shape[1:] != pairs or len(allowed) not in (1, self.seeds):
             raise BadInput(f"finite MDP: available is {list(allowed.shape)} {allowed.dtype}, must be bool [S, K, A] with {pairs[0]} states, {pairs[1]} actions")
         if (none := ~allowed.any(-1)).any():
-            raise BadInput(f"finite MDP: available{_place(none)} has no action")
+            raise BadInput(f"finite MDP: available{place(none)} has no action")
         paid = self.reward.amax(1) if self.horizon is not None else self.reward
         if (paid.masked_fill(allowed, 0.0) > 0).any() or self.rewards[0] < 0:
             raise BadInput("finite MDP: actions that are not available earn 0, and no reward is below it")
@@ -115,9 +126,9 @@ class FiniteMDP:
             told = f"finite MDP: rounds has shape {list(self.rounds.shape)}, must be [{', '.join(axes)}] with the last three axes of reward"
             raise BadInput(f"{told}, {list(self.reward.shape)}" if self.horizon is not None else "finite MDP: rounds are of MDPs with a horizon")
         if not self.rounds.isfinite().all():
-            raise BadInput(f"finite MDP: rounds{_place(~self.rounds.isfinite())} is {self.rounds[~self.rounds.isfinite()][0].item()}, must be a finite number")
+            raise BadInput(f"finite MDP: rounds{place(~self.rounds.isfinite())} is {self.rounds[~self.rounds.isfinite()][0].item()}, must be a finite number")
         if (off := ((self.rounds.mean(1) - self.reward).abs() > ROUNDING * (1 + self.reward.abs()))).any():
-            raise BadInput(f"finite MDP: reward{_place(off)} is {self.reward.expand_as(off)[off][0].item():.12g}, must be the mean of rounds")
+            raise BadInput(f"finite MDP: reward{place(off)} is {self.reward.expand_as(off)[off][0].item():.12g}, must be the mean of rounds")
 
     @property
     def states(self) -> int:
@@ -392,7 +403,15 @@ def covering(mdp: FiniteMDP, concentrability: float | None) -> Tensor:
     return occupancy / concentrability + (1 - 1 / concentrability) * others
 
 
-def _place(where: Tensor) -> str:
+def _check_distributions(name: str, table: Tensor) -> None:
+    """Raise `BadInput` where numbers along the last axis are no probabilities."""
+    if (low := table < 0).any():
+        raise BadInput(f"finite MDP: {name}{place(low)} is {table[low][0].item():g}: a probability is at least 0")
+    if (off := (table.sum(-1) - 1).abs() > ROUNDING).any():
+        raise BadInput(f"finite MDP: {name}{place(off)} sums to {table.sum(-1)[off][0].item():.12g}, must be 1")
+
+
+def place(where: Tensor) -> str:
     """The first place that is marked, as a seed's table is indexed, and of several seeds which."""
-    seed, *place = where.nonzero()[0].tolist()
-    return f"{place if place else ''}{f' of seed {seed}' if len(where) > 1 else ''}"
+    seed, *index = where.nonzero()[0].tolist()
+    return f"{index if index else ''}{f' of seed {seed}' if len(where) > 1 else ''}"

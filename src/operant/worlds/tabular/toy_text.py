@@ -12,6 +12,7 @@ from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.tabular.problems import Table
 
 LAKE = "←↓→↑"  # the actions of the environments that are drawn from a map
+TABLED = ("FrozenLake", "Taxi", "CliffWalking")  # of Gymnasium's, those that keep a table
 FORM = "P[state][action] = [(probability, next state, reward, terminated), …]"
 
 
@@ -35,7 +36,8 @@ def toy_text(env_id: str) -> Table:
     table, first = getattr(env, "P", None), getattr(env, "initial_state_distrib", None)
     if table is None or first is None:
         missing = "P" if table is None else "initial_state_distrib"
-        raise BadInput(f"{task}: {env_id} has no {missing}: take an environment that keeps its own table, such as FrozenLake-v1, Taxi-v3 or CliffWalking-v1")
+        newest = {spec.name: spec.id for spec in sorted(gymnasium.registry.values(), key=lambda spec: spec.version or 0) if spec.name in TABLED}
+        raise BadInput(f"{task}: {env_id} has no {missing}: take an environment that keeps its own table, such as {', '.join(sorted(newest.values()))}")
     try:
         found = _read(table, np.asarray(first, dtype=np.float64), task)
     except (TypeError, ValueError, LookupError, AttributeError) as error:

@@ -22,7 +22,7 @@ from operant.nets.finite import FinitePolicy
 from operant.worlds.base import World
 from operant.worlds.data.formats import read_arrays
 from operant.worlds.names import FROM_GYMNASIUM
-from operant.worlds.tabular.mdp import FiniteMDP, Samples, covering
+from operant.worlds.tabular.mdp import ROUNDING, FiniteMDP, Samples, covering, place
 from operant.worlds.tabular.options import TabularOptions
 from operant.worlds.tabular.pomdp import FinitePOMDP
 from operant.worlds.tabular.problems import TABLES, Table
@@ -31,8 +31,24 @@ from operant.worlds.tabular.stock import stocked
 from operant.worlds.tabular.toy_text import toy_text
 
 MOST_CELLS = 2**24  # (step, state, action, next state) that torch.multinomial draws from
+FILE_AXES = {
+    "transition": "K, A, K",
+    "reward": "K, A",
+    "initial": "K",
+    "emission": "K, O",
+    "features": "K, A, d",
+    "kernels": "d, K, A, K",
+    "rounds": "R, K, A",
+    "candidate_features": "M, K, A, d",
+    "candidate_measures": "M, d, K",
+    "discount": "",
+    "horizon": "",
+    "bernoulli": "",
+}
+"""The arrays of a file, and their axes."""
 KNOWN = ("features", "kernels", "rounds", "candidate_features", "candidate_measures")  # of what a file may tell beside
-FILE_KEYS = ("transition", "reward", "initial", "discount", "horizon", "emission", *KNOWN)
+STEPPED = ("transition", "reward", "emission", "features", "rounds")  # may have a step axis more
+DISTRIBUTIONS = ("transition", "initial", "emission", "kernels")
 STEP_AXES = {"features": 1, "rounds": 2}  # where, with a horizon, tables have the step that they may leave out
 
 
@@ -107,6 +123,7 @@ class TabularWorld(World):
         mdp = self._mdp((0,))
         told = (mdp.features, mdp.kernels, mdp.rounds, mdp.candidate_features)
         known = "".join(f" {table.square().sum().item()!r}" for table in told if table is not None)
+        known += " bernoulli" * (self._given is not None and mdp.bernoulli)
         return f"{self.task} {list(self.shape)} {mdp.transition.square().sum().item()!r} {mdp.reward.sum().item()!r} {mdp.discount} {mdp.horizon}" + known
 
     def steps_of(self, loop: str) -> int:
@@ -176,7 +193,8 @@ class TabularWorld(World):
         probabilities = policy.probabilities.cpu()
         value = mdp.start_value(mdp.value(probabilities))
         best = mdp.start_value(mdp.optimum[0]).expand(seeds)
-        measures = {"suboptimality": best - value, "optimal value": best} | mdp.measures(probabilities)
+        short = best - value
+        measures = {"suboptimality": short.masked_fill(short.abs() <= ROUNDING, 0.0), "optimal value": best} | mdp.measures(probabilities)
         return Evaluation(self.score, value.unsqueeze(1).numpy(), measures={name: of.expand(seeds).numpy() for name, of in measures.items()})
 
     def act(self, policy: FinitePolicy, observation: Any, action_mask: Any = None, carry: None = None) -> tuple[np.ndarray | np.integer, None]:
@@ -199,44 +217,67 @@ def _choice(name: str, count: int) -> Spec:
 
 
 def _read(path: Path, options: TabularOptions) -> FiniteMDP:
-    """The MDP of a file: `transition`, `reward` or `rounds`, and as they are there `initial` (uniform), what is `KNOWN`, `discount` or `horizon`; an option
-    takes the place of these two. With an `emission` the states are hidden."""
-    arrays, keys = read_arrays(path, FILE_KEYS)
-    if "rounds" in arrays and "reward" not in arrays and arrays["rounds"].size and arrays["rounds"].dtype.kind in "iuf":
-        arrays["reward"] = arrays["rounds"].mean(0)
+    """The MDP of a file: `transition`, `reward` or `rounds`, and as they are there `initial` (uniform), what is `KNOWN`, `bernoulli`, `discount` or `horizon`;
+    an option takes the place of these two. With an `emission` the states are hidden."""
+    arrays, keys = read_arrays(path, FILE_AXES)
     for name in ("transition", "reward"):
-        if name not in arrays:
+        if name not in arrays and not (name == "reward" and "rounds" in arrays):
             holds = f"it holds {', '.join(keys[:8])}" if keys else "it is empty"
             raise BadInput(f"{path} has no {name} ({holds}); a finite MDP has transition [K, A, K] and reward [K, A], or a step axis in front")
-    for name, array in arrays.items():
-        if array.dtype.kind not in "iuf" or array.ndim > 4:
-            raise BadInput(f"{path}: {name} is {list(array.shape)} {array.dtype}, must be an array of numbers")
-        if name in ("discount", "horizon") and array.size != 1:
-            raise BadInput(f"{path}: {name} has shape {list(array.shape)}, must be one number")
-    numbers = {name: arrays[name].item() for name in ("discount", "horizon") if name in arrays}
-    horizon = options.horizon if options.horizon is not None else None if options.discount is not None else numbers.get("horizon")
-    discount = options.discount if options.discount is not None else numbers.get("discount")
+    if (other := next((key for key in keys if key not in FILE_AXES), None)) is not None:
+        raise BadInput(f"{path}: {unknown('array', other, FILE_AXES)}")
+    tables = {name: _checked(path, name, array) for name, array in arrays.items()}
+    numbers = {name: tables.pop(name).item() for name in ("discount", "horizon", "bernoulli") if name in tables}
+    if (horizon := numbers.get("horizon")) is not None and (horizon != int(horizon) or horizon < 1):
+        raise BadInput(f"{path}: horizon is {horizon:g}, must be a whole number, 1 or more")
+    if numbers.get("bernoulli", 0) not in (0, 1):
+        raise BadInput(f"{path}: bernoulli is {numbers['bernoulli']:g}, must be 0 or 1")
+    discount = numbers.get("discount")
+    if (asked := (options.discount, options.horizon)) != (None, None):
+        discount, horizon = asked
     if horizon is None and discount is None:
         raise BadInput(f"{path} says neither discount nor horizon: give --discount, as in --discount 0.95")
-    if horizon is not None and (horizon != int(horizon) or horizon < 1):
-        raise BadInput(f"{path}: horizon is {horizon:g}, must be a whole number, 1 or more")
-    transition, reward = (torch.from_numpy(arrays[name].astype(np.float64)) for name in ("transition", "reward"))
+    if horizon is not None and discount is not None:
+        raise BadInput(f"{path} says both discount and horizon: leave one out, or give --discount or --horizon, which decides")
+    if "rounds" in tables and "reward" not in tables:
+        tables["reward"] = tables["rounds"].mean(0)
     if horizon is not None:
-        transition = transition.unsqueeze(0) if transition.ndim == 3 else transition
-        reward = reward.unsqueeze(0) if reward.ndim == 2 else reward
-    told = {name: torch.from_numpy(arrays[name].astype(np.float64)).unsqueeze(0) for name in KNOWN if name in arrays}
+        for name, axes in (("transition", 3), ("reward", 2)):
+            tables[name] = tables[name].unsqueeze(0) if tables[name].ndim == axes else tables[name]
+    told = {name: tables[name].unsqueeze(0) for name in KNOWN if name in tables}
     if horizon is not None:
         told |= {name: told[name].unsqueeze(axis) for name, axis in STEP_AXES.items() if name in told and told[name].ndim == 4}
-    states = transition.shape[-1]
-    initial = torch.from_numpy(arrays["initial"].astype(np.float64)) if "initial" in arrays else torch.full((states,), 1 / max(states, 1), dtype=torch.float64)
+    states = tables["transition"].shape[-1]
+    initial = tables.get("initial", torch.full((states,), 1 / states, dtype=torch.float64))
     try:
-        tables = (transition.unsqueeze(0), reward.unsqueeze(0), initial.unsqueeze(0))
-        if "emission" in arrays:
+        transition, reward, initial = (table.unsqueeze(0) for table in (tables["transition"], tables["reward"], initial))
+        if (emission := tables.get("emission")) is not None:
             if horizon is None:
                 raise BadInput("where something is hidden, episodes have an end: give --horizon, as in --horizon 4")
-            emission = torch.from_numpy(arrays["emission"].astype(np.float64))
+            if beside := [name for name in (*KNOWN, "bernoulli") if name in arrays]:
+                raise BadInput(f"where something is hidden (emission), {' and '.join(beside)} cannot be given: leave out what is not meant")
             emission = (emission.unsqueeze(0) if emission.ndim == 2 else emission).unsqueeze(0)
-            return FinitePOMDP(tables[0], emission, *tables[1:], int(horizon)).unrolled()
-        return FiniteMDP(*tables, 1.0 if horizon is not None else discount, None if horizon is None else int(horizon), **told)
+            return FinitePOMDP(transition, emission, reward, initial, int(horizon)).unrolled()
+        drawn = bool(numbers.get("bernoulli", 0))
+        return FiniteMDP(transition, reward, initial, 1.0 if horizon is not None else discount, None if horizon is None else int(horizon), drawn, **told)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
+
+
+def _checked(path: Path, name: str, array: np.ndarray) -> Tensor:
+    """One array of a file: finite numbers with the axes that it must have, in float64."""
+    if array.dtype.kind not in ("biuf" if name == "bernoulli" else "iuf"):
+        raise BadInput(f"{path}: {name} is {list(array.shape)} {array.dtype}, must be an array of numbers")
+    if not (axes := FILE_AXES[name]):
+        if array.size != 1:
+            raise BadInput(f"{path}: {name} has shape {list(array.shape)}, must be one number")
+        array = array.reshape(())
+    elif array.size == 0 or array.ndim - len(axes.split(", ")) not in ((0, 1) if name in STEPPED else (0,)):
+        raise BadInput(f"{path}: {name} has shape {list(array.shape)}, must be [{axes}]{', or with a step axis' * (name in STEPPED)}")
+    table = torch.from_numpy(array.astype(np.float64))
+    if (wrong := ~table.isfinite()).any():
+        raise BadInput(f"{path}: {name}{place(wrong.unsqueeze(0))} is {table[wrong][0].item()}, must be a finite number")
+    if name in DISTRIBUTIONS and array.dtype.kind == "f" and array.dtype.itemsize < 8:
+        if ROUNDING < (off := (table.sum(-1) - 1).abs().max().item()) <= array.shape[-1] * np.finfo(array.dtype).eps:
+            raise BadInput(f"{path}: {name} is {array.dtype}, whose rounding leaves sums off 1 by {off:.2g}: store it as float64, divided by its sums")
+    return table
