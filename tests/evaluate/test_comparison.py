@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,24 @@ def test_dict_text_and_html_say_the_same(make_run, make_text_run) -> None:
     assert "gym:CartPole-v1: return" in text
     assert max(map(len, text.splitlines())) <= 120
     assert "0.90 [0.78, 1.00]" in text and "before training" in text
+
+
+def test_what_stands_beside_the_score_is_compared(make_run) -> None:
+    def told(name: str, *regrets: float) -> Path:
+        path = make_run(name, method=name, final=(1.0, 2.0))
+        rows = [json.loads(line) for line in (path / "evaluations.jsonl").read_text().splitlines()]
+        for row in rows:
+            row["measures"] = {"optimal value": 3.0, "regret": regrets[row["seed"]]}
+        (path / "evaluations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    comparison = compared(told("psrl", 10.0, 20.0), told("ucbvi", 200.0, 400.0))
+    assert [row["measures"]["regret"]["iqm"] for row in comparison.to_dict()["rows"]] == [15.0, 300.0]
+    text, html = comparison.to_text(), comparison.to_html()
+    for shown in (text, html):
+        assert "15.00 [10.00, 20.00] (range)" in shown and "300.0 [200.0, 400.0] (range)" in shown
+        assert "optimal value" not in shown  # the same for all
+    assert "regret: " in text
 
 
 def test_equal_scores_have_a_range_that_is_explained(make_run) -> None:

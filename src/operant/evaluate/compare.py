@@ -44,6 +44,7 @@ class Row:
         base: the same score of the policy before training, None where it was not evaluated; tables show it for text.
         spent: samples and tokens that a seed drew in training, by name; empty where that was not counted.
         pass_at_k: text: for each k (trained, base), IQM over the seeds of the mean over the problems.
+        measures: what stands beside the score in the newest evaluations, by name: the regret of what played, for example.
     """
 
     task: str
@@ -59,6 +60,7 @@ class Row:
     base: Interval | None
     spent: dict[str, float]
     pass_at_k: dict[int, tuple[Interval, Interval | None]]
+    measures: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,9 @@ class Comparison:
             if any(row.pass_at_k for row in rows):
                 console.print()
                 console.print(_pass_at_k_table(rows))
+            if _differing(rows):
+                console.print()
+                console.print(_measures_table(rows))
             console.print()
         for name in self._names():
             console.print(Text(f"{name}: {explain(name)}"))
@@ -121,6 +126,7 @@ class Comparison:
         names = ["IQM", *dict.fromkeys(interval.level for interval in intervals)]
         names += ["P(beats first)"] * any(row.improvement for row in self.rows)
         names += ["before training", "pass@k"] * any(row.pass_at_k for row in self.rows)
+        names += dict.fromkeys(name for task in self.tasks for name in _differing(self.of_task(task)))
         return names + ["samples", "tokens"] * any(row.spent for row in self.rows) + ["seconds", "steps/s"]
 
     def to_html(self, glossary: Glossary | None = None) -> str:
@@ -132,7 +138,20 @@ class Comparison:
         glossary = glossary or Glossary()
         columns = _columns(self.rows)
         html = "".join(f'<p class="warning">{escape(warning)}</p>' for warning in self.warnings)
-        return html + _html_table("scores", columns, self.rows, [row.task for row in self.rows], glossary) + self._pass_at_k_html(glossary)
+        html += _html_table("scores", columns, self.rows, [row.task for row in self.rows], glossary) + self._pass_at_k_html(glossary)
+        return html + self._measures_html(glossary)
+
+    def _measures_html(self, glossary: Glossary) -> str:
+        entries = [(row, name) for task in self.tasks for name in _differing(self.of_task(task)) for row in self.of_task(task) if name in row.measures]
+        if not entries:
+            return ""
+        columns: list[Column] = [
+            ("task", False, lambda entry: entry[0].task),
+            ("measure", False, lambda entry: entry[1]),
+            ("method", False, lambda entry: entry[0].method),
+            (f"IQM [{levels(row.measures[name] for row, name in entries)}]", True, lambda entry: format_interval(entry[0].measures[entry[1]])),
+        ]
+        return _html_table("measures", columns, entries, [f"{row.task} {name}" for row, name in entries], glossary)
 
     def _pass_at_k_html(self, glossary: Glossary) -> str:
         entries = [(row, k) for row in self.rows for k in sorted(row.pass_at_k)]
@@ -167,10 +186,28 @@ def _pass_at_k_table(rows: Sequence[Row]) -> Table:
     return table
 
 
+def _differing(rows: Sequence[Row]) -> list[str]:
+    """The measures of a task's rows that are not the same in all of them."""
+    names = dict.fromkeys(name for row in rows for name in row.measures)
+    return [name for name in names if len({row.measures.get(name) for row in rows}) > 1]
+
+
+def _measures_table(rows: Sequence[Row]) -> Table:
+    """One line a method and a measure a column."""
+    names = _differing(rows)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(Text("method"), overflow="fold")
+    for name in names:
+        table.add_column(Text(f"{name} [{levels(row.measures.get(name) for row in rows)}]"), justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(Text(row.method), *(Text(format_interval(row.measures.get(name))) for name in names))
+    return table
+
+
 def _title_html(title: str, glossary: Glossary) -> str:
     """A column's title, its names and levels linked: `IQM [95 %; range of 2 seeds]`."""
     name, _, levels = title.removesuffix("]").partition(" [")
-    if name in ("task", "method", "score", "k"):
+    if name in ("task", "method", "score", "k", "measure"):
         return escape(title)
     return glossary.link(name) + (f" [{'; '.join(map(glossary.link, levels.split('; ')))}]" if levels else "")
 
@@ -258,6 +295,7 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "steps_per_second": row.steps_per_second,
         "base": None if row.base is None else {"name": row.score, **score(row.base)},
         "pass_at_k": {str(k): {"trained": plain(trained), "base": plain(base)} for k, (trained, base) in sorted(row.pass_at_k.items())},
+        "measures": {name: score(interval) for name, interval in row.measures.items()},
     }
 
 
@@ -288,6 +326,13 @@ def _pass_at_k(runs: Sequence[Run]) -> dict[int, tuple[Interval, Interval | None
 
     trained, base = intervals(base=False), intervals(base=True)
     return {k: (interval, base.get(k)) for k, interval in trained.items()}
+
+
+def _measures(runs: Sequence[Run]) -> dict[str, Interval]:
+    """What stands beside the score in the newest evaluation of each seed, of all runs; only what every seed has."""
+    seeds = [row.get("measures", {}) for run in runs for row in run.newest_evaluations(base=False)]
+    names = [name for name in (seeds[0] if seeds else ()) if all(name in each for each in seeds)]
+    return {name: stratified_bootstrap([each[name] for each in seeds]) for name in names}
 
 
 def _spent(runs: Sequence[Run]) -> dict[str, float]:
@@ -337,6 +382,7 @@ def _row(task: str, method: str, runs: Sequence[Run], first: np.ndarray | None) 
         base=_base(runs),
         spent=_spent(runs),
         pass_at_k=_pass_at_k(runs),
+        measures=_measures(runs),
     )
 
 
