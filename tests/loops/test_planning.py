@@ -12,6 +12,7 @@ from operant import ops
 from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
+from operant.loops.configuration import configure_run
 from operant.loops.planning import Planning
 from operant.worlds import make_world
 from operant.worlds.tabular import linear_program
@@ -199,6 +200,22 @@ def test_fitted_q_iteration_of_a_table_is_value_iteration_on_what_was_seen(optio
     torch.testing.assert_close(learner.state["value"], value)
     found = world.evaluate(learner.policy, 2).measures
     assert (found["suboptimality"] < 0.02 * found["optimal value"]).all()
+
+
+@pytest.mark.parametrize(
+    ("key", "task", "steps"),
+    [
+        ("ucb", "bandit", 1_000),
+        ("psrl", "river-swim", 1_000),
+        ("drrl", "random-episodes", 1_000),
+        ("sqirl", "random-episodes", 5),
+        ("gorp", "random-episodes", 5),
+        ("value-iteration", "random-episodes", 5),
+        ("fqi", "chain", 185),
+    ],
+)
+def test_a_run_without_a_budget_has_what_the_planner_needs(key: str, task: str, steps: int):
+    assert configure_run(key, f"tabular:{task}", episodes=1)[0]["steps"] == steps
 
 
 def test_what_vi_lcb_refuses(tmp_path):

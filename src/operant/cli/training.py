@@ -83,7 +83,7 @@ def add_run_options(parser: Parser, when: str = "") -> None:
 
     add("--seeds", whole(1), "N", "how many seeds are trained (default 1)")
     add("--seed", whole(0), "S", "the first seed; the others follow it (default 0)")
-    add("--steps", whole(1), "N", "steps a seed, in the task's unit (default: the task's)")
+    add("--steps", whole(1), "N", "steps a seed, in the task's unit (default: the task's, or the method's)")
     add("--samples", whole(1), "N", "instead of --steps: answers that a seed draws in training (text, sequences)")
     add("--tokens", whole(1), "N", "instead of --steps: tokens that a seed draws in training (text, sequences)")
     add("--seconds", whole(1), "N", "instead of --steps: seconds that a seed trains")

@@ -112,7 +112,7 @@ def configure_run(
     if world.action is not None and not world.action.kinds <= set(entry.actions):
         given = f"{world.task} has {' and '.join(sorted(world.action.kinds))} ones ({one_line(world.action_space)})"
         raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {given}{_instead(method, lambda other: _takes(other, world))}")
-    total = steps if steps is not None else world.steps_of(entry.spine)
+    total = steps if steps is not None else spine.steps_of(world, entry.spine)
     unit = given[0] if given else "steps"
     if unit in ("samples", "tokens"):
         if not (spine.draws_answers and world.answers):
@@ -266,7 +266,8 @@ def _takes(entry: Method, world: World) -> bool:
     if world.kind not in entry.worlds or not world.action.kinds <= set(entry.actions) or entry.example not in (None, world.task):
         return False
     try:
-        entry.build(configure(entry.key, {})).check(world, [0], world.steps_of(entry.spine), None)
+        spine = entry.build(configure(entry.key, {}))
+        spine.check(world, [0], spine.steps_of(world, entry.spine), None)
     except BadInput:
         return False
     return True

@@ -63,6 +63,10 @@ class Spine:
         """What a step of a run is."""
         return world.step_unit
 
+    def steps_of(self, world: World, loop: str) -> int:
+        """Steps of a run that is given no budget. Arguments as of `World.steps_of`."""
+        return world.steps_of(loop)
+
     def with_policy(self, net: Any) -> Spine:
         """The same loop with another network in the place of `trained`."""
         return replace(self, policy=net)

@@ -21,6 +21,7 @@ from operant.worlds.tabular.mdp import FiniteMDP, Played, Samples
 from operant.worlds.tabular.pomdp import HistoryMDP
 from operant.worlds.tabular.robust import UncertainMDP
 
+EPISODES = 1_000  # iterations of a planner that plays, without a budget
 PROPOSALS = 6  # of a gamma draw
 Reads = Literal["mdp", "samples", "episodes", "hybrid"]
 State = dict[str, Tensor]
@@ -310,6 +311,7 @@ class Planning(Spine):
         iterations: between two looks at the metrics.
         measures: `(problem, state) → {name: [S]}`, figures of a planner's own beside the score.
         late: it makes do with episodes that it is told of late, none or many at a time; others are refused tasks that tell so.
+        stepwise: an iteration is a step of the episode, so that a run without a budget has as many; others that play have `EPISODES`.
     """
 
     start: Callable[[Problem], State]
@@ -318,8 +320,12 @@ class Planning(Spine):
     iterations: int = 1
     measures: Callable[[Problem, State], Mapping[str, Tensor]] | None = None
     late: bool = False
+    stepwise: bool = False
 
     policy = None
+
+    def steps_of(self, world: World, loop: str) -> int:
+        return EPISODES if self.reads in ("episodes", "hybrid") and not self.stepwise else super().steps_of(world, loop)
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         (world.check_samples if self.reads in ("samples", "hybrid") else world.check_mdp)(len(seeds))
