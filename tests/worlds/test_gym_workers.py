@@ -5,10 +5,14 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -304,11 +308,30 @@ def together(num_envs: int):
     return gymnasium.make_vec("CartPole-v1", num_envs=num_envs, vectorization_mode="vector_entry_point")
 
 
-def test_what_workers_cannot_do_is_refused():
+def test_a_script_that_would_train_in_its_workers_again_is_told_to_guard_it_and_leaves_nothing(tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text('import operant\noperant.train("ppo", "gym:CartPole-v1", steps=128, environments=2, rollout_length=32, sample_workers=2, threads=1)\n')
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    wanted = f'where it imports {script} and what makes the environment: what a script runs must stand under `if __name__ == "__main__":`'
+    assert done.returncode == 1 and done.stderr.count("Traceback") == 1 and done.stderr.splitlines()[-1].endswith(wanted), done.stderr
+    assert "BadInput: sample worker 1 of 2 ended before it began" in done.stderr
+    assert not any((tmp_path / "runs").glob("*"))
+
+
+def test_what_workers_cannot_do_is_refused(monkeypatch):
     with pytest.raises(BadInput, match="at most 4"):
         pieces([0], SampleWorkers(5))
     with pytest.raises(BadInput, match="steps all its rows in one computation"):
         pieces([0], SampleWorkers(2), together)
+    for name, value in (("__file__", "<stdin>"), ("__spec__", None)):
+        monkeypatch.setattr(sys.modules["__main__"], name, value)
+    with pytest.raises(BadInput, match="--sample-workers 2: other processes import the script that runs, and <stdin> is no file"):
+        pieces([0], SampleWorkers(2))
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp/" + 71 * "x")
+    with pytest.raises(BadInput, match="--sample-workers 2: /tmp/x* is too long a name .* set TMPDIR to a folder of at most 75 bytes"):
+        pieces([0], SampleWorkers(2))
+    monkeypatch.undo()
     spine = get_method("ppo").build(configure("ppo", {"workers": 2}))
     assert spine.beside == SampleWorkers(2, option="--workers")
     with pytest.raises(BadInput, match="--workers 2: 1 seeds × 1 environments can be split over at most 1"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -357,6 +358,7 @@ def train(
     """
     if listener is not None and not callable(listener):
         raise BadInput(f"listener {listener!r}: it is called with every Update, as in listener=print")
+    _not_again()
     ranks.join()
     if ranks.started_as() > 0:
         return _follow()
@@ -399,6 +401,12 @@ def train(
         Runner(directory, config, world, spine, hears).run(resume=False)
     ranks.leave()
     return Run(directory, world, True, policy)
+
+
+def _not_again() -> None:
+    """End a process that imports the script of another one, whose worker it is to become: what the script trains, it trains there. That one says so."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit('a script that starts processes is imported by them: what it runs must stand under `if __name__ == "__main__":`')
 
 
 def _lead(directory: RunDirectory, config: dict[str, Any], *, resume: bool) -> None:
@@ -450,6 +458,7 @@ def resume(
     Raises:
         BadInput: no run that could go on, one that names code without `trust`, or fewer steps or seeds than it has.
     """
+    _not_again()
     ranks.join()
     if ranks.started_as() > 0:
         return _follow()

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,18 +37,26 @@ from operant.worlds.gym.dealt import deal, join
 from operant.worlds.gym.environments import Step
 
 CLOSING = 5.0  # seconds in which a worker closes its environments before it is killed
+LONGEST_FOLDER = 107 - len("/pymp-12345678/listener-12345678")  # bytes: Linux takes 107 for a socket's name, and Python puts so many behind the folder
 
 
 def check_split(make: Callable, seeds: int, rows: int, workers: SampleWorkers) -> None:
-    """Raise `BadInput` where S seeds × N rows cannot be split over so many processes, or `make` cannot be sent to another one."""
+    """Raise `BadInput` where S seeds × N rows cannot be split over so many processes, they cannot be started, or `make` cannot be sent to them."""
     if workers.count > max(seeds, rows):
         raise BadInput(f"{workers.given}: {seeds} seeds × {rows} environments can be split over at most {max(seeds, rows)}")
     try:
         sent = pickle.dumps(make)
     except Exception as error:  # noqa: BLE001 - whatever an object's own pickling raises
         raise BadInput(f"{workers.given}: what makes the environment cannot be sent to another process ({one_line(error, 80)}); {_AT_TOP}") from None
-    if b"__main__" in sent and getattr(sys.modules["__main__"], "__file__", None) is None:
+    main = sys.modules["__main__"]
+    script = getattr(main, "__file__", None)
+    if b"__main__" in sent and script is None:
         raise BadInput(f"{workers.given}: other processes cannot import what was typed in; {_AT_TOP}")
+    if script is not None and main.__spec__ is None and not Path(script).is_file():
+        raise BadInput(f"{workers.given}: other processes import the script that runs, and {script} is no file; save it to one")
+    folder = tempfile.gettempdir()
+    if sys.platform == "linux" and len(os.fsencode(folder)) > LONGEST_FOLDER:
+        raise BadInput(f"{workers.given}: {folder} is too long a name for the sockets of processes: set TMPDIR to a folder of at most {LONGEST_FOLDER} bytes")
 
 
 _AT_TOP = "give a function at the top level of a module, or leave the workers out"
@@ -64,7 +75,7 @@ class WorkerEnvironments:
         carry: of the policy, at that observation, as of the last two; None where it remembers nothing.
 
     Raises:
-        BadInput: see `check_split`.
+        BadInput: see `check_split`; or the script that runs cannot be imported by another process without running there again.
         WorkerLost: a worker ended, or has not answered and made no step for `PATIENCE`; of any later call too.
     """
 
@@ -98,7 +109,10 @@ class WorkerEnvironments:
         self._slots: list[tuple[Actor, Tensor, Chunk]] = []
         self._under_way: deque[tuple[int, int]] = deque()  # (slot, version) of chunks that were begun and not finished, the oldest first
         self._begun = self._done = 0  # chunks so far; of those under way, whose answers have come
+        self._ready = False  # all have begun
         try:
+            self._answers()
+            self._ready = True
             self._resumes(self._ask("share", [(self._beats, place) for place in range(count)]))
         except BaseException:
             self.close()
@@ -144,9 +158,12 @@ class WorkerEnvironments:
     def _named(self, place: int) -> str:
         return f"sample worker {place + 1} of {len(self._workers)}"
 
-    def _died(self, place: int) -> WorkerLost:
+    def _died(self, place: int) -> OperantError:
         self._workers[place].join(1)
         code = self._workers[place].exitcode
+        if not self._ready and code is not None and code >= 0:
+            where = f"where it imports {getattr(sys.modules['__main__'], '__file__', 'no script')} and what makes the environment"
+            return BadInput(f'{self._named(place)} ended before it began, {where}: what a script runs must stand under `if __name__ == "__main__":`')
         how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended by itself (exit code {code})"
         return WorkerLost(f"{self._named(place)} {how}")
 
@@ -320,6 +337,7 @@ def _work(
     kernels.take(multiplies_by)
     worker = None
     try:
+        pipe.send(("ok", None))
         worker = _Worker(make, row_seeds, part)
         while True:
             command, payload = pipe.recv()
