@@ -160,6 +160,18 @@ def test_a_stale_method_learns_the_same_with_any_number_of_workers_and_goes_on_s
     assert first_difference(expected, trained("ppo", SampleWorkers(2, 2), 2, trained("ppo", SampleWorkers(3, 2), 3))) is None
 
 
+def test_chunks_under_way_keep_one_file_open_however_many():
+    """Where a process may have 1,024 open files, a hundred chunks of a network with twenty arrays fit, too."""
+    before, _ = len(os.listdir("/proc/self/fd")), pieces([0], None)
+    policy, source, _ = pieces([0], SampleWorkers(2, 100))
+    try:
+        source.sample(policy, 0)
+        assert len(os.listdir("/proc/self/fd")) - before < 30
+        assert all(len(os.listdir(f"/proc/{worker.pid}/fd")) < 40 for worker in source._environments._workers)
+    finally:
+        source.close()
+
+
 def test_a_rollout_of_a_worker_whose_weights_are_too_old_is_not_learned_from(monkeypatch):
     spine = get_method("ppo").build(configure("ppo", SMALL | OF_METHODS["ppo"])).sampled_by(SampleWorkers(1, 1))
     learner = spine.learner(GymWorld("CartPole-v1"), [0], 100_000, torch.device("cpu"))

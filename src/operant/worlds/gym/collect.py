@@ -105,7 +105,7 @@ class Chunk:
 
     NAMES = ("carry", "observation", "next_observation", "parameters", "action", "reward", "terminated", "truncated", "valid")
 
-    def __init__(self, length: int, seeds: int, rows: int, observation_size: int, actor: Actor, *, shared: bool = False):
+    def __init__(self, length: int, seeds: int, rows: int, observation_size: int, actor: Actor):
         shape = (length, seeds, rows)
         distribution, start = actor.distribution, actor.initial(rows)
         self.carry = torch.zeros(2, seeds, rows, 0 if start is None else start.shape[-1])
@@ -115,9 +115,6 @@ class Chunk:
         self.action = torch.zeros(*shape, *distribution.action_shape, dtype=distribution.action_type)
         self.reward = torch.zeros(shape)
         self.terminated, self.truncated, self.valid = (torch.zeros(shape, dtype=torch.bool) for _ in range(3))
-        if shared:
-            for name in self.NAMES:
-                getattr(self, name).share_memory_()
 
     def ends(self, steps: int | slice) -> Tensor:
         """Behind which of some steps an episode is over, `[…, S, N]`."""

@@ -106,7 +106,7 @@ class WorkerEnvironments:
             self._pipes.append(ours)
         self.observation: np.ndarray | None = None
         self.carry: Tensor | None = None
-        self._slots: list[tuple[Actor, Tensor, Chunk]] = []
+        self._slots: list[_Slot] = []
         self._under_way: deque[tuple[int, int]] = deque()  # (slot, version) of chunks that were begun and not finished, the oldest first
         self._begun = self._done = 0  # chunks so far; of those under way, whose answers have come
         self._ready = False  # all have begun
@@ -188,11 +188,13 @@ class WorkerEnvironments:
             progress: share of the run that is done.
         """
         if not self._slots:
-            for _ in range(self._slots_wanted):
-                twin = copy.deepcopy(actor).requires_grad_(False).cpu().share_memory()
-                chunk = Chunk(noise.shape[1], self._seeds, self._rows, observation_size, actor, shared=True)
-                self._slots.append((twin, torch.empty_like(noise, device="cpu").share_memory_(), chunk))
-            self._ask("slots", [self._slots] * len(self._pipes))
+            twin = copy.deepcopy(actor).requires_grad_(False).cpu()
+            chunk = Chunk(noise.shape[1], self._seeds, self._rows, observation_size, actor)
+            arrays = *twin.parameters(), *twin.buffers(), noise, *(getattr(chunk, name) for name in Chunk.NAMES)
+            forms = [(tensor.shape, tensor.dtype) for tensor in arrays]
+            memory = torch.empty(self._slots_wanted, sum(map(_bytes, forms)), dtype=torch.uint8).share_memory_()
+            self._slots = _slots(sent := pickle.dumps(twin), forms, memory)
+            self._ask("slots", [(sent, forms, memory)] * len(self._pipes))
         slot = self._begun % len(self._slots)
         twin, draws, _ = self._slots[slot]
         with torch.no_grad():
@@ -270,6 +272,34 @@ class WorkerEnvironments:
             pipe.close()
 
 
+_Slot = tuple[Actor, Tensor, Chunk]  # what acts, its draws, and what comes of it
+
+
+def _bytes(form: tuple[torch.Size, torch.dtype]) -> int:
+    """What a tensor takes, so that the next one begins at a multiple of 64."""
+    shape, kind = form
+    return -(-shape.numel() * kind.itemsize // 64) * 64
+
+
+def _slots(twin: bytes, forms: list[tuple[torch.Size, torch.dtype]], memory: Tensor) -> list[_Slot]:
+    """A slot in each row of `memory`, which is one piece: of shared pieces every process has a file open.
+
+    Args:
+        twin: the actor, pickled.
+        forms: shapes and types, of its parameters and buffers, of the draws and of a chunk's arrays.
+    """
+    slots = []
+    for row in memory:
+        actor = pickle.loads(twin)
+        places = row.split([_bytes(form) for form in forms])
+        arrays = [place[: shape.numel() * kind.itemsize].view(kind).view(shape) for place, (shape, kind) in zip(places, forms, strict=True)]
+        *weights, draws = arrays[: -len(Chunk.NAMES)]
+        for tensor, array in zip((*actor.parameters(), *actor.buffers()), weights, strict=True):
+            tensor.data = array
+        slots.append((actor, draws, Chunk.of(dict(zip(Chunk.NAMES, arrays[-len(Chunk.NAMES) :], strict=True)))))
+    return slots
+
+
 class _Left(BaseException):
     """What a worker was at is wanted no more."""
 
@@ -292,8 +322,8 @@ class _Worker:
         self._carry = None
         return self.environments.reset()
 
-    def slots(self, slots: list[tuple[Actor, Tensor, Chunk]]) -> None:
-        self._slots = [(actor, draws, chunk.narrow(*self.part)) for actor, draws, chunk in slots]
+    def slots(self, given: tuple[bytes, list, Tensor]) -> None:
+        self._slots = [(actor, draws, chunk.narrow(*self.part)) for actor, draws, chunk in _slots(*given)]
 
     def collect(self, given: tuple[int, float]) -> None:
         slot, progress = given
