@@ -59,7 +59,7 @@ def test_many_states_are_cut(operant):
 
 def test_what_is_hidden(operant):
     """Histories are the states; what it costs that something is hidden, and how much is shown of it."""
-    found = operant("solve", "tabular:revealing", "--alpha", "0.25", "--json").json
+    found = operant("solve", "tabular:revealing", "--revealing", "0.25", "--json").json
     assert (found["hidden_states"], found["observations"], found["states"]) == (3, 5, 13) and found["alpha"] == pytest.approx(0.25)
     assert found["histories"][0] == {"step": 0, "history": "o4"}
     text = operant("solve", "tabular:tiger", "--horizon", "3").out

@@ -105,7 +105,7 @@ def test_a_latent_mdp_is_known_as_one():
 
 @pytest.mark.parametrize(("alpha", "observations"), [(0.5, 4), (0.125, 16), (1.0, 2)])
 def test_the_revealing_constant_is_the_one_that_was_asked_for(alpha: float, observations: int):
-    pomdp = make_world("tabular:revealing", alpha=alpha, observations=observations).mdp(Streams([0, 1])).pomdp
+    pomdp = make_world("tabular:revealing", revealing=alpha, observations=observations).mdp(Streams([0, 1])).pomdp
     assert pomdp.revealing().tolist() == pytest.approx([alpha, alpha], rel=1e-6)
 
 
@@ -138,9 +138,9 @@ def test_a_file_may_hide_its_states(tmp_path):
     [
         ("latent", {"horizon": 8}, "its histories are too many, .* after 6 of 8 steps, there can be 4,096: take a shorter horizon"),
         ("tiger", {"discount": 0.9}, "where something is hidden, episodes have an end: give a --horizon"),
-        ("tiger", {"alpha": 0.5}, "tabular:tiger has no option alpha$"),
+        ("tiger", {"revealing": 0.5}, "tabular:tiger has no option revealing$"),
         ("revealing", {"observations": 3}, "symbols are in pairs: it must be even"),
-        ("revealing", {"alpha": 1.5}, r"alpha = 1.5: it must be in \(0, 1\]"),
+        ("revealing", {"revealing": 1.5}, r"revealing = 1.5: it must be in \(0, 1\]"),
         ("chain", {"observations": 3}, "tabular:chain has no option observations$"),
     ],
 )

@@ -198,7 +198,7 @@ def _tasks(args: Namespace) -> int:
     extras = ", ".join(f"{task} ({extra})" for extra, task in EXTRAS.items())
     lines += ["", *textwrap.wrap(f"Also tasks: any Gymnasium id that is registered (gym:ID), by an extra such as {extras}, and", 116)]
     lines += [f"  operant train {TRY[scheme]} --task {entry.example}" for scheme, entry in SCHEMES.items() if scheme not in listed]
-    write("\n".join(lines) + "\n\nevery name: operant tasks --json")
+    write("\n".join(lines) + "\nevery name: operant tasks --json")
     return 0
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from operant.worlds.tabular.pomdp import HistoryMDP
     from operant.worlds.tabular.world import TabularWorld
 
-OPTIONS = ("states", "actions", "discount", "horizon", "observations", "alpha", "stock")  # of the task; the others are of data
+OPTIONS = ("states", "actions", "discount", "horizon", "observations", "revealing", "stock")  # of the task; the others are of data
 FARTHEST = 200  # states up to which the diameter is computed: a policy iteration for each
 STATES, STEPS = 15, 10  # rows of a table for a person
 

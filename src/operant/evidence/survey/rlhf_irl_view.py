@@ -3,6 +3,7 @@ linearly."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def slopes(bed: str, low: float | None) -> Finding:
 @check(
     "rlhf-irl-view",
     "tightrope",
-    "exact",
+    "small",
     BED.format(bed="tightrope") + ": log-log slope of the mean regret at least 1.7 of cloning, at most 1.2 of matching",
     theorem=RATES,
 )
@@ -46,7 +47,7 @@ def tightrope(folder: Path) -> Finding:
 @check(
     "rlhf-irl-view",
     "strings",
-    "exact",
+    "small",
     BED.format(bed="strings with an error that stays") + ": at least 1.7 of cloning, at most 1.2 of matching",
     theorem=RATES,
 )
@@ -57,7 +58,7 @@ def strings(folder: Path) -> Finding:
 @check(
     "rlhf-irl-view",
     "recoverable",
-    "exact",
+    "small",
     BED.format(bed="where who fell is back with the next step") + ": at most 1.2 of both",
     theorem="regret of T steps: T of both, where a mistake does not stay",
 )
@@ -67,6 +68,6 @@ def recoverable(folder: Path) -> Finding:
 
 @check("rlhf-irl-view", "one-step", "exact", "with a horizon of 1 the regret of both is the same, to 1e-9, on all three beds and 10 seeds")
 def one_step(folder: Path) -> Finding:
-    place = OPTIONS.horizons.index(1)
-    off = {bed: float(np.abs(regret["cloning"][place] - regret["matching"][place]).max()) for bed in OPTIONS.beds for regret in [found(bed)[0]]}
+    alone = replace(OPTIONS, horizons=(1,))
+    off = {bed: float(np.abs(regret["cloning"] - regret["matching"]).max()) for bed in OPTIONS.beds for regret in [regrets(bed, alone, lambda line: None)]}
     return Finding(max(off.values()) <= 1e-9, {"largest_difference": off, "tolerance": 1e-9}, OPTIONS.seeds)

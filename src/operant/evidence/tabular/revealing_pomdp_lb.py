@@ -26,7 +26,7 @@ def constant(folder: Path) -> Finding:
     off, dark = 0.0, 0.0
     for observations in SIZES:
         for alpha in ALPHAS:
-            one = make_world("tabular:revealing", observations=observations, alpha=alpha).mdp(Streams([0])).pomdp
+            one = make_world("tabular:revealing", observations=observations, revealing=alpha).mdp(Streams([0])).pomdp
             two = delayed(observations, 2, alpha)
             off = max(off, abs(one.revealing().item() / alpha - 1), abs(two.revealing(2).item() / alpha - 1))
             dark = max(dark, two.revealing(1).item())

@@ -21,4 +21,4 @@ class TabularOptions(TaskOptions):
     concentrability: Annotated[float | None, Range(1)] = 4.0  # C*: by how much data have an optimal policy's pairs more rarely; none: all pairs alike
     observations: Annotated[int | None, Range(2)] = None  # how many can be seen, of partly observed tasks of any number; none for the task's own number
     stock: Annotated[float | None, Range(0, open_low=True)] = None  # states also say what was gained, in such units; none for the task's own, or not at all
-    alpha: Annotated[float | None, Range(0, 1, open_low=True)] = None  # how much they reveal of what is hidden, of tasks that say so; none for the task's own
+    revealing: Annotated[float | None, Range(0, 1, open_low=True)] = None  # how much they reveal of what is hidden, where tasks say it; none for the task's own

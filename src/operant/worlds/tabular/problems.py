@@ -56,7 +56,7 @@ S....G
 """
 WINDS = ((0, 1, 1, 1, 1, 0), (0, 0, 0, 0, 0, 0), (0, 1, 2, 2, 1, 0))  # the usual one, none, a storm
 GOAL = GUSTY.replace("\n", "").replace("x", "").index("G")
-PAIRS = {"observations": 4, "alpha": 0.5}
+PAIRS = {"observations": 4, "revealing": 0.5}
 WIND = (0, 0, 0, 1, 1, 1, 2, 2, 1, 0)  # rows upwards, by the column that a step begins in
 
 
@@ -388,13 +388,13 @@ def tiger(states: int, actions: int, seeds: Sequence[int], horizon: int) -> Fini
     return FinitePOMDP(transition[None, None], emission[None, None], ((reward + 100) / 110)[None, None], initial, horizon)
 
 
-def revealing(states: int, actions: int, seeds: Sequence[int], horizon: int, observations: int, alpha: float) -> FinitePOMDP:
+def revealing(states: int, actions: int, seeds: Sequence[int], horizon: int, observations: int, revealing: float) -> FinitePOMDP:
     """Each action opens a branch with a good or a bad state, which is hidden. One branch, drawn for each seed, always has the good one, the others have either
-    with probability 1/2. The good state shows the symbol i with probability (1 + alpha σ_i) / O, the bad one with (1 - alpha σ_i) / O; the signs σ sum to 0 and
-    are drawn for each seed. Then action 0 stays, which pays 1 in the good state and nothing in the bad one, and any other leaves, for 1/2.
+    with probability 1/2. The good state shows the symbol i with probability (1 + α σ_i) / O, the bad one with (1 - α σ_i) / O, α being `revealing`; the signs σ
+    sum to 0 and are drawn for each seed. Then action 0 stays, which pays 1 in the good state and nothing in the bad one, and any other leaves, for 1/2.
 
-    Exactly alpha-revealing. After the single-step instances of arXiv:2302.01333, of which it keeps the pairs of symbols and the branches: to tell the branch by
-    its symbols, whose signs nobody says, takes about √O / alpha² episodes of each.
+    Exactly α-revealing. After the single-step instances of arXiv:2302.01333, of which it keeps the pairs of symbols and the branches: to tell the branch by
+    its symbols, whose signs nobody says, takes about √O / α² episodes of each.
     """
     if observations % 2:
         raise BadInput(f"tabular:revealing: observations = {observations}: symbols are in pairs: it must be even")
@@ -407,7 +407,7 @@ def revealing(states: int, actions: int, seeds: Sequence[int], horizon: int, obs
     transition[:, 0, good, :, good] = transition[:, 0, bad, :, bad] = 1
     emission = torch.zeros(len(seeds), 1, 3, observations + 1, dtype=F64)
     emission[:, 0, root, -1] = 1
-    emission[:, 0, good, :-1], emission[:, 0, bad, :-1] = (1 + alpha * sign) / observations, (1 - alpha * sign) / observations
+    emission[:, 0, good, :-1], emission[:, 0, bad, :-1] = (1 + revealing * sign) / observations, (1 - revealing * sign) / observations
     reward = torch.zeros(1, 1, 3, actions, dtype=F64)
     reward[:, :, good:] = 0.5
     reward[0, 0, good, 0], reward[0, 0, bad, 0] = 1, 0
@@ -578,7 +578,7 @@ TABLES: dict[str, Table] = {
     "bandit": Table(bandit, 10, 5, ("states", "actions"), horizon=1, fixed=True, bernoulli=True, own=True),
     "latent": Table(latent, 3, 2, ("states", "actions"), horizon=4, own=True, fewest=2, hidden=True),
     "tiger": Table(tiger, 4, 3, horizon=5, hidden=True),
-    "revealing": Table(revealing, 3, 3, ("actions", "observations", "alpha"), horizon=2, fixed=True, own=True, hidden=True, others=PAIRS),
+    "revealing": Table(revealing, 3, 3, ("actions", "observations", "revealing"), horizon=2, fixed=True, own=True, hidden=True, others=PAIRS),
     "gusty": Table(gusty, 35, 4, told=winds, kernels=3, picture=GUSTY.strip()),
     "random-uncertain": Table(random_uncertain, 8, 3, ("states", "actions"), 0.9, own=True, told=random_models, kernels=3),
     "random-risky": Table(random_risky, 3, 3, ("actions",), horizon=5, stock=0.1, own=True),

@@ -86,7 +86,7 @@ class TabularWorld(World):
             raise unknown("finite MDP", name, TABLES)
         self.options: TabularOptions = read_settings(TabularOptions, options, self.task, "option")
         table, asked = toy_text(name.removeprefix(FROM_GYMNASIUM)) if brought else TABLES.get(name, _GIVEN), self.options
-        for size in ("states", "actions", "observations", "alpha", "batch", "delay"):
+        for size in ("states", "actions", "observations", "revealing", "batch", "delay"):
             if getattr(asked, size) is not None and size not in table.sized:
                 raise BadInput(f"{self.task} has no option {size}{': its size is fixed' * (size in ('states', 'actions'))}")
         if asked.states is not None and asked.states < table.fewest:
