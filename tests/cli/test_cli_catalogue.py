@@ -115,6 +115,7 @@ def test_names_fold_only_where_every_combination_is_there():
     assert fold_names(grid) == ["maze-{small,large}-{a,b,c,d,e}-v0"]
     assert fold_names(grid[:-1]) == grid[:-1]
     assert fold_names(grid[:8]) == grid[:8]
+    assert fold_names([f"tabular:{name}" for name in "abcdefghi"]) == ["tabular:{a,b,c,d,e,f,g,h,i}"]
 
 
 def test_each_kind_of_task_has_a_method_that_trains_on_it():

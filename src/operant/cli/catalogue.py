@@ -223,10 +223,19 @@ def fold_names(names: list[str], most: int = 8) -> list[str]:
     for rows in shapes.values():
         places = [list(dict.fromkeys(parts)) for parts in zip(*rows, strict=True)]
         if math.prod(map(len, places)) == len(rows):
-            folded.append("-".join(parts[0] if len(parts) == 1 else f"{{{','.join(parts)}}}" for parts in places))
+            folded.append("-".join(map(_pattern, places)))
         else:
             folded += ["-".join(parts) for parts in rows]
     return folded
+
+
+def _pattern(parts: list[str]) -> str:
+    """`a`, or `{a,b}` of several, behind the scheme that all have."""
+    if len(parts) == 1:
+        return parts[0]
+    schemes = {part.rpartition(":")[0] for part in parts}
+    scheme = f"{schemes.pop()}:" if len(schemes) == 1 and all(":" in part for part in parts) else ""
+    return f"{scheme}{{{','.join(part.removeprefix(scheme) for part in parts)}}}"
 
 
 def _show_arguments(parser: Parser) -> None:
