@@ -336,7 +336,7 @@ def test_what_workers_cannot_do_is_refused(monkeypatch):
     with pytest.raises(BadInput, match="steps all its rows in one computation"):
         pieces([0], SampleWorkers(2), together)
     for name, value in (("__file__", "<stdin>"), ("__spec__", None)):
-        monkeypatch.setattr(sys.modules["__main__"], name, value)
+        monkeypatch.setattr(sys.modules["__main__"], name, value, raising=False)  # of workers of pytest it has no file
     with pytest.raises(BadInput, match="--sample-workers 2: other processes import the script that runs, and <stdin> is no file"):
         pieces([0], SampleWorkers(2))
     monkeypatch.undo()
