@@ -15,7 +15,7 @@ from operant.worlds.text.world import in_dtype
 CHARACTERS = "0123456789+-*/=,;:.()<>?! abcd"  # with padding and end, 32 tokens: an untrained model writes 40 to 50 tokens before it ends
 PROMPTS, GROUP = 8, 8  # a step: 64 completions
 MICRO_BATCH = 32  # of which go through the model at once
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 1e-9  # so small that answers stay as long as they are: else they grow short as they learn, on one side sooner than on the other
 WARM_UP_STEPS = 3  # at the start, not timed
 
 
