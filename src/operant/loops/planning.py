@@ -24,6 +24,7 @@ from operant.worlds.tabular.robust import UncertainMDP
 EPISODES = 1_000  # iterations of a planner that plays, without a budget
 PROPOSALS = 6  # of a gamma draw
 Reads = Literal["mdp", "samples", "episodes", "hybrid"]
+PLAYS, LOGGED = ("episodes", "hybrid"), ("samples", "hybrid")  # what reads what comes of its policies, and what reads logged transitions
 State = dict[str, Tensor]
 """Where a planner stands: tables by name, among them "policy" `[S, *shape]`, probabilities, which is evaluated and kept."""
 
@@ -123,10 +124,10 @@ class Problem:
     def __init__(self, reads: Reads, world: World, streams: Streams):
         self._reads = reads
         self._mdp, self._task = world.mdp(streams).to(streams.device), world.task
-        self._samples = world.samples(streams).to(streams.device) if reads in ("samples", "hybrid") else None
+        self._samples = world.samples(streams).to(streams.device) if reads in LOGGED else None
         self.shape, self.streams, self.step = self._mdp.shape, streams, 0
-        self.regret = Regret(self._mdp, len(streams.seeds)) if reads in ("episodes", "hybrid") else None
-        late = reads in ("episodes", "hybrid") and (self._mdp.batch, self._mdp.delay) != (1, 0)
+        self.regret = Regret(self._mdp, len(streams.seeds)) if reads in PLAYS else None
+        late = self.regret is not None and (self._mdp.batch, self._mdp.delay) != (1, 0)
         self.late = Late(self._mdp.batch, self._mdp.delay) if late else None
 
     @property
@@ -325,12 +326,12 @@ class Planning(Spine):
     policy = None
 
     def steps_of(self, world: World, loop: str) -> int:
-        return EPISODES if self.reads in ("episodes", "hybrid") and not self.stepwise else super().steps_of(world, loop)
+        return EPISODES if self.reads in PLAYS and not self.stepwise else super().steps_of(world, loop)
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
-        (world.check_samples if self.reads in ("samples", "hybrid") else world.check_mdp)(len(seeds))
+        (world.check_samples if self.reads in LOGGED else world.check_mdp)(len(seeds))
         super().check(world, seeds, steps, episodes)
-        if self.reads in ("episodes", "hybrid") and world.horizon is None:
+        if self.reads in PLAYS and world.horizon is None:
             raise BadInput(f"{world.task}: this planner plays episodes, and they have no end: give a --horizon, as in --horizon 10")
         problem = Problem(self.reads, world, Streams(seeds[:1]))
         if problem.late is not None and not self.late:
