@@ -51,12 +51,12 @@ CLAIMS = {
 @pytest.fixture
 def evidence(monkeypatch: pytest.MonkeyPatch):
     """Recorded evidence of PPO alone, and claims that can be run."""
-    monkeypatch.setattr("operant.evidence.recorded", lambda key: RECORDED if key == "ppo" else None)
+    monkeypatch.setattr("operant.evidence.recorded", lambda key, *where: RECORDED if key == "ppo" else None)
     monkeypatch.setattr("operant.evidence.claims", lambda: CLAIMS)
     monkeypatch.setattr("operant.evidence.sources", lambda key: "of now")
     for key in ("ppo", "iql"):
         monkeypatch.setitem(_claims.entries, key, CLAIMS[key])
-    monkeypatch.setattr("operant.evidence.run", lambda key, names, tier: RECORDED | {"key": key})
+    monkeypatch.setattr("operant.evidence.run", lambda key, *asked, **where: RECORDED | {"key": key})
 
 
 def test_methods_are_listed_for_machines(operant):
@@ -178,6 +178,10 @@ def test_evidence_is_run_and_listed(operant, evidence):
         ("ppo iql --check pole", "of one claim"),
         ("ppo --tier exat", "did you mean exact"),
         ("ppo --check pole --tier exact", "no such check of tier exact"),
+        ("ppo --cpus 2", "--cpus goes with --cluster"),
+        ("--list --jobs 2", "they go without --jobs and --cluster"),
+        ("ppo --out pyproject.toml", "pyproject.toml is a file: name a folder for records"),
+        ("--write page.md --out records", "--write FILE stands alone"),
     ],
 )
 def test_evidence_says_what_is_wrong_before_anything_is_measured(operant, evidence, words: str, said: str):

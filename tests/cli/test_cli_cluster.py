@@ -112,6 +112,14 @@ def test_a_comparison_has_the_bits_that_it_has_here(raylets, operant, tmp_path: 
     assert not (tmp_path / "there" / ".operant-storage").exists()
 
 
+def test_checks_of_claims_are_measured_on_nodes_that_see_nothing_of_ours(raylets, apart, operant, tmp_path: Path):
+    words = ("evidence", "cispo", "--check", "fresh", "--check", "bounded", "--out", tmp_path / "records")
+    answer = operant(*words, "--cluster", raylets.address, "--json")
+    assert answer.code == 0, answer.err
+    record = json.loads((tmp_path / "records" / "cispo.json").read_text())
+    assert [each["name"] for each in record["checks"] if each["holds"]] == ["fresh", "bounded"] and len(answer.out.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

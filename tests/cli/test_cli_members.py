@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -73,6 +74,30 @@ def test_one_that_fails_leaves_the_others_to_go_on(operant, tmp_path: Path, monk
     assert apart.code == 0 and Path("apart/report.html").exists(), apart.err
     assert operant("diff", "both/grpo", "apart/seed-3").code == 0
     assert "seed-3: finished before" in operant("train", "grpo", *words, "--seed", 3, "--jobs", 2, "--out", "apart").err
+
+
+def test_checks_are_measured_apart_and_recorded_in_a_folder(operant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("evidence", "cispo", "--check", "fresh", "--check", "bounded")
+    answer = operant(*words, "--jobs", 2, "--out", "records")
+    assert answer.code == 0 and "cispo bounded: begun, log in records/cispo/bounded.log" in answer.err, answer.err
+    record = json.loads(Path("records/cispo.json").read_text())
+    asked = [each for each in record["checks"] if each["holds"]]
+    assert [each["name"] for each in asked] == ["fresh", "bounded"] and len(record["runs"]) == 2 and answer.out.count("holds") == 2
+    assert record["runs"][asked[0]["run"]]["command"] == "operant evidence cispo --check fresh"
+    again = operant(*words, "--jobs", 2, "--out", "records")
+    assert again.code == 0 and again.out == "every check that was asked for is recorded of the code as it is\n" and again.err == ""
+    left = {row["check"]: row["code"] for row in operant("evidence", "cispo", "--stale", "--out", "records", "--json").json}
+    assert left and "fresh" not in left and set(left.values()) == {"untested"}
+
+
+def test_what_a_check_lost_does_not_cost_the_others(operant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("records/cispo").mkdir(parents=True)
+    Path("records/cispo/fresh").write_text("a file where its folder would be")
+    answer = operant("evidence", "cispo", "--check", "fresh", "--check", "bounded", "--jobs", 2, "--out", "records")
+    assert answer.code == 1 and "cispo fresh ended with code 2" in answer.err.splitlines()[-1]
+    assert [each["name"] for each in json.loads(Path("records/cispo.json").read_text())["checks"] if each["holds"]] == ["bounded"]
 
 
 def member(imports: tuple[str, ...] = (), **config) -> Member:

@@ -83,7 +83,7 @@ def test_what_was_measured_is_kept_where_a_later_check_raises(monkeypatch: pytes
     monkeypatch.setattr(evidence, "get_claim", lambda key: own)
     monkeypatch.setattr(evidence, "sources", lambda key: "as they are")
     with pytest.raises(KeyError, match="mean"):
-        evidence.run("own", write=tmp_path)
+        evidence.run("own", results=tmp_path)
     kept = json.loads((tmp_path / "own.json").read_text())
     assert [each["holds"] for each in kept["checks"]] == [True, None] and kept["runs"][0]["sources"] == "as they are"
 
@@ -99,12 +99,12 @@ def test_the_whole_verdict_follows_from_the_checks(held: list, whole: str):
 def test_a_record_is_stale_once_its_code_does_something_else(monkeypatch: pytest.MonkeyPatch):
     now = evidence.sources("cispo")
     record = recorded("cispo")
-    monkeypatch.setattr(evidence, "recorded", lambda key: {**record, "runs": [{**record["runs"][0], "sources": now}]})
+    monkeypatch.setattr(evidence, "recorded", lambda key, results: {**record, "runs": [{**record["runs"][0], "sources": now}]})
     assert set(evidence.freshness("cispo").values()) == {"fresh"}
-    monkeypatch.setattr(evidence, "recorded", lambda key: {**record, "runs": [{**record["runs"][0], "sources": None}]})
+    monkeypatch.setattr(evidence, "recorded", lambda key, results: {**record, "runs": [{**record["runs"][0], "sources": None}]})
     assert set(evidence.freshness("cispo").values()) == {"unknown"}
     monkeypatch.setattr(evidence, "digest", lambda modules: "another")
-    monkeypatch.setattr(evidence, "recorded", lambda key: {**record, "runs": [{**record["runs"][0], "sources": now}]})
+    monkeypatch.setattr(evidence, "recorded", lambda key, results: {**record, "runs": [{**record["runs"][0], "sources": now}]})
     assert set(evidence.freshness("cispo").values()) == {"changed"}
 
 

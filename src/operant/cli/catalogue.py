@@ -1,4 +1,4 @@
-"""`operant methods`, `tasks`, `show` and `evidence`: what there is, and what was measured of it."""
+"""`operant methods`, `tasks`, `show` and `presets`: what there is, and what was measured of it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import inspect
 import math
 import textwrap
 from argparse import Namespace
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json
-from operant.core.errors import BadInput, unknown
+from operant.core.errors import BadInput
 from operant.core.files import given_path, write_file
 from operant.core.registry import value_text
-from operant.loops.progress import waiting
 
 if TYPE_CHECKING:
     from operant.core.registry import Method
@@ -302,102 +300,6 @@ def _presets(args: Namespace) -> int:
     return 0
 
 
-def _evidence_arguments(parser: Parser) -> None:
-    parser.add_argument("keys", nargs="*", metavar="KEY", help="claims to check, in this order; with --list or --stale: of these alone")
-    parser.add_argument("--check", action="append", metavar="NAME", help="this check of the claim alone, more than once for several")
-    parser.add_argument("--tier", metavar="TIER", help="checks of this tier alone: exact, small or real")
-    parser.add_argument("--family", metavar="FAMILY", help="the checks of a family that are not recorded of the code as it is: begun again, it goes on")
-    parser.add_argument("--list", action="store_true", help="list the claims' checks, and what was recorded of each")
-    parser.add_argument("--stale", action="store_true", help="list the checks whose code has changed since they were recorded, or of which that is unknown")
-    parser.add_argument("--write", metavar="FILE", help="write the table of scores beside Stable-Baselines3 into a Markdown file, between its marks")
-    add_json(parser)
-
-
-def _evidence(args: Namespace) -> int:
-    from operant import evidence
-
-    if args.tier is not None and args.tier not in evidence.TIERS:
-        raise unknown("tier", args.tier, evidence.TIERS)
-    if args.write is not None:
-        if args.keys or args.list or args.stale or args.check or args.tier or args.family:
-            raise BadInput("--write FILE stands alone: it writes what was recorded; for example: operant evidence --write docs/benchmarks.md")
-        from operant.evidence.online.scores import write_table
-
-        write_table(given_path(args.write, "--write"))
-        return 0
-    if args.list and args.stale:
-        raise BadInput("operant evidence takes --list or --stale, not both")
-    if args.check and (args.list or args.stale or len(args.keys) != 1):
-        raise BadInput("--check names checks of one claim that is to be measured; for example: operant evidence ppo --check cartpole")
-    if args.family is not None:
-        if args.keys or args.list or args.stale or args.check:
-            raise BadInput("--family FAMILY takes no keys, --check, --list or --stale; for example: operant evidence --family online --tier small")
-        for key, names in evidence.due(args.family, args.tier).items():
-            for name in names:  # one at a time: what stops here keeps what was measured
-                _measure(key, [name], args)
-        return 0
-    if args.list or args.stale:
-        rows = _stale(args.keys, args.tier) if args.stale else _checks(args.keys, args.tier)
-        if args.json:
-            write_json(rows)
-        elif rows:
-            write(table([tuple(each.values()) for each in rows], tuple(rows[0])))
-        elif args.stale:
-            write("every record is of the code as it is")
-        return 0
-    if not args.keys:
-        raise BadInput("operant evidence takes keys, --family FAMILY, --list, --stale or --write FILE; for example: operant evidence ppo")
-    asked = {key: evidence.chosen(key, args.check or (), args.tier) for key in args.keys}
-    for key in asked:
-        _measure(key, args.check or (), args)
-    return 0
-
-
-def _measure(key: str, names: Sequence[str], args: Namespace) -> None:
-    """Measure checks of a claim (of none: all of the tier that is asked for), and show what they found."""
-    from operant import evidence
-
-    asked = [each.name for each in evidence.chosen(key, names, args.tier)]
-    with waiting(f"checking {key}: {', '.join(asked)}"):
-        found = evidence.run(key, names, args.tier)
-    if args.json:
-        write_json(found)
-        return
-    facts = [("verdict", found["verdict"])]
-    for each in (each for each in found["checks"] if each["name"] in asked):
-        facts += [(each["name"], f"{HOLDS[each['holds']]}: {each['says']}"), *((f"  {name}", value) for name, value in evidence.flat_figures(each["figures"]))]
-        facts += [("  seeds", str(each["seeds"])), ("  seconds", f"{each['seconds']:.1f}")]
-    write(f"{key}\n\n{table(facts)}\n")
-
-
-def _checks(keys: list[str], tier: str | None) -> list[dict[str, str]]:
-    """The checks of claims (of none: of all) of a tier, and what was recorded of each."""
-    from operant import evidence
-
-    rows = []
-    for key in keys or evidence.claims():
-        record = evidence.recorded(key)
-        held = {} if record is None else {each["name"]: each["holds"] for each in record["checks"]}
-        for each in evidence.get_claim(key).checks.values():
-            if tier in (None, each.tier):
-                rows.append({"key": key, "check": each.name, "tier": each.tier, "recorded": HOLDS[held.get(each.name)], "says": each.says})
-    return rows
-
-
-def _stale(keys: list[str], tier: str | None) -> list[dict[str, str]]:
-    """The checks of claims (of none: of all) of a tier that are not recorded of the code as it is, and the commit that they are of."""
-    from operant import evidence
-
-    rows = []
-    for key in keys or evidence.claims():
-        record, checks = evidence.recorded(key), evidence.get_claim(key).checks
-        of = {} if record is None else {each["name"]: record["runs"][each["run"]]["commit"] for each in record["checks"] if each["run"] is not None}
-        for name, how in evidence.freshness(key).items():
-            if how != "fresh" and tier in (None, checks[name].tier):
-                rows.append({"key": key, "check": name, "tier": checks[name].tier, "code": how, "commit": (of.get(name) or "")[:10]})
-    return rows
-
-
 COMMANDS = (
     Command(
         "methods",
@@ -414,12 +316,5 @@ COMMANDS = (
         ("operant presets", "operant presets ppo"),
         _presets_arguments,
         _presets,
-    ),
-    Command(
-        "evidence",
-        "Check a method's claim again: each check's figures, the interval and a verdict. With --json, one line for each key.",
-        ("operant evidence ppo --json", "operant evidence bnpo --tier exact", "operant evidence --list", "operant evidence --stale"),
-        _evidence_arguments,
-        _evidence,
     ),
 )

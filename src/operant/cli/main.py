@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from operant.cli import catalogue, checking, cluster, making, results, solving, studying, training, tuning, using
+from operant.cli import catalogue, checking, cluster, making, measuring, results, solving, studying, training, tuning, using
 from operant.cli.output import ReaderGone, write, write_json
 from operant.cli.parser import Command
 from operant.core import ranks
@@ -21,7 +21,7 @@ from operant.core.commands import command_line, going_on
 from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, unknown
 from operant.core.terminal import note, own_warnings
 
-ROOMS = (training, tuning, using, results, catalogue, checking, solving, cluster, studying, making)
+ROOMS = (training, tuning, using, results, catalogue, measuring, checking, solving, cluster, studying, making)
 COMMANDS: dict[str, Command] = {command.name: command for room in ROOMS for command in room.COMMANDS}
 
 

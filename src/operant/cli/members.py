@@ -1,4 +1,4 @@
-"""Members: many processes of `operant` at a time, of a comparison, of the seeds of a training, of a search; and the two places where they may run.
+"""Members: many processes of `operant` at a time, of a comparison, the seeds of a training, a search, claims; and the two places where they may run.
 
 A place is this machine (`Here`) or a cluster (`cluster.Cluster`). It runs whole command lines, so that a member is in both what a person would
 have started, and has the same bits.
@@ -162,12 +162,19 @@ def run_members(place: Place, members: Sequence[Member], at_once: int | None) ->
         raise RunFailed(failed[0] + more + rest)
 
 
-def finish(place: Place, members: Sequence[Member], at_once: int | None, unworthy: Callable[[Member], bool] = lambda member: False) -> dict[str, str]:
+def finish(
+    place: Place,
+    members: Sequence[Member],
+    at_once: int | None,
+    unworthy: Callable[[Member], bool] = lambda member: False,
+    done: Callable[[Member], None] = lambda member: None,
+) -> dict[str, str]:
     """Run members, some at a time, all of them to their end whatever comes of the others; why those failed that did, by key.
 
     Args:
         at_once: how many; None for all that the place takes.
         unworthy: a member that is not worth its end, which is ended. It is asked now and then.
+        done: called with each that ended well, as it does.
 
     Raises:
         BadInput: of a member before any is begun.
@@ -175,27 +182,29 @@ def finish(place: Place, members: Sequence[Member], at_once: int | None, unworth
     """
     for member in members:
         place.check(member)
-    left, failed, done, ending = list(members), {}, 0, set()
+    left, failed, ended, ending = list(members), {}, 0, set()
     with place, _shown(members) as show:
         while left or place.going:
             while left and (at_once is None or len(place.going) < at_once):
                 member = left.pop(0)
                 member.out.parent.mkdir(parents=True, exist_ok=True)
                 place.start(member)
-                note(f"{member.key}: training, log in {member.log}")
+                note(f"{member.key}: begun, log in {member.log}")
             for member, code in place.ended():
-                done += 1
+                ended += 1
                 if code and member.key not in ending:
                     said = last_line(member.log).removeprefix("operant: error: ") or "it said nothing"
                     failed[member.key] = f"{member.key} ended with code {code}: {said}; the log is {member.log}"
                     note(failed[member.key])
                 else:
                     note(f"{member.key}: done")
+                    if not code:
+                        done(member)
             for member in list(place.going.values()):
                 if member.key not in ending and unworthy(member):
                     ending.add(member.key)
                     place.stop(member)
-            show(place, done, len(left))
+            show(place, ended, len(left))
             time.sleep(0.2)
     return failed
 
@@ -276,17 +285,18 @@ def wanted(args: Namespace) -> bool:
 
 
 @contextmanager
-def opened(args: Namespace, folder: Path) -> Iterator[Place]:
+def opened(args: Namespace, folder: Path | None, kept: str = "each run's state saved") -> Iterator[Place]:
     """The place that the options name, looked at before anything is written.
 
     Args:
-        folder: of all members, which the command that goes on names.
+        folder: of all members, which the command that goes on names; None where it is the same command.
+        kept: what an interruption leaves.
 
     Raises:
         BadInput: no such cluster, none that a member fits on, or one whose versions are others.
     """
-    words = [*args.words, *([] if any(word.partition("=")[0] == "--out" for word in args.words) else ["--out", str(folder)])]
-    interrupted = f"interrupted, each run's state saved; go on with: {command_line(*words)}"
+    words = [*args.words, *([] if folder is None or any(word.partition("=")[0] == "--out" for word in args.words) else ["--out", str(folder)])]
+    interrupted = f"interrupted, {kept}; go on with: {command_line(*words)}"
     if args.cluster is None:
         yield Here(interrupted)
         return

@@ -14,7 +14,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -129,10 +129,10 @@ def chosen(key: str, names: Collection[str] = (), tier: str | None = None) -> li
     return found
 
 
-def run(key: str, names: Collection[str] = (), tier: str | None = None, *, write: Path | None = RESULTS) -> dict[str, Any]:
-    """Test one claim, or some of its checks; its record, which is also written to `write`/KEY.json after each check (None: not written).
+def run(key: str, names: Collection[str] = (), tier: str | None = None, *, results: Path = RESULTS) -> dict[str, Any]:
+    """Test one claim, or some of its checks; its record, which is also written to `results`/KEY.json after each check.
 
-    What the record said of the other checks stays.
+    What the record there said of the other checks stays.
 
     Raises:
         BadInput: see `chosen`.
@@ -140,7 +140,7 @@ def run(key: str, names: Collection[str] = (), tier: str | None = None, *, write
     entry, asked = get_claim(key), chosen(key, names, tier)
     from operant.core.run import machine
 
-    started, before = time.perf_counter(), recorded(key)
+    started, before = time.perf_counter(), recorded(key, results)
     narrowed = [word for name in names for word in ("--check", name)] + (["--tier", tier] if tier else [])
     command = command_line("evidence", key, *narrowed, *importing(imported_files()))
     of = {"command": command, "commit": _commit(), "sources": sources(key)} | machine()
@@ -153,12 +153,28 @@ def run(key: str, names: Collection[str] = (), tier: str | None = None, *, write
             found[each.name] = {"holds": bool(finding.holds), "figures": finding.figures, "seeds": finding.seeds, "seconds": taken}
             bases = base_policies("; ".join(each.says for each in asked if each.name in found))
             result = merged(entry, before, found, of | {"seconds": round(time.perf_counter() - started, 1), "base_policy": bases})
-            if write is not None:
-                try:
-                    write_atomic(write / f"{key}.json", json.dumps(result, indent=1, default=lambda number: number.item()) + "\n")
-                except OSError as error:
-                    raise RunFailed(f"the result of {key} ({result['verdict']}) could not be kept in {write}: {error.strerror}") from error
+            _keep(result, results)
     return result
+
+
+def _keep(record: dict[str, Any], results: Path) -> None:
+    key = record["key"]
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        write_atomic(results / f"{key}.json", json.dumps(record, indent=1, default=lambda number: number.item()) + "\n")
+    except OSError as error:
+        raise RunFailed(f"the result of {key} ({record['verdict']}) could not be kept in {results}: {error.strerror}") from error
+
+
+def take_in(record: dict[str, Any], results: Path = RESULTS) -> dict[str, Any]:
+    """What a record of another folder has measured, put into the one in `results`, which is given back."""
+    key = record["key"]
+    entry, found = get_claim(key), recorded(key, results)
+    for index, of in enumerate(record["runs"]):
+        measured = {each["name"]: each for each in record["checks"] if each["run"] == index}
+        found = merged(entry, found, measured, of)
+    _keep(found, results)
+    return found
 
 
 def merged(entry: Claim, before: dict[str, Any] | None, found: dict[str, dict[str, Any]], sitting: dict[str, Any]) -> dict[str, Any]:
@@ -198,9 +214,9 @@ def sources(key: str) -> str:
     return digest(closure([module, *(named[name] for name in {key, *texts(module)} & named.keys())], without={__name__}))
 
 
-def freshness(key: str) -> dict[str, str]:
+def freshness(key: str, results: Path = RESULTS) -> dict[str, str]:
     """How each check of a claim stands to the code: "fresh"; "changed" since it was measured; "unknown", of a record that has no digest; "untested"."""
-    record, now = recorded(key), sources(key)
+    record, now = recorded(key, results), sources(key)
     found = dict.fromkeys(get_claim(key).checks, "untested")
     for each in [] if record is None else record["checks"]:
         if each["run"] is not None and each["name"] in found:
@@ -209,12 +225,12 @@ def freshness(key: str) -> dict[str, str]:
     return found
 
 
-def due(family: str, tier: str | None = None) -> dict[str, list[str]]:
-    """Of the claims of a family, the checks that are not recorded of the code as it is, by key.
+def of_family(family: str, tier: str | None = None) -> dict[str, list[str]]:
+    """The checks of the claims of a family, by key.
 
     Args:
         family: a folder of this package, as methods have it: "online".
-        tier: of checks of this tier alone.
+        tier: checks of this tier alone.
 
     Raises:
         BadInput: no claim is of that family.
@@ -222,10 +238,16 @@ def due(family: str, tier: str | None = None) -> dict[str, list[str]]:
     families = {key: entry.module.removeprefix(f"{__name__}.").partition(".")[0] for key, entry in claims().items()}
     if family not in families.values():
         raise unknown("family of claims", family, set(families.values()))
+    asked = {key: [each.name for each in get_claim(key).checks.values() if tier in (None, each.tier)] for key, its in families.items() if its == family}
+    return {key: names for key, names in asked.items() if names}
+
+
+def due(asked: Mapping[str, Collection[str]], results: Path = RESULTS) -> dict[str, list[str]]:
+    """Of checks by key, those that are not recorded of the code as it is."""
     found = {}
-    for key in (key for key, its in families.items() if its == family):
-        checks = get_claim(key).checks
-        found[key] = [name for name, how in freshness(key).items() if how != "fresh" and tier in (None, checks[name].tier)]
+    for key, names in asked.items():
+        how = freshness(key, results)
+        found[key] = [name for name in names if how[name] != "fresh"]
     return {key: names for key, names in found.items() if names}
 
 
@@ -273,7 +295,7 @@ def _commit() -> str | None:
     return found.stdout.strip() or None
 
 
-def recorded(key: str) -> dict[str, Any] | None:
-    """What was measured for a method, None where nothing was."""
-    path = RESULTS / f"{key}.json"
+def recorded(key: str, results: Path = RESULTS) -> dict[str, Any] | None:
+    """What was measured of a claim, None where nothing was."""
+    path = results / f"{key}.json"
     return json.loads(path.read_text()) if path.exists() else None

@@ -71,7 +71,7 @@ def run(*words: str) -> tuple[float, list[float], float, float]:
         reader.join()
         if process.returncode:
             raise SystemExit("".join(line for _, line in said)[-2000:])
-    begun = {line.partition(":")[0]: at for at, line in said if ": training, log in" in line}
+    begun = {line.partition(":")[0]: at for at, line in said if ": begun, log in" in line}
     return taken, [at - begun[line.partition(":")[0]] for at, line in said if line.endswith(": done\n")], member, cluster
 
 
