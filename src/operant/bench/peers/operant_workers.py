@@ -1,9 +1,13 @@
-"""PPO on an environment whose steps take 5 ms each, in one process and with workers beside it. Prints {"alone", "workers_1", …: environment steps a second}."""
+"""PPO on an environment whose steps take 5 ms each, in one process and with workers beside it, and on HalfCheetah where MuJoCo is installed.
+
+Prints {"alone", "workers_1", …, "cheetah_alone", …: environment steps a second}.
+"""
 
 from __future__ import annotations
 
 import json
 import time
+from importlib.util import find_spec
 
 import gymnasium
 import numpy as np
@@ -23,6 +27,7 @@ BESIDE = {
     "workers_1_stale": SampleWorkers(1, 1),
     "workers_4_stale": SampleWorkers(4, 1),
 }
+CHEETAH = {"cheetah_alone": None, "cheetah_workers_2": SampleWorkers(2), "cheetah_workers_2_stale": SampleWorkers(2, 1)}
 ITERATIONS = 4
 
 
@@ -47,11 +52,11 @@ class Slow(gymnasium.Env):
         return self._last
 
 
-def speed(beside: SampleWorkers | None) -> float:
+def speed(environment: str | type[gymnasium.Env], beside: SampleWorkers | None) -> float:
     """Environment steps a second of training, behind the first iteration, in which processes start."""
     spine = get_method("ppo").build(configure("ppo", SETTINGS))
     spine = spine if beside is None else spine.sampled_by(beside)
-    learner = spine.learner(GymWorld(Slow), [0], 10**6, torch.device("cpu"))
+    learner = spine.learner(GymWorld(environment), [0], 10**6, torch.device("cpu"))
     try:
         for _ in range(1 if beside is None else 1 + beside.staleness):
             learner.iterate()
@@ -65,7 +70,10 @@ def speed(beside: SampleWorkers | None) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)
-    print(json.dumps({name: speed(beside) for name, beside in BESIDE.items()}))
+    found = {name: speed(Slow, beside) for name, beside in BESIDE.items()}
+    if find_spec("mujoco") is not None:
+        found |= {name: speed("HalfCheetah-v5", beside) for name, beside in CHEETAH.items()}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
