@@ -57,6 +57,13 @@ def test_many_states_are_cut(operant):
     assert "and 195 more states: --json has all" in text and "not computed above 200 states" in text
 
 
+def test_few_of_many_states_are_as_of_a_whole_table(operant):
+    found = operant("solve", "tabular:garnet", "--states", 20, "--json").json
+    assert found["states"] == 20 and 1 < found["diameter"]["steps"] < 100
+    refused = operant("train", "linear-program", "--task", "tabular:garnet", "--states", 20)
+    assert refused.code == 2 and "a linear program needs a table of all states by all" in refused.err
+
+
 def test_what_is_hidden(operant):
     """Histories are the states; what it costs that something is hidden, and how much is shown of it."""
     found = operant("solve", "tabular:revealing", "--revealing", "0.25", "--json").json
@@ -88,6 +95,7 @@ def test_what_was_gained_and_what_is_uncertain(operant):
         (("tabular:chain", "--discount", "0.5", "--horizon", 3), "give a discount or a horizon, not both"),
         (("tabular:chain", "--transitions", 9), "unknown option '--transitions' of operant solve"),
         (("tabular:random-dense", "--states", 10**6), "take fewer states"),
+        (("tabular:garnet", "--horizon", 3), "tabular:garnet --horizon: it has a discount: take tabular:random-sparse for episodes"),
         (("tabular:gone.npz",), "no such file"),
         (("tabular:gym/CartPole-v1",), "CartPole-v1 has no P"),
         (("tabular:gym/Frozen-v1",), "unknown Gymnasium environment 'Frozen-v1'"),

@@ -246,9 +246,11 @@ def iql_update() -> Comparison:
     )
 
 
-def beside_numpy(method: str, task: str, what: str, instances: int, steps: int, target: float, **options: int) -> tuple[Contestant, Contestant]:
-    """A planner beside the same work in plain NumPy."""
-    sizes = [part for name, value in options.items() for part in (f"--{name}", value)]
+def beside_numpy(
+    method: str, task: str, what: str, instances: int, steps: int, target: float, *, branches: int = 0, **options: int
+) -> tuple[Contestant, Contestant]:
+    """A planner beside the same work in plain NumPy, with pairs that lead to so many states (0: all)."""
+    sizes = [part for name, value in (options | ({"branches": branches} if branches else {})).items() for part in (f"--{name}", value)]
     other = peer(f"NumPy, {what}", "numpy_tabular", method, "--instances", instances, "--steps", steps, *sizes, requires=())
     mine = ours(method, task, seeds=instances, steps=steps, target=target, **options)
     return other, replace(mine, label=f"operant, {what}", beside=(other.label,))
@@ -259,11 +261,12 @@ def value_iteration() -> Comparison:
     sides = (
         beside_numpy("value-iteration", "tabular:random-dense", "100 states", 1, 5_000, 3, states=100),
         beside_numpy("value-iteration", "tabular:random-dense", "1,000 states", 1, 300, 3, states=1_000),
+        beside_numpy("value-iteration", "tabular:garnet", "10,000 states, five next ones each", 1, 1_000, 3, branches=5, states=10_000),
         beside_numpy("value-iteration", "tabular:random-dense", "500 instances of 20 states", 500, 300, 20, states=20),
     )
     return Comparison(
         title="Value iteration, random MDPs",
-        about="Value iteration on dense random MDPs of four actions, discount 0.9, one at a time and many at once; sweeps of all instances",
+        about="Value iteration on random MDPs of four actions, dense and sparse, discount 0.9, one at a time and many at once; sweeps of all instances",
         unit="sweeps",
         basis="training",
         package="numpy",

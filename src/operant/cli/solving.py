@@ -96,12 +96,14 @@ def _hidden(mdp: HistoryMDP) -> dict[str, Any]:
 def _diameter(mdp: FiniteMDP) -> dict[str, Any] | None:
     """The two states that are farthest apart, and how far; None of too many states."""
     from operant import ops
+    from operant.worlds.tabular.sparse import SparseMDP
 
     if mdp.states > FARTHEST:
         return None
+    transition = (mdp.dense() if isinstance(mdp, SparseMDP) else mdp).transition[0]
     farthest = {"steps": 0.0, "from": 0, "to": 0}
     for target in range(mdp.states):
-        steps, begins = ops.hitting_times(mdp.transition[0], target).max(0)
+        steps, begins = ops.hitting_times(transition, target).max(0)
         if steps > farthest["steps"]:
             farthest = {"steps": steps.item(), "from": int(begins), "to": target}
         if steps.isinf():

@@ -28,6 +28,7 @@ TABULAR = (
     "windy",
     "random-dense",
     "random-sparse",
+    "garnet",
     "random-episodes",
     "bandit",
     "latent",

@@ -1,6 +1,7 @@
 """Finite MDPs in plain NumPy, one instance after the other, as a script of one's own would have them. Prints {"steps", "seeds", "seconds"}.
 
-Value iteration multiplies each action's matrix by the values; a step is a sweep. UCBVI plays river swim with our hyper-parameters; a step is an episode.
+Value iteration multiplies each action's matrix by the values, or where a pair leads to a few states alone gathers theirs; a step is a sweep. UCBVI plays river
+swim with our hyper-parameters; a step is an episode.
 """
 
 from __future__ import annotations
@@ -27,6 +28,21 @@ def value_iteration(transition: list[np.ndarray], reward: list[np.ndarray], disc
     value = np.zeros(len(reward[0]))
     for _ in range(sweeps):
         value = np.max([pays + discount * (moves @ value) for moves, pays in zip(transition, reward, strict=True)], axis=0)
+    return value
+
+
+def garnet(states: int, actions: int, branches: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each pair leads and with which probabilities, `[K, A, B]` both, and rewards `[K, A]`, as `tabular:garnet` draws them but for repetitions."""
+    generator = np.random.default_rng(seed)
+    weight = generator.exponential(size=(states, actions, branches))
+    return generator.integers(states, size=(states, actions, branches)), weight / weight.sum(-1, keepdims=True), generator.random((states, actions))
+
+
+def sparse_value_iteration(successor: np.ndarray, transition: np.ndarray, reward: np.ndarray, discount: float, sweeps: int) -> np.ndarray:
+    """V after so many sweeps from 0, `[K]`."""
+    value = np.zeros(len(reward))
+    for _ in range(sweeps):
+        value = (reward + discount * np.einsum("kab,kab->ka", transition, value[successor])).max(-1)
     return value
 
 
@@ -77,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", choices=("value-iteration", "ucbvi"))
     parser.add_argument("--states", type=int, default=6)
+    parser.add_argument("--branches", type=int, default=0, help="states that each pair leads to; 0: all")
     parser.add_argument("--instances", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     given = parser.parse_args()
@@ -86,6 +103,11 @@ def main() -> None:
         begin = time.perf_counter()
         for seed in seeds:
             ucbvi(*tables, given.steps, seed)
+    elif given.branches:
+        problems = [garnet(given.states, 4, given.branches, seed) for seed in seeds]
+        begin = time.perf_counter()
+        for problem in problems:
+            sparse_value_iteration(*problem, 0.9, given.steps)
     else:
         problems = [random_mdp(given.states, 4, seed) for seed in seeds]
         begin = time.perf_counter()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from operant.core.errors import BadInput, RunFailed, one_line
 from operant.worlds.tabular.mdp import FiniteMDP
+from operant.worlds.tabular.sparse import SparseMDP
 
 MOST = 2**21  # numbers other than 0 in a program's equations; HiGHS takes minutes for as many
 
@@ -24,6 +25,8 @@ def check_solver() -> None:
 def check_program(mdp: FiniteMDP) -> None:
     """Raise `BadInput` where SciPy is missing or the program of an instance is too large."""
     check_solver()
+    if isinstance(mdp, SparseMDP):
+        raise BadInput("a linear program needs a table of all states by all, and here only what each pair leads to is stored: take value-iteration")
     entries = int((mdp.transition[0] > 0).sum())
     if mdp.horizon is not None and mdp.transition.shape[1] == 1:
         entries *= mdp.horizon

@@ -63,8 +63,8 @@ class FiniteMDP:
                 raise BadInput(f"finite MDP: {name} has shape {list(table.shape)}, must be [{', '.join(axes)}]")
             if not table.isfinite().all():
                 raise BadInput(f"finite MDP: {name}{place(~table.isfinite())} is {table[~table.isfinite()][0].item()}, must be a finite number")
-        pairs, states = self.transition.shape[-3:-1], self.transition.shape[-1]
-        if pairs[0] != states or self.reward.shape[-2:] != pairs or self.initial.shape[-1] != states:
+        pairs, states = self.transition.shape[-3:-1], self.initial.shape[-1]
+        if pairs[0] != states or self.reward.shape[-2:] != pairs or self.transition.shape[-1] != self.branches:
             shapes = ", ".join(f"{name} {list(getattr(self, name).shape)}" for name in ("transition", "reward", "initial"))
             raise BadInput(f"finite MDP: the numbers of states and actions do not agree: {shapes}")
         _check_distributions("transition", self.transition)
@@ -136,6 +136,11 @@ class FiniteMDP:
         return self.initial.shape[-1]
 
     @property
+    def branches(self) -> int:
+        """Next states of a pair whose probabilities `transition` has: all K."""
+        return self.states
+
+    @property
     def actions(self) -> int:
         """A."""
         return self.reward.shape[-1]
@@ -156,9 +161,14 @@ class FiniteMDP:
         """Of what a policy decides, (K, A), with a horizon (H, K, A)."""
         return (*(() if self.horizon is None else (self.horizon,)), self.states, self.actions)
 
+    @property
+    def known(self) -> tuple[Tensor, ...]:
+        """What tells two of them apart beside `transition` and `reward`."""
+        return tuple(table for table in (self.features, self.kernels, self.rounds, self.candidate_features) if table is not None)
+
     def to(self, device: torch.device) -> FiniteMDP:
         """The same on a device."""
-        tables = {name: table for name, table in vars(self).items() if isinstance(table, Tensor)}
+        tables = {item.name: table for item in fields(self) if isinstance(table := getattr(self, item.name), Tensor)}
         return replace(self, **{name: table.to(device) for name, table in tables.items()})
 
     def backup(self, value: Tensor) -> Tensor:
@@ -217,15 +227,19 @@ class FiniteMDP:
             size: M, transitions a seed.
             streams: whose seeds are those of the MDPs.
         """
-        seeds, states = len(streams.seeds), self.states
+        seeds = len(streams.seeds)
         joint = (data.unsqueeze(-1) * self.transition).flatten(1).expand(seeds, -1)
         generators = streams.torch_generators(name)
         cell = torch.stack([torch.multinomial(weight, size, replacement=True, generator=one) for weight, one in zip(joint, generators, strict=True)])
-        pair, next_state = cell // states, cell % states
+        pair, branch = cell // self.branches, cell % self.branches
         reward = self.reward.expand(seeds, *self.shape).reshape(seeds, -1).gather(1, pair)
         if self.bernoulli:
             reward = (streams.uniform(name, size).to(reward.device) < reward).to(reward.dtype)
-        return Samples(pair, next_state, reward, self.shape, self.discount, self.horizon)
+        return Samples(pair, self._leads(pair, branch), reward, self.shape, self.discount, self.horizon)
+
+    def _leads(self, pair: Tensor, branch: Tensor) -> Tensor:
+        """Where the branches of pairs lead, `[S, M]` all three."""
+        return branch
 
     @cached_property
     def _cumulative(self) -> tuple[Tensor, Tensor]:

@@ -76,7 +76,9 @@ class Table:
         bernoulli: rewards are drawn.
         own: each seed has an instance of its own.
         told: `(states, actions, seeds) → tables`, what else a planner is told of it: "features" `[S or 1, K, A, d]`, "kernels" `[S or 1, d, K, A, K]`
-            "available" `[S or 1, K, A]` or candidates (see `FiniteMDP`); or "models" `[S or 1, U, K, A, K]` of an `UncertainMDP`.
+            "available" `[S or 1, K, A]` or candidates (see `FiniteMDP`); or "models" `[S or 1, U, K, A, K]` of an `UncertainMDP`; or "successor", of a
+            `SparseMDP`, whose `transition` `build` then gives.
+        branches: states that a pair of such a one leads to; 0 of others.
         kernels: how many kernels or models there are.
         rounds: how many `told` has, of adversarial tasks, "rounds" `[S, R, K, A]` (see `FiniteMDP`).
         picture: rows of marks, where the states are cells of a map; those of `#` and `x` are none, the others are counted row by row.
@@ -96,6 +98,7 @@ class Table:
     bernoulli: bool = False
     own: bool = False
     told: Callable[[int, int, Sequence[int]], dict[str, Tensor]] | None = None
+    branches: int = 0
     kernels: int = 0
     rounds: int = 0
     fewest: int = 1
@@ -235,6 +238,34 @@ def sparse(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Ten
     order = _drawn(seeds, "random-sparse-branches", states, actions, states)
     kept = weight * (order <= order.kthvalue(min(3, states), -1, keepdim=True).values)
     return kept / kept.sum(-1, keepdim=True), _drawn(seeds, "random-sparse-reward", states, actions), torch.full((1, states), 1 / states, dtype=F64)
+
+
+class Garnet:
+    """Each pair leads to the same number of states, all sets of so many alike, with probabilities uniform over all distributions; mean rewards are uniform in
+    [0, 1); an instance for each seed (Archibald et al. 1995). Nothing is as large as all states by all.
+
+    Args:
+        branches: states that a pair leads to; all, where there are fewer.
+    """
+
+    def __init__(self, branches: int):
+        self.branches = branches
+
+    def build(self, states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """`transition` is `[S, K, A, B]`, as of a `SparseMDP`."""
+        transition = _simplex(_drawn(seeds, "garnet", states, actions, min(self.branches, states)))
+        return transition, _drawn(seeds, "garnet-reward", states, actions), torch.full((1, states), 1 / states, dtype=F64)
+
+    def told(self, states: int, actions: int, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """Where they lead, `[S, K, A, B]`: sets without repetition, by Floyd's algorithm (Bentley and Floyd 1987)."""
+        branches = min(self.branches, states)
+        uniform, chosen = _drawn(seeds, "garnet-successor", states, actions, branches), []
+        for place in range(branches):
+            last = states - branches + place
+            drawn = (uniform[..., place] * (last + 1)).long()
+            taken = torch.stack([drawn == each for each in chosen]).any(0) if chosen else torch.zeros_like(drawn, dtype=torch.bool)
+            chosen.append(torch.where(taken, last, drawn))
+        return {"successor": torch.stack(chosen, -1)}
 
 
 def bandit(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -561,6 +592,7 @@ class LinearMixture:
         return {"kernels": self.kernels(states, actions, seeds)}
 
 
+GARNET = Garnet(5)
 ADVERSARIAL_BANDIT, MISSPECIFIED_BANDIT, PAYMENTS = AdversarialBandit(20_000), MisspecifiedBandit(10, 2, 0.1), Payments(4)
 ADVERSARIAL_LINEAR_MDP = AdversarialLinearMDP(5, 10_000)
 LINEAR_BANDIT, LINEAR_MDP, LOW_RANK, LINEAR_MIXTURE = LinearBandit(5), LinearMDP(5), LowRank(5), LinearMixture(5)
@@ -574,6 +606,7 @@ TABLES: dict[str, Table] = {
     "windy": maze(WINDY, 0.0, WIND),
     "random-dense": Table(dense, 20, 4, ("states", "actions"), 0.9, own=True),
     "random-sparse": Table(sparse, 20, 4, ("states", "actions"), 0.9, own=True),
+    "garnet": Table(GARNET.build, 1_000, 4, ("states", "actions"), 0.9, own=True, told=GARNET.told, branches=GARNET.branches),
     "random-episodes": Table(sparse, 8, 3, ("states", "actions"), horizon=5, own=True),
     "bandit": Table(bandit, 10, 5, ("states", "actions"), horizon=1, fixed=True, bernoulli=True, own=True),
     "latent": Table(latent, 3, 2, ("states", "actions"), horizon=4, own=True, fewest=2, hidden=True),

@@ -27,6 +27,7 @@ from operant.worlds.tabular.options import TabularOptions
 from operant.worlds.tabular.pomdp import FinitePOMDP
 from operant.worlds.tabular.problems import TABLES, Table
 from operant.worlds.tabular.robust import UncertainMDP
+from operant.worlds.tabular.sparse import SparseMDP
 from operant.worlds.tabular.stock import stocked
 from operant.worlds.tabular.toy_text import toy_text
 
@@ -99,6 +100,8 @@ class TabularWorld(World):
                 raise BadInput(f"{self.task} --discount: where something is hidden, episodes have an end: give a --horizon")
             if table.stock is not None and given == "discount":
                 raise BadInput(f"{self.task} --discount: what is gained counts to the end of an episode: give a --horizon")
+            if table.branches and given == "horizon":
+                raise BadInput(f"{self.task} --horizon: it has a discount: take tabular:random-sparse for episodes")
             if table.fixed:
                 raise BadInput(f"{self.task} --{given}: its horizon is its own")
         if asked.stock is not None and (table is _GIVEN or table.hidden or table.told is not None):
@@ -121,8 +124,7 @@ class TabularWorld(World):
 
     def fingerprint(self) -> str:
         mdp = self._mdp((0,))
-        told = (mdp.features, mdp.kernels, mdp.rounds, mdp.candidate_features)
-        known = "".join(f" {table.square().sum().item()!r}" for table in told if table is not None)
+        known = "".join(f" {table.square().sum().item()!r}" for table in mdp.known)
         known += " bernoulli" * (self._given is not None and mdp.bernoulli)
         return f"{self.task} {list(self.shape)} {mdp.transition.square().sum().item()!r} {mdp.reward.sum().item()!r} {mdp.discount} {mdp.horizon}" + known
 
@@ -152,7 +154,7 @@ class TabularWorld(World):
                 transition, reward = transition.unsqueeze(1), reward if reward.ndim == 4 else reward.unsqueeze(1)
                 told |= {name: told[name].unsqueeze(axis) for name, axis in STEP_AXES.items() if name in told}
             discount = 1.0 if horizon is not None else table.discount if options.discount is None else options.discount
-            kind = UncertainMDP if "models" in told else FiniteMDP
+            kind = UncertainMDP if "models" in told else SparseMDP if "successor" in told else FiniteMDP
             found = kind(transition, reward, initial, discount, horizon, table.bernoulli, **told, **others)
             stock = table.stock if options.stock is None else options.stock
             self._found = {seeds: found if stock is None else stocked(found, stock)}
@@ -160,7 +162,7 @@ class TabularWorld(World):
 
     def _check_size(self, seeds: int, states: int, actions: int) -> None:
         what = f"{self.task} with {states:,} states and {actions:,} actions{f' for each of {seeds:,} seeds' * (seeds > 1)}"
-        cells = (4 + self._table.kernels) * states + 4 * self._table.rounds
+        cells = (4 + self._table.kernels) * (min(self._table.branches, states) or states) + 4 * self._table.rounds
         check_memory(what, cells * 8 * seeds * states * actions, "take fewer states, or fewer seeds")
 
     def check_mdp(self, seeds: int) -> None:
