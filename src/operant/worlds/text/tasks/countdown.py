@@ -190,6 +190,7 @@ class Countdown(Generated):
 
     name = "countdown"
     base_range = (0.12, 0.5)  # nothing is right by chance, and a quarter of the problems takes ten times the examples of the other tasks
+    teacher_range = (0.25, 1.0)  # right traces do not say how a solution is found: imitation is at 0.28 after 1,700 updates, and at 0.35 after 2,900
     alphabet = "0123456789+-*/()=,;:"
     splits = ("targets", "length")
     verifier = ReachesTarget()
