@@ -52,6 +52,13 @@ def slow(h: Slow) -> PolicyGradient:
 """
 
 
+CARTPOLE = (
+    *("ppo", "--task", "gym:CartPole-v1", "--threads", 1, "--episodes", 2, "--every", 256),
+    *("--environments", 4, "--rollout-length", 16, "--hidden", 16, "--staleness", 1),
+)
+BESIDE = ("--sample-workers", 2)
+
+
 @pytest.fixture(scope="session")
 def raylets(process_environment: dict[str, str]) -> Iterator[Any]:
     """A head without processors and two nodes of one each, which find the package that is tested; a test may kill one."""
@@ -219,3 +226,49 @@ def test_a_member_whose_node_dies_goes_on_elsewhere(raylets, apart, operant, tmp
     assert config["imports"] == [str(tmp_path / "own.py")] and "operant-member" not in json.dumps(config)
     assert not [path for path in Path("/tmp").glob("operant-member-*") if (path / "root" / str(tmp_path).lstrip("/")).exists()]
     assert operant("evaluate", "there/seed-5", "--trust", "--episodes", 1).code == 0
+
+
+def of_workers() -> list[int]:
+    """The processes of a cluster's workers."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::RemoteWorker"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_workers_on_nodes_have_the_bits_of_this_machine_and_one_that_is_killed_is_told(raylets, start, operant, tmp_path: Path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert operant("train", *CARTPOLE, *BESIDE, "--steps", 1024, "--out", here).code == 0
+    process = start("train", *CARTPOLE, *BESIDE, "--steps", 1_000_000, "--out", there, "--sample-on", raylets.address, RAY_AUTH_MODE="disabled")
+    deadline = time.monotonic() + 120
+    while not (there / "checkpoints" / "last").exists():
+        assert not process.ended and time.monotonic() < deadline, process.said
+        time.sleep(0.05)
+    os.kill(of_workers()[0], signal.SIGKILL)
+    assert process.wait(120) == 1, process.said
+    line = process.said.splitlines()[-1]
+    assert line.startswith("operant: error: sample worker ") and f"of 2, on cluster {raylets.address}, is gone (" in line
+    assert line.endswith(f"go on with: operant resume {there} --sample-on {raylets.address}")
+    assert not of_workers()
+
+    refused = operant("resume", there)
+    assert refused.code == 2 and f"had its workers on the Ray cluster {raylets.address}: say --sample-on" in refused.err
+    again = tmp_path / "again"
+    assert operant("train", *CARTPOLE, *BESIDE, "--steps", 512, "--out", again, "--sample-on", raylets.address).code == 0
+    assert operant("resume", again, "--steps", 768, "--sample-on", raylets.address).code == 0
+    assert operant("resume", again, "--steps", 1024, "--sample-on", "here").code == 0
+    assert "sample_on" not in json.loads((again / "run.json").read_text())
+    assert operant("diff", here, again).code == 0
+
+
+def test_what_no_cluster_can_do_for_workers_leaves_nothing(raylets, operant, tmp_path: Path):
+    for count, address, line in (
+        (4, raylets.address, "the cluster has 2 processors, of which each worker takes one"),
+        (2, "127.0.0.1:1", "--sample-on 127.0.0.1:1: nobody answers there: Connection refused"),
+    ):
+        answer = operant("train", *CARTPOLE, "--steps", 512, "--sample-workers", count, "--sample-on", address, "--out", tmp_path / "run")
+        assert answer.code == 2 and line in answer.err and not (tmp_path / "run").exists(), answer.err

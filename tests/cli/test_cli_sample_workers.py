@@ -110,6 +110,9 @@ def test_workers_end_with_a_trainer_that_is_killed(start, tmp_path: Path):
         (("stream-q", "--task", "gym:CartPole-v1", "--sample-workers", 2), "what this method learns from is gathered by the process that trains"),
         (("grpo", "--task", "sequences:target", "--sample-workers", 2), "--sample-workers 2: sequences:target is sampled by the process that trains"),
         (("sac-v2", "--task", "gym:Pendulum-v1", "--sample-workers", 1, "--staleness", 1), "--staleness 1: this method draws what it learns from"),
+        ((*WORDS, "--sample-on", "auto"), "--sample-on auto: it says where workers are; give --sample-workers 1 or more"),
+        ((*WORDS, "--sample-workers", 1, "--sample-on", ""), "--sample-on '': the address of a Ray cluster"),
+        ((*WORDS, "--sample-workers", 1, "--sample-on", "auto", "--seeds", 2, "--cluster", "auto"), "--sample-on: the workers of a member are on its node"),
         ((*WORDS, "--sample-workers", 1001), "--sample-workers 1001: it must be at most 1,000"),
     ],
 )

@@ -42,6 +42,11 @@ def pieces(seeds: Sequence[int], beside: SampleWorkers | None, task: str = "Cart
     return policy, world.source(PLAN, streams, workers=beside), streams
 
 
+def started(source) -> list:
+    """The processes of its workers."""
+    return [link.process for link in source._environments._links]
+
+
 def sampled(policy, source, version: int) -> dict[str, torch.Tensor]:
     """A rollout's numbers, and a change of the weights behind it."""
     rollout = source.sample(policy, version)
@@ -167,7 +172,7 @@ def test_chunks_under_way_keep_one_file_open_however_many():
     try:
         source.sample(policy, 0)
         assert len(os.listdir("/proc/self/fd")) - before < 30
-        assert all(len(os.listdir(f"/proc/{worker.pid}/fd")) < 40 for worker in source._environments._workers)
+        assert all(len(os.listdir(f"/proc/{worker.pid}/fd")) < 40 for worker in started(source))
     finally:
         source.close()
 
@@ -241,7 +246,7 @@ def test_a_death_is_told():
     policy, source, _ = pieces([0, 1], SampleWorkers(2))
     try:
         source.sample(policy, 0)
-        os.kill(source._environments._workers[1].pid, signal.SIGKILL)
+        os.kill(started(source)[1].pid, signal.SIGKILL)
         with pytest.raises(WorkerLost, match="sample worker 2 of 2 was ended by SIGKILL"):
             source.sample(policy, 1)
     finally:
@@ -254,12 +259,12 @@ def test_a_worker_that_hangs_is_told(monkeypatch):
     policy, source, _ = pieces([0, 1], SampleWorkers(2))
     try:
         source.sample(policy, 0)
-        os.kill(source._environments._workers[0].pid, signal.SIGSTOP)
+        os.kill(started(source)[0].pid, signal.SIGSTOP)
         with pytest.raises(WorkerLost, match="sample worker 1 of 2 has made no step for 0.0333333 minutes"):
             source.sample(policy, 1)
     finally:
         source.close()
-    assert not any(worker.is_alive() for worker in source._environments._workers)
+    assert not any(worker.is_alive() for worker in started(source))
 
 
 class Breaking(gymnasium.Env):
@@ -293,7 +298,7 @@ def failure(task: type[Breaking], beside: SampleWorkers | None) -> RunFailed:
     try:
         source.sample(policy, 0)
         if beside is not None and beside.staleness:
-            source._environments._workers[-1].join()
+            started(source)[-1].join()
         with pytest.raises(RunFailed) as told:
             source.sample(policy, 1)
         return told.value

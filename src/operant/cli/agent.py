@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -21,42 +19,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from operant.cli.members import Member
+from operant.core.cluster import NUMERICS, difference, versions
 
 CHUNK = 32 * 2**20  # bytes that travel at a time
 LOCKED = 150.0  # seconds that whoever wrote the run before may take to let go of it: a file server notices a dead host after a minute or two
 LOOK = 1.0  # seconds that a look at a member waits for news
 AGAIN = 5  # tries at a picture of a run that is being written
 PLACED = re.compile(r"[^\s\"':=]*/operant-member-[0-9a-z_]+/root(?=/)")  # before the name of a file in a member's own folder
-NUMERICS = ("OMP_NUM_THREADS", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "CUBLAS_WORKSPACE_CONFIG")
-
-
-@cache
-def versions() -> dict[str, str]:
-    """What must be the same here and there: Python, PyTorch and Operant. An Operant is its code, whatever number it has."""
-    import operant
-
-    code = hashlib.sha256()
-    home = Path(operant.__file__).parent
-    for path in sorted(home.rglob("*.py")):
-        code.update(f"{path.relative_to(home)} {path.stat().st_size}\n".encode() + path.read_bytes())
-    torch = importlib.metadata.version("torch").partition("+")[0]  # a build for another accelerator is the same version
-    python = ".".join(platform.python_version_tuple()[:2])
-    return {"Python": python, "PyTorch": torch, "Operant": f"{operant.__version__} ({code.hexdigest()[:8]})"}
-
-
-def difference(here: Mapping[str, str], there: Mapping[str, str], node: str) -> str | None:
-    """What is wrong with a node's versions, in one line; None where they are the same."""
-    for name, version in here.items():
-        if there.get(name) != version:
-            found = there.get(name) or "none"
-            return f"node {node} has {name} {found}, and this machine {version}: a run's bits hang on it; install the same version on both"
-    return None
 
 
 def digest(path: Path) -> str | None:

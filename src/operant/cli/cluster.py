@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import site
-import socket
 import sys
 import sysconfig
 import time
@@ -27,11 +26,11 @@ from operant.cli.members import OWN_CODES, Member, Place
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json
 from operant.core.cache import cache_directory
-from operant.core.errors import PACKAGE, BadInput, RunFailed, one_line
+from operant.core.cluster import ANSWERS, joined, name_of, require_ray, told
+from operant.core.errors import PACKAGE, BadInput, RunFailed
 from operant.core.files import disk_fault, read_json, remove, replacing
 from operant.core.terminal import note
 
-ANSWERS = 20.0  # seconds that a cluster may take to answer
 STARTS = 90.0  # seconds that a node may take to start a process that tells its versions
 TRIES = 4  # times that a member is lost without coming further, before it is given up
 WAITED = 30.0  # seconds after which a member that finds no place is told of
@@ -39,42 +38,17 @@ MOST = 2**30  # bytes that are sent along with a member
 COUNTED = {"processors": "CPU", "gpus": "GPU", "memory": "memory"}  # of a node, by Ray's names
 
 
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise BadInput(f"--cluster needs {error.name}: pip install 'operant[cluster]'") from error
-    return ray
-
-
 @contextmanager
-def joined(address: str) -> Iterator[Any]:
-    """A connection to a cluster: the module `ray`.
-
-    Args:
-        address: "auto", "local", `ray://HOST:PORT` or `HOST:PORT`.
-
-    Raises:
-        BadInput: Ray is not installed, or no cluster answers there.
-        RunFailed: one of our own does not start.
-    """
-    if address == "local":
-        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own is 15: a member would wait for whatever else this machine does
-        if "RAY_AUTH_MODE" not in os.environ:  # nobody else may run code here; Ray would leave a token in the home, which other clusters then ask for
-            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    ray = _ray()  # which reads these when it is imported
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # Ray tells of lost nodes there
-        try:
-            _join(ray, address)
-            yield ray
-        finally:
-            ray.shutdown()
+def _joined(address: str) -> Iterator[Any]:
+    """`core.cluster.joined`, with nothing on standard output, where Ray tells of lost nodes."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), joined(address, "--cluster") as ray:
+        yield ray
 
 
 @contextmanager
 def connected(address: str, cpus: float, gpus: float) -> Iterator[None]:
     """A connection to a cluster, on which a member of so many processors and GPUs fits, and whose nodes have our versions. Raises `BadInput` where not."""
-    with joined(address) as ray:
+    with _joined(address) as ray:
         here, looked = agent.versions(), _looked(ray, _fitting(ray, address, cpus, gpus))
         if not looked:
             tokens = "a token (~/.ray/auth_token) on one side alone does that: start the cluster with it, or set RAY_AUTH_MODE=disabled"
@@ -83,39 +57,6 @@ def connected(address: str, cpus: float, gpus: float) -> Iterator[None]:
             if (line := agent.difference(here, found, node)) is not None:
                 raise BadInput(line)
         yield
-
-
-def _join(ray: Any, address: str) -> None:
-    """Connect, in time. A cluster of our own has no dashboard, and ends with this process."""
-    quiet = {"log_to_driver": False, "logging_level": "CRITICAL"}
-    if address == "local":
-        try:
-            ray.init(address="local", include_dashboard=False, **quiet)
-        except Exception as error:
-            raise RunFailed(f"--cluster local: Ray could not be started on this machine: {told(error)}") from error
-        return
-    if address.startswith("ray://"):
-        os.environ.setdefault("RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S", str(int(ANSWERS)))
-    if address != "auto":
-        _knock(address)
-    try:
-        ray.init(address=address, **quiet)
-    except Exception as error:
-        instead = "; start one with `ray start --head`, or give local or HOST:PORT" if address == "auto" else ""
-        raise BadInput(f"--cluster {address}: Ray could not be joined: {told(error)}{instead}") from error
-
-
-def _knock(address: str) -> None:
-    """Raise `BadInput` where nobody listens at an address."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
-        raise BadInput(f"--cluster {address}: give auto, local, ray://HOST:PORT or HOST:PORT, as in 10.0.0.1:6379")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS).close()
-    except TimeoutError:
-        raise BadInput(f"--cluster {address}: nobody answered within {ANSWERS:.0f} s") from None
-    except OSError as error:
-        raise BadInput(f"--cluster {address}: nobody answers there: {error.strerror or error}") from None
 
 
 def _fitting(ray: Any, address: str, cpus: float, gpus: float) -> list[dict[str, Any]]:
@@ -175,18 +116,6 @@ def _free(ray: Any) -> dict[str, dict[str, float]]:
     return ray.get(asked) if ray.wait([asked], timeout=STARTS)[0] else {}
 
 
-def name_of(node: dict[str, Any]) -> str:
-    """A node as a person knows it."""
-    host, address = node.get("NodeManagerHostname") or "", node["NodeManagerAddress"]
-    return f"{host} ({address})" if host and host != address else address
-
-
-def told(error: BaseException) -> str:
-    """An error of Ray's in a line."""
-    text = str(error).strip() or type(error).__name__
-    return one_line(next((line for line in text.splitlines() if "because" in line), text))
-
-
 @dataclass
 class _Held:
     """A member on the cluster.
@@ -237,7 +166,7 @@ class Cluster(Place):
 
     def __init__(self, interrupted: str, cpus: float, gpus: float):
         super().__init__(interrupted)
-        self._ray = _ray()
+        self._ray = require_ray("--cluster")
         self._need = {"num_cpus": cpus, "num_gpus": gpus}
         self._held: dict[str, _Held] = {}
         self._sums: dict[Path, list[tuple[str, int, str | None]]] = {}  # of what members read: each file's name, size and digest
@@ -570,7 +499,7 @@ def _status_arguments(parser: Parser) -> None:
 
 
 def _status(args: Namespace) -> int:
-    with joined(args.address) as ray:
+    with _joined(args.address) as ray:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         free, here, versions = _free(ray), agent.versions(), _looked(ray, nodes)
         rows = []

@@ -29,6 +29,7 @@ from operant.core.terminal import note
 OWN_CODES = (0, 1, 2)  # exit codes that a member gives itself: done, failed, refused; any other was given to it
 TABLE_EVERY = 60.0  # seconds between two tables where nothing can be redrawn
 SHOWN = 20  # members of a table
+CLUSTERS = "auto (RAY_ADDRESS, or the one of this machine), local (one for this command alone), ray://HOST:PORT or HOST:PORT"
 PLACE_OPTIONS = ("jobs", "cluster", "cpus", "gpus")
 
 
@@ -260,8 +261,7 @@ def add_place_options(parser: Parser, when: str, what: str, default: str = "1; o
         default: how many, where nothing is said.
     """
     parser.add_argument("--jobs", type=whole(1), metavar="N", help=f"{when}{what} at a time, a process each (default {default})")
-    where = "auto (RAY_ADDRESS, or the one of this machine), local (one for this command alone), ray://HOST:PORT or HOST:PORT"
-    parser.add_argument("--cluster", metavar="ADDRESS", help=f"{when}on a Ray cluster, a task each: {where}")
+    parser.add_argument("--cluster", metavar="ADDRESS", help=f"{when}on a Ray cluster, a task each: {CLUSTERS}")
     parser.add_argument("--cpus", type=_share, metavar="N", help=f"{when}with --cluster: processors of a task (default: --threads and --sample-workers)")
     parser.add_argument("--gpus", type=_share, metavar="N", help=f"{when}with --cluster: GPUs of a task, or a part of one (default 0)")
 
@@ -281,6 +281,8 @@ def wanted(args: Namespace) -> bool:
     """Whether members are to run in processes of their own. Raises `BadInput` for options that need a cluster."""
     if args.cluster is None and (given := next((name for name in ("cpus", "gpus") if getattr(args, name) is not None), None)) is not None:
         raise BadInput(f"--{given} goes with --cluster: what runs on this machine takes what is there")
+    if args.cluster is not None and getattr(args, "sample_on", None) is not None:
+        raise BadInput("--sample-on: the workers of a member are on its node: leave it out")
     return args.cluster is not None or args.jobs not in (None, 1)
 
 

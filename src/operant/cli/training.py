@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any
 
-from operant.cli.members import PLACE_OPTIONS, add_place_options, checked_here, opened, run_members, training_member, unfinished, wanted
+from operant.cli.members import CLUSTERS, PLACE_OPTIONS, add_place_options, checked_here, opened, run_members, training_member, unfinished, wanted
 from operant.cli.output import score_text, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, asks_help, normalize, one_of, whole
 from operant.cli.processes import launch, launches
@@ -44,7 +44,7 @@ def _train_options(parser: Parser) -> None:
     parser.add_argument("--out", metavar="DIR", help="the run directory (default: a new one under runs/); with --jobs or --cluster a folder of one run a seed")
     add_place_options(parser, "each seed a run of its own: ", "runs")
     add_processes(parser)
-    add_sample_workers(parser, "0")
+    add_sample_workers(parser, "0", "default: on this machine")
     words = "updates that the weights which act may be behind those that learn, so that both go on at the same time (default 0: each waits for the other)"
     parser.add_argument("--staleness", type=whole(0), metavar="K", help=f"with --sample-workers: {words}")
     words = "weigh what older weights did by its ratio to them, so much at the most (default: the ratio is the method's matter)"
@@ -52,10 +52,11 @@ def _train_options(parser: Parser) -> None:
     add_json(parser)
 
 
-def add_sample_workers(parser: Parser, default: str) -> None:
-    """The option by which processes beside the one that trains sample."""
+def add_sample_workers(parser: Parser, default: str, where: str) -> None:
+    """The options by which processes beside the one that trains sample."""
     words = "processes beside this one that act in the environments and hand it whole chunks; bits are those without them"
     parser.add_argument("--sample-workers", type=whole(0), metavar="N", help=f"{words} (default {default})")
+    parser.add_argument("--sample-on", metavar="ADDRESS", help=f"with --sample-workers: on the nodes of a Ray cluster, {CLUSTERS} ({where})")
 
 
 def add_processes(parser: Parser) -> None:
@@ -65,7 +66,7 @@ def add_processes(parser: Parser) -> None:
 
 
 RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track", "preset")
-SAMPLING_OPTIONS = ("sample_workers", "staleness", "truncate_importance")
+SAMPLING_OPTIONS = ("sample_workers", "staleness", "truncate_importance", "sample_on")
 _OTHERS = ("method", "task", "out", "policy", "start_from", "from", "processes", "progress", "listener", "json", "import", "help")
 RESERVED = {*RUN_OPTIONS, *SAMPLING_OPTIONS, *PLACE_OPTIONS, *_OTHERS}
 """Names that mean the run's own, in `operant train` and `operant.train`; a method's hyper-parameter of such a name is `METHOD.NAME`."""
@@ -476,7 +477,7 @@ def _resume_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="DIR", help="the run directory")
     parser.add_argument("--steps", type=whole(1), metavar="N", help="go on to so many steps a seed, more than the run was started with")
     parser.add_argument("--seeds", type=whole(1), metavar="N", help="go on to so many seeds; the new ones follow the others and train after them")
-    add_sample_workers(parser, "as many as before")
+    add_sample_workers(parser, "as many as before", "here: on this machine")
     add_processes(parser)
     add_trust(parser)
     add_json(parser)
@@ -492,7 +493,8 @@ def _resume(args: Namespace) -> int:
     if directory.result is not None and args.steps is None and args.seeds is None:
         note(f"{args.run} is finished: nothing is left to train")
     with training(f"{directory.config['method']} on {directory.config['task']}") as listener:
-        run = resume(args.run, steps=args.steps, seeds=args.seeds, sample_workers=args.sample_workers, trust=args.trust, listener=listener)
+        given = {"steps": args.steps, "seeds": args.seeds, "sample_workers": args.sample_workers, "sample_on": args.sample_on}
+        run = resume(args.run, trust=args.trust, listener=listener, **given)
     return _tell(run, args.json)
 
 

@@ -39,5 +39,5 @@ def going_on(path: Path | str, config: Mapping[str, Any]) -> str:
     again = [f"{name}=…" for name, given in (("task", config.get("task_callable")), ("policy", config.get("policy_module"))) if given]
     if again:
         return f"go on in Python with: operant.resume({str(path)!r}, {', '.join(again)})"
-    together = ["--processes", config["processes"]] if "processes" in config else []
+    together = [word for name in ("processes", "sample_on") if name in config for word in (f"--{name.replace('_', '-')}", config[name])]
     return f"go on with: {run_command('resume', path, config, *together)}"

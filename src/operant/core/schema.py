@@ -174,6 +174,7 @@ _TOLD = {
     "sample_workers": integer(1, 1_000),
     "staleness": integer(1, 100),
     "truncate_importance": number(0),
+    "sample_on": text,
     "versions": mapping(text),
     "hardware": mapping(anything),
 }

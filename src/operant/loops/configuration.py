@@ -60,6 +60,7 @@ def configure_run(
     sample_workers=None,
     staleness=None,
     truncate_importance=None,
+    sample_on=None,
     say=lambda line: None,
 ):
     """Check everything that can be checked before a run exists; (config, world, spine).
@@ -67,7 +68,7 @@ def configure_run(
     Args:
         origin: the `loops.origin.Origin` that it begins from.
         preset: a name of `loops.presets`, whose settings and steps stand where none are given.
-        sample_workers, staleness, truncate_importance: as of `loops.runs.train`.
+        sample_workers, staleness, truncate_importance, sample_on: as of `loops.runs.train`.
         say: hears what is begun that may take seconds.
     """
     if not isinstance(method, str):
@@ -107,7 +108,7 @@ def configure_run(
     world = make_world(task, **options)
     check_kind(entry, world.task, world.kind)
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
-    beside = sampling(sample_workers, staleness, truncate_importance)
+    beside = sampling(sample_workers, staleness, truncate_importance, sample_on)
     spine = sampled(with_module(entry.build(h), policy, method), beside)
     if world.action is not None and not world.action.kinds <= set(entry.actions):
         given = f"{world.task} has {' and '.join(sorted(world.action.kinds))} ones ({one_line(world.action_space)})"
@@ -194,7 +195,7 @@ def configure_run(
     return config, world, spine
 
 
-def sampling(sample_workers: Any, staleness: Any, truncate_importance: Any) -> dict[str, Any]:
+def sampling(sample_workers: Any, staleness: Any, truncate_importance: Any, sample_on: Any) -> dict[str, Any]:
     """What a run's config says of the processes that sample beside the one that trains; nothing where there are none. Raises `BadInput`."""
     count = 0 if sample_workers is None else whole_number("sample-workers", sample_workers, 0, MOST_WORKERS)
     behind = 0 if staleness is None else whole_number("staleness", staleness, 0, MOST_STALENESS)
@@ -206,7 +207,12 @@ def sampling(sample_workers: Any, staleness: Any, truncate_importance: Any) -> d
             raise BadInput(f"{given}: it must be a number above 0 and at most {LARGEST:,}")
         if not behind:
             raise BadInput(f"{given}: weights that are not behind need none; give --staleness 1 or more")
-    found = {"sample_workers": count, "staleness": behind, "truncate_importance": truncate_importance}
+    if sample_on is not None:
+        if not isinstance(sample_on, str) or not sample_on.strip():
+            raise BadInput(f"--sample-on {sample_on!r}: the address of a Ray cluster: auto, local, ray://HOST:PORT or HOST:PORT")
+        if not count:
+            raise BadInput(f"--sample-on {sample_on}: it says where workers are; give --sample-workers 1 or more")
+    found = {"sample_workers": count, "staleness": behind, "truncate_importance": truncate_importance, "sample_on": sample_on}
     return {name: value for name, value in found.items() if value}
 
 
@@ -214,7 +220,8 @@ def sampled(spine: Any, config: Mapping[str, Any]) -> Any:
     """The loop with the processes that sample which a run's config names. Raises `BadInput` where it takes none."""
     if not config.get("sample_workers"):
         return spine
-    return spine.sampled_by(SampleWorkers(config["sample_workers"], config.get("staleness", 0), config.get("truncate_importance")))
+    given = {"staleness": config.get("staleness", 0), "truncate": config.get("truncate_importance"), "on": config.get("sample_on")}
+    return spine.sampled_by(SampleWorkers(config["sample_workers"], **given))
 
 
 def check_processes(spine: Any, world: World, config: dict[str, Any]) -> None:

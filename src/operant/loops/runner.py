@@ -168,7 +168,7 @@ class Runner:
         if any(self.config[name] != self.directory.config[name] for name in ("steps", "seeds")):
             self.directory.write_config(self.config)
             self.directory.forget_result()
-        elif any(self.config.get(name) != self.directory.config.get(name) for name in ("processes", "sample_workers")):
+        elif any(self.config.get(name) != self.directory.config.get(name) for name in ("processes", "sample_workers", "sample_on")):
             self.directory.write_config(self.config)
 
     def _restore(self) -> dict | None:

@@ -312,6 +312,7 @@ def train(
     sample_workers: int | None = None,
     staleness: int | None = None,
     truncate_importance: float | None = None,
+    sample_on: str | None = None,
     progress: bool = True,
     listener: Listener | None = None,
     **hyperparameters: Any,
@@ -346,6 +347,7 @@ def train(
         staleness: updates that the weights which act may be behind those that learn from what they did, with `sample_workers`: sampling and learning then go on
             at the same time. 0 by default: each waits for the other.
         truncate_importance: with `staleness`, what older weights did is weighted by its ratio to them, so much at the most.
+        sample_on: the address of a Ray cluster on whose nodes the workers are ("auto", "local", `ray://HOST:PORT` or `HOST:PORT`); this machine by default.
         progress: show progress on standard error, as the command line does: a live display on a terminal, a line now and then elsewhere.
         listener: a callable of each `Update` (phase, step, total, metrics, score, message, speed), which hears of progress instead.
         hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
@@ -385,6 +387,7 @@ def train(
                 sample_workers=sample_workers,
                 staleness=staleness,
                 truncate_importance=truncate_importance,
+                sample_on=sample_on,
                 say=say,
             )
         check_trackers(track)
@@ -438,6 +441,7 @@ def resume(
     steps: int | None = None,
     seeds: int | None = None,
     sample_workers: int | None = None,
+    sample_on: str | None = None,
     task: Any = None,
     policy: PlainModule | None = None,
     trust: bool = False,
@@ -449,7 +453,8 @@ def resume(
     Args:
         steps: train on to so many steps a seed, more than before. What changes along a run (annealing, schedules) goes on over the new length.
         seeds: train so many seeds, more than before; the new ones follow the others, and train after them.
-        sample_workers: as of `train`; by default as many as before.
+        sample_workers, sample_on: as of `train`; by default as many as before. "here" is this machine. Where they were on a cluster it is to be said again:
+            whoever is on one may run code here.
         task: the environment, or what makes it, again, for a run whose task was a Python object.
         policy: the plain module again, for a run that trained one.
         trust: import what the run names: the modules of an environment or a verifier, the file of its method.
@@ -479,11 +484,16 @@ def resume(
     world = make_world(config["task"] if task is None else task, **config.get("options", {}))
     if world.fingerprint() != config["fingerprint"]:
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
-    if sample_workers is not None:
-        kept = {name: value for name, value in config.items() if name != "sample_workers"}
-        config = kept | sampling(sample_workers, config.get("staleness"), config.get("truncate_importance"))
+    if "sample_on" in config and sample_on is None and sample_workers != 0:
+        where = f"the Ray cluster {config['sample_on']}"
+        raise BadInput(f"{path} had its workers on {where}: say --sample-on with the address that it has now, or --sample-on here")
+    if sample_workers is not None or sample_on is not None:
+        count = config.get("sample_workers", 0) if sample_workers is None else sample_workers
+        on = None if sample_on == "here" else sample_on
+        kept = {name: value for name, value in config.items() if name not in ("sample_workers", "sample_on")}
+        config = kept | sampling(count, config.get("staleness"), config.get("truncate_importance"), on)
     spine = spine_of(config, policy)
-    if sample_workers:
+    if sample_workers or sample_on is not None:
         spine.check(world, members_of(config, world.stacked)[0], config["steps"], config["episodes"])
     config = grow(config, world.stacked, steps, seeds) if grown else config
     config = {name: value for name, value in config.items() if name != "processes"}

@@ -57,12 +57,14 @@ class SampleWorkers:
         truncate: what older weights did is learned from with the ratio to it, as it is when it is learned from, as a weight, of so much at the most
             (`ops.truncated_importance`); None leaves the ratio to the method.
         option: what `count` was given by, for messages.
+        on: the address of a Ray cluster on whose nodes they are ("auto", "local", `ray://HOST:PORT` or `HOST:PORT`); None for this machine.
     """
 
     count: int
     staleness: int = 0
     truncate: float | None = None
     option: str = "--sample-workers"
+    on: str | None = None
 
     @property
     def given(self) -> str:
