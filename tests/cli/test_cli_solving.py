@@ -82,12 +82,30 @@ def test_what_was_gained_and_what_is_uncertain(operant):
     assert "in the worst case" in operant("solve", "tabular:gusty").out
 
 
+def test_games(operant):
+    """A zero-sum game has a value and an equilibrium, another one correlated equilibria; a person sees at most a screen."""
+    found = operant("solve", "tabular:kuhn-poker", "--json").json
+    assert found["value"] == pytest.approx([-1 / 18, 1 / 18]) and (found["information_sets"], found["sequences"]) == (12, [13, 13])
+    assert {"player": 2, "seen": "K, after bet", "policy": {"fold": 0, "call": 1}, "reached": True} in found["equilibrium"]
+    text = operant("solve", "tabular:kuhn-poker").out
+    assert "-0.0555556 for the first player" in text and "what it sees" in text and "12 information sets, 13 and 13 sequences" in text
+    found = operant("solve", "tabular:chicken", "--json").json
+    assert found["correlated"]["value"] == pytest.approx([5.25, 5.25]) and not found["zero_sum"] and "value" not in found
+    text = operant("solve", "tabular:chicken").out
+    assert "the coarse correlated equilibrium of the largest sum of payoffs: 5.25 and 5.25" in text and "general-sum game" in text
+    assert "paper 0.5," in operant("solve", "tabular:rock-paper-scissors", "--rock", 2).out
+    found = operant("solve", "tabular:regularized-preference", "--seed", 100, "--json").json
+    assert found["kl_weight"] == 0.1 and found["exploitability"] < 1e-12 and found["equilibrium"][0]["policy"] == found["equilibrium"][1]["policy"]
+    text = operant("solve", "tabular:leduc-poker").out
+    assert "more information sets: --json has all" in text and len(text.splitlines()) < 40
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         ((), "operant solve needs tabular:NAME; for example: operant solve tabular:four-rooms"),
         (("gym:CartPole-v1",), "gym:CartPole-v1 is no finite MDP"),
-        (("tabular:chian",), "unknown finite MDP 'chian': did you mean chain?"),
+        (("tabular:chian",), "unknown finite MDP or game 'chian': did you mean chain?"),
         (("tabular:cliff", "--states", 9), "has no option states: its size is fixed"),
         (("tabular:chain", "--discount", "1"), "discount = 1.0: it must be in [0, 1)"),
         (("tabular:chain", "--discount", "nan"), "--discount nan is not a number"),
@@ -97,6 +115,9 @@ def test_what_was_gained_and_what_is_uncertain(operant):
         (("tabular:random-dense", "--states", 10**6), "take fewer states"),
         (("tabular:garnet", "--horizon", 3), "tabular:garnet --horizon: it has a discount: take tabular:random-sparse for episodes"),
         (("tabular:gone.npz",), "no such file"),
+        (("tabular:kuhn-pokr",), "did you mean kuhn-poker?"),
+        (("tabular:kuhn-poker", "--discount", "0.9"), "tabular:kuhn-poker has no option discount: it is a game"),
+        (("tabular:chain", "--kl-weight", "1"), "tabular:chain has no option kl_weight"),
         (("tabular:gym/CartPole-v1",), "CartPole-v1 has no P"),
         (("tabular:gym/Frozen-v1",), "unknown Gymnasium environment 'Frozen-v1'"),
     ],

@@ -51,7 +51,7 @@ def draw(run: Run, trust: bool, imports: Sequence[str]) -> str:
 
 
 def state_map(run: Run, trust: bool) -> StateMap | None:
-    """What the first seed's policy of a run on a finite MDP does, state by state; None of other runs, and where there are too many states.
+    """What the first seed's policy of a run on a finite MDP does, state by state; None of other runs, games among them, and where there are too many states.
 
     Raises:
         BadInput: the run cannot be loaded, or names code and `trust` was not given.
@@ -67,6 +67,8 @@ def state_map(run: Run, trust: bool) -> StateMap | None:
     from operant.worlds.tabular.problems import cells
 
     loaded = load(run.path, trust=trust)
+    if loaded.world.is_game:
+        return None
     world, policy = loaded.world, loaded.load_policy()
     mdp = world.mdp(Streams(policy.seeds[:1]))
     if mdp.states > STATES:

@@ -1,4 +1,4 @@
-"""`operant solve`: what is optimal in a finite MDP, computed."""
+"""`operant solve`: what is optimal in a finite MDP, or an equilibrium of a finite game, computed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from operant.cli.training import add_fields, read_fields, task_options
 from operant.core.errors import BadInput
 
 if TYPE_CHECKING:
+    from operant.worlds.tabular.games import FiniteGame
     from operant.worlds.tabular.mdp import FiniteMDP
     from operant.worlds.tabular.pomdp import HistoryMDP
     from operant.worlds.tabular.world import TabularWorld
 
-OPTIONS = ("states", "actions", "discount", "horizon", "observations", "revealing", "stock")  # of the task; the others are of data
+OPTIONS = ("states", "actions", "discount", "horizon", "observations", "revealing", "stock", "rock", "kl_weight")  # of the task; the others are of data
 FARTHEST = 200  # states up to which the diameter is computed: a policy iteration for each
 STATES, STEPS = 15, 10  # rows of a table for a person
+SETS, WIDE = 20, 8  # rows of a game's table, and actions up to which a joint distribution is shown
 
 
 def _options() -> list:
@@ -26,7 +28,7 @@ def _options() -> list:
 
 
 def _arguments(parser: Parser) -> None:
-    parser.add_argument("task", metavar="tabular:NAME", help="the finite MDP; tabular:PATH.npz is one of your own, tabular:gym/ID Gymnasium's of toy text")
+    parser.add_argument("task", metavar="tabular:NAME", help="the finite MDP or game; tabular:PATH.npz is one of your own, tabular:gym/ID is Gymnasium's")
     parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="whose instance, where each seed has its own (default 0)")
     add_fields(parser, "options of the task", _options())
     add_json(parser)
@@ -36,19 +38,48 @@ def _solve(args: Namespace) -> int:
     from operant.worlds import check_name, kind_of, make_world
 
     if kind_of(args.task) != "tabular":
-        raise BadInput(f"{args.task} is no finite MDP, whose solution could be computed: take one, such as tabular:river-swim")
+        raise BadInput(f"{args.task} is no finite MDP or game, whose solution could be computed: take one, such as tabular:river-swim")
     check_name(args.task)
     from operant.core.random import Streams
 
-    world: TabularWorld = make_world(args.task, **read_fields(args, _options()))
-    world.check_mdp(1)
-    mdp = world.mdp(Streams([args.seed]))
-    found = {"task": world.task, "seed": args.seed} | solution(mdp)
+    world: Any = make_world(args.task, **read_fields(args, _options()))
+    found, streams = {"task": world.task, "seed": args.seed}, Streams([args.seed])
+    if world.is_game:
+        world.check_game(1)
+        found |= game_solution(world.game(streams))
+    else:
+        world.check_mdp(1)
+        found |= solution(world.mdp(streams))
     if args.json:
         write_json(found)
     else:
-        write(_text(found, world))
+        write(_game_text(found) if world.is_game else _text(found, world))
     return 0
+
+
+def game_solution(game: FiniteGame) -> dict[str, Any]:
+    """Of one game in plain numbers: of a zero-sum one an equilibrium, at each information set the probability of each move, of another one the correlated and
+    coarse correlated equilibria whose payoffs have the largest sum."""
+    found: dict[str, Any] = {"information_sets": game.shape[0], "sequences": _sequences(game), "zero_sum": game.total is not None}
+    if game.preference:
+        found |= {"preference": True, "kl_weight": game.kl_weight}
+    if game.is_matrix:
+        found["payoff"] = game.matrices[0].tolist()
+    if game.total is not None:
+        policy, value = game.equilibrium
+        plan = game.plan(policy)[0].sum(-1)
+        rows = zip(game.player.tolist(), game.sets, game.moves, policy[0].tolist(), plan.tolist(), strict=True)
+        found |= {"value": value[0].tolist(), "exploitability": game.exploitability(policy)[0].item()}
+        found["equilibrium"] = [
+            {"player": player + 1, "seen": seen, "policy": dict(zip(moves, chance, strict=False)), "reached": reach > 0}
+            for player, seen, moves, chance, reach in rows
+        ]
+    elif game.is_matrix:
+        found["moves"] = [list(moves) for moves in game.moves]
+        for name, coarse in (("correlated", False), ("coarse_correlated", True)):
+            joint = game.correlated(coarse=coarse)
+            found[name] = {"joint": joint[0].tolist(), "value": (joint.unsqueeze(1) * game.matrices).sum((-2, -1))[0].tolist()}
+    return found
 
 
 def solution(mdp: FiniteMDP) -> dict[str, Any]:
@@ -109,6 +140,48 @@ def _diameter(mdp: FiniteMDP) -> dict[str, Any] | None:
         if steps.isinf():
             break
     return farthest
+
+
+def _game_text(found: dict[str, Any]) -> str:
+    """The solution of a game for a person: at most a screen of it."""
+    kind = "preference game" if found.get("preference") else "zero-sum game" if found["zero_sum"] else "general-sum game"
+    if found.get("kl_weight"):
+        kind += f" with KL weight {found['kl_weight']:g}"
+    size = f"{found['information_sets']:,} information sets, {found['sequences'][0]:,} and {found['sequences'][1]:,} sequences"
+    if "payoff" in found:
+        size = f"{len(found['payoff'][0]):,} × {len(found['payoff'][0][0]):,} actions"
+    parts = [f"{found['task']}: {kind} of two players, {size}"]
+    if found["zero_sum"]:
+        first, second = (f"{value + 0.0:.6g}" for value in found["value"])
+        exploitability = f"{found['exploitability']:.1e}" if found["exploitability"] else "0"
+        parts.append(table([("value", f"{first} for the first player, {second} for the second"), ("exploitability of what follows", exploitability)]))
+        rows = [(str(each["player"]), each["seen"], _chances(each["policy"])) for each in found["equilibrium"] if each["reached"]]
+        if "payoff" in found:
+            parts += ["an equilibrium", table([(each["seen"], _chances(each["policy"])) for each in found["equilibrium"]])]
+        else:
+            parts += ["an equilibrium, where its own moves lead", table(rows[:SETS], ("player", "what it sees", "what it does"))]
+            if len(rows) > SETS:
+                parts.append(f"and {len(rows) - SETS:,} more information sets: --json has all")
+        return "\n\n".join(parts)
+    if "correlated" not in found:
+        return "\n\n".join([*parts, "an equilibrium is computed of zero-sum games and of matrix games"])
+    for name, words in (("correlated", "correlated equilibrium"), ("coarse_correlated", "coarse correlated equilibrium")):
+        joint, value = found[name]["joint"], found[name]["value"]
+        rows = [(mine, *(f"{chance:.4g}" for chance in row)) for mine, row in zip(found["moves"][0], joint, strict=True)]
+        parts.append(f"the {words} of the largest sum of payoffs: {value[0]:.6g} and {value[1]:.6g}")
+        if len(joint) <= WIDE and len(joint[0]) <= WIDE:
+            parts.append(table(rows, ("", *found["moves"][1]), right=range(1, 1 + len(joint[0]))))
+    return "\n\n".join(parts)
+
+
+def _chances(policy: dict[str, float]) -> str:
+    """Of each move its probability; those that are never made are left out."""
+    return ", ".join(f"{name} {chance:.4g}" if chance < 1 - 1e-9 else name for name, chance in policy.items() if chance > 1e-9)
+
+
+def _sequences(game: FiniteGame) -> list[int]:
+    """How many sequences both players have, the empty one among them."""
+    return [1 + int(game.available[game.player == player].sum()) for player in (0, 1)]
 
 
 def _text(found: dict[str, Any], world: TabularWorld) -> str:
@@ -176,13 +249,14 @@ def _map(picture: str, arrows: str, policy: list[int], value: list[float]) -> st
 COMMANDS = (
     Command(
         "solve",
-        "Compute what is optimal in a finite MDP: values, a policy, and how far ahead one must look.",
+        "Compute what is optimal in a finite MDP: values, a policy, and how far ahead one must look; or an equilibrium of a finite game.",
         (
             "operant solve tabular:four-rooms",
             "operant solve tabular:river-swim --horizon 40",
             "operant solve tabular:gym/FrozenLake-v1 --discount 0.99",
             "operant solve tabular:random-sparse --states 50 --seed 3 --json",
             "operant solve tabular:tiger --horizon 4",
+            "operant solve tabular:kuhn-poker",
         ),
         _arguments,
         _solve,

@@ -229,16 +229,20 @@ def _html_table(name: str, columns: Sequence[Column], entries: Sequence[Any], ta
 def format_interval(interval: Interval | None, digits: int | None = None) -> str:
     """`487.3 [475.1, 500.0]`, digits by the size of the point unless given; `0.620 (1 seed)` where there is no interval.
 
-    The range of two seeds is `0.62 [0.50, 0.74] (range)`; None is a dash.
+    The range of two seeds is `0.62 [0.50, 0.74] (range)`; None is a dash. What would be 0.000 with both ends, and is no rounding error, is `8.7e-05 [7.9e-05,
+    9.6e-05]`.
     """
     if interval is None:
         return "–"
-    size = abs(interval.point)
+    size, tiny = abs(interval.point), False
     if digits is None:
         digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
+        largest = max(abs(value) for value in (interval.point, interval.low, interval.high) if value is not None)
+        tiny = 1e-12 < largest < 0.5e-3
+    kind = ".1e" if tiny else f".{digits}f"
     if interval.low is None or interval.high is None:
-        return f"{interval.point:.{digits}f} (1 seed)"
-    ends = f"{interval.point:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+        return f"{interval.point:{kind}} (1 seed)"
+    ends = f"{interval.point:{kind}} [{interval.low:{kind}}, {interval.high:{kind}}]"
     return ends if interval.confidence is not None else f"{ends} (range)"
 
 

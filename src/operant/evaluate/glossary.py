@@ -24,7 +24,14 @@ TERMS = {
     "suboptimality": "The largest value that any policy has, less this one's. It is computed.",
     "optimal value": "The largest value that any policy has.",
     "visits": "The share of its time that a policy spends in a state, over its episodes, or with every step counted less by the discount. It is computed.",
-    "worst-case value": "The policy's value under the transitions of the uncertainty set that are worst for it.",
+    "worst-case value": "The policy's value under what is worst for it: the transitions of the uncertainty set; in a game the opponent, mean over both "
+    "players. It is computed.",
+    "exploitability": "What a player of a game gains on average by a best response in the place of the policy, while the other keeps to it: mean over both "
+    "players (NashConv / 2). 0 of equilibria alone. It is computed.",
+    "exploitability exponent": "How exploitability fell with the number of iterations, over the newest factor of 100 in it: the slope of the line through the "
+    "logarithms of both. -1/2: as one over the root; -1: as one over the number.",
+    "value of player 1": "What the first player of a game is paid on average where both play the policy.",
+    "divergence from equilibrium": "KL divergence in nats from the regularised equilibrium of a preference game to the policy.",
     "robust optimum": "The largest worst-case value that any policy has.",
     "CVaR": "Conditional value at risk: the mean of the worst share of a policy's returns, of the share that the method was asked for. It is computed.",
     "distance from the target": "The mean distance of a policy's return from the return that it was asked for. It is computed.",
@@ -108,6 +115,7 @@ METRICS = {
         "change": "The largest change of the value of any state in an iteration of planning.",
         "regret": "What a seed has lost so far by playing as it did and not optimally, in sum over its episodes: computed from the problem.",
     },
+    "exploitability": {"exploitability": "What a player of a game gains on average by a best response in the place of the policy."},
     "QD score": {
         "entered": "How many of an iteration's members entered the archive.",
         "QD_score": "The QD score of the archive.",

@@ -1,4 +1,4 @@
-"""The planning loop: finite MDPs, solved from what is known of them."""
+"""The planning loop: finite MDPs and games, solved from what is known of them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from operant import ops
 from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 from operant.loops.learner import Learner, Spine
-from operant.loops.regret import Regret
+from operant.loops.regret import Exploitability, Regret
 from operant.worlds.base import World
+from operant.worlds.tabular.games import FiniteGame
 from operant.worlds.tabular.mdp import FiniteMDP, Played, Samples
 from operant.worlds.tabular.pomdp import HistoryMDP
 from operant.worlds.tabular.robust import UncertainMDP
 
 EPISODES = 1_000  # iterations of a planner that plays, without a budget
 PROPOSALS = 6  # of a gamma draw
-Reads = Literal["mdp", "samples", "episodes", "hybrid"]
+Reads = Literal["mdp", "samples", "episodes", "hybrid", "game"]
 PLAYS, LOGGED = ("episodes", "hybrid"), ("samples", "hybrid")  # what reads what comes of its policies, and what reads logged transitions
 State = dict[str, Tensor]
 """Where a planner stands: tables by name, among them "policy" `[S, *shape]`, probabilities, which is evaluated and kept."""
@@ -114,18 +115,27 @@ class Problem:
     """What a planner is given, for all seeds at once.
 
     Attributes:
-        shape: of what a policy decides: (K, A), with a horizon (H, K, A).
+        task: its name.
+        shape: of what a policy decides: (K, A), with a horizon (H, K, A), of a game (I, A).
         streams: of random draws, a generator a seed.
         step: iterations that are done.
         regret: of what planners that read "episodes" or "hybrid" have played; None for others.
         late: what they have played and were not told of yet, of tasks that tell late; None of others.
+        exploitability: of what planners that read "game" came to; None for others.
     """
 
     def __init__(self, reads: Reads, world: World, streams: Streams):
-        self._reads = reads
-        self._mdp, self._task = world.mdp(streams).to(streams.device), world.task
+        self._reads, self.task = reads, world.task
+        self._game = world.game(streams).to(streams.device) if reads == "game" else None
+        self.exploitability = None if self._game is None else Exploitability(self._game, len(streams.seeds))
+        self.streams, self.step = streams, 0
+        self.regret, self.late, self._samples = None, None, None
+        if self._game is not None:
+            self.shape = self._game.shape
+            return
+        self._mdp = world.mdp(streams).to(streams.device)
         self._samples = world.samples(streams).to(streams.device) if reads in LOGGED else None
-        self.shape, self.streams, self.step = self._mdp.shape, streams, 0
+        self.shape = self._mdp.shape
         self.regret = Regret(self._mdp, len(streams.seeds)) if reads in PLAYS else None
         late = self.regret is not None and (self._mdp.batch, self._mdp.delay) != (1, 0)
         self.late = Late(self._mdp.batch, self._mdp.delay) if late else None
@@ -136,6 +146,18 @@ class Problem:
         if self._reads != "mdp":
             raise RunFailed('a planner asked for the MDP, and reads samples of it: Planning(…, reads="mdp")')
         return self._mdp
+
+    @property
+    def game(self) -> FiniteGame:
+        """The game, of planners that read "game"."""
+        if self._game is None:
+            raise RunFailed('a planner asked for the game, and reads something else: Planning(…, reads="game")')
+        return self._game
+
+    @property
+    def in_game(self) -> bool:
+        """Of planners that take games and MDPs, whether the task is a game."""
+        return self._game is not None
 
     @property
     def samples(self) -> Samples:
@@ -181,7 +203,7 @@ class Problem:
 
     def _known(self, name: str, tasks: str) -> Tensor:
         if (table := getattr(self._mdp, name)) is None:
-            raise BadInput(f"{self._task} tells no {name}, and this planner needs them: take {tasks}, or a file that has them")
+            raise BadInput(f"{self.task} tells no {name}, and this planner needs them: take {tasks}, or a file that has them")
         return table
 
     def play(self, policy: Tensor, count: int) -> Played:
@@ -293,7 +315,9 @@ class Problem:
         return torch.zeros(len(self.streams.seeds), *axes, dtype=torch.float64, device=self.streams.device)
 
     def uniform(self) -> Tensor:
-        """The policy that takes every action alike."""
+        """The policy that takes every action alike, of those that there are."""
+        if self._game is not None:
+            return self._game.uniform.expand(len(self.streams.seeds), -1, -1).clone()
         return torch.full_like(self.zeros(*self.shape), 1 / self.shape[-1])
 
 
@@ -307,8 +331,9 @@ class Planning(Spine):
     Attributes:
         start: `(problem) → state`, before the first iteration. Raises `BadInput` for a problem that the planner is not for.
         improve: `(problem, state) → state`, one iteration; it reads nothing to the host.
-        reads: "mdp", the truth, "samples", logged transitions alone, "episodes", what comes of policies that it plays, with a horizon, or "hybrid", both of
-            these.
+        reads: "mdp", the truth, "samples", logged transitions alone, "episodes", what comes of policies that it plays, with a horizon, "hybrid", both of
+            these, or "game", a finite game, whose both players it is.
+        games: one that reads something else takes games too, and reads them there.
         iterations: between two looks at the metrics.
         measures: `(problem, state) → {name: [S]}`, figures of a planner's own beside the score.
         late: it makes do with episodes that it is told of late, none or many at a time; others are refused tasks that tell so.
@@ -318,6 +343,7 @@ class Planning(Spine):
     start: Callable[[Problem], State]
     improve: Callable[[Problem, State], State]
     reads: Reads = "mdp"
+    games: bool = False
     iterations: int = 1
     measures: Callable[[Problem, State], Mapping[str, Tensor]] | None = None
     late: bool = False
@@ -328,12 +354,17 @@ class Planning(Spine):
     def steps_of(self, world: World, loop: str) -> int:
         return EPISODES if self.reads in PLAYS and not self.stepwise else super().steps_of(world, loop)
 
+    def reads_of(self, world: World) -> Reads:
+        """What it reads on a task."""
+        return "game" if self.games and world.is_game else self.reads
+
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
-        (world.check_samples if self.reads in LOGGED else world.check_mdp)(len(seeds))
+        reads = self.reads_of(world)
+        (world.check_game if reads == "game" else world.check_samples if reads in LOGGED else world.check_mdp)(len(seeds))
         super().check(world, seeds, steps, episodes)
-        if self.reads in PLAYS and world.horizon is None:
+        if reads in PLAYS and world.horizon is None:
             raise BadInput(f"{world.task}: this planner plays episodes, and they have no end: give a --horizon, as in --horizon 10")
-        problem = Problem(self.reads, world, Streams(seeds[:1]))
+        problem = Problem(reads, world, Streams(seeds[:1]))
         if problem.late is not None and not self.late:
             raise BadInput(f"{world.task}: this planner needs to be told of each play at once: give --batch 1 --delay 0")
         self.start(problem)
@@ -345,15 +376,15 @@ class Planning(Spine):
 class Planner(Learner):
     """The loop at work. A step is one iteration.
 
-    Logs "change": the largest difference between the state's "value" and that of the iteration before, where it has one; and of planners that play episodes
-    "regret", of all that were played.
+    Logs "change": the largest difference between the state's "value" and that of the iteration before, where it has one; of planners that play episodes
+    "regret", of all that were played; and in games "exploitability".
     """
 
     def __init__(self, method: Planning, world: World, seeds: list[int], total_steps: int, device: torch.device):
         self.method, self.world, self.seeds, self.total_steps = method, world, seeds, total_steps
         self.step = 0
         self.streams = Streams(seeds, device)
-        self.problem = Problem(method.reads, world, self.streams)
+        self.problem = Problem(method.reads_of(world), world, self.streams)
         self.policy = world.policy(None, self.streams).to(device)
         self.state: State = {}
         self._take(method.start(self.problem))
@@ -363,16 +394,22 @@ class Planner(Learner):
             before = self.state
             self._take(self.improve())
             self.step += 1
+            if self.problem.exploitability is not None:
+                self.problem.exploitability.add(self.state["policy"])
         wrong = ((self.state["policy"].sum(-1) - 1).abs() > 1e-6) | (self.state["policy"] < 0).any(-1)
         if wrong.any():
             place = wrong.nonzero()[0].tolist()
             raise RunFailed(f"the policy of iteration {self.step} is no distribution over actions: seed {self.seeds[place[0]]}, state {place[1:]}")
         metrics = {"change": (self.state["value"] - before["value"]).abs().flatten(1).amax(1).cpu()} if "value" in before else {}
+        if self.problem.in_game:
+            metrics["exploitability"] = self.problem.game.exploitability(self.state["policy"]).cpu()
         return metrics if self.problem.regret is None else metrics | {"regret": self.problem.regret.total.cpu()}
 
     def measures(self) -> dict[str, np.ndarray]:
         own = {} if self.method.measures is None else {name: x.cpu().numpy() for name, x in self.method.measures(self.problem, self.state).items()}
-        regret = self.problem.regret
+        regret, exploitability = self.problem.regret, self.problem.exploitability
+        if exploitability is not None and (exponent := exploitability.exponent().cpu()).isfinite().all():
+            return own | {"exploitability exponent": exponent.numpy()}
         if regret is None or not regret.episodes:
             return own
         exponent = regret.exponent().cpu()
@@ -398,6 +435,8 @@ class Planner(Learner):
         state = {"step": self.step, "streams": self.streams.state_dict(), "state": self.state}
         if self.problem.late is not None:
             state["late"] = self.problem.late.state_dict()
+        if self.problem.exploitability is not None:
+            state["exploitability"] = self.problem.exploitability.state_dict()
         return state if self.problem.regret is None else state | {"regret": self.problem.regret.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -407,4 +446,6 @@ class Planner(Learner):
             self.problem.regret.load_state_dict(state["regret"])
         if self.problem.late is not None:
             self.problem.late.load_state_dict(state["late"], self.streams.device)
+        if self.problem.exploitability is not None:
+            self.problem.exploitability.load_state_dict(state["exploitability"])
         self._take({name: table.to(self.streams.device) for name, table in state["state"].items()})

@@ -1,4 +1,4 @@
-"""What a planner has lost by what it played: the regret of its policies, computed and not estimated."""
+"""What a planner has lost by what it played, the regret of its policies, and what its policy can lose in a game: computed and not estimated."""
 
 from __future__ import annotations
 
@@ -8,11 +8,76 @@ import torch
 from torch import Tensor
 
 from operant import ops
+from operant.worlds.tabular.games import FiniteGame
 from operant.worlds.tabular.mdp import FiniteMDP
 
 CLOSE = 1.1  # episodes at a point of the curve, as a multiple of those at the point before
 FITTED = 100  # the exponent is of the newest points, whose episodes are within this factor of each other
 FEWEST = 8  # points that a line is fitted to
+
+
+class Curve:
+    """Figures of every seed against a count that grows, at points that are ever farther apart."""
+
+    def __init__(self) -> None:
+        self._points: list[int] = []
+        self._values: list[Tensor] = []
+
+    def due(self, count: int) -> bool:
+        """Whether the next point is here."""
+        return not self._points or count >= CLOSE * self._points[-1]
+
+    def add(self, count: int, values: Tensor) -> None:
+        """`values` are `[S]`."""
+        self._points.append(count)
+        self._values.append(values)
+
+    def exponent(self, count: int) -> Tensor | None:
+        """The slope of log values against log counts over the newest factor of `FITTED` before `count`, `[S]`; None before there are enough points, and NaN
+        where a value is not above 0."""
+        new = [place for place, at in enumerate(self._points) if at * FITTED >= count]
+        if len(new) < FEWEST:
+            return None
+        values = torch.stack([self._values[place] for place in new], -1)
+        return ops.log_log_slope(torch.tensor([self._points[place] for place in new], dtype=values.dtype, device=values.device), values)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"points": list(self._points), "curve": torch.stack(self._values) if self._values else torch.zeros(0, 0)}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self._points = list(state["points"])
+        self._values = list(state["curve"].to(device)) if self._points else []
+
+
+class Exploitability:
+    """How exploitable a planner's policy was after so many iterations, of finite games (see `FiniteGame.exploitability`).
+
+    Attributes:
+        iterations: that are done.
+    """
+
+    def __init__(self, game: FiniteGame, seeds: int):
+        self._game, self._curve, self._seeds = game, Curve(), seeds
+        self.iterations = 0
+
+    def add(self, policy: Tensor) -> None:
+        """One more iteration led to a policy `[S, I, A]`. No host read happens here."""
+        self.iterations += 1
+        if self._curve.due(self.iterations):
+            self._curve.add(self.iterations, self._game.exploitability(policy))
+
+    def exponent(self) -> Tensor:
+        """The slope of log exploitability against log iterations, `[S]`: -1/2 where it falls as one over the root. NaN before there are enough points, and
+        where an equilibrium was reached."""
+        found = self._curve.exponent(self.iterations)
+        return self._game.payoff.new_full((self._seeds,), torch.nan) if found is None else found
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"iterations": self.iterations} | self._curve.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.iterations = state["iterations"]
+        self._curve.load_state_dict(state, self._game.payoff.device)
 
 
 class Regret:
@@ -29,8 +94,7 @@ class Regret:
         self._mdp, self._hindsight = mdp, mdp.rounds is not None
         self._best = mdp.start_value(mdp.optimum[0])
         self.episodes, self._lost = 0, self._best.new_zeros(seeds)  # of Σ V* − V^π; in hindsight of Σ −V^π
-        self._points: list[int] = []
-        self._curve: list[Tensor] = []
+        self._curve = Curve()
 
     @property
     def total(self) -> Tensor:
@@ -49,24 +113,19 @@ class Regret:
         else:
             self._lost = self._lost + count * (self._best - self._mdp.start_value(self._mdp.value(policy)))
         self.episodes += count
-        if not self._points or self.episodes >= CLOSE * self._points[-1]:
-            self._points.append(self.episodes)
-            self._curve.append(self.total)
+        if self._curve.due(self.episodes):
+            self._curve.add(self.episodes, self.total)
 
     def exponent(self) -> Tensor:
         """The slope of log regret against log episodes, `[S]`: 1 where nothing is learned, 1/2 of a regret that grows as the root, towards 0 of one that
         stops. NaN before there are enough points, and where a seed has lost nothing."""
-        new = [place for place, episodes in enumerate(self._points) if episodes * FITTED >= self.episodes]
-        if len(new) < FEWEST:
-            return torch.full_like(self._lost, torch.nan)
-        episodes = torch.tensor([self._points[place] for place in new], dtype=self._lost.dtype, device=self._lost.device)
-        return ops.log_log_slope(episodes, torch.stack([self._curve[place] for place in new], -1))
+        found = self._curve.exponent(self.episodes)
+        return torch.full_like(self._lost, torch.nan) if found is None else found
 
     def state_dict(self) -> dict[str, Any]:
-        curve = torch.stack(self._curve) if self._curve else self._lost.new_zeros(0, len(self._lost))
-        return {"episodes": self.episodes, "total": self._lost, "points": list(self._points), "curve": curve}
+        return {"episodes": self.episodes, "total": self._lost} | self._curve.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         device = self._lost.device
-        self.episodes, self._lost, self._points = state["episodes"], state["total"].to(device), list(state["points"])
-        self._curve = list(state["curve"].to(device)) if self._points else []
+        self.episodes, self._lost = state["episodes"], state["total"].to(device)
+        self._curve.load_state_dict(state, device)

@@ -34,6 +34,7 @@ from operant.ops.distributional import cross_entropy, gaussian_histogram, projec
 from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, gaussian_kl, kl_k1, kl_k2, kl_k3, q_logarithm
 from operant.ops.duality import chi_square_conjugate, orthogonal_part
 from operant.ops.exploration import epsilon_greedy_policy, gamma_variate, moved_entries, optimistic_next_value, rescaled_linear_rate
+from operant.ops.finite_game import geometric_mixture, kl_proximal_step, plan_policy, realization_plan, regret_matching, sequence_values
 from operant.ops.finite_mdp import (
     bellman_q,
     concentrability,
@@ -216,6 +217,7 @@ __all__ = [
     "gaussian_kl",
     "gaussian_log_prob",
     "gaussian_score",
+    "geometric_mixture",
     "greedy_mistake",
     "greedy_policy",
     "group_mean_advantage",
@@ -234,6 +236,7 @@ __all__ = [
     "kl_k1",
     "kl_k2",
     "kl_k3",
+    "kl_proximal_step",
     "kl_regularized_policy",
     "kl_regularized_value",
     "kl_robust",
@@ -270,6 +273,7 @@ __all__ = [
     "optimistic_next_value",
     "orthogonal_part",
     "per_decision_value",
+    "plan_policy",
     "policy_divergence",
     "policy_ratio",
     "pooled_turn_advantage",
@@ -279,8 +283,10 @@ __all__ = [
     "qd_score",
     "quantile_huber_loss",
     "ratio_clip_fraction",
+    "realization_plan",
     "recursive_estimate",
     "redistributed_advantage",
+    "regret_matching",
     "relaxed_value",
     "rescaled_linear_rate",
     "ridge_model",
@@ -294,6 +300,7 @@ __all__ = [
     "segment_starts",
     "self_normalized_value",
     "sequence_log_ratio",
+    "sequence_values",
     "sign_weighted_score",
     "soft_advantage",
     "soft_value",

@@ -56,7 +56,7 @@ SCHEMES = {
 
 FILES = {".jsonl": "file", ".json": "file", ".npz": "data", ".hdf5": "data", ".h5": "data"}  # what reads files that end so
 # Schemes whose names are the library's own, and what they name.
-NAMED = {"text": "text task", "sequences": "sequence problem", "generative": "generative task", "tabular": "finite MDP"}
+NAMED = {"text": "text task", "sequences": "sequence problem", "generative": "generative task", "tabular": "finite MDP or game"}
 OPTIONS = {  # of each kind of world
     "gym": ("operant.worlds.gym.options", "GymOptions"),
     "data": ("operant.worlds.data.options", "DataOptions"),

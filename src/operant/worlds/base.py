@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from operant.worlds.gym.episodes import Episodes
     from operant.worlds.gym.experience import Experience, Online, Stream
     from operant.worlds.gym.starts import Starts
+    from operant.worlds.tabular.games import FiniteGame
     from operant.worlds.tabular.mdp import FiniteMDP, Samples
 
 BYTES_A_TOKEN = 64  # at the least, that a batch keeps of one: the token, probabilities, entropy, mask, reward, advantage and their copies
@@ -106,6 +107,7 @@ class World:
         acts: policies act on observations (`act`).
         draws: episodes of a policy can be drawn (`draw`).
         exact: evaluations are computed and draw nothing.
+        is_game: a policy is both players' in a finite game (`game`).
         makes_base: policies start from a base policy, which is made once and kept, where no model was given.
         scored_by_base: what a policy is evaluated on is made by the base policy.
         sampled_beside: processes beside the one that trains can gather its experience (`SampleWorkers`).
@@ -134,6 +136,7 @@ class World:
     acts: ClassVar[bool] = False
     draws: ClassVar[bool] = False
     exact: ClassVar[bool] = False
+    is_game: ClassVar[bool] = False
     makes_base: ClassVar[bool] = False
     scored_by_base: ClassVar[bool] = False
     sampled_beside: ClassVar[bool] = False
@@ -242,6 +245,10 @@ class World:
         """Raise `BadInput` where there is no finite MDP, or no memory for one."""
         raise BadInput(f"{self.task} is no finite MDP: a planner needs one (tabular:)")
 
+    def check_game(self, seeds: int) -> None:
+        """Raise `BadInput` where there is no finite game, or no memory for one."""
+        raise BadInput(f"{self.task} is no finite game: a method that plays against itself needs one, such as tabular:rock-paper-scissors")
+
     def check_samples(self, seeds: int) -> None:
         """Raise `BadInput` where there are no logged transitions of a finite MDP, or no memory for them."""
         self.check_mdp(seeds)
@@ -296,6 +303,11 @@ class World:
     def mdp(self, streams: Streams) -> FiniteMDP:
         """The finite MDP of each seed, for planners that know it. Raises as `check_mdp`."""
         self.check_mdp(len(streams.seeds))
+        raise NotImplementedError
+
+    def game(self, streams: Streams) -> FiniteGame:
+        """The finite game of each seed. Raises as `check_game`."""
+        self.check_game(len(streams.seeds))
         raise NotImplementedError
 
     def samples(self, streams: Streams) -> Samples:

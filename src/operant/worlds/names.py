@@ -46,6 +46,16 @@ TABULAR = (
     "adversarial-linear-mdp",
     "low-rank",
     "linear-mixture",
+    "rock-paper-scissors",
+    "matching-pennies",
+    "prisoners-dilemma",
+    "battle-of-the-sexes",
+    "chicken",
+    "random-zero-sum",
+    "random-preference",
+    "regularized-preference",
+    "kuhn-poker",
+    "leduc-poker",
 )
 FROM_GYMNASIUM = "gym/"  # before the id of an environment whose own table of transitions is a finite MDP
 GENERATIVE = ("mixture", "region")

@@ -17,6 +17,8 @@ class TabularOptions(TaskOptions):
     horizon: Annotated[int | None, Range(1)] = None  # steps of an episode, whose rewards are then not discounted; none for the task's own, or no end
     batch: Annotated[int | None, Range(1)] = None  # episodes that methods that play are told of together, of tasks that tell late; none for the task's own
     delay: Annotated[int | None, Range(0)] = None  # batches by which they are told later, of such tasks; none for the task's own
+    rock: Annotated[float | None, Range(0, open_low=True)] = None  # what a win by rock pays, of rock-paper-scissors; none for 1
+    kl_weight: Annotated[float | None, Range(0)] = None  # of preference games, what leaving the reference policy costs; none for the task's own
     transitions: Count = 10_000  # logged transitions of each seed, for methods that plan from data
     concentrability: Annotated[float | None, Range(1)] = 4.0  # C*: by how much data have an optimal policy's pairs more rarely; none: all pairs alike
     observations: Annotated[int | None, Range(2)] = None  # how many can be seen, of partly observed tasks of any number; none for the task's own number

@@ -22,7 +22,9 @@ from operant.nets.finite import FinitePolicy
 from operant.worlds.base import World
 from operant.worlds.data.formats import read_arrays
 from operant.worlds.names import FROM_GYMNASIUM
+from operant.worlds.tabular.game_world import GameWorld, holds_game
 from operant.worlds.tabular.mdp import ROUNDING, FiniteMDP, Samples, covering, place
+from operant.worlds.tabular.named_games import NAMED_GAMES
 from operant.worlds.tabular.options import TabularOptions
 from operant.worlds.tabular.pomdp import FinitePOMDP
 from operant.worlds.tabular.problems import TABLES, Table
@@ -87,7 +89,7 @@ class TabularWorld(World):
             raise unknown("finite MDP", name, TABLES)
         self.options: TabularOptions = read_settings(TabularOptions, options, self.task, "option")
         table, asked = toy_text(name.removeprefix(FROM_GYMNASIUM)) if brought else TABLES.get(name, _GIVEN), self.options
-        for size in ("states", "actions", "observations", "revealing", "batch", "delay"):
+        for size in ("states", "actions", "observations", "revealing", "batch", "delay", "rock", "kl_weight"):
             if getattr(asked, size) is not None and size not in table.sized:
                 raise BadInput(f"{self.task} has no option {size}{': its size is fixed' * (size in ('states', 'actions'))}")
         if asked.states is not None and asked.states < table.fewest:
@@ -115,12 +117,15 @@ class TabularWorld(World):
         self.observation, self.action = _choice("observation", mdp.states), _choice("action", mdp.actions)
 
     @classmethod
-    def from_name(cls, name: str, **options: Any) -> TabularWorld:
-        return cls(name, **options)
+    def from_name(cls, name: str, **options: Any) -> World:
+        """The world of a name, or of a file: of a finite MDP, or of a game."""
+        game = name in NAMED_GAMES or (name.endswith(".npz") and holds_game(Path(name).expanduser().resolve()))
+        return GameWorld(name, **options) if game else cls(name, **options)
 
     @staticmethod
     def names() -> dict[str, str]:
-        return dict.fromkeys(TABLES, "finite MDP, exact truth (also a file, tabular:PATH.npz, or Gymnasium's own, tabular:gym/FrozenLake-v1)")
+        about = "finite MDP, exact truth (also a file, tabular:PATH.npz, or Gymnasium's own, tabular:gym/FrozenLake-v1)"
+        return dict.fromkeys(TABLES, about) | GameWorld.names()
 
     def fingerprint(self) -> str:
         mdp = self._mdp((0,))
