@@ -32,8 +32,9 @@ TRY = {
     "generative": "awm",
     "agents": "mappo",
     "tabular": "value-iteration",
+    "tabular:rock-paper-scissors": "cfr",
 }
-"""A method, and what else it takes, to try on each kind of task."""
+"""A method, and what else it takes, to try on each kind of task, and on those that begin with one of which that method is not."""
 
 
 def status(entry: Method | Study) -> str:
@@ -191,7 +192,8 @@ def _tasks(args: Namespace) -> int:
         lines.append(f"{scheme}: {about}")
         lines += textwrap.wrap("   ".join(shown), 116, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
         example = SCHEMES[scheme].example
-        lines.append(f"  try: operant train {TRY[scheme]} --task {example if example in members else members[0]}")
+        task = example if example in members else members[0]
+        lines.append(f"  try: operant train {TRY.get(task, TRY[scheme])} --task {task}")
     listed = {scheme for scheme, _ in blocks}
     extras = ", ".join(f"{task} ({extra})" for extra, task in EXTRAS.items())
     lines += ["", *textwrap.wrap(f"Also tasks: any Gymnasium id that is registered (gym:ID), by an extra such as {extras}, and", 116)]
