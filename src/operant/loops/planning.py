@@ -333,21 +333,21 @@ class Planning(Spine):
         improve: `(problem, state) → state`, one iteration; it reads nothing to the host.
         reads: "mdp", the truth, "samples", logged transitions alone, "episodes", what comes of policies that it plays, with a horizon, "hybrid", both of
             these, or "game", a finite game, whose both players it is.
-        games: one that reads something else takes games too, and reads them there.
         iterations: between two looks at the metrics.
         measures: `(problem, state) → {name: [S]}`, figures of a planner's own beside the score.
         late: it makes do with episodes that it is told of late, none or many at a time; others are refused tasks that tell so.
         stepwise: an iteration is a step of the episode, so that a run without a budget has as many; others that play have `EPISODES`.
+        games: one that reads something else takes games too, and reads them there.
     """
 
     start: Callable[[Problem], State]
     improve: Callable[[Problem, State], State]
     reads: Reads = "mdp"
-    games: bool = False
     iterations: int = 1
     measures: Callable[[Problem, State], Mapping[str, Tensor]] | None = None
     late: bool = False
     stepwise: bool = False
+    games: bool = False
 
     policy = None
 
