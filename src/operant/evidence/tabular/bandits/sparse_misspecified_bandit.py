@@ -18,7 +18,7 @@ from operant.worlds.tabular.mdp import FiniteMDP
 INSTANCES, FEW = 200, 50
 BEDS = ((6, 1, 0.2), (14, 2, 0.2), (10, 2, 0.05), (8, 3, 0.2))  # d, s, ε
 DIMENSIONS = (4, 6, 9, 14, 20, 30, 42)
-PACKINGS, TRIED = range(3, 12), 20_000
+PACKED = range(40, 161, 20)  # dimensions
 
 
 @check(
@@ -67,20 +67,21 @@ def least_squares(folder: Path) -> Finding:
 @check(
     "sparse-misspecified-bandit",
     "needle",
-    "small",
-    "on the hard instance (directions of s dimensions any two of which have a product of at most 1/2, found one by one among 20,000; only the best action "
-    "pays, 1, which is linear up to 1/2) the queries that a search in random order takes grow exponentially in s: a line of log queries on s = 3 to 11 has R² "
-    "of at least 0.95 and a slope above 0.2",
+    "exact",
+    "the hard instance is there: of s = 40, 60, …, 160 dimensions exp(s / 20) random sign vectors any two of which have a product of at most 1/2 in absolute "
+    "value are found within 20 draws, so that rewards of 1 for one of them and 0 for the others are linear up to 1/2; the queries until that one is met in "
+    "random order, half of their number and a half by arithmetic, are fitted better by an exponential of s than by a power of it",
     theorem="queries exponential in s are needed",
 )
 def needle(folder: Path) -> Finding:
-    counts = [packing(size, seed=size) for size in PACKINGS]
-    queries = np.array([searched(count, seed=place) for place, count in enumerate(counts)])
-    sizes, logs = np.array(PACKINGS, dtype=float), np.log(queries)
-    slope, start = np.polyfit(sizes, logs, 1)
-    fit = 1 - ((logs - slope * sizes - start) ** 2).sum() / ((logs - logs.mean()) ** 2).sum()
-    figures = {"r2": float(fit), "at least": 0.95, "slope": float(slope), "above": 0.2, "actions": counts, "queries": queries.round(2).tolist()}
-    return Finding(bool(fit >= 0.95 and slope > 0.2), figures, INSTANCES)
+    sizes = np.array(PACKED, dtype=float)
+    counts = [int(math.exp(size / 20)) for size in PACKED]
+    draws = [packing(size, count) for size, count in zip(PACKED, counts, strict=True)]
+    logs = np.log([(count + 1) / 2 for count in counts])
+    exponential, power = fit(sizes, logs), fit(np.log(sizes), logs)
+    found = all(drawn is not None for drawn in draws)
+    figures = {"actions": counts, "draws": draws, "r2 exponential": exponential, "r2 power": power}
+    return Finding(bool(found and exponential > power), figures)
 
 
 @check(
@@ -141,21 +142,19 @@ def skewed(dimension: int, epsilon: float) -> FiniteMDP:
     return linear(features[None], reward[None])
 
 
-def packing(size: int, seed: int) -> int:
-    """How many of the random directions are kept whose products with all that were kept before are at most 1/2."""
-    drawn = np.random.default_rng([size, seed]).normal(size=(TRIED, size))
-    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
-    kept = np.empty((0, size))
-    for one in drawn:
-        if not len(kept) or np.abs(kept @ one).max() <= 0.5:
-            kept = np.concatenate([kept, one[None]])
-    return len(kept)
+def packing(size: int, count: int) -> int | None:
+    """How many draws of `count` sign vectors of `size` dimensions it takes until all products are at most 1/2; None where 20 do not do."""
+    for draw in range(20):
+        signs = np.random.default_rng([size, draw]).choice((-1.0, 1.0), size=(count, size)) / size**0.5
+        if np.abs(signs @ signs.T - np.eye(count)).max() <= 0.5:
+            return draw + 1
+    return None
 
 
-def searched(actions: int, seed: int) -> float:
-    """The mean number of queries until the one action that pays is found, in random order."""
-    draws = np.random.default_rng([1, seed]).permuted(np.tile(np.arange(actions), (INSTANCES, 1)), axis=1)
-    return float((draws == 0).argmax(1).mean() + 1)
+def fit(x: np.ndarray, y: np.ndarray) -> float:
+    """R² of a line."""
+    slope, start = np.polyfit(x, y, 1)
+    return float(1 - ((y - slope * x - start) ** 2).sum() / ((y - y.mean()) ** 2).sum())
 
 
 def ridge(bed, queries: int) -> np.ndarray:
