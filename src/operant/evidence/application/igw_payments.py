@@ -90,7 +90,8 @@ def generations(seeds: int, first: int = 0, **hyper: object) -> dict:
     """A run of 30 generations: of each generation and seed the regret of a payment, the share that succeed, how far predictions are from the truth where it
     chooses ("calibration"), and the effective size of its data for uniform choice, as a share ("effective")."""
     world = make_world("tabular:payments")
-    learner = get_method("igw-payments").build(configure("igw-payments", hyper)).learner(world, list(range(first, first + seeds)), GENERATIONS, torch.device("cpu"))
+    spine = get_method("igw-payments").build(configure("igw-payments", hyper))
+    learner = spine.learner(world, list(range(first, first + seeds)), GENERATIONS, torch.device("cpu"))
     problem, found = learner.problem, {name: [] for name in ("regret", "success", "calibration", "effective")}
     learners, mass, before = [], [], torch.zeros(seeds, dtype=torch.float64)
     mdp = world.mdp(learner.streams)
