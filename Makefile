@@ -29,7 +29,7 @@ test-kernels: setup
 # What needs Ray, whose wheel (79 MB, 240 MB installed) is not among what setup installs.
 test-cluster: setup
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cluster]'
-	$(BIN)/python -m pytest -m slow tests/cli/test_cli_cluster.py
+	$(BIN)/python -m pytest -m slow tests/cli/test_cli_cluster.py tests/cli/test_cli_two_hosts.py
 
 lint: setup
 	$(BIN)/ruff check src tests
