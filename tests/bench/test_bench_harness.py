@@ -168,7 +168,7 @@ def comparisons():
 
 
 def test_every_bench_is_whole():
-    language = {"grpo-step", "grpo-smollm2", "generate", "base-policies", "teachers"}
+    language = {"grpo-step", "grpo-vllm", "grpo-smollm2", "generate", "base-policies", "teachers"}
     assert set(bench.names()) >= {"ppo-cartpole", "ppo-halfcheetah", "sac-halfcheetah", "iql-update", *language}
     for entry in comparisons():
         assert entry.ours and all(c.target for c in entry.ours)

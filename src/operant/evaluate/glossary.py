@@ -67,7 +67,7 @@ TERMS = {
     "every": "Steps (or units of the budget) between two evaluations.",
     "episodes": "Episodes or problems of an evaluation; null is the task's own number.",
     "resume": "bitwise: a stopped run goes on to the same bits. episode-boundary: environments start new episodes. "
-    "other-draws: a part draws from a global generator, whose state is not kept.",
+    "other-draws: a part draws from a global generator, whose state is not kept, or an engine draws that does not give the same bits twice.",
     "fingerprint": "What identifies the task: another environment or file of the same name is refused on resume.",
     "keep": "How many checkpoints stay on disk.",
     "track": "Where metrics are sent beside the run's own logs.",
@@ -91,7 +91,10 @@ METRICS = {
         "clip_fraction": "The share of steps or tokens whose gradient the clip took away or bounded, at the iteration's last update.",
         "loss_entropy": "The policy's entropy in the loss, nats, mean over the last minibatch.",
         "staleness": "How many updates the weights that acted were behind those that learned from it.",
-        "importance_weight": "The truncated ratio by which steps of older weights are weighted, mean. 1 is no change.",
+        "importance_weight": "The truncated ratio by which what older weights did, or another engine drew, is weighted, mean. 1 is no change.",
+        "kl_engine": "KL divergence from what the generation engine drew with to what the policy gives the same tokens, nats a token: the weights are the same,"
+        " and rounding is not.",
+        "log_ratio_engine": "The largest log ratio between those two, of all tokens of the iteration.",
         "reference_reset": "1 where the reference policy was set to the trained one.",
         "fill/rounds": "How many rounds of sampling it took to fill a batch.",
         "fill/groups": "Groups that were accepted for the batch.",

@@ -108,7 +108,7 @@ def configure_run(
     world = make_world(task, **options)
     check_kind(entry, world.task, world.kind)
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
-    beside = sampling(sample_workers, staleness, truncate_importance, sample_on)
+    beside = sampling(sample_workers, staleness, truncate_importance, sample_on, world.drawn_apart)
     spine = sampled(with_module(entry.build(h), policy, method), beside)
     if world.action is not None and not world.action.kinds <= set(entry.actions):
         given = f"{world.task} has {' and '.join(sorted(world.action.kinds))} ones ({one_line(world.action_space)})"
@@ -195,8 +195,12 @@ def configure_run(
     return config, world, spine
 
 
-def sampling(sample_workers: Any, staleness: Any, truncate_importance: Any, sample_on: Any) -> dict[str, Any]:
-    """What a run's config says of the processes that sample beside the one that trains; nothing where there are none. Raises `BadInput`."""
+def sampling(sample_workers: Any, staleness: Any, truncate_importance: Any, sample_on: Any, apart: bool) -> dict[str, Any]:
+    """What a run's config says of what samples beside the process that trains; nothing where nothing does. Raises `BadInput`.
+
+    Args:
+        apart: `World.drawn_apart`.
+    """
     count = 0 if sample_workers is None else whole_number("sample-workers", sample_workers, 0, MOST_WORKERS)
     behind = 0 if staleness is None else whole_number("staleness", staleness, 0, MOST_STALENESS)
     if behind and not count:
@@ -205,8 +209,8 @@ def sampling(sample_workers: Any, staleness: Any, truncate_importance: Any, samp
         given = f"--truncate-importance {truncate_importance}"
         if isinstance(truncate_importance, bool) or not isinstance(truncate_importance, int | float) or not 0 < truncate_importance <= LARGEST:
             raise BadInput(f"{given}: it must be a number above 0 and at most {LARGEST:,}")
-        if not behind:
-            raise BadInput(f"{given}: weights that are not behind need none; give --staleness 1 or more")
+        if not behind and not apart:
+            raise BadInput(f"{given}: weights that are not behind need none; give --staleness 1 or more, or on text --engine vllm")
     if sample_on is not None:
         if not isinstance(sample_on, str) or not sample_on.strip():
             raise BadInput(f"--sample-on {sample_on!r}: the address of a Ray cluster: auto, local, ray://HOST:PORT or HOST:PORT")
@@ -217,11 +221,10 @@ def sampling(sample_workers: Any, staleness: Any, truncate_importance: Any, samp
 
 
 def sampled(spine: Any, config: Mapping[str, Any]) -> Any:
-    """The loop with the processes that sample which a run's config names. Raises `BadInput` where it takes none."""
-    if not config.get("sample_workers"):
-        return spine
-    given = {"staleness": config.get("staleness", 0), "truncate": config.get("truncate_importance"), "on": config.get("sample_on")}
-    return spine.sampled_by(SampleWorkers(config["sample_workers"], **given))
+    """The loop with what a run's config says of what samples (`sampling`). Raises `BadInput` where it takes none."""
+    if config.get("sample_workers"):
+        spine = spine.sampled_by(SampleWorkers(config["sample_workers"], config.get("staleness", 0), on=config.get("sample_on")))
+    return spine.truncated_by(config["truncate_importance"]) if config.get("truncate_importance") else spine
 
 
 def check_processes(spine: Any, world: World, config: dict[str, Any]) -> None:
@@ -229,6 +232,8 @@ def check_processes(spine: Any, world: World, config: dict[str, Any]) -> None:
     what = f"--processes {config['processes']}"
     if world.stacked:
         raise BadInput(f"{what} spreads a language model over processes: {config['task']} trains small networks of all its seeds in one; leave it out")
+    if world.drawn_apart:
+        raise BadInput(f"{what}: --engine vllm draws for one process; leave one of the two out")
     if not spine.splits:
         raise BadInput(f"{what}: {config['method']} has no updates whose rows could be split; leave it out")
     if config.get("task_callable") or config.get("not_resumable"):

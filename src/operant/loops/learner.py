@@ -75,6 +75,10 @@ class Spine:
         """The same loop whose experience processes beside it gather. Raises `BadInput` where it has none that they could."""
         raise BadInput(f"{workers.given}: what this method learns from is gathered by the process that trains; leave it out")
 
+    def truncated_by(self, most: float) -> Spine:
+        """The same loop which weighs what something else than its policy did by the ratio to it, so much at the most. Raises `BadInput` where it cannot."""
+        raise BadInput(f"--truncate-importance {most:g}: this method weighs nothing by its ratio to what acted; leave it out")
+
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         """Raise `BadInput` for what would stop a run of this loop later, before anything is written.
 

@@ -84,6 +84,8 @@ class PolicyGradient(Spine):
         fit: terms that are fitted by themselves behind the update of `terms`; None for none.
         workers: of a method's own settings, processes that sample where none are asked for besides; 1 for the one that trains.
         sample_workers: processes that sample, and how old the weights may be that act.
+        truncate_importance: what older weights did, or an engine that computes by itself drew, is learned from with the ratio to it, as it is when it is
+            learned from, as a weight, of so much at the most (`ops.truncated_importance`); None leaves the ratio to the method.
     """
 
     draws_answers = True
@@ -115,6 +117,7 @@ class PolicyGradient(Spine):
     fit: Fit | None = None
     workers: int = field(default=1, kw_only=True)
     sample_workers: SampleWorkers | None = field(default=None, kw_only=True)
+    truncate_importance: float | None = field(default=None, kw_only=True)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -140,6 +143,9 @@ class PolicyGradient(Spine):
         if self.workers > 1:
             raise BadInput(f"{workers.given} and --workers {self.workers} are the same processes: give the first of them")
         return replace(self, sample_workers=workers)
+
+    def truncated_by(self, most: float) -> PolicyGradient:
+        return replace(self, truncate_importance=most)
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         if "teacher_log_prob" in self.needs:
@@ -207,9 +213,9 @@ class PolicyGradientLearner(Learner):
         self._overs = tuple(dict.fromkeys(over for updater in updaters for over in updater.overs))
         self._old_statistics = {name: statistic for updater in updaters for name, statistic in updater.old_statistics.items()}
         self.source = world.source(method.sample, self.streams, workers=method.beside)
-        self._most_behind, self._truncate = (0, None) if method.beside is None else (method.beside.staleness, method.beside.truncate)
-        if self._truncate is not None and not self.policy.likelihoods:
-            raise BadInput(f"--truncate-importance {self._truncate:g}: this method's policy gives no probabilities of what it does; leave it out")
+        self._most_behind = 0 if method.beside is None else method.beside.staleness
+        if method.truncate_importance is not None and not self.policy.likelihoods:
+            raise BadInput(f"--truncate-importance {method.truncate_importance:g}: this method's policy gives no probabilities of what it does; leave it out")
         self.stride = self.source.steps_per_sample
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
         self._after = (*method.select, method.credit, *method.mark, *method.focus)
@@ -321,10 +327,8 @@ class PolicyGradientLearner(Learner):
             if not isinstance(rollout, Rollout):
                 raise RunFailed(f"select {part_name(select)} gave {type(rollout).__name__}, not a rollout{place_of(select)}")
         self._assign_credit(rollout)
-        if self._truncate is not None and rollout.version < self.version:
-            now = self._replay(self.policy, rollout)["log_prob"]
-            rollout.extras[IMPORTANCE] = ops.truncated_importance(now, rollout.log_prob, most=self._truncate)
-            rollout.log_prob = now  # from here on it is as if what is trained had acted
+        if method.truncate_importance is not None:
+            self._weigh(rollout, method.truncate_importance)
         for focus in method.focus:
             mask = focus(rollout)
             if not isinstance(mask, Tensor) or mask.shape != rollout.shape or mask.dtype != torch.bool:
@@ -335,6 +339,14 @@ class PolicyGradientLearner(Learner):
         if rollout.shape[1]:
             self._provide_terms(rollout)
         return rollout
+
+    def _weigh(self, rollout: Rollout, most: float) -> None:
+        """Weights for what something else did than the policy as it is now. From here on it is as if what is trained had acted."""
+        acted = rollout.extras.get("behaviour_log_prob", rollout.log_prob)
+        if rollout.version < self.version:
+            rollout.log_prob = self._replay(self.policy, rollout)["log_prob"]
+        if acted is not rollout.log_prob:
+            rollout.extras[IMPORTANCE] = ops.truncated_importance(rollout.log_prob, acted, most=most)
 
     def _assign_credit(self, rollout: Rollout) -> None:
         method, extras = self.method, rollout.extras

@@ -36,9 +36,9 @@ from operant.loops.track import make_trackers
 from operant.loops.trust import changed_files
 from operant.nets import kernels
 from operant.nets.sharded import gathered, local, shard, whole
-from operant.worlds.base import World
+from operant.worlds.base import OTHER_DRAWS, World
 
-OTHER_DRAWS = "other-draws"  # of run.json's "resume"
+MISMATCH = 0.01  # nats a token, from what drew the answers to what is trained: rounding in float32 gives 1e-9, in bfloat16 1e-4 to 1e-3
 LOGITS = 2**24  # most of one policy that stand in memory at once where completions are described
 
 
@@ -90,7 +90,7 @@ class Runner:
         self._stop: int | None = None  # the same as all processes know it
         self._at_once = False  # a second one did
         self._due = False  # an evaluation of the learner as it stands
-        self._told_of_restarts = self._told_of_truncation = self._told_of_unscored = False
+        self._told_of_restarts = self._told_of_truncation = self._told_of_unscored = self._told_of_mismatch = False
         self._drew = config.get("resume") == OTHER_DRAWS  # a part of the run draws from a global generator
         self._from: Path | None = None  # the checkpoint that the run went on from
 
@@ -247,6 +247,7 @@ class Runner:
                 self._log(learner, seeds, metrics)
                 self._say_of_restarts(learner)
                 self._say_of_unscored(learner)
+                self._say_of_mismatch(learner, metrics)
                 done = self._done(learner)
                 if done:
                     self._describe(learner, seeds)
@@ -326,6 +327,17 @@ class Runner:
         if not self._told_of_unscored:
             self._told_of_unscored = True
             self._say("train", self._spent(learner), message=found)
+
+    def _say_of_mismatch(self, learner: Learner, metrics: dict[str, torch.Tensor]) -> None:
+        """Tell once a run that the engine which draws and the policy which is trained are not one distribution."""
+        if self._told_of_mismatch or not (found := float(metrics.get("kl_engine", torch.zeros(1)).max())) > MISMATCH:
+            return
+        self._told_of_mismatch = True
+        apart = f"a KL divergence of {found:.3g} nats a token, a log ratio of up to {float(metrics['log_ratio_engine'].max()):.3g}"
+        instead = "; --dtype float32 brings them together" if self.config.get("options", {}).get("dtype") == "bfloat16" else ""
+        instead += "" if self.config.get("truncate_importance") else "; --truncate-importance 2 corrects for it"
+        message = f"what the engine draws with is not what the policy gives, {apart}: its weights are the policy's, and it computes otherwise{instead}"
+        self._say("train", self._spent(learner), message=message)
 
     def _say_of_truncation(self, learner: Learner, evaluation: Evaluation) -> None:
         """Tell once a run that evaluation episodes had no end."""

@@ -346,7 +346,7 @@ def train(
             run has the bits that it has without them; 0 by default.
         staleness: updates that the weights which act may be behind those that learn from what they did, with `sample_workers`: sampling and learning then go on
             at the same time. 0 by default: each waits for the other.
-        truncate_importance: with `staleness`, what older weights did is weighted by its ratio to them, so much at the most.
+        truncate_importance: with `staleness`, what older weights did is weighted by its ratio to them, so much at the most; so is what `engine="vllm"` drew.
         sample_on: the address of a Ray cluster on whose nodes the workers are ("auto", "local", `ray://HOST:PORT` or `HOST:PORT`); this machine by default.
         progress: show progress on standard error, as the command line does: a live display on a terminal, a line now and then elsewhere.
         listener: a callable of each `Update` (phase, step, total, metrics, score, message, speed), which hears of progress instead.
@@ -491,7 +491,7 @@ def resume(
         count = config.get("sample_workers", 0) if sample_workers is None else sample_workers
         on = None if sample_on == "here" else sample_on
         kept = {name: value for name, value in config.items() if name not in ("sample_workers", "sample_on")}
-        config = kept | sampling(count, config.get("staleness"), config.get("truncate_importance"), on)
+        config = kept | sampling(count, config.get("staleness"), config.get("truncate_importance"), on, world.drawn_apart)
     spine = spine_of(config, policy)
     if sample_workers or sample_on is not None:
         spine.check(world, members_of(config, world.stacked)[0], config["steps"], config["episodes"])

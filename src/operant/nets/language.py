@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -85,6 +85,11 @@ class TokenPolicy(TrainedPolicy):
 
     def train(self, mode: bool = True) -> TokenPolicy:
         return super().train(False)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The model's weights by name, without gradients, as a checkpoint in the Hugging Face format holds them; a weight that two layers share once."""
+        for name, weight in self.model.named_parameters():
+            yield name, weight.detach()
 
     @torch.no_grad()
     def _head_gives_logits(self) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from operant.worlds.tabular.games import FiniteGame
     from operant.worlds.tabular.mdp import FiniteMDP, Samples
 
+OTHER_DRAWS = "other-draws"  # of what resumes: a part draws what it will not draw again
 BYTES_A_TOKEN = 64  # at the least, that a batch keeps of one: the token, probabilities, entropy, mask, reward, advantage and their copies
 
 
@@ -55,15 +56,12 @@ class SampleWorkers:
     Attributes:
         count: how many.
         staleness: updates that the weights which act may be behind those that learn from what they did. 0: sampling and learning wait for each other.
-        truncate: what older weights did is learned from with the ratio to it, as it is when it is learned from, as a weight, of so much at the most
-            (`ops.truncated_importance`); None leaves the ratio to the method.
         option: what `count` was given by, for messages.
         on: the address of a Ray cluster on whose nodes they are ("auto", "local", `ray://HOST:PORT` or `HOST:PORT`); None for this machine.
     """
 
     count: int
     staleness: int = 0
-    truncate: float | None = None
     option: str = "--sample-workers"
     on: str | None = None
 
@@ -111,6 +109,7 @@ class World:
         makes_base: policies start from a base policy, which is made once and kept, where no model was given.
         scored_by_base: what a policy is evaluated on is made by the base policy.
         sampled_beside: processes beside the one that trains can gather its experience (`SampleWorkers`).
+        drawn_apart: what draws its rollouts computes by itself, so that the log-probabilities that it draws with are not quite the policy's.
         task: the whole name; a file stands in it with its absolute path, so that a run goes on from anywhere.
         stacked: seeds share one learner.
         score: the name of what `evaluate` measures.
@@ -140,6 +139,7 @@ class World:
     makes_base: ClassVar[bool] = False
     scored_by_base: ClassVar[bool] = False
     sampled_beside: ClassVar[bool] = False
+    drawn_apart: bool = False
     default_steps: ClassVar[int]
 
     task: str
@@ -425,7 +425,7 @@ class Source:
 
     Attributes:
         describes: its rows are text that a person can read (`describe`).
-        resume: "bitwise", or "episode-boundary" where an environment cannot give its state.
+        resume: "bitwise", "episode-boundary" where an environment cannot give its state, or `OTHER_DRAWS`.
         progress: share of the run that is done; whoever runs the loop sets it.
         steps_per_sample: steps of one seed in one `sample`.
     """

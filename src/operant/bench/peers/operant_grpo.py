@@ -20,6 +20,7 @@ from operant.worlds.plans import Groups
 from operant.worlds.text.source import TextSource
 from operant.worlds.text.tasks import Problem, TextTask
 from operant.worlds.text.verifiers import InProcess
+from operant.worlds.text.vllm import Vllm
 
 
 class Prompts(TextTask):
@@ -44,13 +45,14 @@ class ModelWorld(World):
         shared: what makes the model, the prompts and the reward.
         longest: tokens of the longest answer.
         dtype: "float32" or "bfloat16", what the model computes in.
+        engine: what draws, of the library's own engine's name and vLLM's.
     """
 
     answers = True
     stacked = False
 
-    def __init__(self, shared: ModuleType, longest: int, dtype: str):
-        self.shared, self.longest, self.dtype = shared, longest, dtype
+    def __init__(self, shared: ModuleType, longest: int, dtype: str, engine: str):
+        self.shared, self.longest, self.dtype, self.engine = shared, longest, dtype, engine
         self.lengths: list[int] = []
 
     def policy(self, net: None, streams: Streams) -> TokenPolicy:
@@ -61,8 +63,8 @@ class ModelWorld(World):
             self.lengths.append(len(completion))
             return self.shared.reward(completion)
 
-        judge = InProcess(reward)
-        return TextSource(Prompts(self.shared.make_prompts()), self.shared.make_tokenizer(), plan, streams, judge, limit=self.longest)
+        judge, engine = InProcess(reward), Vllm(self.dtype, plan.iteration_rows) if self.engine == "vllm" else None
+        return TextSource(Prompts(self.shared.make_prompts()), self.shared.make_tokenizer(), plan, streams, judge, limit=self.longest, engine=engine)
 
 
 class Stopwatch:
@@ -90,12 +92,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--tokens", type=int, required=True, help="most tokens of a completion")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="what is computed in")
+    parser.add_argument("--engine", default="operant", choices=("operant", "vllm"), help="what draws")
     given = parser.parse_args()
     shared = importlib.import_module(f"operant.bench.peers.{given.model}")
     keep_freed_memory()
     sizes = {"prompts": shared.PROMPTS, "group_size": shared.GROUP, "micro_batch": shared.MICRO_BATCH}
     method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": shared.LEARNING_RATE}))
-    world = ModelWorld(shared, given.tokens, given.dtype)
+    world = ModelWorld(shared, given.tokens, given.dtype, given.engine)
     learner = method.learner(world, [0], shared.WARM_UP_STEPS + given.steps, torch.device("cpu"))
     stopwatch = Stopwatch()
     for _ in range(shared.WARM_UP_STEPS):

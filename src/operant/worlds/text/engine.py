@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from inspect import signature
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -239,14 +240,13 @@ def generate(
     Raises:
         BadInput: an argument out of its range, a sequence longer than the model's positions, or a model that the cache does not fit.
     """
-    limits = _check(model, requests, max_new_tokens, temperature, generator, greedy, top_k, top_p)
+    limits = check_requests(model, requests, max_new_tokens, temperature, generator, greedy, top_k, top_p)
     rows = sum(request.n for request in requests)
     # All draws are made before the first: a row's draws do not depend on which others were dropped, nor on the device.
     uniforms = None if greedy else torch.rand(max_new_tokens, rows, dtype=torch.float64, generator=generator).to(model.device)
     share = ranks.own(rows)
     drawing = _Drawing(temperature, top_k, top_p, None if greedy else uniforms[:, share], guide)
-    end = set() if eos_token_id is None else {eos_token_id} if isinstance(eos_token_id, int) else set(eos_token_id)
-    stops = [end | set(request.stop) for request in requests]
+    stops = ending_tokens(requests, eos_token_id)
     training = model.training
     model.eval()
     try:
@@ -284,15 +284,21 @@ def _joined(requests: Sequence[Request], own: Generation, pad_token_id: int) -> 
     return Generation([tuple(request.prefix) for request in requests], request, tokens, *figures, ranks.side_by_side(own.finished, 0), behaviour)
 
 
-def _check(
+def ending_tokens(requests: Sequence[Request], eos_token_id: int | Sequence[int] | None) -> list[set[int]]:
+    """The tokens that end the completions of each request."""
+    end = set() if eos_token_id is None else {eos_token_id} if isinstance(eos_token_id, int) else set(eos_token_id)
+    return [end | set(request.stop) for request in requests]
+
+
+def check_requests(
     model: PreTrainedModel,
     requests: Sequence[Request],
     max_new_tokens: int,
     temperature: Temperature,
     generator: torch.Generator | None,
-    greedy: bool,
-    top_k: int | None,
-    top_p: float,
+    greedy: bool = False,
+    top_k: int | None = None,
+    top_p: float = 1.0,
 ) -> list[int]:
     """Raise `BadInput` for what cannot be run; the limit of each request's completions."""
     if not requests:
@@ -408,7 +414,7 @@ def _prefill(model: PreTrainedModel, ids: Tensor, padding: Tensor) -> tuple[_Row
     columns = torch.arange(ids.shape[1], device=ids.device)
     places = _places(model, columns >= padding.unsqueeze(1), (columns - padding.unsqueeze(1)).clamp(min=0)) if padding.any() else {}
     try:
-        output = model(input_ids=ids, cache=cache, use_cache=True, **places, **({"logits_to_keep": 1} if "logits_to_keep" in _takes(model) else {}))
+        output = model(input_ids=ids, **_keeping(model, cache), **places, **({"logits_to_keep": 1} if "logits_to_keep" in _takes(model) else {}))
     except (TypeError, ValueError, AttributeError, IndexError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise BadInput(f"generate: {type(model).__name__} does not take the engine's cache: {reason}") from error
@@ -421,6 +427,11 @@ def _takes(model: PreTrainedModel) -> Collection[str]:
     return signature(type(model).forward).parameters
 
 
+def _keeping(model: PreTrainedModel, cache: _RowCache) -> dict[str, Any]:
+    """The cache under the name that a model takes it by; transformers before 5.24 had another."""
+    return {"cache" if "cache" in _takes(model) else "past_key_values": cache, "use_cache": True}
+
+
 def _places(model: PreTrainedModel, seen: Tensor, position: Tensor) -> dict[str, Tensor]:
     """What tells a model where tokens stand: which of all so far are a row's own `[R, L]`, and the place of each that is run in its row `[R, l]`."""
     return {"attention_mask": seen.long(), **({"position_ids": position} if "position_ids" in _takes(model) else {})}
@@ -431,7 +442,7 @@ class _ModelStep:
 
     def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor, of_row: Tensor, capacity: int):
         cache.expand(of_row, capacity)
-        self.model, self.cache = model, cache
+        self.model, self.cache, self.keeping = model, cache, _keeping(model, cache)
         self.padded = bool(padding.any())
         self.position = cache.get_seq_length() - padding.unsqueeze(1)
         # Rows that have reached their limit run on until they are dropped; what comes of them is cut.
@@ -440,7 +451,7 @@ class _ModelStep:
 
     def __call__(self, token: Tensor) -> Tensor:
         places = _places(self.model, self.seen[:, : self.cache.get_seq_length() + 1], self.position) if self.padded else {}
-        output = self.model(input_ids=token.unsqueeze(1), cache=self.cache, use_cache=True, **places)
+        output = self.model(input_ids=token.unsqueeze(1), **self.keeping, **places)
         self.position = (self.position + 1).clamp(max=self.last)
         return output.logits[:, -1]
 

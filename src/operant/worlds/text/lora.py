@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -147,9 +147,28 @@ class LoraPolicy(TokenPolicy):
                 digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
 
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """As `TokenPolicy.weights`, the adapter merged into them, in float32."""
+        return _merged(self.model, dict(self.model.named_parameters()))
+
     def make_reference(self) -> WithoutAdapter:
         """The policy that training starts from: this one with its adapter off."""
         return WithoutAdapter(self)
+
+
+@torch.no_grad()
+def _merged(model: PreTrainedModel, weights: Mapping[str, Tensor | None]) -> Iterator[tuple[str, Tensor]]:
+    """The weights of an adapted model by their plain names, in float32, the adapter's product added to each.
+
+    Args:
+        weights: by name, those of the adapter among them; None for what another process has.
+    """
+    deltas = _deltas(model)
+    for name, value in weights.items():
+        if value is None or "lora_" in name:
+            continue
+        weight, plain = value.detach().float(), _plain_name(name)
+        yield plain, weight + deltas[plain].get_delta_weight(NAME).detach().float().to(weight.device) if plain in deltas else weight
 
 
 class WithoutAdapter(TrainedPolicy):
@@ -193,18 +212,14 @@ def save_lora(path: Path, policy: LoraPolicy, tokenizer: PreTrainedTokenizerBase
         base: the folder or hub id that the adapter belongs to, for whoever loads it.
     """
     model = policy.model
-    deltas = _deltas(model)
-    merged, adapter = {}, {}
     weights = gathered(dict(model.state_dict()))
+    adapter = {
+        "base_model.model." + name.replace(f".{NAME}", ""): value.detach().cpu().contiguous().clone()
+        for name, value in weights.items()
+        if value is not None and "lora_" in name
+    }
     with whole(policy):
-        for name, value in weights.items():
-            if value is None:
-                continue
-            if "lora_" in name:
-                adapter["base_model.model." + name.replace(f".{NAME}", "")] = value.detach().cpu().contiguous().clone()
-                continue
-            weight, plain = value.detach().float(), _plain_name(name)
-            merged[plain] = weight + deltas[plain].get_delta_weight(NAME).detach().float().to(weight.device) if plain in deltas else weight
+        merged = dict(_merged(model, weights))
     if ranks.rank() > 0:
         return
     save_weights(path, model, merged)

@@ -15,6 +15,7 @@ class TextOptions(TaskOptions):
     model: str | None = None  # folder or hub id of the language model that training starts from; none for a small one made from scratch
     lora_rank: Annotated[int, Range(0)] = 0  # rank of a low-rank adapter, all that is then trained; its product counts twice (PEFT's alpha is 2 rank); 0: none
     dtype: Literal["float32", "bfloat16"] = "float32"  # of computation; what is trained stays in float32
+    engine: Literal["operant", "vllm"] = "operant"  # what draws answers in training: the library's own, or vLLM in a process of its own (extra: vllm)
     gradient_checkpointing: bool = False  # keep each layer's input alone and compute the rest again: less memory, a third more time
     verifier: Any = None  # what scores answers, in training and evaluation, by name or module:function; none for the task's own
     evaluate_with: Any = None  # another verifier for evaluations; "task" for the task's own, none for --verifier (without the errors that "noisy" adds)

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from operant.core.records import Rollout
 from operant.core.seeds import derive_seed
 from operant.core.status import Status
 from operant.nets.language import TokenPolicy, generation_to_inputs
-from operant.worlds.base import Source
+from operant.worlds.base import OTHER_DRAWS, Source
 from operant.worlds.plans import Generation, Heard, Plan, Prompt, Request, Utterance
 from operant.worlds.rows import run_plan
 from operant.worlds.text.engine import generate
@@ -29,6 +29,9 @@ from operant.worlds.text.models import end_tokens
 from operant.worlds.text.tasks import Problem, TextTask
 from operant.worlds.text.tasks.turns import TurnTask
 from operant.worlds.text.verifiers import Scorer, Verdict, Verifier, failed, scorer
+
+if TYPE_CHECKING:
+    from operant.worlds.text.vllm import Vllm
 
 EVALUATION_ROWS = 512  # completions that are generated or measured at once outside of training
 
@@ -47,6 +50,7 @@ class TextSource(Source):
         verifier: what scores; the task's own where None. An untrusted one runs in child processes (`scorer`).
         verifier_workers: answers that these score at a time.
         chat: prompts go through the tokenizer's chat template.
+        engine: draws the completions in the place of the library's own engine.
     """
 
     describes = True
@@ -62,10 +66,13 @@ class TextSource(Source):
         limit: int | None = None,
         chat: bool = False,
         verifier_workers: int = 1,
+        engine: Vllm | None = None,
     ):
         if len(streams.seeds) != 1:
             raise BadInput(f"a language policy is trained one seed at a time; {len(streams.seeds)} seeds were given to one source")
-        self.task, self.tokenizer, self.plan, self.chat = task, tokenizer, plan, chat
+        self.task, self.tokenizer, self.plan, self.chat, self.engine = task, tokenizer, plan, chat, engine
+        if engine is not None:
+            self.resume = OTHER_DRAWS
         self._judge = partial(scorer, workers=verifier_workers)
         self._scorer = self._judge(task.verifier if verifier is None else verifier)
         self._checks: dict[str, Scorer] = {}
@@ -145,15 +152,14 @@ class TextSource(Source):
         return [(verdict.value, verdict) for verdict in verdicts]
 
     def _generate(self, requests: list[Request]) -> Generation:
-        return generate(
-            self.policy.model,
+        draw = partial(generate, self.policy.model, guide=self.plan.logits) if self.engine is None else partial(self.engine.generate, self.policy)
+        return draw(
             requests,
             max_new_tokens=self.limit,
             temperature=self.plan.temperature,
             generator=self._generator,
             eos_token_id=self.end,
             pad_token_id=self.tokenizer.pad_token_id,
-            guide=self.plan.logits,
         )
 
     @torch.no_grad()
@@ -222,9 +228,11 @@ class TextSource(Source):
             rollout.reward[0, row, places[place]] += reward
 
     def notes(self) -> list[str]:
-        """What a person should know before answers are scored, a line each: limits that this platform cannot set for the verifier's processes."""
+        """What a person should know before answers are drawn and scored, a line each: limits that this platform cannot set for the verifier's processes, and
+        what another engine takes."""
         missing = getattr(self._scorer, "unenforced", [])
-        return [f"the verifier runs without these limits, which this platform cannot set: {', '.join(missing)}"] if missing else []
+        found = [f"the verifier runs without these limits, which this platform cannot set: {', '.join(missing)}"] if missing else []
+        return found if self.engine is None else [*found, *self.engine.notes]
 
     def report(self) -> dict[str, Any]:
         """What came of scoring so far: how many answers had each status, workers that were started anew, and the first message of each fault."""
@@ -334,7 +342,8 @@ class TextSource(Source):
 
         Of rows that got a score and were sampled here: "reward"; "groups_alike", the share of groups of two and more whose rewards are all the same;
         "ended", the share that ended by themselves; "length", in tokens, and "length/right" and "length/wrong" (reward above 0.5 or not). "entropy": of the
-        next token, nats.
+        next token, nats. Where an engine of its own draws, "kl_engine", KL(what it drew with || policy), nats a token, and "log_ratio_engine", the largest
+        log ratio of the two.
         """
         present = rollout.extras.get("present", rollout.mask)
         drawn = rollout.extras.get("drawn", rollout.mask)
@@ -354,6 +363,10 @@ class TextSource(Source):
             "ended": mean(rollout.terminated.any(-1).float(), among),
             "entropy": mean(rollout.extras["entropy"].flatten(1), drawn.flatten(1)),
         }
+        if self.engine is not None:
+            acted, given = rollout.extras.get("behaviour_log_prob", rollout.log_prob), rollout.log_prob
+            found["kl_engine"] = mean(ops.kl_k3(acted, given).flatten(1), drawn.flatten(1))
+            found["log_ratio_engine"] = ((given - acted).abs() * drawn).flatten(1).amax(1).cpu()
         if alike:
             found["groups_alike"] = torch.tensor([sum(alike) / len(alike)])
         for name, where in (("length/right", among & (reward > 0.5)), ("length/wrong", among & (reward <= 0.5))):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from operant.worlds.text.evaluation import Answers
     from operant.worlds.text.exchange import Exchange
     from operant.worlds.text.verifiers import Scorer
+    from operant.worlds.text.vllm import Vllm
 
 SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k
 EPISODES = 128  # problems of an evaluation
@@ -86,6 +87,7 @@ class TextWorld(World):
         self.taught: Path | None = None
         self._kept_judge: tuple[Any, Scorer] | None = None  # of evaluations: the verifier, and what scores by it
         self._exchange: Exchange | None = None
+        self._vllm: Vllm | None = None
         self._clean = False
         self._reference_notes: list[str] = []
 
@@ -107,6 +109,10 @@ class TextWorld(World):
         from operant.worlds.text.models import count_parameters
 
         return count_parameters(self.options.model)
+
+    @property
+    def drawn_apart(self) -> bool:
+        return self.options.engine == "vllm"
 
     @property
     def files(self) -> Sequence[Path]:
@@ -178,7 +184,7 @@ class TextWorld(World):
 
         twin = copy.copy(self)
         twin.options, twin.verifier, twin.evaluator, twin.chat, twin.base, twin._clean = TextOptions(), None, None, False, None, clean
-        twin._kept_judge = twin._exchange = None
+        twin._kept_judge = twin._exchange = twin._vllm = None
         twin.tokenizer, twin.longest = make_tokenizer(self.problems.alphabet), self.problems.longest_completion + 1
         return twin
 
@@ -197,6 +203,8 @@ class TextWorld(World):
             raise BadInput(f"{self.task} takes turns, and this method's plan ({kind.__name__}) does not; methods with plain groups of answers do, such as grpo")
         if isinstance(plan, Turns) and not self.takes_turns:
             raise BadInput(f"{self.task} does not reply: a method that takes turns needs a task that does (text:twenty-questions, text:lookup)")
+        if self.drawn_apart and (callable(plan.temperature) or plan.logits is not None):
+            raise BadInput(f"{self.task}: --engine vllm draws from the policy as it is, and this method's plan ({kind.__name__}) does not; leave it out")
 
     def check_demonstrations(self) -> None:
         """Tasks write traces, files hold worked solutions."""
@@ -219,6 +227,13 @@ class TextWorld(World):
 
         super().check(plan, seeds, episodes, workers=workers)
         options, tokenizer = self.options, self.tokenizer
+        if self.drawn_apart:
+            from operant.worlds.text.models import make_model
+            from operant.worlds.text.vllm import check_vllm
+
+            if plan is None:
+                raise BadInput(f"{self.task}: --engine vllm draws answers in training, and this method trains on none; leave it out")
+            check_vllm(make_model("llama", len(tokenizer), 0).config if options.model is None else load_config(options.model))
         positions, why = self._positions, ""
         if options.model is not None:
             if missing := unwritable(tokenizer, self.problems.alphabet):
@@ -353,7 +368,17 @@ class TextWorld(World):
             plan = Turns(plan.prompts, plan.n, plan.temperature)
         verifier = self.problems.verifier if self.verifier is None else self.verifier
         settings = {"limit": self.longest, "chat": self.chat, "verifier_workers": self.options.verifier_workers}
+        if self.drawn_apart:
+            settings["engine"] = self._engine(plan)
         return TextSource(self.problems, self.tokenizer, plan, streams, verifier, **settings)
+
+    def _engine(self, plan: Plan) -> Vllm:
+        """vLLM, which starts when it first draws, and is kept until `close`: it takes a minute to start."""
+        from operant.worlds.text.vllm import Vllm
+
+        if self._vllm is None:
+            self._vllm = Vllm(self.options.dtype, plan.iteration_rows)
+        return self._vllm
 
     def demonstrations(self, policy: Any, batch_size: int, streams: Streams) -> Traces:
         return Traces(self, batch_size, streams)
@@ -420,7 +445,8 @@ class TextWorld(World):
 
         verifier = self.problems.verifier if self.evaluator is None else self.evaluator
         if self._kept_judge is None or self._kept_judge[0] is not verifier:
-            self.close()
+            if self._kept_judge is not None:
+                self._kept_judge[1].close()
             judge = scorer(verifier, workers=self.options.verifier_workers)
             weakref.finalize(self, judge.close)
             self._kept_judge = (verifier, judge)
@@ -444,8 +470,8 @@ class TextWorld(World):
         return self._exchange
 
     def close(self) -> None:
-        """End the processes that score and reply in evaluations; the next one starts them again."""
-        for kept in (self._kept_judge and self._kept_judge[1], self._exchange):
+        """End the processes that score and reply in evaluations, and that which draws; whatever needs them next starts them again."""
+        for kept in (self._kept_judge and self._kept_judge[1], self._exchange, self._vllm):
             if kept is not None:
                 kept.close()
 
