@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from operant import ops
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
@@ -56,6 +57,26 @@ def test_the_worst_case_over_steps_by_hand():
     assert mdp.start_value(mdp.value(go)).item() == pytest.approx(0.9 * 2 + 0.1 * 0.9)
     assert mdp.start_value(mdp.worst(go)[0]).item() == pytest.approx(0.2 * 2 + 0.8 * 0.2)
     assert mdp.start_value(mdp.robust_optimum[0]).item() == pytest.approx(1.5)
+
+
+def test_iwocs_takes_the_model_that_is_worst_for_q_where_the_policy_s_changes_nothing():
+    """By hand: the worst model of the first policy leads a pair that it does not take to where more is to be had, and nothing in the minimum falls."""
+    leads = torch.tensor([[[[1, 2], [0, 1], [0, 1]], [[2, 1], [1, 1], [2, 2]]]])  # [S, U, K, A]
+    models = torch.nn.functional.one_hot(leads, 3).double()
+    reward = torch.tensor([[[0.1, 0.8], [0.9, 1.0], [1.0, 0.4]]], dtype=torch.float64)
+    mdp = UncertainMDP(models[:, 0], reward, torch.tensor([[1.0, 0, 0]], dtype=torch.float64), 0.9, models=models)
+    found = learner("iwocs", TabularWorld(mdp), 6).policy.probabilities[:1]
+    assert mdp.start_value(mdp.optimum[0]).item() == pytest.approx(9.26)
+    assert mdp.start_value(mdp.worst(found)[0]).item() == pytest.approx(170 / 19) == mdp.start_value(mdp.robust_optimum[0]).item()
+
+
+@pytest.mark.parametrize("options", [{"discount": 0.9}, {"horizon": 4}])
+def test_the_model_that_is_worst_for_values_gives_the_robust_backup(options: dict):
+    mdp = make_world("tabular:random-uncertain", **options).mdp(Streams([0, 1]))
+    value = torch.rand(2, *mdp.shape[:-1], dtype=torch.float64)
+    following = value if mdp.horizon is None else ops.next_step_value(value)
+    q = ops.bellman_q(mdp.reward, mdp.worst_for(value), following, discount=mdp.discount)
+    torch.testing.assert_close(q, mdp.robust_backup(value))
 
 
 @pytest.mark.parametrize("options", [{}, {"horizon": 12}])

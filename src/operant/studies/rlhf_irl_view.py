@@ -18,8 +18,7 @@ takes the frequencies of its states, and every action alike where it has seen no
 the policy's and falls where it is below, and the policy is soft-optimal for it in the known dynamics. Both are tables; values are exact (`FiniteMDP`). With one
 step there are no consequences, and both do the same.
 
-Departures: the game's reward moves by the relative difference (d - d') / (d + d'), so that rare pairs count as frequent ones do; the demonstrations' share of a
-pair is the expert's occupancy restricted to what was seen, which the known dynamics give exactly, for what the finite sample adds to it no learner can match.
+Departure: the game's reward moves by the relative difference (d - d') / (d + d'), so that rare pairs count as frequent ones do.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ def cloned(count: Tensor) -> Tensor:
 def matched(bed: Bed, count: Tensor, horizon: int, *, rounds: int, temperature: float) -> Tensor:
     """Adversarial imitation in the known dynamics: the policy `[S, H, K, A]`, and of its game the last reward."""
     mdp, clone, seen = bed.mdp(horizon), cloned(count), (count.sum(-1) > 0).unsqueeze(-1)
-    target = bed.initial.unsqueeze(-1) * clone * seen
+    target = count / count.sum((-2, -1), keepdim=True)
     reward = torch.zeros_like(target)
     for _ in range(rounds):
         policy = soft_policy(reward, bed.transition, clone, seen, horizon, temperature)

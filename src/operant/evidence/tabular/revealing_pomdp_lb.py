@@ -1,4 +1,4 @@
-"""Revealing POMDPs: instances reveal what they are made to, and what one learner needs grows as the lower bounds say that every learner's must, or faster."""
+"""Revealing POMDPs: instances reveal what they are made to, and what one learner needs grows about as the lower bounds say that every learner's must."""
 
 from __future__ import annotations
 

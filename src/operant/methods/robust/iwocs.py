@@ -1,8 +1,12 @@
 """IWOCS: a robust MDP as a sequence of ordinary ones, each the worst that there is for the policy so far.
 
 Paper: arXiv:2410.06212. Kept is Q(s, a) = min_j Q*_j(s, a) over the models T_j that were found, and the policy that is greedy in it. An iteration finds the
-model that is worst for this policy, solves it, and takes its Q* into the minimum. Where the set is (s, a)-rectangular, min and max commute, and Q comes down to
-the robust Q; it ends where the policy is worth under its worst model what Q says, within `tolerance`.
+model that is worst for this policy, solves it, and takes its Q* into the minimum. Where the set is (s, a)-rectangular, the minimum over all its models is the
+robust Q; it ends where the policy is worth under its worst model what Q says, within `tolerance`.
+
+The models that are worst for policies need not be enough: what they do at pairs that a policy does not take is not said, and where nothing in the minimum
+changes the policy stays, however much it lacks (near-deterministic sets, one in a hundred). Such an iteration takes, instead, the model that is worst for Q, of
+each pair the transitions under which max_a Q is least; that is ours, not the paper's.
 
 This is the exact half: models are solved by policy iteration, and the worst one is the optimum of nature's MDP (in the paper SAC, and CMA-ES over physical
 parameters). Every Q* is known everywhere, so that no indicator says where it holds. The first model is the nominal one. Where the set is not rectangular the
@@ -43,9 +47,13 @@ def iwocs(h: IWOCS) -> Planning:
 
     def improve(problem: Problem, state: State) -> State:
         mdp = problem.uncertain("iwocs")
+        axes = [1] * len(problem.shape)
         worst, nature = mdp.worst(state["policy"])
         short = mdp.start_value(state["q"].amax(-1)) - mdp.start_value(worst) > h.tolerance
-        q = torch.where(short.view(-1, *[1] * len(problem.shape)), torch.minimum(state["q"], optimal_q(mdp, nature)), state["q"])
+        found = torch.minimum(state["q"], optimal_q(mdp, nature))
+        stands = (found == state["q"]).flatten(1).all(-1)
+        beyond = torch.minimum(state["q"], optimal_q(mdp, mdp.worst_for(state["q"].amax(-1))))
+        q = torch.where(short.view(-1, *axes), torch.where(stands.view(-1, *axes), beyond, found), state["q"])
         return {"q": q, "policy": ops.greedy_policy(q)}
 
     return Planning(start, improve)

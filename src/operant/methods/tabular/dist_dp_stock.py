@@ -9,8 +9,8 @@ With f(x) = min(x, 0) and the first stock c_0 that makes -c_0 + E f(c_0 + G) / l
 is how near the return comes to a target, c_0 = -target. Greedy CVaR of η without a stock is not the CVaR of the whole return.
 
 Here episodes have an end and nothing is discounted (the paper divides the stock by the discount), and rewards are multiples of the task's `--stock`, so that
-the grid is exact. The paper's deep half (a quantile network that sees the stock) is not there. An iteration is a step of the episode, from the last one on;
-after as many as the horizon the policy is the best one, and no further one changes it.
+the grid is exact. The paper's deep half, DηN, a quantile network that sees the stock, is not there. An iteration is a step of the episode, from the last one
+on; after as many as the horizon the policy is the best one, and no further one changes it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DistDPStock:
     target: float = 0.0  # that the return comes near to, of that objective
 
 
-@method("dist-dp-stock", name="DηN", family="tabular", paper="arXiv:2501.13028", worlds=("tabular",), example="tabular:random-risky")
+@method("dist-dp-stock", name="Stock-augmented DP", family="tabular", paper="arXiv:2501.13028", worlds=("tabular",), example="tabular:random-risky")
 def dist_dp_stock(h: DistDPStock) -> Planning:
     def given(problem: Problem) -> StockMDP:
         if not isinstance(problem.mdp, StockMDP):

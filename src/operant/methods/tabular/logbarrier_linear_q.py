@@ -1,10 +1,11 @@
 """Log-barrier policy optimisation against an adversary, where the Q of every policy is linear in known features and only what was paid is seen.
 
 Paper: Dai, Luo, Wei and Zimmert 2023, arXiv:2301.12942. Losses are 1 - reward. Of each episode, with L_h the losses from step h on, Q̂_h(x, a) = phi(x, a)ᵀ
-Σ_h⁻¹ phi_h L_h estimates Q, Σ_h = gamma I + E phi phiᵀ under the policy, and B is a bonus that is to come with it, B(x, a) = b(x, a) + (1 + 1/H) E B(x',
-a'), b = beta (‖phi(x, a)‖² + E ‖phi(x, a')‖²) in the norm of Σ⁻¹. In every state the next policy minimises <p, Σ (Q̂ - B)> + Ψ(p) / eta. With the log
-barrier Ψ = Σ log 1/p_a estimates may be as negative as they like. `--regularizer entropy` has Ψ = Σ p log p and the magnitude-reduced estimate
-(`ops.magnitude_reduced`), which is never far below 0; `--reduced false` with it is the estimate as it is, and is compared with.
+Σ_h⁻¹ phi_h L_h estimates Q, Σ_h = gamma I + E phi phiᵀ under the policy, and B is a bonus that is to come with it, B(x, a) = b(x, a) + (1 + 1/H) E B(x', a'), b
+= beta (‖phi(x, a)‖² + E ‖phi(x, a')‖²) in the norm of Σ⁻¹. In every state the next policy minimises <p, Σ (Q̂ - B)> + Ψ(p) / eta. With the log barrier Ψ = Σ
+log 1/p_a estimates may be as negative as they like. `--regularizer entropy` has Ψ = Σ p log p and the magnitude-reduced estimate (`ops.magnitude_reduced`),
+which is never far below 0; `--reduced false` with it is the estimate as it is, and is compared with. That this one's regret grows as √K is not among the
+checks.
 
 Departures: transitions are known, for E phi phiᵀ and E B are computed, where the paper asks a simulator. eta, beta and gamma fall with the number of
 episodes k, as 1 / √k, 1 / √k and 1 / k; in the paper they are set for a number of episodes that is known, with constants of theirs.

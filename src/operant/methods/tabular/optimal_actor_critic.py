@@ -1,8 +1,8 @@
 """Optimistic actor-critic with rare switches: an actor that climbs an optimistic critic, which is fitted anew, and the actor with it, only once data refute it.
 
-Paper: Tan, Fan and Wei 2025, arXiv:2505.03710. The critic f targets the optimality equation on all data and is the optimistic one of those whose squared
-loss exceeds the least one by a radius at most; after each episode the actor is pi_h ← pi_h exp(eta f_h), normalised; once f itself has left the set, the
-critic is fitted anew and the actor begins at uniform. A regret of √T, and O(d H log T) switches. `--offline` begins with the logged transitions; with
+Paper: Tan, Fan and Wei 2025, arXiv:2505.03710, NORA (algorithm 2). The critic f targets the optimality equation on all data and is the optimistic one of those
+whose squared loss exceeds the least one by a radius at most; after each episode the actor is pi_h ← pi_h exp(eta f_h), normalised; once f itself has left the
+set, the critic is fitted anew and the actor begins at uniform. A regret of √T, and O(d H log T) switches. `--offline` begins with the logged transitions; with
 `--optimistic false` as well the critic is the best fit alone, which is enough where the data cover an optimal policy and learns nothing where they do not.
 
 Settled (the row is of low confidence): the argmax over a confidence set is done as its usual stand-in, f_h = r̂ + P̂ max f_{h+1} + b, at most H - h, where

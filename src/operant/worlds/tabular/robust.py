@@ -54,6 +54,13 @@ class UncertainMDP(FiniteMDP):
             values.append(value)
         return torch.stack(values[::-1], 1), torch.stack([each.expand(len(policy), -1, -1, -1) for each in steps[::-1]], 1)
 
+    def worst_for(self, value: Tensor) -> Tensor:
+        """Of each pair the transitions under which next values, as `backup` takes them, are worth least: `[S, *shape, K]`."""
+        if self.horizon is None:
+            return self._least(self.transition.expand(len(value), -1, -1, -1), value)
+        steps = [self._least(self.models[:, 0].expand(len(value), -1, -1, -1), following) for following in ops.next_step_value(value).unbind(1)]
+        return torch.stack(steps, 1)
+
     def robust_backup(self, value: Tensor) -> Tensor:
         """Q of next values under the worst transitions of each pair (Iyengar 2005; Nilim and El Ghaoui 2005), as `backup` gives it."""
         following = value if self.horizon is None else ops.next_step_value(value)

@@ -1,8 +1,8 @@
 """SquareCB: a regression predicts what actions are worth, and each is played with a probability that is inverse to what it lacks.
 
 Paper: Foster and Rakhlin 2020, arXiv:2002.04926, algorithm 1: with ŷ of an online regression oracle and b its best action, p(a) = 1 / (A + γ (ŷ(b) - ŷ(a))),
-and the rest for b. With γ = √(A T / (Regret_Sq(T) + log(2 / delta))) regret is at most 4 √(A T Regret_Sq(T)) and as much again of the second term (theorem 1):
-every oracle for squared loss is one for bandits.
+and the rest for b. With γ = √(A T / (Regret_Sq(T) + log(2 / delta))) regret is at most 4 √(A T Regret_Sq(T)) + 8 √(A T log(2 / delta)) (theorem 1): every
+oracle for squared loss is one for bandits.
 
 The oracle is ridge regression, with weight 1, on the table of contexts and actions (`--oracle table`: means, shrunk by one reward of 0), or on known features
 (`linear`). Its regret is about p log T with p parameters, so γ is scale √(A t / (p ln(1 + t))) in round t.
