@@ -1,7 +1,7 @@
 """UMT-PSR: tasks that share an emission need fewer episodes each together, tasks that share nothing do not.
 
-With six independent tasks the set of models is as deep for each as the joint class asks, 6 log 100 in the place of log 100, which is why `apart` needs more; the
-paper bounds the sum over tasks.
+With six independent tasks the set of models is as deep for each as the joint class asks, 6 log 100 in the place of log 100, which is why `apart` needs more;
+the paper bounds the sum over tasks.
 """
 
 from __future__ import annotations
