@@ -90,6 +90,7 @@ SMALL = {
     "revealing-pomdp-lb": {"observations": (4, 8), "alpha": (0.3, 0.4), "repeats": 20, "episodes": (100, 1_000)},
     "umt-psr": {"tasks": (1, 2), "emissions": 4, "transitions": 2, "iterations": 3, "seeds": 1},
     "vr-halpern": {"components": (4, 16), "dimension": 3, "residual": 1e-2, "seeds": 1},
+    "video-rep-learning": {"noises": ("iid",), "seeds": 1, "episodes": 20, "updates": 4, "q_episodes": 2, "evaluated": 1, "codes": 4},
     "ecm": {"updates": 100, "problems": 2},
     "objective-expressivity": {"instances": 10, "discounts": (0.5,)},
     "brorl": {"vocabulary": 8, "draws": (4,), "updates": 2, "seeds": 1, "task": "text:arithmetic", "groups": (2, 4), "batch": 8, "steps": 2},

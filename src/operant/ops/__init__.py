@@ -110,6 +110,7 @@ from operant.ops.rates import log_log_slope
 from operant.ops.recovering import concave_envelope, fill_rates, pull_rates, relaxed_value
 from operant.ops.reduce import row_mean, row_sum, step_weights
 from operant.ops.regularized_robust import chi_square_robust, kl_robust, total_variation_robust
+from operant.ops.representation import info_nce_loss, k_means_step, nearest_codes, spread_points, vector_quantized
 from operant.ops.return_law import conditional_value_at_risk, stock_backup
 from operant.ops.reward import (
     answer_likelihood_reward,
@@ -230,9 +231,11 @@ __all__ = [
     "huber_loss",
     "importance_sampling_value",
     "improved_policy",
+    "info_nce_loss",
     "information_gains",
     "inverse_gap_weighting",
     "iso_line_variation",
+    "k_means_step",
     "kl_k1",
     "kl_k2",
     "kl_k3",
@@ -264,6 +267,7 @@ __all__ = [
     "mixture_step",
     "moved_entries",
     "nearest_cell",
+    "nearest_codes",
     "next_step_value",
     "next_value_moments",
     "noised_target",
@@ -304,6 +308,7 @@ __all__ = [
     "sign_weighted_score",
     "soft_advantage",
     "soft_value",
+    "spread_points",
     "standardized_log_ratio_loss",
     "stationary_occupancy",
     "stationary_optimum",
@@ -334,6 +339,7 @@ __all__ = [
     "uniform_policy_target",
     "utterance_advantage",
     "utterance_q_target",
+    "vector_quantized",
     "virtual_max_advantage",
     "voronoi_centroids",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from operant.core.errors import BadInput
+from operant.worlds.gym.blocks import BLOCKS
 from operant.worlds.gym.native import NATIVE, NativeEnvironments
 from operant.worlds.levels import Levels, Outcomes
 
@@ -276,7 +277,7 @@ def _in_a_wall(place: np.ndarray) -> np.ndarray:
 
 
 BEDS: dict[str, type[NativeEnvironments]] = {
-    bed.env_id: bed for bed in (CartPoleLevels, PlanarArm, PointMaze, DensePointMaze, CoverageGrid, ModularCoverageGrid)
+    bed.env_id: bed for bed in (CartPoleLevels, PlanarArm, PointMaze, DensePointMaze, CoverageGrid, ModularCoverageGrid, *BLOCKS)
 }
 BATCHED = NATIVE | BEDS
 """Every environment whose rows are one computation: those that repeat Gymnasium's, and our own."""
