@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import operant
 from operant.core.checkpoint import join_state, split_state
 from operant.core.random import Streams
 from operant.worlds import make_world
@@ -85,6 +86,11 @@ def test_the_mimic_follows_the_habit_whatever_is_done():
     lock = BlockLockMimic(range(100))
     opens = lock.habit.max(1)
     assert opens[:6] == pytest.approx(0.8 + 0.2 / 3) and opens[6] == pytest.approx(1 / 3)
+
+
+def test_methods_for_environments_learn_on_them(tmp_path):
+    run = operant.train("dqn", task="gym:block-lock-mimic", seed=100, steps=40, learning_starts=20, batch_size=4, episodes=4, out=tmp_path / "run")
+    assert 0 <= run.result["score"]["iqm"] <= 1
 
 
 @pytest.mark.parametrize("kind", [BlockGrid, BlockGridExogenous, BlockLockMimic])
