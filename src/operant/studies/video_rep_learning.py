@@ -57,7 +57,7 @@ Decode = Callable[[Tensor, Tensor], Tensor]  # (pictures `[S, B, D]` of bytes, h
 class VideoOptions(EncoderSettings):
     bed: Literal["grid", "lock"] = "grid"  # what is hidden: a walk over 4 × 4 places, or a combination lock
     noises: tuple[str, ...] = NOISES  # what is seen beside it
-    encoders: tuple[str, ...] = tuple(ENCODERS)  # which are compared
+    encoders: tuple[str, ...] = ("random", "autoencoder", "forward", "forward-vq", "contrastive", "inverse")  # which are compared
     episodes: Count = 1_000  # of videos, rounded up to twenties
     updates: Count = 600  # of an encoder
     batch_size: BatchSize = 128  # pairs of frames an update
