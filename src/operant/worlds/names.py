@@ -27,7 +27,7 @@ TABULAR = (
     "four-rooms",
     "cliff",
     "windy",
-    "block-grid",
+    "corner",
     "random-dense",
     "random-sparse",
     "garnet",

@@ -116,10 +116,10 @@ class BlockEnvironments(NativeEnvironments):
 
 
 class BlockGrid(BlockEnvironments):
-    """A walk over 4 × 4 places (`tabular:block-grid`), each shown as 2 × 2 pixels. In videos actions are uniformly random."""
+    """A walk over 4 × 4 places (`tabular:corner`), each shown as 2 × 2 pixels. In videos actions are uniformly random."""
 
     env_id = "block-grid"
-    task, noise = "block-grid", "iid"
+    task, noise = "corner", "iid"
 
     def _patterns(self):
         place = np.arange(len(self.initial)).reshape(4, 4).repeat(2, 0).repeat(2, 1)

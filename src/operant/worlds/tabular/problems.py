@@ -54,7 +54,7 @@ S....G
 ......
 ......
 """
-BLOCK_GRID = """
+CORNER = """
 ....
 ....
 ....
@@ -177,11 +177,11 @@ def grid(text: str, slip: float, wind: Sequence[int] = ()) -> Callable[[int, int
     return build
 
 
-def block_grid(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+def corner(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """A walk over 4 × 4 places, where a step goes astray 1 time in 10; every step that begins in the corner pays 1, all places are alike at first. What is
     hidden in the pictures of `gym:block-grid`."""
-    transition, _, corner = grid(BLOCK_GRID.replace("G", "S"), 0.1)(states, actions, seeds)
-    return transition, corner.unsqueeze(-1).expand(1, states, actions).clone(), torch.full((1, states), 1 / states, dtype=F64)
+    transition, _, goal = grid(CORNER.replace("G", "S"), 0.1)(states, actions, seeds)
+    return transition, goal.unsqueeze(-1).expand(1, states, actions).clone(), torch.full((1, states), 1 / states, dtype=F64)
 
 
 def cells(picture: str) -> list[list[int | None]]:
@@ -617,7 +617,7 @@ TABLES: dict[str, Table] = {
     "four-rooms": maze(FOUR_ROOMS, 1 / 3),
     "cliff": maze(CLIFF, 0.1),
     "windy": maze(WINDY, 0.0, WIND),
-    "block-grid": Table(block_grid, 16, 4, horizon=20, picture=BLOCK_GRID.strip()),
+    "corner": Table(corner, 16, 4, horizon=20, picture=CORNER.strip()),
     "random-dense": Table(dense, 20, 4, ("states", "actions"), 0.9, own=True),
     "random-sparse": Table(sparse, 20, 4, ("states", "actions"), 0.9, own=True),
     "garnet": Table(GARNET.build, 1_000, 4, ("states", "actions"), 0.9, own=True, told=GARNET.told, branches=GARNET.branches),
