@@ -11,7 +11,7 @@ import torch
 from operant.core.errors import RunFailed
 from operant.evidence import base_policies
 from operant.loops import base_policy
-from operant.loops.base_policy import TEACHER, WarmUp, ensure_base_policy, ensure_teacher
+from operant.loops.base_policy import TEACHER, WarmUp, ensure_base_policy, ensure_teacher, fitted
 from operant.loops.pairs import PairsLearner
 from operant.worlds import make_world
 from operant.worlds.text.world import TextWorld
@@ -110,6 +110,12 @@ def test_no_more_is_asked_of_a_teacher_than_right_traces_can_teach(scores, monke
     scores += [0.2, 0.36]
     ensure_teacher(world, lambda message: None)
     assert made(world.taught)["pass@1"] == 0.36 and made(world.taught)["updates"] == 2
+
+
+def test_a_task_may_say_how_fast_its_teacher_learns():
+    world = make_world("text:graph-path")
+    assert (fitted(world, TEACHER).learning_rate, fitted(world).learning_rate) == (5e-4, WarmUp().learning_rate)
+    assert fitted(make_world("text:sort"), TEACHER) == TEACHER
 
 
 def test_a_cache_that_cannot_be_written_to_is_named(scores, monkeypatch, tmp_path):

@@ -77,8 +77,10 @@ def ensure_base_policy(world: Any, say: Callable[[str], None], recipe: WarmUp = 
 
 
 def fitted(world, recipe: WarmUp = WarmUp()) -> WarmUp:
-    """The recipe of a task's base policy or teacher, with the range that the task asks for."""
+    """The recipe of a task's base policy or teacher, with what the task itself says of it."""
     asked = world.teacher_range if recipe.clean else world.base_range
+    if recipe.clean and world.teacher_learning_rate is not None:
+        recipe = replace(recipe, learning_rate=world.teacher_learning_rate)
     return recipe if asked is None else replace(recipe, low=asked[0], high=asked[1], enough=None)
 
 

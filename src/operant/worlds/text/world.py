@@ -159,6 +159,11 @@ class TextWorld(World):
         return self.problems.base_range
 
     @property
+    def teacher_learning_rate(self) -> float | None:
+        """The learning rate with which a teacher is first tried, where the task says so."""
+        return self.problems.teacher_learning_rate
+
+    @property
     def teacher_range(self) -> tuple[float, float] | None:
         """The same of a teacher."""
         return self.problems.teacher_range

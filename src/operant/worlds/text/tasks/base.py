@@ -51,6 +51,7 @@ class Texts:
         splits: names of the held-out sets; the first is what a policy is evaluated on, and "length", where there is one, holds longer problems.
         verifier: what scores a completion; None where nothing does.
         base_range, teacher_range: the pass@1 on `base_split` that a base policy and a teacher are to have; None for what their recipes say.
+    teacher_learning_rate: of its first try; None for what the recipe says.
         notes: what a person should know of them before a run, a line each.
         references: what others wrote, which is scored before a run.
         worked: some problem has a worked solution, which says how long an answer may be.
@@ -63,6 +64,7 @@ class Texts:
     verifier: Verifier | None = None
     base_range: tuple[float, float] | None = None
     teacher_range: tuple[float, float] | None = None
+    teacher_learning_rate: float | None = None
     notes: Sequence[str] = ()
     references: Sequence[Reference] = ()
     worked: bool = True
