@@ -4,6 +4,9 @@ Paper: Tiapkin et al. 2025, arXiv:2505.19731. In the game P(π ≻ π') - β KL(
 same policy π_k, the first against π_k and the second against what the first came to; each has a closed form (`ops.kl_proximal_step`). The last iterate
 converges linearly, KL(π* ‖ π_k) ≤ (1 + 2β)^-k KL(π* ‖ π_0), whatever the number of answers; an iteration asks for two tables of preferences against a policy.
 
+Mirror descent in one step of the same size asks for half as many tables, and on mild random preferences comes nearer with the same number of them; where
+preferences go round in circles it need not converge at all (`operant evidence nash-mp`).
+
 What was settled: the paper leaves the step size to its proof; 2 is what gives that rate, since preferences lie within 1/2 of 1/2. It begins with the
 reference, which answers everything. There is no language model here, nor the approximate steps and the slow target network that the paper trains one by.
 β is the `kl_weight` of the task.

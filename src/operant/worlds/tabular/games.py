@@ -164,7 +164,7 @@ class FiniteGame:
         constant = both.flatten()[0].item() if self.is_matrix else 0.0
         return constant if (both - constant).abs().max() <= ROUNDING * (1 + self.payoff.abs().max()) else None
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[float, float]:
         """The smallest and the largest payoff of a matrix game."""
         return self.matrices.min().item(), self.matrices.max().item()
