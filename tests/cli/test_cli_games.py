@@ -33,7 +33,7 @@ def test_seeds_of_one_game_are_told_to_be_alike(operant, tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("value-iteration", "--task", "tabular:kuhn-poker"), "tabular:kuhn-poker is a game, and this planner needs a finite MDP: take tabular:river-swim, or cfr"),
+        (("value-iteration", "--task", "tabular:kuhn-poker"), "tabular:kuhn-poker is a game, and this planner needs a finite MDP: take"),
         (("cfr", "--task", "tabular:river-swim"), "tabular:river-swim is no finite game: a method that plays against itself needs one"),
         (("cfr", "--task", "tabular:regularized-preference"), "cfr knows no reference policy"),
         (("nash-mp", "--task", "tabular:rock-paper-scissors"), "take tabular:regularized-preference"),
