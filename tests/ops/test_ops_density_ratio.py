@@ -26,7 +26,12 @@ def test_it_is_smallest_at_the_ratio():
 
 
 def test_a_weighted_residual_by_hand():
-    """Pairs seen 3 times and once, residuals 1 and -2, ratios 0.5 and 9, which is clipped at 2, penalty 1/4: (3 · 0.5 (1 - 0.125) + 2 (-2 - 0.5)) / 4."""
-    found = ops.clipped_weighted_residual(torch.tensor([[0.5, 9.0]]), torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0, 1.0]]), clip=2.0, penalty=0.25)
-    assert found.item() == pytest.approx((1.3125 - 5.0) / 4)
-    assert ops.clipped_weighted_residual(torch.ones(1, 2), torch.ones(1, 2), torch.zeros(1, 2), clip=1.0, penalty=0.1).item() == 0
+    """Pairs seen 3 times and once, ratios 0.5 and 9, which is clipped at 2, penalty 1/4: 0.5 · 3/4 of the one residual, 2 / 4 of the other, less
+    (3/4 + 4) / 16; and a ratio that lies on the first pair alone."""
+    weight, residual, count = torch.tensor([[0.5, 9.0], [1.0, 0.0]]), torch.tensor([[1.0, -2.0], [0.0, 4.0], [-1.0, 0.0]]), torch.tensor([3.0, 1.0])
+    found = ops.clipped_weighted_residual(weight, residual, count, clip=2.0, penalty=0.25)
+    assert found.tolist() == [
+        pytest.approx([0.375 - 1 - 0.296875, 2 - 0.296875, -0.375 - 0.296875]),
+        pytest.approx([0.75 - 0.1875, -0.1875, -0.75 - 0.1875]),
+    ]
+    assert ops.clipped_weighted_residual(torch.full((1, 2), torch.inf), torch.ones(1, 2), torch.zeros(2), clip=1.0, penalty=0.1).item() == 0

@@ -17,16 +17,17 @@ def contrastive_loss(positive: Tensor, negative: Tensor) -> Tensor:
 
 
 def clipped_weighted_residual(weight: Tensor, residual: Tensor, count: Tensor, *, clip: float, penalty: float) -> Tensor:
-    """Σ N (w δ - penalty w²) / Σ N with w clipped at `clip`: what a density ratio makes of Bellman residuals, by which a value function is held or dropped,
-    `[...]` (Amortila et al. 2024, arXiv:2401.09681, algorithm 1). The clip keeps a ratio that the data hardly cover from deciding all.
+    """Σ N (w δ - penalty w²) / Σ N over P pairs with w clipped at `clip`, of every ratio and every value function, `[..., W, F]`: what density ratios make of
+    Bellman residuals, by which a value function is held or dropped (Amortila et al. 2024, arXiv:2401.09681, algorithm 1). The clip keeps a ratio that the data
+    hardly cover from deciding all.
 
     Args:
-        weight: `[..., K, A]`, w, 0 or more, infinite allowed.
-        residual: `[..., K, A]`, δ, its mean over the data of each pair.
-        count: `[..., K, A]`, N, how often each pair was seen.
+        weight: `[..., W, P]`, w, 0 or more, infinite allowed.
+        residual: `[..., F, P]`, δ, its mean over the data of each pair.
+        count: `[..., P]`, N, how often each pair was seen.
         clip: above 0.
         penalty: 0 or more.
     """
     w = weight.clamp(max=clip)
-    total = count.sum((-2, -1)).clamp(min=1)
-    return (count * w * (residual - penalty * w)).sum((-2, -1)) / total
+    weighted = w * (count / count.sum(-1, keepdim=True).clamp(min=1)).unsqueeze(-2)
+    return weighted @ residual.mT - penalty * (weighted * w).sum(-1, keepdim=True)

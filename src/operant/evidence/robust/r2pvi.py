@@ -1,4 +1,10 @@
-"""R2PVI: its closed forms are minima, and under transitions that have changed its policies are worth more than those of plain pessimism."""
+"""R2PVI: its closed forms are minima, and under transitions that have changed its policies are worth more than those of plain pessimism.
+
+The authors' own code (Simulated_Linear_MDP, as it stands, 20 data sets, its policies evaluated exactly): PEVI 1.557 where nothing has changed and 0.737 where
+all has, R2PVI 1.403 and 0.994 with total variation, 1.482 and 0.862 with KL, 1.335 and 1.106 with chi-square. So it too loses more than `unchanged` allows,
+with each divergence, and `unchanged` is no claim of the paper. With the paper's penalty in the place of the code's, 1.324 and 1.125 with total variation: what
+is lost and gained beyond theirs here is the penalty's.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +21,10 @@ from operant.evidence import Finding, check
 from operant.worlds.tabular.mdp import FiniteMDP
 from operant.worlds.tabular.world import TabularWorld
 
-STEPS, EPISODES, REPEATS, RANDOM = 3, 100, 20, 100
+STEPS, EPISODES, REPEATS, RANDOM = 3, 100, range(40, 60), 100
 RARE, DELTA, XI = 0.001, 0.3, 0.05  # of the authors' simulation: a fall by nature, the chance to get on, and what each of four signs adds to it
 DIVERGENCES = ("total-variation", "kl", "chi-square")
-BED = "the authors' linear MDP of 5 states, 3 steps, 16 actions and 4 factors, 300 transitions of uniform actions, means of 20 repeats"
+BED = "the authors' linear MDP of 5 states, 3 steps, 16 actions and 4 factors, 300 transitions of uniform actions, means of 20 data sets"
 THEIRS, MILD = {"price": 0.1, "beta": 1.0}, {"price": 0.25, "beta": 0.1}  # the authors' hyper-parameters; others, chosen on seeds that no check uses
 
 
@@ -53,13 +59,29 @@ def closed_forms(folder: Path) -> Finding:
 )
 def changed(folder: Path) -> Finding:
     found = compared(**THEIRS)
-    return Finding(found["gain"] >= 0.05, found | {"gain_at_least": 0.05}, REPEATS)
+    return Finding(found["gain"] >= 0.05, found | {"gain_at_least": 0.05}, len(REPEATS))
 
 
-@check("r2pvi", "unchanged", "small", f"with these, where nothing has changed, it is at most 0.05 below ({BED})")
+@check(
+    "r2pvi",
+    "divergences",
+    "small",
+    f"with KL and with chi-square too, price and beta the same, it is there at least 0.05 above ({BED})",
+)
+def divergences(folder: Path) -> Finding:
+    found = {name: compared(**THEIRS, divergence=name) for name in DIVERGENCES[1:]}
+    return Finding(min(each["gain"] for each in found.values()) >= 0.05, found | {"gain_at_least": 0.05}, len(REPEATS))
+
+
+@check(
+    "r2pvi",
+    "unchanged",
+    "small",
+    f"with these (total variation), where nothing has changed, it is at most 0.05 below, which the authors' own code is not: 0.154 ({BED})",
+)
 def unchanged(folder: Path) -> Finding:
     found = compared(**THEIRS)
-    return Finding(found["loss"] <= 0.05, found | {"loss_at_most": 0.05}, REPEATS)
+    return Finding(found["loss"] <= 0.05, found | {"loss_at_most": 0.05}, len(REPEATS))
 
 
 @check(
@@ -67,22 +89,22 @@ def unchanged(folder: Path) -> Finding:
 )
 def mild(folder: Path) -> Finding:
     found = compared(**MILD)
-    return Finding(found["gain"] >= 0.05 and found["loss"] <= 0.05, found | {"gain_at_least": 0.05, "loss_at_most": 0.05}, REPEATS)
+    return Finding(found["gain"] >= 0.05 and found["loss"] <= 0.05, found | {"gain_at_least": 0.05, "loss_at_most": 0.05}, len(REPEATS))
 
 
-def compared(price: float, beta: float) -> dict[str, Any]:
+def compared(price: float, beta: float, divergence: str = DIVERGENCES[0]) -> dict[str, Any]:
     """Mean values by how far transitions are changed, what R2PVI gains where all is and what it loses where nothing is."""
-    ours, plain = values(price, beta), values(float(10 * STEPS), beta)
+    ours, plain = values(price, beta, divergence), values(float(10 * STEPS), beta, DIVERGENCES[0])
     return {"r2pvi": ours, "pevi": plain, "gain": ours["1"] - plain["1"], "loss": plain["0"] - ours["0"]}
 
 
-def values(price: float, beta: float) -> dict[str, float]:
+def values(price: float, beta: float, divergence: str) -> dict[str, float]:
     """Means of the policies that are planned from data of the nominal MDP."""
     nominal = simulation(0.0)
     uniform = torch.full((1, *nominal.shape), 1 / nominal.actions, dtype=torch.float64)
     world = TabularWorld(nominal, data=nominal.occupancy(uniform), transitions=STEPS * EPISODES)
-    hyper = {"price": price, "beta": beta, "ridge": 0.1}
-    learner = get_method("r2pvi").build(configure("r2pvi", hyper)).learner(world, list(range(REPEATS)), 1, torch.device("cpu"))
+    hyper = {"price": price, "beta": beta, "ridge": 0.1, "divergence": divergence}
+    learner = get_method("r2pvi").build(configure("r2pvi", hyper)).learner(world, list(REPEATS), 1, torch.device("cpu"))
     learner.iterate()
     tested = {f"{q:g}": simulation(q) for q in (0.0, 0.25, 0.5, 0.75, 1.0)}
     return {q: mdp.start_value(mdp.value(learner.policy.probabilities)).mean().item() for q, mdp in tested.items()}

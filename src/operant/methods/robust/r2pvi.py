@@ -8,9 +8,11 @@ distribution and pays price · D. With Λ = ridge · I + Σ phi phiᵀ of a step
 θ̂ the ridge regression of the rewards, and w_i what is the worst for factor i in closed form (`ops.total_variation_robust`, `kl_robust`, `chi_square_robust`),
 of the ridge regression of its next state. A price that nature never pays (`--price` at least the horizon, with total variation) is PEVI, with this penalty.
 
-Departures: the authors' code knows θ, and has the penalty beta √(phiᵀ diag(Λ⁻¹) phi); here it is the paper's sum. The smallest value that nature can lead to is
-that of the next states that were seen at the step, as in the code. The convention of the chi-square divergence, E[(dmu/dmu0 - 1)²], is settled here; it sets
-the constant 4. An iteration is the whole plan; a second one changes nothing.
+Departures: the authors' code (Simulated_Linear_MDP) knows θ; here it is learned. Its R2PVI has the penalty beta √(phiᵀ diag(Λ⁻¹) phi), its PEVI beta
+√(phiᵀ Λ⁻¹ phi); here both have the paper's sum, which is larger: more is gained where transitions have changed, more is lost where they have not. Its Q is not
+clipped at 0 below, and its fallen state is worth 0 by name; here the clip is the paper's and no state is known beforehand. With chi-square it takes the least
+over the truncation level where the paper has the largest, as here; the constant 4 is that of E[(dmu/dmu0 - 1)²], in both. The smallest value that nature can
+lead to is that of the next states that were seen at the step, as in the code. An iteration is the whole plan; a second one changes nothing.
 """
 
 from __future__ import annotations

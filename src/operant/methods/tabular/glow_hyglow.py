@@ -3,14 +3,15 @@
 Paper: Amortila et al. 2024, arXiv:2401.09681. There is a class F of values and a class W of ratios. GLOW (algorithm 1) keeps those f of which no ratio
 makes too much of the Bellman residuals δ = f_h - r - max f_{h+1} at any step: mean(w δ) - alpha mean(w²) ≤ beta over all data, w clipped at gamma t, which
 grows; it plays what is greedy in the kept f of the largest f_1 at the first state. HyGLOW (algorithm 2, `--hybrid`) has logged transitions beside, and
-needs no optimism: each round it plays the f whose largest mean(w δ) - alpha mean(w²) over ratios and steps is the smallest, on all data.
+no optimism: each round it plays the f of the smallest Σ_h max_w |mean(w δ)| - alpha mean(w²) on all data. What it needs is that the data cover a good policy:
+an f that says too little of it is refuted by that policy's ratio, and by nothing that f itself would play.
 
 F and W are enumerated, of the M models that are told: f the optimal Q of each, w the occupancy of each f's greedy policy over that of the mixture of all
-policies that played, in each model; a ratio is only held against the f of its policy, which is what the proof asks for.
+policies that played, in each model. Every ratio is held against every f. Of logged data t counts those of a step too.
 
 Settled, and departures: alpha is `alpha` / (gamma t) and beta `scale` · gamma · log(M² H T / delta), the paper's up to constants, which drop nothing in the
 first thousands of episodes. An episode a round, in the paper several. Where no f is kept the one that is missed by least is played. Rewards are known. With
-`--hybrid` logged data are part of the mixture as often as they were logged, by their frequencies.
+`--hybrid` logged data are part of the mixture as often as they were logged, by their frequencies. That its steps are summed is from memory of the paper.
 An iteration is an episode. The policy that is evaluated is that of the next one.
 """
 
@@ -31,7 +32,7 @@ from operant.loops.planning import Planning, Problem, State
 @dataclass(frozen=True)
 class GLOW:
     hybrid: bool = False  # HyGLOW: logged transitions beside what is played, and no optimism
-    gamma: Positive = 0.1  # ratios are clipped at so much times the number of episodes
+    gamma: Positive = 0.1  # ratios are clipped at so much times the number of episodes (and of logged transitions of a step)
     alpha: Positive = 0.5  # weight of their squares
     scale: Positive = 0.02  # of the radius, before the logarithm
     delta: Annotated[float, Range(0, 1, open_low=True)] = 0.1  # chance that the right f is dropped
@@ -64,19 +65,21 @@ def glow_hyglow(h: GLOW) -> Planning:
 
     def chosen(problem: Problem, state: State, episodes: int) -> State:
         """The f of the next episode, and what is greedy in it."""
-        count, clip = state["following"].sum(-1), h.gamma * (episodes + 1)
+        rounds = episodes + 1 + (problem.samples.size / problem.shape[0] if h.hybrid else 0)
+        count, clip = state["following"].sum(-1), h.gamma * rounds
         reward, transition = state["gained"] / count.clamp(min=1), state["following"] / count.clamp(min=1).unsqueeze(-1)
         q = state["q"]
         following = ops.next_step_value(q.amax(-1))
         residual = q - ops.bellman_q(reward.unsqueeze(1), transition.unsqueeze(1), following, discount=1.0)
         mean = state["mixture"] / state["mixture"].sum((-2, -1), keepdim=True).clamp(min=1)
-        weight = state["reached"] / mean.unsqueeze(2).clamp(min=1e-12)  # [S, models, f, H, K, A]
-        count = count.unsqueeze(1).unsqueeze(1)
-        signs = (1, -1) if h.hybrid else (1,)  # without optimism an f that says too little is as wrong
-        found = [ops.clipped_weighted_residual(weight, sign * residual.unsqueeze(1), count, clip=clip, penalty=h.alpha / clip) for sign in signs]
-        most = torch.stack([each.amax((1, -1)) for each in found]).amax(0)  # [S, f]
+        weight = (state["reached"] / mean.unsqueeze(2).clamp(min=1e-12)).flatten(-2).flatten(1, 2).transpose(1, 2)  # [S, H, models · f, K A]
+        delta = residual.flatten(-2).transpose(1, 2)  # [S, H, f, K A]
+        if h.hybrid:  # without optimism an f that says too little is as wrong
+            delta = torch.cat([delta, -delta], 2)
+        each = ops.clipped_weighted_residual(weight, delta, count.flatten(-2), clip=clip, penalty=h.alpha / clip).amax(2)
+        most = each.unflatten(2, (2, -1)).amax(2).sum(1) if h.hybrid else each.amax(1)  # [S, f]
         first = (problem.initial.unsqueeze(1) * q[:, :, 0].amax(-1)).sum(-1)
-        beta = h.scale * h.gamma * math.log(q.shape[1] ** 2 * problem.shape[0] * (episodes + 1) / h.delta)
+        beta = h.scale * h.gamma * math.log(q.shape[1] ** 2 * problem.shape[0] * rounds / h.delta)
         score = -most if h.hybrid else torch.where(most <= beta, first, first - FAR * (1 + most))
         best = score.argmax(-1)
         policy = ops.greedy_policy(q[torch.arange(len(q), device=q.device), best])
