@@ -6,8 +6,8 @@ loss on all of them is that of which f estimates P / p0. Each episode plays what
 b = min(H, scale · H · √(phiᵀ Σ⁻¹ phi)), Σ = ridge · I + Σ phi phiᵀ over all that was played, in that model's features.
 
 Settled, and departures: p0 is uniform. The paper's last two actions of each episode are uniform, for its proof; here they are the policy's. All steps share
-a model. Rewards are known, as in the paper. Of Markov games, and of the paper's agent for pixels, there is nothing here. A `scale` of 0 is the greedy
-learner that it is compared with.
+a model. Of several models of the same loss, as before anything is seen, the first is taken. Rewards are known, as in the paper. Of Markov games, and of the
+paper's agent for pixels, there is nothing here. A `scale` of 0 is the greedy learner that it is compared with.
 An iteration is an episode. The policy that is evaluated is that of the next one.
 """
 

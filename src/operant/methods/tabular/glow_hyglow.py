@@ -10,8 +10,10 @@ F and W are enumerated, of the M models that are told: f the optimal Q of each, 
 policies that played, in each model. Every ratio is held against every f. Of logged data t counts those of a step too.
 
 Settled, and departures: alpha is `alpha` / (gamma t) and beta `scale` · gamma · log(M² H T / delta), the paper's up to constants, which drop nothing in the
-first thousands of episodes. An episode a round, in the paper several. Where no f is kept the one that is missed by least is played. Rewards are known. With
-`--hybrid` logged data are part of the mixture as often as they were logged, by their frequencies. That its steps are summed is from memory of the paper.
+first thousands of episodes. The paper's gamma falls as one over the root of the episodes that are planned; here it is fixed, and with it beta but for the
+logarithm: an f so near that it stays within beta is never dropped, and regret grows linearly where its policy is a worse one. An episode a round, in the paper
+several. Where no f is kept the one that is missed by least is played. Rewards are known. With `--hybrid` logged data are part of the mixture as often as they
+were logged, by their frequencies. That its steps are summed is from memory of the paper.
 An iteration is an episode. The policy that is evaluated is that of the next one.
 """
 
