@@ -33,6 +33,14 @@ from operant.ops.distribution import (
 from operant.ops.distributional import cross_entropy, gaussian_histogram, project_distribution, quantile_huber_loss, two_hot
 from operant.ops.divergence import bernoulli_tilt_kl, categorical_kl, entropy_from_logits, f_generator, gaussian_kl, kl_k1, kl_k2, kl_k3, q_logarithm
 from operant.ops.duality import chi_square_conjugate, orthogonal_part
+from operant.ops.experiment_design import (
+    design_direction,
+    design_norms,
+    exploration_reward,
+    frank_wolfe_design,
+    offline_to_online_episodes,
+    policy_features,
+)
 from operant.ops.exploration import epsilon_greedy_policy, gamma_variate, moved_entries, optimistic_next_value, rescaled_linear_rate
 from operant.ops.finite_game import geometric_mixture, kl_proximal_step, plan_policy, realization_plan, regret_matching, sequence_values
 from operant.ops.finite_mdp import (
@@ -180,6 +188,8 @@ __all__ = [
     "cross_entropy",
     "demonstration_margin_loss",
     "descriptor_similarity",
+    "design_direction",
+    "design_norms",
     "doubly_robust_returns",
     "doubly_robust_value",
     "dpo_loss",
@@ -196,6 +206,7 @@ __all__ = [
     "exp3_share",
     "expected_soft_value",
     "expectile_loss",
+    "exploration_reward",
     "exploration_weight",
     "exponential_weights",
     "extended_gae",
@@ -209,6 +220,7 @@ __all__ = [
     "flow_sde_step",
     "forbid",
     "forward_corrected_weight",
+    "frank_wolfe_design",
     "frequency_averaged_score",
     "g_optimal_design",
     "gae",
@@ -274,11 +286,13 @@ __all__ = [
     "normalize",
     "normalized_log_entropy",
     "nucleus_entropy",
+    "offline_to_online_episodes",
     "optimistic_next_value",
     "orthogonal_part",
     "per_decision_value",
     "plan_policy",
     "policy_divergence",
+    "policy_features",
     "policy_ratio",
     "pooled_turn_advantage",
     "project_distribution",

@@ -47,19 +47,38 @@ def _instance(transition: np.ndarray, reward: np.ndarray, initial: np.ndarray, d
     from scipy import sparse
 
     states, actions = reward.shape[-2:]
-    leaves = sparse.kron(sparse.identity(states), np.ones((1, actions)), format="csr")  # Σ_a d(s, a)
     if horizon is None:
-        flow = leaves - discount * sparse.csr_array(transition.reshape(-1, states).T)
+        flow = _leaves(states, actions) - discount * sparse.csr_array(transition.reshape(-1, states).T)
         return maximum(reward.ravel(), flow, (1 - discount) * initial).reshape(states, actions)
+    begins = np.concatenate([initial, np.zeros((horizon - 1) * states)])
+    earns = np.broadcast_to(reward, (horizon, states, actions))
+    return maximum(earns.ravel(), horizon_flow(transition, horizon), begins).reshape(horizon, states, actions)
+
+
+def horizon_flow(transition: np.ndarray, horizon: int) -> Any:
+    """Of occupancies of all steps, `[H K A]`, what leaves each state of each step less what arrives there, `[H K, H K A]` sparse: the first state's
+    distribution at the first step, and 0 at others.
+
+    Args:
+        transition: `[H or 1, K, A, K]`.
+    """
+    from scipy import sparse
+
+    states, actions = transition.shape[1:3]
     arrives = [sparse.csr_array(each.reshape(-1, states).T) for each in transition]
     blocks: list[list[Any]] = [[None] * horizon for _ in range(horizon)]
     for step in range(horizon):
-        blocks[step][step] = leaves
+        blocks[step][step] = _leaves(states, actions)
         if step:
             blocks[step][step - 1] = -arrives[min(step - 1, len(arrives) - 1)]
-    begins = np.concatenate([initial, np.zeros((horizon - 1) * states)])
-    earns = np.broadcast_to(reward, (horizon, states, actions))
-    return maximum(earns.ravel(), sparse.block_array(blocks, format="csr"), begins).reshape(horizon, states, actions)
+    return sparse.block_array(blocks, format="csr")
+
+
+def _leaves(states: int, actions: int) -> Any:
+    """Σ_a d(s, a)."""
+    from scipy import sparse
+
+    return sparse.kron(sparse.identity(states), np.ones((1, actions)), format="csr")
 
 
 def maximum(gain: np.ndarray, equations: Any, right: np.ndarray) -> np.ndarray:
