@@ -116,3 +116,39 @@ def test_an_adversary_is_followed(hyper: dict):
     uniform = Regret(world.mdp(found.streams), 2)
     uniform.add(found.problem.uniform(), 1_000)
     assert (found.problem.regret.total < 0.8 * uniform.total).all()
+
+
+SMALL = {"states": 4, "actions": 2, "horizon": 3}
+
+
+def settled(task: str, **hyper) -> tuple[dict, torch.Tensor]:
+    """The state of FTPedel after 800 episodes, and by how much its policy falls short of the best of its class."""
+    world = make_world(task, **SMALL, transitions=hyper.pop("transitions", 5_000), concentrability=None)
+    found = learner("ftpedel", world, 40, scale=0.02, batch=20, **hyper)
+    mdp = world.mdp(found.streams)
+    choice = torch.cartesian_prod(*[torch.arange(2)] * 4)
+    plays = torch.nn.functional.one_hot(choice, 2).double().unsqueeze(1).expand(-1, 3, -1, -1)
+    best = torch.stack([mdp.start_value(mdp.value(each.expand(2, -1, -1, -1))) for each in plays]).amax(0)
+    return found.state, best - mdp.start_value(mdp.value(found.policy.probabilities))
+
+
+@pytest.mark.parametrize("task", ["tabular:random-episodes", "tabular:linear-mdp"])
+def test_policies_are_dropped_until_one_is_known_to_be_near_the_best(task: str):
+    """From data, from play with few data and from play alone, in tables and by features; the more data, the fewer episodes."""
+    explored = []
+    for hyper in ({}, {"transitions": 200}, {"offline": False}):
+        state, short = settled(task, **hyper)
+        assert (state["accuracy"] <= 0.1).all() and (short <= 0.1).all()
+        explored.append(state["explored"])
+    assert (explored[0] == 0).all() and (explored[1] < explored[2]).all()
+
+
+def test_uniform_play_fills_in_more_slowly():
+    """After as many episodes as the design takes, uniform actions have not shown as much."""
+    aimed, anyhow = (settled("tabular:random-episodes", offline=False, explore=explore)[0]["explored"] for explore in ("design", "uniform"))
+    assert (aimed < anyhow).all()
+
+
+def test_too_many_policies_are_refused():
+    with pytest.raises(BadInput, match="policies of 8 states and 3 actions, here 6,561, and can 512 at most: take fewer --states or --actions"):
+        get_method("ftpedel").build(configure("ftpedel", {})).check(make_world("tabular:random-episodes"), [0], 10, None)
