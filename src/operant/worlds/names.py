@@ -32,6 +32,7 @@ TABULAR = (
     "random-sparse",
     "garnet",
     "random-episodes",
+    "layered",
     "bandit",
     "latent",
     "tiger",

@@ -253,6 +253,17 @@ def sparse(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Ten
     return kept / kept.sum(-1, keepdim=True), _drawn(seeds, "random-sparse-reward", states, actions), torch.full((1, states), 1 / states, dtype=F64)
 
 
+def layered(states: int, actions: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Three layers, which tell the step: state 0, half of the others, and the rest. A step leads to the next layer, mostly to one of its states; mean rewards
+    are uniform in [0, 1); an instance for each seed."""
+    ends = (0, 1, 1 + (states - 1) // 2, states)
+    transition, uniform = torch.zeros(len(seeds), states, actions, states, dtype=F64), _drawn(seeds, "layered", states, actions, states)
+    for begin, end, following in zip(ends, ends[1:], ends[2:], strict=False):
+        transition[:, begin:end, :, end:following] = _simplex(uniform[:, begin:end, :, end:following], 2.0)
+    transition[:, ends[2] :, :, -1] = 1
+    return transition, _drawn(seeds, "layered-reward", states, actions), _at(states, 0)
+
+
 class Garnet:
     """Each pair leads to the same number of states, all sets of so many alike, with probabilities uniform over all distributions; mean rewards are uniform in
     [0, 1); an instance for each seed (Archibald et al. 1995). Nothing is as large as all states by all.
@@ -622,6 +633,7 @@ TABLES: dict[str, Table] = {
     "random-sparse": Table(sparse, 20, 4, ("states", "actions"), 0.9, own=True),
     "garnet": Table(GARNET.build, 1_000, 4, ("states", "actions"), 0.9, own=True, told=GARNET.told, branches=GARNET.branches),
     "random-episodes": Table(sparse, 8, 3, ("states", "actions"), horizon=5, own=True),
+    "layered": Table(layered, 5, 3, ("states", "actions"), horizon=3, fixed=True, bernoulli=True, own=True, fewest=3),
     "bandit": Table(bandit, 10, 5, ("states", "actions"), horizon=1, fixed=True, bernoulli=True, own=True),
     "latent": Table(latent, 3, 2, ("states", "actions"), horizon=4, own=True, fewest=2, hidden=True),
     "tiger": Table(tiger, 4, 3, horizon=5, hidden=True),
