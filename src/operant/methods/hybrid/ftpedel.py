@@ -14,7 +14,8 @@ there are where states tell the step. On tasks without features a pair's are one
 its own, and a regret minimiser in the place of planning in the model. The first state's distribution is known, as in the paper. beta_l = scale · H² · log(4
 H² N l² / delta), N policies being left; the paper's scale is 64. epsilon_l begins at H / 2. The ridge is 1 / d. What is returned is the policy of the largest
 estimate, which by the bounds is `epsilon` from the best of the class at most.
-An iteration is `batch` episodes. The policy that is evaluated is that of the largest estimate; once it has stopped, it stays.
+An iteration learns from what is there, and plays `batch` episodes. The policy that is evaluated is that of the largest estimate before these; once it has
+stopped, it stays.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class FTPedel:
     delta: Annotated[float, Range(0, 1, open_low=True)] = 0.1  # chance that a value is not bounded
 
 
-@method("ftpedel", name="FTPedel", family="hybrid", paper="arXiv:2211.04974", worlds=("tabular",), example="tabular:river-swim")
+@method("ftpedel", name="FTPedel", family="hybrid", paper="arXiv:2211.04974", worlds=("tabular",), example="tabular:layered")
 def ftpedel(h: FTPedel) -> Planning:
     def policies(problem: Problem) -> Tensor:
         """All that are compared, `[N, 1, K, A]`."""
@@ -95,15 +96,6 @@ def ftpedel(h: FTPedel) -> Planning:
         found = policies(problem)[value.masked_fill(kept == 0, -torch.inf).argmax(-1)].expand(-1, horizon, -1, -1)
         return {"kept": kept, "epoch": epoch, "accuracy": reached, "policy": torch.where(going(state), found, state["policy"])}
 
-    def learned(problem: Problem, state: State, seen: Model, step: int) -> State:
-        """What is known after so many steps of Frank-Wolfe, and what the next one plays."""
-        transition, mean, value, inverse = estimated(problem, seen)
-        norms = ops.design_norms(mean, inverse)
-        found, explores = settled(problem, state, norms, value), problem.uniform()
-        if h.explore == "design":
-            explores = ops.design_direction(features(problem), transition, mean, norms, found["kept"], inverse, step=step)
-        return state | seen.tables | found | {"explores": torch.where(going(found), explores, found["policy"])}
-
     def start(problem: Problem) -> State:
         problem.check_rewards("ftpedel")
         horizon, states, actions = problem.shape
@@ -117,12 +109,17 @@ def ftpedel(h: FTPedel) -> Planning:
             "explored": problem.zeros(),
             "policy": problem.uniform(),
         }
-        return learned(problem, state, problem.logged if h.offline else problem.model(), 0)
+        return (problem.logged if h.offline else problem.model()).tables | state
 
     def improve(problem: Problem, state: State) -> State:
-        explored = state["explored"] + h.batch * (state["accuracy"] > h.epsilon)
-        seen = problem.model(state, problem.play(state["explores"], h.batch))
-        return learned(problem, state | {"explored": explored}, seen, problem.step + 1)
+        transition, mean, value, inverse = estimated(problem, Model(state["following"], state["gained"]))
+        norms = ops.design_norms(mean, inverse)
+        found, explores = settled(problem, state, norms, value), problem.uniform()
+        if h.explore == "design":
+            explores = ops.design_direction(features(problem), transition, mean, norms, found["kept"], inverse, step=problem.step)
+        played = problem.play(torch.where(going(found), explores, found["policy"]), h.batch)
+        explored = state["explored"] + h.batch * (found["accuracy"] > h.epsilon)
+        return problem.model(state, played).tables | found | {"explored": explored}
 
     def measures(problem: Problem, state: State) -> dict[str, Tensor]:
         return {"certified accuracy": state["accuracy"], "exploring episodes": state["explored"], "policies left": state["kept"].sum(-1)}
