@@ -1,14 +1,15 @@
 """FTPedel: episodes beside logged transitions, against either alone and against uniform play, and how many the coefficient says that it takes.
 
-The bed: an instance for each seed, of layers of 1, 2 and 2 states, an episode of three steps from one to the next, with 3 actions, Dirichlet(1/2) transitions
-and rewards that are drawn with uniform means. The best action of the first state is better than the next by 0.2 at least (instances are drawn until it is).
-All 243 deterministic policies that hang on the state are all that there are. epsilon is 0.1 throughout, the bonus's scale 0.05.
+The bed: an instance of `tabular:layered` for each seed, layers of 1, 2 and 2 states, an episode of three steps from one to the next, 3 actions, rewards that
+are drawn. The best action of the first state is better than the next by 0.2 at least (instances are drawn until it is). All 243 deterministic policies that hang
+on the state are all that there are. epsilon is 0.1 throughout, the bonus's scale 0.05.
 """
 
 from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ from torch import Tensor
 from operant import ops
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
+from operant.core.seeds import derive_seed
 from operant.evidence import Finding, check
 from operant.loops.planning import Planner
 from operant.studies.ecm import spearman
 from operant.worlds.tabular.linear_program import horizon_flow, maximum
 from operant.worlds.tabular.mdp import FiniteMDP
+from operant.worlds.tabular.problems import layered
 from operant.worlds.tabular.world import TabularWorld
 
 LAYERS, ACTIONS, GAP = (1, 2, 2), 3, 0.2
@@ -157,30 +160,19 @@ def limit(folder: Path) -> Finding:
 @cache
 def instances(seeds: int) -> FiniteMDP:
     """The bed of seeds from 0."""
-    found = [_instance(np.random.default_rng((seed, 2))) for seed in range(seeds)]
-    transition, reward = (torch.stack(tables).unsqueeze(1) for tables in zip(*found, strict=True))
-    return FiniteMDP(transition, reward, first(seeds), 1.0, HORIZON, bernoulli=True)
+    found = [instance(seed) for seed in range(seeds)]
+    transition, reward, initial = (torch.cat([getattr(each, name) for each in found]) for name in ("transition", "reward", "initial"))
+    return FiniteMDP(transition, reward, initial, 1.0, HORIZON, bernoulli=True)
 
 
-def first(seeds: int) -> Tensor:
-    initial = torch.zeros(seeds, STATES, dtype=torch.float64)
-    initial[:, 0] = 1
-    return initial
-
-
-def _instance(draw: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Transitions and rewards of one that has the gap."""
-    ends = np.cumsum(LAYERS)
-    while True:
-        transition = np.zeros((STATES, ACTIONS, STATES))
-        for begin, end, width in zip(ends[:-1] - LAYERS[:-1], ends[:-1], LAYERS[1:], strict=True):
-            transition[begin:end, :, end : end + width] = draw.dirichlet(np.full(width, 0.5), (end - begin, ACTIONS))
-        transition[ends[-2] :, :, -1] = 1
-        tables = torch.from_numpy(transition), torch.from_numpy(draw.random((STATES, ACTIONS)))
-        mdp = FiniteMDP(tables[0][None, None], tables[1][None, None], first(1), 1.0, HORIZON)
+def instance(seed: int) -> FiniteMDP:
+    """The first of a seed that has the gap."""
+    for trial in count():
+        transition, reward, initial = layered(STATES, ACTIONS, [derive_seed(seed, "ftpedel", trial)])
+        mdp = FiniteMDP(transition.unsqueeze(1), reward.unsqueeze(1), initial, 1.0, HORIZON)
         best = mdp.backup(mdp.optimum[0])[0, 0, 0].sort(descending=True).values
         if best[0] - best[1] >= GAP:
-            return tables
+            return mdp
 
 
 def one_hot() -> Tensor:
@@ -197,24 +189,24 @@ def policies(mdp: FiniteMDP) -> tuple[Tensor, Tensor]:
     return ops.policy_features(one_hot().unsqueeze(1), occupancy).transpose(1, 2), mdp.start_value(mdp.optimum[0]).unsqueeze(1) - value
 
 
-def covariance(count: Tensor) -> Tensor:
+def covariance(seen: Tensor) -> Tensor:
     """Of logged transitions `[..., K, A]`, with the ridge: `[..., 1, d, d]`."""
-    return torch.eye(PAIRS, dtype=torch.float64) / PAIRS + ops.feature_covariance(one_hot(), count.unsqueeze(-3))
+    return torch.eye(PAIRS, dtype=torch.float64) / PAIRS + ops.feature_covariance(one_hot(), seen.unsqueeze(-3))
 
 
-def coefficient(count: Tensor) -> np.ndarray:
+def coefficient(seen: Tensor) -> np.ndarray:
     """The episodes that the coefficient says, with logged transitions `[L, S, K, A]`: `[L, S]`. beta is that of the last epoch with all policies left."""
     mdp = instances(SEEDS)
     mean, gap = policies(mdp)
     epochs = math.ceil(math.log2(HORIZON / EPSILON))
     beta = SCALE * HORIZON**2 * math.log(4 * HORIZON**2 * gap.shape[1] * epochs**2 / DELTA)
-    known = one_hot(), mdp.transition, mdp.initial, mean, gap, covariance(count)
+    known = one_hot(), mdp.transition, mdp.initial, mean, gap, covariance(seen)
     return ops.offline_to_online_episodes(*known, epsilon=EPSILON, beta=beta, most=1e5).numpy()
 
 
 def covering(seeds: int, pairs: int) -> Tensor:
     """So many of the pairs, 1 there, in an order that each seed draws: `[S, K, A]`."""
-    order = [np.random.default_rng((seed, 3)).permutation(PAIRS) for seed in range(seeds)]
+    order = [np.random.default_rng(seed).permutation(PAIRS) for seed in range(seeds)]
     return torch.from_numpy(np.stack([np.isin(np.arange(PAIRS), each[:pairs]) for each in order])).double().view(seeds, STATES, ACTIONS)
 
 
