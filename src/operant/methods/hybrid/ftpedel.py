@@ -50,8 +50,9 @@ def ftpedel(h: FTPedel) -> Planning:
     def policies(problem: Problem) -> Tensor:
         """All that are compared, `[N, 1, K, A]`."""
         states, actions = problem.shape[1:]
-        choice = torch.cartesian_prod(*[torch.arange(actions, device=problem.streams.device)] * states).view(-1, states)
-        return torch.nn.functional.one_hot(choice, actions).to(torch.float64).unsqueeze(1)
+        each = torch.arange(actions, device=problem.streams.device)
+        choice = torch.cartesian_prod(*[each] * states).view(-1, 1, states, 1)
+        return (choice == each).to(torch.float64)
 
     def features(problem: Problem) -> Tensor:
         """`[S or 1, H or 1, K, A, d]`, one-hot where none are known; of one step where all are alike."""
