@@ -1,8 +1,8 @@
 """FTPedel: episodes beside logged transitions, against either alone and against uniform play, and how many the coefficient says that it takes.
 
 The bed: an instance of `tabular:layered` for each seed, layers of 1, 2 and 2 states, an episode of three steps from one to the next, 3 actions, rewards that
-are drawn. The best action of the first state is better than the next by 0.2 at least (instances are drawn until it is). All 243 deterministic policies that hang
-on the state are all that there are. epsilon is 0.1 throughout, the bonus's scale 0.05.
+are drawn. The best action of the first state is better than the next by 0.2 at least (instances are drawn until it is). All 243 deterministic policies that
+hang on the state are all that there are. epsilon is 0.1 throughout, the bonus's scale 0.05.
 """
 
 from __future__ import annotations
