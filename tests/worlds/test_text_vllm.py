@@ -31,6 +31,7 @@ from operant.worlds.text.engine import generate
 from operant.worlds.text.lora import LoraPolicy, add_adapter, save_lora
 from operant.worlds.text.models import make_model, make_tokenizer
 from operant.worlds.text.tasks import Arithmetic
+from operant.worlds.text.tasks.lookup import Lookup
 from operant.worlds.text.vllm import Vllm
 from operant.worlds.text.vllm_worker import Answered, digest
 from operant.worlds.text.world import TextWorld
@@ -40,9 +41,9 @@ PAD, END = 0, 1
 needs_vllm = [pytest.mark.slow, pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: make test-vllm")]
 
 
-def heads_of_32(seed: int = 3, positions: int = 64):
+def heads_of_32(seed: int = 3, positions: int = 64, alphabet: str = Arithmetic.alphabet):
     """A small Llama with heads that vLLM has kernels for, also where it computes on a processor."""
-    tokenizer = make_tokenizer(Arithmetic.alphabet)
+    tokenizer = make_tokenizer(alphabet)
     return make_model("llama", len(tokenizer), seed, width=64, layers=2, heads=2, positions=positions), tokenizer
 
 
@@ -364,6 +365,31 @@ class TestTraining:
             if engine == "vllm":
                 assert max(one["kl_engine"].item() for one in metrics) < 1e-6 and max(one["log_ratio_engine"].item() for one in metrics) < 1e-4
         assert all(first < 1.75 and last > 1.9 for first, last in found.values())
+
+    def test_rows_that_take_turns_and_rows_that_are_given(self, tmp_path):
+        """A turn goes on behind a reply; a given answer is measured by the policy, and has no mismatch."""
+        model, tokenizer = heads_of_32(positions=256, alphabet=Lookup.alphabet)
+        for part in (model, tokenizer):
+            part.save_pretrained(tmp_path / "model")
+        for task, method in (("lookup", "grpo"), ("arithmetic", "rl-plus")):
+            if task == "arithmetic":
+                for part in heads_of_32():
+                    part.save_pretrained(tmp_path / "model")
+            world = TextWorld(task, model=str(tmp_path / "model"), engine="vllm")
+            spine = get_method(method).build(configure(method, {"prompts": 4, "group_size": 8}))
+            learner = spine.learner(world, [100], 2, torch.device("cpu"))
+            try:
+                metrics = [learner.iterate() for _ in range(2)]
+            finally:
+                learner.close()
+                world.close()
+            assert max(one["log_ratio_engine"].item() for one in metrics) < 1e-4
+            extras = learner.rollout.extras
+            if task == "lookup":
+                assert extras["turn"].max() > 0 and (extras["drawn"] != extras["present"]).any()
+            else:
+                given = extras["outside"][0]
+                assert given.any() and torch.equal(extras["behaviour_log_prob"][0, given], learner.rollout.log_prob[0, given])
 
     def test_a_run_whose_vllm_is_killed_goes_on(self, folder, tmp_path):
         words = ("train", "grpo", "--task", TASK, "--model", folder, "--max-new-tokens", 8, "--engine", "vllm")
