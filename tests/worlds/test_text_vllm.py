@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from text_rewards import by_length
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 import operant
 from operant.core.errors import BadInput, RunFailed, WorkerLost
@@ -310,6 +310,24 @@ class TestEngine:
                     parameter.normal_(0.0, 0.1, generator=torch.Generator().manual_seed(1))
         drawn = draw(engine, policy, [Request((2, 3, 4), n=8)])
         assert ((drawn.behaviour_log_prob - plain_log_prob(model, drawn, 1.0)) * drawn.mask).abs().max() < 1e-4
+
+    def test_a_model_whose_layers_share_weights_is_drawn_from(self):
+        """Its output layer, which is packed for a processor, must follow its embedding; and biases its layers."""
+        sizes = {"vocab_size": 24, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            ends = {"bos_token_id": None, "eos_token_id": END, "pad_token_id": PAD}
+            model = Qwen2ForCausalLM(Qwen2Config(**sizes, **ends, max_position_embeddings=64, tie_word_embeddings=True, initializer_range=0.2)).eval()
+            policy, engine = TokenPolicy(model), Vllm("float32", 16)
+            try:
+                for _ in range(2):
+                    drawn = draw(engine, policy, [Request((2, 3, 4), n=16)])
+                    assert ((drawn.behaviour_log_prob - plain_log_prob(model, drawn, 1.0)) * drawn.mask).abs().max() < 1e-4
+                    with torch.no_grad():
+                        for parameter in model.parameters():
+                            parameter.add_(0.05 * torch.randn_like(parameter))
+            finally:
+                engine.close()
 
     def test_old_weights_end_the_run_in_one_line(self, engine):
         policy = TokenPolicy(heads_of_32()[0])

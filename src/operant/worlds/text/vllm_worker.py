@@ -143,6 +143,8 @@ class Worker:
         os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         from vllm import LLM
 
+        if not torch.cuda.is_available():
+            note_packed()
         self.begin, self.memory, self.dtype = begin, memory, getattr(torch, begin.dtype)
         self.llm = LLM(
             begin.folder,
@@ -159,13 +161,11 @@ class Worker:
             generation_config="vllm",
         )
         self.engine = self.llm.llm_engine
-        if not torch.cuda.is_available():
-            note_packed()
         self.complete(([Asked((0,), 1, 1, (), 0)], 1.0), lambda: None)  # what this model has no kernel for is told now
 
     def load(self, _: None) -> str:
         """Take over the weights that lie in the memory; the digest of what vLLM has of them."""
-        found = self.llm.collective_rpc(take_over, args=(list(shared(self.memory, self.begin.forms, self.dtype)),))[0]
+        found = self.llm.collective_rpc(take_over, args=(list(shared(self.memory, self.begin.forms, self.dtype)), self.dtype))[0]
         self.engine.set_weight_version(found)
         if not self.llm.reset_prefix_cache():
             raise RuntimeError("the cache of keys and values of older weights could not be emptied")
@@ -210,32 +210,41 @@ def _answered(one: Any) -> Answered:
     return Answered(tokens, log_prob, [span.version for span in one.weight_versions])
 
 
-def take_over(worker: Any, weights: list[tuple[str, Tensor]]) -> str:
-    """In vLLM's worker: load weights by its own way to load them anew, and make the digest of its parameters."""
+def take_over(worker: Any, weights: list[tuple[str, Tensor]], dtype: torch.dtype) -> str:
+    """In vLLM's worker: load weights by its own way to load them anew, and make the digest of what it computes with."""
     worker.reload_weights(weights_iterator=iter(weights))
-    return digest_of(worker.get_model())
-
-
-def digest_of(model: nn.Module) -> str:
-    """The digest of an engine's parameters. Of layers whose weights were packed for a processor, that of what was packed."""
-    parts: dict[int, int] = {}
+    model = worker.get_model()
     for layer in model.modules():
-        for parameter in layer.parameters(recurse=False):
-            parts[id(parameter)] = rows_digest(parameter) if parameter.numel() else layer.packed_from
-    return f"{sum(parts.values()) % 2**64:016x}"
+        # An output layer that shares its weights with the embedding is loaded under no name of its own, and stays packed as it was.
+        if hasattr(layer, "packed_from") and layer.weight.numel() and layer.packed_from != rows_digest(layer.weight):
+            layer.quant_method.process_weights_after_loading(layer)
+    return digest_of(model, dtype)
+
+
+def digest_of(model: nn.Module, dtype: torch.dtype) -> str:
+    """The digest of an engine's parameters, those that layers share once; of weights that are packed for a processor, of what was packed."""
+    parts = set()
+    for layer in model.modules():
+        for name, parameter in layer.named_parameters(recurse=False):
+            packed = name == "weight" and hasattr(layer, "packed_from")
+            parts.add((id(parameter), layer.packed_from if packed else rows_digest(parameter.to(dtype))))
+    return f"{sum(part for _, part in parts) % 2**64:016x}"
 
 
 def note_packed() -> None:
-    """On a processor vLLM packs the weights of linear layers and keeps nothing else of them: note on each layer the digest of what is packed."""
+    """On a processor vLLM packs the weights of linear layers, and computes with that alone: note on each layer the digest of what is packed."""
     from vllm.model_executor.layers.linear import UnquantizedLinearMethod
+    from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
 
-    pack = UnquantizedLinearMethod.process_weights_after_loading
+    def noting(pack: Any) -> Any:
+        def noted(self: Any, layer: nn.Module) -> None:
+            layer.packed_from = rows_digest(layer.weight)
+            pack(self, layer)
 
-    def noted(self: Any, layer: nn.Module) -> None:
-        layer.packed_from = rows_digest(layer.weight)
-        pack(self, layer)
+        return noted
 
-    UnquantizedLinearMethod.process_weights_after_loading = noted
+    for method in (UnquantizedLinearMethod, UnquantizedEmbeddingMethod):
+        method.process_weights_after_loading = noting(method.process_weights_after_loading)
 
 
 def main() -> None:
