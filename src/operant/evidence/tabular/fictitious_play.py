@@ -20,7 +20,7 @@ ITERATIONS, GAMES = 10_000, 20
 @check(
     "fictitious-play",
     "zero-sum",
-    "exact",
+    "small",
     "on 20 random zero-sum games of 10 actions, over the last factor of a hundred of 10,000 iterations, exploitability falls with a mean exponent of at most "
     "-0.4 and at least -0.6, and in the end the worst cases of both players hold the value of the program between them, within 0.01",
 )
@@ -37,7 +37,7 @@ def zero_sum(folder: Path) -> Finding:
 @check(
     "fictitious-play",
     "shapley",
-    "exact",
+    "small",
     "on Shapley's game of three actions, whose only equilibrium is uniform, the averages are exploitable by at least 0.05 after every one of the iterations "
     "1,000 to 10,000",
     theorem="fictitious play need not converge in general-sum games (Shapley 1964)",
