@@ -101,7 +101,7 @@ def test_tasks_are_listed(operant):
     words = set(itertools.chain.from_iterable(expanded(word) for word in shown.split()))
     transformer = {f"{word}-transformer" for word in words}
     assert "each of the above with -transformer" in shown and set(tasks) <= words | transformer
-    assert len(shown.splitlines()) <= 57 and max(map(len, shown.splitlines())) <= 120
+    assert len(shown.splitlines()) <= 58 and max(map(len, shown.splitlines())) <= 120
 
 
 def expanded(pattern: str) -> list[str]:

@@ -7,14 +7,14 @@ the largest are dropped. It stops when epsilon_l is `epsilon`, or one policy is 
 arXiv:2207.02575), which has no data; with `--explore uniform` episodes are of uniform actions in the place of the design.
 
 The design is Frank-Wolfe on the covariance, over policies: a step's linear problem, whose reward is how much a pair's visit lowers the largest of these
-norms, is solved in the model that was fitted, and its policy is played `batch` times, so that what was played is the iterate.
+norms, is solved in the model that was fitted, and its policy is played `batch_episodes` times, so that what was played is the iterate.
 
 Settled (the row is of medium confidence), and departures: policies are all deterministic ones that hang on the state alone, at most 512, which are all that
 there are where states tell the step. On tasks without features a pair's are one-hot. One design serves all steps; the paper has one for each, of episodes of
 its own, and a regret minimiser in the place of planning in the model. The first state's distribution is known, as in the paper. beta_l = scale · H² · log(4
 H² N l² / delta), N policies being left; the paper's scale is 64. epsilon_l begins at H / 2. The ridge is 1 / d. What is returned is the policy of the largest
 estimate, which by the bounds is `epsilon` from the best of the class at most.
-An iteration learns from what is there, and plays `batch` episodes. The policy that is evaluated is that of the largest estimate before these; once it has
+An iteration learns from what is there, and plays `batch_episodes`. The policy that is evaluated is that of the largest estimate before these; once it has
 stopped, it stays.
 """
 
@@ -40,7 +40,7 @@ class FTPedel:
     offline: bool = True  # logged transitions count beside what is played
     explore: Literal["design", "uniform"] = "design"  # what episodes are of
     epsilon: Positive = 0.1  # by how much at most the policy falls short, in units of the return
-    batch: Count = 10  # episodes of an iteration, a step of Frank-Wolfe
+    batch_episodes: Count = 10  # episodes of an iteration, a step of Frank-Wolfe
     scale: Positive = 0.05  # of the squared confidence width, before the logarithm
     delta: Annotated[float, Range(0, 1, open_low=True)] = 0.1  # chance that a value is not bounded
 
@@ -118,8 +118,8 @@ def ftpedel(h: FTPedel) -> Planning:
         found, explores = settled(problem, state, norms, value), problem.uniform()
         if h.explore == "design":
             explores = ops.design_direction(features(problem), transition, mean, norms, found["kept"], inverse, step=problem.step)
-        played = problem.play(torch.where(going(found), explores, found["policy"]), h.batch)
-        explored = state["explored"] + h.batch * (found["accuracy"] > h.epsilon)
+        played = problem.play(torch.where(going(found), explores, found["policy"]), h.batch_episodes)
+        explored = state["explored"] + h.batch_episodes * (found["accuracy"] > h.epsilon)
         return problem.model(state, played).tables | found | {"explored": explored}
 
     def measures(problem: Problem, state: State) -> dict[str, Tensor]:
