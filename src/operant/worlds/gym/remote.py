@@ -19,7 +19,7 @@ from operant.core.errors import BadInput, OperantError, WorkerLost, one_line
 from operant.nets import kernels
 from operant.worlds.base import SampleWorkers
 from operant.worlds.gym.check import HELD
-from operant.worlds.gym.workers import Left, Link, Worker, fault_of
+from operant.worlds.gym.workers import Link, Worker, fault_of
 
 OPTION = "--sample-on"
 WATCH = "watch"  # what an actor answers beside its work
@@ -57,7 +57,7 @@ class RemoteWorker:
                 slot, progress, reference = payload
                 payload = slot, progress, ray.get(reference)
             return "ok", self._worker.answer(command, payload)
-        except (Left, BaseException) as error:  # noqa: BLE001 - whatever an environment raises is told as its error
+        except BaseException as error:  # noqa: BLE001 - whatever an environment raises is told as its error; a worker that is to leave is heard no more
             return "error", fault_of(error)
 
     def _begin(self) -> tuple[str, dict[str, str]]:

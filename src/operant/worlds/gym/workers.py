@@ -407,7 +407,7 @@ def _slots(twin: bytes, forms: list[tuple[torch.Size, torch.dtype]], memory: Ten
     return slots
 
 
-class Left(BaseException):
+class _Left(BaseException):
     """What a worker was at is wanted no more."""
 
 
@@ -463,7 +463,7 @@ class Worker:
         now = time.monotonic()
         parent = multiprocessing.parent_process()  # none on a cluster, which ends its actors with whoever started them
         if self._beats[-1] or (parent is not None and now - self._looked > 1.0 and not parent.is_alive()):
-            raise Left
+            raise _Left
         self._looked = now if now - self._looked > 1.0 else self._looked
         return self.environments.step(action)
 
@@ -495,7 +495,7 @@ def _work(
             if command == "close":
                 break
             pipe.send(("ok", worker.answer(command, payload)))
-    except (EOFError, ConnectionError, Left):
+    except (EOFError, ConnectionError, _Left):
         pass  # the trainer is gone, or done
     except BaseException as error:  # noqa: BLE001 - signals are ignored here, so that a KeyboardInterrupt is the environment's own, too
         try:
