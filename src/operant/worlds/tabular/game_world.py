@@ -20,6 +20,7 @@ from operant.core.registry import read_settings
 from operant.nets.finite import FinitePolicy
 from operant.worlds.base import World
 from operant.worlds.data.formats import read_arrays
+from operant.worlds.tabular.arrays import table_of
 from operant.worlds.tabular.games import PLAYERS, FiniteGame
 from operant.worlds.tabular.named_games import NAMED_GAMES, NamedGame
 from operant.worlds.tabular.options import TabularOptions
@@ -153,12 +154,7 @@ def _read(path: Path, kl_weight: float | None) -> FiniteGame:
 
 def _checked(path: Path, name: str, array: np.ndarray) -> Tensor:
     """One array of a file: finite numbers with the axes that it must have, in float64."""
-    if array.dtype.kind not in "biuf":
-        raise BadInput(f"{path}: {name} is {list(array.shape)} {array.dtype}, must be an array of numbers")
-    fits = {"payoff": array.ndim == 2 or (array.ndim == 3 and len(array) == PLAYERS), "kl_weight": array.size == 1}
-    if array.size == 0 or not fits.get(name, array.ndim == len(FILE_ARRAYS[name].split(", "))):
-        raise BadInput(f"{path}: {name} has shape {list(array.shape)}, must be {f'[{FILE_ARRAYS[name]}]' if FILE_ARRAYS[name] else 'one number'}")
-    table = torch.from_numpy(array.astype(np.float64))
-    if (wrong := ~table.isfinite()).any():
-        raise BadInput(f"{path}: {name}{wrong.nonzero()[0].tolist() or ''} is {table[wrong][0].item()}, must be a finite number")
-    return table.reshape(()) if name == "kl_weight" else table
+    if not (axes := FILE_ARRAYS[name]):
+        return table_of(path, name, array, array.size == 1, "one number").reshape(())
+    counted = array.ndim == 2 or (array.ndim == 3 and len(array) == PLAYERS) if name == "payoff" else array.ndim == len(axes.split(", "))
+    return table_of(path, name, array, array.size > 0 and counted, f"[{axes}]")

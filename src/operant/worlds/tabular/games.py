@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -171,7 +171,7 @@ class FiniteGame:
 
     def to(self, device: torch.device) -> FiniteGame:
         """The same on a device."""
-        tables = {name: table for name, table in vars(self).items() if isinstance(table, Tensor) and name in self.__dataclass_fields__}
+        tables = {item.name: table for item in fields(self) if isinstance(table := getattr(self, item.name), Tensor)}
         return replace(self, **{name: table.to(device) for name, table in tables.items()})
 
     @cached_property

@@ -22,8 +22,9 @@ from operant.nets.finite import FinitePolicy
 from operant.worlds.base import World
 from operant.worlds.data.formats import read_arrays
 from operant.worlds.names import FROM_GYMNASIUM
+from operant.worlds.tabular.arrays import table_of
 from operant.worlds.tabular.game_world import GameWorld, holds_game
-from operant.worlds.tabular.mdp import ROUNDING, FiniteMDP, Samples, covering, place
+from operant.worlds.tabular.mdp import ROUNDING, FiniteMDP, Samples, covering
 from operant.worlds.tabular.named_games import NAMED_GAMES
 from operant.worlds.tabular.options import TabularOptions
 from operant.worlds.tabular.pomdp import FinitePOMDP
@@ -273,17 +274,12 @@ def _read(path: Path, options: TabularOptions) -> FiniteMDP:
 
 def _checked(path: Path, name: str, array: np.ndarray) -> Tensor:
     """One array of a file: finite numbers with the axes that it must have, in float64."""
-    if array.dtype.kind not in ("biuf" if name == "bernoulli" else "iuf"):
-        raise BadInput(f"{path}: {name} is {list(array.shape)} {array.dtype}, must be an array of numbers")
+    kinds = "biuf" if name == "bernoulli" else "iuf"
     if not (axes := FILE_AXES[name]):
-        if array.size != 1:
-            raise BadInput(f"{path}: {name} has shape {list(array.shape)}, must be one number")
-        array = array.reshape(())
-    elif array.size == 0 or array.ndim - len(axes.split(", ")) not in ((0, 1) if name in STEPPED else (0,)):
-        raise BadInput(f"{path}: {name} has shape {list(array.shape)}, must be [{axes}]{', or with a step axis' * (name in STEPPED)}")
-    table = torch.from_numpy(array.astype(np.float64))
-    if (wrong := ~table.isfinite()).any():
-        raise BadInput(f"{path}: {name}{place(wrong.unsqueeze(0))} is {table[wrong][0].item()}, must be a finite number")
+        table = table_of(path, name, array, array.size == 1, "one number", kinds).reshape(())
+    else:
+        fits = array.size > 0 and array.ndim - len(axes.split(", ")) in ((0, 1) if name in STEPPED else (0,))
+        table = table_of(path, name, array, fits, f"[{axes}]{', or with a step axis' * (name in STEPPED)}", kinds)
     if name in DISTRIBUTIONS and array.dtype.kind == "f" and array.dtype.itemsize < 8:
         if ROUNDING < (off := (table.sum(-1) - 1).abs().max().item()) <= array.shape[-1] * np.finfo(array.dtype).eps:
             raise BadInput(f"{path}: {name} is {array.dtype}, whose rounding leaves sums off 1 by {off:.2g}: store it as float64, divided by its sums")
