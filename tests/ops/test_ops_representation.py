@@ -30,7 +30,7 @@ def test_info_nce_by_hand():
 def test_codes_by_hand():
     points = torch.tensor([[1.5, 0.0], [-1.0, 0.0]], requires_grad=True)
     codes = torch.tensor([[0.0, 0.0], [2.0, 0.0], [9.0, 9.0]], requires_grad=True)
-    assert ops.nearest_codes(points, codes).tolist() == [1, 0]
+    assert ops.nearest_cell(points, codes).tolist() == [1, 0]
     code, loss = ops.vector_quantized(points, codes, commitment=0.5)
     assert code.tolist() == [[2.0, 0.0], [0.0, 0.0]] and loss.tolist() == pytest.approx([0.375, 1.5])
     moved, drawn = torch.autograd.grad(loss.sum(), (codes, points), retain_graph=True)

@@ -113,12 +113,12 @@ from operant.ops.policy import (
     sequence_log_ratio,
 )
 from operant.ops.preference import bradley_terry_loss, dpo_loss
-from operant.ops.quality_diversity import descriptor_similarity, elites, iso_line_variation, nearest_cell, qd_score, voronoi_centroids
+from operant.ops.quality_diversity import descriptor_similarity, elites, iso_line_variation, k_means_step, nearest_cell, qd_score, voronoi_centroids
 from operant.ops.rates import log_log_slope
 from operant.ops.recovering import concave_envelope, fill_rates, pull_rates, relaxed_value
 from operant.ops.reduce import row_mean, row_sum, step_weights
 from operant.ops.regularized_robust import chi_square_robust, kl_robust, total_variation_robust
-from operant.ops.representation import info_nce_loss, k_means_step, nearest_codes, spread_points, vector_quantized
+from operant.ops.representation import info_nce_loss, spread_points, vector_quantized
 from operant.ops.return_law import conditional_value_at_risk, stock_backup
 from operant.ops.reward import (
     answer_likelihood_reward,
@@ -279,7 +279,6 @@ __all__ = [
     "mixture_step",
     "moved_entries",
     "nearest_cell",
-    "nearest_codes",
     "next_step_value",
     "next_value_moments",
     "noised_target",

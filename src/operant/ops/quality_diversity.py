@@ -17,9 +17,23 @@ def iso_line_variation(parent: Tensor, other: Tensor, normal: Tensor, along: Ten
     return parent + iso_sigma * normal + line_sigma * along * (other - parent)
 
 
-def nearest_cell(descriptor: Tensor, centroid: Tensor) -> Tensor:
-    """The cell whose centroid is nearest: `[..., B]` int64 from descriptors `[..., B, D]` and centroids `[C, D]`; of equals the first."""
-    return torch.cdist(descriptor, centroid.expand(*descriptor.shape[:-2], *centroid.shape)).argmin(-1)
+def nearest_cell(points: Tensor, centroid: Tensor) -> Tensor:
+    """The cell whose centroid is nearest: `[..., B]` int64 from points `[..., B, D]` and centroids `[C, D]` or `[..., C, D]`; of equals the first."""
+    return torch.cdist(points, centroid.expand(*points.shape[:-2], *centroid.shape[-2:])).argmin(-1)
+
+
+def k_means_step(points: Tensor, centroid: Tensor) -> tuple[Tensor, Tensor]:
+    """(centroids at the mean of what is nearest to them, those of nothing staying, `[..., C, D]`; the mean squared distance before, `[...]`) (Lloyd 1982).
+
+    Args:
+        points: `[..., B, D]`. centroid: `[..., C, D]`.
+    """
+    cell = nearest_cell(points, centroid)
+    each = cell.unsqueeze(-1).expand(points.shape)
+    count = torch.zeros_like(centroid[..., 0]).scatter_add_(-1, cell, torch.ones_like(points[..., 0])).unsqueeze(-1)
+    total = torch.zeros_like(centroid).scatter_add_(-2, each, points)
+    distance = (points - centroid.gather(-2, each)).square().sum(-1).mean(-1)
+    return torch.where(count > 0, total / count.clamp(min=1), centroid), distance
 
 
 def voronoi_centroids(draws: Tensor, cells: int, *, iterations: int = 20) -> Tensor:
@@ -30,10 +44,7 @@ def voronoi_centroids(draws: Tensor, cells: int, *, iterations: int = 20) -> Ten
     """
     centroid = draws[:cells].clone()
     for _ in range(iterations):
-        cell = nearest_cell(draws, centroid)
-        count = torch.zeros(cells, dtype=draws.dtype).index_add_(0, cell, torch.ones_like(draws[:, 0])).unsqueeze(-1)
-        total = torch.zeros_like(centroid).index_add_(0, cell, draws)
-        centroid = torch.where(count > 0, total / count.clamp(min=1), centroid)
+        centroid, _ = k_means_step(draws, centroid)
     return centroid
 
 

@@ -1,10 +1,11 @@
-"""Losses of encoders that are learned from frames, and clusters of what they give."""
+"""Losses of encoders that are learned from frames, and where clusters of what they give begin."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from operant.ops.quality_diversity import nearest_cell
 from operant.ops.shapes import same_axes
 
 
@@ -25,11 +26,6 @@ def info_nce_loss(first: Tensor, second: Tensor, *, temperature: float) -> Tenso
     return wrong - (first * second).sum(-1) / temperature
 
 
-def nearest_codes(points: Tensor, codes: Tensor) -> Tensor:
-    """Which code is nearest to each point, `[..., B]` int64 of points `[..., B, D]` and codes `[..., N, D]`."""
-    return (codes.square().sum(-1).unsqueeze(-2) - 2 * points @ codes.mT).argmin(-1)
-
-
 def vector_quantized(points: Tensor, codes: Tensor, *, commitment: float) -> tuple[Tensor, Tensor]:
     """(each point's nearest code, through which gradients pass as if it were the point, `[..., B, D]`; what its distance costs codes and points, `[..., B]`).
 
@@ -39,7 +35,7 @@ def vector_quantized(points: Tensor, codes: Tensor, *, commitment: float) -> tup
         points: `[..., B, D]`. codes: `[..., N, D]`.
         commitment: 0 or more.
     """
-    chosen = nearest_codes(points, codes).unsqueeze(-1).expand(*points.shape[:-1], points.shape[-1])
+    chosen = nearest_cell(points, codes).unsqueeze(-1).expand(*points.shape[:-1], points.shape[-1])
     code = codes.gather(-2, chosen)
     loss = (points.detach() - code).square().sum(-1) + commitment * (points - code.detach()).square().sum(-1)
     return points + (code - points).detach(), loss
@@ -61,16 +57,3 @@ def spread_points(points: Tensor, draws: Tensor) -> Tensor:
         away = (points - found[-1]).square().sum(-1)
         distance = torch.minimum(distance, away) if len(found) > 1 else away
     return torch.cat(found, -2)
-
-
-def k_means_step(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """(centres moved to the mean of what is nearest to them, those of nothing staying, `[..., K, D]`; the mean squared distance before, `[...]`) (Lloyd 1982).
-
-    Args:
-        points: `[..., B, D]`. centres: `[..., K, D]`.
-    """
-    nearest = nearest_codes(points, centres)
-    distance = (points - centres.gather(-2, nearest.unsqueeze(-1).expand(points.shape))).square().sum(-1).mean(-1)
-    member = torch.nn.functional.one_hot(nearest, centres.shape[-2]).to(points.dtype)
-    count = member.sum(-2).unsqueeze(-1)
-    return torch.where(count > 0, member.mT @ points / count.clamp(min=1), centres), distance

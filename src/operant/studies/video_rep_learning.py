@@ -188,7 +188,7 @@ def decoded(encoder: FrameEncoder, shown: Videos, held_out: Videos, streams: Str
 
     @torch.no_grad()
     def decode(pictures: Tensor, hidden: Tensor) -> Tensor:
-        return ops.nearest_codes(encoder(pictures / 255), centres)
+        return ops.nearest_cell(encoder(pictures / 255), centres)
 
     counts = torch.zeros(len(centres), states * states).scatter_add_(1, decode(pictures, hidden) * states + hidden, torch.ones(hidden.shape))
     name = torch.stack([torch.from_numpy(linear_sum_assignment(-each.numpy())[1]) for each in counts.unflatten(1, (states, states))])
