@@ -59,9 +59,13 @@ CARTPOLE = (
 BESIDE = ("--sample-workers", 2)
 
 
+def add_node(raylets: Any) -> None:
+    raylets.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE)
+
+
 @pytest.fixture(scope="session")
 def raylets(process_environment: dict[str, str]) -> Iterator[Any]:
-    """A head without processors and two nodes of one each, which find the package that is tested; a test may kill one."""
+    """A head without processors and two nodes of one each, which find the package that is tested; a test that kills one adds another."""
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
@@ -71,7 +75,7 @@ def raylets(process_environment: dict[str, str]) -> Iterator[Any]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE})
         for _ in range(2):
-            found.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE)
+            add_node(found)
         yield found
         found.shutdown()
 
@@ -218,6 +222,8 @@ def test_a_member_whose_node_dies_goes_on_elsewhere(raylets, apart, operant, tmp
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     answer = operant(*words, "--seed", 5, "--cluster", raylets.address, "--out", "there")
+    if killed:
+        add_node(raylets)
     assert answer.code == 0 and killed, answer.err
     assert "seed-5: lost on " in answer.err and "it goes on elsewhere, from step-" in answer.err, answer.err
     assert operant(*words, "--seed", 5, "--out", "here").code == 0
