@@ -100,6 +100,33 @@ def test_what_a_check_lost_does_not_cost_the_others(operant, tmp_path: Path, mon
     assert [each["name"] for each in json.loads(Path("records/cispo.json").read_text())["checks"] if each["holds"]] == ["bounded"]
 
 
+NO_RUN = {"name": "fresh", "says": "x", "tier": "exact", "holds": True, "run": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{broken", "cispo.json"),
+        ("[]", "must be an object"),
+        (json.dumps({"key": "cispo", "verdict": "partly", "checks": [NO_RUN], "runs": []}), "run 3, of 0"),
+    ],
+)
+def test_a_folder_of_records_that_are_none_is_one_line(operant, tmp_path: Path, text: str, said: str):
+    (tmp_path / "cispo.json").write_text(text)
+    for words in (("--check", "fresh"), ("--list",), ("--stale",)):
+        answer = operant("evidence", "cispo", *words, "--out", tmp_path)
+        assert answer.code == 2 and said in answer.err and len(answer.err.splitlines()) == 1 and answer.out == "", answer.err
+    assert (tmp_path / "cispo.json").read_text() == text
+
+
+def test_a_folder_that_is_not_there_or_cannot_be_written_to_is_one_line(operant, tmp_path: Path):
+    answer = operant("evidence", "--list", "--out", tmp_path / "nowhere")
+    assert answer.code == 2 and f"--out {tmp_path / 'nowhere'}: there is no such folder" in answer.err
+    (tmp_path / "file").touch()
+    answer = operant("evidence", "cispo", "--check", "fresh", "--out", tmp_path / "file" / "records")
+    assert answer.code == 2 and answer.out == "" and "is no directory" in answer.err
+
+
 def member(imports: tuple[str, ...] = (), **config) -> Member:
     return Member("it", Path("run"), (), imports, {"task": "sequences:target", "options": {}} | config)
 

@@ -14,7 +14,7 @@ from operant.cli.members import Member, add_place_options, finish, opened, wante
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json
 from operant.core.errors import BadInput, RunFailed, unknown
-from operant.core.files import given_path, read_json
+from operant.core.files import check_target, given_path, read_json
 from operant.core.registry import imported_files
 from operant.loops.progress import waiting
 
@@ -52,7 +52,7 @@ def _evidence(args: Namespace) -> int:
         raise BadInput("--check names checks of one claim that is to be measured; for example: operant evidence ppo --check cartpole")
     if args.family is not None and (args.keys or args.list or args.stale or args.check):
         raise BadInput("--family FAMILY takes no keys, --check, --list or --stale; for example: operant evidence --family online --tier small")
-    results = evidence.RESULTS if args.out is None else _folder(args.out)
+    results = evidence.RESULTS if args.out is None else _folder(args.out, reads=args.list or args.stale)
     if args.list or args.stale:
         if wanted(args):
             raise BadInput("--list and --stale measure nothing: they go without --jobs and --cluster")
@@ -85,11 +85,15 @@ def _evidence(args: Namespace) -> int:
     return 0
 
 
-def _folder(given: str) -> Path:
-    """The folder of `--out`. Raises `BadInput` where it is none, or a run's."""
+def _folder(given: str, *, reads: bool) -> Path:
+    """The folder of `--out`. Raises `BadInput` where it is none, a run's, one that nothing may be written to, or is not there and is to be read."""
     folder = given_path(given, "--out")
+    if reads and not folder.exists():
+        raise BadInput(f"--out {folder}: there is no such folder")
     if folder.exists() and not folder.is_dir() or (folder / "run.json").exists():
         raise BadInput(f"--out {folder} is {'a run' if folder.is_dir() else 'a file'}: name a folder for records")
+    if not reads:
+        check_target(folder / "record.json")
     return folder
 
 

@@ -272,3 +272,16 @@ STATE = record(
     }
 )
 """A checkpoint's state as far as every run has it; what is the learner's own, the learner reads."""
+
+
+_CHECKED = record({"name": text, "says": text, "tier": text, "holds": maybe(flag), "run": maybe(_COUNT)})
+_SITTING = record({"command": text, "sources": maybe(text), "commit": maybe(text)})
+_CLAIM = record({"key": text, "verdict": text, "checks": sequence(_CHECKED), "runs": sequence(_SITTING)})
+
+
+def CLAIM(value: Any) -> str:
+    """What was measured of a claim."""
+    if problem := _CLAIM(value):
+        return problem
+    beyond = [each["run"] for each in value["checks"] if each["run"] is not None and each["run"] >= len(value["runs"])]
+    return f"checks name run {beyond[0]}, of {len(value['runs'])}" if beyond else ""

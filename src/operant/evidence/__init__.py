@@ -21,9 +21,10 @@ from typing import Any, Literal
 
 from operant.core.commands import command_line, importing
 from operant.core.errors import BadInput, RunFailed, unknown
-from operant.core.files import write_atomic
+from operant.core.files import read_json, write_atomic
 from operant.core.index import Register, check_texts, declared
 from operant.core.registry import imported_files
+from operant.core.schema import CLAIM, require
 from operant.core.sources import closure, digest, texts
 
 VERDICTS = ("reproduced", "partly", "not reproduced")
@@ -296,6 +297,6 @@ def _commit() -> str | None:
 
 
 def recorded(key: str, results: Path = RESULTS) -> dict[str, Any] | None:
-    """What was measured of a claim, None where nothing was."""
+    """What was measured of a claim, None where nothing was. Raises `BadInput` for a file that is no record."""
     path = results / f"{key}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return require(read_json(path), CLAIM, path) if path.exists() else None
