@@ -124,7 +124,7 @@ SMALL = {"states": 4, "actions": 2, "horizon": 3}
 def settled(task: str, **hyper) -> tuple[dict, torch.Tensor]:
     """The state of FTPedel after 800 episodes, and by how much its policy falls short of the best of its class."""
     world = make_world(task, **SMALL, transitions=hyper.pop("transitions", 5_000), concentrability=None)
-    found = learner("ftpedel", world, 40, scale=0.02, batch=20, **hyper)
+    found = learner("ftpedel", world, 40, scale=0.02, batch_episodes=20, **hyper)
     mdp = world.mdp(found.streams)
     choice = torch.cartesian_prod(*[torch.arange(2)] * 4)
     plays = torch.nn.functional.one_hot(choice, 2).double().unsqueeze(1).expand(-1, 3, -1, -1)
