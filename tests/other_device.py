@@ -104,10 +104,19 @@ class _Function(TorchFunctionMode):
             return func(first.held.detach(), *args[1:])
         if func in MAKES and _there(kwargs.get("device")):
             return func(*args, **(kwargs | {"device": CPU})).to(DEVICE)
+        if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__) and isinstance(first, Elsewhere):  # so do lists of places
+            args = (first, _as_tensors(args[1]), *args[2:])
         if func is torch.where and isinstance(first, Elsewhere) and len(args) == 3:  # numbers become tensors below all of this
             kind = next((x.dtype for x in args[1:] if isinstance(x, torch.Tensor)), torch.get_default_dtype())
             args = (first, *(x if isinstance(x, torch.Tensor) else torch.full((), x, dtype=kind, device=DEVICE) for x in args[1:]))
         return func(*args, **kwargs)
+
+
+def _as_tensors(index: Any) -> Any:
+    """An index with tensors in the place of lists of places, also where several axes are indexed."""
+    if isinstance(index, list):
+        return torch.tensor(index)
+    return tuple(torch.tensor(each) if isinstance(each, (list, tuple)) else each for each in index) if isinstance(index, tuple) else index
 
 
 _on = [True]

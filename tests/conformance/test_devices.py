@@ -5,6 +5,8 @@ import torch
 from battery import TOTAL, Case, battery_seeds, shorten, worlds
 from other_device import other_device
 
+from operant.core.flat import Adam
+
 CPU = torch.device("cpu")
 
 
@@ -22,14 +24,26 @@ def weights(learner) -> dict[str, torch.Tensor]:
     return learner.policy.state_dict() if isinstance(learner.policy, torch.nn.Module) else {}
 
 
+@pytest.fixture
+def firm(monkeypatch):
+    """Adam's first steps are of full size also where a gradient is all rounding, as of groups that are all wrong: here it takes none there."""
+    step = Adam.step
+
+    def taken(self, *given):
+        self.eps = 1e-3
+        return step(self, *given)
+
+    monkeypatch.setattr(Adam, "step", taken)
+
+
 @worlds(lambda case: case.kind != "preferences")  # whose pairs a model makes first; the loop trains on sequences too
-def test_tensors_stay_together_on_another_device(case, monkeypatch):
+def test_tensors_stay_together_on_another_device(case, firm, monkeypatch):
     with other_device(monkeypatch) as device:
         learner = trained(case, device)
         found = {name: x.cpu() for name, x in weights(learner).items()}
     wanted = weights(trained(case, CPU))
     assert found.keys() == wanted.keys()
-    for name, x in found.items():  # packed rows of language models are computed by kernels of the CPU's own, and Adam's first steps are of equal size
+    for name, x in found.items():  # packed rows of language models are computed by kernels of the CPU's own
         torch.testing.assert_close(x, wanted[name], rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
 
 
