@@ -35,6 +35,28 @@ def zero_sum(*rows: list[float]) -> GameWorld:
     return GameWorld(FiniteGame.matrix(torch.stack([wins, -wins])[None]))
 
 
+@pytest.mark.parametrize("rows, columns", [([[0, 2], [1, 0]], [[1, 2], [2, 0]]), ([[0, 1], [2, 0]], [[0, 2], [2, 1]]), ([[2, 2], [2, 2]], [[1, 1], [0, 0]])])
+def test_fictitious_play_counts_and_takes_the_first_of_equals(rows: list, columns: list):
+    """Against counts in whole numbers, whose ties are ties."""
+    count, wins = [[0, 0], [0, 0]], (rows, list(zip(*columns, strict=True)))  # what each is paid for its own action against the other's
+    against = [[1, 1], [1, 1]]
+    for _ in range(2_000):
+        paid = [[sum(pays * times for pays, times in zip(wins[who][a], against[1 - who], strict=True)) for a in (0, 1)] for who in (0, 1)]
+        for who in (0, 1):
+            count[who][paid[who].index(max(paid[who]))] += 1
+        against = count
+    world = GameWorld(FiniteGame.matrix(torch.tensor([rows, columns], dtype=F64)[None]))
+    found = learner("fictitious-play", world, 2_000, seeds=(0,)).policy.probabilities[0]
+    torch.testing.assert_close(found, torch.tensor(count, dtype=F64) / 2_000)
+
+
+@pytest.mark.parametrize("key", ["cfr", "fictitious-play", "hedge"])
+def test_a_seed_plays_as_it_plays_alone(key: str):
+    world = make_world("tabular:random-zero-sum")
+    both, alone = (learner(key, world, 50, seeds=seeds).policy.probabilities for seeds in ((3, 4), (4,)))
+    torch.testing.assert_close(both[1:], alone)
+
+
 def test_regret_matching_by_hand():
     """Payoffs 2, 0 and 0, 1. Uniform play pays 1 or 1/2 to the first, so action 0 has regret 1/4; to the second -1 or -1/2, regret 1/4 of action 1. Then they
     play (1, 0) and (0, 1), which pays 0: the first regrets that it did not take action 1, by 1; the second has 0 or -2, and regrets nothing."""

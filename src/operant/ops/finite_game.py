@@ -67,7 +67,7 @@ def regret_matching(regret: Tensor, available: Tensor) -> Tensor:
 
 def kl_proximal_step(policy: Tensor, reference: Tensor, gain: Tensor, *, rate: float, weight: float) -> Tensor:
     """The π of the largest rate · (<π, gain> - weight · KL(π ‖ reference)) - KL(π ‖ policy): ∝ (policy · reference^(rate · weight) · exp(rate · gain)) to the
-    power of 1 / (1 + rate · weight) (arXiv:2505.19731, section 4, one proximal step of Nash-MP).
+    power of 1 / (1 + rate · weight) (arXiv:2505.19731v1, section 4, one proximal step of Nash-MP).
 
     Args:
         policy, reference: probabilities `[..., A]`; what one of them has none of keeps none.

@@ -10,8 +10,8 @@ sees nothing else; a linear probe would find the state also where it is a small 
 after tabular Q-learning on clusters in the same environment, whose optimum is known exactly; that of the hidden states themselves stands beside it.
 
 Noise is `iid`, `exogenous` (blobs that wander) or `mimic` (two more walkers that nobody controls, the hard instance of the lower bound: videos look the same
-whichever of the three obeys); see `operant.worlds.gym.blocks`. With exogenous noise all that is worth to be known of the next frame is no longer the state,
-and no method that sees videos alone can tell the one from the other.
+whichever of the three obeys); see `operant.worlds.gym.blocks`. With exogenous noise what helps to predict the next frame is no longer the state alone; under
+`mimic` no method that sees videos alone can tell the one from the other.
 
 Settled: an encoder has two layers; weights decay, for some thousands of frames of fresh noise are else learned by heart. Offsets are drawn uniformly up to
 `--max-offset`. Q-learning begins at the largest reward, takes a random action 1 time in 10, discounts by 0.95, and moves by 21 / (20 + t) at the t-th visit

@@ -13,7 +13,8 @@ Settled (the row is of medium confidence), and departures: policies are all dete
 there are where states tell the step. On tasks without features a pair's are one-hot. One design serves all steps; the paper has one for each, of episodes of
 its own, and a regret minimiser in the place of planning in the model. The first state's distribution is known, as in the paper. beta_l = scale · H² · log(4
 H² N l² / delta), N policies being left; the paper's scale is 64. epsilon_l begins at H / 2. The ridge is 1 / d. What is returned is the policy of the largest
-estimate, which by the bounds is `epsilon` from the best of the class at most.
+estimate, which by the bounds is `epsilon` from the best of the class at most; that is of the paper's scale, and the default is a small part of it
+(`operant evidence ftpedel` counts how often it holds; at a hundredth of the default it stops after a few episodes, off by up to 0.9).
 An iteration learns from what is there, and plays `batch_episodes`. The policy that is evaluated is that of the largest estimate before these; once it has
 stopped, it stays.
 """

@@ -1,8 +1,9 @@
 """Nash-MP: Nash learning by mirror prox, the exact half of it, on a table of preferences.
 
-Paper: Tiapkin et al. 2025, arXiv:2505.19731. In the game P(π ≻ π') - β KL(π ‖ reference) + β KL(π' ‖ reference) an iteration is two proximal steps from the
-same policy π_k, the first against π_k and the second against what the first came to; each has a closed form (`ops.kl_proximal_step`). The last iterate
-converges linearly, KL(π* ‖ π_k) ≤ (1 + 2β)^-k KL(π* ‖ π_0), whatever the number of answers; an iteration asks for two tables of preferences against a policy.
+Paper: Tiapkin et al. 2025, arXiv:2505.19731, its first version (later ones have other algorithms). In the game P(π ≻ π') - β KL(π ‖ reference) +
+β KL(π' ‖ reference) an iteration is two proximal steps from the same policy π_k, the first against π_k and the second against what the first came to; each
+has a closed form (`ops.kl_proximal_step`). The last iterate converges linearly, KL(π* ‖ π_k) ≤ (1 + 2β)^-k KL(π* ‖ π_0), whatever the number of answers; an
+iteration asks for two tables of preferences against a policy.
 
 Mirror descent in one step of the same size asks for half as many tables, and on mild random preferences comes nearer with the same number of them; where
 preferences go round in circles it need not converge at all (`operant evidence nash-mp`).

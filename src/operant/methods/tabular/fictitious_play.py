@@ -2,10 +2,11 @@
 
 Papers: Brown 1951; that the averages of zero-sum games approach an equilibrium: Robinson 1951, at a rate that is proved to be T^(-1 / (m + n - 2)) and at least
 as slow as T^(-1/2) in the worst case; for extensive games: Heinrich, Lanctot and Silver 2015, section 3, whose averages are those of realization plans, as
-here. Both players move at once, begin with a best response to uniform play, and take the first of several best actions. The policy that is evaluated is the
-average.
+here. Both players move at once, begin with a best response to uniform play, and take the first of several best actions (a margin keeps rounding from choosing
+among equals). The policy that is evaluated is the average.
 
-In general-sum games it need not converge (Shapley 1964); it does in games of two actions each, and where interests are common.
+In general-sum games it need not converge (Shapley 1964); it does in games of two actions each without ties (Miyasawa 1961; Monderer and Sela 1996 have one with
+ties where it does not), and where interests are common.
 """
 
 from __future__ import annotations

@@ -165,9 +165,9 @@ class FiniteGame:
         return constant if (both - constant).abs().max() <= ROUNDING * (1 + self.payoff.abs().max()) else None
 
     @cached_property
-    def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest payoff of a matrix game."""
-        return self.matrices.min().item(), self.matrices.max().item()
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest payoff of each matrix game, `[S, 1, 1]` both."""
+        return self.matrices.amin((1, 2, 3)).view(-1, 1, 1), self.matrices.amax((1, 2, 3)).view(-1, 1, 1)
 
     def to(self, device: torch.device) -> FiniteGame:
         """The same on a device."""
@@ -223,17 +223,21 @@ class FiniteGame:
     def shares(self, policy: Tensor) -> Tensor:
         """What each action of a matrix game is paid against the other's policy `[S, 2, A]`, as a share of the range of all payoffs: `[S, 2, A]` in [0, 1]."""
         low, high = self.bounds
-        return (self.counterfactual(policy)[0] - low) / max(high - low, LEAST)
+        return (self.counterfactual(policy)[0] - low) / (high - low).clamp(min=LEAST)
 
     def value(self, policy: Tensor) -> Tensor:
         """What both players are paid on average when they play a policy, `[S, 2]`; without what regularised games take for leaving the reference."""
         return self.counterfactual(policy)[1]
 
     def best_response(self, plan: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each player a deterministic policy that is best against the other's realization plan, in one table `[S, I, A]`, and what it is paid, `[S, 2]`."""
+        """Of each player a deterministic policy that is best against the other's realization plan, in one table `[S, I, A]`, and what it is paid, `[S, 2]`.
+
+        It takes the first of several best actions, and what rounding alone tells apart is as good.
+        """
         q, value = self._values(plan, self._largest)
         best = q.masked_fill(~self.available, -torch.inf)
-        return ops.greedy_policy(best), value
+        margin = ROUNDING * self.payoff.abs().amax((1, 2, 3)).view(-1, 1, 1)
+        return ops.greedy_policy((best >= best.amax(-1, keepdim=True) - margin).to(q.dtype)), value
 
     def worst_case(self, policy: Tensor) -> Tensor:
         """What each player is paid at the least, whatever the other does, `[S, 2]`: of zero-sum games what a best response leaves it.

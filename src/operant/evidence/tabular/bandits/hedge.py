@@ -105,7 +105,7 @@ def one_learner(folder: Path) -> Finding:
     chance = game.matrices[:, 0]
     policy = torch.full((20, 10), 0.1, dtype=torch.float64)
     gain, mean = torch.zeros_like(policy), torch.zeros_like(policy)
-    low, high = chance.min(), chance.max()
+    low, high = chance.amin((1, 2)).unsqueeze(1), chance.amax((1, 2)).unsqueeze(1)
     for number in range(1_000):
         gain = gain + ((chance @ policy.unsqueeze(-1)).squeeze(-1) - low) / (high - low)
         mean = mean + policy / 1_000
