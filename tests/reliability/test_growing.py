@@ -149,6 +149,7 @@ class Net(nn.Module):
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_plain_module_is_trained_kept_and_loaded(tmp_path, seeds):
+    torch.manual_seed(seeds)
     net = Net()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     run = operant.train("ppo", policy=net, seeds=seeds, steps=128, out=tmp_path / "run", **CARTPOLE)

@@ -84,7 +84,7 @@ def join_state(skeleton: Any, arrays: dict[str, torch.Tensor], blocks: Mapping[s
         if "$block" in skeleton and blocks is not None:
             return blocks[skeleton["$block"]]
         if "$array" in skeleton:
-            array = arrays[skeleton["$array"]]
+            array = arrays[skeleton["$array"]].clone()  # a file's bytes stand at any address, and on that the last bits of a small product hang
             return array.numpy() if skeleton["kind"] == "numpy" else array
         return {key: join_state(item, arrays, blocks) for key, item in skeleton.items()}
     if isinstance(skeleton, list):
