@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from operant import ops
+from operant.ops import finite_mdp
 
 F64 = torch.float64
 
@@ -88,6 +89,21 @@ def test_an_occupancy_gives_the_value():
     torch.testing.assert_close(d.sum((-2, -1)), torch.ones(3, 5, dtype=F64))
     value = ops.horizon_value(reward, transition, policy)
     torch.testing.assert_close((d * reward).sum((-3, -2, -1)), (initial * value[:, 0]).sum(-1))
+
+
+def test_values_do_not_hang_on_how_many_chains_are_made_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    """Five steps at once, two at a time, one: with steps that differ, with steps that are alike, and with two policies for one process."""
+    reward, transition, policy, _ = drawn(2, 5)
+    found = []
+    for chains in (10**6, 2 * 2 * 16, 1):
+        monkeypatch.setattr(finite_mdp, "CHAINS", chains)
+        tables = (reward, transition, policy), (reward[:, :1], transition[:, :1], policy), (reward[:1], transition[:1], policy)
+        found.append(torch.stack([ops.horizon_value(*given, discount=0.9) for given in tables]))
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found[0], found[2])
+    last = (reward[:, 4] * policy[:, 4]).sum(-1)
+    expected = (policy[:, 3] * ops.bellman_q(reward[:, 3], transition[:, 3], last, discount=0.9)).sum(-1)
+    torch.testing.assert_close(found[0][0, :, 3:], torch.stack([expected, last], 1))
 
 
 def test_the_optimum_is_the_best_of_all_policies():

@@ -109,8 +109,9 @@ def test_a_damaged_block_is_refused_in_one_line(fault, tmp_path: Path):
 
 
 def test_arrays_of_a_checkpoint_stand_where_fresh_ones_do(tmp_path):
-    """A product whose rows stand at another address than a multiple of 16 rounds otherwise, on this processor or the next: a resumed run has other bits then."""
-    state = {f"{kind} {length}": make(length) for length in range(1, 9) for kind, make in (("tensor", torch.ones), ("array", lambda n: np.ones(n, np.float32)))}
+    """A product whose rows stand at another address than a multiple of 16 may round otherwise: a resumed run would have other bits."""
+    makes = {"tensor": torch.ones, "array": lambda length: np.ones(length, np.float32)}
+    state = {f"{kind} {length}": make(length) for length in range(1, 9) for kind, make in makes.items()}
     save_state(tmp_path / "kept", state)
     found, _ = load_state(tmp_path / "kept")
     places = {name: torch.as_tensor(value).data_ptr() % 64 for name, value in found.items()}

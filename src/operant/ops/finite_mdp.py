@@ -14,6 +14,8 @@ from itertools import count
 import torch
 from torch import Tensor
 
+CHAINS = 1_000_000  # probabilities of chains that are made at a time
+
 
 def bellman_q(reward: Tensor, transition: Tensor, next_value: Tensor, *, discount: float) -> Tensor:
     """Q(s, a) = r(s, a) + discount · Σ_s' P(s'|s, a) V(s') (Bellman 1957; Puterman 1994, eq. 6.2.1).
@@ -41,7 +43,8 @@ def next_value_moments(transition: Tensor, next_value: Tensor) -> tuple[Tensor, 
 
 def greedy_policy(q: Tensor) -> Tensor:
     """The policy that takes the first best action: 1 there, 0 elsewhere, `[..., K, A]` from Q of that shape."""
-    return torch.zeros_like(q).scatter_(-1, q.argmax(-1, keepdim=True), 1.0)
+    best = q.max(-1, keepdim=True).indices  # the first of equals; `argmax` takes three times as long
+    return (torch.arange(q.shape[-1], device=q.device) == best).to(q.dtype)
 
 
 def improved_policy(q: Tensor, policy: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,11 +85,15 @@ def horizon_value(reward: Tensor, transition: Tensor, policy: Tensor, *, discoun
         reward, transition, policy: with a step axis, as the module says; the policy's has length H.
         discount: 0 to 1.
     """
-    values, following = [], torch.zeros_like(policy[..., 0, :, 0])
-    for step in reversed(range(policy.shape[-3])):
-        q = bellman_q(_at(reward, step, 3), _at(transition, step, 4), following, discount=discount)
-        following = (q * policy[..., step, :, :]).sum(-1)
-        values.append(following)
+    pays = (reward * policy).sum(-1)
+    values, following = [], torch.zeros_like(pays[..., 0, :])
+    block = max(1, CHAINS // (following.numel() * policy.shape[-2]))  # the chains of several steps at a time, which saves calls where they are small
+    for end in range(policy.shape[-3], 0, -block):
+        here = slice(max(end - block, 0), end)
+        chain = discount * _chain(transition[..., here, :, :, :] if transition.shape[-4] > 1 else transition, policy[..., here, :, :])
+        for moves, reward_of in zip(reversed(chain.unbind(-3)), reversed(pays[..., here, :].unbind(-2)), strict=True):
+            following = reward_of + (moves @ following.unsqueeze(-1)).squeeze(-1)
+            values.append(following)
     return torch.stack(values[::-1], -2)
 
 

@@ -50,8 +50,8 @@ def ucbvi(h: UCBVI) -> Planning:
 
         def q_at(step: int, here: Any, value: Tensor) -> Tensor:
             mean, variance = ops.next_value_moments(seen.transition[here], value)
-            q = seen.reward[here] + mean + bonus(seen.count[here], variance, log, horizon)
-            return torch.where(seen.count[here] > 0, torch.minimum(q, state["q"][:, step]), state["q"][:, step])
+            q = seen.reward[here] + mean + bonus(seen.count[here], variance, log, horizon)  # of what was not seen at least H, so that it stays as it is
+            return torch.minimum(q, state["q"][:, step])
 
         q = problem.backwards(q_at)
         return seen.tables | {"q": q, "policy": ops.greedy_policy(q)}

@@ -27,4 +27,4 @@ def value_iteration(h: ValueIteration) -> Planning:
         q = problem.mdp.backup(state["value"])
         return {"value": q.amax(-1), "policy": ops.greedy_policy(q)}
 
-    return Planning(start, improve)
+    return Planning(start, improve, iterations=10)

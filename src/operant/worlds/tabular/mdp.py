@@ -174,7 +174,13 @@ class FiniteMDP:
     def backup(self, value: Tensor) -> Tensor:
         """Bellman's Q of next values: `[S, *shape]` from values `[S, K]`, with a horizon from those of all steps `[S, H, K]`."""
         following = value if self.horizon is None else ops.next_step_value(value)
-        return ops.bellman_q(self.reward, self.transition, following, discount=self.discount)
+        mean = torch.einsum("...j,...jx->...x", following, self._onto)
+        return self.reward + self.discount * mean.unflatten(-1, (self.states, self.actions))
+
+    @cached_property
+    def _onto(self) -> Tensor:
+        """The transitions with the next state first, `[..., K, K A]`: a product with values then runs along memory, for all pairs at once."""
+        return self.transition.flatten(-3, -2).mT.contiguous()
 
     def value(self, policy: Tensor, reward: Tensor | None = None) -> Tensor:
         """V of a policy `[S, *shape]`, exact: `[S, K]`, with a horizon `[S, H, K]`; of another reward of the same shape in the place of its own."""
@@ -332,7 +338,8 @@ class Played:
 def drawn(cumulative: Tensor, uniform: Tensor) -> Tensor:
     """One of the last axis of cumulative probabilities `[..., n]` for each number `[...]` in [0, 1), by inversion: the last of what can be, where rounding
     leaves their end below 1."""
-    return (uniform.unsqueeze(-1) * cumulative[..., -1:] >= cumulative).sum(-1)
+    cumulative = cumulative.expand(*uniform.shape, -1).contiguous()
+    return torch.searchsorted(cumulative, (uniform * cumulative[..., -1]).unsqueeze(-1), right=True).squeeze(-1)
 
 
 @dataclass(frozen=True)
