@@ -23,7 +23,8 @@ CPU = torch.device("cpu")
 
 
 def planner(key: str, world, seeds=(0, 1), **hyper):
-    return get_method(key).build(configure(key, hyper)).learner(world, list(seeds), 1_000, CPU)
+    """A learner that is looked at after every iteration."""
+    return replace(get_method(key).build(configure(key, hyper)), iterations=1).learner(world, list(seeds), 1_000, CPU)
 
 
 @pytest.mark.parametrize("name", ["river-swim", "cliff", "random-dense"])
