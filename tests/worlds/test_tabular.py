@@ -119,7 +119,7 @@ def test_values_with_a_horizon_are_sums():
     policy = world.policy(None, Streams([0]))
     policy.probabilities.copy_(torch.tensor([1.0, 0.0]).expand(1, 3, 5, 2))
     assert world.evaluate(policy, 1).values.item() == pytest.approx(3 * 0.2 * 0.2)
-    assert world.act(policy, 4) == (0, None) and world.act(policy, np.array([0, 1]))[0].tolist() == [0, 0]
+    assert world.act(policy, 4)[0] == 0 and world.act(policy, np.array([0, 1]))[0].tolist() == [0, 0]
     with pytest.raises(BadInput, match="5 is no state: states are whole numbers from 0 to 4"):
         world.act(policy, 5)
 

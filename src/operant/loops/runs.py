@@ -99,25 +99,28 @@ class Run:
     def _read_policy(self, world: World | Bare, seed: int, which: str) -> Any:
         return load_policy(world, self.config, self.path / "policies" / which / f"seed-{seed}", seed, self._module)
 
-    def policy(self, observation: Any, *, action_mask: Any = None, seed: int | None = None) -> Any:
+    def policy(self, observation: Any, *, action_mask: Any = None, seed: int | None = None, step: int | None = None) -> Any:
         """The trained policy's mode at one observation, or at several with an axis in front, as the environment gives and takes them.
 
         Args:
             observation: of a Dict or Tuple space several are one whose every part has an axis in front, or a list.
             action_mask: where the environment gives one beside its observations, `info["action_mask"]` or `env.action_masks()`, of each observation.
+            step: of the episode, counted from 0, where what is best hangs on it: of finite MDPs with a horizon.
 
         Returns:
             an element of the environment's action space (a NumPy integer where it is Discrete), or an array of as many (of a Dict or Tuple space one in each
             part).
 
         Raises:
-            BadInput: no observation or mask of this environment; a policy that remembers, which acts along episodes (`player`); or a text or sequence task,
-                whose policy is a model that `load_policy` gives.
+            BadInput: no observation or mask of this environment; a policy that remembers, which acts along episodes (`player`); one that hangs on the step,
+                which is not given; or a text or sequence task, whose policy is a model that `load_policy` gives.
         """
         self._check_acts()
-        action, carry = self.world.act(self.load_policy(seed), observation, action_mask)
-        if carry is not None:
-            raise BadInput("this policy remembers its episode: act = run.player(), then act(observation), and act.reset() where an episode begins")
+        policy = self.load_policy(seed)
+        before = None if step is None else self.world.carry_at(policy, observation, whole_number("step", step, 0, LARGEST))
+        action, carry = self.world.act(policy, observation, action_mask, before)
+        if carry is not None and step is None:
+            raise BadInput(self.world.along_episodes)
         return action
 
     def player(self, seed: int | None = None) -> Player:
@@ -250,7 +253,8 @@ class Run:
 
 
 class Player:
-    """A trained policy along episodes: what it remembers of one observation, it knows at the next. Of a policy that remembers nothing it is `Run.policy`.
+    """A trained policy along episodes: what it remembers of one observation, with a horizon the step, it knows at the next. Of a policy that remembers nothing
+    it is `Run.policy`.
 
     Args:
         world: of its task.
@@ -265,7 +269,7 @@ class Player:
         """The policy's mode at the next observation of an episode, or at the next ones of several, as of `Run.policy`.
 
         Raises:
-            BadInput: no observation or mask of this environment, or another number of episodes than before.
+            BadInput: no observation or mask of this environment, another number of episodes than before, or with a horizon a step behind their last.
         """
         action, self._carry = self._world.act(self._policy, observation, action_mask, self._carry)
         return action

@@ -24,7 +24,20 @@ class FinitePolicy(nn.Module):
         self.seeds = tuple(seeds)
         self.register_buffer("probabilities", torch.full((len(self.seeds), *shape), 1 / shape[-1], dtype=torch.float64))
 
-    def act(self, state: Tensor, step: int = 0) -> Tensor:
-        """The likeliest action at states `[S, …]` int64, with a horizon at one step: `[S, …]` int64."""
-        table = self.probabilities if self.probabilities.ndim == 3 else self.probabilities[:, step]
-        return table.argmax(-1).gather(1, state.flatten(1)).view(state.shape)
+    def initial(self, rows: int) -> Tensor | None:
+        """The carry of N rows whose episodes begin, `[S, N, 1]` int64: the step that comes. None where there is one table for all steps."""
+        if self.probabilities.ndim == 3 or self.probabilities.shape[1] == 1:
+            return None
+        return torch.zeros(len(self.seeds), rows, 1, dtype=torch.int64, device=self.probabilities.device)
+
+    def act(self, state: Tensor, carry: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The likeliest actions `[S, N]` int64 at states of that shape, and the carry after them.
+
+        Args:
+            carry: as `initial` and this give it; None where episodes begin.
+        """
+        states = self.probabilities.shape[-2]
+        carry = self.initial(state.shape[1]) if carry is None else carry
+        step = 0 if carry is None else carry.squeeze(-1)
+        actions = self.probabilities.argmax(-1).flatten(1).gather(1, step * states + state)
+        return actions, None if carry is None else carry + 1

@@ -366,6 +366,19 @@ class World:
         """
         raise BadInput(f"{self.task} has no observations to act on")
 
+    @property
+    def along_episodes(self) -> str:
+        """How a policy that carries something on is asked, for a person who asked it without."""
+        return "this policy remembers its episode: act = run.player(), then act(observation), and act.reset() where an episode begins"
+
+    def carry_at(self, policy: Any, observation: Any, step: int) -> Tensor | None:
+        """What a policy carries at one step of an episode, counted from 0, for an observation or for several, where that is all that it carries.
+
+        Raises:
+            BadInput: it is not, or there is no such step.
+        """
+        raise BadInput(f"{self.task}: step is given, and what its policies do hangs on no count of steps: leave it out")
+
     def draw(self, policy: Any, seed: int, *, window: bool = False) -> Iterator[Drawn]:
         """Episodes of one seed's policy as they are drawn step by step, without end; the same `seed` starts them as in an evaluation of that seed.
 
@@ -379,6 +392,12 @@ class World:
 
     def close(self) -> None:
         """Let go of what evaluations hold open; it is taken up again when it is needed."""
+
+
+def check_carried(carry: Tensor | None, rows: int) -> None:
+    """Raise `BadInput` where what a policy carries on is of another number of episodes than there are observations."""
+    if carry is not None and carry.shape[1] != rows:
+        raise BadInput(f"{rows} observations, and what the policy remembers is of {carry.shape[1]} episodes: as many each time, or begin anew")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from operant.core.spec import Spec
 from operant.nets.actors import Policy
 from operant.nets.distributions import drawn_range
 from operant.nets.policy import TrainedPolicy
-from operant.worlds.base import Drawn, SampleWorkers, World
+from operant.worlds.base import Drawn, SampleWorkers, World, check_carried
 from operant.worlds.gym import atari
 from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments, make_objects, rows_stand_alone
 from operant.worlds.gym.beds import BATCHED, BEDS, LevelledEnvironments
@@ -255,8 +255,7 @@ class GymWorld(World):
         seen, one = self._observations.rows(observation, action_mask)
         if not len(seen):
             raise BadInput(f"{self.task}: no observation is given: take one, or several with an axis in front")
-        if carry is not None and carry.shape[1] != len(seen):
-            raise BadInput(f"{len(seen)} observations, and what the policy remembers is of {carry.shape[1]} episodes: as many each time, or begin anew")
+        check_carried(carry, len(seen))
         found, carry = policy.act(torch.from_numpy(seen).unsqueeze(0), carry)
         actions = self._actions.to_environment(found[0], len(seen))
         return self._actions.of_row(actions, 0) if one else actions, carry

@@ -19,7 +19,7 @@ from operant.core.records import Evaluation
 from operant.core.registry import read_settings
 from operant.core.spec import Field, Spec
 from operant.nets.finite import FinitePolicy
-from operant.worlds.base import World
+from operant.worlds.base import World, check_carried
 from operant.worlds.data.formats import read_arrays
 from operant.worlds.names import FROM_GYMNASIUM
 from operant.worlds.tabular.arrays import table_of
@@ -205,15 +205,31 @@ class TabularWorld(World):
         measures = {"suboptimality": short.masked_fill(short.abs() <= ROUNDING, 0.0), "optimal value": best} | mdp.measures(probabilities)
         return Evaluation(self.score, value.unsqueeze(1).numpy(), measures={name: of.expand(seeds).numpy() for name, of in measures.items()})
 
-    def act(self, policy: FinitePolicy, observation: Any, action_mask: Any = None, carry: None = None) -> tuple[np.ndarray | np.integer, None]:
-        """The policy's likeliest action at a state, or at several, at the first step where there is a horizon. No mask is known here."""
+    @property
+    def along_episodes(self) -> str:
+        return f"{self.task}: what the policy does hangs on the step: run.policy(state, step=0), or act = run.player(), which counts the steps, and act.reset()"
+
+    def carry_at(self, policy: FinitePolicy, observation: Any, step: int) -> Tensor | None:
+        if self.horizon is None:
+            return super().carry_at(policy, observation, step)
+        if step >= self.horizon:
+            raise BadInput(f"{self.task}: step {step:,}: an episode has {self.horizon:,}, counted from 0")
+        begins = policy.initial(max(np.size(observation), 1))
+        return None if begins is None else begins + step
+
+    def act(self, policy: FinitePolicy, observation: Any, action_mask: Any = None, carry: Tensor | None = None) -> tuple[Any, Tensor | None]:
+        """The policy's likeliest action at a state, or at several. No mask is known here; what is carried on are the steps of episodes with a horizon."""
         if action_mask is not None:
             raise BadInput(f"{self.task}: action_mask is given, and every action can be taken in every state")
         state = np.asarray(observation)
         if state.dtype.kind not in "iu" or state.ndim > 1 or state.size == 0 or state.min() < 0 or state.max() >= self.shape[-2]:
             raise BadInput(f"{self.task}: {observation!r} is no state: states are whole numbers from 0 to {self.shape[-2] - 1}")
-        actions = policy.act(torch.from_numpy(state.astype(np.int64)).view(1, -1))[0].numpy()
-        return actions if state.ndim else actions[0], None
+        check_carried(carry, state.size)
+        if carry is not None and (carry >= self.horizon).any():
+            raise BadInput(f"{self.task}: episodes have {self.horizon:,} steps, and these are over: act.reset() where the next one begins")
+        found, carry = policy.act(torch.from_numpy(state.astype(np.int64)).view(1, -1), carry)
+        actions = found[0].numpy()
+        return actions if state.ndim else actions[0], carry
 
 
 _GIVEN = Table(lambda states, actions, seeds: NotImplemented, 0, 0)
