@@ -152,11 +152,8 @@ def fill(
     length, seeds, rows = chunk.reward.shape
     size = observation.shape[-1]
     device = noise.device
-    if part is None:
-        everyone, mine = rows, _all
-    else:
-        everyone, mine = noise.shape[2], itemgetter(part)
-        whole = torch.zeros(len(noise), everyone, size)
+    everyone, mine = (rows, _all) if part is None else (noise.shape[2], itemgetter(part))
+    seen = torch.zeros(len(noise), everyone, size)  # its address, on which the last bits of a small product hang, is as round as any that PyTorch takes
     distribution, decide = actor.distribution, actor.standing()
     noise = noise.transpose(0, 1)
     arrays = {name: getattr(chunk, name).numpy() for name in ("reward", "terminated", "truncated", "valid", "next_observation")}
@@ -167,11 +164,8 @@ def fill(
     if carry is not None:
         mine(carry).copy_(chunk.carry[0])
     for t in range(length):
+        mine(seen).copy_(torch.from_numpy(observation).view(seeds, rows, size))
         observations[t] = observation.reshape(seeds, rows, size)
-        seen = chunk.observation[t]  # whose address is the same in every run: on that the last bits of a small product hang
-        if part is not None:
-            mine(whole).copy_(seen)
-            seen = whole
         parameters, carry = decide(actor.normalized(seen.to(device)), carry)
         action = distribution.sample(parameters, noise[t]).cpu()
         decided[t], actions[t] = mine(parameters.cpu().numpy()), mine(action.numpy())
