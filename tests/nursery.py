@@ -69,7 +69,8 @@ def serve(orders: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for number in (signal.SIGCHLD, signal.SIGHUP):  # the second is ignored by what nohup starts
+                    signal.signal(number, signal.SIG_DFL)
                 child(**json.loads(order), files=files)
             for file in files:
                 os.close(file)

@@ -105,8 +105,8 @@ def test_a_terminal_that_closes_saves_the_run(whole: Path, process_environment, 
     words = [sys.executable, "-m", "operant", "train", "ppo", "--task", TASK, *map(str, SMALL), "--out", str(run)]
     path = os.pathsep.join([process_environment["PYTHONPATH"], str(HERE)])
     environment = {"TERM": "xterm", "PYTHONPATH": path, "STUBBORN": str(waits), "STUBBORN_AT": str(IN_SAMPLE), "STUBBORN_CATCHES": "Exception"}
-    # The shell has the terminal, so that its end hangs up on all of them.
-    shell = ["setsid", "--ctty", "--wait", *words]
+    # The shell has the terminal, so that its end hangs up on all of them, also where nohup started the tests.
+    shell = ["env", "--default-signal=HUP", "setsid", "--ctty", "--wait", *words]
     process = subprocess.Popen(shell, stdin=theirs, stdout=theirs, stderr=theirs, env=process_environment | environment)
     os.close(theirs)
     wait_for(waits)
