@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from planners import learner
 
 from operant.core.errors import BadInput
 from operant.core.registry import configure, get_method
@@ -13,15 +14,7 @@ from operant.worlds import make_world
 from operant.worlds.tabular.mdp import FiniteMDP
 from operant.worlds.tabular.world import TabularWorld
 
-CPU, F64 = torch.device("cpu"), torch.float64
-
-
-def learner(key: str, world, rounds: int, seeds=(100, 101), **hyper):
-    """A learner that has played so many rounds."""
-    found = get_method(key).build(configure(key, hyper)).learner(world, list(seeds), rounds, CPU)
-    while found.step < rounds:
-        found.iterate()
-    return found
+F64 = torch.float64
 
 
 def arms(*means: float, rounds: list[list[float]] | None = None) -> TabularWorld:

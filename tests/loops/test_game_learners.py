@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from planners import learner
 
 from operant import ops
 from operant.core.errors import BadInput, RunFailed
@@ -17,16 +18,8 @@ from operant.worlds import make_world
 from operant.worlds.tabular.game_world import GameWorld
 from operant.worlds.tabular.games import FiniteGame
 
-CPU, F64 = torch.device("cpu"), torch.float64
+F64 = torch.float64
 ZERO_SUM = ("cfr", "fictitious-play", "hedge")
-
-
-def learner(key: str, world, iterations: int, seeds=(100, 101), **hyper):
-    """A learner after so many iterations."""
-    found = get_method(key).build(configure(key, hyper)).learner(world, list(seeds), iterations, CPU)
-    while found.step < iterations:
-        found.iterate()
-    return found
 
 
 def zero_sum(*rows: list[float]) -> GameWorld:

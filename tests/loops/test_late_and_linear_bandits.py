@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from planners import learner
 
 from operant.core.errors import BadInput
 from operant.core.random import Streams
@@ -14,14 +15,6 @@ from operant.worlds.tabular.mdp import FiniteMDP, Played
 from operant.worlds.tabular.world import TabularWorld
 
 CPU, F64 = torch.device("cpu"), torch.float64
-
-
-def learner(key: str, world, rounds: int, seeds=(100, 101), **hyper):
-    """A learner that has played so many rounds."""
-    found = get_method(key).build(configure(key, hyper)).learner(world, list(seeds), rounds, CPU)
-    while found.step < rounds:
-        found.iterate()
-    return found
 
 
 def bandit(reward: torch.Tensor, **other) -> TabularWorld:

@@ -5,22 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from planners import learner
 
 from operant.core.errors import BadInput
 from operant.core.registry import configure, get_method
 from operant.worlds import make_world
 from operant.worlds.tabular.mdp import FiniteMDP
 from operant.worlds.tabular.world import TabularWorld
-
-CPU = torch.device("cpu")
-
-
-def learner(key: str, world, episodes: int, seeds=(100, 101), **hyper):
-    """A learner that has played so many episodes."""
-    found = get_method(key).build(configure(key, hyper)).learner(world, list(seeds), episodes, CPU)
-    while found.step < episodes:
-        found.iterate()
-    return found
 
 
 def mdp(transition, reward, horizon: int) -> TabularWorld:
