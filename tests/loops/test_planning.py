@@ -254,3 +254,22 @@ def test_a_state_that_is_none_is_named(state, says: str):
         spine.learner(make_world("tabular:chain"), [3, 4], 10, CPU).iterate()
     with pytest.raises(BadInput, match="is no finite MDP"):
         replace(spine, reads="samples").check(make_world("sequences:target"), [0], 1, None)
+
+
+@pytest.mark.parametrize(("key", "task", "options", "told"), [
+    ("ftpedel", "layered", {"batch_episodes": 10**9}, "playing 1,000,000,000 episodes of 3 steps at a time takes 300 GB"),
+    ("sqirl", "random-episodes", {"episodes": 10**9}, "playing 1,000,000,000 episodes"),
+    ("gorp", "random-episodes", {"episodes": 10**9}, "playing 1,000,000,000 episodes"),
+    ("optimal-design", "misspecified-bandit", {"repeats": 10**9}, "playing 1,000,000,000 episodes of 1 step at a time"),
+    ("sparse-misspecified-bandit", "misspecified-bandit", {"repeats": 10**9}, "playing 1,000,000,000 episodes"),
+    ("igw-payments", "payments", {"memory": 10**9}, "a table of 1 × 1,000,000,000 × "),
+    ("igw-payments", "payments", {"task.batch": 10**9}, "playing 1,000,000,000 episodes of 1 step"),
+    ("igw-payments", "payments", {"task.delay": 10**9}, "a table of 1 × 1,000,000,001 × "),
+    ("hf-rf-linmix", "linear-mixture", {"moments": 10**9}, "moments = 1000000000: it must be in"),
+    ("vi-lcb", "river-swim", {"transitions": 10**9}, "1,000,000,000 transitions takes"),
+    ("value-iteration", "chain", {"horizon": 10**9}, "a policy for 5 states over 1,000,000,000 steps takes 320 GB.*: take a shorter horizon$"),
+    ("ftpedel", "tiger", {}, "341 states and 3 actions, here about 1e163, and can 512 at most"),
+])  # fmt: skip
+def test_what_a_planner_has_no_memory_for_is_refused_before_its_run(key, task, options, told):
+    with pytest.raises(BadInput, match=told):
+        configure_run(key, f"tabular:{task}", hyperparameters=options)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from operant import studies
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
 from operant.nets.representation import EncoderSettings, FrameEncoder
 from operant.studies.video_rep_learning import VideoOptions, bed, clusters, decoded, q_learned, videos
@@ -70,3 +70,14 @@ def test_names_that_are_none_are_one_line(tmp_path):
     with pytest.raises(BadInput, match="did you mean inverse"):
         studies.run("video-rep-learning", out=tmp_path / "study", encoders="inverze")
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(("updates", "told"), [
+    (3, "encoder inverse, iid noise, seed 100, update 2 of 3: the loss is not finite"),
+    (1, "encoder inverse, iid noise, seed 100, update 1 of 1: what the encoder makes of frames is not finite"),
+])  # fmt: skip
+def test_an_encoder_that_diverges_gives_no_number(updates: int, told: str, tmp_path):
+    given = SMALL | {"q_episodes": 1, "updates": updates, "encoders": ("inverse",), "noises": ("iid",), "learning_rate": 1e30}
+    with pytest.raises(RunFailed, match=told):
+        studies.run("video-rep-learning", out=tmp_path / "study", **given)
+    assert not list(tmp_path.iterdir())

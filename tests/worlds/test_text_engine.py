@@ -7,7 +7,7 @@ import torch
 from text_helpers import END, KINDS, PAD, REQUESTS, SIZES, V, draw, make, slow
 from transformers import MambaConfig, MambaForCausalLM, Phi3Config, Phi3ForCausalLM
 
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
 from operant.nets.bfloat16 import BFloat16Linear, compute_in_bfloat16
 from operant.worlds.plans import Request
 from operant.worlds.text import engine
@@ -238,3 +238,12 @@ def test_models_and_arguments_that_do_not_fit():
         with pytest.raises(BadInput, match=words) as raised:
             call()
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("given", [{}, {"greedy": True}, {"top_p": 0.9}])
+def test_a_policy_that_diverged_is_told(given):
+    model = make("llama")
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    with pytest.raises(RunFailed, match="log-probabilities are not numbers: its weights have diverged; try a lower --learning-rate"):
+        draw(model, **given)

@@ -16,6 +16,7 @@ from torch import Tensor
 from operant.core.errors import BadInput, RunFailed
 from operant.core.memory import check_memory
 from operant.core.records import Rollout
+from operant.nets.sharded import local
 from operant.worlds.base import SampleWorkers, Source, World
 
 
@@ -231,6 +232,26 @@ def check_finite(learner: Learner, names: list[str], values: Tensor, norms: Tens
         f"{what} at step {learner.step}, update {update + 1} of the iteration{of_phase}, seed {learner.seeds[seed]}{_kept(learner, batch_of(update))}; "
         "the last checkpoint is from before it; try a lower --learning-rate, or smaller rewards"
     )
+
+
+def check_weights(learner: Learner, *, stacked: bool) -> None:
+    """Tell a step that overflowed, of a finite loss and gradient, before its weights are kept or used.
+
+    Args:
+        stacked: weights have the seed axis in front.
+
+    Raises:
+        RunFailed: a weight of the policy is not finite.
+    """
+    if not isinstance(learner.policy, torch.nn.Module):
+        return
+    for name, weight in learner.policy.named_parameters():
+        if not (finite := torch.isfinite(local(weight))).all():
+            place = int((~finite).flatten(1).any(1).nonzero()[0]) if stacked else 0
+            raise RunFailed(
+                f"the weights are not finite: {name} of seed {learner.seeds[place]} at step {learner.step}, after an update that overflowed; "
+                "nothing of it is kept; try a lower --learning-rate"
+            )
 
 
 EXPLODED = 1_000  # times the largest value that rewards and the discount allow

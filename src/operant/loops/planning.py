@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.errors import BadInput, RunFailed
+from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.loops.learner import Learner, Spine
 from operant.loops.regret import Exploitability, Regret
@@ -24,6 +26,7 @@ from operant.worlds.tabular.robust import UncertainMDP
 
 EPISODES = 1_000  # iterations of a planner that plays, without a budget
 PROPOSALS = 6  # of a gamma draw
+PLAYED = 100  # bytes of a step that is played, at the least: draws, places, and what came of it
 Reads = Literal["mdp", "samples", "episodes", "hybrid", "game"]
 PLAYS, LOGGED = ("episodes", "hybrid"), ("samples", "hybrid")  # what reads what comes of its policies, and what reads logged transitions
 State = dict[str, Tensor]
@@ -311,7 +314,9 @@ class Problem:
         return torch.stack(found[::-1], 1)
 
     def zeros(self, *axes: int) -> Tensor:
-        """`[S, *axes]` float64."""
+        """`[S, *axes]` float64. Raises `BadInput` where the machine has no memory for it."""
+        seeds = len(self.streams.seeds)
+        check_memory(f"{self.task}: a table of {' × '.join(f'{size:,}' for size in (seeds, *axes))} numbers", 8 * seeds * math.prod(axes), "take a smaller one")
         return torch.zeros(len(self.streams.seeds), *axes, dtype=torch.float64, device=self.streams.device)
 
     def uniform(self) -> Tensor:
@@ -337,6 +342,7 @@ class Planning(Spine):
         measures: `(problem, state) → {name: [S]}`, figures of a planner's own beside the score.
         late: it makes do with episodes that it is told of late, none or many at a time; others are refused tasks that tell so.
         stepwise: an iteration is a step of the episode, so that a run without a budget has as many; others that play have `EPISODES`.
+        plays: episodes that it plays at a time, at the most; where tasks tell late, a batch at the least.
         games: one that reads something else takes games too, and reads them there.
     """
 
@@ -347,6 +353,7 @@ class Planning(Spine):
     measures: Callable[[Problem, State], Mapping[str, Tensor]] | None = None
     late: bool = False
     stepwise: bool = False
+    plays: int = 1
     games: bool = False
 
     policy = None
@@ -367,6 +374,11 @@ class Planning(Spine):
         problem = Problem(reads, world, Streams(seeds[:1]))
         if problem.late is not None and not self.late:
             raise BadInput(f"{world.task}: this planner needs to be told of each play at once: give --batch 1 --delay 0")
+        if reads in PLAYS:
+            plays = self.plays if problem.late is None else max(self.plays, problem.late.batch)
+            each = f" for each of {len(seeds):,} seeds" * (len(seeds) > 1)
+            what = f"playing {plays:,} episodes of {world.horizon:,} step{'s' * (world.horizon > 1)} at a time{each}"
+            check_memory(what, PLAYED * len(seeds) * plays * world.horizon, "take fewer")
         self.start(problem)
 
     def learner(self, world: World, seeds: Sequence[int], total_steps: int, device: torch.device) -> Planner:

@@ -28,14 +28,14 @@ from operant.evaluate.collapse import none_scored, run_collapse
 from operant.evaluate.records import load_run
 from operant.loops.base_policy import ensure_models
 from operant.loops.configuration import members_of
-from operant.loops.learner import Learner, Spine
+from operant.loops.learner import Learner, Spine, check_weights
 from operant.loops.origin import Origin
 from operant.loops.policy_files import save_policy
 from operant.loops.results import episodes_argument, measures, pass_at, score_object
 from operant.loops.track import make_trackers
 from operant.loops.trust import changed_files
 from operant.nets import kernels
-from operant.nets.sharded import gathered, local, shard, whole
+from operant.nets.sharded import gathered, shard, whole
 from operant.worlds.base import OTHER_DRAWS, World
 
 MISMATCH = 0.01  # nats a token, from what drew the answers to what is trained: rounding in float32 gives 1e-9, in bfloat16 1e-4 to 1e-3
@@ -253,13 +253,13 @@ class Runner:
                     self._describe(learner, seeds)
                 if done or self._spent(learner) // every > before // every:
                     self._due = True
-                    self._check_weights(learner, seeds)
+                    check_weights(learner, stacked=self.world.stacked)
                     self._checkpoint(learner)  # before the evaluation, which may be long, or fail in an environment
                     if self._stop is None or done:
                         self._look(learner, seeds)
                         self._agree()
                 elif self._stop is not None:
-                    self._check_weights(learner, seeds)
+                    check_weights(learner, stacked=self.world.stacked)
                     self._checkpoint(learner)
                 if self._stop is not None and not (done and self.member + 1 == len(self.members)):
                     raise Interrupted(f"stopped at {self._standing(learner)}, state saved; {self._going_on}")
@@ -279,18 +279,6 @@ class Runner:
         if self._done(learner):
             self._finish_member(learner, evaluation)
         self._due = False
-
-    def _check_weights(self, learner: Learner, seeds: list[int]) -> None:
-        """A step that overflowed, of a finite loss and gradient, is told before its weights take the place of the last good ones."""
-        if not isinstance(learner.policy, torch.nn.Module):
-            return
-        for name, weight in learner.policy.named_parameters():
-            if not (finite := torch.isfinite(local(weight))).all():
-                place = int((~finite).flatten(1).any(1).nonzero()[0]) if self.world.stacked else 0
-                raise RunFailed(
-                    f"the weights are not finite: {name} of seed {seeds[place]} at step {learner.step}, after an update that overflowed; "
-                    "nothing of it is kept; try a lower --learning-rate"
-                )
 
     def _say_of_restarts(self, learner: Learner) -> None:
         """Tell once a run that processes of a verifier, or of a task's replies, died and were replaced."""

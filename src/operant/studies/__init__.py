@@ -145,8 +145,8 @@ def run(key: str, *, out: str | Path | None = None, say: Say = lambda line: None
     started = time.perf_counter()
     try:
         found = entry.conduct(settings, folder, say)
-    except BadInput:
-        remove_empty(made)
+    except BaseException:
+        remove_empty(made)  # where nothing was written
         raise
     result = {
         "study": key,

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
+from operant.core.memory import check_memory
 from operant.core.registry import Count, NonNegative, Positive, Range, Share
 from operant.core.seeds import derive_seed
 from operant.evaluate.statistics import mean, stratified_bootstrap
@@ -26,7 +27,7 @@ from operant.studies import Say, StudyResult, Table, study
 
 @dataclass(frozen=True)
 class BroRLOptions:
-    vocabulary: Annotated[int, Range(2)] = 1024  # tokens of the softmax
+    vocabulary: Annotated[int, Range(2, 2**24)] = 1024  # tokens of the softmax, as many as PyTorch draws from
     right: Share = 0.1  # share of them that are right
     spread: NonNegative = 0.0  # standard deviation of the logits at the start; 0 for a uniform start
     draws: Annotated[tuple[int, ...], Range(1)] = (8, 32, 128, 512, 2048, 8192)  # tokens a step, each by itself
@@ -45,6 +46,8 @@ class BroRLOptions:
 def brorl(options: BroRLOptions, folder: Path, say: Say) -> StudyResult:
     if options.task is not None and (odd := [group for group in options.groups if options.batch % group]):
         raise BadInput(f"study brorl: batch={options.batch} is no multiple of a group of {odd[0]}; nearest: {-(-options.batch // odd[0]) * odd[0]}")
+    what = f"study brorl: {max(options.draws):,} draws a step from {options.vocabulary:,} tokens"
+    check_memory(what, 8 * (max(options.draws) + 10 * options.vocabulary), "take fewer --draws")
     figures: dict = {"simulation": {}}
     rows = []
     for draws in options.draws:
@@ -80,10 +83,19 @@ def simulate(draws: int, options: BroRLOptions) -> dict[str, Tensor]:
 
     Raises:
         BadInput: no token, or every token, would be right.
+        RunFailed: logits are not finite any more.
     """
     count = round(options.right * options.vocabulary)
     if not 0 < count < options.vocabulary:
         raise BadInput(f"study brorl: right={options.right} of {options.vocabulary} tokens are {count}; at least one is right and one is not")
+
+    def check(logits: Tensor, seed: int, updates: int) -> int:
+        """The updates that are done, where logits are finite after them."""
+        if not logits.isfinite().all():
+            what = f"study brorl: {draws} draws a step, seed {seed}: the logits are not finite after {updates} updates"
+            raise RunFailed(f"{what}: try a smaller --{'radius' if updates else 'spread'}")
+        return updates
+
     found = []
     for seed in range(options.seeds):
         generator = torch.Generator().manual_seed(derive_seed(seed, "brorl", draws))
@@ -92,7 +104,7 @@ def simulate(draws: int, options: BroRLOptions) -> dict[str, Tensor]:
         right = torch.zeros(options.vocabulary, dtype=torch.bool)
         right[torch.randperm(options.vocabulary, generator=start)[:count]] = True
         first, negative, updates = logits.softmax(-1), 0, 0
-        while updates < options.updates and (p := logits.softmax(-1))[right].sum() < options.until:
+        while check(logits, seed, updates) < options.updates and (p := logits.softmax(-1))[right].sum() < options.until:
             updates += 1
             sampled = torch.zeros_like(right)
             sampled[torch.multinomial(p, draws, replacement=True, generator=generator)] = True

@@ -25,6 +25,7 @@ import torch
 
 from operant import ops
 from operant.core.errors import BadInput
+from operant.core.memory import check_memory
 from operant.core.registry import Count, Range, Share
 from operant.core.seeds import derive_seed
 from operant.evaluate.plots import learning_curves
@@ -172,6 +173,8 @@ def played(options: ContinualOptions, change: float) -> Played:
 def continual_rl_definition(options: ContinualOptions, folder: Path, say: Say) -> StudyResult:
     if len(options.means) != 2:
         raise BadInput("study continual-rl-definition: means takes two numbers, what the two arms pay, as in 0.8,0.2")
+    learners = 3 + len(options.step_sizes) + len(options.commits)
+    check_memory(f"study continual-rl-definition: {options.runs:,} runs of {learners} learners", 8 * 50 * learners * options.runs, "take fewer --runs")
     figures: dict[str, Any] = {}
     tables, plots = [], {}
     for name, change in (("fixed arms", 0.0), (f"arms that change places, {options.change:g} a step", options.change)):

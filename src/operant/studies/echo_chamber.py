@@ -19,6 +19,7 @@ from operant.core.errors import BadInput
 from operant.core.registry import Count, Positive, Range, configure, get_method
 from operant.evaluate.plots import learning_curves
 from operant.evaluate.statistics import pass_at_k
+from operant.loops.learner import check_weights
 from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
 from operant.studies import Say, StudyResult, Table, study
@@ -131,6 +132,7 @@ def one(options: EchoOptions, seed: int, folder: Path, say: Say) -> dict[str, An
     try:
         for step in range(options.steps + 1):
             if step in at:
+                check_weights(trained, stacked=False)
                 looks.append({"step": step} | seen(world, trained.policy, problems, options.samples, seed))
                 shares = ", ".join(f"{name} {looks[-1]['formats'][name]['share']:.2f}" for name in FORMATS)
                 say(f"seed {seed}, iteration {step}: pass@1 {looks[-1]['pass@1']:.3f}; {shares}")

@@ -28,6 +28,7 @@ from operant.core.errors import BadInput
 from operant.core.registry import Count, Range, Share
 from operant.core.seeds import derive_seed
 from operant.evaluate.plots import learning_curves
+from operant.loops.learner import check_weights
 from operant.loops.pairs import Pairs
 from operant.loops.terms import NegativeLogLikelihood
 from operant.studies import Say, StudyResult, Table, study
@@ -110,6 +111,7 @@ def trained(options: EcmOptions, seed: int) -> tuple[Any, Any]:
     learner = pairs.learner(world, [seed], options.updates, torch.device("cpu"))
     while learner.step < options.updates:
         learner.iterate()
+    check_weights(learner, stacked=False)
     return world, learner.policy
 
 

@@ -26,6 +26,7 @@ from operant.core.status import Status
 from operant.evaluate.plots import pass_at_k_curves
 from operant.evaluate.statistics import Interval, mean, pass_at_k, score_bounds, stratified_bootstrap
 from operant.loops.base_policy import ensure_teacher
+from operant.loops.learner import check_weights
 from operant.loops.pairs import Data, Pairs
 from operant.loops.runs import load
 from operant.loops.terms import NegativeLogLikelihood
@@ -171,6 +172,7 @@ def distil(world: TextWorld, seed: int, options: LimitOptions, say: Say) -> Toke
     )
     learner = pairs.learner(student, [seed], options.updates, device)
     learner.iterate()
+    check_weights(learner, stacked=False)
     return learner.policy
 
 

@@ -23,6 +23,7 @@ from operant.core.registry import Count, Positive, Range
 from operant.evaluate.statistics import iqm, score_bounds, stratified_bootstrap
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.credit import Grouped
+from operant.loops.learner import check_weights
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio
 from operant.studies import Say, StudyResult, Table, study
@@ -62,6 +63,7 @@ def lite_ppo(options: TricksOptions, folder: Path, say: Say) -> StudyResult:
                 logged = [learner.iterate() for _ in range(options.steps)]
             finally:
                 learner.close()
+            check_weights(learner, stacked=False)
             scores.append(float(world.evaluate(learner.policy, 1, episodes=options.problems).values.mean()))
             last = logged[-max(1, len(logged) // 5) :]
             entropies.append(float(np.mean([row["entropy"].item() for row in last])))

@@ -21,6 +21,7 @@ from operant.core.registry import Count, NonNegative, Positive, Range
 from operant.evaluate.plots import learning_curves
 from operant.loops.base_policy import ensure_base_policy
 from operant.loops.credit import Grouped
+from operant.loops.learner import check_weights
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import ClippedRatio, EntropyBonus, KLToReference
 from operant.studies import Say, StudyResult, Table, study
@@ -135,6 +136,7 @@ def follow(world: Any, spine: PolicyGradient, seed: int, options: OneShotOptions
     try:
         for step in range(options.steps + 1):
             if step in looks:
+                check_weights(learner, stacked=False)
                 scores.append(float(world.evaluate(learner.policy, 1, episodes=options.problems).values.mean()))
             if step < options.steps:
                 rewards.append(float(learner.iterate()["reward"]))

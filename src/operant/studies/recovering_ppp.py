@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from operant import ops
+from operant.core.memory import check_memory
 from operant.core.registry import Count, NonNegative, Range
 from operant.core.seeds import derive_seed
 from operant.evaluate.plots import learning_curves
@@ -65,6 +66,8 @@ class Schedule:
 
 @study("recovering-ppp", paper="arXiv:2106.14813", summary="What purely periodic schedules of recovering arms pay, and what it costs to learn the arms")
 def recovering_ppp(options: RecoveringOptions, folder: Path, say: Say) -> StudyResult:
+    arms = max(5 * max(options.pulls), options.arms)
+    check_memory(f"study recovering-ppp: {arms:,} arms with {options.delays:,} delays", 4 * 8 * arms * options.delays, "take fewer --pulls, --arms or --delays")
     rng = np.random.default_rng(derive_seed(options.seed, "recovering"))
     shares: dict[int, list[float]] = {}
     for pulls in options.pulls:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from operant.core.errors import BadInput
+from operant.core.memory import check_memory
 from operant.core.registry import Count, Range
 from operant.core.seeds import derive_seed
 from operant.evaluate.plots import learning_curves
@@ -49,6 +50,8 @@ def revealing_pomdp_lb(options: RevealingOptions, folder: Path, say: Say) -> Stu
         raise BadInput(f"study revealing-pomdp-lb: observations = {list(options.observations)}: symbols are in pairs: they must be even")
     rng = np.random.default_rng(derive_seed(options.seed, "revealing"))
     middle, most = options.alpha[len(options.alpha) // 2], max(options.observations)
+    what = f"study revealing-pomdp-lb: {most:,} symbols of {options.branches:,} branches in {options.repeats:,} repeats"
+    check_memory(what, 3 * 8 * most * options.branches * options.repeats, "take fewer --observations, --branches or --repeats")
     needed = {}
     for observations, alpha in [(count, middle) for count in options.observations] + [(most, alpha) for alpha in options.alpha]:
         if (observations, alpha) not in needed:

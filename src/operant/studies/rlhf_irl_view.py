@@ -32,7 +32,8 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.errors import BadInput, unknown
+from operant.core.errors import BadInput, RunFailed, unknown
+from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.registry import Count, Positive, Range
 from operant.evaluate.plots import learning_curves
@@ -137,6 +138,8 @@ def matched(bed: Bed, count: Tensor, horizon: int, *, rounds: int, temperature: 
     reward = torch.zeros_like(target)
     for _ in range(rounds):
         policy = soft_policy(reward, bed.transition, clone, seen, horizon, temperature)
+        if not policy.isfinite().all():
+            raise RunFailed(f"study rlhf-irl-view: {horizon} steps: the soft-optimal policy is not finite: try a higher --temperature")
         shares = mdp.occupancy(policy).mean(1)
         total = (target + shares).clamp(min=1e-12)
         reward = (reward + 0.1 * (target - shares) / total).clamp(-1, 1)
@@ -199,6 +202,11 @@ def rlhf_irl_view(options: ImitationOptions, folder: Path, say: Say) -> StudyRes
         raise BadInput("study rlhf-irl-view: horizons takes two or more above 1, between which regret grows, as in 10,100")
     if options.rarity > 0.05:
         raise BadInput(f"study rlhf-irl-view: rarity={options.rarity:g}: {RARE} rare states of it would not be rare, at most 0.05")
+    pairs = max(BEDS[name](options.rarity).expert.numel() for name in options.beds)
+    what = f"study rlhf-irl-view: policies of {options.seeds:,} seeds over {max(options.horizons):,} steps"
+    check_memory(what, 4 * 8 * options.seeds * max(options.horizons) * pairs, "take shorter --horizons, or fewer --seeds")
+    what = f"study rlhf-irl-view: {options.demonstrations:,} demonstrations"
+    check_memory(what, 2 * 8 * options.demonstrations, "take fewer --demonstrations")
     figures: dict[str, Any] = {}
     tables, plots = [], {}
     for name in options.beds:

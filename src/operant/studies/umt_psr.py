@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from operant.core.memory import check_memory
 from operant.core.registry import Count, Positive, Range
 from operant.core.seeds import derive_seed
 from operant.evaluate.plots import learning_curves
@@ -49,6 +50,9 @@ class UMTPSROptions:
 
 @study("umt-psr", paper="arXiv:2310.13550", summary="Whether partly observed tasks that share an emission need fewer episodes each when learned together")
 def umt_psr(options: UMTPSROptions, folder: Path, say: Say) -> StudyResult:
+    models, chances = options.emissions * options.transitions, OBSERVATIONS**3 * ACTIONS**2
+    what = f"study umt-psr: telling {models:,} models of each of {max(options.tasks):,} tasks apart"
+    check_memory(what, 8 * max(options.tasks) * models * (2 * models + 3 * chances), "take fewer --tasks, --emissions or --transitions")
     figures: dict[str, Any] = {"runs": []}
     rows, curves = [], {}
     for shared in (True, False):

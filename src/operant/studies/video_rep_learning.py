@@ -30,8 +30,9 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.errors import unknown
+from operant.core.errors import BadInput, RunFailed, unknown
 from operant.core.flat import Adam, FlatParameters
+from operant.core.memory import TRAINED, check_memory
 from operant.core.random import Streams
 from operant.core.registry import BatchSize, Count, LearningRate, NonNegative, Range
 from operant.core.seeds import derive_seed
@@ -79,6 +80,7 @@ def video_rep_learning(options: VideoOptions, folder: Path, say: Say) -> StudyRe
         for name in given:
             if name not in known:
                 raise unknown(f"{what} of video-rep-learning:", name, known)
+    check_sizes(options)
     seeds = [options.seed + place for place in range(options.seeds)]
     figures: dict[str, Any] = {}
     rows, plots = [], {}
@@ -91,7 +93,7 @@ def video_rep_learning(options: VideoOptions, folder: Path, say: Say) -> StudyRe
             if name == HIDDEN:
                 decode, accuracy = (lambda pictures, hidden: hidden), np.ones(len(seeds))
             else:
-                encoder = trained(name, shown, options, streams)
+                encoder = trained(name, shown, options, streams, f"{noise} noise")
                 decode, accuracy = decoded(encoder, shown, held_out, streams)
             found[name] = {"accuracy": accuracy.tolist(), "return": q_learned(kind, decode, seeds, options).tolist()}
             cells = (stratified_bootstrap(found[name]["accuracy"], mean, bounds=SHARE), stratified_bootstrap(found[name]["return"], mean))
@@ -107,6 +109,23 @@ def video_rep_learning(options: VideoOptions, folder: Path, say: Say) -> StudyRe
     title = f"gym:block-{options.bed}, {options.episodes:,} videos, {options.seeds} seeds; the optimal return is {optimum:.4g}"
     table = Table(title, ("noise", "encoder", "accuracy", "return"), tuple(rows))
     return StudyResult({"optimal_return": optimum, "noises": figures}, (table,), plots)
+
+
+def check_sizes(options: VideoOptions) -> None:
+    """Raise `BadInput` for pairs farther apart than a video is long, and where videos, batches or encoders take more memory than there is."""
+    rows = bed(options.bed, "iid")([0])
+    length, frame, seeds = rows.limit, int(np.prod(rows.observation_space.shape)), options.seeds
+    if options.max_offset >= length:
+        raise BadInput(f"study video-rep-learning: max_offset={options.max_offset:,}: videos of {options.bed} have {length} frames: at most {length - 1}")
+    study, of = "study video-rep-learning:", f" of each of {seeds:,} seeds" * (seeds > 1)
+    videos = -(-options.episodes // ROWS) * ROWS
+    check_memory(f"{study} {videos:,} videos of {length} frames{of}", 2 * seeds * videos * length * frame, "take fewer --episodes or --seeds")
+    widths = (frame, *options.hidden, options.features)
+    weights = sum(one * other for one, other in zip(widths, widths[1:], strict=False)) + options.codes * options.features
+    check_memory(f"{study} encoders of {weights:,} weights{of}", TRAINED * seeds * weights, "take narrower layers, or fewer --features, --codes or --seeds")
+    against = max(options.codes, options.batch_size if "contrastive" in options.encoders else 0)  # what each frame of a batch is held against
+    size = 4 * seeds * options.batch_size * (2 * frame + 2 * sum(widths[1:]) + against)
+    check_memory(f"{study} batches of {options.batch_size:,} pairs of frames{of}", size, "take a smaller --batch-size, or fewer --codes or --seeds")
 
 
 def _cell(of: Interval) -> str:
@@ -161,8 +180,16 @@ def videos(kind: type[BlockEnvironments], seeds: list[int], episodes: int, name:
     return Videos(*map(by_seed, found))
 
 
-def trained(name: str, shown: Videos, options: VideoOptions, streams: Streams) -> FrameEncoder:
-    """An encoder of each seed after training."""
+def trained(name: str, shown: Videos, options: VideoOptions, streams: Streams, noise: str) -> FrameEncoder:
+    """An encoder of each seed after training. Raises `RunFailed`, with its name, the noise, the seed and the update, where it diverges."""
+
+    def check(what: str, found: Tensor, update: int) -> None:
+        """`found` is `[S, …]`."""
+        if (wrong := ~found.isfinite().flatten(1).all(1)).any():
+            seed = streams.seeds[int(wrong.nonzero()[0])]
+            where = f"encoder {name}, {noise}, seed {seed}, update {update} of {options.updates}"
+            raise RunFailed(f"study video-rep-learning: {where}: {what} is not finite: try a lower --learning-rate or --weight-decay")
+
     encoder = ENCODERS[name](shown.picture.shape[-1], int(shown.action.max()) + 1, options, streams)
     if not encoder.learns:
         return encoder
@@ -172,8 +199,14 @@ def trained(name: str, shown: Videos, options: VideoOptions, streams: Streams) -
         if update == options.updates // 2:
             encoder.settle(shown.frames(POINTS)[0] / 255, streams.uniform("settle", options.codes))
         flat.zero_grad()
-        encoder.loss(shown.pairs(options.batch_size, options.max_offset, streams)).mean(1).sum().backward()
-        adam.step(flat.grad_norm())
+        loss = encoder.loss(shown.pairs(options.batch_size, options.max_offset, streams))
+        check("the loss", loss, update + 1)
+        loss.mean(1).sum().backward()
+        norm = flat.grad_norm()
+        check("the gradient", norm.unsqueeze(-1), update + 1)
+        adam.step(norm)
+    with torch.no_grad():
+        check("what the encoder makes of frames", encoder(shown.frames(POINTS)[0] / 255), options.updates)
     return encoder
 
 

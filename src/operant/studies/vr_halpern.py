@@ -21,10 +21,14 @@ import torch
 from torch import Tensor
 
 from operant import ops
+from operant.core.errors import BadInput, RunFailed
+from operant.core.memory import check_memory
 from operant.core.registry import Count, Range
 from operant.core.seeds import derive_seed
 from operant.evaluate.plots import learning_curves
 from operant.studies import Say, StudyResult, Table, study
+
+MOST = 200_000  # iterations
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,20 @@ class HalpernOptions:
 
 @study("vr-halpern", paper="arXiv:2310.02987", summary="What a zero of a mean of n operators costs, by whole evaluations and by batches of √n")
 def vr_halpern(options: HalpernOptions, folder: Path, say: Say) -> StudyResult:
+    most, dimension = max(options.components), options.dimension
+    if dimension > (fewest := min(options.components)):
+        raise BadInput(f"study vr-halpern: dimension={dimension}: {fewest} components have no zero of their own in more than {fewest} dimensions")
+    what = f"study vr-halpern: {most:,} components in {dimension:,} dimensions"
+    check_memory(what, 3 * 8 * dimension * (most + dimension), "take fewer --components, or a smaller --dimension")
     costs: dict[str, dict[int, float]] = {"reduced": {}, "whole": {}}
     worst = 0.0
     for components in options.components:
         for kind, found in costs.items():
             seeds = range(options.seed, options.seed + options.seeds)
             runs = [solved(LeastSquares.drawn(components, options.dimension, seed), kind, options.residual, seed=seed) for seed in seeds]
+            if any(run["iterations"] == MOST - 1 for run in runs):
+                what = f"study vr-halpern: {components:,} components, {kind}: the residual {options.residual:g} is not reached in {MOST:,} iterations"
+                raise RunFailed(f"{what}: take a larger --residual")
             found[components] = float(np.mean([run["evaluations"] for run in runs]))
             worst = max(worst, *(run["largest_share_of_bound"] for run in runs))
         say(f"n = {components:,}: {costs['reduced'][components]:,.0f} evaluations, whole {costs['whole'][components]:,.0f}")
@@ -78,7 +90,7 @@ class LeastSquares:
         return a * (a @ point - b).unsqueeze(-1)
 
 
-def solved(problem: LeastSquares, kind: str, residual: float, most: int = 200_000, seed: int = 0) -> dict[str, float]:
+def solved(problem: LeastSquares, kind: str, residual: float, most: int = MOST, seed: int = 0) -> dict[str, float]:
     """Evaluations until the residual is there, the iterations, and the largest share of the bound 16 L ‖u_0 - u*‖ / (k + 4) that a residual had on the way."""
     components = len(problem.b)
     matrix, right = problem.a.T @ problem.a / components, problem.a.T @ problem.b / components

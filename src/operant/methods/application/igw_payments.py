@@ -48,7 +48,7 @@ def igw_payments(h: IGWPayments) -> Planning:
         allowed = available(problem).to(problem.features.dtype)
         policy = allowed / allowed.sum(-1, keepdim=True)
         windows = {name: problem.zeros(h.memory, *problem.shape[1:]) for name in ("weight", "won")}
-        logged = policy.unsqueeze(1).repeat(1, problem.late.delay + 1, 1, 1)
+        logged = problem.zeros(problem.late.delay + 1, *problem.shape[1:]) + policy.unsqueeze(1)
         return windows | {"logged": logged, "value": problem.zeros(*problem.shape[1:]), "policy": policy.unsqueeze(1)}
 
     def improve(problem: Problem, state: State) -> State:

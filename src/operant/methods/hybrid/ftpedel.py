@@ -102,7 +102,8 @@ def ftpedel(h: FTPedel) -> Planning:
         problem.check_rewards("ftpedel")
         horizon, states, actions = problem.shape
         if (count := actions**states) > MOST:
-            told = f"ftpedel compares all policies of {states} states and {actions} actions, here {count:,}, and can {MOST} at most"
+            here = f"{count:,}" if count < 1e9 else f"about 1e{states * math.log10(actions):.0f}"
+            told = f"ftpedel compares all policies of {states} states and {actions} actions, here {here}, and can {MOST} at most"
             raise BadInput(f"{told}: take fewer --states or --actions, or a method that enumerates none, such as lsvi-ucb")
         state = {
             "kept": problem.zeros(count) + 1,
@@ -126,4 +127,4 @@ def ftpedel(h: FTPedel) -> Planning:
     def measures(problem: Problem, state: State) -> dict[str, Tensor]:
         return {"certified accuracy": state["accuracy"], "exploring episodes": state["explored"], "policies left": state["kept"].sum(-1)}
 
-    return Planning(start, improve, reads="hybrid" if h.offline else "episodes", iterations=20, measures=measures)
+    return Planning(start, improve, reads="hybrid" if h.offline else "episodes", iterations=20, measures=measures, plays=h.batch_episodes)

@@ -51,4 +51,4 @@ def gorp(h: GORP) -> Planning:
         policy[:, here] = (first.view(-1, 1, 1) == torch.arange(actions, device=first.device)).to(policy.dtype)
         return {"policy": policy}
 
-    return Planning(start, improve, reads="episodes", stepwise=True)
+    return Planning(start, improve, reads="episodes", stepwise=True, plays=h.episodes)

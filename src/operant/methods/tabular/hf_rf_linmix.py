@@ -15,19 +15,20 @@ An iteration is an episode of exploration. The policy that is evaluated is that 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.registry import Count, NonNegative, Positive, method
+from operant.core.registry import NonNegative, Positive, Range, method
 from operant.loops.planning import Planning, Problem, State
 
 
 @dataclass(frozen=True)
 class HFRFLinMix:
     scale: NonNegative = 0.1  # of the elliptic norm in what is not known (beta)
-    moments: Count = 3  # regressions, of V, V², V⁴, …
+    moments: Annotated[int, Range(1, 30)] = 3  # regressions, of V, V², V⁴, …
     weighted: bool = True  # targets by their variance
     floor: Positive = 0.01  # of a target's variance (alpha²)
     gamma: NonNegative = 0.1  # of the norm in a target's weight

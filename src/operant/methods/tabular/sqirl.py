@@ -44,4 +44,4 @@ def sqirl(h: SQIRL) -> Planning:
         policy[:, here] = torch.where((count > 0).any(-1, keepdim=True), ops.greedy_policy(q), policy[:, here])
         return {"policy": policy}
 
-    return Planning(lambda problem: {"policy": problem.uniform()}, improve, reads="episodes", stepwise=True)
+    return Planning(lambda problem: {"policy": problem.uniform()}, improve, reads="episodes", stepwise=True, plays=h.episodes)

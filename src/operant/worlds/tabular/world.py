@@ -174,12 +174,15 @@ class TabularWorld(World):
     def check_mdp(self, seeds: int) -> None:
         if self._table.own:
             self._check_size(seeds, self.shape[-2], self.shape[-1])
-        check_memory(f"policies of {seeds:,} seeds", 4 * 8 * seeds * math.prod(self.shape), "take fewer seeds")
+        steps = "" if self.horizon is None else f" over {self.horizon:,} step{'s' * (self.horizon > 1)}"
+        what = f"{self.task}: a policy{f' of each of {seeds:,} seeds' * (seeds > 1)} for {self.shape[-2]:,} states{steps}"
+        less = "fewer states" if self.horizon in (None, 1) else "a shorter horizon"
+        check_memory(what, 4 * 8 * seeds * math.prod(self.shape), f"take {less}{', or fewer seeds' * (seeds > 1)}")
 
     def check_samples(self, seeds: int) -> None:
         self.check_mdp(seeds)
         size = self.options.transitions
-        check_memory(f"{size:,} transitions of each of {seeds:,} seeds", 4 * 8 * seeds * size, "take fewer --transitions, or fewer seeds")
+        check_memory(f"{size:,} transitions{f' of each of {seeds:,} seeds' * (seeds > 1)}", 4 * 8 * seeds * size, "take fewer --transitions")
         if (found := math.prod(self.shape) * self.shape[-2]) > MOST_CELLS:
             raise BadInput(f"{self.task}: transitions are drawn where at most {MOST_CELLS:,} can be told apart, here are {found:,}: take fewer states")
 

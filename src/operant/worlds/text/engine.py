@@ -20,7 +20,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from operant.core import ranks
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
 from operant.nets import packed
 from operant.nets.bfloat16 import BFloat16Linear, cast_once
 from operant.nets.kernels import FastLinear, linear, round_rows
@@ -90,7 +90,8 @@ class _Drawing:
         if uniform is None:
             return q.argmax(-1, keepdim=True)
         cumulative = q.cumsum(-1, dtype=torch.float64)
-        return torch.searchsorted(cumulative, uniform.unsqueeze(1) * cumulative[:, -1:], right=True)
+        found = torch.searchsorted(cumulative, uniform.unsqueeze(1) * cumulative[:, -1:], right=True)
+        return found.clamp_(max=q.shape[-1] - 1)  # where probabilities are not numbers there is none, which is told at the end
 
 
 def _entropy(log_p: Tensor, p: Tensor) -> Tensor:
@@ -239,6 +240,7 @@ def generate(
 
     Raises:
         BadInput: an argument out of its range, a sequence longer than the model's positions, or a model that the cache does not fit.
+        RunFailed: the policy gives no probabilities, for its weights have diverged.
     """
     limits = check_requests(model, requests, max_new_tokens, temperature, generator, greedy, top_k, top_p)
     rows = sum(request.n for request in requests)
@@ -257,6 +259,8 @@ def generate(
         model.train(training)
     if ranks.count() > 1:
         result = _joined(requests, result, pad_token_id)
+    if result.log_prob.isnan().any():
+        raise RunFailed("the policy's log-probabilities are not numbers: its weights have diverged; try a lower --learning-rate")
     # Tensors made in inference mode cannot be saved for a gradient; copies can.
     return Generation(**{item.name: x.clone() if isinstance(x := getattr(result, item.name), Tensor) else x for item in fields(Generation)})
 

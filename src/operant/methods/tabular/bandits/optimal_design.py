@@ -49,4 +49,4 @@ def optimal_design(h: OptimalDesign) -> Planning:
         done = ((state["asked"] == 0) | ~found.isneginf()).all(-1, keepdim=True)
         return state | {"found": found, "policy": torch.where(done, greedy, 1 / greedy.shape[-1])[:, None, None]}
 
-    return Planning(start, improve, reads="episodes", iterations=100)
+    return Planning(start, improve, reads="episodes", iterations=100, plays=h.repeats)

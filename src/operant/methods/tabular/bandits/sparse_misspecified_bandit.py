@@ -61,4 +61,4 @@ def sparse_misspecified_bandit(h: SparseMisspecifiedBandit) -> Planning:
         found = query(problem, state, h.repeats)
         return state | {"found": found, "policy": ops.greedy_policy(found)[:, None, None]}
 
-    return Planning(start, improve, reads="episodes", iterations=100)
+    return Planning(start, improve, reads="episodes", iterations=100, plays=h.repeats)
