@@ -25,9 +25,10 @@ def test_a_game_is_played(operant, tmp_path: Path):
     assert "NashConv / 2" in text and "worst for it" in text
 
 
-def test_seeds_of_one_game_are_told_to_be_alike(operant, tmp_path: Path):
-    answer = operant("train", "hedge", "--task", "tabular:matching-pennies", "--steps", 5, "--out", tmp_path / "run")
-    assert answer.code == 0 and "every seed plays the same game, and its methods draw nothing" in answer.err
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_seeds_of_one_game_are_told_to_be_alike(operant, tmp_path: Path, seeds: int):
+    answer = operant("train", "hedge", "--task", "tabular:matching-pennies", "--steps", 5, "--seeds", seeds, "--out", tmp_path / "run")
+    assert answer.code == 0 and ("every seed plays the same game, and its methods draw nothing" in answer.err) == (seeds > 1)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,9 @@ def test_seeds_of_one_game_are_told_to_be_alike(operant, tmp_path: Path):
         (("cfr", "--task", "tabular:regularized-preference"), "cfr knows no reference policy"),
         (("nash-mp", "--task", "tabular:rock-paper-scissors"), "take tabular:regularized-preference"),
         (("cfr", "--task", "tabular:rock-paper-scissors", "--rock", "0"), "rock"),
-        (("hedge", "--task", "tabular:random-preference", "--kl-weight", "0.1"), "take tabular:random-preference, or nash-mp for this one"),
+        (("hedge", "--task", "tabular:random-preference", "--kl-weight", "0.1"), "leave --kl-weight out, or nash-mp for this one"),
+        (("cfr", "--task", "tabular:regularized-preference", "--kl-weight", "0.2"), "take tabular:random-preference, or nash-mp for this one"),
+        (("nash-mp", "--task", "tabular:regularized-preference", "--kl-weight", "0"), "leave --kl-weight out, or give --kl-weight 0.1"),
     ],
 )
 def test_what_cannot_be_played_is_one_line(operant, tmp_path: Path, words, says: str):

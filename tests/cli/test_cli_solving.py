@@ -115,6 +115,8 @@ def test_games(operant):
         (("tabular:random-dense", "--states", 10**6), "take fewer states"),
         (("tabular:garnet", "--horizon", 3), "tabular:garnet --horizon: it has a discount: take tabular:random-sparse for episodes"),
         (("tabular:gone.npz",), "no such file"),
+        (("tabular:own.json",), "unknown finite MDP or game 'own.json': a file of one's own is an archive of NumPy's whose name ends in .npz"),
+        (("tabular:OWN.NPZ",), "whose name ends in .npz"),
         (("tabular:kuhn-pokr",), "did you mean kuhn-poker?"),
         (("tabular:kuhn-poker", "--discount", "0.9"), "tabular:kuhn-poker has no option discount: it is a game"),
         (("tabular:chain", "--kl-weight", "1"), "tabular:chain has no option kl_weight"),

@@ -161,7 +161,7 @@ def test_one_learner_that_plays_itself_does_what_two_do():
         ("hedge", "regularized-preference", {}, "hedge knows no reference policy, and tabular:regularized-preference has one: take tabular:random-preference"),
         ("cfr", "regularized-preference", {}, "cfr knows no reference policy"),
         ("nash-mp", "chicken", {}, "nash-mp is for preference games with a reference policy, and tabular:chicken is none: take tabular:regularized-preference"),
-        ("nash-md", "random-preference", {}, "and tabular:random-preference has no reference policy: take tabular:regularized-preference"),
+        ("nash-md", "random-preference", {}, "no reference policy: take tabular:regularized-preference, or give --kl-weight 0.1"),
         ("nash-md", "regularized-preference", {"rate": 11.0}, "nash-md: rate 11 is above one over the task's KL weight, 0.1: it is at most 10"),
     ],
 )

@@ -78,6 +78,19 @@ def test_a_linear_program_finds_the_occupancy_of_the_optimum(name: str, options:
     assert learner.state["policy"] is before
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(1e-9, 0.0), (1e-100, 0.0), (1e100, 0.0), (1.0, 1e6)])
+@pytest.mark.parametrize("options", [{"discount": 0.95}, {"horizon": 10}])
+def test_an_optimum_is_one_in_whatever_rewards_are_counted(options: dict, scale: float, shift: float):
+    """Of the program, whose solver knows absolute numbers, and of policy iteration and backward induction."""
+    plain = make_world("tabular:river-swim", **options).mdp(Streams([0]))
+    mdp = replace(plain, reward=scale * (plain.reward + shift))
+    lived = 10 if options.get("horizon") else 20
+    optimum, earns = plain.start_value(plain.optimum[0]).item(), 1 if options.get("horizon") else 20
+    assert mdp.start_value(mdp.optimum[0]).item() / scale == pytest.approx(optimum + lived * shift, rel=1e-12)
+    found = (linear_program.optimal_occupancy(mdp) * mdp.reward).sum().item() * earns
+    assert found / scale == pytest.approx(optimum + lived * shift, rel=1e-9 if shift == 0 else 1e-14)
+
+
 def test_linear_programs_that_have_no_answer_are_one_line(monkeypatch):
     one = np.ones((1, 1))
     for gain, right, says in ((1.0, -1.0, "of 1 variables is infeasible"), (1.0, 0.0, "of 2 variables is unbounded")):

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import resource
+import warnings
 import zipfile
 
 import h5py
@@ -483,6 +484,14 @@ def test_members_that_are_not_what_they_declare(tmp_path, members, said):
         for name, content in members.items():
             archive.writestr(f"{name}.npy", content)
     assert said in refused(tmp_path / "x.npz")
+
+
+def test_an_array_that_stands_there_twice_is_refused(tmp_path):
+    """Which of the two a reader takes is chance."""
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive, warnings.catch_warnings(action="ignore"):
+        for _ in range(2):
+            archive.writestr("observations.npy", header((0, 1)))
+    assert "observations stands in it twice" in refused(tmp_path / "x.npz")
 
 
 def test_more_than_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):

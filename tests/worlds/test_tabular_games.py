@@ -161,12 +161,12 @@ def test_correlated_equilibria_keep_what_they_must_and_no_pure_one_is_better(coa
         assert game("prisoners-dilemma").correlated()[0, 1, 1].item() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("kl_weight", [0.02, 0.1, 1.0])
+@pytest.mark.parametrize("kl_weight", [0.001, 0.02, 0.1, 1.0])
 def test_a_regularised_equilibrium_is_its_own_best_answer(kl_weight: float):
     found = game("random-preference", kl_weight=kl_weight)
     best = found.regularized_equilibrium
     gain = (found.matrices[:, 0] @ best.unsqueeze(-1)).squeeze(-1)
-    torch.testing.assert_close(best, ops.kl_regularized_policy(gain, found.reference, temperature=kl_weight), rtol=0, atol=1e-12)
+    torch.testing.assert_close(best, ops.kl_regularized_policy(gain, found.reference, temperature=kl_weight), rtol=0, atol=max(1e-12, 1e-14 / kl_weight))
     assert found.exploitability(found.equilibrium[0]).max() < 1e-12
     policy = drawn((1, 10), torch.ones(1, 10)).expand(-1, 2, -1)
     answers = drawn((2_000, 10), torch.ones(2_000, 10), seed=2)  # none of these is better than exploitability says
@@ -184,6 +184,61 @@ def test_preferences_are_non_transitive():
     torch.testing.assert_close(chance + chance.mT, torch.ones_like(chance), rtol=0, atol=1e-15)
     beats = (chance > 0.5).to(F64)
     assert ((beats @ beats * beats.mT).sum((-2, -1)) > 0).sum() >= 19
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-9, 1e15, 1e149])
+@pytest.mark.parametrize("name", ["rock-paper-scissors", "kuhn-poker", "chicken", "prisoners-dilemma"])
+def test_an_equilibrium_is_one_in_whatever_payoffs_are_counted(name: str, scale: float):
+    """The solver knows absolute numbers, and a game in cents is the game in euros."""
+    plain = game(name)
+    found = replace(plain, payoff=scale * plain.payoff)
+    assert (found.total is None) == (plain.total is None)
+    if found.total is not None:
+        policy, value = found.equilibrium
+        assert found.exploitability(policy).item() < 1e-12 * scale
+        assert (value / scale)[0].tolist() == pytest.approx(plain.equilibrium[1][0].tolist(), abs=1e-12)
+    else:
+        for coarse in (False, True):
+            torch.testing.assert_close(found.correlated(coarse=coarse), plain.correlated(coarse=coarse))
+    torch.testing.assert_close(found.best_response(found.plan(plain.uniform))[0], plain.best_response(plain.plan(plain.uniform))[0])
+
+
+def far(payoff: float) -> FiniteGame:
+    """Rock-paper-scissors in which rock loses that much to paper."""
+    wins = torch.tensor([[0, -payoff, 1], [1, 0, -1], [-1, 1, 0]], dtype=F64)
+    return FiniteGame.matrix(torch.stack([wins, -wins])[None])
+
+
+def test_one_payoff_may_lie_far_from_the_others_and_where_none_is_found_that_is_said():
+    policy, value = far(1e10).equilibrium
+    assert value[0, 0].item() == pytest.approx(-1 / 3) and far(1e10).exploitability(policy).item() < 1e-6
+    normal = torch.randn(1, 6, 6, generator=torch.Generator().manual_seed(1), dtype=F64)
+    normal[0, 2, 2] = -1e12
+    for lost in (FiniteGame.matrix(torch.stack([normal, -normal], 1)), far(1e14), far(1e149)):
+        with pytest.raises(BadInput, match="payoffs lie too far apart for a linear program, one .* times as far from the median as is ordinary"):
+            _ = lost.equilibrium
+    general = game("chicken").payoff.clone()
+    general[0, :, 2, 2] = -1e16
+    with pytest.raises(BadInput, match="too far apart"):
+        replace(game("chicken"), payoff=general).correlated()
+
+
+def test_best_responses_and_sums_are_of_ordinary_payoffs_where_one_is_far():
+    """Against paper scissors are best, by 2 and not by a share of what rock loses; and what sums to nothing is told from what does not, far from 0 too."""
+    found = far(1e10)
+    paper = torch.tensor([[[0, 1, 0], [0, 1, 0]]], dtype=F64)
+    assert found.best_response(paper)[0][0, 0].tolist() == [0, 0, 1]
+    assert replace(game("rock-paper-scissors"), payoff=game("rock-paper-scissors").payoff + 1e9 * game("rock-paper-scissors").ends).total == pytest.approx(2e9)
+    for shift in (0, 1e9):
+        assert replace(game("chicken"), payoff=game("chicken").payoff + shift * game("chicken").ends).total is None
+
+
+def test_a_tree_may_have_another_sum_than_zero():
+    """Kuhn poker in which the house pays the second player 3 for coming: its equilibria are the same."""
+    plain = game("kuhn-poker")
+    found = replace(plain, payoff=plain.payoff + torch.tensor([0.0, 3.0], dtype=F64).view(2, 1, 1) * plain.ends)
+    assert plain.ends.sum() == pytest.approx(5) and found.total == pytest.approx(3)  # five ends of each deal
+    assert found.equilibrium[1][0].tolist() == pytest.approx([-1 / 18, 3 + 1 / 18])
 
 
 def two_steps(seen: str = "second", again: str = "go") -> FiniteGame:
@@ -217,10 +272,14 @@ def test_a_player_may_move_twice():
         (lambda: FiniteGame.extensive(0, lambda at: Chance([(0.5, 1)]) if at == 0 else End((1, -1))), "must be at least 0 and sum to 1"),
         (lambda: FiniteGame.matrix(torch.zeros(1, 3, 2, 2)), r"must be \[S, 2, m, n\]"),
         (lambda: FiniteGame.matrix(torch.full((1, 2, 1, 2), torch.nan).double()), r"payoff\[0, 1, 1\] is nan, must be"),
-        (lambda: FiniteGame.preferences(torch.tensor([[[0.5, 0.7], [0.4, 0.5]]]).double()), r"P\[0, 1\] and the same the other way round sum to 1.1"),
+        (lambda: FiniteGame.preferences(torch.tensor([[[0.5, 0.7], [0.4, 0.5]]], dtype=F64)), r"P\[0, 1\] and the same the other way round sum to 1.1"),
         (lambda: FiniteGame.preferences(torch.tensor([[[0.5, 1.7], [-0.7, 0.5]]]).double()), r"P\[0, 1\] is 1.7, must be a probability"),
         (lambda: FiniteGame.preferences(torch.full((1, 2, 2), 0.5).double(), kl_weight=0.1), "needs a reference policy"),
         (lambda: FiniteGame.preferences(torch.full((1, 2, 2), 0.5).double(), torch.tensor([[1.0, 0.0]]).double(), 0.1), "a probability above 0"),
+        (lambda: FiniteGame.preferences(torch.full((1, 2, 2), 0.5).double(), torch.full((1, 2), 0.5).double()), "needs kl_weight above 0: give --kl-weight"),
+        (lambda: FiniteGame.preferences(torch.full((1, 2, 2), 0.5).double(), torch.tensor([[0.5, 0.6]]).double()), "a probability above 0"),
+        (lambda: game("random-preference", kl_weight=1e-4), "a KL weight of 0.0001 is too small to find the equilibrium: take 0.001 or more"),
+        (lambda: game("regularized-preference", kl_weight=1e-9), "take 0.001 or more"),
         (lambda: game("chicken").equilibrium, "an equilibrium is computed of zero-sum games; this one is general-sum"),
         (lambda: game("kuhn-poker").correlated(), "correlated equilibria are computed of matrix games"),
         (lambda: replace(game("kuhn-poker"), payoff=torch.zeros(1, 2, 3, 3)), r"must be \[S, 2, 13, 13\]"),
@@ -230,6 +289,62 @@ def test_what_is_no_game(make, says: str):
     with pytest.raises(BadInput, match=says) as told:
         _ = make()
     assert "\n" not in str(told.value)
+
+
+def tree(*, at_first=None, at_second=None, end=(1, -1)) -> FiniteGame:
+    """Both players move once, but for what is put in the place of a node."""
+    first = Turn(0, "mine", [("left", "l"), ("right", "r")]) if at_first is None else at_first
+    second = Turn(1, "yours", [("up", "end"), ("down", "end")]) if at_second is None else at_second
+    nodes = {"root": first, "l": second, "r": Turn(1, "yours", [("up", "end"), ("down", "end")]), "end": End(end)}
+    return FiniteGame.extensive("root", lambda history: nodes.get(history))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: FiniteGame.extensive(0, lambda at: Chance([(1.0, at + 1)])), "10,000 moves lead to the history 10001, and it goes on"),
+        (lambda: FiniteGame.extensive(0, lambda at: Chance([(1.0, 1 - at)])), "every history must come to an End"),
+        (lambda: FiniteGame.extensive((), lambda at: Turn(0, str(len(at)), [("a", (*at, 0)), ("b", (*at, 1))])), "there can be 4,096: take a"),
+        (lambda: tree(at_first=Turn(2, "mine", [("left", "l")])), "the Turn at the history 'root' is of player 2, must be 0 or 1"),
+        (lambda: tree(at_first=Turn(-1, "mine", [("left", "l")])), "of player -1, must be 0 or 1"),
+        (lambda: tree(at_second=Turn(1.0, "yours", [("up", "end")])), "the Turn at the history 'l' is of player 1.0, must be 0 or 1"),
+        (lambda: tree(at_second=Turn(1, "yours", [])), r"the Turn at the history 'l' has moves \[\], must be one or more"),
+        (lambda: tree(at_second=Turn(1, "yours", None)), "has moves None, must be one or more"),
+        (lambda: tree(at_second=Turn(1, "yours", [("up", "end"), ("up", "end")])), "the information set 'yours' of player 2 has two moves 'up'"),
+        (lambda: tree(at_second=Turn(1, ["yours"], [("up", "end")])), r"has seen \['yours'\], must be hashable"),
+        (lambda: tree(at_second=Turn(1, float("nan"), [("up", "end")])), "has seen nan, which is not the same as itself"),
+        (lambda: tree(at_first=Turn(0, "mine", [("left", "nowhere")])), "at the history 'nowhere' follow gives None, must be a Chance, a Turn or an End"),
+        (lambda: tree(at_second="up"), "at the history 'l' follow gives 'up', must be"),
+        *(
+            (lambda end=end: tree(end=end), "the End at the history 'end' pays .* must be two finite numbers")
+            for end in ((), (1.0,), (1, 2, 3), 1.0, None, "12", ("1", "2"), (None, 1), (np.nan, 1), (np.inf, 1), (1e200, 1))
+        ),
+        (lambda: tree(at_second=Chance([(np.nan, "end"), (0.5, "end")])), "chance's probabilities at the history 'l' are nan, 0.5, must be at"),
+        (lambda: tree(at_second=Chance([(1.5, "end"), (-0.5, "end")])), "chance's probabilities at the history 'l' are 1.5, -0.5"),
+        (lambda: tree(at_second=Chance([])), r"the Chance at the history 'l' has outcomes \[\]"),
+        (lambda: tree(at_second=Chance([0.5, 0.5])), "must be one or more .probability, what follows."),
+    ],
+)
+def test_what_is_no_tree(make, says: str):
+    """One line each that names the history, the information set or the move."""
+    with pytest.raises(BadInput, match=says) as told:
+        make()
+    assert "\n" not in str(told.value) and len(str(told.value)) < 300
+
+
+def test_trees_are_counted_while_they_are_walked(monkeypatch):
+    monkeypatch.setattr("operant.worlds.tabular.games.MOST_HISTORIES", 1_000)
+    walked = []
+    with pytest.raises(BadInput, match="more than 1,000 histories: take a smaller game"):
+        FiniteGame.extensive((), lambda at: walked.append(at) or (Chance([(0.5, (*at, 0)), (0.5, (*at, 1))]) if len(at) < 30 else End((0, 0))))
+    assert len(walked) == 1_000
+
+
+def test_a_long_game_is_walked_to_its_end():
+    """Players take turns, and who stops gets 1: of 600 moves, all of which must be made."""
+    names = ("stop", "go")
+    found = FiniteGame.extensive(0, lambda at: End((0, 0)) if at in (-1, 600) else Turn(at % 2, at, list(zip(names, (-1, at + 1), strict=True))))
+    assert found.shape == (600, 2) and len(found.levels) == 300
 
 
 def saved(folder: Path, **arrays) -> str:
@@ -263,6 +378,10 @@ def test_files_of_games(tmp_path: Path):
         ({"payoff": [[1.0, np.inf]]}, r"payoff\[0, 1\] is inf, must be a finite number"),
         ({"payoff": [["a", "b"]]}, "must be an array of numbers"),
         ({"payoff": [[1.0]], "preference": [[0.5]]}, "both payoff and preference"),
+        ({"payof": [[1.0]]}, "unknown array 'payof': did you mean payoff"),
+        ({"preference": HALVES, "reference": [0.5, 0.5]}, "a reference policy needs kl_weight above 0: give --kl-weight, or leave the reference out"),
+        ({"preference": HALVES, "reference": [0.5, 0.6], "kl_weight": 0.0}, "they sum to 1"),
+        ({"preference": HALVES, "kl_weight": 1e-9}, "too small to find the equilibrium: take 0.001 or more"),
         ({"payoff": [[1.0]], "kl_weight": 0.5}, "a KL weight and a reference are of preference games"),
         ({"payoff": [[1.0]], "payofs": [[1.0]]}, "unknown array 'payofs': did you mean payoff"),
         ({"preference": [[0.5, 0.9], [0.9, 0.5]]}, "sum to 1.8, must be 1"),

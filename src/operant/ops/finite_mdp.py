@@ -57,7 +57,7 @@ def improved_policy(q: Tensor, policy: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         the new policy, and where it is another one, `[..., K]` bool: nowhere, where the policy is optimal.
     """
-    better = q.amax(-1) > (q * policy).sum(-1) + 1e-12 * (1 + q.abs().amax())
+    better = q.amax(-1) > (q * policy).sum(-1) + 1e-12 * q.abs().amax()
     return torch.where(better.unsqueeze(-1), greedy_policy(q), policy), better
 
 

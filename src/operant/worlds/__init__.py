@@ -128,6 +128,8 @@ def check_name(task: str) -> None:
         registered(name.removeprefix(FROM_GYMNASIUM))
     elif scheme in NAMED and name not in NAMES[scheme] and not (scheme == "tabular" and name.endswith(".npz")):
         own = "; --import FILE.py brings one of your own" * (scheme == "text")
+        if scheme == "tabular" and (Path(name).suffix.lower() in FILES or Path(name).is_file()):
+            raise BadInput(f"unknown {NAMED[scheme]} {name!r}: a file of one's own is an archive of NumPy's whose name ends in .npz")
         raise unknown(NAMED[scheme], name, NAMES[scheme], f"known: {', '.join(NAMES[scheme])}{own}")
 
 

@@ -169,6 +169,9 @@ def read_arrays(path: Path, names: Collection[str]) -> tuple[dict[str, np.ndarra
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            if len(members) < len(archive.infolist()):
+                twice = next(name for name in members if sum(member.filename.removesuffix(".npy") == name for member in archive.infolist()) > 1)
+                raise BadInput(f"{path}: {twice} stands in it twice; make the file again with one of them")
             wanted = [name for name in members if name in names]
             room = _Room(path)
             for key in wanted:

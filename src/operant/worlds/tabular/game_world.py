@@ -67,8 +67,6 @@ class GameWorld(World):
         self._given = task if isinstance(task, FiniteGame) else None if self.file is None else _read(self.file, self.options.kl_weight)
         game = self._game((0,))
         self.shape, self._uniform = game.shape, game.uniform
-        if not self._named.own:
-            self.notes = ("every seed plays the same game, and its methods draw nothing: seeds are alike, one is enough",)
 
     @staticmethod
     def names() -> dict[str, str]:
@@ -97,6 +95,8 @@ class GameWorld(World):
     def check_game(self, seeds: int) -> None:
         if self._named.own:
             self._check_size(seeds, self.shape[1])
+        elif seeds > 1:
+            self.notes = ("every seed plays the same game, and its methods draw nothing: seeds are alike, one is enough",)
         check_memory(f"policies of {seeds:,} seeds", 4 * 8 * seeds * math.prod(self.shape), "take fewer seeds")
 
     def check_mdp(self, seeds: int) -> None:
@@ -146,8 +146,8 @@ def _read(path: Path, kl_weight: float | None) -> FiniteGame:
             return FiniteGame.matrix((torch.stack([payoff, -payoff]) if payoff.ndim == 2 else payoff).unsqueeze(0))
         chance, reference = tables["preference"], tables.get("reference")
         if reference is None:
-            reference = torch.full((len(chance),), 1 / len(chance), dtype=torch.float64)
-        return FiniteGame.preferences(chance.unsqueeze(0), reference.unsqueeze(0) if weight else None, weight)
+            reference = torch.full((len(chance),), 1 / len(chance), dtype=torch.float64) if weight else None
+        return FiniteGame.preferences(chance.unsqueeze(0), None if reference is None else reference.unsqueeze(0), weight)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
 

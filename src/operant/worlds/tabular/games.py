@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from reprlib import Repr
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,14 @@ from operant.worlds.tabular.mdp import LARGEST, ROUNDING, place
 
 PLAYERS = 2
 LEAST = 1e-300  # range of payoffs of a game that pays the same whatever is done
+EXACT = 2**-44  # what rounding may do to a sum of payoffs, as a share of the largest of them
 MOST_SEQUENCES = 4_096  # of a player: the payoffs of all pairs are a table
-CLOSE, STEPS = 1e-13, 1_000_000  # residual at which a regularised equilibrium is found, and most steps to it
+MOST_HISTORIES, MOST_MOVES = 2**21, 10_000  # of a tree, and on the way to one of its ends
+FAR = 1e13  # ordinary distances between payoffs that one may be away: HiGHS takes 1e15 for infinite, and 1e-9 for 0
+SETTLED = 1e-9  # ordinary distances between payoffs by which an equilibrium may be exploitable
+LEAST_WEIGHT = 1e-3  # of the reference: the steps to an equilibrium, and what rounding does to it, grow with its inverse
+NEWTON, SMALLER = 10, 1.4  # most steps at each weight on the way to one, and by how much the next weight is smaller
+CLOSE, STEPS = 1e-13, 100_000  # residual at which a regularised equilibrium is found, and most steps to it
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class FiniteGame:
     Attributes:
         payoff: `[S, 2, X, Y]` float64: what each player is paid where the game ends after sequence x of the first and y of the second, times the probability
             of chance's moves on the way, summed over such ends; 0 where it does not end there.
+        ends: `[X, Y]` float64, that probability itself, summed over these ends: 1 in all of a matrix game.
         available: `[I, A]` bool, the actions that each information set has.
         parent: `[I]` int64, the place i · A + a in the table of its player's move before; -1 where there was none.
         player: `[I]` int64, whose set it is: 0s, then 1s.
@@ -69,6 +77,7 @@ class FiniteGame:
     """
 
     payoff: Tensor
+    ends: Tensor
     available: Tensor
     parent: Tensor
     player: Tensor
@@ -86,10 +95,15 @@ class FiniteGame:
             raise BadInput(f"finite game: payoff has shape {list(self.payoff.shape)}, must be [S, {', '.join(map(str, expected))}]")
         if (wrong := ~self.payoff.isfinite()).any() or (wrong := self.payoff.abs() > LARGEST).any():
             raise BadInput(f"finite game: payoff{place(wrong)} is {self.payoff[wrong][0].item():g}, must be a finite number, at most {LARGEST:g} in size")
-        if self.kl_weight < 0 or (self.kl_weight > 0) != (self.reference is not None) or (self.kl_weight and not self.preference):
+        if self.kl_weight < 0 or (self.kl_weight > 0) > (self.reference is not None) or (self.kl_weight and not self.preference):
             raise BadInput("finite game: a KL weight is above 0, of a preference game, and needs a reference policy")
+        if 0 < self.kl_weight < LEAST_WEIGHT:
+            weight, least = self.kl_weight, LEAST_WEIGHT
+            raise BadInput(f"finite game: a KL weight of {weight:g} is too small to find the equilibrium: take {least:g} or more, or 0 and no reference")
         if (reference := self.reference) is not None and ((reference <= 0).any() or ((reference.sum(-1) - 1).abs() > ROUNDING).any()):
             raise BadInput("finite game: the reference policy must give every answer a probability above 0, and they sum to 1")
+        if reference is not None and not self.kl_weight:
+            raise BadInput("finite game: a reference policy needs kl_weight above 0: give --kl-weight, or leave the reference out")
 
     @staticmethod
     def matrix(payoff: Tensor, moves: Sequence[Sequence[str]] | None = None, **others: Any) -> FiniteGame:
@@ -100,9 +114,11 @@ class FiniteGame:
         actions = max(rows, columns)
         table = payoff.new_zeros(len(payoff), PLAYERS, 1 + actions, 1 + actions)
         table[:, :, 1 : 1 + rows, 1 : 1 + columns] = payoff
+        ends = payoff.new_zeros(1 + actions, 1 + actions)
+        ends[1 : 1 + rows, 1 : 1 + columns] = 1
         available = torch.arange(actions) < torch.tensor([[rows], [columns]])
         names = tuple(map(tuple, moves or [[f"a{number}" for number in range(count)] for count in (rows, columns)]))
-        return FiniteGame(table, available, torch.full((2,), -1), torch.tensor([0, 1]), ("player 1", "player 2"), names, **others)
+        return FiniteGame(table, ends, available, torch.full((2,), -1), torch.tensor([0, 1]), ("player 1", "player 2"), names, **others)
 
     @staticmethod
     def preferences(chance: Tensor, reference: Tensor | None = None, kl_weight: float = 0.0) -> FiniteGame:
@@ -113,7 +129,7 @@ class FiniteGame:
             raise BadInput(f"preference game: P{place(wrong)} is {chance[wrong][0].item():g}, must be a probability, in [0, 1]")
         if (off := (chance + chance.mT - 1).abs() > ROUNDING).any():
             both = (chance + chance.mT)[off][0].item()
-            raise BadInput(f"preference game: P{place(off)} and the same the other way round sum to {both:.6g}, must be 1 (and 1/2 on the diagonal)")
+            raise BadInput(f"preference game: P{place(off)} and the same the other way round sum to {both:.12g}, must be 1 (and 1/2 on the diagonal)")
         if reference is not None and reference.shape[-1] != chance.shape[-1]:
             raise BadInput(f"preference game: the reference has {reference.shape[-1]} answers, and the preferences {chance.shape[-1]}")
         return FiniteGame.matrix(torch.stack([chance, chance.mT], 1), preference=True, reference=reference, kl_weight=kl_weight)
@@ -122,13 +138,15 @@ class FiniteGame:
     def extensive(root: Any, follow: Callable[[Any], Chance | Turn | End]) -> FiniteGame:
         """Of a tree, whose histories `follow` says what happens at, from the root on.
 
+        Args:
+            root: the history that it begins with: anything that `follow` knows.
+
         Raises:
-            BadInput: probabilities that do not sum to 1, an information set that is not one (other moves, or a player who has forgotten what it did), a player
-                without a move, or more sequences than `MOST_SEQUENCES`.
+            BadInput: what is no `Chance`, `Turn` or `End`, or has a field that cannot be, with its history; an information set that is not one (other moves, or
+                a player who has forgotten what it did), a player without a move, more sequences than `MOST_SEQUENCES`, more histories than `MOST_HISTORIES`,
+                or one of more moves than `MOST_MOVES`, as of a tree without an end.
         """
-        walk = _Walk(follow)
-        walk.at(root, 1.0, (None, None))
-        return walk.game()
+        return _Walk(follow, root).game()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -160,9 +178,38 @@ class FiniteGame:
     @cached_property
     def total(self) -> float | None:
         """What both players' payoffs sum to, wherever the game ends; None where that hangs on what they do."""
-        both = (self.matrices if self.is_matrix else self.payoff).sum(1)
-        constant = both.flatten()[0].item() if self.is_matrix else 0.0
-        return constant if (both - constant).abs().max() <= ROUNDING * (1 + self.payoff.abs().max()) else None
+        both = self.payoff.sum(1)
+        constant = (both.sum() / (self.seeds * self.ends.sum())).item()
+        rounding = self.rounding + ROUNDING * self.preference  # by which preferences may miss 1
+        return constant if ((both - constant * self.ends).abs() <= rounding).all() else None
+
+    @cached_property
+    def scales(self) -> tuple[Tensor, Tensor]:
+        """What each player is paid where it ends: the median, and the median distance from it of what is another number, 1 where nothing is: `[S, 2]` both.
+
+        Unlike the range it says what is ordinary also where one payoff lies far away from the others.
+        """
+        there = self.ends > 0
+        paid = self.payoff[:, :, there] / self.ends[there]
+        middle = paid.median(-1, keepdim=True).values
+        distance = (paid - middle).abs()
+        other = distance > EXACT * (paid.abs() + middle.abs())
+        return middle.squeeze(-1), torch.where(other, distance, torch.nan).nanmedian(-1).values.nan_to_num(nan=1.0)
+
+    @cached_property
+    def rounding(self) -> Tensor:
+        """What two sums of payoffs may differ by and still be the same, `[S, 1, 1]`."""
+        ordinary, largest = self.scales[1].amax(-1) * self.ends.max(), self.payoff.abs().amax((1, 2, 3))
+        return torch.maximum(ROUNDING * ordinary, EXACT * largest).view(-1, 1, 1)
+
+    @cached_property
+    def normal(self) -> FiniteGame:
+        """The same game in ordinary numbers: of each player the median payoff is 0, and 1 an ordinary distance from it. Raises `BadInput` where one is far."""
+        middle, size = (each.view(-1, PLAYERS, 1, 1) for each in self.scales)
+        payoff = self.payoff / size - self.ends * (middle / size)
+        if not (farthest := payoff.abs().max()) <= FAR:  # infinite less infinite is no number
+            raise _far(farthest)
+        return replace(self, payoff=payoff, preference=False)
 
     @cached_property
     def bounds(self) -> tuple[Tensor, Tensor]:
@@ -236,8 +283,7 @@ class FiniteGame:
         """
         q, value = self._values(plan, self._largest)
         best = q.masked_fill(~self.available, -torch.inf)
-        margin = ROUNDING * self.payoff.abs().amax((1, 2, 3)).view(-1, 1, 1)
-        return ops.greedy_policy((best >= best.amax(-1, keepdim=True) - margin).to(q.dtype)), value
+        return ops.greedy_policy((best >= best.amax(-1, keepdim=True) - self.rounding).to(q.dtype)), value
 
     def worst_case(self, policy: Tensor) -> Tensor:
         """What each player is paid at the least, whatever the other does, `[S, 2]`: of zero-sum games what a best response leaves it.
@@ -277,13 +323,16 @@ class FiniteGame:
     def check_unregularized(self, task: str, key: str) -> None:
         """Raise `BadInput` where a method of this key, which knows no reference policy, would meet one."""
         if self.kl_weight:
-            raise BadInput(f"{key} knows no reference policy, and {task} has one: take tabular:random-preference, or nash-mp for this one")
+            without = "leave --kl-weight out" if task == "tabular:random-preference" else "take tabular:random-preference"
+            raise BadInput(f"{key} knows no reference policy, and {task} has one: {without}, or nash-mp for this one")
 
     def check_preference(self, task: str, key: str) -> None:
         """Raise `BadInput` where a method of this key, which is for regularised preference games, would meet another game."""
         if not self.kl_weight:
             less = f"{task} has no reference policy" if self.preference else f"{task} is none"
-            raise BadInput(f"{key} is for preference games with a reference policy, and {less}: take tabular:regularized-preference")
+            own = "leave --kl-weight out" if task == "tabular:regularized-preference" else "take tabular:regularized-preference"
+            advice = f"{own}, or give --kl-weight 0.1" if self.preference else own
+            raise BadInput(f"{key} is for preference games with a reference policy, and {less}: {advice}")
 
     # Equilibria
 
@@ -294,7 +343,7 @@ class FiniteGame:
         Where a player's own moves never lead the program says nothing, and the policy is uniform.
 
         Raises:
-            BadInput: the game is not zero-sum, nor constant-sum, or SciPy is missing.
+            BadInput: the game is not zero-sum, nor constant-sum, its payoffs lie too far apart for the program, or SciPy is missing.
         """
         if self.kl_weight:
             policy = self.regularized_equilibrium.unsqueeze(1).expand(-1, PLAYERS, -1)
@@ -302,13 +351,20 @@ class FiniteGame:
         if self.total is None:
             raise BadInput("finite game: an equilibrium is computed of zero-sum games; this one is general-sum, and has correlated equilibria")
         check_solver()
-        host = self.to(torch.device("cpu"))
-        plans = torch.stack([torch.cat([host._safest(seed, player) for player in range(PLAYERS)]) for seed in range(self.seeds)]).to(self.payoff.device)
-        policy = self.policy(plans)
+        host = self.normal.to(torch.device("cpu"))
+        try:
+            plans = torch.stack([torch.cat([host._safest(seed, player) for player in range(PLAYERS)]) for seed in range(self.seeds)])
+        except RunFailed as error:
+            raise _far(host.payoff.abs().max()) from error
+        policy = host.policy(plans)
+        if (left := host.exploitability(policy).max()) > SETTLED:
+            raise _far(host.payoff.abs().max(), left)
+        policy = policy.to(self.payoff.device)
         return policy, self.value(policy)
 
     def _safest(self, seed: int, player: int) -> Tensor:
-        """The realization plan `[I of the player, A]` whose worst case is best: max over x, q of e·q with q the other player's values, below what x leaves."""
+        """The realization plan `[I of the player, A]` whose worst case is best: max over x, q of e·q with q the other player's values, below what x leaves.
+        Of games in ordinary numbers (`normal`)."""
         mine, other = (self._constraints(who) for who in (player, 1 - player))
         payoff = self.payoff[seed, player].numpy()
         payoff = payoff if player == 0 else payoff.T  # [X, Y] of this player's sequences and the other's
@@ -339,21 +395,41 @@ class FiniteGame:
     def regularized_equilibrium(self) -> Tensor:
         """The one policy `[S, A]` of a regularised preference game that is its own best answer: π ∝ reference · exp(P(· ≻ π) / kl_weight).
 
-        Mirror prox leads to it at a linear rate from anywhere; that it is there is checked by the equation itself.
+        Newton's method follows it from a large weight to the game's own. From where that comes to, and from anywhere else, mirror prox leads to it at a linear
+        rate, 1 + 2 · kl_weight; that it is there is checked by the equation itself.
 
         Raises:
-            RunFailed: it was not found, of a KL weight that is very small.
+            RunFailed: it was not found.
         """
         chance = self.matrices[:, 0]
-        policy, reference = self.reference.expand(self.seeds, -1), self.reference
+        policy, reference = self._followed, self.reference
+        close = max(CLOSE, 1e-14 / self.kl_weight)  # gains are known but for rounding, and an answer hangs on them over the weight
         for step in range(STEPS):
             middle = ops.kl_proximal_step(policy, reference, _product(chance, policy), rate=2.0, weight=self.kl_weight)
             policy = ops.kl_proximal_step(policy, reference, _product(chance, middle), rate=2.0, weight=self.kl_weight)
             if step % 20 == 0:
                 answer = ops.kl_regularized_policy(_product(chance, policy), reference, temperature=self.kl_weight)
-                if (answer - policy).abs().max() <= CLOSE:
+                if (answer - policy).abs().max() <= close:
                     return policy
         raise RunFailed(f"the equilibrium of a preference game with KL weight {self.kl_weight:g} was not found in {STEPS:,} steps: take a larger one")
+
+    @property
+    def _followed(self) -> Tensor:
+        """Nearly the equilibrium of a regularised preference game `[S, A]`; the reference where Newton's method did not settle."""
+        chance, reference = self.matrices[:, 0] - 0.5, self.reference.expand(self.seeds, -1)
+        logits, eye, weight = reference.log(), torch.eye(reference.shape[-1], dtype=reference.dtype, device=reference.device), max(1.0, self.kl_weight)
+        while True:
+            for _ in range(NEWTON):
+                policy = logits.softmax(-1)
+                off = logits - reference.log() - _product(chance, policy) / weight
+                if off.abs().max() <= 1e-12:
+                    break
+                spread = torch.diag_embed(policy) - policy.unsqueeze(-1) * policy.unsqueeze(-2)
+                logits = logits - torch.linalg.solve(eye - chance @ spread / weight, off)  # never singular: a preference is antisymmetric but for 1/2
+            if weight == self.kl_weight:
+                policy = logits.softmax(-1)
+                return torch.where(policy.isfinite().all(-1, keepdim=True), policy, reference)
+            weight = max(weight / SMALLER, self.kl_weight)
 
     def correlated(self, *, coarse: bool = False) -> Tensor:
         """The correlated equilibrium of a matrix game whose payoffs have the largest sum, `[S, m, n]`, by a linear program (Aumann 1974).
@@ -362,17 +438,25 @@ class FiniteGame:
             coarse: players decide whether to follow before they are told what to do (Moulin and Vial 1978), which more distributions survive.
 
         Raises:
-            BadInput: no matrix game, or SciPy is missing.
+            BadInput: no matrix game, payoffs that lie too far apart for the program, or SciPy is missing.
         """
         if not self.is_matrix:
             raise BadInput("finite game: correlated equilibria are computed of matrix games")
         check_solver()
-        found = [_correlated(payoff, coarse) for payoff in self.matrices.cpu().numpy()]
+        tables = (game.matrices.cpu().numpy() for game in (self.normal, self))
+        found = [_correlated(payoff, paid.sum(0), coarse) for payoff, paid in zip(*tables, strict=True)]
         return torch.from_numpy(np.stack(found)).to(self.payoff.device)
 
 
-def _correlated(payoff: np.ndarray, coarse: bool) -> np.ndarray:
-    """Of one game, `[2, m, n]`."""
+def _far(farthest: Tensor, left: Tensor | None = None) -> BadInput:
+    """What is said of a game whose equilibrium a linear program does not find; both in ordinary distances between payoffs."""
+    off = "" if left is None else f" (what it finds is exploitable by {left.item():.2g} of that)"
+    why = f"finite game: payoffs lie too far apart for a linear program, one {farthest.item():.2g} times as far from the median as is ordinary"
+    return BadInput(f"{why}{off}: bring them nearer together, or train cfr on it")
+
+
+def _correlated(payoff: np.ndarray, total: np.ndarray, coarse: bool) -> np.ndarray:
+    """Of one game in ordinary numbers (`normal`), `[2, m, n]`, what has the largest mean of a table `[m, n]`."""
     shape, rows = payoff.shape[1:], []
     for player in range(PLAYERS):
         mine = payoff[player] if player == 0 else payoff[player].T
@@ -382,10 +466,17 @@ def _correlated(payoff: np.ndarray, coarse: bool) -> np.ndarray:
                 if coarse or told != deviation:
                     row = better if coarse else np.where(np.arange(len(mine))[:, None] == told, better, 0.0)
                     rows.append((row if player == 0 else row.T).ravel())
-    gain = np.concatenate([payoff.sum(0).ravel(), np.zeros(len(rows))])
+    gain = np.concatenate([(total - np.median(total)).ravel(), np.zeros(len(rows))])
     equations = np.block([[np.array(rows), -np.eye(len(rows))], [np.ones((1, payoff[0].size)), np.zeros((1, len(rows)))]])
-    found = maximum(gain, equations, np.concatenate([np.zeros(len(rows)), [1.0]]))[: payoff[0].size]
-    return (found / found.sum()).reshape(shape)
+    farthest = np.abs(payoff).max()
+    try:
+        found = maximum(gain, equations, np.concatenate([np.zeros(len(rows)), [1.0]]))[: payoff[0].size]
+    except RunFailed as error:
+        raise _far(farthest) from error
+    found /= found.sum()
+    if (left := -(np.array(rows) @ found).min()) > SETTLED:
+        raise _far(farthest, left)
+    return found.reshape(shape)
 
 
 def _product(table: Tensor, vector: Tensor) -> Tensor:
@@ -393,46 +484,122 @@ def _product(table: Tensor, vector: Tensor) -> Tensor:
     return vector @ table[0].mT if len(table) == 1 else (table @ vector.unsqueeze(-1)).squeeze(-1)
 
 
+def _shown(history: Any) -> str:
+    """A history, information set or move for a message: one short line, whatever it is."""
+    brief = Repr()
+    brief.maxstring = brief.maxother = 60
+    return " ".join(brief.repr(history).split())
+
+
+def _number(given: Any) -> float | None:
+    """A number as such; None of anything else, text and NaN among it."""
+    try:
+        number = None if isinstance(given, str | bytes) else float(given)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
+    return None if number != number else number
+
+
+def _pairs(given: Any) -> list[tuple[Any, Any]] | None:
+    """A list of pairs; None of what is none."""
+    try:
+        return [(first, second) for first, second in given]
+    except (TypeError, ValueError):
+        return None
+
+
 class _Walk:
-    """A tree, walked once, from which the sequence form is made."""
+    """A tree, walked once and depth first, from which the sequence form is made."""
 
-    def __init__(self, follow: Callable[[Any], Chance | Turn | End]):
-        self.follow = follow
+    def __init__(self, follow: Callable[[Any], Chance | Turn | End], root: Any):
         self.sets: tuple[dict[Hashable, tuple[int, tuple[int, int] | None, tuple[str, ...]]], ...] = ({}, {})  # by what is seen: number, parent, moves
-        self.ends: list[tuple[tuple, float, tuple[float, float]]] = []
+        self.ends: dict[tuple, list[float]] = {}  # by the last (set, action) of both: the chance, times it what both are paid, and the same's size
+        self.actions = 0
+        # What is left to walk: (history, the chance of what led there, of each player its last (set, action), None before its first move, moves until then).
+        left: list[tuple[Any, float, tuple, int]] = [(root, 1.0, (None, None), 0)]
+        walked = 0
+        while left:
+            history, chance, own, moves = left.pop()
+            if (walked := walked + 1) > MOST_HISTORIES:
+                raise BadInput(f"finite game: it has more than {MOST_HISTORIES:,} histories: take a smaller game")
+            if moves > MOST_MOVES:
+                raise BadInput(f"finite game: {MOST_MOVES:,} moves lead to the history {_shown(history)}, and it goes on: every history must come to an End")
+            node = follow(history)
+            if isinstance(node, End):
+                self._end(history, node, chance, own)
+            elif isinstance(node, Chance):
+                left += [(after, chance * share, own, moves + 1) for share, after in reversed(self._outcomes(history, node))]
+            elif isinstance(node, Turn):
+                number, following = self._turn(history, node, own)
+                for action, after in reversed(list(enumerate(following))):
+                    left.append((after, chance, (own[0], (number, action)) if node.player else ((number, action), own[1]), moves + 1))
+            else:
+                raise BadInput(f"finite game: at the history {_shown(history)} follow gives {_shown(node)}, must be a Chance, a Turn or an End")
 
-    def at(self, history: Any, chance: float, own: tuple) -> None:
-        """Args: own: of each player its last (set, action), None before its first move."""
-        node = self.follow(history)
-        if isinstance(node, End):
-            self.ends.append((own, chance, node.payoff))
-        elif isinstance(node, Chance):
-            if abs(sum(probability for probability, _ in node.outcomes) - 1) > ROUNDING or min(probability for probability, _ in node.outcomes) < 0:
-                raise BadInput(f"finite game: chance's probabilities at {history!r} must be at least 0 and sum to 1")
-            for probability, following in node.outcomes:
-                self.at(following, chance * probability, own)
-        else:
-            sets, mine, names = self.sets[node.player], own[node.player], tuple(name for name, _ in node.moves)
-            number, parent, moves = sets.setdefault(node.seen, (len(sets), mine, names))
-            if parent != mine or moves != names:
-                why = "its player has forgotten what it did" if parent != mine else f"its moves are {moves} and {names}"
-                raise BadInput(f"finite game: the information set {node.seen!r} of player {node.player + 1} is none: {why}")
-            for action, (_, following) in enumerate(node.moves):
-                self.at(following, chance, (own[0], (number, action)) if node.player else ((number, action), own[1]))
+    def _end(self, history: Any, node: End, chance: float, own: tuple) -> None:
+        try:
+            paid = [] if isinstance(node.payoff, str) else [_number(each) for each in node.payoff]
+        except TypeError:
+            paid = []
+        if len(paid) != PLAYERS or any(each is None or abs(each) > LARGEST for each in paid):
+            where = f"the End at the history {_shown(history)}"
+            raise BadInput(f"finite game: {where} pays {_shown(node.payoff)}, must be two finite numbers, at most {LARGEST:g} in size")
+        here = self.ends.setdefault(own, [0.0] * (1 + 2 * PLAYERS))
+        for number, add in enumerate((1.0, *paid, *map(abs, paid))):
+            here[number] += chance * add
+
+    def _outcomes(self, history: Any, node: Chance) -> list[tuple[float, Any]]:
+        if not (outcomes := _pairs(node.outcomes)):
+            what = f"the Chance at the history {_shown(history)} has outcomes {_shown(node.outcomes)}"
+            raise BadInput(f"finite game: {what}, must be one or more (probability, what follows)")
+        chance = [_number(share) for share, _ in outcomes]
+        if any(share is None or share < 0 for share in chance) or abs(sum(chance) - 1) > ROUNDING:
+            told = ", ".join(_shown(share) for share, _ in outcomes[:6])
+            raise BadInput(f"finite game: chance's probabilities at the history {_shown(history)} are {told}, must be at least 0 and sum to 1")
+        return [(share, after) for share, (_, after) in zip(chance, outcomes, strict=True)]
+
+    def _turn(self, history: Any, node: Turn, own: tuple) -> tuple[int, Iterable[Any]]:
+        """The number of the information set, and what follows each move."""
+        where = f"the Turn at the history {_shown(history)}"
+        if not isinstance(node.player, int | np.integer) or node.player not in range(PLAYERS):
+            raise BadInput(f"finite game: {where} is of player {_shown(node.player)}, must be 0 or 1")
+        try:
+            hash(node.seen)
+        except TypeError:
+            raise BadInput(f"finite game: {where} has seen {_shown(node.seen)}, must be hashable, such as text or a tuple") from None
+        if node.seen != node.seen:
+            raise BadInput(f"finite game: {where} has seen {_shown(node.seen)}, which is not the same as itself: take text or a tuple")
+        if not (pairs := _pairs(node.moves)):
+            raise BadInput(f"finite game: {where} has moves {_shown(node.moves)}, must be one or more (name, what follows)")
+        names = tuple(str(name) for name, _ in pairs)
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise BadInput(f"finite game: the information set {_shown(node.seen)} of player {node.player + 1} has two moves {_shown(twice)}")
+        sets, mine = self.sets[node.player], own[node.player]
+        number, parent, moves = sets.setdefault(node.seen, (len(sets), mine, names))
+        if parent != mine or moves != names:
+            why = "its player has forgotten what it did" if parent != mine else f"its moves are {_shown(moves)} and {_shown(names)}"
+            raise BadInput(f"finite game: the information set {_shown(node.seen)} of player {node.player + 1} is none: {why}")
+        self.actions = max(self.actions, len(names))
+        if (size := 1 + len(sets) * self.actions) > MOST_SEQUENCES:
+            raise BadInput(f"finite game: player {node.player + 1} has {size:,} sequences or more, there can be {MOST_SEQUENCES:,}: take a smaller game")
+        return number, [after for _, after in pairs]
 
     def game(self) -> FiniteGame:
         if not all(self.sets):
             raise BadInput(f"finite game: player {1 if not self.sets[0] else 2} never moves")
-        actions, first = max(len(moves) for sets in self.sets for _, _, moves in sets.values()), len(self.sets[0])
+        actions, first = self.actions, len(self.sets[0])
         sizes = [1 + len(sets) * actions for sets in self.sets]
-        if max(sizes) > MOST_SEQUENCES:
+        if max(sizes) > MOST_SEQUENCES:  # as many of a player as have the most actions of both
             raise BadInput(f"finite game: a player has {max(sizes):,} sequences, there can be {MOST_SEQUENCES:,}: take a smaller game")
-        payoff = torch.zeros(1, PLAYERS, *sizes, dtype=torch.float64)
-        for own, chance, pays in self.ends:
+        table = torch.zeros(1 + PLAYERS, *sizes, dtype=torch.float64)
+        for own, sums in self.ends.items():
             x, y = (0 if last is None else 1 + last[0] * actions + last[1] for last in own)
-            payoff[0, :, x, y] += chance * torch.tensor(pays, dtype=torch.float64)
+            pays = [0.0 if abs(paid) <= EXACT * size else paid for paid, size in zip(sums[1:3], sums[3:], strict=True)]  # what sums to nothing but for rounding
+            table[:, x, y] = torch.tensor([sums[0], *pays], dtype=torch.float64)
         entries = [(player, seen, *entry) for player, sets in enumerate(self.sets) for seen, entry in sets.items()]
         parent = [-1 if before is None else (before[0] + first * player) * actions + before[1] for player, _, _, before, _ in entries]
         available = torch.tensor([[place < len(moves) for place in range(actions)] for *_, moves in entries])
         sets, moves = tuple(str(seen) for _, seen, *_ in entries), tuple(moves for *_, moves in entries)
-        return FiniteGame(payoff, available, torch.tensor(parent), torch.tensor([player for player, *_ in entries]), sets, moves)
+        player = torch.tensor([player for player, *_ in entries])
+        return FiniteGame(table[1:].unsqueeze(0), table[0], available, torch.tensor(parent), player, sets, moves)

@@ -47,6 +47,7 @@ def _instance(transition: np.ndarray, reward: np.ndarray, initial: np.ndarray, d
     from scipy import sparse
 
     states, actions = reward.shape[-2:]
+    reward = reward - np.median(reward)  # occupancies sum to 1, so that all earn as much less
     if horizon is None:
         flow = _leaves(states, actions) - discount * sparse.csr_array(transition.reshape(-1, states).T)
         return maximum(reward.ravel(), flow, (1 - discount) * initial).reshape(states, actions)
@@ -89,7 +90,8 @@ def maximum(gain: np.ndarray, equations: Any, right: np.ndarray) -> np.ndarray:
     """
     from scipy.optimize import linprog
 
-    found = linprog(-gain, A_eq=equations, b_eq=right, method="highs")
+    size = np.median(np.abs(gain[gain != 0])) if gain.any() else 1.0  # the solver takes differences of 1e-7 for none, whatever the gain is counted in
+    found = linprog(-gain / size, A_eq=equations, b_eq=right, method="highs")
     if found.status == 0:
         return np.maximum(found.x, 0.0)
     why = {2: "is infeasible: nothing keeps all of its equations", 3: "is unbounded: its gain has no largest value"}

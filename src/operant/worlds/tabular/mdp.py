@@ -127,7 +127,7 @@ class FiniteMDP:
             raise BadInput(f"{told}, {list(self.reward.shape)}" if self.horizon is not None else "finite MDP: rounds are of MDPs with a horizon")
         if not self.rounds.isfinite().all():
             raise BadInput(f"finite MDP: rounds{place(~self.rounds.isfinite())} is {self.rounds[~self.rounds.isfinite()][0].item()}, must be a finite number")
-        if (off := ((self.rounds.mean(1) - self.reward).abs() > ROUNDING * (1 + self.reward.abs()))).any():
+        if (off := ((self.rounds.mean(1) - self.reward).abs() > ROUNDING * self.rounds.abs().amax(1))).any():
             raise BadInput(f"finite MDP: reward{place(off)} is {self.reward.expand_as(off)[off][0].item():.12g}, must be the mean of rounds")
 
     @property

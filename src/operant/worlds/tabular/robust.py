@@ -73,7 +73,7 @@ class UncertainMDP(FiniteMDP):
         value = self.initial.new_zeros(self.seeds, *self.shape[:-1])
         while True:
             q = self.robust_backup(value)
-            if (q.amax(-1) - value).abs().max() <= 1e-13 * (1 + value.abs().max()):
+            if (q.amax(-1) - value).abs().max() <= 1e-13 * q.abs().max():
                 return q.amax(-1), ops.greedy_policy(q)
             value = q.amax(-1)
 
@@ -91,4 +91,4 @@ class UncertainMDP(FiniteMDP):
         now = torch.einsum("skaj,sj->ska", held, value)
         models = self.models.expand(len(value), -1, -1, -1, -1)
         found = models.gather(1, which[:, None, :, :, None].expand(-1, 1, -1, -1, self.states)).squeeze(1)
-        return torch.where((least < now - 1e-12 * (1 + value.abs().amax())).unsqueeze(-1), found, held)
+        return torch.where((least < now - 1e-12 * value.abs().amax()).unsqueeze(-1), found, held)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operant.core.errors import BadInput, unknown
+from operant.core.errors import BadInput, close_names, unknown
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
@@ -23,6 +23,7 @@ from operant.worlds.base import World, check_carried
 from operant.worlds.data.formats import read_arrays
 from operant.worlds.names import FROM_GYMNASIUM
 from operant.worlds.tabular.arrays import table_of
+from operant.worlds.tabular.game_world import FILE_ARRAYS as GAME_ARRAYS
 from operant.worlds.tabular.game_world import GameWorld, holds_game
 from operant.worlds.tabular.mdp import ROUNDING, FiniteMDP, Samples, covering
 from operant.worlds.tabular.named_games import NAMED_GAMES
@@ -249,6 +250,8 @@ def _read(path: Path, options: TabularOptions) -> FiniteMDP:
     arrays, keys = read_arrays(path, FILE_AXES)
     for name in ("transition", "reward"):
         if name not in arrays and not (name == "reward" and "rounds" in arrays):
+            if (meant := next((key for key in keys if key not in FILE_AXES and close_names(key, GAME_ARRAYS)), None)) is not None:
+                raise BadInput(f"{path}: {unknown('array', meant, GAME_ARRAYS)}")
             holds = f"it holds {', '.join(keys[:8])}" if keys else "it is empty"
             raise BadInput(f"{path} has no {name} ({holds}); a finite MDP has transition [K, A, K] and reward [K, A], or a step axis in front")
     if (other := next((key for key in keys if key not in FILE_AXES), None)) is not None:
