@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from operant.cli.main import main
 from operant.core.errors import BadInput
 from operant.core.random import Streams
+from operant.loops.configuration import configure_run
 from operant.worlds import make_world
-from operant.worlds.tabular.sparse import SparseMDP
+from operant.worlds.tabular.sparse import LARGEST_DISCOUNT, MOST_SWEEPS, SparseMDP, sweeps
 
 SEEDS = (3, 4, 5)
 
@@ -75,3 +77,14 @@ def test_what_cannot_be_is_one_line(change: dict, said: str):
     with pytest.raises(BadInput) as error:
         SparseMDP(**tables | change)
     assert said in str(error.value)
+
+
+def test_a_discount_that_sweeps_do_not_settle_with_is_refused_before_them(capsys):
+    assert sweeps(LARGEST_DISCOUNT) < MOST_SWEEPS < sweeps(LARGEST_DISCOUNT + 1e-6)
+    told = "sweeps, 9,210,340,600 with discount 0.999999999: the largest discount that can be is 0.99998"
+    with pytest.raises(BadInput, match=told):
+        make_world("tabular:garnet", states=30, discount=0.999999999)
+    with pytest.raises(BadInput, match=told):
+        configure_run("value-iteration", "tabular:garnet", steps=1, hyperparameters={"discount": 0.999999999})
+    assert main(["solve", "tabular:river-swim", "--discount", "0.999999999"]) == 0
+    assert "2 actions, discount 0.999999999" in (told := capsys.readouterr().out) and "1 / (1 - 0.999999999) = 1e+09 steps" in told

@@ -10,6 +10,7 @@ from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.training import add_fields, read_fields, task_options
 from operant.core.errors import BadInput
+from operant.core.registry import value_text
 
 if TYPE_CHECKING:
     from operant.worlds.tabular.games import FiniteGame
@@ -187,7 +188,7 @@ def _sequences(game: FiniteGame) -> list[int]:
 def _text(found: dict[str, Any], world: TabularWorld) -> str:
     """The solution for a person: at most a screen of it."""
     horizon, low, high = found["horizon"], *found["rewards"]
-    ends = f"episodes of {horizon} step{'s' * (horizon > 1)}" if horizon else f"discount {found['discount']:g}"
+    ends = f"episodes of {horizon} step{'s' * (horizon > 1)}" if horizon else f"discount {value_text(found['discount'])}"
     facts = [("optimal value at the start", f"{found['optimal_value']:.6g}"), ("mean rewards", f"{low:g} to {high:g}")]
     if "histories" in found:
         facts.insert(1, ("with nothing hidden", f"{found['optimal_value_revealed']:.6g}"))
@@ -197,7 +198,7 @@ def _text(found: dict[str, Any], world: TabularWorld) -> str:
     if "robust_optimum" in found:
         facts.insert(1, ("in the worst case", f"{found['robust_optimum']:.6g}, of the policy that has most there"))
     if not horizon:
-        facts.append(("effective horizon", f"1 / (1 - {found['discount']:g}) = {found['effective_horizon']:.4g} steps"))
+        facts.append(("effective horizon", f"1 / (1 - {value_text(found['discount'])}) = {found['effective_horizon']:.4g} steps"))
         facts.append(("diameter", _diameter_text(found["diameter"])))
     value, policy = (found[name][0] if horizon else found[name] for name in ("value", "policy"))
     first = " at the first step" if horizon and horizon > 1 else ""

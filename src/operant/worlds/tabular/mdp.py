@@ -12,6 +12,7 @@ from torch import Tensor
 from operant import ops
 from operant.core.errors import BadInput, RunFailed
 from operant.core.random import Streams
+from operant.core.registry import value_text
 
 ROUNDING = 1e-9  # by how much the sum of probabilities may miss 1
 LARGEST = 1e150  # of values: their squares, of which deviations are made, are finite
@@ -70,7 +71,7 @@ class FiniteMDP:
         _check_distributions("transition", self.transition)
         _check_distributions("initial", self.initial)
         if self.horizon is None and not 0 <= self.discount < 1:
-            raise BadInput(f"finite MDP: discount {self.discount:g} without a horizon, must be in [0, 1)")
+            raise BadInput(f"finite MDP: discount {value_text(self.discount)} without a horizon, must be in [0, 1)")
         if self.horizon is not None and any(size not in (1, self.horizon) for size in (self.transition.shape[1], self.reward.shape[1])):
             raise BadInput(f"finite MDP: transition has {self.transition.shape[1]} steps and reward {self.reward.shape[1]}, must be 1 or {self.horizon}")
         if self.rounds is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +14,17 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.errors import BadInput, RunFailed
+from operant.core.registry import value_text
 from operant.worlds.tabular.mdp import FiniteMDP, place
 
 SETTLED = 1e-13  # change of a sweep, as a share of the largest value, behind which values are taken as computed
 MOST_SWEEPS = 1_000_000
+LARGEST_DISCOUNT = 0.99998  # for which so many are enough (`sweeps`)
+
+
+def sweeps(discount: float) -> float:
+    """After how many the t-th change, discount^t of a reward, is `SETTLED` of a value, that reward over (1 - discount)."""
+    return math.log(SETTLED / (1 - discount)) / math.log(discount)
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class SparseMDP(FiniteMDP):
         successor: `[S or 1, K, A, B]` int64, these states; the same one may stand there twice.
 
     Raises:
-        BadInput: as of `FiniteMDP`; a successor that is no state, or a horizon.
+        BadInput: as of `FiniteMDP`; a successor that is no state, a horizon, or a discount above `LARGEST_DISCOUNT`.
     """
 
     successor: Tensor | None = None
@@ -37,6 +45,9 @@ class SparseMDP(FiniteMDP):
         if self.horizon is not None:
             raise BadInput("finite MDP: one that is stored by what its pairs lead to has a discount, and no horizon")
         super().__post_init__()
+        if self.discount > LARGEST_DISCOUNT:
+            told = f"finite MDP: values of this kind are computed by sweeps, {sweeps(self.discount):,.0f} with discount {value_text(self.discount)}"
+            raise BadInput(f"{told}: the largest discount that can be is {LARGEST_DISCOUNT}, of {MOST_SWEEPS:,} sweeps")
         if self.successor is None or self.successor.shape != self.transition.shape or self.successor.dtype != torch.int64:
             found = "none" if self.successor is None else f"{list(self.successor.shape)} {self.successor.dtype}"
             raise BadInput(f"finite MDP: successor is {found}, must be int64 {list(self.transition.shape)}, as transition")
@@ -102,7 +113,7 @@ class SparseMDP(FiniteMDP):
             if (fresh - value).abs().max() <= SETTLED * fresh.abs().max():
                 return fresh
             if done == MOST_SWEEPS:
-                raise RunFailed(f"values have not settled after {done:,} sweeps with discount {self.discount:g}: take a smaller discount")
+                raise RunFailed(f"values have not settled after {done:,} sweeps with discount {value_text(self.discount)}: take a smaller discount")
             value = fresh
 
     def _leads(self, pair: Tensor, branch: Tensor) -> Tensor:
