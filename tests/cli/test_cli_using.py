@@ -110,4 +110,6 @@ def test_what_cannot_be_drawn_is_said(tmp_path: Path):
         run = api.train("random", task, out=tmp_path / task.partition(":")[2], **SMALL)
         with pytest.raises(NothingToDraw, match=said):
             run.watch(tmp_path / "film.gif")
-        assert run.draw_video() is None and not (tmp_path / "film.gif").exists()
+        with pytest.raises(NothingToDraw, match=said):
+            run.draw_video()
+        assert not (tmp_path / "film.gif").exists()

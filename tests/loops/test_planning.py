@@ -286,3 +286,16 @@ def test_a_state_that_is_none_is_named(state, says: str):
 def test_what_a_planner_has_no_memory_for_is_refused_before_its_run(key, task, options, told):
     with pytest.raises(BadInput, match=told):
         configure_run(key, f"tabular:{task}", hyperparameters=options)
+
+
+@pytest.mark.parametrize(("task", "options", "axes", "told"), [
+    ("chain", {}, (4,), r"values have shape \[1, 4\], must be \[S, K\], here \[S, 5\]"),
+    ("chain", {"horizon": 3}, (5,), r"values have shape \[1, 5\], must be \[S, H, K\], here \[S, 3, 5\]"),
+    ("garnet", {"states": 20}, (5,), r"values have shape \[1, 5\], must be \[S, K\], here \[S, 20\]"),
+])  # fmt: skip
+def test_values_of_another_shape_are_told(task, options, axes, told):
+    mdp = make_world(f"tabular:{task}", **options).mdp(Streams([0]))
+    with pytest.raises(RunFailed, match=told):
+        mdp.backup(torch.zeros(1, *axes, dtype=torch.float64))
+    with pytest.raises(RunFailed, match="policies have shape"):
+        make_world("tabular:chain").mdp(Streams([0])).value(torch.zeros(1, 3, 2, dtype=torch.float64))

@@ -34,6 +34,8 @@ MANY = 10**9
     ("continual-rl-definition", {"runs": MANY}, "1,000,000,000 runs of 8 learners"),
     ("rlhf-irl-view", {"horizons": (10, MANY)}, "over 1,000,000,000 steps"),
     ("rlhf-irl-view", {"seeds": MANY}, "policies of 1,000,000,000 seeds"),
+    ("video-rep-learning", {"encoders": ("inverse", "inverse")}, "study video-rep-learning: encoders has inverse twice"),
+    ("bounds", {"keys": ("cfr", "cfr")}, "study bounds: keys has cfr twice"),
     ("ope", {"repeats": MANY}, "1,000,000,000 data sets"),
     ("ope", {"horizon": MANY}, "take fewer --repeats or --episodes"),
 ])  # fmt: skip

@@ -406,7 +406,7 @@ def test_episodes_are_drawn_step_by_step(registered):
     assert policy.seen == [0, 1, 2, 3, 0, 1]
     cut = list(islice(GymWorld("OperantDrawn-v0", max_evaluation_steps=2).draw(Counts(), 1), 3))
     assert [(step.over, step.cut) for step in cut] == [(False, False)] * 2 + [(False, True)]
-    with pytest.raises(NothingToDraw, match="what makes it takes no render_mode"):
+    with pytest.raises(NothingToDraw, match="OperantPlain-v0 takes no argument render_mode: let what makes it take one, and pass it on"):
         next(GymWorld("OperantPlain-v0").draw(policy, 1))
 
 

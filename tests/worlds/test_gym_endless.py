@@ -54,7 +54,7 @@ def test_an_endless_evaluation_is_told_in_log_result_and_progress(tmp_path):
     rows = [json.loads(line) for line in (run.path / "evaluations.jsonl").read_text().splitlines()]
     assert [(row["base"], row["truncated"]) for row in rows] == [(True, 3)] * 2 + [(False, 3)] * 4
     (told,) = [line for line in heard if "truncated" in line]
-    assert told.startswith("6 of 6 evaluation episodes were still going on after 25 steps and were truncated there")
+    assert "6 of 6 evaluation episodes at step 0 of 32 were still going on after 25 steps and were truncated there" in told
     assert run.evaluate(episodes=2)["score"]["iqm"] == 25.0
 
 

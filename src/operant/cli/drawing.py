@@ -122,9 +122,7 @@ def _main(path: str, trust: str, *imports: str) -> int:
     try:
         for file in imports:
             import_file(file)
-        if load(path, trust=bool(trust)).draw_video() is None:
-            print("its environment draws nothing on this machine")
-            return NO_VIDEO
+        load(path, trust=bool(trust)).draw_video()
     except OperantError as error:
         print(" ".join(str(error).split()))
         return NO_VIDEO

@@ -17,7 +17,7 @@ from operant.cli.output import score_text, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, asks_help, normalize, one_of, whole
 from operant.cli.processes import launch, launches
 from operant.core import ranks
-from operant.core.commands import command_line, importing, run_command
+from operant.core.commands import command_line, evaluating, importing, run_command
 from operant.core.errors import BadInput
 from operant.core.files import check_target, given_path
 from operant.core.index import declared
@@ -470,7 +470,7 @@ def result_text(result: dict[str, Any], config: dict[str, Any]) -> str:
         rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds{share}"))
     rows.append(("run", result["run"]))
     rows.append(("next", run_command("report", result["run"], config, "--out", "report.html")))
-    rows.append(("", run_command("evaluate", result["run"], config)))
+    rows.append(("", evaluating(result["run"], config)))
     return f"{title}\n\n{table(rows)}"
 
 

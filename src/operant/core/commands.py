@@ -32,12 +32,22 @@ def run_command(verb: str, path: Path | str, config: Mapping[str, Any], *words: 
     return command_line(verb, path, *words, *(["--trust"] if config.get("code") else []), *importing(files))
 
 
+def evaluating(path: Path | str, config: Mapping[str, Any]) -> str:
+    """How a run's policies are evaluated: a command, or of Python objects that it was made of, in Python."""
+    again = _given_again(config)
+    return f"in Python: operant.load({str(path)!r}, {', '.join(again)}).evaluate()" if again else run_command("evaluate", path, config)
+
+
+def _given_again(config: Mapping[str, Any]) -> list[str]:
+    """The arguments by which Python objects that a run was made of are given again."""
+    return [f"{name}=…" for name, given in (("task", config.get("task_callable")), ("policy", config.get("policy_module"))) if given]
+
+
 def going_on(path: Path | str, config: Mapping[str, Any]) -> str:
     """How a run is gone on with, in words that end a message; of Python objects that it was made of, in Python."""
     if (why := config.get("not_resumable")) is not None:
         return f"it cannot be resumed: {why}"
-    again = [f"{name}=…" for name, given in (("task", config.get("task_callable")), ("policy", config.get("policy_module"))) if given]
-    if again:
+    if again := _given_again(config):
         return f"go on in Python with: operant.resume({str(path)!r}, {', '.join(again)})"
     together = [word for name in ("processes", "sample_on") if name in config for word in (f"--{name.replace('_', '-')}", config[name])]
     return f"go on with: {run_command('resume', path, config, *together)}"

@@ -212,12 +212,13 @@ def counting(title: str, unit: str):
 
 @contextmanager
 def waiting(title: str) -> Iterator[None]:
-    """A spinner on a terminal, one line elsewhere, for work that does not say how far it is."""
+    """A spinner on a terminal, elsewhere a line once it has taken `SILENCE`, for work that does not say how far it is."""
     if on_terminal():
         from rich.console import Console
 
         with Console(file=Screen()).status(title):
             yield
     else:
-        note(title)
-        yield
+        with stages(note) as begin:
+            begin(title)
+            yield

@@ -334,7 +334,8 @@ class Runner:
             return
         self._told_of_truncation = True
         steps = int(evaluation.details["length"].max())
-        found = f"{truncated.sum()} of {truncated.size} evaluation episodes were still going on after {steps:,} steps and were truncated there"
+        found = f"{truncated.sum()} of {truncated.size} evaluation episodes at {self._standing(learner)} were still going on after {steps:,} steps"
+        found += " and were truncated there"
         self._say("train", self._spent(learner), message=f"{found}; they count as they stand (--max-evaluation-steps sets another limit)")
 
     def _standing(self, learner: Learner) -> str:

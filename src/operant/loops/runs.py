@@ -36,7 +36,7 @@ from operant.nets.elites import Elites
 from operant.nets.graph import Graph
 from operant.nets.lifted import PlainModule
 from operant.worlds import make_world
-from operant.worlds.base import Drawn, NothingToDraw, World
+from operant.worlds.base import Drawn, World
 
 VIDEO_STEPS = 400  # of the animation that a report shows
 
@@ -198,17 +198,14 @@ class Run:
         of = {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1], "seed": seed}
         return of | summary(evaluation)
 
-    def draw_video(self) -> Path | None:
-        """One episode of the first seed's policy as an animation in `videos/`; None where the environment cannot draw. Raises `RunFailed` where the run
-        cannot be written to."""
+    def draw_video(self) -> Path:
+        """One episode of the first seed's policy as an animation in `videos/`. Raises `NothingToDraw` where the environment cannot draw, and `RunFailed` where
+        the run cannot be written to."""
         target = self.path / "videos" / f"seed-{self.config['seed']}.gif"
         if target.exists():
             return target
-        try:
-            with closing(self._shown(self.load_policy(), 0, False, 1, VIDEO_STEPS, [])) as shown:
-                write_video(target, shown, width=300, most_fps=12.5)
-        except NothingToDraw:
-            return None
+        with closing(self._shown(self.load_policy(), 0, False, 1, VIDEO_STEPS, [])) as shown:
+            write_video(target, shown, width=300, most_fps=12.5)
         return target
 
     def watch(self, path: str | Path | None, *, episodes: int = 1, draw: int = 1, seed: int | None = None, which: str = "last") -> list[dict[str, Any]]:

@@ -135,6 +135,9 @@ def run(key: str, *, out: str | Path | None = None, say: Say = lambda line: None
     from operant.core.run import machine  # and with it PyTorch
 
     settings = read_settings(entry.options, options, f"study {key}", "option")
+    for name, given in asdict(settings).items():
+        if isinstance(given, tuple) and (twice := next((one for one in given if isinstance(one, str) and given.count(one) > 1), None)) is not None:
+            raise BadInput(f"study {key}: {name} has {twice} twice")
     folder = Path("runs") / f"study-{key}-{datetime.now():%m%d-%H%M%S-%f}" if out is None else given_path(out, "--out")
     try:
         made = make_folder(folder)

@@ -104,6 +104,8 @@ def check_scheme(task: str) -> None:
         raise BadInput(f"task {task!r}: no name has {half[0]!r} in it")
     scheme, colon, name = task.partition(":")
     if colon and scheme not in SCHEMES:
+        if Path(f"{module.replace('.', '/')}.py" if (module := scheme.removesuffix(".py")) else "").is_file():
+            raise BadInput(f"task {task!r}: an environment of a module of your own is gym:{module}:{name}")
         raise unknown("kind of task", scheme, SCHEMES)
     if colon and not name:
         raise BadInput(f"task {task!r} has no name; for example {SCHEMES[scheme].example}")

@@ -17,7 +17,7 @@ import torch
 
 from operant.core.errors import CODE, BadInput, one_line
 from operant.worlds.base import Drawn, NothingToDraw
-from operant.worlds.gym.adapter import GymnasiumEnvironments
+from operant.worlds.gym.adapter import GymnasiumEnvironments, callable_name
 from operant.worlds.gym.beds import BEDS
 from operant.worlds.gym.environments import Environments
 from operant.worlds.gym.ids import registered
@@ -51,7 +51,7 @@ def draw_episodes(
         NothingToDraw: the environment draws nothing, or cannot here (no display, no pygame).
         BadInput, RunFailed: as `make_environments`.
     """
-    name = env if isinstance(env, str) else "this environment"
+    name = env if isinstance(env, str) else f"{getattr(env, '__module__', '')}.{callable_name(env)}".removeprefix("__main__.").lstrip(".")
     if isinstance(env, str) and env in BEDS:
         raise NothingToDraw(f"{name} is a test bed that draws nothing")
     if not window:
@@ -63,7 +63,7 @@ def draw_episodes(
             environments = make([seed], env_kwargs={"render_mode": mode})
         except BadInput as error:
             if isinstance(error.__cause__, TypeError):
-                raise NothingToDraw(f"{name}: what makes it takes no render_mode") from error
+                raise NothingToDraw(f"{name} takes no argument render_mode: let what makes it take one, and pass it on") from error
             raise
         try:
             inner = environments.inner if isinstance(environments, Viewed) else environments

@@ -13,8 +13,9 @@ from typing import Any
 
 import gymnasium
 
-from operant.core.errors import CODE, BadInput, one_line, unknown
+from operant.core.errors import CODE, BadInput, nearest, one_line, unknown
 from operant.core.registry import import_named
+from operant.worlds.names import NAMES
 
 # Beginnings of ids whose packages are not part of Gymnasium: (the module that registers them, what installs it).
 # What Gymnasium's own environments, and ids that name their module, are made with is told by the module that is missing: `EXTRAS`.
@@ -33,8 +34,7 @@ EXTRAS = {brings.partition(".")[0]: package for brings, package in PACKAGES.valu
 def registered(env_id: str) -> str:
     """The id without its module, which is imported, as a known package is that registers it. Raises `BadInput` for an unknown one."""
     module, _, name = env_id.rpartition(":")
-    if module:
-        _brought(env_id, module)
+    brought = _brought(env_id, module) if module else None
     if name in gymnasium.registry:
         return name
     beginning = "ALE/" if OLD_ATARI.fullmatch(name) else next(filter(name.startswith, PACKAGES), None)
@@ -45,14 +45,21 @@ def registered(env_id: str) -> str:
         if brings == "minatar.gym":
             _bring_minatar()
         return registered(f"{brings}:{name}")
+    if brought is not None and module.partition(".")[0] not in EXTRAS:
+        ids = [spec.id for spec in gymnasium.registry.values() if str(spec.entry_point).startswith(module)]
+        makers = [key for key, value in vars(brought).items() if callable(value) and getattr(value, "__module__", None) == module]
+        told = "it registers no id and has no function of its own" if not ids + makers else None
+        raise BadInput(f"environment {env_id!r}: {module} has no function, class or id {name}: {nearest(name, ids + makers, told)}")
     if "/" in name:
         raise BadInput(f"unknown Gymnasium environment {name!r}: name the module that registers {name.partition('/')[0]}/…, gym:MODULE:{name}")
     own = "gym:MODULE:ID, gym:MODULE:FUNCTION or --import FILE.py brings one of your own"
-    raise unknown("Gymnasium environment", name, newest_ids(), f"`operant tasks` lists the library's; {own}")
+    raise unknown("Gymnasium environment", name, [*newest_ids(), *NAMES["gym"]], f"`operant tasks` lists the library's; {own}")
 
 
 def _brought(env_id: str, module: str) -> ModuleType:
     """The module that an id names. Raises `BadInput` where it cannot be imported."""
+    if module.endswith(".py"):
+        raise BadInput(f"environment {env_id!r}: modules are named without .py: gym:{module[:-3].replace('/', '.')}:{env_id.rpartition(':')[2]}")
     try:
         return import_named(module)
     except ImportError as error:

@@ -174,6 +174,7 @@ class FiniteMDP:
 
     def backup(self, value: Tensor) -> Tensor:
         """Bellman's Q of next values: `[S, *shape]` from values `[S, K]`, with a horizon from those of all steps `[S, H, K]`."""
+        self._check("values", value, self.shape[:-1])
         following = value if self.horizon is None else ops.next_step_value(value)
         mean = torch.einsum("...j,...jx->...x", following, self._onto)
         return self.reward + self.discount * mean.unflatten(-1, (self.states, self.actions))
@@ -183,8 +184,16 @@ class FiniteMDP:
         """The transitions with the next state first, `[..., K, K A]`: a product with values then runs along memory, for all pairs at once."""
         return self.transition.flatten(-3, -2).mT.contiguous()
 
+    def _check(self, what: str, table: Tensor, shape: tuple[int, ...]) -> None:
+        """Raise `RunFailed` where a table that a planner hands over has another shape than `[S, *shape]`."""
+        if table.shape[-len(shape) :] != shape:
+            axes = "K, A" if len(shape) > len(self.shape[:-1]) else "K"
+            told = f"[S, {'H, ' * (self.horizon is not None)}{axes}], here [S, {', '.join(map(str, shape))}]"
+            raise RunFailed(f"finite MDP: {what} have shape {list(table.shape)}, must be {told}")
+
     def value(self, policy: Tensor, reward: Tensor | None = None) -> Tensor:
         """V of a policy `[S, *shape]`, exact: `[S, K]`, with a horizon `[S, H, K]`; of another reward of the same shape in the place of its own."""
+        self._check("policies", policy, self.shape)
         reward = self.reward if reward is None else reward
         if self.horizon is None:
             return ops.stationary_value(reward, self.transition, policy, discount=self.discount)

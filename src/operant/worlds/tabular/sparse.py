@@ -78,6 +78,7 @@ class SparseMDP(FiniteMDP):
             return torch.sparse_csr_tensor(begins, column, self.transition.flatten(), (len(begins) - 1, len(self.successor) * self.states))
 
     def backup(self, value: Tensor) -> Tensor:
+        self._check("values", value, self.shape[:-1])
         if len(self.successor) == 1:  # the MDP is everybody's
             following = (self._matrix @ value.mT).mT
         else:
