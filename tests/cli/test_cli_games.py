@@ -50,6 +50,29 @@ def test_what_cannot_be_played_is_one_line(operant, tmp_path: Path, words, says:
     assert sum(line.startswith("operant: error:") for line in answer.err.splitlines()) == 1
 
 
+def test_what_was_learned_is_shown_by_information_set_and_move(operant, tmp_path: Path):
+    """Evaluations, the report and Python name sets and moves as `solve` does."""
+    from operant.core.errors import BadInput
+    from operant.loops.runs import load
+
+    run = tmp_path / "run"
+    assert operant("train", "cfr", "--task", "tabular:kuhn-poker", "--seeds", 2, "--steps", 50, "--out", run).code == 0
+    told = operant("evaluate", run).out
+    assert "what the policy of seed 0 does, where its own moves lead" in told and "K, after bet" in told
+    strategies, solved = operant("evaluate", run, "--json").json["strategies"], operant("solve", "tabular:kuhn-poker", "--json").json["equilibrium"]
+    assert len(strategies) == 2
+    for mine, best in zip(strategies[1], solved, strict=True):
+        assert (mine["player"], mine["seen"], list(mine["policy"])) == (best["player"], best["seen"], list(best["policy"]))
+    page = tmp_path / "report.html"
+    assert operant("report", run, "--out", page).code == 0
+    assert "<td>K, after bet</td>" in page.read_text()
+    policy = load(run).policy
+    assert policy("K, after bet") == policy((2, "K, after bet")) == "call" and policy(["J, after bet", "K, after bet"]) == ["fold", "call"]
+    for asked, says in (("K, after bt", "did you mean K, after bet"), ((1, "K, after bet"), "unknown information set"), (0, "unknown information set '0'")):
+        with pytest.raises(BadInput, match=says):
+            policy(asked)
+
+
 def test_a_game_of_a_file(operant, tmp_path: Path):
     """Three answers in a circle, solved and played; what is wrong with a file is said before a run begins."""
     file = tmp_path / "own.npz"

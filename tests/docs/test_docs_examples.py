@@ -93,6 +93,11 @@ def test_the_page_of_environments_runs(tiny: Path):
     run_blocks("docs/environments.md", tiny)
 
 
+def test_the_page_of_finite_problems_runs(tiny: Path, capsys: pytest.CaptureFixture[str]):
+    run_blocks("docs/finite.md", tiny)
+    assert capsys.readouterr().out.startswith("call\n{'pass': 0.")
+
+
 def test_the_statistics_run(tiny: Path, capsys: pytest.CaptureFixture[str]):
     run_blocks("docs/statistics.md", tiny)
     out = capsys.readouterr().out

@@ -347,6 +347,17 @@ def test_a_long_game_is_walked_to_its_end():
     assert found.shape == (600, 2) and len(found.levels) == 300
 
 
+def test_a_set_that_both_players_have_is_asked_for_with_its_player():
+    both = FiniteGame.extensive((), lambda at: End((0, 0)) if len(at) == 2 else Turn(len(at), "move", [(name, (*at, name)) for name in ("left", "right")]))
+    world = GameWorld(both)
+    policy = world.policy(None, Streams([0]))
+    policy.probabilities[0, 1] = torch.tensor([0.25, 0.75])
+    assert [world.act(policy, (player, "move"))[0] for player in (1, 2)] == ["left", "right"]
+    assert both.described(policy.probabilities[0])[1] == {"player": 2, "seen": "move", "policy": {"left": 0.25, "right": 0.75}, "reached": True}
+    with pytest.raises(BadInput, match=r"several information sets are called 'move': take \(1, 'move'\) or \(2, 'move'\)"):
+        world.act(policy, "move")
+
+
 def saved(folder: Path, **arrays) -> str:
     np.savez(folder / "game.npz", **{name: np.asarray(array) for name, array in arrays.items()})
     return f"tabular:{folder / 'game.npz'}"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from operant.cli.children import with_its_parent
 from operant.core.errors import BadInput, OperantError
@@ -88,6 +88,20 @@ def state_map(run: Run, trust: bool) -> StateMap | None:
         places, shown = cells(world.picture), [world.arrows[action] for action in best.tolist()]
         marks = [[mark if mark in "GH#x" else "" for mark in row] for row in world.picture.splitlines()]
     return StateMap(policy.seeds[0], places, marks, shown, value.numpy(), visits.numpy())
+
+
+def strategy(run: Run, trust: bool) -> list[dict[str, Any]]:
+    """What the first seed's policy of a run on a game does in each information set; nothing of other runs.
+
+    Raises:
+        BadInput: the run cannot be loaded, or names code and `trust` was not given.
+    """
+    if run.result is None or not run.task.startswith("tabular:"):
+        return []
+    from operant.loops.runs import load
+
+    loaded = load(run.path, trust=trust)
+    return loaded.world.strategies(loaded.load_policy())[0] if loaded.world.is_game else []
 
 
 def regret_curves(run: Run) -> list[Curve]:

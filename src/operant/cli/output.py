@@ -46,6 +46,21 @@ def _strict(value: Any) -> Any:
     return value
 
 
+SETS = 20  # rows of a game's table
+
+
+def strategy_table(strategy: Sequence[dict]) -> str:
+    """What one policy of a game does where its own moves lead, for a person: at most a screen of it (`FiniteGame.described`)."""
+    rows = [(str(each["player"]), each["seen"], chances(each["policy"])) for each in strategy if each["reached"]]
+    more = f"\n\nand {len(rows) - SETS:,} more information sets: --json has all" if len(rows) > SETS else ""
+    return table(rows[:SETS], ("player", "what it sees", "what it does")) + more
+
+
+def chances(policy: dict[str, float]) -> str:
+    """Of each move its probability; those that are never made are left out."""
+    return ", ".join(f"{name} {chance:.4g}" if chance < 1 - 1e-9 else name for name, chance in policy.items() if chance > 1e-9)
+
+
 def table(rows: Sequence[Sequence[str]], head: Sequence[str] | None = None, right: Sequence[int] = ()) -> str:
     """Rows of text cells as an aligned table, as wide as the terminal; long cells are folded.
 

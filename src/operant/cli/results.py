@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from operant.cli.catalogue import standings
 from operant.cli.comparing import parse_compare
-from operant.cli.drawing import draw, regret_curves, state_map
+from operant.cli.drawing import draw, regret_curves, state_map, strategy
 from operant.cli.members import PLACE_OPTIONS, add_place_options, checked_here, opened, run_members, training_member, unfinished, wanted
 from operant.cli.output import write, write_json
 from operant.cli.parser import Command, Parser, add_json
@@ -139,7 +139,7 @@ def _report(args: Namespace) -> int:
 def _computed(run: Run, trust: bool) -> dict[str, Any]:
     """What is computed of a finite MDP's run, as fields of it; what cannot be is told, and stops no report."""
     try:
-        return {"states": state_map(run, trust), "regret": regret_curves(run)}
+        return {"states": state_map(run, trust), "strategy": strategy(run, trust), "regret": regret_curves(run)}
     except BadInput as error:
         note(f"no map and no regret of {run.path}: {error}")
         return {}

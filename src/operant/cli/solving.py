@@ -6,7 +6,7 @@ from argparse import Namespace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from operant.cli.output import table, write, write_json
+from operant.cli.output import chances, strategy_table, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.training import add_fields, read_fields, task_options
 from operant.core.errors import BadInput
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OPTIONS = ("states", "actions", "discount", "horizon", "observations", "revealing", "stock", "rock", "kl_weight")  # of the task; the others are of data
 FARTHEST = 200  # states up to which the diameter is computed: a policy iteration for each
 STATES, STEPS = 15, 10  # rows of a table for a person
-SETS, WIDE = 20, 8  # rows of a game's table, and actions up to which a joint distribution is shown
+WIDE = 8  # actions up to which a joint distribution is shown
 
 
 def _options() -> list:
@@ -68,13 +68,8 @@ def game_solution(game: FiniteGame) -> dict[str, Any]:
         found["payoff"] = game.matrices[0].tolist()
     if game.total is not None:
         policy, value = game.equilibrium
-        plan = game.plan(policy)[0].sum(-1)
-        rows = zip(game.player.tolist(), game.sets, game.moves, policy[0].tolist(), plan.tolist(), strict=True)
         found |= {"value": value[0].tolist(), "exploitability": game.exploitability(policy)[0].item()}
-        found["equilibrium"] = [
-            {"player": player + 1, "seen": seen, "policy": dict(zip(moves, chance, strict=False)), "reached": reach > 0}
-            for player, seen, moves, chance, reach in rows
-        ]
+        found["equilibrium"] = game.described(policy[0])
     elif game.is_matrix:
         found["moves"] = [list(moves) for moves in game.moves]
         for name, coarse in (("correlated", False), ("coarse_correlated", True)):
@@ -156,13 +151,10 @@ def _game_text(found: dict[str, Any]) -> str:
         first, second = (f"{value + 0.0:.6g}" for value in found["value"])
         exploitability = f"{found['exploitability']:.1e}" if found["exploitability"] else "0"
         parts.append(table([("value", f"{first} for the first player, {second} for the second"), ("exploitability of what follows", exploitability)]))
-        rows = [(str(each["player"]), each["seen"], _chances(each["policy"])) for each in found["equilibrium"] if each["reached"]]
         if "payoff" in found:
-            parts += ["an equilibrium", table([(each["seen"], _chances(each["policy"])) for each in found["equilibrium"]])]
+            parts += ["an equilibrium", table([(each["seen"], chances(each["policy"])) for each in found["equilibrium"]])]
         else:
-            parts += ["an equilibrium, where its own moves lead", table(rows[:SETS], ("player", "what it sees", "what it does"))]
-            if len(rows) > SETS:
-                parts.append(f"and {len(rows) - SETS:,} more information sets: --json has all")
+            parts += ["an equilibrium, where its own moves lead", strategy_table(found["equilibrium"])]
         return "\n\n".join(parts)
     if "correlated" not in found:
         return "\n\n".join([*parts, "an equilibrium is computed of zero-sum games and of matrix games"])
@@ -173,11 +165,6 @@ def _game_text(found: dict[str, Any]) -> str:
         if len(joint) <= WIDE and len(joint[0]) <= WIDE:
             parts.append(table(rows, ("", *found["moves"][1]), right=range(1, 1 + len(joint[0]))))
     return "\n\n".join(parts)
-
-
-def _chances(policy: dict[str, float]) -> str:
-    """Of each move its probability; those that are never made are left out."""
-    return ", ".join(f"{name} {chance:.4g}" if chance < 1 - 1e-9 else name for name, chance in policy.items() if chance > 1e-9)
 
 
 def _sequences(game: FiniteGame) -> list[int]:

@@ -13,7 +13,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any
 
 from operant.cli.members import CLUSTERS, PLACE_OPTIONS, add_place_options, checked_here, opened, run_members, training_member, unfinished, wanted
-from operant.cli.output import score_text, table, write, write_json
+from operant.cli.output import score_text, strategy_table, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, asks_help, normalize, one_of, whole
 from operant.cli.processes import launch, launches
 from operant.core import ranks
@@ -537,6 +537,8 @@ def _evaluate(args: Namespace) -> int:
     counted = f"{found['episodes']} {'problem' if 'pass_at_k' in found else 'episode'}{'s' * (found['episodes'] > 1)}"
     how = f"{counted} a seed, drawn with seed {args.seed}" if not run.world.exact else f"{counted} a seed" if run.world.answers else "computed exactly"
     write(f"{found['method']} on {found['task']}: the {args.policy} policies, {how}\n\n{table(rows)}")
+    if "strategies" in found:
+        write(f"\nwhat the policy of seed {config['seed']} does, where its own moves lead\n\n{strategy_table(found['strategies'][0])}")
     return 0
 
 

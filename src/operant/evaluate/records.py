@@ -58,6 +58,7 @@ class Run:
         videos: GIF files, by name.
         undrawn: why there is none, where somebody tried.
         states: of a finite MDP, where somebody computed it.
+        strategy: of a game what the first seed's policy does in each information set (`FiniteGame.described`), where somebody computed it.
         regret: of what was played on one against the episodes, one curve a seed, where its newest checkpoint was read.
     """
 
@@ -76,6 +77,7 @@ class Run:
     videos: list[Path]
     undrawn: str = ""
     states: StateMap | None = None
+    strategy: Sequence[dict[str, Any]] = ()
     regret: Sequence[Curve] = ()
 
     @property

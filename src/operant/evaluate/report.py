@@ -209,6 +209,7 @@ def _task_section(comparison: Comparison, task: str, glossary: Glossary) -> str:
     figures += _videos(rows)
     many = "one" if len(figures) == 1 else "three" if len(figures) == 3 else "two"
     shown = f'<div class="plots {many}">{"".join(figures)}</div>{_undrawn(rows)}'
+    shown += _strategies(rows)
     return f"<section class=task><h2>{escape(task)}</h2>{shown}{_metrics(rows, unit, glossary)}</section>"
 
 
@@ -261,6 +262,21 @@ def _states(rows: Sequence[Row], glossary: Glossary) -> list[str]:
             seen = f"{of}{glossary.link('visits')} of each state: 0 (light) to {states.visits.max():.2g} (dark) of its time."
             figures.append(_figure(plots.state_map(states, visits=True), seen))
     return figures
+
+
+def _strategies(rows: Sequence[Row]) -> str:
+    """Of runs on games, what their first seed's policy does in each information set where its own moves lead."""
+    found = ""
+    for row in rows:
+        for run in row.runs:
+            sets = [each for each in run.strategy if each["reached"]]
+            lines = [(str(each["player"]), each["seen"], ", ".join(f"{move} {chance:.3f}" for move, chance in each["policy"].items())) for each in sets]
+            if lines:
+                cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+                head = "<tr><th>player</th><th>what it sees</th><th>what it does</th></tr>"
+                title = f"What {escape(row.method)}, seed {run.seed}, does in each information set where its own moves lead"
+                found += f"<details open><summary>{title}</summary><div class=wide><table>{head}{cells}</table></div></details>"
+    return found
 
 
 def _videos(rows: Sequence[Row]) -> list[str]:

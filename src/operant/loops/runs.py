@@ -109,7 +109,7 @@ class Run:
 
         Returns:
             an element of the environment's action space (a NumPy integer where it is Discrete), or an array of as many (of a Dict or Tuple space one in each
-            part).
+            part); of a game, whose observations are information sets by their names, the name of the likeliest move.
 
         Raises:
             BadInput: no observation or mask of this environment; a policy that remembers, which acts along episodes (`player`); one that hangs on the step,
@@ -179,7 +179,8 @@ class Run:
             samples: completions that the decoder has a problem, 16 by default.
 
         Returns:
-            `{"score": …, "episodes", "seed"}`, the score as in a run's result.
+            `{"score": …, "episodes", "seed"}`, the score as in a run's result; of a game also "strategies", of each seed what its policy does in each
+            information set.
         """
         config = self.config
         episodes = None if episodes is None else whole_number("episodes", episodes, 1, LARGEST)
@@ -188,15 +189,16 @@ class Run:
         self.world.check_episodes(config["seeds"], episodes)
         if self.world.scored_by_base:
             ensure_base_policy(self.world, lambda line: None)
-        found = []
+        found, strategies = [], []
         for index in range(config["seeds"]):
             policy = self._read_policy(self.world, config["seed"] + index, which)  # of this evaluation's own: a decoder, or what it draws, is no other's
             if decoder is not None:
                 policy = self.world.decoded_policy(policy, decoder, 16 if samples is None else whole_number("samples", samples, 1, LARGEST))
             found.append(self.world.evaluate(policy, 1, **episodes_argument(episodes), seed=seed))
+            strategies += self.world.strategies(policy) if self.world.is_game else []
         evaluation = stack_evaluations(found)
         of = {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1], "seed": seed}
-        return of | summary(evaluation)
+        return of | summary(evaluation) | ({"strategies": strategies} if strategies else {})
 
     def draw_video(self) -> Path:
         """One episode of the first seed's policy as an animation in `videos/`. Raises `NothingToDraw` where the environment cannot draw, and `RunFailed` where

@@ -357,6 +357,10 @@ class World:
         """A policy that answers in evaluations by a decoder of `samples` completions a problem."""
         raise BadInput(f"{self.task} is not answered by completions of which a decoder could choose; leave --decoder out")
 
+    def strategies(self, policy: Any) -> list[list[dict[str, Any]]]:
+        """What each seed's policy of a game does, information set by information set (`FiniteGame.described`); where `is_game`."""
+        raise NotImplementedError
+
     def act(self, policy: Any, observation: Any, action_mask: Any = None, carry: Tensor | None = None) -> tuple[Any, Tensor | None]:
         """The policy's mode at one observation, or at several with an axis in front, both as the environment has them, and what the policy carries on.
 

@@ -49,6 +49,7 @@ class GameWorld(World):
     stacked = True
     score = "worst-case value"
     step_unit = "iterations"
+    acts = True
     exact = True
     is_game = True
     default_steps = ITERATIONS
@@ -109,6 +110,30 @@ class GameWorld(World):
         policy = FinitePolicy(streams.seeds, self.shape)
         policy.probabilities.copy_(self._uniform.expand_as(policy.probabilities))
         return policy
+
+    def strategies(self, policy: FinitePolicy) -> list[list[dict[str, Any]]]:
+        game = self._game(policy.seeds)
+        return [game.described(table) for table in policy.probabilities.cpu()]
+
+    def act(self, policy: FinitePolicy, observation: Any, action_mask: Any = None, carry: Tensor | None = None) -> tuple[Any, None]:
+        """The name of the likeliest move in an information set, or of each in a list of them. A set is named as `operant solve` prints it; where both players
+        have one of that name, (player, name) with 1 or 2 says whose. No mask is known here, and nothing is carried on."""
+        if action_mask is not None:
+            raise BadInput(f"{self.task}: action_mask is given, and every move of an information set can be made")
+        rows = self.strategies(policy)[0]
+        found = [max(chance, key=chance.get) for chance in (self._at(rows, each) for each in (observation if isinstance(observation, list) else [observation]))]
+        return found if isinstance(observation, list) else found[0], None
+
+    def _at(self, rows: list[dict[str, Any]], information_set: Any) -> dict[str, float]:
+        """The probabilities of the moves in an information set."""
+        player, seen = information_set if isinstance(information_set, tuple) and len(information_set) == PLAYERS else (None, information_set)
+        found = [row for row in rows if row["seen"] == seen and player in (None, row["player"])]
+        if not found:
+            names = dict.fromkeys(row["seen"] for row in rows)
+            raise BadInput(f"{self.task}: {unknown('information set', str(seen), names)}")
+        if len(found) > 1:
+            raise BadInput(f"{self.task}: several information sets are called {seen!r}: take {(found[0]['player'], seen)!r} or {(found[1]['player'], seen)!r}")
+        return found[0]["policy"]
 
     def evaluate(self, policy: FinitePolicy, seeds: int, *, episodes: int = 1, seed: int = 0) -> Evaluation:
         """Of each policy its worst case, and how much best responses gain over it; of regularised games how far it is from the equilibrium."""

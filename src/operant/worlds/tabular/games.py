@@ -243,6 +243,16 @@ class FiniteGame:
         """The policy of a realization plan, `[S, I, A]` both; uniform where it never comes."""
         return ops.plan_policy(plan, self.available)
 
+    def described(self, policy: Tensor) -> list[dict[str, Any]]:
+        """What one policy `[I, A]` does in each information set: `{"player", "seen", "policy", "reached"}`, the player 1 or 2, each move's probability by its
+        name, and whether the player's own moves ever lead there."""
+        reach = self.plan(policy.unsqueeze(0))[0].sum(-1)
+        rows = zip(self.player.tolist(), self.sets, self.moves, policy.tolist(), reach.tolist(), strict=True)
+        return [
+            {"player": player + 1, "seen": seen, "policy": dict(zip(moves, chance, strict=False)), "reached": reached > 0}
+            for player, seen, moves, chance, reached in rows
+        ]
+
     def _gains(self, plan: Tensor, payoff: Tensor) -> tuple[Tensor, Tensor]:
         """What both players' sequences gain against the plan of the other: `[S, I, A]`, and where they never move `[S, 2]`."""
         one = torch.ones_like(plan[:, 0, :1])
