@@ -84,7 +84,7 @@ def test_the_page_has_the_figures_and_no_foreign_method(operant, evidence, tmp_p
     (line,) = [line for line in page.splitlines() if line.startswith("| `ppo`")]
     assert "[arXiv:1707.06347](https://arxiv.org/abs/1707.06347)" in line
     checks = f"pole fails: PPO holds the pole: {FIGURES}<br>ratio holds: PPO starts at 1<br>far untested: PPO goes far"
-    assert line.endswith(f"| partly: pole fails | {checks} |")
+    assert line.endswith(f"| partly: pole fails; 2 of 3 checks measured | {checks} |")
     assert page.index("## offline") < page.index("| `iql`") < page.index("## online") < page.index("| `ppo`")
 
 
@@ -149,11 +149,12 @@ def test_presets_say_what_was_measured_where_something_was(operant, monkeypatch:
 
 def test_evidence_is_run_and_listed(operant, evidence):
     answer = operant("evidence", "ppo", "--json")
-    assert answer.code == 0 and answer.json == RECORDED
+    assert answer.code == 0 and answer.json == RECORDED | {"verdict": None, "measured": 2}
     both = operant("evidence", "iql", "ppo", "--json")
     assert len(both.out.splitlines()) == 2 and both.json["key"] == "ppo"
     person = operant("evidence", "ppo", "--check", "pole")
-    assert "partly" in person.out and "fails: PPO holds" in person.out and "470.1" in person.out and "61.0" in person.out and "starts at 1" not in person.out
+    assert "verdict" not in person.out and "2 of 3 checks" in person.out and "results/ppo.json" in person.out
+    assert "fails: PPO holds" in person.out and "470.1" in person.out and "61.0" in person.out and "starts at 1" not in person.out
     listed = operant("evidence", "--list", "--json").json
     assert listed[0] == {"key": "iql", "check": "improves", "tier": "real", "recorded": "untested", "says": "iql works"}
     assert [row["recorded"] for row in listed] == ["untested", "fails", "holds", "untested"]

@@ -86,7 +86,9 @@ def test_checks_are_measured_apart_and_recorded_in_a_folder(operant, tmp_path: P
     assert [each["name"] for each in asked] == ["fresh", "bounded"] and len(record["runs"]) == 2 and answer.out.count("holds") == 2
     assert record["runs"][asked[0]["run"]]["command"] == "operant evidence cispo --check fresh"
     again = operant(*words, "--jobs", 2, "--out", "records")
-    assert again.code == 0 and again.out == "every check that was asked for is recorded of the code as it is\n" and again.err == ""
+    assert again.code == 0 and again.err == "every check that was asked for is recorded of the code as it is, in records\n"
+    assert again.out == answer.out and "verdict" not in answer.out and f"2 of {len(record['checks'])} checks" in answer.out
+    assert "records/cispo.json" in answer.out and answer.out.count("  seeds ") == sum(each["seeds"] > 0 for each in asked) < 2
     left = {row["check"]: row["code"] for row in operant("evidence", "cispo", "--stale", "--out", "records", "--json").json}
     assert left and "fresh" not in left and set(left.values()) == {"untested"}
 
@@ -125,6 +127,9 @@ def test_a_folder_that_is_not_there_or_cannot_be_written_to_is_one_line(operant,
     (tmp_path / "file").touch()
     answer = operant("evidence", "cispo", "--check", "fresh", "--out", tmp_path / "file" / "records")
     assert answer.code == 2 and answer.out == "" and "is no directory" in answer.err
+    for jobs in ((), ("--jobs", 2)):  # root may do everything there, but no file can be
+        answer = operant("evidence", "cispo", "--check", "fresh", *jobs, "--out", "/proc/records")
+        assert answer.code == 2 and answer.out == "" and "/proc takes no file" in answer.err and len(answer.err.splitlines()) == 1
 
 
 def member(imports: tuple[str, ...] = (), **config) -> Member:

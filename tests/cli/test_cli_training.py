@@ -17,7 +17,7 @@ def test_train_leaves_a_whole_run_and_one_object(operant, tmp_path: Path):
     answer = operant("train", "ppo", *CARTPOLE, *words, "--out", run, "--json")
     assert answer.code == 0
     found = answer.json
-    assert list(found) == ["run", "method", "task", "seeds", "steps", "score", "seconds", "steps_per_second", "parts"]
+    assert list(found) == ["run", "method", "task", "seeds", "steps", "score", "seconds", "steps_per_second", "evaluation_seconds", "parts"]
     assert found["parts"]["collect"] > 0 and found["parts"]["update"] > 0 and sum(found["parts"].values()) <= found["seconds"]
     assert (found["run"], found["method"], found["task"], found["seeds"], found["steps"]) == (str(run), "ppo", "gym:CartPole-v1", 2, 2048)
     score = found["score"]

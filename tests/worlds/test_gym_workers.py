@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +25,7 @@ from operant.core.checkpoint import first_difference, join_state, split_state
 from operant.core.errors import BadInput, RunFailed, WorkerLost
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
+from operant.loops.runs import train
 from operant.loops.update import IMPORTANCE
 from operant.nets.actors import ActorCriticNet
 from operant.nets.memory import LSTM
@@ -163,6 +166,27 @@ def test_a_stale_method_learns_the_same_with_any_number_of_workers_and_goes_on_s
     expected = trained("ppo", SampleWorkers(1, 2), 5)
     assert first_difference(expected, trained("ppo", SampleWorkers(4, 2), 5)) is None
     assert first_difference(expected, trained("ppo", SampleWorkers(2, 2), 2, trained("ppo", SampleWorkers(3, 2), 3))) is None
+
+
+class Waits(gymnasium.Wrapper):
+    """An environment of at most 100 steps a second."""
+
+    def step(self, action):
+        time.sleep(0.01)
+        return super().step(action)
+
+
+def waits() -> gymnasium.Env:
+    return Waits(gymnasium.make("CartPole-v1"))
+
+
+def test_the_speed_of_a_stale_run_is_none_that_its_environments_could_not_have(tmp_path: Path):
+    """Whatever is gathered while the trainer saves and evaluates, which it does after each chunk here."""
+    given = {"environments": 2, "rollout_length": 4, "epochs": 1, "minibatches": 1, "hidden": (8,), "sample_workers": 1, "staleness": 1}
+    run = train("ppo", waits, steps=48, every=8, episodes=1, max_evaluation_steps=5, progress=False, out=tmp_path / "run", **given)
+    last = json.loads((run.path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert run.result["steps_per_second"] < 100 and run.result["steps_per_second"] == pytest.approx(48 / last["seconds"], rel=0.01)
+    assert run.result["parts"]["collect"] > 48 * 0.01 and 6 * 5 * 0.01 < run.result["evaluation_seconds"] < run.result["seconds"]
 
 
 def test_chunks_under_way_keep_one_file_open_however_many():

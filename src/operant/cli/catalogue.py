@@ -64,9 +64,14 @@ def standing(entry: Method | Study) -> str:
 
 
 def told(verdict: str, key: str) -> str:
-    """A verdict with the checks that fail."""
-    names = failed(key)
-    return verdict + (f": {', '.join(names)} fail{'s' * (len(names) == 1)}" if names else "")
+    """A verdict with the checks that fail, and how many were measured where not all were."""
+    from operant import evidence
+
+    names, record = failed(key), evidence.recorded(key)
+    said = [f"{', '.join(names)} fail{'s' * (len(names) == 1)}"] if names else []
+    if record is not None and (measured := evidence.measured(record)) < len(record["checks"]):
+        said.append(f"{measured} of {len(record['checks'])} checks measured")
+    return verdict + (f": {'; '.join(said)}" if said else "")
 
 
 def standings() -> dict[str, str]:

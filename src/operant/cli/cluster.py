@@ -39,16 +39,16 @@ COUNTED = {"processors": "CPU", "gpus": "GPU", "memory": "memory"}  # of a node,
 
 
 @contextmanager
-def _joined(address: str) -> Iterator[Any]:
+def _joined(address: str, given: str) -> Iterator[Any]:
     """`core.cluster.joined`, with nothing on standard output, where Ray tells of lost nodes."""
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), joined(address, "--cluster") as ray:
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), joined(address, given) as ray:
         yield ray
 
 
 @contextmanager
 def connected(address: str, cpus: float, gpus: float) -> Iterator[None]:
     """A connection to a cluster, on which a member of so many processors and GPUs fits, and whose nodes have our versions. Raises `BadInput` where not."""
-    with _joined(address) as ray:
+    with _joined(address, "--cluster") as ray:
         here, looked = agent.versions(), _looked(ray, _fitting(ray, address, cpus, gpus))
         if not looked:
             tokens = "a token (~/.ray/auth_token) on one side alone does that: start the cluster with it, or set RAY_AUTH_MODE=disabled"
@@ -499,7 +499,7 @@ def _status_arguments(parser: Parser) -> None:
 
 
 def _status(args: Namespace) -> int:
-    with _joined(args.address) as ray:
+    with _joined(args.address, "operant cluster status") as ray:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         free, here, versions = _free(ray), agent.versions(), _looked(ray, nodes)
         rows = []

@@ -16,6 +16,7 @@ from operant.cli.parser import Command, Parser, add_json
 from operant.core.errors import BadInput, RunFailed, unknown
 from operant.core.files import check_target, given_path, read_json
 from operant.core.registry import imported_files
+from operant.core.terminal import note
 from operant.loops.progress import waiting
 
 
@@ -79,9 +80,11 @@ def _evidence(args: Namespace) -> int:
             for some in [names] if whole else [[name] for name in names]:  # one at a time: what stops here keeps what was measured
                 with waiting(f"checking {key}: {', '.join(some)}"):
                     found = evidence.run(key, *((args.check or (), args.tier) if whole else (some,)), results=results)
-                _tell(found, some, args.json)
+                _tell(found, some, results, args.json)
     if not waited:
-        (write_json if args.json else write)([] if args.json else "every check that was asked for is recorded of the code as it is")
+        note(f"every check that was asked for is recorded of the code as it is, in {results}")
+        for key, names in asked.items():
+            _tell(evidence.recorded(key, results), names, results, args.json)
     return 0
 
 
@@ -107,31 +110,35 @@ def _measure_apart(asked: Mapping[str, Sequence[str]], results: Path, args: Name
         out = at / key / name.replace("/", "-")
         of[f"{key} {name}"] = key, name, Member(f"{key} {name}", out, ("evidence", key, "--check", name), tuple(imported_files()))
 
-    found = {}
+    found, records = {}, {}
 
     def ended(member: Member) -> None:
         key, name, _ = of[member.key]
-        found[member.key] = evidence.take_in(read_json(member.out / f"{key}.json"), results), [name]
+        records[key] = evidence.take_in(read_json(member.out / f"{key}.json"), results)
+        found.setdefault(key, []).append(name)
 
     with opened(args, None, "what was measured is recorded") as place:
         failed = finish(place, [member for _, _, member in of.values()], args.jobs, done=ended)
-    for each in (each for each in of if each in found):
-        _tell(*found[each], args.json)
+    for key in (key for key in asked if key in found):
+        _tell(records[key], found[key], results, args.json)
     if failed:
         raise RunFailed(next(iter(failed.values())) + (f"; {len(failed) - 1} more failed" if len(failed) > 1 else ""))
 
 
-def _tell(found: dict[str, Any], names: Sequence[str], as_json: bool) -> None:
-    """What some checks of a claim found."""
+def _tell(found: dict[str, Any], names: Sequence[str], results: Path, as_json: bool) -> None:
+    """What some checks of a claim found. A verdict is of whole claims: where checks were not measured, how many were stands in its place."""
     from operant import evidence
 
+    measured, checks = evidence.measured(found), found["checks"]
     if as_json:
-        write_json(found)
+        write_json(found | {"verdict": found["verdict"] if measured == len(checks) else None, "measured": measured})
         return
-    facts = [("verdict", found["verdict"])]
-    for each in (each for each in found["checks"] if each["name"] in names):
+    facts = [("verdict", found["verdict"]) if measured == len(checks) else ("measured", f"{measured} of {len(checks)} checks")]
+    for each in (each for each in checks if each["name"] in names):
         facts += [(each["name"], f"{HOLDS[each['holds']]}: {each['says']}"), *((f"  {name}", value) for name, value in evidence.flat_figures(each["figures"]))]
-        facts += [("  seeds", str(each["seeds"])), ("  seconds", f"{each['seconds']:.1f}")]
+        facts += [("  seeds", str(each["seeds"]))] if each["seeds"] else []
+        facts += [("  seconds", f"{each['seconds']:.1f}")]
+    facts.append(("record", str(results / f"{found['key']}.json")))
     write(f"{found['key']}\n\n{table(facts)}\n")
 
 

@@ -24,6 +24,7 @@ from operant.cli.output import table
 from operant.cli.parser import Parser, whole
 from operant.core.commands import command_line
 from operant.core.errors import BadInput, RunFailed
+from operant.core.files import disk_fault
 from operant.core.terminal import note
 
 OWN_CODES = (0, 1, 2)  # exit codes that a member gives itself: done, failed, refused; any other was given to it
@@ -188,7 +189,11 @@ def finish(
         while left or place.going:
             while left and (at_once is None or len(place.going) < at_once):
                 member = left.pop(0)
-                member.out.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    member.out.parent.mkdir(parents=True, exist_ok=True)
+                    member.log.touch()
+                except OSError as error:
+                    raise RunFailed(f"{member.log} could not be written: {disk_fault(error) or error.strerror}") from error
                 place.start(member)
                 note(f"{member.key}: begun, log in {member.log}")
             for member, code in place.ended():

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from operant.core.registry import Hyperparameter, Method
     from operant.loops.runs import Run
 
+LARGE = 0.2  # of a run's time: evaluations that take more are told of
+
 
 def _train_arguments(parser: Parser) -> None:
     parser.usage = "operant train METHOD --task TASK [option …]"
@@ -466,8 +468,10 @@ def result_text(result: dict[str, Any], config: dict[str, Any]) -> str:
         rows += [*collapse_rows(result["collapse"]), *(("" if place else "diagnosis", line) for place, line in enumerate(lines))]
     if result["steps_per_second"]:  # what does not train has none
         parts = result.get("parts", {})
-        share = f"; {parts['collect'] / sum(parts.values()):.0%} of the time gathers experience" if parts else ""
-        rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds{share}"))
+        share = f"; {parts['collect'] / sum(parts.values()):.0%} of training gathers experience" if parts else ""
+        rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds, training alone{share}"))
+        if (evaluated := result.get("evaluation_seconds", 0.0)) > LARGE * result["seconds"]:
+            rows.append(("evaluations", f"{evaluated:,.1f} s, {evaluated / result['seconds']:.0%} of the run; --every and --episodes set how many"))
     rows.append(("run", result["run"]))
     rows.append(("next", run_command("report", result["run"], config, "--out", "report.html")))
     rows.append(("", evaluating(result["run"], config)))

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ def check_source(path: Path) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Look, before the work for it is done, whether a file of that name could be written. Nothing is made; what stands there may only be a file or a link.
+    """Look, before the work for it is done, whether a file of that name could be written. Nothing stays; what stands there may only be a file or a link.
 
     Raises:
         BadInput: a directory, a device or a pipe stands there, or the name or its folder cannot be.
@@ -63,6 +64,10 @@ def check_target(path: Path) -> None:
             raise BadInput(f"cannot write {path}: {folder} is no directory")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise BadInput(f"cannot write {path}: nothing may be written to {folder}")
+        try:
+            tempfile.TemporaryFile(dir=folder).close()  # in /proc, and on servers that take one user for another, the answer above is none
+        except OSError as error:
+            raise BadInput(f"cannot write {path}: {folder} takes no file ({disk_fault(error) or error.strerror})") from error
     except OSError as error:
         raise BadInput(f"cannot write {path}: {disk_fault(error) or error.strerror}") from error
 

@@ -206,6 +206,7 @@ RESULT = record(
     {
         "base": _SCORE,
         "measures": mapping(_SCORE),
+        "evaluation_seconds": number(0),
         "parts": record({"collect": number(0), "update": number(0)}),
         "spent": _SPENT,
         "pass_at_k": record({"policy": _PASS_AT_K, "base": _PASS_AT_K}),

@@ -205,6 +205,11 @@ def verdict(checks: Collection[dict[str, Any]]) -> str:
     return "partly" if any(held) else "untested" if None in held else "not reproduced"
 
 
+def measured(record: dict[str, Any]) -> int:
+    """How many checks of a record were measured."""
+    return sum(each["holds"] is not None for each in record["checks"])
+
+
 def sources(key: str) -> str:
     """The digest of the code that a claim's record rests on: its file, the files of the methods and studies that it names, and all that they import.
 

@@ -158,6 +158,9 @@ class Learner:
         """Do one iteration; metrics by name, `[S]` each, on the CPU."""
         raise NotImplementedError
 
+    def settle(self) -> None:
+        """Wait until nothing is under way that others gather for later iterations."""
+
     def measures(self) -> dict[str, np.ndarray]:
         """What a person wants to see beside the score of an evaluation, `[S]` by name."""
         return {}

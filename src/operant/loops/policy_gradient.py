@@ -250,6 +250,11 @@ class PolicyGradientLearner(Learner):
                 metrics["reference_reset"] = reset.float()
         return metrics
 
+    def settle(self) -> None:
+        began = time.perf_counter()
+        self.source.settle()
+        self.collecting += time.perf_counter() - began
+
     # ------------------------------------------------------------------------------------------------------------------------ sample, score, shape, fill
 
     def _collect(self) -> tuple[Rollout, dict[str, Tensor]]:

@@ -81,7 +81,7 @@ class Runner:
         self.finished: list[dict[str, Any]] = []  # of each finished member: its last evaluation, steps
         self.base: list[dict[str, Any]] = []
         self.best: dict[str, float] = {}
-        self.seconds = {"total": 0.0, "training": 0.0, "member": 0.0, "collecting": 0.0}
+        self.seconds = {"total": 0.0, "training": 0.0, "member": 0.0, "collecting": 0.0, "evaluating": 0.0}
         self.unit, self.amount = config["budget"]["unit"], config["budget"]["amount"]
         self.messages: dict[str, str] = {}  # of each kind of failure of a verifier or a reply, the first one
         self.score: tuple[str, float] | None = None
@@ -224,7 +224,6 @@ class Runner:
                 if self.world.answers or learner.trains:  # a fixed policy's curve is its one evaluation
                     self._evaluate(learner, base=True)
                 self.seconds["member"] = 0.0
-            every = config["every"]
             if self.unit != "steps":
                 learner.limit = (self.unit, self.amount)
             if self._due:
@@ -239,10 +238,12 @@ class Runner:
                     self._say_of_draws(learner, generators)
                 state = None
                 self._obey()
-                elapsed = self._agree(time.perf_counter() - started)
+                self._trained(started)
+                if self._stop is not None or self._due_from(learner, before):  # who samples ahead goes on until the checkpoint: that is training, too
+                    started = time.perf_counter()
+                    learner.settle()
+                    self._trained(started)
                 self._steps = sum(found["step"] for found in self.finished) + learner.step * len(seeds)
-                self.seconds["training"] += elapsed
-                self.seconds["member"] += elapsed
                 self.seconds["collecting"] += learner.collecting - collected
                 self._log(learner, seeds, metrics)
                 self._say_of_restarts(learner)
@@ -251,7 +252,7 @@ class Runner:
                 done = self._done(learner)
                 if done:
                     self._describe(learner, seeds)
-                if done or self._spent(learner) // every > before // every:
+                if self._due_from(learner, before):
                     self._due = True
                     check_weights(learner, stacked=self.world.stacked)
                     self._checkpoint(learner)  # before the evaluation, which may be long, or fail in an environment
@@ -265,6 +266,16 @@ class Runner:
                     raise Interrupted(f"stopped at {self._standing(learner)}, state saved; {self._going_on}")
         finally:
             learner.close()
+
+    def _due_from(self, learner: Learner, before: float) -> bool:
+        """Whether an evaluation is due behind what was spent since `before`."""
+        return self._done(learner) or self._spent(learner) // self.config["every"] > before // self.config["every"]
+
+    def _trained(self, started: float) -> None:
+        """Count what passed since as training."""
+        elapsed = self._agree(time.perf_counter() - started)
+        self.seconds["training"] += elapsed
+        self.seconds["member"] += elapsed
 
     def _agree(self, elapsed: float = 0.0) -> float:
         """Seconds of work, and whether an end was asked for: of several processes the longest, and whether one was asked."""
@@ -393,9 +404,10 @@ class Runner:
     def _evaluate(self, learner: Learner, *, base: bool = False) -> Evaluation:
         slow = base and self.world.makes_base and self.member == 0
         self._say("evaluate", self._spent(learner), message="evaluating the policy before training" if slow else "")
-        seeds = self.members[self.member]
+        seeds, started = self.members[self.member], time.perf_counter()
         with whole(learner.policy):
             evaluation = self.world.evaluate(learner.policy, len(seeds), **episodes_argument(self.config["episodes"]))
+        self.seconds["evaluating"] += time.perf_counter() - started
         evaluation.measures |= learner.measures()
         self._obey()
         rows = []
@@ -514,6 +526,7 @@ class Runner:
         result["seconds"] = round(self.seconds["total"], 3)
         trained = self.seconds["training"] > 1e-3  # a fixed policy does not train: it has no speed
         result["steps_per_second"] = round(sum(found["step"] for found in self.finished) / self.seconds["training"], 3) if trained else 0.0
+        result["evaluation_seconds"] = round(self.seconds["evaluating"], 3)
         if collecting := self.seconds["collecting"]:
             result["parts"] = {"collect": round(collecting, 3), "update": round(max(0.0, self.seconds["training"] - collecting), 3)}
         if self.world.answers and "spent" in self.finished[0]:

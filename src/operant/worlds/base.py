@@ -462,6 +462,9 @@ class Source:
         """One iteration's rollout, its rewards still 0."""
         raise NotImplementedError
 
+    def settle(self) -> None:
+        """Wait for what other processes gather for later rollouts."""
+
     def learned(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """What a source with this state learned of rewards, each tensor `[S, …]`."""
         return {}

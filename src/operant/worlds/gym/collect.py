@@ -247,6 +247,10 @@ class Collector(Source):
             self._carry = chunk.carry[1].clone()
         return self._rollout(chunk, policy, version)
 
+    def settle(self) -> None:
+        if self._beside:
+            self._environments.settle()
+
     def _fill(self, chunk: Chunk, policy: Actor, noise: Tensor) -> None:
         """Act into a chunk: the policy, or a behaviour that adapts every few steps, at the first of them to what the iterations before left."""
         if self.plan.behaviour is None:
