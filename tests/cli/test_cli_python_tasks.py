@@ -118,3 +118,78 @@ def test_an_export_needs_neither_the_environment_nor_trust(start, here: Path, ow
     seen = np.float32([[0.0], [3.0], [-200.0]])
     found = torch.export.load(here / "run-seed-0.pt2").module()(torch.from_numpy(seen))[0]
     np.testing.assert_allclose(found.numpy(), run.policy(seen), atol=1e-6)
+
+
+GAME = """
+import torch
+
+from operant.worlds.tabular.games import Chance, End, FiniteGame, Turn
+from operant.worlds.tabular.mdp import FiniteMDP
+
+
+def follow(history):
+    if len(history) == 2:
+        return End((1, -1) if history[0] == history[1] else (-1, 1))
+    return Turn(len(history), "a coin", [(side, (*history, side)) for side in ("heads", "tails")])
+
+
+def pennies():
+    return FiniteGame.extensive((), follow)
+
+
+def stay():
+    return FiniteMDP(torch.ones(1, 1, 2, 1).double(), torch.tensor([[[0.0, 1.0]]]).double(), torch.ones(1, 1).double(), 0.5)
+
+
+def neither():
+    return 3
+
+
+def endless():
+    return FiniteGame.extensive(0, lambda at: Chance([(1.0, at)]))
+"""
+
+
+@pytest.fixture
+def own_game(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a module of finite problems in that folder."""
+    name = f"own_game_{next(COUNT)}"
+    (here / f"{name}.py").write_text(GAME)
+    monkeypatch.syspath_prepend(here)
+    yield name
+    sys.modules.pop(name, None)
+
+
+def test_commands_make_a_game_by_the_function_that_is_named(operant, start, here: Path, own_game: str):
+    task = f"tabular:{own_game}:pennies"
+    assert operant("solve", task, "--json").json["value"] == [0, 0]
+    assert operant("train", "cfr", "--task", task, "--steps", 6, "--out", "run").code == 0
+    elsewhere = here / "elsewhere"
+    elsewhere.mkdir()
+    copy = Path(shutil.copytree(here / "run", here / "stopped", symlinks=True))
+    (copy / "result.json").unlink()
+    for words in (("evaluate", here / "run"), ("resume", copy)):
+        refused = operant(*words)
+        assert refused.code == 2 and f"the module {own_game} for the task {task}" in refused.err and "say --trust" in refused.err
+    evaluated = start("evaluate", here / "run", "--json", "--trust", folder=elsewhere)  # which does not have the module
+    assert evaluated.wait() == 0, evaluated.said
+    found = json.loads(evaluated.told.splitlines()[-1])["strategies"][0]
+    assert found[0] == {"player": 1, "seen": "a coin", "policy": {"heads": 0.5, "tails": 0.5}, "reached": True}
+    assert operant("resume", copy, "--trust").code == 0
+    assert operant("report", here / "run", "--trust", "--out", "page.html").code == 0 and "<td>a coin</td>" in Path("page.html").read_text()
+
+
+def test_commands_make_an_mdp_by_the_function_that_is_named(operant, own_game: str):
+    assert operant("solve", f"tabular:{own_game}:stay", "--json").json["optimal_value"] == pytest.approx(2)
+    for name, says in (("neither", "makes int, must be a FiniteGame or a FiniteMDP"), ("gone", "has no attribute 'gone'"), ("endless", "must come to an End")):
+        answer = operant("solve", f"tabular:{own_game}:{name}")
+        assert answer.code == 2 and answer.out == "" and answer.err.count("\n") == 1 and says in answer.err
+    answer = operant("solve", "tabular:no_such_module:game")
+    assert answer.code == 2 and "No module named 'no_such_module'" in answer.err and "tabular:MODULE:FUNCTION" in answer.err
+
+
+def test_what_gymnasium_brings_to_a_table_is_code_that_a_run_names():
+    from operant.loops.trust import modules_named
+
+    assert modules_named({"task": "tabular:gym/own_lakes:Lake-v0"}) == {"own_lakes": "for the task tabular:gym/own_lakes:Lake-v0"}
+    assert modules_named({"task": "tabular:gym/FrozenLake-v1"}) == modules_named({"task": "tabular:/a:b/own.npz"}) == {}

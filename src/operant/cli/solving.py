@@ -29,7 +29,8 @@ def _options() -> list:
 
 
 def _arguments(parser: Parser) -> None:
-    parser.add_argument("task", metavar="tabular:NAME", help="the finite MDP or game; tabular:PATH.npz is one of your own, tabular:gym/ID is Gymnasium's")
+    own = "tabular:PATH.npz and tabular:MODULE:NAME are of your own, tabular:gym/ID is Gymnasium's"
+    parser.add_argument("task", metavar="tabular:NAME", help=f"the finite MDP or game; {own}")
     parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="whose instance, where each seed has its own (default 0)")
     add_fields(parser, "options of the task", _options())
     add_json(parser)

@@ -9,7 +9,7 @@ from typing import Any
 from operant.core.errors import BadInput
 from operant.core.files import file_digest
 from operant.core.registry import get_method, import_file, imported_files, is_loaded, own_file, registered
-from operant.worlds.names import GAMES
+from operant.worlds.names import FROM_GYMNASIUM, GAMES
 from operant.worlds.text.builtin_verifiers import VERIFIERS
 
 _NAMING = ("environment", "verifier", "evaluate_with")  # options that take `module:name`
@@ -19,7 +19,7 @@ def modules_named(config: Mapping[str, Any]) -> dict[str, str]:
     """The modules that are not Operant's and that the use of a run would import, and what for, of its task and its options."""
     task = config["task"]
     scheme, _, name = task.partition(":")
-    named = [(name, f"for the task {task}")] if scheme == "gym" else []
+    named = [(name.removeprefix(FROM_GYMNASIUM), f"for the task {task}")] if scheme == "gym" or (scheme == "tabular" and not name.endswith(".npz")) else []
     named += [(name if ":" in name else f"{name}:", f"for the task {task}")] if scheme == "agents" and name not in GAMES else []
     given = ((option, value) for option, value in config.get("options", {}).items() if option in _NAMING and isinstance(value, str))
     named += [(value, f"as its {option}") for option, value in given if value.partition(":")[0] not in VERIFIERS]  # one of ours with its settings

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operant.core.errors import BadInput, close_names, unknown
-from operant.worlds.names import FROM_GYMNASIUM, NAMES
+from operant.worlds.names import FROM_GYMNASIUM, NAMES, own_maker
 
 if TYPE_CHECKING:
     from operant.worlds.base import World
@@ -128,6 +128,8 @@ def check_name(task: str) -> None:
         from operant.worlds.gym.ids import registered
 
         registered(name.removeprefix(FROM_GYMNASIUM))
+    elif scheme == "tabular" and own_maker(name) is not None:
+        return
     elif scheme in NAMED and name not in NAMES[scheme] and not (scheme == "tabular" and name.endswith(".npz")):
         own = "; --import FILE.py brings one of your own" * (scheme == "text")
         if scheme == "tabular" and (Path(name).suffix.lower() in FILES or Path(name).is_file()):

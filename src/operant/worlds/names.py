@@ -61,6 +61,14 @@ TABULAR = (
     "leduc-poker",
 )
 FROM_GYMNASIUM = "gym/"  # before the id of an environment whose own table of transitions is a finite MDP
+
+
+def own_maker(name: str) -> tuple[str, str] | None:
+    """(module, function) of `tabular:MODULE:NAME`, a function of a person's own that makes a finite MDP or a game; None of other names."""
+    module, _, function = name.rpartition(":")
+    return (module, function) if module and not name.endswith(".npz") and not name.startswith(FROM_GYMNASIUM) else None
+
+
 GENERATIVE = ("mixture", "region")
 
 NAMES = {

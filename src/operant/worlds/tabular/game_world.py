@@ -38,6 +38,7 @@ class GameWorld(World):
 
     Args:
         task: one of `NAMED_GAMES`, a file `PATH.npz` of payoffs or preferences (see docs/extending.md), or a game that is ready.
+        named: what a game that is ready is called.
         options: fields of `TabularOptions`, values or text.
 
     Raises:
@@ -54,8 +55,8 @@ class GameWorld(World):
     is_game = True
     default_steps = ITERATIONS
 
-    def __init__(self, task: str | FiniteGame, **options: Any):
-        name = task if isinstance(task, str) else "a game"
+    def __init__(self, task: str | FiniteGame, *, named: str = "a game", **options: Any):
+        name = task if isinstance(task, str) else named
         self.file = Path(name).expanduser().resolve() if name.endswith(".npz") else None
         self.task = f"tabular:{name if self.file is None else self.file}"
         if isinstance(task, str) and self.file is None and name not in NAMED_GAMES:

@@ -12,19 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operant.core.errors import BadInput, close_names, unknown
+from operant.core.errors import CODE, BadInput, close_names, one_line, unknown
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
-from operant.core.registry import read_settings
+from operant.core.registry import import_named, is_file, read_settings
 from operant.core.spec import Field, Spec
 from operant.nets.finite import FinitePolicy
 from operant.worlds.base import World, check_carried
 from operant.worlds.data.formats import read_arrays
-from operant.worlds.names import FROM_GYMNASIUM
+from operant.worlds.names import FROM_GYMNASIUM, own_maker
 from operant.worlds.tabular.arrays import table_of
 from operant.worlds.tabular.game_world import FILE_ARRAYS as GAME_ARRAYS
 from operant.worlds.tabular.game_world import GameWorld, holds_game
+from operant.worlds.tabular.games import FiniteGame
 from operant.worlds.tabular.mdp import ROUNDING, FiniteMDP, Samples, covering
 from operant.worlds.tabular.named_games import NAMED_GAMES
 from operant.worlds.tabular.options import TabularOptions
@@ -64,6 +65,7 @@ class TabularWorld(World):
         task: one of `TABLES`, `gym/ID` for the table that an environment of Gymnasium keeps of itself, a file `PATH.npz` (see docs/extending.md), or an MDP
             that is ready.
         data: `[S or 1, *shape]`, the distribution of the pairs that are logged, with a horizon each step's; None for `covering`.
+        named: what an MDP that is ready is called.
         options: fields of `TabularOptions`, values or text.
 
     Attributes:
@@ -82,8 +84,8 @@ class TabularWorld(World):
     acts = True
     exact = True
 
-    def __init__(self, task: str | FiniteMDP, *, data: Tensor | None = None, **options: Any):
-        name = task if isinstance(task, str) else "an MDP"
+    def __init__(self, task: str | FiniteMDP, *, data: Tensor | None = None, named: str = "an MDP", **options: Any):
+        name = task if isinstance(task, str) else named
         self.file = Path(name).expanduser().resolve() if name.endswith(".npz") else None
         self.task = f"tabular:{name if self.file is None else self.file}"
         brought = isinstance(task, str) and name.startswith(FROM_GYMNASIUM)
@@ -120,13 +122,18 @@ class TabularWorld(World):
 
     @classmethod
     def from_name(cls, name: str, **options: Any) -> World:
-        """The world of a name, or of a file: of a finite MDP, or of a game."""
+        """The world of a name, of a file, or of what a person's own function makes (`MODULE:NAME`): of a finite MDP, or of a game."""
+        if (own := own_maker(name)) is not None:
+            made = _made(name, *own)
+            world = (GameWorld if isinstance(made, FiniteGame) else cls)(made, named=name, **options)
+            world.modules = (own[0],) if is_file(own[0]) else ()
+            return world
         game = name in NAMED_GAMES or (name.endswith(".npz") and holds_game(Path(name).expanduser().resolve()))
         return GameWorld(name, **options) if game else cls(name, **options)
 
     @staticmethod
     def names() -> dict[str, str]:
-        about = "finite MDP, exact truth (also a file, tabular:PATH.npz, or Gymnasium's own, tabular:gym/FrozenLake-v1)"
+        about = "finite MDP, exact truth (also tabular:PATH.npz, tabular:MODULE:NAME, or Gymnasium's own, tabular:gym/FrozenLake-v1)"
         return dict.fromkeys(TABLES, about) | GameWorld.names()
 
     def fingerprint(self) -> str:
@@ -237,6 +244,21 @@ class TabularWorld(World):
 
 
 _GIVEN = Table(lambda states, actions, seeds: NotImplemented, 0, 0)
+
+
+def _made(name: str, module: str, function: str) -> FiniteMDP | FiniteGame:
+    """What a function of a module makes. Raises `BadInput` where there is none, it raises, or it makes something else."""
+    try:
+        make = getattr(import_named(module), function)
+        made = make()
+    except BadInput as error:
+        raise BadInput(f"tabular:{name}: {error}") from error
+    except CODE as error:
+        what = one_line(f"{type(error).__name__}: {error}", 160)
+        raise BadInput(f"tabular:{name}: {what}; it names a function without arguments, tabular:MODULE:FUNCTION, of a module that can be imported") from error
+    if not isinstance(made, FiniteMDP | FiniteGame):
+        raise BadInput(f"tabular:{name} makes {type(made).__name__}, must be a FiniteGame or a FiniteMDP")
+    return made
 
 
 def _choice(name: str, count: int) -> Spec:
