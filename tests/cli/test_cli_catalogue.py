@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operant.cli.catalogue import TRY, fold_names, methods_page
+from operant.cli.catalogue import TRY, fold_names, methods_page, standings
 from operant.core.registry import get_method, methods
 from operant.evidence import Check, Claim, Finding, _claims
 from operant.worlds import SCHEMES
@@ -145,6 +145,10 @@ def test_presets_say_what_was_measured_where_something_was(operant, monkeypatch:
     monkeypatch.setattr(presets, "PRESETS", (replace(presets.PRESETS[0], measured=measured), *presets.PRESETS[1:]))
     out = operant("presets").out
     assert "not yet" not in out and ("measured" in out, "500 [500, 500]" in out) == (bool(measured), bool(measured))
+
+
+def test_a_report_says_what_of_a_claim_does_not_hold(evidence):
+    assert standings()["ppo"].startswith("partly: does not hold: PPO holds")
 
 
 def test_evidence_is_run_and_listed(operant, evidence):

@@ -142,6 +142,12 @@ def test_a_finite_mdps_report_has_its_map_its_visits_and_its_regret(operant, tmp
     page = (tmp_path / "r.html").read_text()
     assert page.count("value of each state and what the policy does there") == page.count("visits of each state and what the policy does there") == 2
     assert page.count('aria-label="regret against episodes') == 1
+    assert all(f'aria-label="{name} against' not in page for name in ("optimal value", "episodes played"))  # which say nothing over steps
+    assert "what the policy does in each state, and its" in page  # ways, on the map
+    assert "the number of the action that the policy takes in each state at the first step, and its" in page
+    assert operant("report", tmp_path / "ucbvi", "--out", tmp_path / "one.html").code == 0
+    alone = (tmp_path / "one.html").read_text().split("<section class=task>")[0]
+    assert all(f">{name}<" in alone for name in ("regret", "episodes played", "suboptimality"))  # of one run too, in figures
     regret = regret_curves(load_run(tmp_path / "ucbvi"))
     assert len(regret) == 2 and regret[0][0][-1] >= 50 and (np.diff(regret[0][1]) >= 0).all()
     run = load_run(tmp_path / "value-iteration")

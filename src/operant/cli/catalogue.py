@@ -63,23 +63,29 @@ def standing(entry: Method | Study) -> str:
     return told(status(entry), entry.key)
 
 
-def told(verdict: str, key: str) -> str:
-    """A verdict with the checks that fail, and how many were measured where not all were."""
+SHORT = 120  # letters of a check's sentence in a report
+
+
+def told(verdict: str, key: str, *, whole: bool = False) -> str:
+    """A verdict with the checks that fail, by their names or, as a `whole`, by their sentences, and how many were measured where not all were."""
     from operant import evidence
 
     names, record = failed(key), evidence.recorded(key)
-    said = [f"{', '.join(names)} fail{'s' * (len(names) == 1)}"] if names else []
+    said = [f"{', '.join(names)} fail{'s' * (len(names) == 1)}"] if names and not whole else []
+    if whole and names:
+        missed = (textwrap.shorten(each["says"], SHORT, placeholder=" …") for each in record["checks"] if each["holds"] is False)
+        said.append(f"does not hold: {'; '.join(missed)}")
     if record is not None and (measured := evidence.measured(record)) < len(record["checks"]):
         said.append(f"{measured} of {len(record['checks'])} checks measured")
     return verdict + (f": {'; '.join(said)}" if said else "")
 
 
 def standings() -> dict[str, str]:
-    """What was measured of the claim of each method that has evidence: `partly: pass@1 fails`."""
+    """What was measured of the claim of each method that has evidence: `partly: does not hold: PPO holds the pole up`."""
     from operant import evidence
     from operant.core.index import declared
 
-    return {key: told(evidence.recorded(key)["verdict"], key) for key in declared("methods", "method") if evidence.recorded(key) is not None}
+    return {key: told(evidence.recorded(key)["verdict"], key, whole=True) for key in declared("methods", "method") if evidence.recorded(key) is not None}
 
 
 INTERVALS = "[low, high] is a 95 % interval of the mean of the middle half of the seeds; of a return its ends may lie beyond what the task can give."

@@ -87,7 +87,8 @@ def state_map(run: Run, trust: bool) -> StateMap | None:
     else:
         places, shown = cells(world.picture), [world.arrows[action] for action in best.tolist()]
         marks = [[mark if mark in "GH#x" else "" for mark in row] for row in world.picture.splitlines()]
-    return StateMap(policy.seeds[0], places, marks, shown, value.numpy(), visits.numpy())
+    first = (mdp.horizon or 1) > 1 and not isinstance(mdp, HistoryMDP)
+    return StateMap(policy.seeds[0], places, marks, shown, value.numpy(), visits.numpy(), first)
 
 
 def strategy(run: Run, trust: bool) -> list[dict[str, Any]]:

@@ -187,9 +187,9 @@ def _pass_at_k_table(rows: Sequence[Row]) -> Table:
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:
-    """The measures of a task's rows that are not the same in all of them."""
+    """The measures of a task's rows that are not the same in all of them; of one row all."""
     names = dict.fromkeys(name for row in rows for name in row.measures)
-    return [name for name in names if len({row.measures.get(name) for row in rows}) > 1]
+    return [name for name in names if len(rows) == 1 or len({row.measures.get(name) for row in rows}) > 1]
 
 
 def _measures_table(rows: Sequence[Row]) -> Table:

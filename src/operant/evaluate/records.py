@@ -32,6 +32,7 @@ class StateMap:
         action: of each state, as it is shown.
         value: `[K]`, what the policy is worth from there on.
         visits: `[K]`, the share of its time that it spends there; it sums to 1.
+        first: what it does and is worth hangs on the step, and is shown of the first.
     """
 
     seed: int
@@ -40,6 +41,7 @@ class StateMap:
     action: list[str]
     value: NDArray[np.float64]
     visits: NDArray[np.float64]
+    first: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from operant.evaluate.statistics import score_bounds
 
 MAX_TOKENS = 150_000  # tokens of one run's completions in the file, about 6 MB; beyond it, steps between the first and the last are left out
 SEEN_IN_TRAINING = ("episode/return", "reward")  # drawn beside what evaluations say; other metrics are folded away
+COUNTS = ("episodes played",)  # measures that grow with the steps, and say nothing over them
 
 COLLAPSE = {
     "reward in training": "reward",
@@ -184,7 +185,7 @@ def _task_section(comparison: Comparison, task: str, glossary: Glossary) -> str:
         figures.append(_figure(plots.learning_curves(regret, ylabel="regret", xlabel="episodes"), caption))
     for name in dict.fromkeys(name for row in rows for run in row.runs for name in run.measure_names() if name != "regret" or not run.regret):
         beside = _curves(rows, lambda run, name=name: run.measure_curves(name))
-        if _moves(beside):
+        if name not in COUNTS and _changes(beside):
             caption = f"{link(name)}: {escape(explain(name))} {_kinds(beside, glossary)}"
             figures.append(_figure(plots.learning_curves(beside, ylabel=name, xlabel=unit), caption))
     for name in SEEN_IN_TRAINING:
@@ -218,6 +219,11 @@ def _moves(curves: dict[str, list[Curve]]) -> bool:
     return any(len(steps) > 1 for of_method in curves.values() for steps, _ in of_method)
 
 
+def _changes(curves: dict[str, list[Curve]]) -> bool:
+    """Whether some curve has another value at its end, or on the way, than at its beginning."""
+    return any(np.ptp(values) > 0 for of_method in curves.values() for _, values in of_method)
+
+
 def _sides(row: Row) -> tuple[dict[int, Any], dict[int, Any] | None]:
     base = {k: base for k, (_, base) in row.pass_at_k.items() if base is not None}
     return {k: trained for k, (trained, _) in row.pass_at_k.items()}, base or None
@@ -234,7 +240,8 @@ def _metric(name: str, rows: Sequence[Row], glossary: Glossary) -> str:
 
 
 def _metrics(rows: Sequence[Row], unit: str, glossary: Glossary) -> str:
-    names = list(dict.fromkeys(name for row in rows for run in row.runs for name in run.metric_names()))
+    drawn = {name for row in rows for run in row.runs for name in run.measure_names()}  # of evaluations
+    names = dict.fromkeys(name for row in rows for run in row.runs for name in run.metric_names() if name not in drawn)
     figures, every = "", {}
     for name in names:
         curves = _curves(rows, lambda run, name=name: run.metric_curves(name))
@@ -257,7 +264,9 @@ def _states(rows: Sequence[Row], glossary: Glossary) -> list[str]:
                 continue
             of = f"{escape(row.method)}, seed {states.seed}: "
             low, high = states.value.min(), states.value.max()
-            worth = f"{of}what the policy does in each state, and its {glossary.link('value')} there: {low:.3g} (light) to {high:.3g} (dark)."
+            does = "the number of the action that the policy takes" if all(map(str.isdecimal, states.action)) else "what the policy does"
+            does += f" in each state{' at the first step' * states.first}"
+            worth = f"{of}{does}, and its {glossary.link('value')} there: {low:.3g} (light) to {high:.3g} (dark)."
             figures.append(_figure(plots.state_map(states), worth))
             seen = f"{of}{glossary.link('visits')} of each state: 0 (light) to {states.visits.max():.2g} (dark) of its time."
             figures.append(_figure(plots.state_map(states, visits=True), seen))
