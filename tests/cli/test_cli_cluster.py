@@ -278,3 +278,21 @@ def test_what_no_cluster_can_do_for_workers_leaves_nothing(raylets, operant, tmp
     ):
         answer = operant("train", *CARTPOLE, "--steps", 512, "--sample-workers", count, "--sample-on", address, "--out", tmp_path / "run")
         assert answer.code == 2 and line in answer.err and not (tmp_path / "run").exists(), answer.err
+
+
+@pytest.mark.parametrize("killed", ["raylet", "gcs_server"])
+def test_a_ray_that_dies_under_the_trainer_is_one_line_of_a_new_run_and_of_one_that_goes_on(start, tmp_path: Path, killed: str):
+    """Ray would end the trainer by itself, in silence."""
+    run = tmp_path / "run"
+    for words in (("train", *CARTPOLE, *BESIDE, "--steps", 1_000_000, "--out", run), ("resume", run)):
+        process, before = start(*words, "--sample-on", "local"), (run / "metrics.jsonl").stat().st_size if run.exists() else 0
+        deadline = time.monotonic() + 120
+        while not ((run / "checkpoints" / "last").exists() and (run / "metrics.jsonl").stat().st_size > before):
+            assert not process.ended and time.monotonic() < deadline, process.said
+            time.sleep(0.05)
+        below = Path("/proc", str(process.pid), "task", str(process.pid), "children").read_text().split()
+        os.kill(next(int(pid) for pid in below if Path("/proc", pid, "comm").read_text().strip() == killed), signal.SIGKILL)
+        assert process.wait(120) == 1, process.said
+        line = process.said.splitlines()[-1]
+        assert line.startswith("operant: error: sample workers on cluster local are gone (the "), process.said
+        assert line.endswith(f"go on with: operant resume {run} --sample-on local")

@@ -278,15 +278,17 @@ def test_a_death_is_told():
         source.close()
 
 
-def test_a_worker_that_hangs_is_told(monkeypatch):
-    monkeypatch.setattr(workers, "PATIENCE", timedelta(seconds=2))
+def test_a_worker_that_hangs_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(workers, "PATIENCE", timedelta(seconds=3))
+    monkeypatch.setattr(workers, "WAITED", 1.0)
     monkeypatch.setattr(workers, "CLOSING", 1.0)
     policy, source, _ = pieces([0, 1], SampleWorkers(2))
     try:
         source.sample(policy, 0)
         os.kill(started(source)[0].pid, signal.SIGSTOP)
-        with pytest.raises(WorkerLost, match="sample worker 1 of 2 has made no step for 0.0333333 minutes"):
+        with pytest.raises(WorkerLost, match="sample worker 1 of 2 has made no step for 0.05 minutes"):
             source.sample(policy, 1)
+        assert capsys.readouterr().err.splitlines() == ["sample worker 1 of 2 has made no step for 1 s; it is waited for, up to 0.05 minutes"]
     finally:
         source.close()
     assert not any(worker.is_alive() for worker in started(source))

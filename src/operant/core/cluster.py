@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import secrets
+import select
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ def joined(address: str, option: str) -> Iterator[Any]:
     ray = require_ray(option)  # which reads these when it is imported
     try:
         _join(ray, address, f"{option} {address}")
+        ray._private.worker.print_to_stdstream = lambda *words, **how: None  # of lost nodes, on standard output, whatever `log_to_driver` says
         yield ray
     finally:
         ray.shutdown()
@@ -91,6 +93,45 @@ def _knock(address: str, given: str) -> None:
         raise BadInput(f"{given}: nobody answered within {ANSWERS:.0f} s") from None
     except OSError as error:
         raise BadInput(f"{given}: nobody answers there: {error.strerror or error}") from None
+
+
+class Lifeline:
+    """The processes of Ray on which this one hangs: its machine's node, and the head. A call into Ray that meets a dead node ends this process without a word,
+    and one that meets no head does so after a minute: so look before each. In a client of a cluster (`ray://`) there are none, and Ray raises errors."""
+
+    def __init__(self, ray: Any):
+        node = getattr(ray._private.worker, "_global_node", None)
+        self._at = {} if node is None else {"the Ray node of this machine": node.raylet_socket_name, "the head of the cluster": node.gcs_address}
+        self._open: dict[str, socket.socket] = {}
+
+    def check(self) -> None:
+        """Raise `ConnectionError` where one is gone."""
+        for name, address in self._at.items():
+            if name in self._open and not select.select([self._open[name]], [], [], 0)[0]:
+                continue
+            if name in self._open:  # it has hung up, which Ray also does where nothing is said for long
+                self._open.pop(name).close()
+            try:
+                self._open[name] = _reached(address)
+            except OSError:
+                raise ConnectionError(f"{name} has ended") from None
+
+    def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+def _reached(address: str) -> socket.socket:
+    if not address.startswith("/"):
+        host, _, port = address.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS)
+    found = socket.socket(socket.AF_UNIX)
+    try:
+        found.connect(address)
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 def name_of(node: dict[str, Any]) -> str:

@@ -6,15 +6,16 @@ import os
 import pickle
 import socket
 import sys
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from operant.core.cluster import NUMERICS, difference, joined, told, versions
+from operant.core.cluster import NUMERICS, Lifeline, difference, joined, told, versions
 from operant.core.errors import BadInput, OperantError, WorkerLost, one_line
 from operant.nets import kernels
 from operant.worlds.base import SampleWorkers
@@ -22,6 +23,7 @@ from operant.worlds.gym.check import HELD
 from operant.worlds.gym.workers import Link, Worker, fault_of
 
 OPTION = "--sample-on"
+LOOK = 0.005  # seconds between two looks for an answer: a call into Ray that blocks would end this process with Ray's
 WATCH = "watch"  # what an actor answers beside its work
 
 
@@ -79,25 +81,42 @@ class Remote(Link):
     shares = False
     heart = None
 
-    def __init__(self, ray: Any, actor: Any, address: str):
-        self._ray, self._actor, self._address = ray, actor, address
+    def __init__(self, ray: Any, life: Lifeline, actor: Any, address: str):
+        self._ray, self._life, self._actor, self._address = ray, life, actor, address
         self._pending: deque[Any] = deque()
         self._beat, self._steps = None, 0
         self._begun, self._why = False, ""
         self.send("begin", None)
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Around a call into Ray, which must not block. Raises `ConnectionError`, with why, where the worker is gone, or what this process hangs on."""
+        try:
+            self._life.check()
+            yield
+        except (self._ray.exceptions.RayError, OSError) as error:
+            self._why = told(error)
+            raise ConnectionError(self._why) from None
+
     def send(self, command: str, payload: Any) -> None:
-        self._pending.append(self._actor.answer.remote(command, payload))
+        with self._asking():
+            self._pending.append(self._actor.answer.remote(command, payload))
 
     def answers(self, seconds: float) -> bool:
-        return bool(self._ray.wait([self._pending[0]], timeout=seconds)[0])
+        until = time.monotonic() + seconds
+        while True:
+            with self._asking():
+                if not self._pending or self._ray.wait([self._pending[0]], timeout=0)[0]:
+                    return True
+            if time.monotonic() >= until:
+                return False
+            time.sleep(LOOK)
 
     def receive(self) -> tuple[str, Any]:
-        try:
+        if not self._pending:  # it could not be asked
+            raise EOFError
+        with self._asking():
             kind, value = self._ray.get(self._pending.popleft())
-        except self._ray.exceptions.RayError as error:
-            self._why = told(error)
-            raise EOFError from None
         if kind == "ok" and not self._begun:
             self._begun, (node, found) = True, value
             if (line := difference(versions(), found, node)) is not None:
@@ -106,34 +125,49 @@ class Remote(Link):
 
     def steps(self) -> int:
         try:
-            self._beat = self._beat or self._actor.steps.options(concurrency_group=WATCH).remote()
-            if self._ray.wait([self._beat], timeout=0)[0]:
-                self._steps, self._beat = self._ray.get(self._beat), None
-        except self._ray.exceptions.RayError:  # `receive` says so
+            with self._asking():
+                self._beat = self._beat or self._actor.steps.options(concurrency_group=WATCH).remote()
+                if self._ray.wait([self._beat], timeout=0)[0]:
+                    self._steps, self._beat = self._ray.get(self._beat), None
+        except ConnectionError:  # `receive` says so
             self._beat = None
         return self._steps
 
     def hands_over(self, given: Tensor) -> Any:
-        return self._ray.put(given.numpy())
+        try:
+            with self._asking():
+                return self._ray.put(given.numpy())
+        except ConnectionError:
+            raise self.lost("the sample workers", True) from None
 
     def lost(self, name: str, ready: bool) -> OperantError:
         if not ready:
             return BadInput(f"{name} could not begin on cluster {self._address}: {self._why}")
+        try:
+            self._life.check()
+        except ConnectionError as error:
+            return WorkerLost(f"sample workers on cluster {self._address} are gone ({error})")
         return WorkerLost(f"{name}, on cluster {self._address}, is gone ({self._why})")
 
     def leave(self) -> None:
         try:
-            self._actor.leave.options(concurrency_group=WATCH).remote()
+            with self._asking():
+                self._actor.leave.options(concurrency_group=WATCH).remote()
             self.send("close", None)
-        except self._ray.exceptions.RayError:
+        except ConnectionError:
             pass
 
     def close(self, seconds: float) -> None:
-        if self._pending:
-            self._ray.wait([self._pending[-1]], timeout=seconds)
+        until = time.monotonic() + seconds
         try:
-            self._ray.kill(self._actor)
-        except self._ray.exceptions.RayError:
+            while self._pending and time.monotonic() < until:
+                with self._asking():
+                    if self._ray.wait([self._pending[-1]], timeout=0)[0]:
+                        break
+                time.sleep(LOOK)
+            with self._asking():
+                self._ray.kill(self._actor)
+        except ConnectionError:
             pass
 
 
@@ -149,6 +183,7 @@ def actors(
         BadInput: no such cluster, or one without a processor for each.
     """
     ray = stay.enter_context(joined(workers.on, OPTION))
+    life = stay.enter_context(closing(Lifeline(ray)))
     has = ray.cluster_resources().get("CPU", 0)
     if has < len(parts):
         raise BadInput(f"{workers.given} {OPTION} {workers.on}: the cluster has {has:g} processors, of which each worker takes one")
@@ -157,4 +192,4 @@ def actors(
     kind = ray.remote(concurrency_groups={WATCH: 1}, **options)(RemoteWorker)
     made = pickle.dumps(make)
     given = torch.get_num_threads(), kernels.taken()
-    return [Remote(ray, kind.remote(made, mine, part, places, *given), workers.on) for part, (mine, places) in zip(parts, rows_of, strict=True)]
+    return [Remote(ray, life, kind.remote(made, mine, part, places, *given), workers.on) for part, (mine, places) in zip(parts, rows_of, strict=True)]

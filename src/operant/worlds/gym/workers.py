@@ -33,6 +33,7 @@ from torch import Tensor
 from operant.core.cluster import check_ray
 from operant.core.errors import BadInput, OperantError, RunFailed, WorkerLost, one_line
 from operant.core.ranks import PATIENCE
+from operant.core.terminal import note
 from operant.nets import kernels
 from operant.nets.actors import Actor
 from operant.worlds.base import SampleWorkers
@@ -41,6 +42,7 @@ from operant.worlds.gym.collect import Chunk, fill
 from operant.worlds.gym.dealt import deal, join
 from operant.worlds.gym.environments import Step
 
+WAITED = 60.0  # seconds without a step after which a worker is told of
 CLOSING = 5.0  # seconds in which a worker closes its environments before it is killed
 LONGEST_FOLDER = 107 - len("/pymp-12345678/listener-12345678")  # bytes: Linux takes 107 for a socket's name, and Python puts so many behind the folder
 
@@ -147,11 +149,14 @@ class WorkerEnvironments:
 
     def _answer(self, place: int) -> Any:
         link, name = self._links[place], f"sample worker {place + 1} of {len(self._links)}"
-        steps, since = link.steps(), time.monotonic()
+        steps, since, told = link.steps(), time.monotonic(), False
         try:
             while not link.answers(1.0):
                 if (now := link.steps()) != steps:
-                    steps, since = now, time.monotonic()
+                    steps, since, told = now, time.monotonic(), False
+                elif not told and time.monotonic() - since > WAITED:
+                    told = True
+                    note(f"{name} has made no step for {WAITED:g} s; it is waited for, up to {PATIENCE.total_seconds() / 60:g} minutes")
                 elif time.monotonic() - since > PATIENCE.total_seconds():
                     raise WorkerLost(f"{name} has made no step for {PATIENCE.total_seconds() / 60:g} minutes")
             kind, value = link.receive()
