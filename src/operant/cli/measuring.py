@@ -46,6 +46,7 @@ def _evidence(args: Namespace) -> int:
         from operant.evidence.online.scores import write_table
 
         write_table(given_path(args.write, "--write"))
+        write(f"written to {args.write}")
         return 0
     if args.list and args.stale:
         raise BadInput("operant evidence takes --list or --stale, not both")
