@@ -133,7 +133,7 @@ class TabularWorld(World):
 
     @staticmethod
     def names() -> dict[str, str]:
-        about = "finite MDP, exact truth (also tabular:PATH.npz, tabular:MODULE:NAME, or Gymnasium's own, tabular:gym/FrozenLake-v1)"
+        about = "finite MDP, exact truth (also tabular:PATH.npz, tabular:MODULE:NAME, tabular:gym/FrozenLake-v1)"
         return dict.fromkeys(TABLES, about) | GameWorld.names()
 
     def fingerprint(self) -> str:
