@@ -42,5 +42,5 @@ def test_what_a_name_was_meant_to_be(task: str, told: str, tmp_path: Path, monke
 
 @pytest.mark.parametrize("task", ["tabular:kuhn-poker", "tabular:river-swim", "tabular:own.npz"])
 def test_methods_that_are_named_take_the_task(task: str):
-    with pytest.raises(BadInput, match="take value-iteration or q-learning of an MDP, cfr of a game"):
+    with pytest.raises(BadInput, match="take value-iteration, …; cfr where it is a game"):
         check_kind(get_method("ppo"), task, "tabular")

@@ -270,7 +270,7 @@ def check_kind(entry: Method, task: str, kind: str) -> None:
     """Raise `BadInput` where a method does not train on tasks of a kind, with methods that train on every one of it: the task need not be read."""
     if kind not in entry.worlds:
         instead = _instead(entry.key, lambda other: kind in other.worlds and other.example in (None, task) and set(other.actions) == set(ACTIONS))
-        instead = ": take value-iteration or q-learning of an MDP, cfr of a game" if kind == "tabular" else instead
+        instead = ": take value-iteration, …; cfr where it is a game" if kind == "tabular" else instead
         raise BadInput(f"{entry.key} trains on tasks of kind {', '.join(entry.worlds)}; {task} is of kind {kind}{instead}")
 
 
