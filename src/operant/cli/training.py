@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from operant.core.registry import Hyperparameter, Method
     from operant.loops.runs import Run
 
-LARGE = 0.2  # of a run's time: evaluations that take more are told of
+LARGE, LONG = 0.2, 1.0  # of a run's time, and seconds: evaluations that take more than both are told of
 
 
 def _train_arguments(parser: Parser) -> None:
@@ -470,7 +470,7 @@ def result_text(result: dict[str, Any], config: dict[str, Any]) -> str:
         parts = result.get("parts", {})
         share = f"; {parts['collect'] / sum(parts.values()):.0%} of training gathers experience" if parts else ""
         rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds, training alone{share}"))
-        if (evaluated := result.get("evaluation_seconds", 0.0)) > LARGE * result["seconds"]:
+        if (evaluated := result.get("evaluation_seconds", 0.0)) > max(LARGE * result["seconds"], LONG):
             rows.append(("evaluations", f"{evaluated:,.1f} s, {evaluated / result['seconds']:.0%} of the run; --every and --episodes set how many"))
     rows.append(("run", result["run"]))
     rows.append(("next", run_command("report", result["run"], config, "--out", "report.html")))
