@@ -36,8 +36,8 @@ class FinitePolicy(nn.Module):
         Args:
             carry: as `initial` and this give it; None where episodes begin.
         """
-        states = self.probabilities.shape[-2]
+        states, actions = self.probabilities.shape[-2:]
         carry = self.initial(state.shape[1]) if carry is None else carry
-        step = 0 if carry is None else carry.squeeze(-1)
-        actions = self.probabilities.argmax(-1).flatten(1).gather(1, step * states + state)
-        return actions, None if carry is None else carry + 1
+        place = state if carry is None else carry.squeeze(-1) * states + state
+        rows = self.probabilities.flatten(1, -2).gather(1, place.unsqueeze(-1).expand(-1, -1, actions))
+        return rows.argmax(-1), None if carry is None else carry + 1

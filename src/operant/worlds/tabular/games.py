@@ -95,7 +95,7 @@ class FiniteGame:
             raise BadInput(f"finite game: payoff has shape {list(self.payoff.shape)}, must be [S, {', '.join(map(str, expected))}]")
         if (wrong := ~self.payoff.isfinite()).any() or (wrong := self.payoff.abs() > LARGEST).any():
             raise BadInput(f"finite game: payoff{place(wrong)} is {self.payoff[wrong][0].item():g}, must be a finite number, at most {LARGEST:g} in size")
-        if self.kl_weight < 0 or (self.kl_weight > 0) > (self.reference is not None) or (self.kl_weight and not self.preference):
+        if self.kl_weight < 0 or (self.kl_weight > 0 and self.reference is None) or (self.kl_weight and not self.preference):
             raise BadInput("finite game: a KL weight is above 0, of a preference game, and needs a reference policy")
         if 0 < self.kl_weight < LEAST_WEIGHT:
             weight, least = self.kl_weight, LEAST_WEIGHT
