@@ -96,13 +96,22 @@ def _knock(address: str, given: str) -> None:
 
 
 class Lifeline:
-    """The processes of Ray on which this one hangs: its machine's node, and the head. A call into Ray that meets a dead node ends this process without a word,
-    and one that meets no head does so after a minute: so look before each. In a client of a cluster (`ray://`) there are none, and Ray raises errors."""
+    """The processes of Ray on which one hangs that speaks with it: its machine's node, and the head. A call into Ray that meets a dead node ends the process that makes
+    it without a word, and one that meets no head does so after a minute.
 
-    def __init__(self, ray: Any):
-        node = getattr(ray._private.worker, "_global_node", None)
-        self._at = {} if node is None else {"the Ray node of this machine": node.raylet_socket_name, "the head of the cluster": node.gcs_address}
+    Args:
+        at: names and addresses, as `of` gives them.
+    """
+
+    def __init__(self, at: Mapping[str, str]):
+        self._at = at
         self._open: dict[str, socket.socket] = {}
+
+    @staticmethod
+    def of(ray: Any) -> dict[str, str]:
+        """What this process hangs on, and where it listens. In a client of a cluster (`ray://`) there is nothing, and Ray raises errors."""
+        node = getattr(ray._private.worker, "_global_node", None)
+        return {} if node is None else {"the Ray node of this machine": node.raylet_socket_name, "the head of the cluster": node.gcs_address}
 
     def check(self) -> None:
         """Raise `ConnectionError` where one is gone."""
