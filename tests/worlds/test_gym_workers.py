@@ -29,8 +29,8 @@ from operant.loops.runs import train
 from operant.loops.update import IMPORTANCE
 from operant.nets.actors import ActorCriticNet
 from operant.nets.memory import LSTM
+from operant.worlds import workers
 from operant.worlds.base import SampleWorkers
-from operant.worlds.gym import workers
 from operant.worlds.gym.collect import Steps, row_seeds
 from operant.worlds.gym.dealt import deal, join
 from operant.worlds.gym.world import GymWorld
@@ -47,7 +47,7 @@ def pieces(seeds: Sequence[int], beside: SampleWorkers | None, task: str = "Cart
 
 def started(source) -> list:
     """The processes of its workers."""
-    return [link.process for link in source._environments._links]
+    return [link.process for link in source._environments._workers.links]
 
 
 def sampled(policy, source, version: int) -> dict[str, torch.Tensor]:

@@ -96,8 +96,8 @@ def _knock(address: str, given: str) -> None:
 
 
 class Lifeline:
-    """The processes of Ray on which one hangs that speaks with it: its machine's node, and the head. A call into Ray that meets a dead node ends the process that makes
-    it without a word, and one that meets no head does so after a minute.
+    """The processes of Ray on which one hangs that speaks with it: its machine's node, and the head. A call into Ray that meets a dead node ends the process
+    that makes it without a word, and one that meets no head does so after a minute.
 
     Args:
         at: names and addresses, as `of` gives them.

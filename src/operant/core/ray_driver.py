@@ -75,7 +75,11 @@ class RayActors:
         self._life = Lifeline(value)
 
     def ask(self, place: int, name: str, *arguments: Any, brings: bool = False) -> None:
-        """Ask for a method of an object; with `brings` its last argument is what was brought last. Raises `ConnectionError`, with why, where the driver is gone."""
+        """Ask for a method of an object; with `brings` its last argument is what was brought last.
+
+        Raises:
+            ConnectionError: with why, where the driver is gone.
+        """
         self._order(("ask", place, name, pickle.dumps(arguments), brings))
 
     def bring(self, array: np.ndarray) -> None:
@@ -162,7 +166,7 @@ class RayActors:
 
 
 class Host:
-    """An actor: an object of a node. It belongs to the script that the driver runs, so that Ray sends it along: nodes may have another Operant, which is told then."""
+    """An actor: an object of a node. This class is the driver's script's, so that Ray sends it along: a node may have another Operant, and can say so."""
 
     def __init__(self, kind: str, arguments: bytes):
         module, _, name = kind.partition(":")

@@ -1,13 +1,14 @@
-"""Workers on the nodes of a Ray cluster. Weights and draws of a chunk lie in the cluster's object store, once for all workers of a node."""
+"""Workers on the nodes of a Ray cluster. What is handed over lies in the cluster's object store, once for all workers of a node."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -16,22 +17,27 @@ import torch
 from torch import Tensor
 
 from operant.core.cluster import NUMERICS, difference, versions
-from operant.core.errors import BadInput, OperantError, WorkerLost, one_line
+from operant.core.errors import BadInput, OperantError, WorkerLost
 from operant.core.ray_driver import RayActors
 from operant.nets import kernels
 from operant.worlds.base import SampleWorkers
-from operant.worlds.gym.check import HELD
-from operant.worlds.gym.workers import Link, Worker, fault_of
+from operant.worlds.workers import Link, Worker, fault_of
 
 OPTION = "--sample-on"
 
 
 class RemoteWorker:
-    """A worker on a node: an actor of Ray. `answer` runs in one thread, and `steps` is heard beside it."""
+    """A worker on a node: an actor of Ray. `answer` runs in one thread, and `steps` is heard beside it.
 
-    def __init__(self, make: bytes, row_seeds: list[int], part: tuple[slice, slice], places: list[int], threads: int, multiplies_by: str):
-        self._given = make, row_seeds, part
-        self._threads, self._multiplies_by, self._places = threads, multiplies_by, places
+    Args:
+        kind: "module:Class" of the `Worker`.
+        arguments: of its making, pickled.
+    """
+
+    def __init__(self, kind: str, arguments: bytes, threads: int, multiplies_by: str):
+        module, _, name = kind.partition(":")
+        self._kind, self._arguments = getattr(importlib.import_module(module), name), arguments
+        self._threads, self._multiplies_by = threads, multiplies_by
         self._beats = torch.zeros(2, dtype=torch.int64)
         self._worker: Worker | None = None
 
@@ -45,35 +51,24 @@ class RemoteWorker:
         """As a process answers (`Link.receive`); "begin" is the first command, and gives the node's name and versions.
 
         Args:
-            brought: what a chunk is begun with, weights and draws.
+            brought: what was handed over.
         """
         torch.set_num_threads(self._threads)
         try:
             if command == "begin":
-                return "ok", self._begin()
+                kernels.take(self._multiplies_by)
+                self._worker = self._kind(*pickle.loads(self._arguments))
+                return "ok", (socket.gethostname(), versions())
             if command == "close":
-                self._worker.environments.close()
+                self._worker.close()
                 return "ok", None
             if command == "share":
                 payload = self._beats, 0
-            elif command == "collect":
-                slot, progress, _ = payload
-                payload = slot, progress, brought
+            elif brought is not None:
+                payload = *payload[:-1], brought
             return "ok", self._worker.answer(command, payload)
-        except BaseException as error:  # noqa: BLE001 - whatever an environment raises is told as its error; a worker that is to leave is heard no more
-            return "error", fault_of(error)
-
-    def _begin(self) -> tuple[str, dict[str, str]]:
-        HELD[:] = self._places
-        kernels.take(self._multiplies_by)
-        made, row_seeds, part = self._given
-        try:
-            make = pickle.loads(made)
-        except Exception as error:
-            where = f"node {socket.gethostname()} cannot have what makes the environment ({one_line(error, 120)})"
-            raise BadInput(f"{where}: put its module where Python finds it there") from error
-        self._worker = Worker(make, row_seeds, part)
-        return socket.gethostname(), versions()
+        except BaseException as error:  # noqa: BLE001 - whatever a worker raises is told as its error; one that is to leave is heard no more
+            return "error", fault_of(error, self._kind.blame)
 
 
 class Remote(Link):
@@ -82,14 +77,14 @@ class Remote(Link):
     shares = False
     heart = None
 
-    def __init__(self, actors: RayActors, place: int, address: str):
-        self._actors, self._place, self._address = actors, place, address
+    def __init__(self, actors: RayActors, place: int, address: str, brought: Collection[str]):
+        self._actors, self._place, self._address, self._brought = actors, place, address, brought
         self._asked = self._steps = 0
         self._begun, self._why = False, ""
         self.send("begin", None)
 
     def send(self, command: str, payload: Any) -> None:
-        self._actors.ask(self._place, "answer", command, payload, brings=command == "collect")
+        self._actors.ask(self._place, "answer", command, payload, brings=command in self._brought)
         self._asked += 1
 
     def answers(self, seconds: float) -> bool:
@@ -148,10 +143,8 @@ class Remote(Link):
             pass
 
 
-def actors(
-    make: Callable, rows_of: Sequence[tuple[list[int], list[int]]], parts: Sequence[tuple[slice, slice]], workers: SampleWorkers, stay: ExitStack
-) -> list[Link]:
-    """Actors on a cluster, each with the seeds and places of its rows, which are such a part of all.
+def actors(kind: type[Worker], arguments: Sequence[tuple], workers: SampleWorkers, stay: ExitStack) -> list[Link]:
+    """Workers on a cluster.
 
     Args:
         stay: ends them and leaves the cluster as it closes.
@@ -160,8 +153,8 @@ def actors(
         BadInput: no such cluster, or one without a processor for each.
     """
     environment = {name: os.environ[name] for name in NUMERICS if name in os.environ} | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    made, given = pickle.dumps(make), (torch.get_num_threads(), kernels.taken())
-    arguments = [(made, mine, part, places, *given) for part, (mine, places) in zip(parts, rows_of, strict=True)]
-    each = RayActors(workers.on, f"{workers.given} {OPTION}", f"{__name__}:{RemoteWorker.__name__}", arguments, environment)
-    stay.enter_context(closing(each))
-    return [Remote(each, place, workers.on) for place in range(len(parts))]
+    name, given = f"{kind.__module__}:{kind.__qualname__}", (torch.get_num_threads(), kernels.taken())
+    made = [(name, pickle.dumps(each), *given) for each in arguments]
+    held = RayActors(workers.on, f"{workers.given} {OPTION}", f"{__name__}:{RemoteWorker.__name__}", made, environment)
+    stay.enter_context(closing(held))
+    return [Remote(held, place, workers.on, kind.brought) for place in range(len(made))]
