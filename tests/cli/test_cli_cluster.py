@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from operant.cli import agent, cluster
+from operant.worlds.text.models import make_model, make_tokenizer
+from operant.worlds.text.tasks import Arithmetic
 
 pytest.importorskip("ray", reason="Ray is not installed: make test-cluster")
 pytestmark = pytest.mark.slow
@@ -282,6 +284,17 @@ def test_workers_on_nodes_have_the_bits_of_this_machine_and_one_that_is_killed_i
     assert operant("resume", again, "--steps", 1024, "--sample-on", "here").code == 0
     assert "sample_on" not in json.loads((again / "run.json").read_text())
     assert operant("diff", here, again).code == 0
+
+
+def test_answers_that_are_drawn_on_nodes_have_the_bits_of_this_machine(raylets, operant, tmp_path: Path):
+    tokenizer = make_tokenizer(Arithmetic.alphabet)
+    for part in (tokenizer, make_model("llama", len(tokenizer), 0, width=16, layers=1, heads=2)):
+        part.save_pretrained(tmp_path / "model")
+    words = ("train", "grpo", "--task", "text:arithmetic", "--model", tmp_path / "model", "--steps", 3, "--prompts", 4, "--group-size", 4, "--threads", 1)
+    words = (*words, "--episodes", 4, "--generation-batch-size", 4)
+    for name, beside in (("alone", ()), ("there", ("--sample-workers", 2, "--sample-on", raylets.address))):
+        assert operant(*words, *beside, "--out", tmp_path / name).code == 0
+    assert operant("diff", tmp_path / "alone", tmp_path / "there").code == 0
 
 
 def test_what_no_cluster_can_do_for_workers_leaves_nothing(raylets, operant, tmp_path: Path):

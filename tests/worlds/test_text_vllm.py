@@ -25,6 +25,7 @@ from operant.loops import runner
 from operant.loops.configuration import check_processes
 from operant.loops.update import IMPORTANCE
 from operant.nets.language import TokenPolicy
+from operant.worlds.base import SampleWorkers
 from operant.worlds.plans import Generation, Request
 from operant.worlds.text import vllm, vllm_worker
 from operant.worlds.text.engine import generate
@@ -206,6 +207,19 @@ def test_the_mismatch_is_measured_and_weighed_where_that_is_asked_for(folder, ho
     torch.testing.assert_close(batch["advantage"], rollout.extras["advantage"] * rollout.extras[IMPORTANCE])
 
 
+def test_it_draws_ahead_by_older_weights_which_are_weighed_with_the_mismatch(folder, hotter):
+    world = TextWorld("arithmetic", model=str(folder), verifier=by_length, max_new_tokens=8, engine="vllm")
+    spine = get_method("grpo").build(configure("grpo", {"prompts": 4, "group_size": 8, "learning_rate": 1e-2}))
+    learner = spine.sampled_by(SampleWorkers(1, 1)).truncated_by(1.1).learner(world, [0], 4, torch.device("cpu"))
+    try:
+        assert [int(learner.iterate()["staleness"]) for _ in range(3)] == [0, 1, 1]
+        rollout = learner.rollout  # its log-probabilities are those of the weights that learned from it
+        ratio = (rollout.log_prob - rollout.extras["behaviour_log_prob"]).exp()
+        torch.testing.assert_close(rollout.extras[IMPORTANCE][rollout.mask], ratio[rollout.mask].clamp(max=1.1))
+    finally:
+        learner.close()
+
+
 def test_a_large_mismatch_is_told_once_in_words_and_logged(folder, tmp_path, hotter, monkeypatch):
     monkeypatch.setattr(vllm, "installed", lambda: "vllm 0.32.0")
     monkeypatch.setattr(runner, "MISMATCH", 1e-3)
@@ -369,9 +383,11 @@ class TestTraining:
     def test_it_learns_as_with_the_librarys_own_engine(self, folder):
         """Reward: an answer's length modulo 3, at most 2."""
         found = {}
-        for engine in ("operant", "vllm"):
+        for name in ("operant", "vllm", "vllm ahead"):
+            engine = name.partition(" ")[0]
             world = TextWorld("arithmetic", model=str(folder), verifier=by_length, max_new_tokens=8, engine=engine)
             spine = get_method("grpo").build(configure("grpo", {"prompts": 8, "group_size": 8, "learning_rate": 3e-3}))
+            spine = spine.sampled_by(SampleWorkers(1, 1)) if name == "vllm ahead" else spine
             learner = spine.learner(world, [100], 30, torch.device("cpu"))
             try:
                 metrics = [learner.iterate() for _ in range(30)]
@@ -379,7 +395,7 @@ class TestTraining:
                 learner.close()
                 world.close()
             reward = [one["reward"].item() for one in metrics]
-            found[engine] = (sum(reward[:3]) / 3, sum(reward[-5:]) / 5)
+            found[name] = (sum(reward[:3]) / 3, sum(reward[-5:]) / 5)
             if engine == "vllm":
                 assert max(one["kl_engine"].item() for one in metrics) < 1e-6 and max(one["log_ratio_engine"].item() for one in metrics) < 1e-4
         assert all(first < 1.75 and last > 1.9 for first, last in found.values())

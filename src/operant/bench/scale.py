@@ -32,6 +32,13 @@ CHEETAH = {
     "cheetah_workers_2_stale": ("HalfCheetah, --sample-workers 2 --staleness 1", 0),
 }
 """The same on 8 copies of HalfCheetah, where MuJoCo is installed."""
+ANSWERS = {
+    "answers_alone": ("GRPO, one process", 0),
+    "answers_workers_2": ("GRPO, --sample-workers 2", 0),
+    "answers_workers_1_stale": ("GRPO, --sample-workers 1 --staleness 1", 0),
+    "answers_workers_2_stale": ("GRPO, --sample-workers 2 --staleness 1", 0),
+}
+"""Answers a second of GRPO, 256 an iteration, of which each takes 5 ms to be judged."""
 HAND_OVER = {"collective": "a collective (gloo)", "shared": "shared memory", "object_store": "Ray's object store"}
 """Seconds until another process has a copy of weights."""
 
@@ -42,8 +49,8 @@ class Scale:
 
     about = (
         "a short training as a process and as a member of `--cluster local`, one after the other (memory is what is not shared, at its most), and environment "
-        "steps a second of PPO on 8 environments whose steps take 5 ms each and on HalfCheetah, by processes that sample; and how long 1, 10 and 100 MB of "
-        "weights take to another process"
+        "steps a second of PPO on 8 environments whose steps take 5 ms each and on HalfCheetah, and answers a second of GRPO of which each takes 5 ms to be "
+        "judged, by processes that sample; and how long 1, 10 and 100 MB of weights take to another process"
     )
     unit = "members, environment steps a second, and weights handed over"
 
@@ -52,7 +59,7 @@ class Scale:
 
         Returns:
             {"figures": {"plain", "member", "cluster" (seconds), "member_mib", "cluster_mib", where Ray is installed, and by the names of `WORKERS` steps a
-            second, of `CHEETAH` where MuJoCo is, and seconds by "collective_1" and its like}, "repeated": [each one a repeat]}
+            second, of `CHEETAH` where MuJoCo is, of `ANSWERS` answers a second, and seconds by "collective_1" and its like}, "repeated": [each one a repeat]}
         """
         ray = find_spec("ray") is not None
         if not ray:
@@ -72,9 +79,9 @@ class Scale:
         rows = [(label, f"{figures[key]:.{digits}f}") for key, (label, digits) in FIGURES.items() if key in figures]
         if rows:
             rows.append(("a member over a plain process, s", f"{figures['member'] - figures['plain']:.2f}"))
-        for alone, labels in (("alone", WORKERS), ("cheetah_alone", CHEETAH)):
+        for alone, labels, unit in (("alone", WORKERS, "steps"), ("cheetah_alone", CHEETAH, "steps"), ("answers_alone", ANSWERS, "answers")):
             some = {key: label for key, label in labels.items() if key in figures}
-            rows += [(f"{label}, steps/s", f"{figures[key]:,.{digits}f} ({figures[key] / figures[alone]:.2f} ×)") for key, (label, digits) in some.items()]
+            rows += [(f"{label}, {unit}/s", f"{figures[key]:,.{digits}f} ({figures[key] / figures[alone]:.2f} ×)") for key, (label, digits) in some.items()]
         for way, label in HAND_OVER.items():
             sizes = [key.rpartition("_")[2] for key in figures if key.rpartition("_")[0] == way]
             if sizes:

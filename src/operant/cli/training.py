@@ -56,7 +56,7 @@ def _train_options(parser: Parser) -> None:
 
 def add_sample_workers(parser: Parser, default: str, where: str) -> None:
     """The options by which processes beside the one that trains sample."""
-    words = "processes beside this one that act in the environments and hand it whole chunks; bits are those without them"
+    words = "processes beside this one that act in the environments, or draw answers, for it; bits are those of any number of them"
     parser.add_argument("--sample-workers", type=whole(0), metavar="N", help=f"{words} (default {default})")
     parser.add_argument("--sample-on", metavar="ADDRESS", help=f"with --sample-workers: on the nodes of a Ray cluster, {CLUSTERS} ({where})")
 
@@ -104,7 +104,7 @@ OF_KINDS = {
     "--from": ("gym", "data", "agents"),  # where networks act on observations
     "--preset": ("gym",),
     "--processes": ("text", "preferences"),
-    **dict.fromkeys(("--sample-workers", "--staleness"), ("gym", "data")),
+    **dict.fromkeys(("--sample-workers", "--staleness"), ("gym", "data", "text")),
     "--truncate-importance": ("gym", "data", "text"),
 }
 """Options of a run that tasks of some kinds alone take."""

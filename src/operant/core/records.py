@@ -51,6 +51,12 @@ class Rollout:
     extras: dict[str, Tensor] = field(default_factory=dict)
     progress: float = 0.0
 
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor], version: int) -> Rollout:
+        """A record of tensors that are named as `tensors()` names them."""
+        nothing = dict.fromkeys(("action", "log_prob", "mask", "reward", "terminated", "truncated", "group", "status"))
+        return cls({}, version=version, **nothing).with_tensors(tensors)
+
     @property
     def shape(self) -> torch.Size:
         """(S, N, T)."""

@@ -234,6 +234,8 @@ def check_processes(spine: Any, world: World, config: dict[str, Any]) -> None:
         raise BadInput(f"{what} spreads a language model over processes: {config['task']} trains small networks of all its seeds in one; leave it out")
     if world.drawn_apart:
         raise BadInput(f"{what}: --engine vllm draws for one process; leave one of the two out")
+    if config.get("sample_workers"):
+        raise BadInput(f"{what}: each of them draws its share of the answers; leave --sample-workers out")
     if not spine.splits:
         raise BadInput(f"{what}: {config['method']} has no updates whose rows could be split; leave it out")
     if config.get("task_callable") or config.get("not_resumable"):

@@ -409,7 +409,7 @@ class PolicyGradientLearner(Learner):
         if "teacher_log_prob" in wanted:
             extras["teacher_log_prob"] = self._replay(self.teacher, rollout)["log_prob"]
         if "old_log_prob" in wanted:  # by the same passes as the reference's, so that one policy has one number
-            extras["old_log_prob"] = self._replay(self.policy, rollout)["log_prob"] if self._rounded else rollout.log_prob
+            extras["old_log_prob"] = self._replay(self.policy, rollout)["log_prob"] if self._measures_anew(rollout) else rollout.log_prob
         replayed = wanted & {"entropy"}
         if replayed or statistics:
             found = self._replay(self.policy, rollout, replayed, statistics)
@@ -487,14 +487,14 @@ class PolicyGradientLearner(Learner):
         first_log_ratio = None
         for _ in range(method.epochs):
             indices += self._minibatches(rollout, cut.units, method.minibatches)
-        log_prob = None  # as trained, where that is not as drawn
-        fresh = self._rounded and len(indices) == 1  # the one update measures it by itself
-        if self._rounded and not fresh:
+        log_prob, anew = None, self._measures_anew(rollout)
+        fresh = anew and len(indices) == 1  # the one update measures it by itself
+        if anew and not fresh:
             log_prob = updater.log_prob_as_trained(cut, indices[: len(indices) // method.epochs])
             cut = RowCutter(fields | {"old_log_prob": log_prob})
         updates: list[Updated] = []
         for index in indices:
-            first, last = not updates and not self._rounded, index is indices[-1]
+            first, last = not updates and not anew, index is indices[-1]
             updates.append(updater.step(cut(index), progress=self._began, iteration=self.version, first=first, last=last, whole=whole, fresh=fresh))
         if fresh:
             log_prob = torch.zeros_like(rollout.log_prob)
@@ -519,6 +519,10 @@ class PolicyGradientLearner(Learner):
         if "log_ratio" in diagnostics:
             metrics |= ratio_metrics(diagnostics.pop("log_ratio").cpu())
         return metrics | found | {name: value.cpu() for name, value in diagnostics.items()}
+
+    def _measures_anew(self, rollout: Rollout) -> bool:
+        """Whether ratios are to what the policy as it is gives: what acted is that policy, and is rounded otherwise than what is trained."""
+        return self._rounded and (rollout.version == self.version or IMPORTANCE in rollout.extras)
 
     def _fit(self, rollout: Rollout, cut: StepCutter | RowCutter, whole: bool) -> dict[str, Tensor]:
         """The updates of what is fitted by itself; its losses."""
@@ -571,6 +575,7 @@ class PolicyGradientLearner(Learner):
         self.source.begin_from(learned.get("source", {}))
 
     def state_dict(self) -> dict[str, Any]:
+        self.settle()  # what is gathered beside may draw from the streams
         return {
             "step": self.step,
             "version": self.version,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import MethodType
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,13 +34,13 @@ def compute_in_bfloat16(model: nn.Module) -> None:
         if type(module) is nn.Linear:
             module.__class__ = BFloat16Linear
     for whole in (model, model.base_model):
-        whole.forward = MethodType(_forward_in_bfloat16, whole)
+        whole.forward = partial(_forward_in_bfloat16, whole)  # which can be pickled, and a bound method of a name that its class has not cannot
 
 
 def own_forward(module: nn.Module) -> bool:
     """Whether a module's forward pass is that of its class, in bfloat16 or not, and no other one was put in its place."""
     replaced = vars(module).get("forward")
-    return replaced is None or getattr(replaced, "__func__", None) is _forward_in_bfloat16
+    return replaced is None or getattr(replaced, "func", None) is _forward_in_bfloat16
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""PPO on an environment whose steps take 5 ms each, in one process and with workers beside it, and on HalfCheetah where MuJoCo is installed.
+"""PPO on an environment whose steps take 5 ms each, in one process and with workers beside it, and on HalfCheetah where MuJoCo is installed; GRPO on answers of
+which each takes 5 ms to be judged.
 
-Prints {"alone", "workers_1", …, "cheetah_alone", …: environment steps a second}.
+Prints {"alone", "workers_1", …, "cheetah_alone", …: environment steps a second, "answers_alone", …: answers a second}.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 import torch
 
 from operant.core.registry import configure, get_method
-from operant.worlds.base import SampleWorkers
+from operant.worlds.base import SampleWorkers, World
 from operant.worlds.gym.world import GymWorld
+from operant.worlds.text.world import TextWorld
 
 DELAY = 0.005  # seconds of a step
 SETTINGS = {"environments": 8, "rollout_length": 32, "hidden": (64, 64), "epochs": 10, "minibatches": 8}
@@ -28,6 +30,12 @@ BESIDE = {
     "workers_4_stale": SampleWorkers(4, 1),
 }
 CHEETAH = {"cheetah_alone": None, "cheetah_workers_2": SampleWorkers(2), "cheetah_workers_2_stale": SampleWorkers(2, 1)}
+ANSWERS = {
+    "answers_alone": None,
+    "answers_workers_2": SampleWorkers(2),
+    "answers_workers_1_stale": SampleWorkers(1, 1),
+    "answers_workers_2_stale": SampleWorkers(2, 1),
+}
 ITERATIONS = 4
 
 
@@ -52,18 +60,38 @@ class Slow(gymnasium.Env):
         return self._last
 
 
+class Judge:
+    """Says which answers are long, from far away."""
+
+    trusted = True
+
+    def __call__(self, problem, completion: str) -> float:
+        time.sleep(DELAY)
+        return float(len(completion) > 4)
+
+
 def speed(environment: str | type[gymnasium.Env], beside: SampleWorkers | None) -> float:
-    """Environment steps a second of training, behind the first iteration, in which processes start."""
-    spine = get_method("ppo").build(configure("ppo", SETTINGS))
+    """Environment steps a second of training."""
+    return iterations("ppo", SETTINGS, GymWorld(environment), beside) * SETTINGS["environments"] * SETTINGS["rollout_length"]
+
+
+def answers(beside: SampleWorkers | None) -> float:
+    """Answers a second of training: 16 problems an iteration, 16 answers each."""
+    return iterations("grpo", {}, TextWorld("arithmetic", verifier=Judge()), beside) * 256
+
+
+def iterations(method: str, settings: dict, world: World, beside: SampleWorkers | None) -> float:
+    """Iterations a second, behind the first, in which processes start."""
+    spine = get_method(method).build(configure(method, settings))
     spine = spine if beside is None else spine.sampled_by(beside)
-    learner = spine.learner(GymWorld(environment), [0], 10**6, torch.device("cpu"))
+    learner = spine.learner(world, [0], 10**6, torch.device("cpu"))
     try:
         for _ in range(1 if beside is None else 1 + beside.staleness):
             learner.iterate()
         began = time.perf_counter()
         for _ in range(ITERATIONS):
             learner.iterate()
-        return ITERATIONS * learner.stride / (time.perf_counter() - began)
+        return ITERATIONS / (time.perf_counter() - began)
     finally:
         learner.close()
 
@@ -73,6 +101,7 @@ def main() -> None:
     found = {name: speed(Slow, beside) for name, beside in BESIDE.items()}
     if find_spec("mujoco") is not None:
         found |= {name: speed("HalfCheetah-v5", beside) for name, beside in CHEETAH.items()}
+    found |= {name: answers(beside) for name, beside in ANSWERS.items()}
     print(json.dumps(found))
 
 

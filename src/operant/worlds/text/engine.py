@@ -125,15 +125,52 @@ class _Record:
         self.since = until
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Completions that are drawn at a time.
+
+    Attributes:
+        requests: what is completed: prefixes, and how many completions of each.
+        limits, stops: most tokens, and the tokens that end, of each request's completions.
+        drawing: how tokens are drawn, with the draws of these rows.
+    """
+
+    requests: list[Request]
+    limits: list[int]
+    stops: list[set[int]]
+    drawing: _Drawing
+    pad_token_id: int
+
+
+def complete(model: PreTrainedModel, batch: Batch, beat: Callable[[], None] | None = None) -> Generation:
+    """Draw a batch.
+
+    Args:
+        beat: called before each token.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with cast_once(model):
+            return _complete(model, batch.requests, batch.limits, batch.stops, batch.drawing, batch.pad_token_id, beat)
+    finally:
+        model.train(training)
+
+
 @torch.inference_mode()
-def _generate(
-    model: PreTrainedModel, requests: Sequence[Request], limits: Sequence[int], stops: Sequence[set[int]], drawing: _Drawing, pad_token_id: int
+def _complete(
+    model: PreTrainedModel,
+    requests: Sequence[Request],
+    limits: Sequence[int],
+    stops: Sequence[set[int]],
+    drawing: _Drawing,
+    pad_token_id: int,
+    beat: Callable[[], None] | None,
 ) -> Generation:
     device = model.device
     prompts = [tuple(request.prefix) for request in requests]
     distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
-    counts = torch.tensor([request.n for request in requests])
-    request = torch.arange(len(requests)).repeat_interleave(counts)
+    request = _request_of_rows(requests)
     rows = len(request)
 
     width = max(map(len, distinct))
@@ -156,6 +193,8 @@ def _generate(
     done, stop_of, stop_at, uniforms = torch.zeros(rows, dtype=torch.bool, device=device), ends_of, limit, drawing.uniforms
     looked = 0
     for t in range(most):
+        if beat is not None:
+            beat()
         log_p = drawing.policy(logits)
         p = log_p.exp()
         spread = _entropy(log_p, p)
@@ -217,6 +256,8 @@ def generate(
     top_k: int | None = None,
     top_p: float = 1.0,
     guide: Logits | None = None,
+    batch_size: int | None = None,
+    by: Callable[[list[Batch]], list[Generation]] | None = None,
 ) -> Generation:
     """Draw completions.
 
@@ -230,6 +271,8 @@ def generate(
         pad_token_id: fills what is not a token.
         greedy: take the likeliest token instead of drawing; log-probability and entropy are still those of the softmax at `temperature`.
         guide: makes the logits that tokens are drawn from of the policy's own and of other policies'; these read the same tokens.
+        batch_size: rows that are drawn at a time; None for all. The last bits of log-probabilities hang on it.
+        by: draws batches in the place of this process, in their order; None for this one, one after the other.
         top_k, top_p: for evaluation: draw from the `top_k` likeliest tokens, and of those from the fewest whose probability reaches `top_p`, in (0, 1].
 
     Where several processes train one run, each has whole weights here (`nets.sharded.whole`), completes its share of the rows, and is given the others'.
@@ -247,16 +290,15 @@ def generate(
     # All draws are made before the first: a row's draws do not depend on which others were dropped, nor on the device.
     uniforms = None if greedy else torch.rand(max_new_tokens, rows, dtype=torch.float64, generator=generator).to(model.device)
     share = ranks.own(rows)
-    drawing = _Drawing(temperature, top_k, top_p, None if greedy else uniforms[:, share], guide)
+    drawing = _Drawing(temperature, top_k, top_p, None, guide)
     stops = ending_tokens(requests, eos_token_id)
-    training = model.training
-    model.eval()
-    try:
-        with cast_once(model):
-            own = [(part, *rest) for part, *rest in zip(_parts(requests, share), limits, stops, strict=True) if part is not None]
-            result = _generate(model, *zip(*own, strict=True), drawing, pad_token_id) if own else _nothing(drawing.apart, model.device)
-    finally:
-        model.train(training)
+    batches = []
+    for first in range(share.start, share.stop, batch_size or rows):
+        some = slice(first, min(first + (batch_size or rows), share.stop))
+        own = [(part, *rest) for part, *rest in zip(_parts(requests, some), limits, stops, strict=True) if part is not None]
+        batches.append(Batch(*map(list, zip(*own, strict=True)), replace(drawing, uniforms=None if greedy else uniforms[:, some]), pad_token_id))
+    found = [complete(model, batch) for batch in batches] if by is None else by(batches)
+    result = _stacked(requests, found, share, pad_token_id) if found else _nothing(drawing.apart, model.device)
     if ranks.count() > 1:
         result = _joined(requests, result, pad_token_id)
     if result.log_prob.isnan().any():
@@ -274,6 +316,27 @@ def _parts(requests: Sequence[Request], share: slice) -> Iterator[Request | None
         yield replace(request, n=count) if count > 0 else None
 
 
+def _stacked(requests: Sequence[Request], found: Sequence[Generation], share: slice, pad_token_id: int) -> Generation:
+    """The rows of a share of all, which were drawn in batches."""
+    if len(found) == 1:
+        return found[0]
+    longest = max(part.tokens.shape[1] for part in found)
+
+    def column(name: str, fill: int = 0) -> Tensor:
+        return torch.cat([F.pad(getattr(part, name), (0, longest - part.tokens.shape[1]), value=fill) for part in found])
+
+    behaviour = None if found[0].behaviour_log_prob is None else column("behaviour_log_prob")
+    finished = torch.cat([part.finished for part in found])
+    request = _request_of_rows(requests)[share].to(finished.device)
+    figures = column("tokens", pad_token_id), column("log_prob"), column("entropy"), column("mask")
+    return Generation([tuple(request.prefix) for request in requests], request, *figures, finished, behaviour)
+
+
+def _request_of_rows(requests: Sequence[Request]) -> Tensor:
+    """The request of each row, `[R]`."""
+    return torch.arange(len(requests)).repeat_interleave(torch.tensor([request.n for request in requests]))
+
+
 def _nothing(apart: bool, device: torch.device) -> Generation:
     """A generation without rows."""
     none, numbers = torch.zeros(0, 1, device=device), torch.zeros(0, 1, dtype=torch.int64, device=device)
@@ -282,7 +345,7 @@ def _nothing(apart: bool, device: torch.device) -> Generation:
 
 def _joined(requests: Sequence[Request], own: Generation, pad_token_id: int) -> Generation:
     """The rows of all processes, each of which has those of its share."""
-    request = torch.arange(len(requests)).repeat_interleave(torch.tensor([request.n for request in requests])).to(own.tokens.device)
+    request = _request_of_rows(requests).to(own.tokens.device)
     tokens, *figures = (ranks.side_by_side(x, 0, fill) for x, fill in ((own.tokens, pad_token_id), (own.log_prob, 0), (own.entropy, 0), (own.mask, 0)))
     behaviour = None if own.behaviour_log_prob is None else ranks.side_by_side(own.behaviour_log_prob, 0)
     return Generation([tuple(request.prefix) for request in requests], request, tokens, *figures, ranks.side_by_side(own.finished, 0), behaviour)

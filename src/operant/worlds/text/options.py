@@ -16,6 +16,7 @@ class TextOptions(TaskOptions):
     lora_rank: Annotated[int, Range(0)] = 0  # rank of a low-rank adapter, all that is then trained; its product counts twice (PEFT's alpha is 2 rank); 0: none
     dtype: Literal["float32", "bfloat16"] = "float32"  # of computation; what is trained stays in float32
     engine: Literal["operant", "vllm"] = "operant"  # what draws answers in training: the library's own, or vLLM in a process of its own (extra: vllm)
+    generation_batch_size: Annotated[int | None, Range(1)] = None  # answers drawn at a time in training; none: all of a round, with workers a fourth
     gradient_checkpointing: bool = False  # keep each layer's input alone and compute the rest again: less memory, a third more time
     verifier: Any = None  # what scores answers, in training and evaluation, by name or module:function; none for the task's own
     evaluate_with: Any = None  # another verifier for evaluations; "task" for the task's own, none for --verifier (without the errors that "noisy" adds)

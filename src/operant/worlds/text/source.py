@@ -32,6 +32,7 @@ from operant.worlds.text.verifiers import Scorer, Verdict, Verifier, failed, sco
 
 if TYPE_CHECKING:
     from operant.worlds.text.vllm import Vllm
+    from operant.worlds.text.workers import AnswerWorkers, Versions
 
 EVALUATION_ROWS = 512  # completions that are generated or measured at once outside of training
 
@@ -51,6 +52,11 @@ class TextSource(Source):
         verifier_workers: answers that these score at a time.
         chat: prompts go through the tokenizer's chat template.
         engine: draws the completions in the place of the library's own engine.
+        workers: processes that draw them by the library's own; None for this one.
+        batch_size: completions that are drawn at a time, by the library's own engine in this process; None for all of a round.
+
+    Attributes:
+        versions: policies as they were, where workers draw.
     """
 
     describes = True
@@ -67,10 +73,14 @@ class TextSource(Source):
         chat: bool = False,
         verifier_workers: int = 1,
         engine: Vllm | None = None,
+        workers: AnswerWorkers | None = None,
+        batch_size: int | None = None,
     ):
         if len(streams.seeds) != 1:
             raise BadInput(f"a language policy is trained one seed at a time; {len(streams.seeds)} seeds were given to one source")
         self.task, self.tokenizer, self.plan, self.chat, self.engine = task, tokenizer, plan, chat, engine
+        self._workers, self._batch_size = workers, batch_size
+        self.versions: Versions | None = None
         if engine is not None:
             self.resume = OTHER_DRAWS
         self._judge = partial(scorer, workers=verifier_workers)
@@ -122,6 +132,10 @@ class TextSource(Source):
         if not callable(temperature) and policy.temperature != temperature:
             raise BadInput(f"the plan samples at temperature {temperature}, the policy is trained at {policy.temperature}; they must be the same")
         self.policy, self.end = policy, end_tokens(policy.model, self.tokenizer)
+        if self._workers is not None and self.versions is None:
+            from operant.worlds.text.workers import Versions
+
+            self.versions = Versions(policy, 1)
         rows = run_plan(self.plan, self, self._generate, self._measure_given, self._score_tokens, pad=self.tokenizer.pad_token_id)
         self._known = rows.verdicts
         present = rows.present
@@ -152,7 +166,12 @@ class TextSource(Source):
         return [(verdict.value, verdict) for verdict in verdicts]
 
     def _generate(self, requests: list[Request]) -> Generation:
-        draw = partial(generate, self.policy.model, guide=self.plan.logits) if self.engine is None else partial(self.engine.generate, self.policy)
+        if self.engine is not None:
+            draw = partial(self.engine.generate, self.policy)
+        elif self._workers is not None:
+            draw = partial(self._workers.generate, self.versions, self.policy)
+        else:
+            draw = partial(generate, self.policy.model, guide=self.plan.logits, batch_size=self._batch_size)
         return draw(
             requests,
             max_new_tokens=self.limit,
@@ -414,13 +433,17 @@ class TextSource(Source):
         }
 
     def load_state_dict(self, state: dict) -> None:
+        if state.get("waiting"):
+            raise BadInput("this run draws answers ahead of what is learned from: go on with --sample-workers 1 or more")
         self._cursor = state["cursor"]
         self._generator.set_state(state["generator"])
         self.rng.bit_generator.state = state["rng"]
         self.plan.load_state_dict(state["plan"])
 
     def close(self) -> None:
-        """End the processes of verifiers and replies."""
+        """End the processes of workers, verifiers and replies."""
+        if self._workers is not None:
+            self._workers.close()
         for judge in (self._scorer, *self._checks.values(), *([] if self.exchange is None else [self.exchange])):
             judge.close()
 

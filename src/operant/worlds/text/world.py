@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SAMPLES = 16  # completions a problem in an evaluation: pass@k up to this k
 EPISODES = 128  # problems of an evaluation
 LOOKED_AT = 256  # training problems of a task that draws them whose lengths are looked at before a run
+BATCHES = 4  # in which workers draw a round's answers, however many they are: bits hang on a batch's size
 AT_ONCE = 4096  # prompts that are tokenized together
 # Largest |log ratio| of the training pass to the sampler in bfloat16. A batch's shape moves log-probabilities: by up to 0.25 in 768 tokens of an 8-layer model.
 BFLOAT16_RATIO_TOLERANCE = 1.0
@@ -62,6 +63,7 @@ class TextWorld(World):
     score = "pass@1"
     step_unit = "iterations"
     answers = True
+    sampled_beside = True
     makes_base = True
     default_steps = 100
     option_type = TextOptions
@@ -210,6 +212,34 @@ class TextWorld(World):
             raise BadInput(f"{self.task} does not reply: a method that takes turns needs a task that does (text:twenty-questions, text:lookup)")
         if self.drawn_apart and (callable(plan.temperature) or plan.logits is not None):
             raise BadInput(f"{self.task}: --engine vllm draws from the policy as it is, and this method's plan ({kind.__name__}) does not; leave it out")
+        if self.drawn_apart and self.options.generation_batch_size is not None:
+            raise BadInput(f"{self.task}: --engine vllm makes its batches by itself; leave --generation-batch-size out")
+        if workers is not None:
+            self._check_beside(plan, workers)
+
+    def _check_beside(self, plan: Plan, workers: SampleWorkers) -> None:
+        """Raise `BadInput` where such processes cannot draw what a plan asks for."""
+        from operant.worlds.workers import check_start
+
+        if plan.logits is not None:
+            raise BadInput(f"{workers.given}: workers draw from the policy as it is, and this method's plan ({type(plan).__name__}) does not; leave them out")
+        if self.drawn_apart:
+            if workers.count > 1 or workers.on is not None or not workers.staleness:
+                raise BadInput(f"{workers.given}: vLLM is the one process that draws; --sample-workers 1 --staleness 1 lets it draw while this one learns")
+            return
+        size, rows = self._batch_size(plan, workers), plan.iteration_rows
+        if workers.count > (batches := -(-rows // size)):
+            raise BadInput(
+                f"{workers.given}: a round of {rows:,} answers in batches of {size:,} keeps at most {batches:,} of them busy; "
+                f"nearest: {workers.option} {batches}, or --generation-batch-size {max(1, rows // workers.count):,}"
+            )
+        check_start(plan.temperature, f"the temperature of {type(plan).__name__}", workers)
+
+    def _batch_size(self, plan: Plan, workers: SampleWorkers | None) -> int | None:
+        """Answers that are drawn at a time; None for all of a round."""
+        if workers is None or self.options.generation_batch_size is not None:
+            return self.options.generation_batch_size
+        return -(-plan.iteration_rows // BATCHES)
 
     def check_demonstrations(self) -> None:
         """Tasks write traces, files hold worked solutions."""
@@ -373,9 +403,21 @@ class TextWorld(World):
             plan = Turns(plan.prompts, plan.n, plan.temperature)
         verifier = self.problems.verifier if self.verifier is None else self.verifier
         settings = {"limit": self.longest, "chat": self.chat, "verifier_workers": self.options.verifier_workers}
+        tokenizer, ahead = self.tokenizer, 0 if workers is None else workers.staleness
         if self.drawn_apart:
             settings["engine"] = self._engine(plan)
-        return TextSource(self.problems, self.tokenizer, plan, streams, verifier, **settings)
+        elif workers is None:
+            settings["batch_size"] = self._batch_size(plan, workers)
+        else:
+            from operant.worlds.text.workers import AnswerWorkers
+
+            settings["workers"] = AnswerWorkers(workers, self._batch_size(plan, workers))
+        if not ahead:
+            return TextSource(self.problems, tokenizer, plan, streams, verifier, **settings)
+        from operant.worlds.text.ahead import Ahead
+
+        tokenizer = copy.deepcopy(tokenizer)  # fast ones are for one thread at a time
+        return Ahead(TextSource(self.problems, tokenizer, plan, streams, verifier, **settings), ahead)
 
     def _engine(self, plan: Plan) -> Vllm:
         """vLLM, which starts when it first draws, and is kept until `close`: it takes a minute to start."""

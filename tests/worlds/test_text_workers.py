@@ -1,0 +1,159 @@
+"""Processes that draw answers: the bits of one process, older weights, deaths, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from operant.core.checkpoint import first_difference, join_state, split_state
+from operant.core.errors import BadInput, RunFailed, WorkerLost
+from operant.core.registry import configure, get_method
+from operant.loops.runs import train
+from operant.loops.update import IMPORTANCE
+from operant.worlds.base import SampleWorkers
+from operant.worlds.text.world import TextWorld
+
+SMALL = {"prompts": 4, "group_size": 4}
+TASK = "arithmetic"
+BATCH = {"generation_batch_size": 6}  # a request's answers are in several batches, and the last batch is smaller
+
+
+def learner_of(method: str, beside: SampleWorkers | None, task: str = TASK, truncated: float | None = None, **options):
+    own = get_method(method).hyperparameters.__dataclass_fields__
+    spine = get_method(method).build(configure(method, {name: value for name, value in SMALL.items() if name in own}))
+    spine = spine if beside is None else spine.sampled_by(beside)
+    spine = spine if truncated is None else spine.truncated_by(truncated)
+    world = TextWorld(task, **options)
+    world.check_source(spine.sample, 1, beside)
+    return spine.learner(world, [0], 100, torch.device("cpu"))
+
+
+def trained(method: str, beside: SampleWorkers | None, iterations: int = 2, state: dict | None = None, **options) -> dict:
+    """A learner's state after some iterations."""
+    learner = learner_of(method, beside, **options)
+    try:
+        if state is not None:
+            learner.load_state_dict(state)
+        for _ in range(iterations):
+            learner.iterate()
+        return copy.deepcopy(join_state(*split_state(learner.state_dict())))
+    finally:
+        learner.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("grpo", {}),
+        ("grpo", {"lora_rank": 2, "dtype": "bfloat16"}),
+        ("dapo", {}),  # rounds until enough groups are kept
+        ("hapo", {}),  # a temperature for each token
+        ("direct-apo", {"generation_batch_size": 1}),  # trees
+        ("rl-plus", {}),  # given answers
+        ("t-ppo", {}),  # rows that go on in the next iteration; a value function
+        ("igpo", {"task": "twenty-questions"}),
+    ],
+)
+def test_any_number_of_workers_learns_the_bits_of_one_process(method: str, options: dict):
+    options = BATCH | options
+    assert first_difference(trained(method, None, **options), trained(method, SampleWorkers(3), **options)) is None
+
+
+def test_a_run_goes_on_with_another_number_of_workers_or_none():
+    expected = trained("grpo", SampleWorkers(1), 3)
+    assert first_difference(expected, trained("grpo", SampleWorkers(4), 1, trained("grpo", SampleWorkers(2), 2))) is None
+    assert first_difference(expected, trained("grpo", None, 1, trained("grpo", SampleWorkers(2), 2), generation_batch_size=4)) is None
+
+
+@pytest.mark.parametrize("method", ["dapo", "t-ppo", "rl-plus"])
+def test_what_is_drawn_ahead_hangs_on_no_clock_and_is_in_the_state(method: str):
+    """Some rollouts are under way, or wait, at every checkpoint."""
+    expected = trained(method, SampleWorkers(1, 2), 4)
+    assert first_difference(expected, trained(method, SampleWorkers(2, 2), 1, trained(method, SampleWorkers(3, 2), 3))) is None
+    with pytest.raises(BadInput, match="this run draws answers ahead of what is learned from: go on with --sample-workers 1 or more"):
+        trained(method, None, 0, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_older_weights_are_told_of_and_weighted_by_the_ratio_to_them(dtype: str):
+    """Their log-probabilities are theirs: of the weights one update before, whatever has been learned since."""
+    learner = learner_of("grpo", SampleWorkers(2, 1), truncated=1.5, dtype=dtype, **BATCH)
+    try:
+        found = []
+        before = []
+        for _ in range(3):
+            before.append({name: value.clone() for name, value in learner.policy.state_dict().items()})
+            found.append(learner.iterate())
+        assert [int(metrics["staleness"]) for metrics in found] == [0, 1, 1]
+        assert [IMPORTANCE in metrics for metrics in found] == [False, True, True]
+        rollout = learner.source.sample(learner.policy, learner.version)
+        assert rollout.version == learner.version - 1
+        if dtype == "float32":
+            learner.policy.load_state_dict(before[-1])
+            acted = learner.policy.replay(rollout.inputs, rollout.action)["log_prob"]
+            torch.testing.assert_close(acted * rollout.mask, rollout.log_prob * rollout.mask, atol=1e-4, rtol=1e-4)
+    finally:
+        learner.close()
+
+
+def test_a_death_is_told(tmp_path: Path):
+    learner = learner_of("grpo", SampleWorkers(2), **BATCH)
+    try:
+        learner.iterate()
+        os.kill(learner.source._workers._workers.links[1].process.pid, signal.SIGKILL)
+        with pytest.raises(WorkerLost, match="sample worker 2 of 2 was ended by SIGKILL"):
+            learner.iterate()
+    finally:
+        learner.close()
+
+
+def test_a_death_while_it_is_learned_is_told_and_everything_ends():
+    learner = learner_of("grpo", SampleWorkers(2, 1), **BATCH)
+    try:
+        learner.iterate()
+        processes = [link.process for link in learner.source._source._workers._workers.links]
+        os.kill(processes[0].pid, signal.SIGKILL)
+        with pytest.raises(WorkerLost, match="sample worker 1 of 2 was ended by SIGKILL"):
+            for _ in range(3):
+                learner.iterate()
+    finally:
+        began = time.monotonic()
+        learner.close()
+    assert time.monotonic() - began < 10 and not any(process.is_alive() for process in processes)
+
+
+def breaks(problem, completion: str) -> float:
+    raise RuntimeError("broken")
+
+
+def test_what_goes_wrong_ahead_is_told_where_it_is_learned_from(monkeypatch):
+    learner = learner_of("grpo", SampleWorkers(1, 1), **BATCH)
+    try:
+        learner.iterate()
+        monkeypatch.setattr(learner.source._source, "score", lambda rollout: (_ for _ in ()).throw(RunFailed("a verifier is gone")))
+        with pytest.raises(RunFailed, match="a verifier is gone"):
+            for _ in range(3):
+                learner.iterate()
+    finally:
+        learner.close()
+
+
+def test_what_workers_cannot_do_is_refused(tmp_path: Path):
+    for beside, options, line in (
+        (SampleWorkers(5), {}, "5: a round of 16 answers in batches of 4 keeps at most 4 of them busy; nearest: .* 4, or --generation-batch-size 3"),
+        (SampleWorkers(2), {"generation_batch_size": 16}, "at most 1 of them busy; nearest: --sample-workers 1, or --generation-batch-size 8"),
+        (SampleWorkers(2), {"engine": "vllm"}, "--sample-workers 2: vLLM is the one process that draws; --sample-workers 1 --staleness 1 lets"),
+        (SampleWorkers(1), {"engine": "vllm"}, "--sample-workers 1: vLLM is the one process that draws"),
+        (None, {"engine": "vllm", "generation_batch_size": 4}, "--engine vllm makes its batches by itself; leave --generation-batch-size out"),
+    ):
+        with pytest.raises(BadInput, match=line):
+            learner_of("grpo", beside, **options)
+    with pytest.raises(BadInput, match="--sample-workers 2: what this method learns from is gathered by the process that trains"):
+        train("sft", f"text:{TASK}", steps=1, sample_workers=2, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
