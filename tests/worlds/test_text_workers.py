@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import signal
 import time
@@ -14,9 +15,11 @@ import torch
 from operant.core.checkpoint import first_difference, join_state, split_state
 from operant.core.errors import BadInput, RunFailed, WorkerLost
 from operant.core.registry import configure, get_method
-from operant.loops.runs import train
+from operant.loops.runs import resume, train
 from operant.loops.update import IMPORTANCE
 from operant.worlds.base import SampleWorkers
+from operant.worlds.text.models import make_model, make_tokenizer
+from operant.worlds.text.tasks import Arithmetic
 from operant.worlds.text.world import TextWorld
 
 SMALL = {"prompts": 4, "group_size": 4}
@@ -102,7 +105,18 @@ def test_older_weights_are_told_of_and_weighted_by_the_ratio_to_them(dtype: str)
         learner.close()
 
 
-def test_a_death_is_told(tmp_path: Path):
+def test_the_size_of_a_batch_stays_with_the_run(tmp_path: Path):
+    model = tmp_path / "model"
+    tokenizer = make_tokenizer(Arithmetic.alphabet)
+    for part in (tokenizer, make_model("llama", len(tokenizer), 0, width=16, layers=1, heads=2)):
+        part.save_pretrained(model)
+    run = train("grpo", f"text:{TASK}", steps=1, sample_workers=2, out=tmp_path / "run", model=str(model), episodes=2, progress=False, **SMALL)
+    resume(run.path, steps=2, sample_workers=0, progress=False)
+    config = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert config["options"] == {"model": str(model), "generation_batch_size": 4} and "sample_workers" not in config
+
+
+def test_a_death_is_told():
     learner = learner_of("grpo", SampleWorkers(2), **BATCH)
     try:
         learner.iterate()

@@ -109,9 +109,10 @@ class Lifeline:
 
     @staticmethod
     def of(ray: Any) -> dict[str, str]:
-        """What this process hangs on, and where it listens. In a client of a cluster (`ray://`) there is nothing, and Ray raises errors."""
+        """What this process hangs on, and where it listens, as far as this Ray tells. A client of a cluster (`ray://`) hangs on nothing: Ray raises errors."""
         node = getattr(ray._private.worker, "_global_node", None)
-        return {} if node is None else {"the Ray node of this machine": node.raylet_socket_name, "the head of the cluster": node.gcs_address}
+        where = {"the Ray node of this machine": "raylet_socket_name", "the head of the cluster": "gcs_address"}
+        return {name: address for name, attribute in where.items() if (address := getattr(node, attribute, None))}
 
     def check(self) -> None:
         """Raise `ConnectionError` where one is gone."""

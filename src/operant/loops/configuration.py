@@ -185,6 +185,8 @@ def configure_run(
         config["options"] = {name: value for name, value in world.options.given().items() if _plain(value)}
         if dropped := set(world.options.given()) - set(config["options"]):
             config["not_resumable"] = f"{min(dropped)} is a Python object: give it as module:function"
+    if decided := spine.decided(world):
+        config["options"] = config.get("options", {}) | decided
     if code := code_named(config):
         config["code"] = code
     try:

@@ -72,6 +72,10 @@ class Spine:
         """The same loop with another network in the place of `trained`."""
         return replace(self, policy=net)
 
+    def decided(self, world: World) -> dict[str, Any]:
+        """Options of the task that were left open, and on which the bits of a run with workers hang."""
+        return {}
+
     def sampled_by(self, workers: SampleWorkers) -> Spine:
         """The same loop whose experience processes beside it gather. Raises `BadInput` where it has none that they could."""
         raise BadInput(f"{workers.given}: what this method learns from is gathered by the process that trains; leave it out")

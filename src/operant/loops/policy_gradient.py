@@ -139,6 +139,9 @@ class PolicyGradient(Spine):
         """The processes that sample; None for the one that trains."""
         return SampleWorkers(self.workers, option="--workers") if self.sample_workers is None and self.workers > 1 else self.sample_workers
 
+    def decided(self, world: World) -> dict[str, Any]:
+        return {} if self.beside is None else world.decided(self.sample, self.beside)
+
     def sampled_by(self, workers: SampleWorkers) -> PolicyGradient:
         if self.workers > 1:
             raise BadInput(f"{workers.given} and --workers {self.workers} are the same processes: give the first of them")

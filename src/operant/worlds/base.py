@@ -215,6 +215,10 @@ class World:
         """Raise `BadInput` where there are no rollouts of this plan."""
         raise BadInput(f"{self.task} has no rollouts: a policy-gradient method needs an environment (gym:) or a problem set (text:, sequences:)")
 
+    def decided(self, plan: SamplingPlan, workers: SampleWorkers) -> dict[str, Any]:
+        """Options that were left open, and on which the bits of what such workers sample hang."""
+        return {}
+
     def check_experience(self, plan: Online, seeds: int, total_steps: int, workers: SampleWorkers | None = None) -> None:
         """Raise `BadInput` where there are no steps to act in, or no memory to keep them."""
         raise BadInput(f"{self.task} has no steps to act in: an online method needs an environment (gym:)")

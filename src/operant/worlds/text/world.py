@@ -241,6 +241,9 @@ class TextWorld(World):
             return self.options.generation_batch_size
         return -(-plan.iteration_rows // BATCHES)
 
+    def decided(self, plan: Plan, workers: SampleWorkers) -> dict[str, Any]:
+        return {} if self.drawn_apart else {"generation_batch_size": self._batch_size(plan, workers)}
+
     def check_demonstrations(self) -> None:
         """Tasks write traces, files hold worked solutions."""
 
