@@ -129,6 +129,7 @@ def outputs_of_actions(net, x: np.ndarray, fractions: np.ndarray | None = None) 
     if fractions is not None:
         cosines = np.cos(np.pi * np.arange(1, 65) * fractions[..., None])
         hidden = hidden[:, None] * np.maximum(cosines @ numbers(net.embedding.weight) + numbers(net.embedding.bias), 0)  # [B, K, H]
+        hidden = forward(net.behind, hidden, last=True)
     found = hidden @ numbers(net.advantage.weight) + numbers(net.advantage.bias)
     found = found.swapaxes(1, 2) if fractions is not None else found.reshape(len(x), 2, -1)
     if net.value is None:

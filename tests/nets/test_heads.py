@@ -61,9 +61,10 @@ def test_values_of_actions_are_those_of_their_outputs(head, duelling: bool):
     assert net(seen).shape == (2, 6, 2)
 
 
-def test_fractions_are_drawn_in_training_alone():
+@pytest.mark.parametrize("hidden", [(8,), (7, 8)])
+def test_fractions_are_drawn_in_training_alone(hidden: tuple[int, ...]):
     streams = Streams([0, 1])
-    net = make_world("gym:CartPole-v1").policy(ImplicitQuantileNet(hidden=(8,), head=Quantiles(4), duelling=True), streams)
+    net = make_world("gym:CartPole-v1").policy(ImplicitQuantileNet(hidden=hidden, head=Quantiles(4), duelling=True), streams)
     seen = rows(4)
     given = torch.tensor([0.125, 0.375, 0.625, 0.875])
     torch.testing.assert_close(net.eval()(seen), net.quantiles(seen, given.expand(2, 6, 4)).mean(-1))

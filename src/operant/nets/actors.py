@@ -368,7 +368,8 @@ class ImplicitActionValues(ActionValues):
 
     Args:
         head: K quantiles.
-        embedding: from cosines of a fraction to features that multiply the hidden ones, `[S, …, C] → [S, …, H]`.
+        embedding: from cosines of a fraction to features that multiply the trunk's, `[S, …, C] → [S, …, H]`.
+        behind: the last hidden layer, which sees the product; None where there is one hidden layer, the trunk's.
         cosines: C; of π times the fraction, two times, up to C times (a constant is the embedding's bias).
     """
 
@@ -385,21 +386,17 @@ class ImplicitActionValues(ActionValues):
         normalizer: RunningNormalizer | None = None,
         *,
         embedding: Linear,
+        behind: nn.Module | None,
         cosines: int,
         draws: Draws,
     ):
         super().__init__(observation, distribution, trunk, advantage, value, head, normalizer)
-        self.embedding, self._draws = embedding, draws
+        self.embedding, self.behind, self._draws = embedding, behind, draws
         self.register_buffer("_times", torch.arange(1, cosines + 1) * torch.pi, persistent=False)
 
     def outputs(self, observation: Tensor) -> Tensor:
         fractions = self._fractions(observation)
         return self.quantiles(observation, fractions.view(len(fractions), *[1] * (observation.ndim - 2), -1).expand(*observation.shape[:-1], -1))
-
-    def forward(self, observation: Tensor) -> Tensor:
-        embedded = self._embedded(self._fractions(observation)).mean(1)  # the head is affine: the mean of its quantiles is that of the mean
-        hidden = self.trunk(observation)
-        return self.allowed(self._joined(hidden * embedded.view(len(hidden), *[1] * (hidden.ndim - 2), -1)).squeeze(-1), observation)
 
     def _fractions(self, observation: Tensor) -> Tensor:
         """`[S, K]`."""
@@ -416,7 +413,8 @@ class ImplicitActionValues(ActionValues):
 
     def quantiles(self, observation: Tensor, fractions: Tensor) -> Tensor:
         """Quantiles `[S, …, A, K]` of every action's return at `fractions [S, …, K]`, each in [0, 1]; -1e8 of a forbidden action."""
-        found = self._joined(self.trunk(observation).unsqueeze(-2) * self._embedded(fractions))  # [S, …, K, A, 1]
+        hidden = self.trunk(observation).unsqueeze(-2) * self._embedded(fractions)  # [S, …, K, H]
+        found = self._joined(hidden if self.behind is None else self.behind(hidden))  # [S, …, K, A, 1]
         return self._obeying(found.squeeze(-1).mT, observation)
 
 
@@ -723,9 +721,9 @@ class ActionValueNet:
         return ActionValues(*parts, self.head, self._normalizer(observation, streams))
 
     def _parts(
-        self, observation: Spec, action: Spec, streams: Streams, name: str, outputs: int
+        self, observation: Spec, action: Spec, streams: Streams, name: str, outputs: int, trunk_layers: int | None = None
     ) -> tuple[Spec, Distribution, nn.Module, nn.Module, nn.Module | None]:
-        """What `ActionValues` are made of, for so many outputs an action."""
+        """What `ActionValues` are made of, for so many outputs an action, the trunk of the first hidden layers alone where a number is given."""
         if not action.one_choice:
             raise BadInput(f"net {name!r} has a value for each of the actions, and an action here is no single choice: its method takes actions=('discrete',)")
         distribution, generators, noise = Categorical(action), streams.torch_generators(f"initialize/{name}"), self._noise(streams, name)
@@ -737,12 +735,16 @@ class ActionValueNet:
         trunk: nn.Module = (
             Residual(width, self.hidden, None, generators)
             if self.residual
-            else MLP(sizes, generators, activation=self.activation, hidden=how, layer_norm=self.layer_norm, activate_last=True, noise=noise)
+            else self._layers(sizes[: None if trunk_layers is None else trunk_layers + 1], generators, noise)
         )
         trunk = trunk if encoder is None else Encoded(encoder, trunk)
         advantage = linear(last, distribution.size * outputs, generators, how, noise=noise and noise.of("advantage"))
         value = linear(last, outputs, generators, how, noise=noise and noise.of("value")) if self.duelling else None
         return observation, distribution, trunk, advantage, value
+
+    def _layers(self, sizes: Sequence[int], generators: list[torch.Generator], noise: Draws | None) -> MLP:
+        how = {"activation": self.activation, "hidden": self.initialize, "layer_norm": self.layer_norm, "activate_last": True}
+        return MLP(sizes, generators, **how, noise=noise)
 
     def _noise(self, streams: Streams, name: str) -> Draws | None:
         return Draws(streams, f"{name}/noise") if self.noisy else None
@@ -753,7 +755,8 @@ class ActionValueNet:
 
 @dataclass(frozen=True)
 class ImplicitQuantileNet(ActionValueNet):
-    """How to build `ImplicitActionValues`.
+    """How to build `ImplicitActionValues`. Of several hidden layers the last stands behind the product with the fractions, as the fully connected one of the
+    paper's; one alone, or residual blocks, stand in front of it.
 
     Attributes:
         head: quantiles whose mean is Q, where it acts or prefers.
@@ -764,11 +767,20 @@ class ImplicitQuantileNet(ActionValueNet):
     cosines: int = 64
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "q") -> ImplicitActionValues:
-        parts, noise = self._parts(observation, action, streams, name, 1), self._noise(streams, name)
+        split = len(self.hidden) > 1 and not self.residual
+        first = len(self.hidden) - 1 if split else len(self.hidden)
+        parts, noise = self._parts(observation, action, streams, name, 1, first), self._noise(streams, name)
         generators = streams.torch_generators(f"initialize/{name}")
-        embedding = linear(self.cosines, self.hidden[-1], generators, self.initialize, noise=noise and noise.of("embedding"))
-        draws = Draws(streams, f"{name}/fractions")
-        return ImplicitActionValues(*parts, self.head, self._normalizer(observation, streams), embedding=embedding, cosines=self.cosines, draws=draws)
+        embedding = linear(self.cosines, self.hidden[first - 1], generators, self.initialize, noise=noise and noise.of("embedding"))
+        return ImplicitActionValues(
+            *parts,
+            self.head,
+            self._normalizer(observation, streams),
+            embedding=embedding,
+            behind=self._layers(self.hidden[-2:], generators, noise and noise.of("behind")) if split else None,
+            cosines=self.cosines,
+            draws=Draws(streams, f"{name}/fractions"),
+        )
 
 
 @dataclass(frozen=True)

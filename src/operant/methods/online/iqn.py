@@ -5,7 +5,7 @@ Paper: Dabney et al. 2018, arXiv:1806.06923, section 2.3. A fraction's cosines a
 which actions are chosen, in training at drawn fractions, out of it at evenly spaced ones. All switches are DQN's, and so is everything that `dqn` says of
 departures from its papers.
 Numbers of fractions and of cosines are Tianshou's; kappa and Adam's epsilon, 0.01 over the size of a batch (3.125e-4 of 32), are Dopamine's, whose
-configurations have 64, 64 and 32 fractions. Departures: the embedding multiplies the last hidden layer, behind which is the head alone; rows of a pass share
+configurations have 64, 64 and 32 fractions. As in the paper one hidden layer stands behind the product with the embedding. Departures: rows of a pass share
 the fractions by which actions are chosen; the next action is the trained network's as in double DQN, which `double=False` undoes; DQN's learning rate, its clip
 of gradients, and returns of one step (Dopamine: no clip, three steps).
 
