@@ -24,9 +24,10 @@ from host import host_reads
 from long_tier import in_turn
 
 from operant.core.checkpoint import first_difference
-from operant.core.errors import RunFailed
+from operant.core.errors import BadInput, RunFailed
 from operant.core.status import Status
 from operant.loops.policy_gradient import RATIO_TOLERANCE, PolicyGradientLearner
+from operant.loops.terms import ANSWER_IMPORTANCE, IMPORTANCE
 from operant.loops.value_learning import Update
 
 # ------------------------------------------------------------------------------------------------------------------------------------------ masks
@@ -92,6 +93,26 @@ def test_a_rollout_of_other_weights_is_refused(case: Case):
     learner.source.sample = lambda policy, version: sample(policy, version - 1)
     with pytest.raises(RunFailed, match=f"a rollout of weights' version {version - 1} reached the update of version {version}"):
         learner.iterate()
+
+
+@loops(is_policy_gradient, has_likelihoods)
+def test_what_weighs_nothing_teaches_nothing(case: Case):
+    """With weights of 0 for what another policy did, no gradient hangs on advantages; with weights of 1 it is the one without. What takes none is refused."""
+    learner = case.learner(spine=case.spine(micro_batch=0))
+    if any(getattr(term, "weighed", "") == "never" for term in learner.method.terms):
+        with pytest.raises(BadInput, match="--truncate-importance 1: policy of this method fits ratios to the policy that acted, and takes no weights"):
+            learner.method.truncated_by(1.0)
+        return
+    learner.updater.optimizer.learning_rate = 0.0
+    fields = learner.fields(credited(learner))
+    fields["old_log_prob"] = fields["old_log_prob"] - 0.1  # where a term compares with what acted, there is something to learn
+    weights = {IMPORTANCE: torch.ones_like(fields["mask"], dtype=torch.float32)}
+    weights |= {ANSWER_IMPORTANCE: torch.ones(fields["mask"].shape[:2])} if learner.policy.span == "row" else {}
+    plain, _ = gradient(learner, dict(fields))
+    torch.testing.assert_close(gradient(learner, fields | weights)[0], plain)
+    nothing = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    doubled = {name: 2 * x for name, x in fields.items() if "advantage" in name}
+    torch.testing.assert_close(gradient(learner, fields | nothing)[0], gradient(learner, fields | doubled | nothing)[0], rtol=0, atol=0)
 
 
 # -------------------------------------------------------------------------------------------------------------------------------------- host reads

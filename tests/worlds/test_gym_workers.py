@@ -26,7 +26,7 @@ from operant.core.errors import BadInput, RunFailed, WorkerLost
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
 from operant.loops.runs import train
-from operant.loops.update import IMPORTANCE
+from operant.loops.terms import IMPORTANCE, TermBatch, step_losses
 from operant.nets.actors import ActorCriticNet
 from operant.nets.memory import LSTM
 from operant.worlds import workers
@@ -230,8 +230,13 @@ def test_what_older_weights_did_is_weighted_once_and_by_the_ratio_to_them():
         assert weight.max().item() == pytest.approx(1.002) and weight.min() < 1
         torch.testing.assert_close(found[-1][IMPORTANCE], weight.mean((1, 2)))
         fields = learner.fields(rollout)
-        batch, _ = learner.updater._weighed(fields, True)
-        torch.testing.assert_close(batch["advantage"], rollout.extras["advantage"] * weight)
+        surrogate, *_ = step_losses(learner.updater.terms, TermBatch(fields | {name: fields["old_log_prob"] for name in ("log_prob", "value", "entropy")}))
+        torch.testing.assert_close(surrogate, -rollout.extras["advantage"] * weight * fields["old_log_prob"])
+        ratio = rollout.extras["log_importance"].double().exp()
+        assert found[-1]["importance/most"].item() == pytest.approx(ratio.max().item())
+        assert found[-1]["importance/cut"].item() == pytest.approx((ratio > 1.002).double().mean().item())
+        assert found[-1]["importance/ess"].item() == pytest.approx((ratio.sum() ** 2 / (ratio.numel() * ratio.square().sum())).item())
+        assert found[-1]["importance/kl"].item() == pytest.approx((ratio - 1 - ratio.log()).mean().item(), rel=1e-5)
         torch.testing.assert_close(fields["returns"], rollout.extras["advantage"] + rollout.extras["value"])
     finally:
         learner.close()

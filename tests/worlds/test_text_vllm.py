@@ -23,7 +23,7 @@ from operant.core.errors import BadInput, RunFailed, WorkerLost
 from operant.core.registry import configure, get_method
 from operant.loops import runner
 from operant.loops.configuration import check_processes
-from operant.loops.update import IMPORTANCE
+from operant.loops.terms import IMPORTANCE, TermBatch, step_losses
 from operant.nets.language import TokenPolicy
 from operant.worlds.base import SampleWorkers
 from operant.worlds.plans import Generation, Request
@@ -203,8 +203,9 @@ def test_the_mismatch_is_measured_and_weighed_where_that_is_asked_for(folder, ho
     weight = rollout.extras[IMPORTANCE][rollout.mask]
     torch.testing.assert_close(weight, apart.exp().clamp(max=1.1))
     assert weight.max() == pytest.approx(1.1) and weight.min() < 1
-    batch, _ = learner.updater._weighed(learner.fields(rollout), False)
-    torch.testing.assert_close(batch["advantage"], rollout.extras["advantage"] * rollout.extras[IMPORTANCE])
+    fields = learner.fields(rollout)
+    surrogate, *_ = step_losses(learner.updater.terms, TermBatch(fields | {"log_prob": fields["old_log_prob"]}))
+    torch.testing.assert_close(surrogate, -rollout.extras["advantage"] * rollout.extras[IMPORTANCE])
 
 
 def test_it_draws_ahead_by_older_weights_which_are_weighed_with_the_mismatch(folder, hotter):

@@ -16,7 +16,7 @@ from operant.core.checkpoint import first_difference, join_state, split_state
 from operant.core.errors import BadInput, RunFailed, WorkerLost
 from operant.core.registry import configure, get_method
 from operant.loops.runs import resume, train
-from operant.loops.update import IMPORTANCE
+from operant.loops.terms import IMPORTANCE, TermBatch, step_losses
 from operant.worlds.base import SampleWorkers
 from operant.worlds.text.models import make_model, make_tokenizer
 from operant.worlds.text.tasks import Arithmetic
@@ -105,6 +105,39 @@ def test_older_weights_are_told_of_and_weighted_by_the_ratio_to_them(dtype: str)
         learner.close()
 
 
+def test_an_answer_that_is_one_action_has_one_weight_and_a_given_one_none():
+    """RLOO's ratio is an answer's, and so is its weight: min(C, the product of its tokens' ratios). What no policy drew counts whole."""
+    learner = learner_of("rloo", None, truncated=1.5)
+    rollout = learner._collect()[0]
+    apart = torch.linspace(-0.3, 0.5, rollout.mask.numel()).view_as(rollout.log_prob) * rollout.mask
+    rollout.extras["behaviour_log_prob"] = rollout.log_prob - apart
+    fields = learner.fields(learner.prepare(rollout))
+    rows = apart.sum(-1).exp().clamp(max=1.5)
+    [loss] = step_losses(learner.updater.terms, TermBatch(fields | {"log_prob": fields["old_log_prob"]}))
+    advantage = (fields["advantage"] * fields["mask"]).sum(-1) / fields["mask"].sum(-1)
+    torch.testing.assert_close(loss[..., 0], -rows * advantage)
+
+    learner = learner_of("rl-plus", None, truncated=1.5)
+    rollout = learner._collect()[0]
+    rollout.extras["behaviour_log_prob"] = rollout.log_prob - 0.2
+    found = learner.prepare(rollout)
+    given = found.extras["outside"]
+    assert given.any() and not given.all()
+    assert bool((found.extras[IMPORTANCE][given] == 1).all())
+    torch.testing.assert_close(found.extras[IMPORTANCE][~given], torch.full_like(found.extras[IMPORTANCE][~given], 0.2).exp())
+
+
+def test_the_age_of_rows_is_told_where_rounds_are_of_several_weights():
+    learner = learner_of("dapo", SampleWorkers(2, 1), **BATCH)
+    try:
+        found = [learner.iterate() for _ in range(3)]
+        assert all(0 <= metrics["staleness"] <= metrics["staleness/most"] <= 1 for metrics in found if "staleness" in metrics)
+        rows = learner.rollout.extras["behind"]
+        assert int(rows.max()) == learner.version - 1 - learner.rollout.version
+    finally:
+        learner.close()
+
+
 def test_the_size_of_a_batch_stays_with_the_run(tmp_path: Path):
     model = tmp_path / "model"
     tokenizer = make_tokenizer(Arithmetic.alphabet)
@@ -120,7 +153,7 @@ def test_a_death_is_told():
     learner = learner_of("grpo", SampleWorkers(2), **BATCH)
     try:
         learner.iterate()
-        os.kill(learner.source._workers._workers.links[1].process.pid, signal.SIGKILL)
+        os.kill(learner.source.workers._workers.links[1].process.pid, signal.SIGKILL)
         with pytest.raises(WorkerLost, match="sample worker 2 of 2 was ended by SIGKILL"):
             learner.iterate()
     finally:
@@ -131,7 +164,7 @@ def test_a_death_while_it_is_learned_is_told_and_everything_ends():
     learner = learner_of("grpo", SampleWorkers(2, 1), **BATCH)
     try:
         learner.iterate()
-        processes = [link.process for link in learner.source._source._workers._workers.links]
+        processes = [link.process for link in learner.source._source.workers._workers.links]
         os.kill(processes[0].pid, signal.SIGKILL)
         with pytest.raises(WorkerLost, match="sample worker 1 of 2 was ended by SIGKILL"):
             for _ in range(3):
@@ -168,6 +201,9 @@ def test_what_workers_cannot_do_is_refused(tmp_path: Path):
     ):
         with pytest.raises(BadInput, match=line):
             learner_of("grpo", beside, **options)
+    for method, part in (("rover", "policy"), ("lp-reg", "policy")):
+        with pytest.raises(BadInput, match=f"--staleness 1: {part} of this method reads distributions of the policy that acted, which are measured when"):
+            train(method, f"text:{TASK}", steps=1, sample_workers=1, staleness=1, out=tmp_path / "run")
     with pytest.raises(BadInput, match="--sample-workers 2: what this method learns from is gathered by the process that trains"):
         train("sft", f"text:{TASK}", steps=1, sample_workers=2, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

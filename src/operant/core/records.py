@@ -85,7 +85,7 @@ class Rollout:
 
 
 def join_rollouts(rollouts: Sequence[Rollout]) -> Rollout:
-    """Rows of several rollouts of the same weights in one, padded to the longest. Parents go on pointing at their rows."""
+    """Rows of several rollouts in one, padded to the longest; the version is that of the first, the oldest. Parents go on pointing at their rows."""
     if len(rollouts) == 1:
         return rollouts[0]
     tables = [rollout.tensors() for rollout in rollouts]

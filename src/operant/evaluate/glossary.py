@@ -86,12 +86,18 @@ METRICS = {
         "ratio/q99": "The ratio that 1 % of the tokens lie above, at the iteration's last update.",
         "ess": "Effective sample size: the share of the tokens that the ratios leave in effect, (Σ ratio)² / (n Σ ratio²). 1 is all; low means that few "
         "decide.",
-        "kl_behaviour": "KL divergence from the policy that sampled to the policy at the iteration's last update, nats a step or token: how far updates went.",
+        "kl_behaviour": "KL divergence from the policy that sampled (with --truncate-importance from the policy before the update) to the one at the "
+        "iteration's last update, nats a step or token: how far updates went.",
         "kl_sampler": "KL divergence from what the sampler computed to what the training pass does before the first update, nats a token: bfloat16's rounding.",
         "clip_fraction": "The share of steps or tokens whose gradient the clip took away or bounded, at the iteration's last update.",
         "loss_entropy": "The policy's entropy in the loss, nats, mean over the last minibatch.",
-        "staleness": "How many updates the weights that acted were behind those that learned from it.",
-        "importance_weight": "The truncated ratio by which what older weights did, or another engine drew, is weighted, mean. 1 is no change.",
+        "staleness": "How many updates the weights that acted were behind those that learned from it, mean over the rows.",
+        "staleness/most": "The same of the oldest row.",
+        "importance_weight": "The truncated ratio of the policy before the update to what acted (older weights, another engine), mean: 1 less what is cut.",
+        "importance/cut": "The share of steps or tokens whose ratio was truncated.",
+        "importance/kl": "KL divergence from what acted to the policy before the update, nats a step or token.",
+        "importance/ess": "Effective sample size by these ratios as they are, not cut: the share of the steps or tokens that they leave in effect.",
+        "importance/most": "The largest of these ratios.",
         "kl_engine": "KL divergence from what the generation engine drew with to what the policy gives the same tokens, nats a token: the weights are the same,"
         " and rounding is not.",
         "log_ratio_engine": "The largest log ratio between those two, of all tokens of the iteration.",

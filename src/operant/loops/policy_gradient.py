@@ -30,8 +30,8 @@ from operant.loops.learner import Learner, Spine, suggest_micro_batch
 from operant.loops.natural import NaturalUpdater, TrustRegion
 from operant.loops.parts import FROM_ACTED, REPLAYED, Stateful, needs_of, part_name, statistics_of
 from operant.loops.reference import Reference, ReferencePolicy
-from operant.loops.terms import Term
-from operant.loops.update import IMPORTANCE, Fields, Reduce, RowCutter, StepCutter, Updated, Updater, deal_rows, ratio_metrics
+from operant.loops.terms import ANSWER_IMPORTANCE, IMPORTANCE, Term
+from operant.loops.update import Fields, Reduce, RowCutter, StepCutter, Updated, Updater, deal_rows, ratio_metrics
 from operant.nets.policy import RATIO_TOLERANCE, Statistics, TrainedPolicy
 from operant.nets.sharded import shard, whole
 from operant.worlds.base import SampleWorkers, SamplingPlan, World
@@ -148,9 +148,17 @@ class PolicyGradient(Spine):
         return replace(self, sample_workers=workers)
 
     def truncated_by(self, most: float) -> PolicyGradient:
+        if term := next((term for term in self.terms if getattr(term, "weighed", "") == "never"), None):
+            name = part_name(term)
+            raise BadInput(f"--truncate-importance {most:g}: {name} of this method fits ratios to the policy that acted, and takes no weights: leave it out")
         return replace(self, truncate_importance=most)
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
+        if self.beside is not None and self.beside.staleness and (term := next((term for term in self.terms if getattr(term, "fresh", False)), None)):
+            raise BadInput(
+                f"--staleness {self.beside.staleness}: {part_name(term)} of this method reads distributions of the policy that acted, which are measured when "
+                "it learns: leave it out"
+            )
         if "teacher_log_prob" in self.needs:
             world.check_teacher()
         if world.answers:
@@ -275,6 +283,8 @@ class PolicyGradientLearner(Learner):
                 raise RunFailed(f"a rollout of weights' version {rollout.version} reached the update of version {self.version}")
             rollout = self.source.score(rollout)
             rollout.progress = self._began
+            if self._most_behind:
+                rollout.extras["behind"] = torch.full_like(rollout.group, self.version - rollout.version)
             seen.append(self._scores(rollout))
             rollout.mask = rollout.mask & (rollout.status == int(Status.OK)).unsqueeze(-1)
             self._shape(rollout)
@@ -287,7 +297,8 @@ class PolicyGradientLearner(Learner):
                 break
         metrics = {name: torch.stack([part[name] for part in seen if name in part]).nanmean(0) for name in {name: None for part in seen for name in part}}
         if self._most_behind:
-            metrics["staleness"] = torch.full((len(self.seeds),), float(self.version - rollout.version))
+            behind = rollout.extras["behind"].float().cpu()
+            metrics |= {"staleness": behind.mean(-1), "staleness/most": behind.amax(-1)} if behind.shape[1] else {}
         if fill is not None:
             metrics |= {"fill/rounds": torch.full((len(self.seeds),), float(len(rounds))), "fill/groups": groups}
         if self.world.answers:
@@ -350,11 +361,18 @@ class PolicyGradientLearner(Learner):
 
     def _weigh(self, rollout: Rollout, most: float) -> None:
         """Weights for what something else did than the policy as it is now. From here on it is as if what is trained had acted."""
-        acted = rollout.extras.get("behaviour_log_prob", rollout.log_prob)
+        extras = rollout.extras
+        acted = extras.get("behaviour_log_prob", rollout.log_prob)
         if rollout.version < self.version:
             rollout.log_prob = self._replay(self.policy, rollout)["log_prob"]
-        if acted is not rollout.log_prob:
-            rollout.extras[IMPORTANCE] = ops.truncated_importance(rollout.log_prob, acted, most=most)
+        if acted is rollout.log_prob:
+            return
+        if "outside" in extras:  # no policy drew what was given
+            acted = torch.where(extras["outside"].unsqueeze(-1), rollout.log_prob, acted)
+        together = ops.row_sum(rollout.log_prob - acted, rollout.mask).squeeze(-1)
+        extras[IMPORTANCE] = ops.truncated_importance(rollout.log_prob, acted, most=most)
+        extras[ANSWER_IMPORTANCE] = ops.truncated_importance(together, torch.zeros_like(together), most=most)
+        extras["log_importance"] = ((rollout.log_prob - acted) * rollout.mask).detach()
 
     def _assign_credit(self, rollout: Rollout) -> None:
         method, extras = self.method, rollout.extras
@@ -465,7 +483,7 @@ class PolicyGradientLearner(Learner):
         if "value" in self._needs:
             fields |= {"old_value": extras["value"], "returns": extras["returns"]}
         if IMPORTANCE in extras:
-            fields[IMPORTANCE] = extras[IMPORTANCE]
+            fields |= {IMPORTANCE: extras[IMPORTANCE]} | ({ANSWER_IMPORTANCE: extras[ANSWER_IMPORTANCE]} if self.policy.span == "row" else {})
         if self.policy.span == "row":
             fields["group"] = rollout.group
         if "score" in self._needs:
@@ -506,7 +524,8 @@ class PolicyGradientLearner(Learner):
         if log_prob is not None:
             first_log_ratio = ((log_prob - rollout.log_prob) * rollout.mask).abs().max()
             count = rollout.mask.sum((1, 2))
-            found["kl_sampler"] = ((ops.kl_k3(rollout.log_prob, log_prob) * rollout.mask).sum((1, 2)) / count).cpu()
+            if rollout.version == self.version:
+                found["kl_sampler"] = ((ops.kl_k3(rollout.log_prob, log_prob) * rollout.mask).sum((1, 2)) / count).cpu()
         metrics = updater.finish(self, updates, lambda update: cut(indices[update]))
         worst = (updates[0].log_ratio if first_log_ratio is None else first_log_ratio).abs().max().item()
         if (rollout.version == self.version or IMPORTANCE in rollout.extras) and not worst <= self._tolerance:
@@ -515,13 +534,26 @@ class PolicyGradientLearner(Learner):
                 "the policy that is trained is not the one that acted"
             )
         if IMPORTANCE in rollout.extras:
-            found[IMPORTANCE] = ((rollout.extras[IMPORTANCE] * rollout.mask).sum((1, 2)) / rollout.mask.sum((1, 2))).cpu()
+            found |= self._of_importance(rollout)
         if self.fitter is not None:
             found |= self._fit(rollout, cut, whole)
         diagnostics = updates[-1].diagnostics
         if "log_ratio" in diagnostics:
             metrics |= ratio_metrics(diagnostics.pop("log_ratio").cpu())
         return metrics | found | {name: value.cpu() for name, value in diagnostics.items()}
+
+    def _of_importance(self, rollout: Rollout) -> dict[str, Tensor]:
+        """How far what acted is from the policy before the update."""
+        mask, count = rollout.mask, rollout.mask.sum((1, 2))
+        ratio = rollout.extras["log_importance"].double().exp() * mask
+        of = {
+            IMPORTANCE: rollout.extras[IMPORTANCE],
+            "importance/cut": (ratio > self.method.truncate_importance).double(),
+            "importance/kl": ratio - 1 - rollout.extras["log_importance"].double(),
+        }
+        found = {name: ((x * mask).sum((1, 2)) / count).cpu() for name, x in of.items()}
+        total, squares = ratio.sum((1, 2)), ratio.square().sum((1, 2))
+        return found | {"importance/ess": (total.square() / (count * squares).clamp(min=1e-300)).cpu(), "importance/most": ratio.amax((1, 2)).cpu()}
 
     def _measures_anew(self, rollout: Rollout) -> bool:
         """Whether ratios are to what the policy as it is gives: what acted is that policy, and is rounded otherwise than what is trained."""

@@ -23,6 +23,7 @@ class ClippedAnswerRatio:
     high: float = 0.2
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
+    weighed: ClassVar[str] = "answer"
 
     def __call__(self, batch: TermBatch) -> Tensor:
         log_ratio, advantage = row_log_ratio(batch).unsqueeze(-1), ops.row_mean(batch.advantage, batch.mask)
@@ -47,6 +48,7 @@ class GroupedLogRatio:
     loss: Callable[[Tensor, Tensor, Tensor], Tensor]
     target: Literal["score", "advantage"]
     name: str = "policy"
+    weighed: ClassVar[str] = "never"  # log-ratios are fitted to targets, against each other
 
     @property
     def needs(self) -> frozenset[str]:

@@ -5,6 +5,11 @@ its own name and needs nothing more. It never normalises: the reducer owns every
 
 A term with an attribute `over` is weighted by that mask, a mark `[S, N, T]` of the rollout, in the place of the steps that the policy chose. One that clips
 says where, by `clipped(batch) → [S, …]`, 1 or 0 a step: the steps whose gradient the clip took away, or bounded. The loop logs their share as "clip_fraction".
+Where what is learned from was done by older weights, or drawn by another engine, and is weighted for it, `weighed` says what of a term is: "advantage" (the
+default), each step's; "step", each step's loss, of a term whose loss is no multiple of the advantage; "answer", the loss of a row, by the weight of all its
+steps together; "never", for a loss that has no form with weights: such a term is refused then. One with `fresh = True` measures the policy that acted when it
+learns, and is refused where that may be an older one.
+
 What else a person should see of a term it gives by `tells(batch) → {name: [S, …]}`, one number a step; the loop logs their weighted means over the last
 update of an iteration.
 """
@@ -22,6 +27,8 @@ from operant import ops
 from operant.core.errors import RunFailed, place_of
 from operant.loops.parts import part_name
 
+IMPORTANCE = "importance_weight"  # of fields: of each step, where what is learned from is older than what learns
+ANSWER_IMPORTANCE = "answer_importance_weight"  # of each row `[S, n]`, of all its steps together
 LOG_RATIO_ROUNDING = 1e-4  # nats; log-probabilities of one policy differ by as much between two passes in float32, and nothing is learned from that
 
 
@@ -106,11 +113,15 @@ def step_losses(terms: Sequence[Term], batch: TermBatch) -> list[Tensor]:
         RunFailed: a term gave something else.
     """
     losses = []
+    weighted = batch | {"advantage": batch.advantage * batch[IMPORTANCE]} if IMPORTANCE in batch.tensors else batch
     for term in terms:
-        loss = term(batch)
+        weighed = getattr(term, "weighed", "advantage")
+        loss = term(weighted if weighed == "advantage" else batch)
         if not isinstance(loss, Tensor) or loss.shape != batch.mask.shape:
             found = f"of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"that is a {type(loss).__name__}"
             raise RunFailed(f"term {part_name(term)} gave a loss {found}; the batch has {list(batch.mask.shape)}: one loss a step{place_of(term)}")
+        if weighted is not batch and weighed != "advantage":
+            loss = loss * (batch[IMPORTANCE] if weighed == "step" else batch[ANSWER_IMPORTANCE].unsqueeze(-1))
         losses.append(loss)
     return losses
 
@@ -244,6 +255,10 @@ class KLToReference:
     importance_weight: bool = False
     name: ClassVar[str] = "kl"
     needs: ClassVar[frozenset[str]] = frozenset({"reference_log_prob"})
+
+    @property
+    def weighed(self) -> str:
+        return "step" if self.importance_weight else "advantage"
 
     def __call__(self, batch: TermBatch) -> Tensor:
         estimate = {"k1": ops.kl_k1, "k2": ops.kl_k2, "k3": ops.kl_k3}[self.estimator]

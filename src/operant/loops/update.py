@@ -22,7 +22,6 @@ from operant.nets.policy import TrainedPolicy
 from operant.nets.sharded import parameters_of
 
 Fields = dict[str, Tensor]
-IMPORTANCE = "importance_weight"  # of fields, where what is learned from is older than what learns: advantages are weighted by it once they are normalised
 """A batch by names: "inputs.NAME" and "action" (what the policy replays), "mask", and what terms read, `[S, n, …]` each: n rows, or n single steps."""
 
 Reduce = Literal["token-mean", "sequence-mean", "sequence-sum"]
@@ -156,13 +155,11 @@ class Updater:
         return Updated(losses, norm, largest, told, None if now is None else ranks.add(now))
 
     def _weighed(self, batch: Fields, whole: bool) -> tuple[Fields, dict[str | None, Tensor]]:
-        """A minibatch with its advantages as terms see them, and the weights of its steps by the mask that a term is weighted over."""
+        """A minibatch with its advantages normalised, and the weights of its steps by the mask that a term is weighted over."""
         mask = batch["mask"]
         if self.normalize_advantage:
             flat = ops.normalize(batch["advantage"].flatten(1), None if whole else mask.flatten(1), dim=-1)
             batch = batch | {"advantage": flat.view_as(mask)}
-        if IMPORTANCE in batch:
-            batch = batch | {"advantage": batch["advantage"] * batch[IMPORTANCE]}
         return batch, {None: self._equal_weights(mask) if whole else self._weights(mask)} | {over: self._weights(batch[over]) for over in self.overs}
 
     def _losses(self, seen: TermBatch, weight: dict[str | None, Tensor]) -> Tensor:

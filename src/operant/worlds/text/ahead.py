@@ -43,7 +43,7 @@ class Ahead(Source):
     def sample(self, policy: TokenPolicy, version: int) -> Rollout:
         """The oldest rollout that is under way, scored."""
         if self._versions is None:
-            self._versions = self._source.versions = Versions(policy, self._staleness + 1)
+            self._versions = self._source.versions = Versions(policy, self._staleness + 1, shared=self._source.workers is not None)
         while len(self._waiting) + len(self._under_way) <= self._staleness:
             twin = self._versions.twins[self._versions.hold(policy)]
             self._under_way.append(self._thread.submit(self._round, twin, version, self.progress))

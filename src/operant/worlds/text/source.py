@@ -56,6 +56,7 @@ class TextSource(Source):
         batch_size: completions that are drawn at a time, by the library's own engine in this process; None for all of a round.
 
     Attributes:
+        workers: see above.
         versions: policies as they were, where workers draw.
     """
 
@@ -79,7 +80,7 @@ class TextSource(Source):
         if len(streams.seeds) != 1:
             raise BadInput(f"a language policy is trained one seed at a time; {len(streams.seeds)} seeds were given to one source")
         self.task, self.tokenizer, self.plan, self.chat, self.engine = task, tokenizer, plan, chat, engine
-        self._workers, self._batch_size = workers, batch_size
+        self.workers, self._batch_size = workers, batch_size
         self.versions: Versions | None = None
         if engine is not None:
             self.resume = OTHER_DRAWS
@@ -132,10 +133,10 @@ class TextSource(Source):
         if not callable(temperature) and policy.temperature != temperature:
             raise BadInput(f"the plan samples at temperature {temperature}, the policy is trained at {policy.temperature}; they must be the same")
         self.policy, self.end = policy, end_tokens(policy.model, self.tokenizer)
-        if self._workers is not None and self.versions is None:
+        if self.workers is not None and self.versions is None:
             from operant.worlds.text.workers import Versions
 
-            self.versions = Versions(policy, 1)
+            self.versions = Versions(policy, 1, shared=True)
         rows = run_plan(self.plan, self, self._generate, self._measure_given, self._score_tokens, pad=self.tokenizer.pad_token_id)
         self._known = rows.verdicts
         present = rows.present
@@ -168,8 +169,8 @@ class TextSource(Source):
     def _generate(self, requests: list[Request]) -> Generation:
         if self.engine is not None:
             draw = partial(self.engine.generate, self.policy)
-        elif self._workers is not None:
-            draw = partial(self._workers.generate, self.versions, self.policy)
+        elif self.workers is not None:
+            draw = partial(self.workers.generate, self.versions, self.policy)
         else:
             draw = partial(generate, self.policy.model, guide=self.plan.logits, batch_size=self._batch_size)
         return draw(
@@ -442,8 +443,8 @@ class TextSource(Source):
 
     def close(self) -> None:
         """End the processes of workers, verifiers and replies."""
-        if self._workers is not None:
-            self._workers.close()
+        if self.workers is not None:
+            self.workers.close()
         for judge in (self._scorer, *self._checks.values(), *([] if self.exchange is None else [self.exchange])):
             judge.close()
 

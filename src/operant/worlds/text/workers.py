@@ -29,23 +29,24 @@ class Versions:
     Args:
         policy: the one that is trained. Of its value function, where it has one, nothing is kept.
         count: copies.
+        shared: other processes compute by them too.
 
     Attributes:
         twins: the copies.
-        memory: of their weights, on the processor, shared with other processes. Copies on a processor compute by it.
+        memory: of their weights, on the processor, where they are shared. Copies on a processor compute by it.
     """
 
-    def __init__(self, policy: TokenPolicy, count: int):
+    def __init__(self, policy: TokenPolicy, count: int, *, shared: bool):
         critic, policy.critic = policy.critic, None
         try:
             self.twins = [copy.deepcopy(policy).requires_grad_(False) for _ in range(count)]
         finally:
             policy.critic = critic
         self.forms: list[Form] = [(tensor.shape, tensor.dtype) for tensor in weights_of(policy.model)]
-        self.memory = torch.empty(count, size_of(self.forms), dtype=torch.uint8).share_memory_()
+        self.memory = torch.empty(count if shared else 0, size_of(self.forms), dtype=torch.uint8).share_memory_()
         self._laid = [laid(row, self.forms) for row in self.memory]
         if policy.device.type == "cpu":
-            for twin, weights in zip(self.twins, self._laid, strict=True):
+            for twin, weights in zip(self.twins, self._laid, strict=False):
                 point(twin.model, weights)
         self._next = 0
 
@@ -53,11 +54,12 @@ class Versions:
     def hold(self, policy: TokenPolicy) -> int:
         """Copy the policy as it is now; the place of the copy."""
         place, self._next = self._next, (self._next + 1) % len(self.twins)
-        twin = self.twins[place]
-        for mine, there, now in zip(weights_of(twin.model), self._laid[place], weights_of(policy.model), strict=True):
-            mine.copy_(now)
-            if mine.data_ptr() != there.data_ptr():
-                there.copy_(now)
+        twin, now = self.twins[place], weights_of(policy.model)
+        for mine, weight in zip(weights_of(twin.model), now, strict=True):
+            mine.copy_(weight)
+        if len(self.memory) and policy.device.type != "cpu":
+            for there, weight in zip(self._laid[place], now, strict=True):
+                there.copy_(weight)
         twin.temperature = policy.temperature
         return place
 

@@ -75,6 +75,7 @@ class GlobalClippedRatio:
     high: float
     name: ClassVar[str] = "global_policy"
     needs: ClassVar[frozenset[str]] = frozenset({"global_advantage"})
+    weighed: ClassVar[str] = "step"
 
     def __call__(self, batch: TermBatch) -> Tensor:
         return ops.clipped_ratio_loss(batch.log_prob, batch.old_log_prob, batch["global_advantage"], clip_low=self.low, clip_high=self.high)

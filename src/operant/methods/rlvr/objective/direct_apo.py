@@ -139,6 +139,7 @@ class StepRegression:
     critic_iterations: int
     name: ClassVar[str] = "policy"
     needs: ClassVar[frozenset[str]] = frozenset()
+    weighed: ClassVar[str] = "never"  # the advantage is what the log-ratio is fitted to
 
     def __call__(self, batch: TermBatch) -> Tensor:
         mask = batch.mask

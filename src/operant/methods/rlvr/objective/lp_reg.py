@@ -79,6 +79,7 @@ class ProtectedRatio(ClippedRatio):
     coefficient: float = 1.0
     kappa: float = 0.02
     needs: ClassVar[frozenset[str]] = frozenset({"rare"})
+    fresh: ClassVar[bool] = True
 
     @property
     def old_statistics(self) -> dict[str, Any]:

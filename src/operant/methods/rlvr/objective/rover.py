@@ -56,6 +56,8 @@ class UniformPolicyValue:
 
     rho: float = 1.0
     name: ClassVar[str] = "policy"
+    weighed: ClassVar[str] = "never"  # the advantage is in what Q is fitted to
+    fresh: ClassVar[bool] = True
     statistics: ClassVar[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {"mean_log_prob": vocabulary_mean}
     old_statistics: ClassVar[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {"old_mean_log_prob": vocabulary_mean}
 
