@@ -86,6 +86,34 @@ def test_a_worker_that_is_killed_ends_the_run_in_one_line_and_it_goes_on_in_the_
     assert max(row["staleness"] for row in metrics(whole)) == 2
 
 
+OWN = """
+import os
+
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class Own(CartPoleEnv):
+    def __init__(self):
+        if "BREAKS" in os.environ:
+            raise OSError("no licence")
+        super().__init__()
+"""
+
+
+def test_an_environment_beside_the_command_goes_on_too_and_a_run_that_cannot_go_on_stays_as_it_was(start, tmp_path: Path):
+    """A resumed run imports the file of the module, to which no path leads."""
+    (tmp_path / "beside_me.py").write_text(OWN)
+    words = ("ppo", "--task", "gym:beside_me:Own", *WORDS[3:], "--steps", 64, "--out", "run", "--sample-workers", 2)
+    process = start("train", *words, folder=tmp_path)
+    assert process.wait(PATIENT) == 0, process.said
+    process = start("resume", "run", "--steps", 128, "--trust", folder=tmp_path)
+    assert process.wait(PATIENT) == 0, process.said
+    before = (tmp_path / "run" / "run.json").read_bytes(), (tmp_path / "run" / "result.json").read_bytes()
+    process = start("resume", "run", "--steps", 192, "--trust", folder=tmp_path, BREAKS=1)
+    assert process.wait(PATIENT) > 0 and "no licence" in process.said
+    assert ((tmp_path / "run" / "run.json").read_bytes(), (tmp_path / "run" / "result.json").read_bytes()) == before
+
+
 def test_workers_end_with_a_trainer_that_is_killed(start, tmp_path: Path):
     run = tmp_path / "run"
     process = start("train", *WORDS, "--steps", 10_000_000, "--out", run, "--sample-workers", 2, "--staleness", 1)
@@ -104,7 +132,7 @@ def test_workers_end_with_a_trainer_that_is_killed(start, tmp_path: Path):
     ("words", "line"),
     [
         ((*WORDS, "--sample-workers", 5), "--sample-workers 5: 1 seeds × 4 environments can be split over at most 4"),
-        ((*WORDS, "--staleness", 1), "--staleness 1: what samples while this process learns are others; give --sample-workers 1 or more"),
+        ((*WORDS, "--staleness", 1), "--staleness 1 needs processes that sample while this one learns: give --sample-workers 1 or more"),
         ((*WORDS, "--sample-workers", 1, "--truncate-importance", 1), "--truncate-importance 1.0: weights that are not behind need none"),
         ((*WORDS, "--sample-workers", 1, "--staleness", 1, "--truncate-importance", 0), "--truncate-importance 0.0: it must be a number above 0"),
         (("stream-q", "--task", "gym:CartPole-v1", "--sample-workers", 2), "what this method learns from is gathered by the process that trains"),

@@ -257,17 +257,18 @@ def _shown(members: Sequence[Member]) -> Iterator[Callable[[Place, int, int], No
         yield drawn
 
 
-def add_place_options(parser: Parser, when: str, what: str, default: str = "1; on a cluster as many as it takes") -> None:
+def add_place_options(parser: Parser, when: str, what: str, default: str = "1; on a cluster as many as it takes", besides: str = "") -> None:
     """The options that say where members run: `PLACE_OPTIONS`.
 
     Args:
         when: begins each help.
         what: runs side by side ("runs").
         default: how many, where nothing is said.
+        besides: what else of a member takes processors.
     """
     parser.add_argument("--jobs", type=whole(1), metavar="N", help=f"{when}{what} at a time, a process each (default {default})")
     parser.add_argument("--cluster", metavar="ADDRESS", help=f"{when}on a Ray cluster, a task each: {CLUSTERS}")
-    parser.add_argument("--cpus", type=_share, metavar="N", help=f"{when}with --cluster: processors of a task (default: --threads and --sample-workers)")
+    parser.add_argument("--cpus", type=_share, metavar="N", help=f"{when}with --cluster: processors of a task (default: --threads{besides})")
     parser.add_argument("--gpus", type=_share, metavar="N", help=f"{when}with --cluster: GPUs of a task, or a part of one (default 0)")
 
 

@@ -44,7 +44,7 @@ def _train_options(parser: Parser) -> None:
     add_run_options(parser)
     parser.add_argument("--from", dest="start_from", metavar="RUN", help="begin from the policies of another run, and of the same method from its critics too")
     parser.add_argument("--out", metavar="DIR", help="the run directory (default: a new one under runs/); with --jobs or --cluster a folder of one run a seed")
-    add_place_options(parser, "each seed a run of its own: ", "runs")
+    add_place_options(parser, "each seed a run of its own: ", "runs", besides=" and --sample-workers")
     add_processes(parser)
     add_sample_workers(parser, "0", "default: on this machine")
     words = "updates that the weights which act may be behind those that learn, so that both go on at the same time (default 0: each waits for the other)"
@@ -468,7 +468,8 @@ def result_text(result: dict[str, Any], config: dict[str, Any]) -> str:
         rows += [*collapse_rows(result["collapse"]), *(("" if place else "diagnosis", line) for place, line in enumerate(lines))]
     if result["steps_per_second"]:  # what does not train has none
         parts = result.get("parts", {})
-        share = f"; {parts['collect'] / sum(parts.values()):.0%} of training gathers experience" if parts else ""
+        verb = "waits for" if config.get("staleness") else "gathers"
+        share = f"; {parts['collect'] / sum(parts.values()):.0%} of training {verb} experience" if parts else ""
         rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds, training alone{share}"))
         if (evaluated := result.get("evaluation_seconds", 0.0)) > max(LARGE * result["seconds"], LONG):
             rows.append(("evaluations", f"{evaluated:,.1f} s, {evaluated / result['seconds']:.0%} of the run; --every and --episodes set how many"))

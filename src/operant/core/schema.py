@@ -192,14 +192,15 @@ RUN_TO_GO_ON = record(_RUN | _ASKED, _TOLD)
 _SCORE = record({"name": text, "iqm": number(), "low": maybe(number()), "high": maybe(number()), "per_seed": sequence(number(), 1)})
 _COURSE = record({"start": number(), "end": number()})
 _COURSES = ("entropy", "distinct", "groups_alike", "length", "length/right", "length/wrong", "ended", "reward")
-_FIGURES = ("samples", "ess", "ratio/q01", "ratio/q50", "ratio/q99", "kl_behaviour")
+_FIGURES = ("samples", "ess", "ratio/q01", "ratio/q50", "ratio/q99", "kl_behaviour", "clip_fraction")
+_STALE = ("staleness", "staleness/most", "importance/kl", "importance/ess", "importance/cut")
 COLLAPSE = record(
     {
         "pass_at_k": mapping(record({"base": number(), "policy": number(), "change": number(), "low": maybe(number()), "high": maybe(number())}), _RANK),
         "verifier": mapping(record({"count": integer(0), "share": number()}, {"message": text})),
         "diagnoses": sequence(text),
     },
-    {"entropy_of": text} | dict.fromkeys(_COURSES, _COURSE) | dict.fromkeys(_FIGURES, number()),
+    {"entropy_of": text} | dict.fromkeys(_COURSES, _COURSE) | dict.fromkeys((*_FIGURES, *_STALE), number()),
 )
 RESULT = record(
     {"run": text, "method": text, "task": text, "seeds": _AMOUNT, "steps": _COUNT, "score": _SCORE, "seconds": number(0), "steps_per_second": number(0)},

@@ -18,6 +18,7 @@ REWARD_ALONE, PASS_STILL = 0.1, 0.02  # a rise of the training reward beside whi
 ENTROPY_LOST, ENTROPY_GONE, ENTROPY_RISEN = 0.3, 0.1, 2.0  # of its start; risen by NOISE nats at least
 NOISE = 0.2
 ALIKE = 0.5  # groups of equal rewards
+STALE = ("staleness", "staleness/most", "importance/kl", "importance/ess", "importance/cut")  # where what acted may be another policy
 ESS_LOW = 0.5  # of the steps of an update
 RATIO_HIGH = 3.0  # the ratio, or its reciprocal, of one step in a hundred
 KL_HIGH = 0.1  # nats a token, from the policy that sampled
@@ -58,7 +59,8 @@ def collapse_report(
         - {"start", "end"} of "entropy" (nats a token or sequence), "distinct" (different answers among a problem's samples), "reward", "groups_alike" (share
           of groups whose rewards are equal), "length", "length/right" and "length/wrong" (tokens), "ended" (share of answers that ended by themselves).
         - "ratio/q01", "ratio/q50", "ratio/q99" (quantiles of the ratio at an iteration's last update), "ess" (its effective sample size, share of the steps),
-          "kl_behaviour" (nats a token, from the policy that sampled), "clip_fraction": of the last fifth.
+          "kl_behaviour" (nats a token, from the policy that sampled, or where that is weighted from the one before the update), "clip_fraction", "staleness",
+          "staleness/most", "importance/kl", "importance/ess", "importance/cut": of the last fifth.
         - "verifier": for each status {"count", "share", "message"} of the answers of training that could not be scored, by the verifier or for a reply that
           failed; "unscored_in_evaluation", {"count", "share"} of those of the newest evaluation, where there are some.
         - "iterations": rows of the shortest seed.
@@ -81,7 +83,7 @@ def collapse_report(
         start, end = _window(courses, name, first=True), _window(courses, name, first=False)
         if start is not None and end is not None:
             report[name] = {"start": start, "end": end}
-    for name in ("ratio/q01", "ratio/q50", "ratio/q99", "ess", "kl_behaviour", "clip_fraction"):
+    for name in ("ratio/q01", "ratio/q50", "ratio/q99", "ess", "kl_behaviour", "clip_fraction", *STALE):
         if (value := _window(courses, name, first=False)) is not None:
             report[name] = value
     report["iterations"] = min(map(len, courses), default=0)
@@ -263,6 +265,9 @@ def _of_updates(report: Mapping[str, Any]) -> list[str]:
     low, high = report.get("ratio/q01", 1.0), report.get("ratio/q99", 1.0)
     if high > RATIO_HIGH or low < 1 / RATIO_HIGH:
         lines.append(f"a step in a hundred has a ratio below {low:.2g} or above {high:.2g}: updates go far from the policy that sampled")
+    if (apart := report.get("importance/kl", 0.0)) > KL_HIGH or report.get("importance/ess", 1.0) < ESS_LOW:
+        share = _percent(report["importance/ess"])
+        lines.append(f"what acted is {apart:.2g} nats a token from the policy that learns, and few samples decide ({share} in effect): lower --staleness")
     if "kl_behaviour" in report and report["kl_behaviour"] > KL_HIGH:
         lines.append(f"an iteration moves the policy by {report['kl_behaviour']:.2g} nats a token: its later updates learn from another policy's samples")
     return lines
@@ -295,7 +300,13 @@ def collapse_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "ess" in report:
         rows.append(("effective sample size", f"{_percent(report['ess'])} of the steps"))
     if "kl_behaviour" in report:
-        rows.append(("KL(behaviour ‖ trained)", f"{report['kl_behaviour']:.2g} nats a token"))
+        behaviour = "before the update" if "importance/kl" in report else "behaviour"
+        rows.append((f"KL({behaviour} ‖ trained)", f"{report['kl_behaviour']:.2g} nats a token"))
+    if "staleness" in report:
+        rows.append(("weights that acted", f"{report['staleness']:.2g} updates behind, at most {report['staleness/most']:.2g}"))
+    if "importance/kl" in report:
+        kl, ess, cut = (report[f"importance/{name}"] for name in ("kl", "ess", "cut"))
+        rows.append(("KL(acted ‖ before the update)", f"{kl:.2g} nats a token, effective sample size {_percent(ess)}, {_percent(cut)} of weights cut"))
     for status, failure in report["verifier"].items():
         said = f": {failure['message']}" if "message" in failure else ""
         rows.append((f"not scored, {status}", f"{failure['count']:,} answers ({_percent(failure['share'])}){said}"))

@@ -93,9 +93,11 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What makes runs of one method on one task alike: hyper-parameters, steps, and the run whose policies it began from."""
-        origin = self.manifest.get("from")
-        return self.hyperparameters | {"steps": self.steps} | ({} if origin is None else {"from": origin["run"]})
+        """What makes runs of one method on one task alike: hyper-parameters, steps, the run whose policies it began from, and what acted for it."""
+        origin, options = self.manifest.get("from"), self.manifest.get("options", {})
+        drawn = {name: self.manifest[name] for name in ("staleness", "truncate_importance") if name in self.manifest}
+        drawn |= {"engine": options["engine"]} if "engine" in options else {}
+        return self.hyperparameters | {"steps": self.steps} | drawn | ({} if origin is None else {"from": origin["run"]})
 
     def final_scores(self) -> NDArray[np.float64]:
         """Score of each seed after training, `[seeds]`: of result.json, or of each seed's newest evaluation while the run is not finished.

@@ -36,6 +36,9 @@ COLLAPSE = {
     "ratio at 1, 50, 99 %": "ratio",
     "effective sample size": "ess",
     "KL(behaviour ‖ trained)": "kl_behaviour",
+    "KL(before the update ‖ trained)": "kl_behaviour",
+    "weights that acted": "staleness",
+    "KL(acted ‖ before the update)": "importance/kl",
     "not scored in evaluation": "no score",
 } | {f"not scored, {status.name.lower()}": f"score/{status.name.lower()}" for status in Status if status != Status.OK}
 """The term that each figure of the collapse report is."""

@@ -206,7 +206,7 @@ def sampling(sample_workers: Any, staleness: Any, truncate_importance: Any, samp
     count = 0 if sample_workers is None else whole_number("sample-workers", sample_workers, 0, MOST_WORKERS)
     behind = 0 if staleness is None else whole_number("staleness", staleness, 0, MOST_STALENESS)
     if behind and not count:
-        raise BadInput(f"--staleness {behind}: what samples while this process learns are others; give --sample-workers 1 or more")
+        raise BadInput(f"--staleness {behind} needs processes that sample while this one learns: give --sample-workers 1 or more")
     if truncate_importance is not None:
         given = f"--truncate-importance {truncate_importance}"
         if isinstance(truncate_importance, bool) or not isinstance(truncate_importance, int | float) or not 0 < truncate_importance <= LARGEST:

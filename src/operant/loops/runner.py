@@ -101,7 +101,6 @@ class Runner:
     def run(self, *, resume: bool) -> None:
         with self.directory.locked(), self._signals(), ranks.together():
             try:
-                self._grow()
                 self._work(resume)
             except BadInput:  # told too late: nothing was trained that could be gone on with, and the corrected command needs the place
                 if not resume and not self.directory.checkpoints.all():
@@ -217,9 +216,11 @@ class Runner:
             if state is not None:
                 with self._fitting():
                     learner.load_state_dict(state)
+                self._grow()
             else:
                 if (begins := config.get("from")) is not None:
                     Origin.again(begins, config["method"]).begin(learner, [seed - config["seed"] for seed in seeds])
+                self._grow()
                 self._manifest(learner)
                 if self.world.answers or learner.trains:  # a fixed policy's curve is its one evaluation
                     self._evaluate(learner, base=True)

@@ -489,7 +489,8 @@ def resume(
         raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
     if "sample_on" in config and sample_on is None and sample_workers != 0:
         where = f"the Ray cluster {config['sample_on']}"
-        raise BadInput(f"{path} had its workers on {where}: say --sample-on with the address that it has now, or --sample-on here")
+        again = "--sample-on local again" if config["sample_on"] == "local" else "--sample-on with the address that it has now"
+        raise BadInput(f"{path} had its workers on {where}: say {again}, or --sample-on here")
     if sample_workers is not None or sample_on is not None:
         count = config.get("sample_workers", 0) if sample_workers is None else sample_workers
         on = None if sample_on == "here" else sample_on

@@ -19,6 +19,7 @@ from torch import Tensor
 from operant.core.cluster import NUMERICS, difference, versions
 from operant.core.errors import BadInput, OperantError, WorkerLost
 from operant.core.ray_driver import RayActors
+from operant.core.registry import import_file, imported_files
 from operant.nets import kernels
 from operant.worlds.base import SampleWorkers
 from operant.worlds.workers import Link, Worker, fault_of
@@ -32,12 +33,13 @@ class RemoteWorker:
     Args:
         kind: "module:Class" of the `Worker`.
         arguments: of its making, pickled.
+        imports: files that were imported by their names.
     """
 
-    def __init__(self, kind: str, arguments: bytes, threads: int, multiplies_by: str):
+    def __init__(self, kind: str, arguments: bytes, imports: list[str], threads: int, multiplies_by: str):
         module, _, name = kind.partition(":")
         self._kind, self._arguments = getattr(importlib.import_module(module), name), arguments
-        self._threads, self._multiplies_by = threads, multiplies_by
+        self._imports, self._threads, self._multiplies_by = imports, threads, multiplies_by
         self._beats = torch.zeros(2, dtype=torch.int64)
         self._worker: Worker | None = None
 
@@ -57,6 +59,8 @@ class RemoteWorker:
         try:
             if command == "begin":
                 kernels.take(self._multiplies_by)
+                for file in filter(os.path.isfile, self._imports):  # elsewhere Python finds the modules, or not
+                    import_file(file)
                 self._worker = self._kind(*pickle.loads(self._arguments))
                 return "ok", (socket.gethostname(), versions())
             if command == "close":
@@ -153,7 +157,7 @@ def actors(kind: type[Worker], arguments: Sequence[tuple], workers: SampleWorker
         BadInput: no such cluster, or one without a processor for each.
     """
     environment = {name: os.environ[name] for name in NUMERICS if name in os.environ} | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    name, given = f"{kind.__module__}:{kind.__qualname__}", (torch.get_num_threads(), kernels.taken())
+    name, given = f"{kind.__module__}:{kind.__qualname__}", (imported_files(), torch.get_num_threads(), kernels.taken())
     made = [(name, pickle.dumps(each), *given) for each in arguments]
     held = RayActors(workers.on, f"{workers.given} {OPTION}", f"{__name__}:{RemoteWorker.__name__}", made, environment)
     stay.enter_context(closing(held))

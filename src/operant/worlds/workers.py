@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from operant.core.cluster import check_ray
 from operant.core.errors import BadInput, OperantError, RunFailed, WorkerLost, one_line
 from operant.core.ranks import PATIENCE
+from operant.core.registry import import_file, imported_files
 from operant.core.terminal import note
 from operant.nets import kernels
 from operant.worlds.base import SampleWorkers
@@ -293,15 +294,19 @@ def _processes(kind: type[Worker], arguments: Sequence[tuple]) -> list[Link]:
     found: list[Link] = []
     for place, given in enumerate(arguments):
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, kind, given, torch.get_num_threads(), kernels.taken()), daemon=True)
+        process = context.Process(target=_work, args=(theirs, kind, given, imported_files(), torch.get_num_threads(), kernels.taken()), daemon=True)
         process.start()
         theirs.close()
         found.append(Child(process, ours, beats, place, kind.origin))
     return found
 
 
-def _work(pipe: Connection, kind: type[Worker], arguments: tuple, threads: int, multiplies_by: str) -> None:
-    """A worker's process: one answer to each command, until the pipe closes."""
+def _work(pipe: Connection, kind: type[Worker], arguments: tuple, imports: list[str], threads: int, multiplies_by: str) -> None:
+    """A worker's process: one answer to each command, until the pipe closes.
+
+    Args:
+        imports: files that were imported by their names; no path leads to them.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the trainer decides what they mean
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)
@@ -309,6 +314,8 @@ def _work(pipe: Connection, kind: type[Worker], arguments: tuple, threads: int, 
     worker = None
     try:
         pipe.send(("ok", None))
+        for file in imports:
+            import_file(file)
         worker = kind(*arguments)
         while True:
             command, payload = pipe.recv()

@@ -230,7 +230,7 @@ class EnvironmentsWorker(Worker):
         try:
             make = pickle.loads(made)
         except Exception as error:
-            where = f"node {socket.gethostname()} cannot have {self.origin} ({one_line(error, 120)})"
+            where = f"a worker on {socket.gethostname()} cannot have {self.origin} ({one_line(error, 120)})"
             raise BadInput(f"{where}: put its module where Python finds it there") from error
         self.environments = make(row_seeds)
         self._carry: Tensor | None = None

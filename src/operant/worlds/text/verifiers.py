@@ -268,7 +268,8 @@ class VerifierPool:
         try:
             first = _Worker(self._start)
         except RunFailed as error:
-            raise BadInput(f"{self._what} cannot be loaded in a child process: {error}") from error
+            instead = "; what was typed in, or stands in a script that is no file, is found nowhere else: put it into a module" * (module == "__main__")
+            raise BadInput(f"{self._what} cannot be loaded in a child process: {str(error).removesuffix(': ')}{instead}") from error
         self._workers[0] = first
         self._started = {0}
         self.unenforced = first.missing
