@@ -311,7 +311,7 @@ def _labels(runs: Sequence[Run]) -> dict[int, str]:
         settings, own = [other.settings for other in alike], run.settings
         names = sorted({name for each in settings for name in each})
         differing = [name for name in names if len({json.dumps(each.get(name), sort_keys=True) for each in settings}) > 1]
-        suffix = ", ".join(f"{name}={_value(own.get(name))}" for name in differing)
+        suffix = ", ".join(f"{name}={_value(own[name])}" for name in differing if name in own)
         labels[position] = f"{run.method} ({suffix})" if suffix else run.method
     return labels
 
