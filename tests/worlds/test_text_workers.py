@@ -6,6 +6,8 @@ import copy
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,9 +19,13 @@ from operant.core.errors import BadInput, RunFailed, WorkerLost
 from operant.core.registry import configure, get_method
 from operant.loops.runs import resume, train
 from operant.loops.terms import IMPORTANCE, TermBatch, step_losses
+from operant.nets.language import TokenPolicy
 from operant.worlds.base import SampleWorkers
+from operant.worlds.plans import Request
+from operant.worlds.text.engine import generate
 from operant.worlds.text.models import make_model, make_tokenizer
 from operant.worlds.text.tasks import Arithmetic
+from operant.worlds.text.workers import AnswerWorkers, Versions
 from operant.worlds.text.world import TextWorld
 
 SMALL = {"prompts": 4, "group_size": 4}
@@ -147,6 +153,39 @@ def test_the_size_of_a_batch_stays_with_the_run(tmp_path: Path):
     resume(run.path, steps=2, sample_workers=0, progress=False)
     config = json.loads((tmp_path / "run" / "run.json").read_text())
     assert config["options"] == {"model": str(model), "generation_batch_size": 4} and "sample_workers" not in config
+
+
+def test_batches_larger_than_a_pipe_are_drawn():
+    """A request of 128 rows with draws for 250 tokens is 256 kB, and an answer more: two of either wait for the other end to read."""
+    requests = [Request((2, 3, 4), 512)]
+    model = make_model("llama", 24, 0, width=16, layers=1, heads=2, positions=300)
+    versions = Versions(TokenPolicy(model), 1, shared=True)
+    how = {"max_new_tokens": 250, "eos_token_id": None, "pad_token_id": 0}
+    expected = generate(model, requests, generator=torch.Generator().manual_seed(0), batch_size=128, **how)
+    workers = AnswerWorkers(SampleWorkers(2), 128)
+    try:
+        found = workers.generate(versions, TokenPolicy(model), requests, generator=torch.Generator().manual_seed(0), **how)
+    finally:
+        workers.close()
+    assert torch.equal(found.tokens, expected.tokens) and torch.equal(found.log_prob, expected.log_prob)
+
+
+SCRIPT = """
+import torch
+from operant.core.registry import configure, get_method
+from operant.worlds.base import SampleWorkers
+from operant.worlds.gym.world import GymWorld
+
+if __name__ == "__main__":
+    spine = get_method("ppo").build(configure("ppo", {"environments": 2, "rollout_length": 8})).sampled_by(SampleWorkers(1))
+    learner = spine.learner(GymWorld("CartPole-v1"), [0], 100, torch.device("cpu"))
+    learner.iterate()
+"""
+
+
+def test_a_script_that_closes_nothing_ends(tmp_path: Path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    assert subprocess.run([sys.executable, str(tmp_path / "script.py")], timeout=60).returncode == 0
 
 
 def test_a_death_is_told():

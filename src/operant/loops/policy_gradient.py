@@ -186,6 +186,8 @@ class PolicyGradientLearner(Learner):
         self.spent: dict[str, float] = {"samples": 0, "tokens": 0}
         self.streams = Streams(seeds, device)
         self.policy = world.policy(method.policy, self.streams).to(device)
+        if method.truncate_importance is not None and not self.policy.likelihoods:
+            raise BadInput(f"--truncate-importance {method.truncate_importance:g}: this method's policy gives no probabilities of what it does; leave it out")
         if isinstance(method.sample.temperature, int | float):
             self.policy.temperature = method.sample.temperature  # what is learned from is what was sampled from
         everything = method.needs
@@ -225,8 +227,6 @@ class PolicyGradientLearner(Learner):
         self._old_statistics = {name: statistic for updater in updaters for name, statistic in updater.old_statistics.items()}
         self.source = world.source(method.sample, self.streams, workers=method.beside)
         self._most_behind = 0 if method.beside is None else method.beside.staleness
-        if method.truncate_importance is not None and not self.policy.likelihoods:
-            raise BadInput(f"--truncate-importance {method.truncate_importance:g}: this method's policy gives no probabilities of what it does; leave it out")
         self.stride = self.source.steps_per_sample
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))
         self._after = (*method.select, method.credit, *method.mark, *method.focus)

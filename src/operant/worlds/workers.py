@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import pickle
@@ -9,6 +10,7 @@ import signal
 import sys
 import tempfile
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -122,6 +124,7 @@ class Workers:
         self._stay = ExitStack()
         self._ready = False  # all have begun
         self.links: list[Link] = []
+        _OPEN.add(self)
         try:
             if workers.on is None:
                 self.links += _processes(kind, arguments)
@@ -137,7 +140,7 @@ class Workers:
             raise
 
     def send(self, command: str, payloads: Sequence[Any]) -> None:
-        """Ask something of each."""
+        """Ask something of each. What is large is asked of one that has nothing left to answer: both ends of a full pipe would wait for the other."""
         for place, payload in enumerate(payloads):
             self.send_to(place, command, payload)
 
@@ -183,12 +186,22 @@ class Workers:
         return self.links[0].hands_over(given)
 
     def close(self) -> None:
+        _OPEN.discard(self)
         for link in self.links:
             link.leave()
         until = time.monotonic() + CLOSING
         for link in self.links:
             link.close(max(0.0, until - time.monotonic()))
         self._stay.close()
+
+
+_OPEN: weakref.WeakSet[Workers] = weakref.WeakSet()
+
+
+@atexit.register  # before multiprocessing's own, which was registered when it was imported, and would wait for processes that wait for this one
+def _close_all() -> None:
+    for workers in list(_OPEN):
+        workers.close()
 
 
 class Link(ABC):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.utils import logging
 
 from operant.nets.language import TokenPolicy
 from operant.worlds.base import SampleWorkers
@@ -98,12 +99,14 @@ class AnswerWorkers:
         return generate(versions.twins[place].model, requests, batch_size=self._batch_size, by=partial(self._complete, place), **how)
 
     def _complete(self, place: int, batches: list[Batch]) -> list[Generation]:
-        count = len(self._workers.links)
+        count, found = len(self._workers.links), []
         for number, batch in enumerate(batches):
+            if number >= count:  # one at a time for each: a pipe does not hold two
+                found.append(self._workers.answer(number % count))
             uniforms = batch.drawing.uniforms.cpu().numpy()
             self._workers.send_to(number % count, "complete", (place, replace(batch, drawing=replace(batch.drawing, uniforms=None)), uniforms))
+        found += [self._workers.answer(number % count) for number in range(len(found), len(batches))]
         device = self._versions.twins[place].device
-        found = [self._workers.answer(number % count) for number in range(len(batches))]
         return [Generation(prompts, **{name: torch.from_numpy(array).to(device) for name, array in arrays.items()}) for prompts, arrays in found]
 
     def close(self) -> None:
@@ -116,6 +119,9 @@ class AnswerWorker(Worker):
     origin = "what draws answers"
     blame = "drawing answers"
     brought = frozenset({"take"})
+
+    def __init__(self) -> None:
+        logging.set_verbosity_error()  # what a model warns of, the trainer has said
 
     def models(self, given: tuple[bytes, list[Form], Tensor | torch.Size]) -> None:
         """Take the model, and the memory of its copies' weights; where the trainer's is not seen here, its shape is given."""

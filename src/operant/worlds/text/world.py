@@ -229,10 +229,9 @@ class TextWorld(World):
             return
         size, rows = self._batch_size(plan, workers), plan.iteration_rows
         if workers.count > (batches := -(-rows // size)):
-            raise BadInput(
-                f"{workers.given}: a round of {rows:,} answers in batches of {size:,} keeps at most {batches:,} of them busy; "
-                f"nearest: {workers.option} {batches}, or --generation-batch-size {max(1, rows // workers.count):,}"
-            )
+            smaller = f", or --generation-batch-size {rows // workers.count:,}" if rows >= workers.count else ""
+            what = f"a round of {rows:,} answers in batches of {size:,} keeps at most {batches:,} of them busy"
+            raise BadInput(f"{workers.given}: {what}; nearest: {workers.option} {batches}{smaller}")
         check_start(plan.temperature, f"the temperature of {type(plan).__name__}", workers)
 
     def _batch_size(self, plan: Plan, workers: SampleWorkers | None) -> int | None:
