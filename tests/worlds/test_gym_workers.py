@@ -20,6 +20,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from learners import state_after
 
 from operant.core.checkpoint import first_difference, join_state, split_state
 from operant.core.errors import BadInput, RunFailed, WorkerLost
@@ -145,14 +146,7 @@ def trained(method: str, beside: SampleWorkers | None, iterations: int, state: d
     spine = get_method(method).build(configure(method, {name: value for name, value in (SMALL | OF_METHODS[method]).items() if name in own}))
     spine = spine if beside is None else spine.sampled_by(beside)
     learner = spine.learner(GymWorld("CartPole-v1"), [0, 1], 100_000, torch.device("cpu"))
-    try:
-        if state is not None:
-            learner.load_state_dict(state)
-        for _ in range(iterations):
-            learner.iterate()
-        return copy.deepcopy(join_state(*split_state(learner.state_dict())))
-    finally:
-        learner.close()
+    return state_after(learner, iterations, state)
 
 
 @pytest.mark.parametrize("method", OF_METHODS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import signal
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from learners import state_after
 
-from operant.core.checkpoint import first_difference, join_state, split_state
+from operant.core.checkpoint import first_difference
 from operant.core.errors import BadInput, RunFailed, WorkerLost
 from operant.core.registry import configure, get_method
 from operant.loops.runs import resume, train
@@ -45,15 +45,7 @@ def learner_of(method: str, beside: SampleWorkers | None, task: str = TASK, trun
 
 def trained(method: str, beside: SampleWorkers | None, iterations: int = 2, state: dict | None = None, **options) -> dict:
     """A learner's state after some iterations."""
-    learner = learner_of(method, beside, **options)
-    try:
-        if state is not None:
-            learner.load_state_dict(state)
-        for _ in range(iterations):
-            learner.iterate()
-        return copy.deepcopy(join_state(*split_state(learner.state_dict())))
-    finally:
-        learner.close()
+    return state_after(learner_of(method, beside, **options), iterations, state)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +72,7 @@ def test_a_run_goes_on_with_another_number_of_workers_or_none():
     assert first_difference(expected, trained("grpo", None, 1, trained("grpo", SampleWorkers(2), 2), generation_batch_size=4)) is None
 
 
-@pytest.mark.parametrize("method", ["dapo", "t-ppo", "rl-plus"])
+@pytest.mark.parametrize("method", ["dapo", "t-ppo"])
 def test_what_is_drawn_ahead_hangs_on_no_clock_and_is_in_the_state(method: str):
     """Some rollouts are under way, or wait, at every checkpoint."""
     expected = trained(method, SampleWorkers(1, 2), 4)
