@@ -360,7 +360,7 @@ class PolicyGradientLearner(Learner):
         return rollout
 
     def _weigh(self, rollout: Rollout, most: float) -> None:
-        """Weights for what something else did than the policy as it is now. From here on it is as if what is trained had acted."""
+        """Weights for what something else did than the policy as it is now. From here on ratios begin at the policy before the update."""
         extras = rollout.extras
         acted = extras.get("behaviour_log_prob", rollout.log_prob)
         if rollout.version < self.version:

@@ -103,7 +103,7 @@ class AnswerWorkers:
         for number, batch in enumerate(batches):
             if number >= count:  # one at a time for each: a pipe does not hold two
                 found.append(self._workers.answer(number % count))
-            uniforms = batch.drawing.uniforms.cpu().numpy()
+            uniforms = batch.drawing.uniforms.cpu().numpy()  # a tensor would travel as a file of shared memory for each, and whole
             self._workers.send_to(number % count, "complete", (place, replace(batch, drawing=replace(batch.drawing, uniforms=None)), uniforms))
         found += [self._workers.answer(number % count) for number in range(len(found), len(batches))]
         device = self._versions.twins[place].device
