@@ -156,7 +156,8 @@ def test_batches_larger_than_a_pipe_are_drawn():
     expected = generate(model, requests, generator=torch.Generator().manual_seed(0), batch_size=128, **how)
     workers = AnswerWorkers(SampleWorkers(2), 128)
     try:
-        found = workers.generate(versions, TokenPolicy(model), requests, generator=torch.Generator().manual_seed(0), **how)
+        workers.take(versions, TokenPolicy(model))
+        found = workers.generate(requests, generator=torch.Generator().manual_seed(0), **how)
     finally:
         workers.close()
     assert torch.equal(found.tokens, expected.tokens) and torch.equal(found.log_prob, expected.log_prob)

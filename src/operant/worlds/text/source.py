@@ -133,10 +133,11 @@ class TextSource(Source):
         if not callable(temperature) and policy.temperature != temperature:
             raise BadInput(f"the plan samples at temperature {temperature}, the policy is trained at {policy.temperature}; they must be the same")
         self.policy, self.end = policy, end_tokens(policy.model, self.tokenizer)
-        if self.workers is not None and self.versions is None:
+        if self.workers is not None:
             from operant.worlds.text.workers import Versions
 
-            self.versions = Versions(policy, 1, shared=True)
+            self.versions = self.versions or Versions(policy, 1, shared=True)
+            self.workers.take(self.versions, policy)
         rows = run_plan(self.plan, self, self._generate, self._measure_given, self._score_tokens, pad=self.tokenizer.pad_token_id)
         self._known = rows.verdicts
         present = rows.present
@@ -170,7 +171,7 @@ class TextSource(Source):
         if self.engine is not None:
             draw = partial(self.engine.generate, self.policy)
         elif self.workers is not None:
-            draw = partial(self.workers.generate, self.versions, self.policy)
+            draw = self.workers.generate
         else:
             draw = partial(generate, self.policy.model, guide=self.plan.logits, batch_size=self._batch_size)
         return draw(

@@ -9,7 +9,6 @@ import copy
 import pickle
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,10 +83,11 @@ class AnswerWorkers:
         self._workers = Workers(AnswerWorker, [()] * workers.count, workers)
         self._batch_size = batch_size
         self._versions: Versions | None = None
+        self._place = 0
 
-    def generate(self, versions: Versions, policy: TokenPolicy, requests: Sequence[Request], **how: Any) -> Generation:
-        """Draw completions, as `engine.generate`, by a policy of these versions or by another, which becomes one of them."""
-        place = versions.place(policy)
+    def take(self, versions: Versions, policy: TokenPolicy) -> None:
+        """Let all have a policy of these versions, or another, which becomes one of them: what is drawn from now on is drawn by it."""
+        self._place = place = versions.place(policy)
         if self._versions is not versions:
             self._versions = versions
             model = _without_weights(versions.twins[place].model)
@@ -96,10 +96,13 @@ class AnswerWorkers:
         if not all(link.shares for link in self._workers.links):
             brought = self._workers.hands_over(versions.memory[place])
             self._workers.ask("take", [(place, brought)] * len(self._workers.links))
-        return generate(versions.twins[place].model, requests, batch_size=self._batch_size, by=partial(self._complete, place), **how)
 
-    def _complete(self, place: int, batches: list[Batch]) -> list[Generation]:
-        count, found = len(self._workers.links), []
+    def generate(self, requests: Sequence[Request], **how: Any) -> Generation:
+        """Draw completions, as `engine.generate`."""
+        return generate(self._versions.twins[self._place].model, requests, batch_size=self._batch_size, by=self._complete, **how)
+
+    def _complete(self, batches: list[Batch]) -> list[Generation]:
+        place, count, found = self._place, len(self._workers.links), []
         for number, batch in enumerate(batches):
             if number >= count:  # one at a time for each: a pipe does not hold two
                 found.append(self._workers.answer(number % count))
