@@ -24,6 +24,13 @@ READS = {getattr(torch.Tensor, name) for name in ("item", "tolist", "__bool__", 
 MAKES = {torch.tensor, torch.as_tensor, torch.asarray}
 
 
+WAITS = {aten.nonzero.default, aten.masked_select.default, aten.equal.default, aten._unique2.default}
+"""What waits for the device, for it makes a shape or a decision of numbers."""
+
+watching: list[Any] = []
+"""Who hears of each operation (`recorded_graph`): `begin` before it, `end` behind it, and `stopped_by` what a device could not repeat."""
+
+
 class Elsewhere(torch.Tensor):
     """A tensor of the other device: `held` is where its numbers are."""
 
@@ -63,9 +70,12 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     args_here = tree_map_only(torch.device, lambda device: CPU, _here(args))
     kwargs_here = _here(kwargs) | ({"device": CPU} if "device" in kwargs else {})
     if func is aten._local_scalar_dense.default:
+        _stop("a number is read")
         return func(*args_here)
     if func is aten.copy_.default:
-        func(*args_here, **kwargs_here)
+        if len(away) < len(leaves):
+            _stop("a copy between devices")
+        _noted(func, args_here, kwargs_here)
         return args[0]
     moves = func is aten._to_copy.default or (named is not None and away)
     strangers = [x for x in leaves if not isinstance(x, Elsewhere) and x.dim() > 0]
@@ -74,11 +84,30 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     if away and strangers and not moves:
         raise RuntimeError(f"{func}: tensors of two devices, {[list(x.shape) for x in away]} there and {[list(x.shape) for x in strangers]} on the CPU")
     known = {id(x.held): x for x in away}
-    out = func(*args_here, **kwargs_here)
+    if (named is not None and not made) or func in WAITS or (func in INDEXED and any(x is not None and x.dtype == torch.bool for x in args[1])):
+        _stop(f"{func} waits")
+    if made and not away and any(x.dim() for x in leaves):
+        _stop("a copy between devices")
+    out = _noted(func, args_here, kwargs_here)
     if named is not None and not made:
         return out
     out = tree_map_only(torch.Tensor, lambda x: known[id(x)] if id(x) in known else Elsewhere(x), out)
     return return_and_correct_aliasing(func, args, kwargs, out) if away and not moves else out
+
+
+def _stop(what: str) -> None:
+    for watcher in watching:
+        watcher.stopped_by(what)
+
+
+def _noted(func: Any, args: tuple, kwargs: dict) -> Any:
+    """Do it, and tell who watches."""
+    for watcher in watching:
+        watcher.begin(func, args, kwargs)
+    out = func(*args, **kwargs)
+    for watcher in watching:
+        watcher.end(func, args, kwargs, out)
+    return out
 
 
 class _Dispatch(TorchDispatchMode):
@@ -101,8 +130,10 @@ class _Function(TorchFunctionMode):
         if func is torch.Tensor.numpy and isinstance(first, Elsewhere):
             raise TypeError("NumPy cannot see a tensor of another device: .cpu() first")
         if func in READS and isinstance(first, Elsewhere):
+            _stop("a number is read")
             return func(first.held.detach(), *args[1:])
         if func in MAKES and _there(kwargs.get("device")):
+            _stop("a copy between devices")
             return func(*args, **(kwargs | {"device": CPU})).to(DEVICE)
         if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__) and isinstance(first, Elsewhere):  # so do lists of places
             args = (first, _as_tensors(args[1]), *args[2:])

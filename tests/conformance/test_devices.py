@@ -5,8 +5,6 @@ import torch
 from battery import TOTAL, Case, battery_seeds, shorten, worlds
 from other_device import other_device
 
-from operant.core.flat import Adam
-
 CPU = torch.device("cpu")
 
 
@@ -22,18 +20,6 @@ def trained(case: Case, device: torch.device):
 def weights(learner) -> dict[str, torch.Tensor]:
     """Of its policy; none where it has no weights."""
     return learner.policy.state_dict() if isinstance(learner.policy, torch.nn.Module) else {}
-
-
-@pytest.fixture
-def firm(monkeypatch):
-    """Adam's first steps are of full size also where a gradient is all rounding, as of groups that are all wrong: here it takes none there."""
-    step = Adam.step
-
-    def taken(self, *given):
-        self.eps = 1e-3
-        return step(self, *given)
-
-    monkeypatch.setattr(Adam, "step", taken)
 
 
 @worlds(lambda case: case.kind != "preferences")  # whose pairs a model makes first; the loop trains on sequences too

@@ -11,14 +11,9 @@ from battery import (
     gradient,
     has_likelihoods,
     is_policy_gradient,
-    is_streaming,
-    is_value_learning,
     iterate_scored,
-    long,
     loops,
-    updates,
     whole_batch,
-    worlds,
 )
 from host import host_reads
 from long_tier import in_turn
@@ -26,9 +21,8 @@ from long_tier import in_turn
 from operant.core.checkpoint import first_difference
 from operant.core.errors import BadInput, RunFailed
 from operant.core.status import Status
-from operant.loops.policy_gradient import RATIO_TOLERANCE, PolicyGradientLearner
+from operant.loops.policy_gradient import RATIO_TOLERANCE
 from operant.loops.terms import ANSWER_IMPORTANCE, IMPORTANCE
-from operant.loops.value_learning import Update
 
 # ------------------------------------------------------------------------------------------------------------------------------------------ masks
 
@@ -149,26 +143,6 @@ def close(compiled: dict[str, torch.Tensor], eager: dict[str, torch.Tensor]) -> 
         torch.testing.assert_close(compiled[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@worlds(updates, lambda case: case.kind in ("gym", "data") and not is_value_learning(case) and not is_streaming(case))
-def test_compiled_replay_equals_eager(case: Case):
-    learner = case.learner()
-    torch.compiler.reset()
-    if isinstance(learner, PolicyGradientLearner):
-        batch = whole_batch(learner, learner.fields(credited(learner)))
-    else:
-        batch = learner.draw()
-    inputs, action = {name.removeprefix("inputs."): x for name, x in batch.items() if name.startswith("inputs.")}, batch["action"]
-    policy, flat, needs = learner.policy, learner.updater.flat, learner.updater.needs | {"entropy"}
-
-    def replayed(replay) -> dict[str, torch.Tensor]:
-        flat.zero_grad()
-        found = replay(inputs, action, needs)
-        sum(value.square().mean() for value in found.values()).backward()
-        return {name: value.detach() for name, value in found.items()} | {"gradient": flat.grad.clone()}
-
-    close(replayed(torch.compile(policy.replay, backend="aot_eager")), replayed(policy.replay))
-
-
 @in_turn("inductor", "src/operant/nets/", "src/operant/ops/")
 def test_code_that_inductor_generates_equals_eager():
     """One forward pass through the compiler that a user would take; the others stop before code is generated, which takes a hundred times as long."""
@@ -178,25 +152,3 @@ def test_code_that_inductor_generates_equals_eager():
     inputs, action = {"observation": batch["inputs.observation"]}, batch["action"]
     with torch.no_grad():
         close(torch.compile(learner.policy.replay)(inputs, action, learner.updater.needs), learner.policy.replay(inputs, action, learner.updater.needs))
-
-
-@long(is_value_learning)
-def test_compiled_losses_equal_eager(case: Case):
-    learner = case.learner()
-    torch.compiler.reset()
-    learner.iterate()
-    drawn = learner.drawer.draw()
-    before = learner.streams.state_dict()
-
-    def losses(compile) -> dict[str, torch.Tensor]:
-        learner.streams.load_state_dict(before)
-        update = Update(learner, drawn, learner.drawer)
-        found: dict[str, torch.Tensor] = {}
-        for phase in learner.method.phases:
-            found |= compile(phase.losses)(update)
-        learner.nets.zero_grad(set_to_none=False)
-        sum(value.mean() for value in found.values()).backward()
-        found |= {f"gradient of {name}": p.grad.clone() for name, p in learner.nets.named_parameters()}
-        return {name: value.detach() for name, value in found.items()} | {f"target {place}": y for place, y in enumerate(update.targets)}
-
-    close(losses(lambda function: torch.compile(function, backend="aot_eager")), losses(lambda function: function))

@@ -4,9 +4,12 @@ import dataclasses
 
 import pytest
 import torch
+from other_device import DEVICE, other_device
+from recorded_graph import RecordedGraph
 from text_helpers import END, KINDS, PAD, REQUESTS, SIZES, V, draw, make, slow
 from transformers import MambaConfig, MambaForCausalLM, Phi3Config, Phi3ForCausalLM
 
+from operant.core import graphs
 from operant.core.errors import BadInput, RunFailed
 from operant.nets.bfloat16 import BFloat16Linear, compute_in_bfloat16
 from operant.worlds.plans import Request
@@ -30,12 +33,32 @@ def test_recorded_figures_are_those_of_a_plain_forward_pass(kind, temperature):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_written_out_step_and_the_models_own_are_the_same(kind, monkeypatch):
     model = make(kind)
-    assert engine._can_join(model) == (kind in ("llama", "qwen2"))
+    assert engine.can_join(model) == (kind in ("llama", "qwen2"))
     first = draw(model)
-    monkeypatch.setattr(engine, "_can_join", lambda model: False)
+    monkeypatch.setattr(engine, "can_join", lambda model: False)
     second = draw(model)
     assert torch.equal(first.tokens, second.tokens)
     assert (first.log_prob - second.log_prob).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("requests", [REQUESTS, [Request((5, 6, 7), 9)]], ids=["padded", "of one length"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_a_captured_step_draws_what_the_plain_one_draws(kind, requests, monkeypatch):
+    wanted = draw(make(kind), requests)
+    monkeypatch.setattr(engine, "ROOM", 8)
+    monkeypatch.setattr(RecordedGraph, "replays", 0)
+    monkeypatch.setitem(graphs.GRAPHS, DEVICE.type, RecordedGraph)
+    with other_device(monkeypatch) as device:
+        found = draw(make(kind).to(device), requests, cuda_graphs=True)
+        tokens, log_prob, mask = found.tokens.cpu(), found.log_prob.cpu(), found.mask.cpu()
+    assert RecordedGraph.replays >= 8  # of 20 tokens, in rooms of 8 places, with rows that end on the way
+    assert torch.equal(tokens, wanted.tokens) and torch.equal(mask, wanted.mask)
+    assert (log_prob - wanted.log_prob).abs().max() < 1e-5
+
+
+def test_a_step_that_is_not_written_out_is_not_captured():
+    with pytest.raises(BadInput, match="--cuda-graphs: the step of Llama and Qwen2 models of at most 50M parameters is captured; GPT2LMHeadModel is none"):
+        draw(make("gpt2"), cuda_graphs=True)
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])

@@ -51,6 +51,10 @@ def _train_options(parser: Parser) -> None:
     parser.add_argument("--staleness", type=whole(0), metavar="K", help=f"with --sample-workers: {words}")
     words = "weigh what older weights did, or vLLM drew, by its ratio to it, so much at the most (default: the ratio is the method's matter)"
     parser.add_argument("--truncate-importance", type=float, metavar="C", help=f"with --staleness, or --engine vllm: {words}")
+    words = "compute the losses of updates by code of torch.compile, which is kept for the next run (on a processor it has not paid)"
+    parser.add_argument("--compile", action="store_true", default=None, help=words)
+    words = "capture updates on a GPU, of text the drawing of a token, once, and replay them without Python between their kernels"
+    parser.add_argument("--cuda-graphs", action="store_true", default=None, help=words)
     add_json(parser)
 
 
@@ -69,8 +73,9 @@ def add_processes(parser: Parser) -> None:
 
 RUN_OPTIONS = ("seeds", "seed", "steps", "samples", "tokens", "seconds", "device", "threads", "every", "keep", "episodes", "track", "preset")
 SAMPLING_OPTIONS = ("sample_workers", "staleness", "truncate_importance", "sample_on")
+EXECUTION_OPTIONS = ("compile", "cuda_graphs")
 _OTHERS = ("method", "task", "out", "policy", "start_from", "from", "processes", "progress", "listener", "json", "import", "help")
-RESERVED = {*RUN_OPTIONS, *SAMPLING_OPTIONS, *PLACE_OPTIONS, *_OTHERS}
+RESERVED = {*RUN_OPTIONS, *SAMPLING_OPTIONS, *EXECUTION_OPTIONS, *PLACE_OPTIONS, *_OTHERS}
 """Names that mean the run's own, in `operant train` and `operant.train`; a method's hyper-parameter of such a name is `METHOD.NAME`."""
 
 
@@ -106,6 +111,8 @@ OF_KINDS = {
     "--processes": ("text", "preferences"),
     **dict.fromkeys(("--sample-workers", "--staleness"), ("gym", "data", "text")),
     "--truncate-importance": ("gym", "data", "text"),
+    "--compile": ("gym", "data", "agents"),
+    "--cuda-graphs": ("gym", "data", "agents", "text"),
 }
 """Options of a run that tasks of some kinds alone take."""
 
@@ -119,7 +126,7 @@ def hide_run_options(parser: Parser, kinds: Collection[str], keys: Collection[st
 
 def run_options(args: Namespace) -> dict[str, Any]:
     """What was given of them, as `operant.train` takes it."""
-    return {name: value for name in (*RUN_OPTIONS, *SAMPLING_OPTIONS) if (value := getattr(args, name, None)) is not None}
+    return {name: value for name in (*RUN_OPTIONS, *SAMPLING_OPTIONS, *EXECUTION_OPTIONS) if (value := getattr(args, name, None)) is not None}
 
 
 def parse_method(command: Command, argv: list[str]) -> Namespace:

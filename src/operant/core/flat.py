@@ -123,6 +123,8 @@ class Optimizer(Protocol):
 
     learning_rate: float
 
+    def keep_rate_on(self, device: torch.device) -> None: ...
+
     def step(self, norms: Tensor) -> None: ...
 
     def reset(self, seeds: Tensor | None = None) -> None: ...
@@ -132,7 +134,33 @@ class Optimizer(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-class Adam:
+class Rated:
+    """A learning rate that may be set before any step.
+
+    Attributes:
+        rate: what a step computes with: the number, or a tensor that has its value.
+    """
+
+    rate: float | Tensor
+
+    @property
+    def learning_rate(self) -> float:
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate = value
+        if isinstance(getattr(self, "rate", None), Tensor):
+            self.rate.fill_(value)
+        else:
+            self.rate = value
+
+    def keep_rate_on(self, device: torch.device) -> None:
+        """Compute with a tensor from now on, so that a step that is replayed goes by the rate of its day. PyTorch's kernels want it in float32 on a GPU."""
+        self.rate = torch.full((), self.learning_rate, dtype=torch.float32 if device.type == "cuda" else torch.float64, device=device)
+
+
+class Adam(Rated):
     """Adam over flat buffers (Kingma & Ba, arXiv:1412.6980, algorithm 1; with decoupled weight decay, arXiv:1711.05101). Elementwise, so seeds stay apart.
 
     PyTorch's fused kernel without `torch.optim`, whose first use costs a second and a half of imports.
@@ -181,7 +209,7 @@ class Adam:
             *self._tensors,
             [],
             self._counts,
-            lr=self.learning_rate,
+            lr=self.rate,
             beta1=self.betas[0],
             beta2=self.betas[1],
             weight_decay=self.weight_decay,
@@ -217,7 +245,7 @@ class Adam:
         return ("mean", self._means), ("square", self._squares)
 
 
-class RMSProp:
+class RMSProp(Rated):
     """RMSProp over flat buffers, without momentum, not centred: g <- decay g + (1 - decay) G^2, and a step of -rate G / sqrt(g + eps). Elementwise, so seeds
     stay apart.
 
@@ -246,7 +274,7 @@ class RMSProp:
                 moved = (square * self.decay).addcmul_(gradient, gradient, value=1 - self.decay)
                 root = (moved + self.eps).sqrt_() if self.inside else moved.sqrt().add_(self.eps)
                 square.copy_(torch.where(finite, moved, square))
-                weight.sub_(torch.where(finite, self.learning_rate * gradient / root, 0.0))
+                weight.sub_(torch.where(finite, self.rate * gradient / root, 0.0))
 
     def reset(self, seeds: Tensor | None = None) -> None:
         """Forget the squares (see `Adam.reset`)."""

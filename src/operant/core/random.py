@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from operant.core.errors import BadInput
+from operant.core.hand_over import handed_over
 from operant.core.seeds import derive_seed
 
 
@@ -52,8 +56,35 @@ def drawn_from(before: dict[str, object]) -> str:
     return " and ".join(name for name, state in global_generators().items() if name in before and state != before[name])
 
 
+REPEATED = "--compile or --cuda-graphs"
+
+
+class Wanted(NamedTuple):
+    """A draw that was asked for: of which stream, what it is, and its shape without the axis of seeds."""
+
+    name: str
+    draw: Callable[..., object]
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+def _permuted(shape: tuple[int, ...], generator: torch.Generator, out: Tensor) -> None:
+    torch.randperm(*shape, generator=generator, out=out)
+
+
+def _next_of(given: list[Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """The next of the draws that were made before, if it is what is asked for."""
+    found = given.pop(0) if given else None
+    if found is None or found.shape != shape or found.dtype != dtype:
+        raise BadInput(f"{REPEATED}: an update draws {list(shape)} of the stream {name!r} now, and did not before: leave it out")
+    return found
+
+
 class Streams:
     """Random streams of a run: for each name, one generator a seed.
+
+    What is computed without Python, from a captured graph or compiled code, cannot draw: `noted` says which draws a function asks for, and within `given` it
+    gets those that `drawn` made for it before.
 
     Args:
         seeds: root seeds, one an element of the seed axis (length S).
@@ -65,6 +96,8 @@ class Streams:
         self.device = torch.device(device)
         self._torch: dict[str, list[torch.Generator]] = {}
         self._numpy: dict[str, list[np.random.Generator]] = {}
+        self._notes: list[Wanted] | None = None
+        self._given: list[Tensor] | None = None
 
     def __deepcopy__(self, memo: dict) -> Streams:
         """Itself: what draws from a run's streams goes on doing so where it is copied (a target network, a frozen view), so that all draws are saved."""
@@ -72,37 +105,85 @@ class Streams:
 
     def torch_generators(self, name: str) -> list[torch.Generator]:
         """The torch generators of stream `name`, one a seed."""
+        self._at_hand(name)
+        return self._generators(name)
+
+    def _generators(self, name: str) -> list[torch.Generator]:
         if name not in self._torch:
             self._torch[name] = [torch.Generator().manual_seed(derive_seed(seed, name)) for seed in self.seeds]
         return self._torch[name]
 
     def numpy_generators(self, name: str) -> list[np.random.Generator]:
         """The NumPy generators of stream `name`, one a seed."""
+        self._at_hand(name)
         if name not in self._numpy:
             self._numpy[name] = [np.random.default_rng(derive_seed(seed, name)) for seed in self.seeds]
         return self._numpy[name]
 
     def normal(self, name: str, *shape: int) -> Tensor:
         """Standard normal draws `[S, *shape]`."""
-        return self._draw(name, torch.randn, shape)
+        return self._wanted(name, torch.randn, shape)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Uniform draws in [0, 1), `[S, *shape]`."""
-        return self._draw(name, torch.rand, shape)
+        return self._wanted(name, torch.rand, shape)
 
     def integers(self, name: str, high: int, *shape: int) -> Tensor:
         """Uniform integers in [0, high), `[S, *shape]` int64."""
-        return self._draw(name, lambda size, generator, out: torch.randint(high, size, generator=generator, out=out), shape, torch.int64)
+        return self._wanted(name, partial(torch.randint, high), shape, torch.int64)
 
     def permutations(self, name: str, length: int) -> Tensor:
         """One random permutation of range(length) a seed, `[S, length]` int64."""
-        return torch.stack([torch.randperm(length, generator=g) for g in self.torch_generators(name)]).to(self.device)
+        return self._wanted(name, _permuted, (length,), torch.int64)
 
-    def _draw(self, name, draw, shape, dtype=torch.float32) -> Tensor:
-        out = torch.empty(len(self.seeds), *shape, dtype=dtype)
-        for row, generator in zip(out, self.torch_generators(name), strict=True):
-            draw(shape, generator=generator, out=row)
-        return out.to(self.device)
+    def _at_hand(self, name: str) -> None:
+        """Raise `BadInput` where generators are out of reach."""
+        if self._given is not None or self._notes is not None:
+            how = "draw by normal, uniform, integers or permutations"
+            raise BadInput(f"{REPEATED}: an update takes generators of the stream {name!r}, which are Python's: {how}, or leave it out")
+
+    def _wanted(self, name: str, draw: Callable[..., object], shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+        if self._given is not None:
+            return _next_of(self._given, name, (len(self.seeds), *shape), dtype)
+        wanted = Wanted(name, draw, shape, dtype)
+        if self._notes is not None:
+            self._notes.append(wanted)
+        return self._draw(wanted)
+
+    def _draw(self, wanted: Wanted) -> Tensor:
+        out = torch.empty(len(self.seeds), *wanted.shape, dtype=wanted.dtype)
+        for row, generator in zip(out, self._generators(wanted.name), strict=True):
+            wanted.draw(wanted.shape, generator=generator, out=row)
+        return handed_over(out, self.device)
+
+    @contextmanager
+    def noted(self) -> Iterator[list[Wanted]]:
+        """The draws that are asked for within it, in their order; they are made as always."""
+        before, self._notes = self._notes, []
+        notes = self._notes
+        try:
+            yield notes
+        finally:
+            self._notes = before
+            if before is not None:
+                before.extend(notes)
+
+    def drawn(self, wanted: Sequence[Wanted]) -> list[Tensor]:
+        """Draws that were noted, made anew."""
+        return [self._wanted(*each) for each in wanted]
+
+    @contextmanager
+    def given(self, draws: Sequence[Tensor]) -> Iterator[None]:
+        """Within it whoever draws is given these, in their order.
+
+        Raises:
+            BadInput: they are not asked for as they were noted, or a generator itself is asked for.
+        """
+        before, self._given = self._given, list(draws)
+        try:
+            yield
+        finally:
+            self._given = before
 
     def state_dict(self) -> dict:
         return {
@@ -119,7 +200,7 @@ class Streams:
             for seed, generator in zip(self.seeds, self._numpy[name], strict=True):
                 generator.bit_generator.state = np.random.default_rng(derive_seed(seed, name)).bit_generator.state
         for name, states in state["torch"].items():
-            for generator, saved in zip(self.torch_generators(name), states, strict=True):
+            for generator, saved in zip(self._generators(name), states, strict=True):
                 generator.set_state(saved)
         for name, states in state["numpy"].items():
             for generator, saved in zip(self.numpy_generators(name), states, strict=True):

@@ -175,6 +175,8 @@ _TOLD = {
     "staleness": integer(1, 100),
     "truncate_importance": number(0),
     "sample_on": text,
+    "compile": flag,
+    "cuda_graphs": flag,
     "versions": mapping(text),
     "hardware": mapping(anything),
 }

@@ -14,6 +14,7 @@ import torch
 from operant.core import ranks
 from operant.core.errors import BadInput, one_line
 from operant.core.files import file_digest
+from operant.core.graphs import Execution, check_compiler
 from operant.core.memory import TRAINED, check_memory
 from operant.core.processor import fitting_threads
 from operant.core.random import Streams, untouched_generators
@@ -61,6 +62,8 @@ def configure_run(
     staleness=None,
     truncate_importance=None,
     sample_on=None,
+    compile=False,
+    cuda_graphs=False,
     say=lambda line: None,
 ):
     """Check everything that can be checked before a run exists; (config, world, spine).
@@ -68,7 +71,7 @@ def configure_run(
     Args:
         origin: the `loops.origin.Origin` that it begins from.
         preset: a name of `loops.presets`, whose settings and steps stand where none are given.
-        sample_workers, staleness, truncate_importance, sample_on: as of `loops.runs.train`.
+        sample_workers, staleness, truncate_importance, sample_on, compile, cuda_graphs: as of `loops.runs.train`.
         say: hears what is begun that may take seconds.
     """
     if not isinstance(method, str):
@@ -109,7 +112,8 @@ def configure_run(
     check_kind(entry, world.task, world.kind)
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
     beside = sampling(sample_workers, staleness, truncate_importance, sample_on, world.drawn_apart)
-    spine = sampled(with_module(entry.build(h), policy, method), beside)
+    beside |= executing(compile, cuda_graphs)
+    spine = arranged(with_module(entry.build(h), policy, method), beside)
     if world.action is not None and not world.action.kinds <= set(entry.actions):
         given = f"{world.task} has {' and '.join(sorted(world.action.kinds))} ones ({one_line(world.action_space)})"
         raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {given}{_instead(method, lambda other: _takes(other, world))}")
@@ -139,6 +143,8 @@ def configure_run(
         "episodes": episodes,
         "fingerprint": world.fingerprint(),
     } | beside
+    if beside.get("compile") or beside.get("cuda_graphs"):
+        check_execution(spine.execution, config, world)
     if world.bfloat16 and not spine.bfloat16:
         raise BadInput(f"--dtype bfloat16: on {world.task} it is for value learning, whose networks are wide; {method} takes float32")
     if world.bfloat16 and config["device"] == "cpu" and not kernels.has_bfloat16():
@@ -222,8 +228,29 @@ def sampling(sample_workers: Any, staleness: Any, truncate_importance: Any, samp
     return {name: value for name, value in found.items() if value}
 
 
-def sampled(spine: Any, config: Mapping[str, Any]) -> Any:
-    """The loop with what a run's config says of what samples (`sampling`). Raises `BadInput` where it takes none."""
+def executing(compile: Any, cuda_graphs: Any) -> dict[str, bool]:
+    """What a run's config says of how updates are computed; nothing where Python computes them. Raises `BadInput`."""
+    found = {"compile": compile, "cuda_graphs": cuda_graphs}
+    for name, value in found.items():
+        if not isinstance(value, bool):
+            raise BadInput(f"--{name.replace('_', '-')} {value!r}: it is True or False")
+    return {name: value for name, value in found.items() if value}
+
+
+def check_execution(execution: Execution, config: Mapping[str, Any], world: World) -> None:
+    """Raise `BadInput` where a run's updates cannot be computed so here."""
+    if execution.cuda_graphs and config["device"] != "cuda":
+        raise BadInput("--cuda-graphs: it is what a GPU repeats, and the networks of this run are on the processor: leave it out, or give --device cuda")
+    if execution.compile and world.bfloat16 and world.stacked:
+        raise BadInput("--compile: compiled networks compute in float32; leave it or --dtype bfloat16 out")
+    if execution.compile:
+        check_compiler(config["device"])
+
+
+def arranged(spine: Any, config: Mapping[str, Any]) -> Any:
+    """The loop with what a run's config says of what samples (`sampling`), and of how updates are computed. Raises `BadInput` where it takes none of that."""
+    if (execution := Execution(config.get("compile", False), config.get("cuda_graphs", False))) != Execution():
+        spine = spine.executed_by(execution)
     if config.get("sample_workers"):
         spine = spine.sampled_by(SampleWorkers(config["sample_workers"], config.get("staleness", 0), on=config.get("sample_on")))
     return spine.truncated_by(config["truncate_importance"]) if config.get("truncate_importance") else spine
@@ -238,6 +265,8 @@ def check_processes(spine: Any, world: World, config: dict[str, Any]) -> None:
         raise BadInput(f"{what}: --engine vllm draws for one process; leave one of the two out")
     if config.get("sample_workers"):
         raise BadInput(f"{what}: each of them draws its share of the answers; leave --sample-workers out")
+    if config.get("cuda_graphs"):
+        raise BadInput(f"{what}: weights that are spread over processes are gathered as they are needed; leave --cuda-graphs out")
     if not spine.splits:
         raise BadInput(f"{what}: {config['method']} has no updates whose rows could be split; leave it out")
     if config.get("task_callable") or config.get("not_resumable"):
@@ -353,7 +382,7 @@ def spine_of(config: dict[str, Any], policy: PlainModule | None = None) -> Any:
     if (name := config.get("policy_module")) is not None and policy is None:
         raise BadInput(f"this run trained a Python module as its policy ({name}): give it again, as policy=… of operant.load or operant.resume")
     spine = with_module(get_method(config["method"]).build(configure(config["method"], config["hyperparameters"])), policy, config["method"])
-    return sampled(spine, config)
+    return arranged(spine, config)
 
 
 def members_of(config: dict[str, Any], stacked: bool) -> list[list[int]]:

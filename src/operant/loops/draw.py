@@ -261,7 +261,7 @@ class _PrioritizedDrawer(_UniformDrawer):
 
     def prioritize(self, batch: Transitions, priority: Tensor) -> None:
         priority = (priority.double() + self.how.epsilon).pow(self.how.alpha)
-        self.highest = torch.maximum(self.highest, priority.amax(1, keepdim=True))
+        torch.maximum(self.highest, priority.amax(1, keepdim=True), out=self.highest)  # in place: a captured update writes the same memory
         self._set(batch.index, priority)
 
     def _take_in(self) -> None:

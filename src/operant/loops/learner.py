@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from operant.core.errors import BadInput, RunFailed
+from operant.core.graphs import Execution
 from operant.core.memory import check_memory
 from operant.core.records import Rollout
 from operant.nets.sharded import local
@@ -83,6 +84,11 @@ class Spine:
     def truncated_by(self, most: float) -> Spine:
         """The same loop which weighs what something else than its policy did by the ratio to it, so much at the most. Raises `BadInput` where it cannot."""
         raise BadInput(f"--truncate-importance {most:g}: this method weighs nothing by its ratio to what acted; leave it out")
+
+    def executed_by(self, execution: Execution) -> Spine:
+        """The same loop whose updates are computed so. Raises `BadInput` where they cannot be."""
+        given = "--compile" if execution.compile else "--cuda-graphs"
+        raise BadInput(f"{given}: it is for the updates of policy gradients and value learning, and this method makes its own; leave it out")
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         """Raise `BadInput` for what would stop a run of this loop later, before anything is written.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from operant import ops
-from operant.core.flat import rows_of, set_rows
+from operant.core.flat import Rated, rows_of, set_rows
 from operant.loops.terms import TermBatch
 from operant.loops.update import Fields, Updated, Updater
 from operant.nets.kernels import twice_differentiable
@@ -34,10 +34,11 @@ class TrustRegion:
     shrink: float = 0.8
 
 
-class Whole:
+class Whole(Rated):
     """Stands in the place of an optimiser: it keeps nothing, and its rate is the share of an accepted step that is made."""
 
-    learning_rate = 1.0
+    def __init__(self) -> None:
+        self.learning_rate = 1.0
 
     def reset(self, seeds: Tensor | None = None) -> None:
         """There is nothing to forget."""
@@ -57,23 +58,20 @@ class NaturalUpdater(Updater):
     """
 
     def __init__(self, *args: Any, region: TrustRegion, **settings: Any):
-        super().__init__(*args, **settings)
+        super().__init__(*args, **settings | {"optimizer": lambda flats, **rate: Whole()})
         self.region = region
-        self.optimizer = Whole()
         self.needs = self.needs | {"kl_from_acted"}
         self._replayed = self._replayed | {"kl_from_acted"}
 
-    def step(
-        self, batch: Fields, *, progress: float, iteration: int, first: bool = False, last: bool = False, whole: bool = False, fresh: bool = False
-    ) -> Updated:
-        """As `Updater.step`; its diagnostics are those of the step that was taken."""
-        region, flat, share = self.region, self.flat, self.optimizer.learning_rate
+    def _step(self, batch: Fields, numbers: Mapping[str, float | Tensor], first: bool, last: bool, whole: bool, fresh: bool) -> Updated:
+        """As `Updater._step`; its diagnostics are those of the step that was taken."""
+        region, flat, share = self.region, self.flat, self.optimizer.rate
         batch, weights = self._weighed(batch, whole)
         weight = {over: x.flatten(1) for over, x in weights.items()}
 
         def measured() -> tuple[TermBatch, Tensor, Tensor]:
             """(what terms see, the terms' losses `[terms, S]`, the mean KL `[S]`) of the policy as it is now."""
-            seen = TermBatch(batch | self._replay(batch), progress, iteration)
+            seen = TermBatch(batch | self._replay(batch), **numbers)
             return seen, self._losses(seen, weight), torch.linalg.vecdot(weight[None], seen.kl_from_acted.flatten(1))
 
         with twice_differentiable():

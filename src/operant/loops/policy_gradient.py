@@ -20,6 +20,7 @@ from operant import ops
 from operant.core import ranks
 from operant.core.errors import BadInput, RunFailed, place_of
 from operant.core.flat import Adam, Optimizer
+from operant.core.graphs import PLAIN, Execution
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Rollout
@@ -86,6 +87,7 @@ class PolicyGradient(Spine):
         sample_workers: processes that sample, and how old the weights may be that act.
         truncate_importance: what older weights did, or an engine that computes by itself drew, is learned from with the ratio to it, as it is when it is
             learned from, as a weight, of so much at the most (`ops.truncated_importance`); None leaves the ratio to the method.
+        execution: how updates are computed.
     """
 
     draws_answers = True
@@ -118,6 +120,7 @@ class PolicyGradient(Spine):
     workers: int = field(default=1, kw_only=True)
     sample_workers: SampleWorkers | None = field(default=None, kw_only=True)
     truncate_importance: float | None = field(default=None, kw_only=True)
+    execution: Execution = field(default=PLAIN, kw_only=True)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -153,7 +156,16 @@ class PolicyGradient(Spine):
             raise BadInput(f"--truncate-importance {most:g}: {name} of this method fits ratios to the policy that acted, and takes no weights: leave it out")
         return replace(self, truncate_importance=most)
 
+    def executed_by(self, execution: Execution) -> PolicyGradient:
+        if execution.compile and self.region is not None:
+            raise BadInput("--compile: this method differentiates its KL twice, which compiled code does not allow; leave it out")
+        return replace(self, execution=execution)
+
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
+        if self.execution.compile and world.answers:
+            raise BadInput("--compile: each batch of answers has a shape of its own, for which all would be compiled anew; leave it out")
+        if self.execution.cuda_graphs and world.answers and (world.kind != "text" or world.drawn_apart or self.beside is not None):
+            raise BadInput("--cuda-graphs: of answers it is the drawing by this process, with its own engine, on a GPU, that is captured; leave it out")
         if self.beside is not None and self.beside.staleness and (term := next((term for term in self.terms if getattr(term, "fresh", False)), None)):
             raise BadInput(
                 f"--staleness {self.beside.staleness}: {part_name(term)} of this method reads distributions of the policy that acted, which are measured when "
@@ -199,6 +211,7 @@ class PolicyGradientLearner(Learner):
             if policy is not None:
                 shard(policy)
         of = {"seeds": len(seeds), "stacked": world.stacked, "reduce": method.reduce, "reduce_length": method.reduce_length, "unit": method.unit}
+        of |= {"execution": PLAIN if world.answers else method.execution, "streams": self.streams}
         self.updater = (Updater if method.region is None else partial(NaturalUpdater, region=method.region))(
             self.policy,
             method.terms,
@@ -226,6 +239,7 @@ class PolicyGradientLearner(Learner):
         self._overs = tuple(dict.fromkeys(over for updater in updaters for over in updater.overs))
         self._old_statistics = {name: statistic for updater in updaters for name, statistic in updater.old_statistics.items()}
         self.source = world.source(method.sample, self.streams, workers=method.beside)
+        self.source.cuda_graphs = method.execution.cuda_graphs
         self._most_behind = 0 if method.beside is None else method.beside.staleness
         self.stride = self.source.steps_per_sample
         self._before = (*method.shape, *(method.fill.parts if method.fill is not None else ()))

@@ -316,6 +316,8 @@ def train(
     staleness: int | None = None,
     truncate_importance: float | None = None,
     sample_on: str | None = None,
+    compile: bool = False,
+    cuda_graphs: bool = False,
     progress: bool = True,
     listener: Listener | None = None,
     **hyperparameters: Any,
@@ -351,6 +353,8 @@ def train(
             at the same time. 0 by default: each waits for the other.
         truncate_importance: with `staleness`, what older weights did is weighted by its ratio to them, so much at the most; so is what `engine="vllm"` drew.
         sample_on: the address of a Ray cluster on whose nodes the workers are ("auto", "local", `ray://HOST:PORT` or `HOST:PORT`); this machine by default.
+        compile: the losses of updates go through `torch.compile`, whose code is kept for the next run. On a processor it has not paid (`docs/benchmarks.md`).
+        cuda_graphs: updates on a GPU, of text the drawing of a token, are captured once and replayed, without Python between their kernels.
         progress: show progress on standard error, as the command line does: a live display on a terminal, a line now and then elsewhere.
         listener: a callable of each `Update` (phase, step, total, metrics, score, message, speed), which hears of progress instead.
         hyperparameters: fields of the method's dataclass, and options of the task's kind (a text task's `model`, `lora_rank`, `dtype`, `verifier`, …: fields
@@ -391,6 +395,8 @@ def train(
                 staleness=staleness,
                 truncate_importance=truncate_importance,
                 sample_on=sample_on,
+                compile=compile,
+                cuda_graphs=cuda_graphs,
                 say=say,
             )
         check_trackers(track)

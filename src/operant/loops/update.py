@@ -5,8 +5,7 @@ Policy gradients, supervised and preference learning hand their batches to the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -15,6 +14,8 @@ from torch import Tensor
 from operant import ops
 from operant.core import ranks
 from operant.core.flat import Adam, FlatParameters, Optimizer
+from operant.core.graphs import PLAIN, Execution
+from operant.core.random import Streams
 from operant.loops.learner import Learner, check_finite
 from operant.loops.parts import REPLAYED, needs_of, over_of, part_name, statistics_of, told_by
 from operant.loops.terms import Term, TermBatch, step_losses
@@ -39,8 +40,7 @@ class Lot(NamedTuple):
     counts: bool = True
 
 
-@dataclass
-class Updated:
+class Updated(NamedTuple):
     """What one optimiser step gave, still on its device.
 
     Attributes:
@@ -53,8 +53,8 @@ class Updated:
 
     losses: Tensor
     gradient_norm: Tensor
-    log_ratio: Tensor | None = None
-    diagnostics: dict[str, Tensor] = field(default_factory=dict)
+    log_ratio: Tensor | None
+    diagnostics: dict[str, Tensor]
     log_prob: Tensor | None = None
 
 
@@ -77,6 +77,8 @@ class Updater:
         normalize_advantage: to mean 0 and deviation 1 over each minibatch's chosen steps.
         apart: the optimiser can forget one seed's moments alone.
         flat: the policy's parameters, where another updater of the same policy has put them into a buffer.
+        execution: how steps are computed.
+        streams: what is drawn in a step comes from; needed where that is repeated or compiled.
 
     Attributes:
         flat: the parameters that are trained.
@@ -101,6 +103,8 @@ class Updater:
         optimizer: Callable[..., Optimizer] = Adam,
         apart: bool = False,
         flat: FlatParameters | None = None,
+        execution: Execution = PLAIN,
+        streams: Streams | None = None,
     ):
         self.policy, self.terms = policy, terms
         self.reduce, self.reduce_length, self.unit, self.micro_batch = reduce, reduce_length, unit, micro_batch
@@ -113,7 +117,12 @@ class Updater:
         self.old_statistics = statistics_of(terms, "old_statistics")
         self._replayed = self.needs & set(REPLAYED)
         self._clips, self._tells = told_by(terms, "clipped"), told_by(terms, "tells")
-        self._equal: Tensor | None = None
+        self._equal: dict[torch.Size, Tensor] = {}
+        self._repeated = execution.repeated(self._step, streams, "the update")
+        self._replayed_at = execution.compiled(self._replay, streams)
+        self._losses_at = execution.compiled(self._losses, streams)
+        if execution.cuda_graphs:
+            self.optimizer.keep_rate_on(streams.device)
 
     def step(
         self, batch: Fields, *, progress: float, iteration: int, first: bool = False, last: bool = False, whole: bool = False, fresh: bool = False
@@ -126,6 +135,9 @@ class Updater:
             whole: every step was chosen, so that all weigh alike.
             fresh: ratios are taken to what the policy gives in this step, in the place of the batch's `old_log_prob`.
         """
+        return self._repeated(batch, {"progress": progress, "iteration": iteration}, first, last, whole, fresh)
+
+    def _step(self, batch: Fields, numbers: Mapping[str, float | Tensor], first: bool, last: bool, whole: bool, fresh: bool) -> Updated:
         batch, weights = self._weighed(batch, whole)
         self.flat.zero_grad()
         values, log_ratios, parts = [], [], []
@@ -136,8 +148,8 @@ class Updater:
                 if counts:
                     now[:, rows] = micro["old_log_prob"]
             weight = {over: (x if isinstance(rows, slice) else x[:, rows] * counts).flatten(1) for over, x in weights.items()}
-            seen = TermBatch(micro, progress, iteration)
-            losses = self._losses(seen, weight)
+            seen = TermBatch(micro, **numbers)
+            losses = self._losses_at(seen, weight)
             losses.sum().backward()  # a gradient handed in would make PyTorch import sympy at the first update, a second of every run
             values.append(losses.detach())
             if first:
@@ -194,7 +206,7 @@ class Updater:
         for lot in self.rows_together(present, batch.get("group") if self.unit == "group" else None):
             micro = batch if isinstance(lot.rows, slice) else {name: x[:, lot.rows] for name, x in batch.items()}
             idle = {} if lot.counts else {name: torch.zeros_like(micro[name]) for name in ("mask", *self.overs)}
-            yield lot, micro | idle | self._replay(micro)
+            yield lot, micro | idle | self._replayed_at(micro)
 
     def _replay(self, batch: Fields) -> Fields:
         """What the policy gives at a batch now."""
@@ -273,9 +285,9 @@ class Updater:
 
     def _equal_weights(self, mask: Tensor) -> Tensor:
         """The same of a minibatch in which every step was chosen: one tensor for all of its shape."""
-        if self._equal is None or self._equal.shape != mask.shape:
-            self._equal = self._weights(torch.ones_like(mask))
-        return self._equal
+        if mask.shape not in self._equal:
+            self._equal[mask.shape] = self._weights(torch.ones_like(mask))
+        return self._equal[mask.shape]
 
     @torch.no_grad()
     def _diagnose(self, batch: TermBatch, weight: Tensor) -> dict[str, Tensor]:

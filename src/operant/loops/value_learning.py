@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from operant import ops
 from operant.core.errors import BadInput, calling_place, place_of
 from operant.core.flat import Adam, FlatParameters, clip_scale, shared_view
+from operant.core.graphs import PLAIN, Execution
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.loops.behaviour import Behaviour, InTwoParts, Sampled
@@ -269,6 +271,7 @@ class ValueLearning(Spine):
         imagine: rollouts of a model among the nets, for methods with replay.
         updates_per_iteration: updates (offline) or environment steps (online) between two looks at the metrics.
         sample_workers: processes that step the environments; None for the one that trains.
+        execution: how updates are computed.
     """
 
     bfloat16 = True
@@ -288,6 +291,7 @@ class ValueLearning(Spine):
     imagine: Imagine | None = None
     updates_per_iteration: int = 100
     sample_workers: SampleWorkers | None = None
+    execution: Execution = PLAIN
 
     def __post_init__(self) -> None:
         _named(self.nets, "net that acts,", self.acts.net)
@@ -321,6 +325,9 @@ class ValueLearning(Spine):
         if workers.staleness:
             raise BadInput(f"--staleness {workers.staleness}: this method draws what it learns from out of replay, and acts and learns by turns; leave it out")
         return replace(self, sample_workers=workers)
+
+    def executed_by(self, execution: Execution) -> ValueLearning:
+        return replace(self, execution=execution)
 
     def check(self, world: World, seeds: Sequence[int], steps: int, episodes: int | None) -> None:
         world.check_workers(self.sample_workers)
@@ -360,11 +367,36 @@ class ValueLearning(Spine):
         return ValueLearner(self, world, list(seeds), total_steps, device)
 
 
+class _Stepped(NamedTuple):
+    """What one optimiser step of a phase gave, on its device.
+
+    Attributes:
+        names: of its losses; values: of them, `[terms, S]`.
+        norms: of the gradients, `[S]`.
+        logged: what the losses showed a person, `[S]` by name.
+        targets, rewards, horizon: as of `Update`.
+    """
+
+    names: list[str]
+    values: Tensor
+    norms: Tensor
+    logged: dict[str, Tensor]
+    targets: list[Tensor]
+    rewards: list[Tensor]
+    horizon: float
+
+
 class _Trained:
-    """A phase at work: its optimiser, and the metrics of an iteration."""
+    """A phase at work: its optimiser, and the metrics of an iteration.
+
+    Attributes:
+        step: `(tensors of a batch, numbers) → _Stepped`.
+        last: the newest step, and its batch.
+    """
 
     def __init__(self, phase: Phase, flats: list[FlatParameters], drawer: Drawer):
         self.phase, self.flats, self.drawer = phase, flats, drawer
+        self.step: Callable[[Mapping[str, Tensor], Mapping[str, float]], _Stepped]
         optim = phase.optim
         self.optimizer = Adam(flats, learning_rate=optim.learning_rate, eps=optim.eps, betas=optim.betas, weight_decay=optim.weight_decay)
         self.names: list[str] = []
@@ -375,7 +407,7 @@ class _Trained:
         self.norms: list[Tensor] = []
         self.indices: list[Tensor] = []
         self.logged: dict[str, list[Tensor]] = {}
-        self.last: Update | None = None
+        self.last: tuple[_Stepped, Transitions] | None = None
 
 
 class ValueLearner(Learner):
@@ -451,7 +483,11 @@ class ValueLearner(Learner):
 
     def _at_work(self, phase: Phase) -> _Trained:
         drawer = self.drawer if phase.draw is None else phase.draw.bind(self.stores, self.streams, f"draw/{phase.name}", self._relabel)
-        return _Trained(phase, [self._flats[name] for name in phase.trains], drawer)
+        execution = self.method.execution
+        phase = replace(phase, losses=execution.compiled(phase.losses, self.streams))
+        at_work = _Trained(phase, [self._flats[name] for name in phase.trains], drawer)
+        at_work.step = execution.repeated(partial(self._step, at_work), self.streams, f"the update of phase {phase.name}")
+        return at_work
 
     def _take_in(self, store: Store) -> None:
         """The normaliser's statistics from all observations of a data set, where there is one."""
@@ -554,10 +590,11 @@ class ValueLearner(Learner):
         values = torch.stack(at_work.values).cpu()
         norms, phase = torch.stack(at_work.norms).cpu(), at_work.phase.name
         check_finite(self, at_work.names, values, norms, lambda update: at_work.drawer.recall(at_work.indices[update]).tensors(), phase)
-        if (last := at_work.last).targets:  # of the last update alone: what explodes does not come back
+        last, batch = at_work.last
+        if last.targets:  # of the last update alone: what explodes does not come back
             target, reward = (torch.stack([x.abs().movedim(-2, 0).flatten(1).amax(1) for x in of]).amax(0).cpu() for of in (last.targets, last.rewards))
             self._largest_reward = torch.maximum(self._largest_reward, reward)
-            check_values(self, phase, target, self._largest_reward, last.horizon, last.batch.tensors())
+            check_values(self, phase, target, self._largest_reward, last.horizon, batch.tensors())
         metrics = {f"loss/{name}": values[:, place].mean(0) for place, name in enumerate(at_work.names)}
         return metrics | {name: torch.stack(found).mean(0).cpu() for name, found in at_work.logged.items()}
 
@@ -602,8 +639,20 @@ class ValueLearner(Learner):
 
     def _train(self, at_work: _Trained, batch: Transitions) -> None:
         """One optimiser step of a phase."""
-        phase = at_work.phase
+        done = at_work.step(batch.tensors(), {"count": self.updates, "progress": self.progress})
+        at_work.names = done.names
+        at_work.values.append(done.values)
+        at_work.norms.append(done.norms)
+        at_work.indices.append(batch.index)
+        at_work.last = done, batch
+        for name, value in done.logged.items():
+            at_work.logged.setdefault(name, []).append(value)
+
+    def _step(self, at_work: _Trained, tensors: Mapping[str, Tensor], numbers: Mapping[str, float | Tensor]) -> _Stepped:
+        """What a device does in one optimiser step of a phase. No host read happens here, and nothing of the learner changes but tensors, in place."""
+        phase, batch = at_work.phase, Transitions.of(tensors)
         update = self.seen(batch, at_work.drawer)
+        update.count, update.progress = numbers["count"], numbers["progress"]
         for flat in at_work.flats:
             flat.zero_grad()
         losses = self.losses(phase, update)
@@ -618,13 +667,7 @@ class ValueLearner(Learner):
             for flat in at_work.flats:
                 flat.scale_grad(clip_scale(norms, phase.optim.max_grad_norm))
         at_work.optimizer.step(norms)
-        at_work.names = names
-        at_work.values.append(means.detach())
-        at_work.norms.append(norms)
-        at_work.indices.append(batch.index)
-        at_work.last = update
-        for name, value in update.logged.items():
-            at_work.logged.setdefault(name, []).append(value)
+        return _Stepped(names, means.detach(), norms, update.logged, update.targets, update.rewards, update.horizon)
 
     def losses(self, phase: Phase, update: Update) -> dict[str, Tensor]:
         """A phase's losses of one update, `[S, B]` each.

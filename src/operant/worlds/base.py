@@ -455,9 +455,11 @@ class Source:
         resume: "bitwise", "episode-boundary" where an environment cannot give its state, or `OTHER_DRAWS`.
         progress: share of the run that is done; whoever runs the loop sets it.
         steps_per_sample: steps of one seed in one `sample`.
+        cuda_graphs: what draws on a GPU may be captured, and replayed; whoever runs the loop sets it.
     """
 
     describes: ClassVar[bool] = False
+    cuda_graphs: bool = False
     resume: str = "bitwise"
     progress: float = 0.0
     steps_per_sample: int = 1

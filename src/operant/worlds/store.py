@@ -44,6 +44,13 @@ class Transitions:
         return {name: value for name, value in own.items() if value is not None} | self.extras
 
     @staticmethod
+    def of(tensors: Mapping[str, Tensor]) -> Transitions:
+        """The batch whose `tensors` these are."""
+        own = {item.name for item in fields(Transitions)}
+        named, extras = ({name: x for name, x in tensors.items() if (name in own) is wanted} for wanted in (True, False))
+        return Transitions(**named, extras=extras)
+
+    @staticmethod
     def join(parts: Sequence[Transitions]) -> Transitions:
         """Batches side by side, in one. Where some say how many steps they span or what they weigh, the others span one and weigh 1."""
         names = {name for part in parts for name in part.tensors()}
@@ -51,9 +58,7 @@ class Transitions:
         for part, table in zip(parts, tables, strict=True):
             for name in names & {"steps", "weight"}:
                 table.setdefault(name, torch.ones_like(part.reward))
-        joined = {name: torch.cat([table[name] for table in tables], 1) for name in sorted(names)}
-        own = {item.name for item in fields(Transitions)}
-        return Transitions(**{name: x for name, x in joined.items() if name in own}, extras={name: x for name, x in joined.items() if name not in own})
+        return Transitions.of({name: torch.cat([table[name] for table in tables], 1) for name in sorted(names)})
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
+from operant.core.graphs import Execution
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
@@ -93,13 +94,17 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, required=True, help="most tokens of a completion")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="what is computed in")
     parser.add_argument("--engine", default="operant", choices=("operant", "vllm"), help="what draws")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--cuda-graphs", action="store_true", help="a token's step is captured")
     given = parser.parse_args()
     shared = importlib.import_module(f"operant.bench.peers.{given.model}")
     keep_freed_memory()
     sizes = {"prompts": shared.PROMPTS, "group_size": shared.GROUP, "micro_batch": shared.MICRO_BATCH}
     method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": shared.LEARNING_RATE}))
+    if given.cuda_graphs:
+        method = method.executed_by(Execution(cuda_graphs=True))
     world = ModelWorld(shared, given.tokens, given.dtype, given.engine)
-    learner = method.learner(world, [0], shared.WARM_UP_STEPS + given.steps, torch.device("cpu"))
+    learner = method.learner(world, [0], shared.WARM_UP_STEPS + given.steps, torch.device(given.device))
     stopwatch = Stopwatch()
     for _ in range(shared.WARM_UP_STEPS):
         learner.iterate()

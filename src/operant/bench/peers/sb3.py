@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=1)
     parser.add_argument("--settings", type=json.loads, default={}, help="arguments of the algorithm's constructor, JSON")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     settings = given.settings
     if given.env.startswith("MinAtar/"):
@@ -31,7 +32,7 @@ def main() -> None:
         settings = behind_pictures(given.env, settings)
     environments = make_vec_env(given.env, n_envs=given.envs, seed=given.seed)
     policy = "MlpLstmPolicy" if given.algorithm == "RecurrentPPO" else "MlpPolicy"
-    model = getattr(importlib.import_module(given.package), given.algorithm)(policy, environments, seed=given.seed, device="cpu", **settings)
+    model = getattr(importlib.import_module(given.package), given.algorithm)(policy, environments, seed=given.seed, device=given.device, **settings)
     updating, train = 0.0, model.train
 
     def timed(*arguments, **named) -> None:

@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny_llama", help="the module beside this one that makes it")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--tokens", type=int, required=True, help="most tokens of a completion")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="on a GPU it computes in bfloat16")
     given = parser.parse_args()
     shared = importlib.import_module(f"operant.bench.peers.{given.model}")
     logging.set_verbosity_error()
@@ -45,8 +46,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(sys.stderr):
         config = GRPOConfig(
             output_dir=directory,
-            use_cpu=True,
-            bf16=False,
+            use_cpu=given.device == "cpu",
+            bf16=given.device == "cuda",
             gradient_checkpointing=False,  # the trainer's default saves memory and costs time; the peer gets its faster setting
             per_device_train_batch_size=shared.MICRO_BATCH,
             gradient_accumulation_steps=shared.PROMPTS * shared.GROUP // shared.MICRO_BATCH,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from operant.core.errors import BadInput
+from operant.core.hand_over import handed_over
 from operant.core.random import Streams
 from operant.core.records import Rollout
 from operant.core.seeds import derive_seed
@@ -138,9 +139,7 @@ class Chunk:
 
 
 @torch.no_grad()
-def fill(
-    chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, observation: np.ndarray, part: tuple[slice, slice] | None = None
-) -> np.ndarray:
+def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, observation: np.ndarray, part: tuple[slice, slice] | None = None) -> np.ndarray:
     """Act for T steps into `chunk`; `noise [S, T, N, …]` turns into actions. Returns the observation `[R, D]` that comes next.
 
     What the policy remembers goes on in each row until an episode ends there, and starts anew behind a step that the environment ignored, too.
@@ -166,7 +165,7 @@ def fill(
     for t in range(length):
         mine(seen).copy_(torch.from_numpy(observation).view(seeds, rows, size))
         observations[t] = observation.reshape(seeds, rows, size)
-        parameters, carry = decide(actor.normalized(seen.to(device)), carry)
+        parameters, carry = decide(actor.normalized(handed_over(seen, device)), carry)
         action = distribution.sample(parameters, noise[t]).cpu()
         decided[t], actions[t] = mine(parameters.cpu().numpy()), mine(action.numpy())
         step = environments.step(mine(distribution.to_environment(action)).reshape(action_shape))

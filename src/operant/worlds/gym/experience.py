@@ -11,6 +11,7 @@ from torch import Tensor
 
 from operant import ops
 from operant.core.errors import BadInput
+from operant.core.hand_over import handed_over
 from operant.core.memory import physical_memory
 from operant.core.random import Streams
 from operant.nets.actors import Policy
@@ -137,9 +138,7 @@ class Experience(Stream):
 
     skips = True
 
-    def __init__(
-        self, make: MakeEnvironments, plan: Online, policy: Policy, streams: Streams, total_steps: int, *, workers: SampleWorkers | None = None
-    ):
+    def __init__(self, make: MakeEnvironments, plan: Online, policy: Policy, streams: Streams, total_steps: int, *, workers: SampleWorkers | None = None):
         super().__init__(make, streams.seeds, plan.environments, workers)
         self.plan, self.streams, self.observation, self.distribution = plan, streams, policy.observation, policy.distribution
         self._normalizer = policy.normalizer
@@ -158,7 +157,7 @@ class Experience(Stream):
         if act is None:
             action = self.distribution.uniform(self.streams, "explore", rows, allowed=self.observation.allowed(seen)).cpu()
         else:
-            action = self._checked(act(seen.to(self.streams.device)), seen)
+            action = self._checked(act(handed_over(seen, self.streams.device)), seen)
         step = self.act(self.distribution.to_environment(action.flatten(0, 1)))
         found = {name: torch.from_numpy(getattr(step, name).copy()).view(seeds, rows) for name in ("reward", "terminated", "truncated", "valid")}
         following = torch.from_numpy(step.next_observation.copy()).view(seeds, rows, -1)

@@ -21,6 +21,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from operant.core import ranks
 from operant.core.errors import BadInput, RunFailed
+from operant.core.graphs import GRAPHS
 from operant.nets import packed
 from operant.nets.bfloat16 import BFloat16Linear, cast_once
 from operant.nets.kernels import FastLinear, linear, round_rows
@@ -29,6 +30,7 @@ from operant.worlds.text.models import longest_row, other_layers, why_no_longer
 
 LOOK_EVERY = 4  # tokens between two looks at which rows have finished (the only reads by the host, but for the check of an adaptive temperature)
 WIDE = 256  # hidden size from which a token's products are faster in bfloat16; below, a model that computes in it is decoded in float32
+ROOM = 256  # places of the cache for which a step is captured at a time
 DROP_AT = 0.75  # rows are compacted when at most this share of them is still going
 
 
@@ -133,6 +135,7 @@ class Batch:
         requests: what is completed: prefixes, and how many completions of each.
         limits, stops: most tokens, and the tokens that end, of each request's completions.
         drawing: how tokens are drawn, with the draws of these rows.
+        cuda_graphs: a token's step is captured, and replayed.
     """
 
     requests: list[Request]
@@ -140,6 +143,7 @@ class Batch:
     stops: list[set[int]]
     drawing: _Drawing
     pad_token_id: int
+    cuda_graphs: bool = False
 
 
 def complete(model: PreTrainedModel, batch: Batch, beat: Callable[[], None] | None = None) -> Generation:
@@ -152,7 +156,7 @@ def complete(model: PreTrainedModel, batch: Batch, beat: Callable[[], None] | No
     model.eval()
     try:
         with cast_once(model):
-            return _complete(model, batch.requests, batch.limits, batch.stops, batch.drawing, batch.pad_token_id, beat)
+            return _complete(model, batch.requests, batch.limits, batch.stops, batch.drawing, batch.pad_token_id, batch.cuda_graphs, beat)
     finally:
         model.train(training)
 
@@ -165,6 +169,7 @@ def _complete(
     stops: Sequence[set[int]],
     drawing: _Drawing,
     pad_token_id: int,
+    cuda_graphs: bool,
     beat: Callable[[], None] | None,
 ) -> Generation:
     device = model.device
@@ -178,8 +183,9 @@ def _complete(
     ids = torch.tensor([[pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in distinct], device=device)
     of_row = torch.tensor([distinct[prompt] for prompt in prompts])[request].to(device)
     most = max(limits)
-    step, logits = _begin(model, ids, padding, of_row, width + most)
-    beside = [] if drawing.guide is None else [_Beside(policy.model, ids, padding, of_row, width + most) for policy in drawing.guide.others]
+    start = ids, padding, of_row, width + most, cuda_graphs
+    step, logits = _begin(model, *start)
+    beside = [] if drawing.guide is None else [_Beside(policy.model, *start) for policy in drawing.guide.others]
 
     sets = {stop: place for place, stop in enumerate(dict.fromkeys(map(frozenset, stops)))}
     ends = torch.zeros(len(sets), logits.shape[-1], dtype=torch.bool)
@@ -232,14 +238,16 @@ def _complete(
 class _Beside:
     """Another policy that is run along: its step, and its newest logits."""
 
-    def __init__(self, model: PreTrainedModel, ids: Tensor, padding: Tensor, of_row: Tensor, capacity: int):
-        self.step, self.logits = _begin(model, ids, padding, of_row, capacity)
+    def __init__(self, model: PreTrainedModel, *start: Any):
+        self.step, self.logits = _begin(model, *start)
 
 
-def _begin(model: PreTrainedModel, ids: Tensor, padding: Tensor, of_row: Tensor, capacity: int) -> tuple[_JoinedStep | _ModelStep, Tensor]:
+def _begin(model: PreTrainedModel, ids: Tensor, padding: Tensor, of_row: Tensor, capacity: int, cuda_graphs: bool) -> tuple[_JoinedStep | _ModelStep, Tensor]:
     """Run the prompts `ids [P, L]`; the step behind them of rows `of_row [R]`, with room for `capacity` tokens each, and the logits `[R, V]` of the first."""
+    if cuda_graphs and not can_join(model):
+        raise BadInput(f"--cuda-graphs: the step of Llama and Qwen2 models of at most 50M parameters is captured; {type(model).__name__} is none: leave it out")
     cache, logits = _prefill(model, ids, padding)
-    kind = _JoinedStep if _can_join(model) else _ModelStep
+    kind = (_CapturedStep if cuda_graphs else _JoinedStep) if can_join(model) else _ModelStep
     return kind(model, cache, padding[of_row], of_row, capacity), logits[of_row]
 
 
@@ -258,6 +266,7 @@ def generate(
     guide: Logits | None = None,
     batch_size: int | None = None,
     by: Callable[[list[Batch]], list[Generation]] | None = None,
+    cuda_graphs: bool = False,
 ) -> Generation:
     """Draw completions.
 
@@ -273,6 +282,7 @@ def generate(
         guide: makes the logits that tokens are drawn from of the policy's own and of other policies'; these read the same tokens.
         batch_size: rows that are drawn at a time; None for all. The last bits of log-probabilities hang on it.
         by: draws batches in the place of this process, in their order; None for this one, one after the other.
+        cuda_graphs: on a GPU, of a model whose step is written out: the step of a token is captured for each number of rows, and replayed.
         top_k, top_p: for evaluation: draw from the `top_k` likeliest tokens, and of those from the fewest whose probability reaches `top_p`, in (0, 1].
 
     Where several processes train one run, each has whole weights here (`nets.sharded.whole`), completes its share of the rows, and is given the others'.
@@ -296,7 +306,7 @@ def generate(
     for first in range(share.start, share.stop, batch_size or rows):
         some = slice(first, min(first + (batch_size or rows), share.stop))
         own = [(part, *rest) for part, *rest in zip(_parts(requests, some), limits, stops, strict=True) if part is not None]
-        batches.append(Batch(*map(list, zip(*own, strict=True)), replace(drawing, uniforms=None if greedy else uniforms[:, some]), pad_token_id))
+        batches.append(Batch(*map(list, zip(*own, strict=True)), replace(drawing, uniforms=None if greedy else uniforms[:, some]), pad_token_id, cuda_graphs))
     found = [complete(model, batch) for batch in batches] if by is None else by(batches)
     result = _stacked(requests, found, share, pad_token_id) if found else _nothing(drawing.apart, model.device)
     if ranks.count() > 1:
@@ -527,7 +537,8 @@ class _ModelStep:
         self.position, self.seen = self.position[index], self.seen[index]
 
 
-def _can_join(model: PreTrainedModel) -> bool:
+def can_join(model: PreTrainedModel) -> bool:
+    """Whether its step is written out (`_JoinedStep`)."""
     head = model.get_output_embeddings()
     return type(model) in (LlamaForCausalLM, Qwen2ForCausalLM) and type(head) in (nn.Linear, FastLinear, BFloat16Linear) and packed.can_join(model.base_model)
 
@@ -584,22 +595,41 @@ class _JoinedStep:
         return (x * torch.linalg.vecdot(x, x).add_(self.eps).rsqrt_().unsqueeze(1)).to(self.dtype)
 
     def __call__(self, token: Tensor) -> Tensor:
-        rows, size, heads, key_heads, end = len(token), self.head_size, self.heads, self.key_heads, self.length + 1
+        end = self.length + 1
         turn = self.turn[self.length - self.padding if self.masked else self.length]
-        mask = self.mask[..., :end] if self.masked else None
+        logits = self._run(token, turn, self.mask[..., :end] if self.masked else None, end)
+        self._moved_on()
+        return logits
+
+    def _run(self, token: Tensor, turn: Tensor, mask: Tensor | None, end: int) -> Tensor:
+        """The logits behind a token of each row.
+
+        Args:
+            turn: of its place, `[1, d/2]`, or of each row's `[R, 1, d/2]`.
+            mask: what is added to the scores of the first `end` places of the cache, `[R or 1, 1, 1, end]`.
+        """
+        rows, size, heads, key_heads = len(token), self.head_size, self.heads, self.key_heads
         x = F.embedding(token, self.embedding)
         for cached, (joined, out, gate_up, down) in zip(self.cache.layers, self.weights, strict=True):
             projected = linear(self._normalize(x), *joined).float().view(rows, heads + 2 * key_heads, size)
             torch.view_as_complex(projected.view(rows, -1, size // 2, 2)[:, : heads + key_heads]).mul_(turn)
-            queries, cached.keys[:, :, self.length], cached.values[:, :, self.length] = projected.split([heads, key_heads, key_heads], 1)
+            queries, keys, values = projected.split([heads, key_heads, key_heads], 1)
+            self._write(cached, keys, values)
             queries = queries.reshape(rows, key_heads, heads // key_heads, size).to(self.dtype)
             mixed = self._attend(queries, cached.keys[:, :, :end], cached.values[:, :, :end], mask)
             x += linear(mixed.reshape(rows, heads * size), *out)
             gate, up = linear(self._normalize(x), *gate_up).chunk(2, 1)
             x += linear(F.silu(gate).mul_(up), *down)
-            cached.length = end
-        self.length = end
         return linear(self._normalize(x), *self.head)
+
+    def _write(self, cached: _RowLayer, keys: Tensor, values: Tensor) -> None:
+        """Into the cache at the newest place, keys and values `[R, K, d]`."""
+        cached.keys[:, :, self.length], cached.values[:, :, self.length] = keys, values
+
+    def _moved_on(self) -> None:
+        self.length += 1
+        for cached in self.cache.layers:
+            cached.length = self.length
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Queries `[R, K, H / K, d]` on keys and values `[R, K, L, d]`; mask `[R, 1, 1, L]`."""
@@ -613,3 +643,54 @@ class _JoinedStep:
         self.padding = self.padding[index]
         if self.masked:
             self.mask = self.mask[index]
+
+
+class _CapturedStep(_JoinedStep):
+    """The same step from a graph, which knows no length: the place that is written is a tensor, and rows look at `ROOM` places more than are written at the
+    most, of which a mask hides those ahead. It is captured at the second token of as many rows in the same room, since the first finds all that it allocates.
+    """
+
+    def __init__(self, model: PreTrainedModel, cache: _RowCache, padding: Tensor, of_row: Tensor, capacity: int):
+        super().__init__(model, cache, padding, of_row, capacity)
+        for cached in cache.layers:
+            for room in (cached.keys, cached.values):
+                room[:, :, self.length :] = 0  # hidden places count nothing, which of what is no number is none either
+        self.capacity = capacity
+        self.columns = torch.arange(capacity, device=padding.device)
+        self.place = torch.full((1,), self.length, device=padding.device)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self.end = min(-(-(self.length + 1) // ROOM) * ROOM, self.capacity)
+        self._graph = self._token = self._logits = None
+
+    def __call__(self, token: Tensor) -> Tensor:
+        if self.length == self.end:
+            self._begin_anew()
+        if self._token is None:
+            self._token = token.clone()
+            self._graph = GRAPHS[token.device.type]()
+            logits = self._graph.warm(self._step)
+        else:
+            self._token.copy_(token)
+            if self._logits is None:
+                self._logits = self._graph.capture(self._step)
+            self._graph.replay()
+            logits = self._logits
+        self._moved_on()
+        return logits
+
+    def _step(self) -> Tensor:
+        turn = self.turn[self.place - self.padding if self.masked else self.place]
+        mask = torch.zeros(self.end, device=self.place.device).masked_fill_(self.columns[: self.end] > self.place, -torch.inf).to(self.dtype)
+        logits = self._run(self._token, turn, mask + self.mask[..., : self.end] if self.masked else mask[None, None, None], self.end)
+        self.place += 1
+        return logits
+
+    def _write(self, cached: _RowLayer, keys: Tensor, values: Tensor) -> None:
+        for room, written in ((cached.keys, keys), (cached.values, values)):
+            room.index_copy_(2, self.place, written.unsqueeze(2).to(self.dtype))
+
+    def keep(self, index: Tensor) -> None:
+        super().keep(index)
+        self._begin_anew()

@@ -173,7 +173,7 @@ class TextSource(Source):
         elif self.workers is not None:
             draw = self.workers.generate
         else:
-            draw = partial(generate, self.policy.model, guide=self.plan.logits, batch_size=self._batch_size)
+            draw = partial(generate, self.policy.model, guide=self.plan.logits, batch_size=self._batch_size, cuda_graphs=self.cuda_graphs)
         return draw(
             requests,
             max_new_tokens=self.limit,

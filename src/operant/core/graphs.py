@@ -1,0 +1,214 @@
+"""How updates are computed: by Python as they stand, by code that `torch.compile` made of their losses, or from a CUDA graph.
+
+A graph is what a GPU was told once, kept: the same kernels run on the same memory, and Python says nothing between them. Whatever changes from one replay to
+the next is therefore a tensor. What goes in is copied to where the graph reads it, draws are made before, numbers become tensors of one element, and what comes
+out is copied before it is overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from operant.core.cache import cache_directory
+from operant.core.errors import BadInput, one_line
+from operant.core.random import Streams, Wanted
+
+WARM = 3  # calls before the one that is captured, in which libraries allocate what they keep
+
+Result = TypeVar("Result")
+Work = Callable[..., Result]  # (tensors by name, numbers by name, what decides which kernels there are …) → a tree of tensors and constants
+
+
+class Graph(Protocol):
+    """Work that a device repeats."""
+
+    def warm(self, work: Callable[[], Result]) -> Result:
+        """Do it, as a capture will find it."""
+
+    def capture(self, work: Callable[[], Result]) -> Result:
+        """Keep it without doing it; what it gives is there, and has no numbers yet."""
+
+    def replay(self) -> None:
+        """Do what was kept."""
+
+
+class CudaGraph:
+    """PyTorch's `torch.cuda.CUDAGraph`, warmed up and captured on one stream of its own."""
+
+    def __init__(self) -> None:
+        self._graph, self._stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+
+    def warm(self, work: Callable[[], Result]) -> Result:
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            result = work()
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return result
+
+    def capture(self, work: Callable[[], Result]) -> Result:
+        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):  # other threads may use the device meanwhile
+            return work()
+
+    def replay(self) -> None:
+        self._graph.replay()
+
+
+GRAPHS: dict[str, Callable[[], Graph]] = {"cuda": CudaGraph}
+"""What captures work, by the type of device."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How updates are computed.
+
+    Attributes:
+        compile: their losses go through `torch.compile`.
+        cuda_graphs: they are captured, and replayed.
+    """
+
+    compile: bool = False
+    cuda_graphs: bool = False
+
+    def repeated(self, work: Work[Result], streams: Streams, what: str) -> Work[Result]:
+        """Work whose tensors have the shapes of few batches: captured, if that is wanted.
+
+        Args:
+            what: the work in words, for who must be told that it cannot be captured.
+        """
+        return Repeated(work, streams, what) if self.cuda_graphs else work
+
+    def compiled(self, work: Callable[..., Result], streams: Streams) -> Callable[..., Result]:
+        """Work that is differentiated: compiled, if that is wanted."""
+        return Compiled(work, streams) if self.compile else work
+
+
+PLAIN = Execution()
+"""By Python as they stand."""
+
+
+def check_compiler(device: str) -> None:
+    """Raise `BadInput` where `torch.compile` has nothing here that makes code for a type of device."""
+    _keep_code()
+    if device == "cuda":
+        from torch.utils._triton import has_triton
+
+        if not has_triton():
+            raise BadInput("--compile: for a GPU PyTorch compiles by triton, which is not installed or does not know this one: pip install triton")
+        return
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise BadInput("--compile: for a processor PyTorch compiles by a C++ compiler, and there is none: install g++, or leave it out") from error
+
+
+class Repeated:
+    """Work that is captured when it has been done a few times, once for each set of shapes, and replayed from then on. It draws from `streams` alone.
+
+    Raises:
+        BadInput: the work reads a number to the host, or draws from a generator.
+    """
+
+    def __init__(self, work: Work[Any], streams: Streams, what: str):
+        self._work, self._streams, self._what = work, streams, what
+        self._kept: dict[Hashable, _Kept] = {}
+
+    def __call__(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, float], *fixed: Hashable) -> Any:
+        """What the work gives.
+
+        Args:
+            tensors, numbers: what may change; numbers reach the work as tensors of one element.
+            fixed: what decides which kernels there are.
+        """
+        key = (fixed, *((name, x.shape, x.dtype) for name, x in tensors.items()))
+        if key not in self._kept:
+            self._kept[key] = _Kept(lambda *given: self._work(*given, *fixed), self._streams, self._what)
+        return self._kept[key](tensors, numbers)
+
+
+class _Kept:
+    """`Repeated` for one set of shapes."""
+
+    def __init__(self, work: Work[Any], streams: Streams, what: str):
+        self._work, self._streams, self._what = work, streams, what
+        self._graph = GRAPHS[streams.device.type]()
+        self._tensors: dict[str, Tensor] = {}
+        self._numbers: dict[str, Tensor] = {}
+        self._wanted: list[Wanted] = []
+        self._draws: list[Tensor] = []
+        self._calls = 0
+        self._result: Any = None
+
+    def __call__(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, float]) -> Any:
+        if not self._calls:
+            device = self._streams.device
+            self._tensors = {name: torch.empty_like(x, memory_format=torch.contiguous_format) for name, x in tensors.items()}
+            self._numbers = {name: torch.zeros((), dtype=torch.float64 if isinstance(x, float) else torch.int64, device=device) for name, x in numbers.items()}
+        for name, x in tensors.items():
+            self._tensors[name].copy_(x)
+        for name, number in numbers.items():
+            self._numbers[name].fill_(number)
+        self._calls += 1
+        if self._calls <= WARM:
+            with self._streams.noted() as self._wanted:
+                result = self._graph.warm(self._do)
+            return _copied(result)
+        if self._calls == WARM + 1:
+            self._capture()
+        for place, draw in zip(self._draws, self._streams.drawn(self._wanted), strict=True):
+            place.copy_(draw)
+        self._graph.replay()
+        return _copied(self._result)
+
+    def _do(self) -> Any:
+        return self._work(self._tensors, self._numbers)
+
+    def _capture(self) -> None:
+        shape = len(self._streams.seeds)
+        self._draws = [torch.zeros(shape, *wanted.shape, dtype=wanted.dtype, device=self._streams.device) for wanted in self._wanted]
+        try:
+            with self._streams.given(self._draws):
+                self._result = self._graph.capture(self._do)
+        except RuntimeError as error:
+            raise BadInput(f"--cuda-graphs: {self._what} cannot be captured, for it reads a number to the host: {one_line(error)}; leave it out") from error
+
+
+def _copied(result: Any) -> Any:
+    return tree_map_only(Tensor, torch.clone, result)
+
+
+class Compiled:
+    """Work that goes through `torch.compile` from its second call on; the first shows what it draws. What is compiled is kept on disk for the next run."""
+
+    def __init__(self, work: Callable[..., Any], streams: Streams):
+        _keep_code()
+        self.work, self._streams = work, streams
+        self._wanted: list[Wanted] | None = None
+
+        def given(draws: list[Tensor], *arguments: Any) -> Any:
+            with streams.given(draws):
+                return work(*arguments)
+
+        self._compiled = torch.compile(given)
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._wanted is None:
+            with self._streams.noted() as wanted:
+                result = self.work(*arguments)
+            self._wanted = wanted
+            return result
+        return self._compiled(self._streams.drawn(self._wanted), *arguments)
+
+
+def _keep_code() -> None:
+    """Say where compiled code is kept, before PyTorch's compiler is imported, which takes a temporary folder otherwise."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "compiled"))

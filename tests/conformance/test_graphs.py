@@ -1,0 +1,147 @@
+"""Updates that are not made by Python as they stand: captured and replayed, on a device that notes its operations and does them again, and compiled. They are
+every method's own, to rounding."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from battery import TOTAL, Case, battery_seeds, configured, is_policy_gradient, is_value_learning, shorten, updates, worlds
+from other_device import DEVICE, other_device
+from recorded_graph import RecordedGraph
+
+from operant.core import graphs
+from operant.core.errors import BadInput
+from operant.core.flat import Adam, FlatParameters, RMSProp
+from operant.core.graphs import WARM, Execution, Repeated
+from operant.core.random import Streams
+
+CPU, PLAIN = torch.device("cpu"), Execution()
+
+
+@pytest.fixture(autouse=True)
+def recorded(monkeypatch):
+    monkeypatch.setitem(graphs.GRAPHS, DEVICE.type, RecordedGraph)
+    monkeypatch.setattr(RecordedGraph, "replays", 0)
+
+
+def learner_of(case: Case, device: torch.device, execution: Execution):
+    world = case.world()
+    sizes = {"hidden": (256, 256, 256), "batch_size": 256} if case.key == "iql" else {}  # of a user; the others are small
+    return replace(shorten(case.spine(**sizes)), execution=execution).learner(world, battery_seeds(world), TOTAL, device)
+
+
+def trained(case: Case, device: torch.device, iterations: int, execution: Execution = PLAIN):
+    """(the policy's weights, what each iteration told)"""
+    learner = learner_of(case, device, execution)
+    metrics = [learner.iterate() for _ in range(iterations)]
+    return {name: x.cpu() for name, x in learner.policy.state_dict().items()}, metrics
+
+
+def same(found, wanted, off: float) -> None:
+    """They are, but for so much relative to their size."""
+    (weights, told), (others, told_before) = found, wanted
+    for name, x in others.items():
+        torch.testing.assert_close(weights[name], x, rtol=off, atol=off / 10, equal_nan=True, msg=lambda text, name=name: f"{name}: {text}")
+    for one, other in zip(told, told_before, strict=True):
+        assert one.keys() == other.keys()
+        for name, x in other.items():
+            torch.testing.assert_close(one[name], x, rtol=off, atol=off / 10, equal_nan=True, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def executes(case: Case) -> bool:
+    return updates(case) and case.kind in ("gym", "data", "agents") and (is_value_learning(case) or is_policy_gradient(case))
+
+
+@worlds(executes)
+def test_replayed_updates_are_those_that_python_makes(case, firm, monkeypatch):
+    iterations = 3 if is_value_learning(case) else 2 * (WARM + 1)
+    with other_device(monkeypatch) as device:
+        found = trained(case, device, iterations, Execution(cuda_graphs=True))
+        assert RecordedGraph.replays > 2
+        same(found, trained(case, device, iterations), 1e-4)
+
+
+@worlds(executes, lambda case: getattr(configured(case), "region", None) is None)
+def test_compiled_updates_are_those_that_python_makes(case, firm, monkeypatch):
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))  # whole, up to where code would be generated
+    found = trained(case, CPU, 2, Execution(compile=True))
+    assert 1 <= torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 8
+    same(found, trained(case, CPU, 2), 1e-3)
+
+
+def test_replays_draw_anew_and_see_the_numbers_of_their_day(monkeypatch):
+    with other_device(monkeypatch) as device:
+        streams, beside = Streams([0, 1], device), Streams([0, 1])
+        work = Repeated(lambda tensors, numbers, twice: tensors["x"] * numbers["share"] + streams.normal("n", 3) * (1 + twice), streams, "the work")
+        for call in range(3 * WARM):
+            x, share = torch.full((2, 3), float(call)), 1 / (call + 1)
+            found = [work({"x": x.to(device)}, {"share": share}, twice).cpu() for twice in (False, True)]  # two graphs, of one stream
+            for twice, each in enumerate(found):
+                torch.testing.assert_close(each, x * share + beside.normal("n", 3) * (1 + twice))
+        assert RecordedGraph.replays == 2 * 2 * WARM
+
+
+@pytest.mark.parametrize("optimizer", [Adam, RMSProp])
+def test_a_rate_on_the_device_takes_the_steps_of_the_number(optimizer):
+    def weights(on_device: bool) -> torch.Tensor:
+        flat = FlatParameters(torch.nn.Linear(3, 2), stacked=False)
+        flat.data.data.fill_(1.0)
+        made = optimizer([flat], learning_rate=0.1)
+        if on_device:
+            made.keep_rate_on(CPU)
+        for rate in (0.1, 0.05):
+            made.learning_rate = rate
+            flat.grad.copy_(torch.arange(8.0))
+            made.step(flat.grad_norm())
+        assert made.learning_rate == 0.05
+        return flat.data.data.clone()
+
+    assert torch.equal(weights(True), weights(False))
+
+
+@pytest.mark.parametrize(
+    "work, says",
+    [
+        (lambda streams, tensors: tensors["x"] * float(tensors["x"].sum()), "the update of phase q cannot be captured, for it reads a number to the host"),
+        (lambda streams, tensors: tensors["x"][tensors["x"] > 0], "the update of phase q cannot be captured, for it reads a number to the host"),
+        (lambda streams, tensors: tensors["x"] + torch.ones(3).to(tensors["x"].device), "cannot be captured"),
+        (lambda streams, tensors: streams.torch_generators("own") and tensors["x"], "an update takes generators of the stream 'own'"),
+    ],
+)
+def test_what_cannot_be_captured_is_told(work, says, monkeypatch):
+    with other_device(monkeypatch) as device:
+        streams = Streams([0], device)
+        repeated = Repeated(lambda tensors, numbers: work(streams, tensors), streams, "the update of phase q")
+        with pytest.raises(BadInput, match=says):
+            for _ in range(WARM + 1):
+                repeated({"x": torch.ones(1, 3, device=device)}, {})
+
+
+def test_a_graph_keeps_no_memory_that_others_let_go(monkeypatch):
+    """Of the stand-in: what a method forgets between two updates, a captured one may not read."""
+    kept = []
+    with other_device(monkeypatch) as device:
+        work = Repeated(lambda tensors, numbers: tensors["x"] + kept[0], Streams([0], device), "the work")
+        with pytest.raises(AssertionError, match="memory .* that is gone"):
+            for _ in range(WARM + 2):
+                kept[:] = [torch.ones(3, device=device)]
+                work({"x": torch.ones(1, 3, device=device)}, {})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("key, task", [("ppo", "gym:CartPole-v1"), ("sac-v2", "gym:Pendulum-v1"), ("td3", "gym:Pendulum-v1"), ("rainbow", "gym:CartPole-v1")])
+def test_updates_that_a_gpu_replays_are_those_that_python_makes(key, task, firm):
+    device, iterations = torch.device("cuda"), 3 * WARM
+    same(trained(Case(key, task), device, iterations, Execution(cuda_graphs=True)), trained(Case(key, task), device, iterations), 1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_replays_of_a_gpu_draw_anew():
+    streams, beside = Streams([0, 1], "cuda"), Streams([0, 1])
+    work = Repeated(lambda tensors, numbers: tensors["x"] * numbers["share"] + streams.normal("n", 3), streams, "the work")
+    for call in range(3 * WARM):
+        x = torch.full((2, 3), float(call))
+        torch.testing.assert_close(work({"x": x.cuda()}, {"share": 1 / (call + 1)}).cpu(), x / (call + 1) + beside.normal("n", 3))
