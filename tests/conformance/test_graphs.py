@@ -1,6 +1,7 @@
 """Updates that are not made by Python as they stand: captured and replayed, on a device that notes its operations and does them again, and compiled. They are
 every method's own, to rounding."""
 
+import copy
 from dataclasses import replace
 from functools import partial
 
@@ -70,6 +71,23 @@ def test_compiled_updates_are_those_that_python_makes(case, firm, monkeypatch):
     found = trained(case, CPU, 2, Execution(compile=True))
     assert 1 <= torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 8
     same(found, trained(case, CPU, 2), 1e-3)
+
+
+@pytest.mark.parametrize("key, task", [("ppo", "gym:CartPole-v1"), ("sac-v2", "gym:Pendulum-v1"), ("crossq", "gym:Pendulum-v1")])
+def test_a_compiled_run_that_goes_on_has_the_bits_of_one_that_went_through(key, task, monkeypatch):
+    """Whatever is done only to see what a loss draws is undone: its draws, and what norms of batches have seen."""
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    through, begun, on = (learner_of(Case(key, task), CPU, Execution(compile=True)) for _ in range(3))
+    through.iterate(), through.iterate()
+    begun.iterate()
+    on.load_state_dict(copy.deepcopy(begun.state_dict()))
+    on.iterate()
+    for name, x in through.policy.state_dict().items():
+        assert torch.equal(on.policy.state_dict()[name], x), name
+    beside = learner_of(Case(key, task), CPU, PLAIN)
+    beside.iterate(), beside.iterate()
+    assert len({str(learner.streams.state_dict()) for learner in (through, on, beside)}) == 1
 
 
 def test_replays_draw_anew_and_see_the_numbers_of_their_day(monkeypatch):

@@ -8,7 +8,7 @@ out is copied before it is overwritten.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +23,7 @@ from operant.core.random import Streams, Wanted
 WARM = 3  # calls before the one that is captured, in which libraries allocate what they keep
 
 Result = TypeVar("Result")
+Aside = Callable[[tuple], tuple]
 Work = Callable[..., Result]  # (tensors by name, numbers by name, what decides which kernels there are …) → a tree of tensors and constants
 
 
@@ -84,9 +85,9 @@ class Execution:
         """
         return Repeated(work, streams, what) if self.cuda_graphs else work
 
-    def compiled(self, work: Callable[..., Result], streams: Streams) -> Callable[..., Result]:
-        """Work that is differentiated: compiled, if that is wanted."""
-        return Compiled(work, streams) if self.compile else work
+    def compiled(self, work: Callable[..., Result], streams: Streams, writes: Callable[[], Iterable[Tensor]], aside: Aside = tuple) -> Callable[..., Result]:
+        """Work that is differentiated: compiled, if that is wanted. Further arguments as of `Compiled`."""
+        return Compiled(work, streams, writes, aside) if self.compile else work
 
 
 PLAIN = Execution()
@@ -187,11 +188,18 @@ def _copied(result: Any) -> Any:
 
 
 class Compiled:
-    """Work that goes through `torch.compile` from its second call on; the first shows what it draws. What is compiled is kept on disk for the next run."""
+    """Work that goes through `torch.compile`. What is compiled is kept on disk for the next run.
 
-    def __init__(self, work: Callable[..., Any], streams: Streams):
+    Before it is compiled, it is done once for nothing, to see what it draws; so a run that goes on computes its first update as it would have been.
+
+    Args:
+        writes: tensors that the work may write, which are put back then.
+        aside: from its arguments to those of that time, where it changes them.
+    """
+
+    def __init__(self, work: Callable[..., Any], streams: Streams, writes: Callable[[], Iterable[Tensor]], aside: Aside = tuple):
         _keep_code()
-        self.work, self._streams = work, streams
+        self.work, self._streams, self._writes, self._aside = work, streams, writes, aside
         self._wanted: list[Wanted] | None = None
 
         def given(draws: list[Tensor], *arguments: Any) -> Any:
@@ -202,11 +210,18 @@ class Compiled:
 
     def __call__(self, *arguments: Any) -> Any:
         if self._wanted is None:
-            with self._streams.noted() as wanted:
-                result = self.work(*arguments)
-            self._wanted = wanted
-            return result
+            self._wanted = self._noted(arguments)
         return self._compiled(self._streams.drawn(self._wanted), *arguments)
+
+    def _noted(self, arguments: tuple) -> list[Wanted]:
+        streams, written = self._streams.state_dict(), [(x, x.clone()) for x in self._writes()]
+        with self._streams.noted() as wanted:
+            self.work(*self._aside(arguments))
+        self._streams.load_state_dict(streams)
+        with torch.no_grad():
+            for x, before in written:
+                x.copy_(before)
+        return wanted
 
 
 def _keep_code() -> None:
