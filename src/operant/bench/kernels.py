@@ -37,9 +37,9 @@ class Kernels:
                 found: dict[str, float | None] = {}
                 for taken in kernels.SETS:
                     kernels.take(taken)
-                    found[taken] = self._rate(shape, torch.float32, repeats) if kernels.taken() == taken else None
+                    found[taken] = product_rate(shape, torch.float32, repeats) if kernels.taken() == taken else None
                 kernels.take(before)
-                found["bfloat16"] = self._rate(shape, torch.bfloat16, repeats) if kernels.has_bfloat16() else None
+                found["bfloat16"] = product_rate(shape, torch.bfloat16, repeats) if kernels.has_bfloat16() else None
                 rows.append({"shape": " × ".join(map(str, shape)), **found})
                 report("  ".join(self._cells(rows[-1])))
         finally:
@@ -54,18 +54,25 @@ class Kernels:
     def _cells(self, row: dict) -> tuple[str, ...]:
         return row["shape"], *("–" if row[name] is None else f"{row[name]:.0f}" for name in (*kernels.SETS, "bfloat16"))
 
-    def _rate(self, shape: tuple[int, int, int, int], dtype: torch.dtype, repeats: int) -> float:
-        layers, rows, inputs, outputs = shape
-        generator = torch.Generator().manual_seed(0)
-        x, weight, bias, gradient = (
-            torch.randn(layers, *size, generator=generator).to(dtype) for size in ((rows, inputs), (inputs, outputs), (1, outputs), (rows, outputs))
-        )
-        fastest = float("inf")
-        for _ in range(3 + repeats * ROUNDS):
-            began = time.perf_counter()
-            kernels.products(x, weight, bias, gradient)
-            fastest = min(fastest, time.perf_counter() - began)
-        return 3 * 2 * layers * rows * inputs * outputs / fastest / 1e9
+
+def product_rate(shape: tuple[int, int, int, int], dtype: torch.dtype, repeats: int) -> float:
+    """10^9 multiplications and additions a second in the products of a layer, forward and back, by the kernels and threads that are taken.
+
+    Args:
+        shape: layers × rows × inputs × outputs.
+        repeats: `ROUNDS` times as often it is tried, of which the fastest counts.
+    """
+    layers, rows, inputs, outputs = shape
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias, gradient = (
+        torch.randn(layers, *size, generator=generator).to(dtype) for size in ((rows, inputs), (inputs, outputs), (1, outputs), (rows, outputs))
+    )
+    fastest = float("inf")
+    for _ in range(3 + repeats * ROUNDS):
+        began = time.perf_counter()
+        kernels.products(x, weight, bias, gradient)
+        fastest = min(fastest, time.perf_counter() - began)
+    return 3 * 2 * layers * rows * inputs * outputs / fastest / 1e9
 
 
 @bench("kernels")

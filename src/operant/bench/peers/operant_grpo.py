@@ -15,6 +15,7 @@ from operant.core.graphs import Execution
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams
 from operant.core.registry import configure, get_method
+from operant.loops.learner import Learner
 from operant.nets.language import TokenPolicy
 from operant.worlds.base import World
 from operant.worlds.plans import Groups
@@ -87,6 +88,18 @@ class Stopwatch:
         setattr(owner, name, timed)
 
 
+def made(model: str, tokens: int, dtype: str, engine: str, device: str, steps: int, *, cuda_graphs: bool) -> tuple[Learner, ModuleType]:
+    """The learner, and what makes its model. Arguments as on the command line."""
+    shared = importlib.import_module(f"operant.bench.peers.{model}")
+    keep_freed_memory()
+    sizes = {"prompts": shared.PROMPTS, "group_size": shared.GROUP, "micro_batch": shared.MICRO_BATCH}
+    method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": shared.LEARNING_RATE}))
+    if cuda_graphs:
+        method = method.executed_by(Execution(cuda_graphs=True))
+    world = ModelWorld(shared, tokens, dtype, engine)
+    return method.learner(world, [0], shared.WARM_UP_STEPS + steps, torch.device(device)), shared
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tiny_llama", help="the module beside this one that makes it")
@@ -97,14 +110,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cuda-graphs", action="store_true", help="a token's step is captured")
     given = parser.parse_args()
-    shared = importlib.import_module(f"operant.bench.peers.{given.model}")
-    keep_freed_memory()
-    sizes = {"prompts": shared.PROMPTS, "group_size": shared.GROUP, "micro_batch": shared.MICRO_BATCH}
-    method = get_method("grpo").build(configure("grpo", sizes | {"learning_rate": shared.LEARNING_RATE}))
-    if given.cuda_graphs:
-        method = method.executed_by(Execution(cuda_graphs=True))
-    world = ModelWorld(shared, given.tokens, given.dtype, given.engine)
-    learner = method.learner(world, [0], shared.WARM_UP_STEPS + given.steps, torch.device(given.device))
+    learner, shared = made(given.model, given.tokens, given.dtype, given.engine, given.device, given.steps, cuda_graphs=given.cuda_graphs)
+    world = learner.world
     stopwatch = Stopwatch()
     for _ in range(shared.WARM_UP_STEPS):
         learner.iterate()
