@@ -2,13 +2,17 @@
 
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from operant import BadInput, resume, train
 from operant.core import graphs
+from operant.core.memory import lying_on
+from operant.core.registry import configure, get_method
 from operant.nets import kernels
+from operant.worlds import make_world
 
 SMALL = {"environments": 2, "rollout_length": 16, "hidden": (8,), "episodes": 1, "progress": False}
 
@@ -53,3 +57,16 @@ def test_without_a_compiler_it_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
     with pytest.raises(BadInput, match=r"--compile: for a processor PyTorch compiles by a C\+\+ compiler, and there is none: install g\+\+"):
         train("ppo", "gym:CartPole-v1", steps=64, compile=True, out=tmp_path / "run", **SMALL)
+
+
+def test_replay_that_a_gpu_cannot_hold_is_refused(monkeypatch):
+    """By the memory of the GPU that it would lie on, and not by the machine's."""
+    world, seeds = make_world("gym:CartPole-v1"), [0]
+    spine = get_method("dqn").build(configure("dqn", {"capacity": 1_000_000}))
+    spine.check(world, seeds, 2_000_000, None)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=2**24))
+    says = "replay of 1,000,000 transitions for 1 seed takes 48 MB .* and this GPU has 16.8 MB: at most --capacity 174762"
+    with lying_on("cuda"), pytest.raises(BadInput, match=says):
+        spine.check(world, seeds, 2_000_000, None)
+    spine.check(world, seeds, 2_000_000, None)

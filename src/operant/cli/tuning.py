@@ -78,7 +78,8 @@ def _tune(args: Namespace) -> int:
     names = list(found.asked["ranges"])
     rows = [(str(trial.number + 1), f"{trial.score:.4g}", *(trial.values[name] for name in names)) for trial in found.finished[:SHOWN]]
     counts = ", ".join(f"{count} {state}" for state, count in told.items() if count)
-    text = f"{args.method} on {found.asked['task']}: {len(found.trials)} trials of {found.asked['seeds']} seeds, {counts}; the best ones\n\n"
+    seeds = f"{found.asked['seeds']} seed{'s' * (found.asked['seeds'] > 1)}"
+    text = f"{args.method} on {found.asked['task']}: {len(found.trials)} trials of {seeds}, {counts}; the best ones\n\n"
     text += table(rows, ("trial", "score", *(name.replace("_", "-") for name in names)), right=(0, 1))
     write(f"{text}\n\nthe report of the best {min(REPORTED, len(found.finished))} is in {report}\nits seeds chose the winner; with others:\n{command(found)}")
     return 0

@@ -1,8 +1,10 @@
-"""What this machine's memory holds: a size is held against it before anything of that size is allocated."""
+"""What the memory of this machine, or of its GPU, holds: a size is held against it before anything of that size is allocated."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from operant.core.errors import BadInput
 
@@ -14,16 +16,40 @@ def physical_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+_device = "cpu"
+
+
+@contextmanager
+def lying_on(device: str) -> Iterator[None]:
+    """Within it sizes are held against the memory of a type of device."""
+    global _device
+    before, _device = _device, device
+    try:
+        yield
+    finally:
+        _device = before
+
+
+def memory_at_hand() -> tuple[int, str]:
+    """(bytes of memory where things will lie, whose memory that is)"""
+    if _device != "cuda":
+        return physical_memory(), "this machine"
+    import torch
+
+    return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory, "this GPU"
+
+
 def check_memory(what: str, size: float, instead: str) -> None:
-    """Raise `BadInput` where something takes more than the whole machine has.
+    """Raise `BadInput` where something takes more than the whole machine has, or the GPU that it would lie on.
 
     Args:
         what: what would be allocated, in words.
         size: bytes, at the least.
         instead: what would be right.
     """
-    if size > (memory := physical_memory()):
-        raise BadInput(f"{what} takes {amount(size)}, and this machine has {amount(memory)} of memory: {instead}")
+    memory, whose = memory_at_hand()
+    if size > memory:
+        raise BadInput(f"{what} takes {amount(size)}, and {whose} has {amount(memory)} of memory: {instead}")
 
 
 def amount(size: float) -> str:

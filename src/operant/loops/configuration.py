@@ -15,7 +15,7 @@ from operant.core import ranks
 from operant.core.errors import BadInput, one_line
 from operant.core.files import file_digest
 from operant.core.graphs import Execution, check_compiler
-from operant.core.memory import TRAINED, check_memory
+from operant.core.memory import TRAINED, check_memory, lying_on
 from operant.core.processor import fitting_threads
 from operant.core.random import Streams, untouched_generators
 from operant.core.registry import ACTIONS, LARGEST, Method, configure, get_method, imported_files, methods, own_file
@@ -153,11 +153,14 @@ def configure_run(
         say(f"checking {world.to_check}")
     made = None
     try:
-        spine.check(world, [seed + index for index in range(seeds)], total, episodes)
+        with lying_on(config["device"]):
+            spine.check(world, [seed + index for index in range(seeds)], total, episodes)
         if world.stacked and not isinstance(spine, FixedPolicy):
             made = world.policy(spine.policy, Streams([seed]))
             parameters = sum(p.numel() for p in made.parameters())
-            check_memory(f"training {seeds:,} networks of {parameters:,} parameters", TRAINED * seeds * parameters, "take fewer --seeds, or narrower layers")
+            with lying_on(config["device"]):
+                what = f"training {seeds:,} networks of {parameters:,} parameters"
+                check_memory(what, TRAINED * seeds * parameters, "take fewer --seeds, or narrower layers")
             widest = seeds * max((p.numel() for p in made.parameters()), default=0)
         else:
             widest = world.parameters // OF_A_MODEL

@@ -12,7 +12,7 @@ from torch import Tensor
 from operant import ops
 from operant.core.errors import BadInput
 from operant.core.hand_over import handed_over
-from operant.core.memory import physical_memory
+from operant.core.memory import amount, memory_at_hand
 from operant.core.random import Streams
 from operant.nets.actors import Policy
 from operant.worlds.base import SampleWorkers
@@ -43,15 +43,13 @@ class Online:
 
 
 def check_store_memory(plan: Online, observation_size: int, transition_bytes: int, seeds: int, total_steps: int) -> None:
-    """Raise `BadInput` where this machine's memory cannot hold what all seeds keep."""
+    """Raise `BadInput` where the memory that it would lie in cannot hold what all seeds keep."""
     each = seeds * transition_bytes
     kept = capacity_of(plan, total_steps)
-    memory = physical_memory()
+    memory, whose = memory_at_hand()
     if kept * each > memory:
-        raise BadInput(
-            f"replay of {kept:,} transitions for {seeds} seeds takes {kept * each / 2**30:,.0f} GiB (observations of {observation_size:,} numbers), and this "
-            f"machine has {memory / 2**30:,.0f}: at most --capacity {max(1, memory // 2 // each)}"
-        )
+        what = f"replay of {kept:,} transitions for {seeds} seed{'s' * (seeds > 1)} takes {amount(kept * each)} (observations of {observation_size:,} numbers)"
+        raise BadInput(f"{what}, and {whose} has {amount(memory)}: at most --capacity {max(1, memory // 2 // each)}")
 
 
 def capacity_of(plan: Online, total_steps: int) -> int:
