@@ -240,7 +240,8 @@ def test_a_replay_that_memory_cannot_hold_is_refused(tmp_path):
             return np.zeros((300, 300, 3), np.float32), 0.0, True, False, {}
 
     assert make_world(Large).notes == []  # a picture goes through convolutions
-    with pytest.raises(BadInput, match=r"replay of 1,000,000 transitions for 2 seeds takes [\d,.]+ [GT]B .* and this machine has [\d.]+ GB: at most --capacity \d+"):
+    says = r"replay of 1,000,000 transitions for 2 seeds takes [\d,.]+ [GT]B .* and this machine has [\d.]+ GB: at most --capacity \d+"
+    with pytest.raises(BadInput, match=says):
         operant.train("sac-v2", Large, steps=10**7, seeds=2, out=tmp_path / "run", hidden=(2,))
     assert not (tmp_path / "run").exists()
 
