@@ -24,7 +24,11 @@ READS = {getattr(torch.Tensor, name) for name in ("item", "tolist", "__bool__", 
 MAKES = {torch.tensor, torch.as_tensor, torch.asarray}
 
 
-WAITS = {aten.nonzero.default, aten.masked_select.default, aten.equal.default, aten._unique2.default}
+WAITS = {
+    *(aten.nonzero.default, aten.masked_select.default, aten.equal.default, aten._unique2.default, aten.unique_dim.default, aten.unique_consecutive.default),
+    *(aten.bincount.default, aten.repeat_interleave.Tensor, aten.multinomial.default, aten._linalg_check_errors.default, aten._linalg_eigh.default),
+    *(aten._linalg_svd.default, aten.linalg_lstsq.default, aten.histc.default),
+}
 """What waits for the device, for it makes a shape or a decision of numbers."""
 
 watching: list[Any] = []
@@ -83,10 +87,14 @@ def _run(func: Any, args: tuple, kwargs: dict) -> Any:
         strangers = [x for x in strangers if x is args[0] or (len(args) > 2 and x is args[2])]
     if away and strangers and not moves:
         raise RuntimeError(f"{func}: tensors of two devices, {[list(x.shape) for x in away]} there and {[list(x.shape) for x in strangers]} on the CPU")
+    if func in INDEXED and any(x is not None and not isinstance(x, Elsewhere) for x in args[1]):
+        _stop("places of the processor")
+    if away and not moves and any(not isinstance(x, Elsewhere) and x.dim() == 0 for x in leaves):
+        _stop("a number of the processor")  # most kernels would take it, and take it for ever
     known = {id(x.held): x for x in away}
     if (named is not None and not made) or func in WAITS or (func in INDEXED and any(x is not None and x.dtype == torch.bool for x in args[1])):
         _stop(f"{func} waits")
-    if made and not away and any(x.dim() for x in leaves):
+    if made and not away and leaves:
         _stop("a copy between devices")
     out = _noted(func, args_here, kwargs_here)
     if named is not None and not made:
@@ -135,6 +143,9 @@ class _Function(TorchFunctionMode):
         if func in MAKES and _there(kwargs.get("device")):
             _stop("a copy between devices")
             return func(*args, **(kwargs | {"device": CPU})).to(DEVICE)
+        if func is torch.Tensor.new_tensor and isinstance(first, Elsewhere):
+            _stop("a copy between devices")
+            return torch.tensor(*args[1:], dtype=kwargs.get("dtype") or first.dtype).to(DEVICE)
         if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__) and isinstance(first, Elsewhere):  # so do lists of places
             args = (first, _as_tensors(args[1]), *args[2:])
         if func is torch.where and isinstance(first, Elsewhere) and len(args) == 3:  # numbers become tensors below all of this

@@ -2,6 +2,8 @@
 every method's own, to rounding."""
 
 import copy
+import gc
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +18,8 @@ from operant.core.errors import BadInput
 from operant.core.flat import Adam, FlatParameters, RMSProp
 from operant.core.graphs import WARM, Execution, Repeated
 from operant.core.random import Streams
+from operant.core.spec import Field, Spec
+from operant.nets.distributions import Categorical, Categoricals, EpsilonGreedyChoice, Gaussian, Mixed, SquashedGaussian, SquashedMixture, TanhPoint
 
 CPU, PLAIN = torch.device("cpu"), Execution()
 
@@ -125,7 +129,14 @@ def test_a_rate_on_the_device_takes_the_steps_of_the_number(optimizer):
     [
         (lambda streams, tensors: tensors["x"] * float(tensors["x"].sum()), "the update of phase q cannot be captured, for it reads a number to the host"),
         (lambda streams, tensors: tensors["x"][tensors["x"] > 0], "the update of phase q cannot be captured, for it reads a number to the host"),
+        (lambda streams, tensors: tensors["x"] + tensors["x"].unique().sum(), "cannot be captured"),
+        (lambda streams, tensors: tensors["x"] @ torch.linalg.inv(tensors["x"].mT @ tensors["x"] + torch.eye(3, device=streams.device)), "cannot be captured"),
         (lambda streams, tensors: tensors["x"] + torch.ones(3).to(tensors["x"].device), "cannot be captured"),
+        (lambda streams, tensors: tensors["x"] + torch.tensor(1.0).to(tensors["x"].device), "cannot be captured"),
+        (lambda streams, tensors: tensors["x"] + tensors["x"].new_tensor(1.0), "cannot be captured"),
+        (lambda streams, tensors: torch.where(tensors["x"] > 0, tensors["x"], torch.tensor(0.0)), "cannot be captured"),
+        (lambda streams, tensors: tensors["x"][:, [0, 2]], "cannot be captured"),
+        (lambda streams, tensors: tensors["x"][:, torch.arange(2)], "cannot be captured"),
         (lambda streams, tensors: streams.torch_generators("own") and tensors["x"], "an update takes generators of the stream 'own'"),
     ],
 )
@@ -136,6 +147,86 @@ def test_what_cannot_be_captured_is_told(work, says, monkeypatch):
         with pytest.raises(BadInput, match=says):
             for _ in range(WARM + 1):
                 repeated({"x": torch.ones(1, 3, device=device)}, {})
+
+
+def test_a_capture_that_fails_tells_what_failed_first(monkeypatch):
+    """Ending a CUDA capture that has failed fails too, with an error that says nothing."""
+
+    class Failing(RecordedGraph):
+        def capture(self, work):
+            try:
+                raise RuntimeError("an operation that is not permitted")
+            finally:
+                raise RuntimeError("an operation failed earlier")
+
+    class Full(RecordedGraph):
+        def capture(self, work):
+            raise torch.OutOfMemoryError("the device is full")
+
+    for graph, error, says in ((Failing, BadInput, "hands one over: an operation that is not permitted; leave it out"), (Full, torch.OutOfMemoryError, "full")):
+        monkeypatch.setitem(graphs.GRAPHS, "cpu", graph)
+        work = Repeated(lambda tensors, numbers: tensors["x"] + 1, Streams([0]), "the work")
+        with pytest.raises(error, match=says):
+            for _ in range(WARM + 1):
+                work({"x": torch.ones(1, 3)}, {})
+
+
+def test_nothing_is_collected_while_a_graph_is_captured(monkeypatch):
+    """CUDA's calls are made by nobody: what is held is the state of Python's collector, and that all graphs share a stream."""
+    stream = type("Stream", (), {"wait_stream": lambda self, other: None})
+    for name, made in (("CUDAGraph", object), ("Stream", stream), ("current_stream", stream), ("stream", lambda of: nullcontext())):
+        monkeypatch.setattr(torch.cuda, name, made)
+    monkeypatch.setattr(torch.cuda, "graph", lambda *given, **named: nullcontext())
+    monkeypatch.setattr(graphs.CudaGraph, "_aside", None)
+    one, other = graphs.CudaGraph(), graphs.CudaGraph()
+    assert one._stream is other._stream
+    assert one.warm(gc.isenabled) and not one.capture(gc.isenabled) and gc.isenabled()
+    with pytest.raises(ZeroDivisionError):
+        other.capture(lambda: 1 / 0)
+    assert gc.isenabled()
+
+
+def test_streams_are_put_back_while_draws_are_noted():
+    """As compiled losses do it in an update that is then captured, of a run that also draws by NumPy."""
+    streams = Streams([0])
+    streams.numpy_generators("levels")
+    with streams.noted():
+        streams.load_state_dict(streams.state_dict())
+
+
+CHOICE, CHOICES = Field("a", (), "int64", "discrete", (3,), (0,)), Field("b", (2,), "int64", "multi-discrete", (3, 2), (0, 0))
+BOX = Field("c", (2,), "float32", low=(-1.0,), high=(3.0,))
+FAMILIES = [
+    *(Categorical(Spec((CHOICE,))), EpsilonGreedyChoice(Spec((CHOICE,))), Categoricals(Spec((CHOICES,)))),
+    *(Gaussian(Spec((BOX,))), SquashedGaussian(Spec((BOX,))), SquashedMixture(Spec((BOX,)), 3), TanhPoint(Spec((BOX,)))),
+    *(Mixed(Spec((CHOICES, BOX)), Gaussian), Mixed(Spec((CHOICES, BOX)), SquashedGaussian)),
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: type(family).__name__)
+def test_whatever_a_distribution_computes_can_be_captured(family, monkeypatch):
+    parameters = torch.randn(1, 4, family.size, generator=torch.Generator().manual_seed(0))
+
+    def work(streams, tensors, numbers):
+        at = tensors["parameters"]
+        action = family.sample(at, family.noise(streams, "a", 4))
+        found = {"sample": action, "mode": family.mode(at), "encode": family.encode(action)}
+        for name, of in (("log_prob", (action,)), ("entropy", ()), ("kl", (at.flip(1),)), ("score", (action,))):
+            with suppress(BadInput, TypeError):  # a family does not have it
+                found[name] = getattr(family, name)(at, *of)
+        return found
+
+    wanted = Streams([0])
+    with other_device(monkeypatch) as device:
+        streams = Streams([0], device)
+        repeated = Repeated(partial(work, streams), streams, "the work")
+        for _ in range(WARM + 2):
+            found = {name: x.cpu() for name, x in repeated({"parameters": parameters.to(device)}, {}).items()}
+            beside = work(wanted, {"parameters": parameters}, {})
+            assert found.keys() == beside.keys()
+            for name, x in beside.items():
+                torch.testing.assert_close(found[name], x, msg=name)
+    assert RecordedGraph.replays == 2
 
 
 def test_a_graph_keeps_no_memory_that_others_let_go(monkeypatch):

@@ -7,8 +7,10 @@ out is copied before it is overwritten.
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -41,10 +43,15 @@ class Graph(Protocol):
 
 
 class CudaGraph:
-    """PyTorch's `torch.cuda.CUDAGraph`, warmed up and captured on one stream of its own."""
+    """PyTorch's `torch.cuda.CUDAGraph`. All are warmed up and captured on one stream beside the usual one: what autograd and cuBLAS keep by stream is then kept
+    once, and belongs to the stream of every capture."""
+
+    _aside: torch.cuda.Stream | None = None
 
     def __init__(self) -> None:
-        self._graph, self._stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        if CudaGraph._aside is None:
+            CudaGraph._aside = torch.cuda.Stream()
+        self._graph, self._stream = torch.cuda.CUDAGraph(), CudaGraph._aside
 
     def warm(self, work: Callable[[], Result]) -> Result:
         self._stream.wait_stream(torch.cuda.current_stream())
@@ -54,11 +61,25 @@ class CudaGraph:
         return result
 
     def capture(self, work: Callable[[], Result]) -> Result:
-        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):  # other threads may use the device meanwhile
+        # Other threads may use the device meanwhile.
+        with _nothing_collected(), torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
             return work()
 
     def replay(self) -> None:
         self._graph.replay()
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Within it Python collects no garbage: graphs of an earlier run may be in it, and one that is destroyed breaks off the capture of another (PyTorch's pull
+    requests 161037 and 195397)."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 GRAPHS: dict[str, Callable[[], Graph]] = {"cuda": CudaGraph}
@@ -179,8 +200,18 @@ class _Kept:
         try:
             with self._streams.given(self._draws):
                 self._result = self._graph.capture(self._do)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
-            raise BadInput(f"--cuda-graphs: {self._what} cannot be captured, for it reads a number to the host: {one_line(error)}; leave it out") from error
+            why = f"it reads a number to the host, or hands one over: {one_line(_first(error))}"
+            raise BadInput(f"--cuda-graphs: {self._what} cannot be captured, for {why}; leave it out") from error
+
+
+def _first(error: BaseException) -> BaseException:
+    """What an error came of: where work fails in a capture, ending the capture fails too, and says only that something failed before."""
+    while isinstance(error.__context__, RuntimeError):
+        error = error.__context__
+    return error
 
 
 def _copied(result: Any) -> Any:

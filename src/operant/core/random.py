@@ -116,6 +116,9 @@ class Streams:
     def numpy_generators(self, name: str) -> list[np.random.Generator]:
         """The NumPy generators of stream `name`, one a seed."""
         self._at_hand(name)
+        return self._numpy_generators(name)
+
+    def _numpy_generators(self, name: str) -> list[np.random.Generator]:
         if name not in self._numpy:
             self._numpy[name] = [np.random.default_rng(derive_seed(seed, name)) for seed in self.seeds]
         return self._numpy[name]
@@ -203,5 +206,5 @@ class Streams:
             for generator, saved in zip(self._generators(name), states, strict=True):
                 generator.set_state(saved)
         for name, states in state["numpy"].items():
-            for generator, saved in zip(self.numpy_generators(name), states, strict=True):
+            for generator, saved in zip(self._numpy_generators(name), states, strict=True):
                 generator.bit_generator.state = saved

@@ -213,12 +213,20 @@ class Categoricals(Distribution):
         self.action_shape = (len(counts),)
         most = int(counts.max())
         # Choices as a grid `[K, most]`, whose rows are padded by logits that are never drawn.
-        self._real = torch.arange(most) < counts.unsqueeze(1)
-        self._index = torch.where(self._real, (counts.cumsum(0) - counts).unsqueeze(1) + torch.arange(most), 0)
+        real = torch.arange(most) < counts.unsqueeze(1)
+        index = torch.where(real, (counts.cumsum(0) - counts).unsqueeze(1) + torch.arange(most), 0)
+        self._tables = {torch.device("cpu"): (real, index, real.flatten().nonzero().squeeze(1))}
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """(which of the grid `[K, most]` are choices, where the logits of each stand, the places of choices in a flat grid `[size]`) on a device, handed over
+        once: a captured update cannot hand anything over."""
+        if device not in self._tables:
+            self._tables[device] = tuple(x.to(device) for x in self._tables[torch.device("cpu")])
+        return self._tables[device]
 
     def _grid(self, parameters: Tensor) -> Tensor:
-        device = parameters.device
-        return ops.forbid(parameters[..., self._index.to(device)], self._real.to(device))
+        real, index, _ = self._on(parameters.device)
+        return ops.forbid(parameters[..., index], real)
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
         return gumbel(streams, name, *shape, self.size)
@@ -247,8 +255,8 @@ class Categoricals(Distribution):
         return ops.categorical_kl(self._grid(parameters), self._grid(others)).sum(-1)
 
     def encode(self, action: Tensor) -> Tensor:
-        grid = nn.functional.one_hot(action, self._real.shape[1]).float()
-        return grid[..., self._real.to(action.device)]
+        real, _, places = self._on(action.device)
+        return nn.functional.one_hot(action, real.shape[1]).float().flatten(-2)[..., places]
 
 
 class _Continuous(Distribution):
