@@ -3,9 +3,9 @@
 Two sets compute the same in full float32 and round the last bits otherwise. "native" is what PyTorch itself calls: MKL's products and vector functions, the
 faster ones on Intel's processors. "onednn" takes wide products to oneDNN, which PyTorch calls for compiled models, and tanh to the logistic function: on AMD's
 processors without AVX-512, where MKL runs its slow paths, 1.5 to 2.4 times as fast from about 256 × 23 × 256 on. "mixed" does so where there are many rows, as
-tokens are; with AVX-512 on AMD's processors MKL is as fast at batches of some hundred, and faster on two threads. Which set a process takes hangs on what
-its processor is and on nothing that is measured, so that a command gives the same bits each time; a run records it and goes on with it. `operant bench
-kernels` measures the sets on this machine. Within a set, shapes decide.
+the tokens of an update are; with AVX-512 on AMD's processors MKL is as fast at batches of some hundred, faster on two threads, and of the few rows of a token
+that is drawn takes half to nine tenths of the time. Which set a process takes hangs on what its processor is and on nothing that is measured, so that a command
+gives the same bits each time; a run records it and goes on with it. `operant bench kernels` measures the sets on this machine. Within a set, shapes decide.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from operant.core.processor import maker, said
 
 SETS = ("native", "onednn", "mixed")
-MANY = 1000  # rows from which the way around of a weight's gradient matters
+MANY = 1000  # rows from which the set "mixed" goes to oneDNN, and the way around of a weight's gradient matters
 WORTH = 1_400_000  # multiplications from which oneDNN's call overhead pays
 ROUNDED = 4_000_000  # multiplications from which a product in bfloat16 pays for the conversions
 WIDE = 4096  # numbers from which tanh by the logistic function pays
@@ -139,7 +139,7 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`torch.nn.functional.linear`: x `[…, I]`, weight `[O, I]`, bias `[O]` → `[…, O]`. Gradients are once differentiable."""
-    if not _suits(x, weight) or x.numel() == 0:
+    if not _suits(x, weight) or x.numel() == 0 or not _many(x.numel() // x.shape[-1]):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _Linear.apply(x, weight, bias)
@@ -153,8 +153,13 @@ class FastLinear(nn.Linear):
         return linear(input, self.weight, self.bias)
 
 
+def _many(rows: int) -> bool:
+    """Whether so many rows go to oneDNN: few of them are faster by MKL, but where it runs its slow paths."""
+    return rows >= MANY or _taken == "onednn"
+
+
 def _worth(rows: int, weights: int) -> bool:
-    return rows * weights >= WORTH and (rows >= MANY or _taken == "onednn")
+    return rows * weights >= WORTH and _many(rows)
 
 
 def _wide(x: Tensor, weight: Tensor) -> bool:
