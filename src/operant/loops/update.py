@@ -119,8 +119,8 @@ class Updater:
         self._clips, self._tells = told_by(terms, "clipped"), told_by(terms, "tells")
         self._equal: dict[torch.Size, Tensor] = {}
         self._repeated = execution.repeated(self._step, streams, "the update")
-        self._replayed_at = execution.compiled(self._replay, streams, policy.buffers)
-        self._losses_at = execution.compiled(self._losses, streams, policy.buffers)
+        self._replayed_at = execution.compiled(self._replay, streams)
+        self._losses_at = execution.compiled(self._losses, streams)
         if execution.cuda_graphs:
             self.optimizer.keep_rate_on(streams.device)
 

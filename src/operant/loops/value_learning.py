@@ -484,15 +484,11 @@ class ValueLearner(Learner):
     def _at_work(self, phase: Phase) -> _Trained:
         drawer = self.drawer if phase.draw is None else phase.draw.bind(self.stores, self.streams, f"draw/{phase.name}", self._relabel)
         execution = self.method.execution
-        compiled = execution.compiled(phase.losses, self.streams, self._buffers, lambda given: (self.seen(given[0].batch, drawer),))
+        compiled = execution.compiled(phase.losses, self.streams, lambda given: (self.seen(given[0].batch, drawer),))
         phase = replace(phase, losses=compiled)
         at_work = _Trained(phase, [self._flats[name] for name in phase.trains], drawer)
         at_work.step = execution.repeated(partial(self._step, at_work), self.streams, f"the update of phase {phase.name}")
         return at_work
-
-    def _buffers(self) -> list[Tensor]:
-        """What losses may write: statistics of nets and of their targets."""
-        return [*self.nets.buffers(), *self.targets.buffers()]
 
     def _take_in(self, store: Store) -> None:
         """The normaliser's statistics from all observations of a data set, where there is one."""

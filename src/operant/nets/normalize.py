@@ -28,6 +28,8 @@ class RunningNormalizer(nn.Module):
         self.register_buffer("mean", torch.zeros(seeds, size, dtype=torch.float64))
         self.register_buffer("variance", torch.ones(seeds, size, dtype=torch.float64))
         self.register_buffer("count", torch.full((seeds, 1), 1e-4, dtype=torch.float64))
+        self._shift: Tensor | None = None
+        self._scale: Tensor | None = None
         self.refresh()
 
     def update(self, values: Tensor, mask: Tensor) -> None:
@@ -52,8 +54,12 @@ class RunningNormalizer(nn.Module):
         self.refresh()
 
     def refresh(self) -> None:
-        """Take up the buffers after they were changed from outside."""
-        self._shift, self._scale = self.mean.float(), (self.variance + 1e-8).rsqrt().float()
+        """Take up the buffers after they were changed from outside; into the memory that a captured update may read, where it is on their device."""
+        shift, scale = self.mean.float(), (self.variance + 1e-8).rsqrt().float()
+        if self._shift is None or self._shift.device != shift.device:
+            self._shift, self._scale = shift, scale
+        else:
+            self._shift.copy_(shift), self._scale.copy_(scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """`x [S, …, D]`, normalised and clipped."""
@@ -70,6 +76,11 @@ class RunningNormalizer(nn.Module):
         """`x [S, …, D]` over the running standard deviation, not centred (rewards)."""
         lead = (slice(None), *[None] * (x.ndim - 2))
         return (x * self._scale[lead]).clamp(-self.clip, self.clip)
+
+    def _apply(self, *args, **kwargs):
+        super()._apply(*args, **kwargs)
+        self.refresh()
+        return self
 
     def _load_from_state_dict(self, *args, **kwargs):
         super()._load_from_state_dict(*args, **kwargs)

@@ -52,7 +52,7 @@ class Predictor(Policy):
 
     @torch.inference_mode()
     def act(self, observation: Tensor, carry: Tensor | None = None) -> tuple[np.ndarray, None]:
-        action = self.distribution.uniform(self._streams, "random actions", observation.shape[1], allowed=self.observation.allowed(observation))
+        action = self.distribution.uniform(self._streams, "random actions", observation.shape[1], allowed=self.observation.allowed(observation.to(self.device)))
         return self.distribution.to_environment(action.cpu()), None
 
 

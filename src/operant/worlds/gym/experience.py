@@ -150,12 +150,13 @@ class Experience(Stream):
         """Step every row with the actions of `act`; None: with uniformly random ones. A policy's normaliser takes in what it acts on. `keep` stores it."""
         seeds, rows = self._return.shape
         seen = torch.from_numpy(self.seen).view(seeds, rows, -1)
+        shown = handed_over(seen, self.streams.device)
         if self._normalizer is not None:
-            self._normalizer.update(seen.to(self.streams.device), self._everyone)
+            self._normalizer.update(shown, self._everyone)
         if act is None:
-            action = self.distribution.uniform(self.streams, "explore", rows, allowed=self.observation.allowed(seen)).cpu()
+            action = self.distribution.uniform(self.streams, "explore", rows, allowed=self.observation.allowed(shown)).cpu()
         else:
-            action = self._checked(act(handed_over(seen, self.streams.device)), seen)
+            action = self._checked(act(shown), seen)
         step = self.act(self.distribution.to_environment(action.flatten(0, 1)))
         found = {name: torch.from_numpy(getattr(step, name).copy()).view(seeds, rows) for name in ("reward", "terminated", "truncated", "valid")}
         following = torch.from_numpy(step.next_observation.copy()).view(seeds, rows, -1)
