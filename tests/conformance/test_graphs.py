@@ -16,10 +16,11 @@ from recorded_graph import RecordedGraph
 from operant.core import graphs
 from operant.core.errors import BadInput
 from operant.core.flat import Adam, FlatParameters, RMSProp
-from operant.core.graphs import WARM, Execution, Repeated
+from operant.core.graphs import WARM, Compiled, Execution, Repeated
 from operant.core.random import Streams
 from operant.core.spec import Field, Spec
 from operant.nets.distributions import Categorical, Categoricals, EpsilonGreedyChoice, Gaussian, Mixed, SquashedGaussian, SquashedMixture, TanhPoint
+from operant.nets.normalize import RunningNormalizer
 
 CPU, PLAIN = torch.device("cpu"), Execution()
 
@@ -163,7 +164,15 @@ def test_a_capture_that_fails_tells_what_failed_first(monkeypatch):
         def capture(self, work):
             raise torch.OutOfMemoryError("the device is full")
 
-    for graph, error, says in ((Failing, BadInput, "hands one over: an operation that is not permitted; leave it out"), (Full, torch.OutOfMemoryError, "full")):
+    class FullAtLast(RecordedGraph):
+        def capture(self, work):
+            try:
+                raise torch.OutOfMemoryError("the device is full")
+            finally:
+                raise RuntimeError("an operation failed earlier")
+
+    full = [(graph, torch.OutOfMemoryError, "full") for graph in (Full, FullAtLast)]
+    for graph, error, says in ((Failing, BadInput, "hands one over: an operation that is not permitted; leave it out"), *full):
         monkeypatch.setitem(graphs.GRAPHS, "cpu", graph)
         work = Repeated(lambda tensors, numbers: tensors["x"] + 1, Streams([0]), "the work")
         with pytest.raises(error, match=says):
@@ -227,6 +236,44 @@ def test_whatever_a_distribution_computes_can_be_captured(family, monkeypatch):
             for name, x in beside.items():
                 torch.testing.assert_close(found[name], x, msg=name)
     assert RecordedGraph.replays == 2
+
+
+def test_running_statistics_stay_in_the_memory_that_a_graph_reads(monkeypatch):
+    with other_device(monkeypatch) as device:
+        normalizer = RunningNormalizer(1, 2).to(device)
+        repeated = Repeated(lambda tensors, numbers: normalizer(tensors["x"]), Streams([0], device), "the work")
+        for call in range(WARM + 3):
+            x = torch.arange(6.0, device=device).view(1, 3, 2) * call
+            normalizer.update(x, torch.ones(1, 3, dtype=torch.bool, device=device))
+            assert torch.equal(repeated({"x": x}, {}).cpu(), normalizer(x).cpu())
+
+
+def test_what_a_compiled_loss_keeps_is_written_once(monkeypatch):
+    """Of any tensor, a part of one, and one that an operation writes to as its result: the first time, to see the draws, is undone."""
+    monkeypatch.setattr(torch, "compile", lambda work: work)
+    mean, place, largest = torch.zeros(3), torch.zeros(4), torch.zeros(())
+
+    def work(x: torch.Tensor) -> torch.Tensor:
+        mean.lerp_(x, 0.5)
+        place[1:3] += 1
+        torch.maximum(largest, largest + 1, out=largest)
+        return x.clone().mul_(2)
+
+    compiled = Compiled(work, Streams([0]))
+    for call in (1, 2):
+        assert compiled(torch.ones(3)).tolist() == [2, 2, 2]
+        assert mean[0] == 1 - 0.5**call and place.tolist() == [0, call, call, 0] and largest == call
+
+
+def test_each_compiled_work_is_compiled(monkeypatch):
+    """However many there are in a process, which have the same code: PyTorch has a limit for each code."""
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    for work in 6 * [torch.sin, torch.cos]:
+        compiled = Compiled(work, Streams([0]))
+        assert torch.equal(compiled(torch.ones(2)), work(torch.ones(2)))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 12
 
 
 def test_a_graph_keeps_no_memory_that_others_let_go(monkeypatch):

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from operant.core.cache import cache_directory
 from operant.core.errors import BadInput, one_line
@@ -106,9 +107,9 @@ class Execution:
         """
         return Repeated(work, streams, what) if self.cuda_graphs else work
 
-    def compiled(self, work: Callable[..., Result], streams: Streams, writes: Callable[[], Iterable[Tensor]], aside: Aside = tuple) -> Callable[..., Result]:
+    def compiled(self, work: Callable[..., Result], streams: Streams, aside: Aside = tuple) -> Callable[..., Result]:
         """Work that is differentiated: compiled, if that is wanted. Further arguments as of `Compiled`."""
-        return Compiled(work, streams, writes, aside) if self.compile else work
+        return Compiled(work, streams, aside) if self.compile else work
 
 
 PLAIN = Execution()
@@ -200,10 +201,11 @@ class _Kept:
         try:
             with self._streams.given(self._draws):
                 self._result = self._graph.capture(self._do)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            why = f"it reads a number to the host, or hands one over: {one_line(_first(error))}"
+            first = _first(error)
+            if isinstance(first, torch.OutOfMemoryError):
+                raise first from None
+            why = f"it reads a number to the host, or hands one over: {one_line(first)}"
             raise BadInput(f"--cuda-graphs: {self._what} cannot be captured, for {why}; leave it out") from error
 
 
@@ -224,19 +226,19 @@ class Compiled:
     Before it is compiled, it is done once for nothing, to see what it draws; so a run that goes on computes its first update as it would have been.
 
     Args:
-        writes: tensors that the work may write, which are put back then.
         aside: from its arguments to those of that time, where it changes them.
     """
 
-    def __init__(self, work: Callable[..., Any], streams: Streams, writes: Callable[[], Iterable[Tensor]], aside: Aside = tuple):
+    def __init__(self, work: Callable[..., Any], streams: Streams, aside: Aside = tuple):
         _keep_code()
-        self.work, self._streams, self._writes, self._aside = work, streams, writes, aside
+        self.work, self._streams, self._aside = work, streams, aside
         self._wanted: list[Wanted] | None = None
 
         def given(draws: list[Tensor], *arguments: Any) -> Any:
             with streams.given(draws):
                 return work(*arguments)
 
+        given.__code__ = given.__code__.replace()  # of its own: PyTorch compiles one anew a few times, and then no more without a word
         self._compiled = torch.compile(given)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -245,14 +247,35 @@ class Compiled:
         return self._compiled(self._streams.drawn(self._wanted), *arguments)
 
     def _noted(self, arguments: tuple) -> list[Wanted]:
-        streams, written = self._streams.state_dict(), [(x, x.clone()) for x in self._writes()]
-        with self._streams.noted() as wanted:
+        streams = self._streams.state_dict()
+        with self._streams.noted() as wanted, _Undone():
             self.work(*self._aside(arguments))
         self._streams.load_state_dict(streams)
-        with torch.no_grad():
-            for x, before in written:
-                x.copy_(before)
         return wanted
+
+
+class _Undone(TorchDispatchMode):
+    """Whatever is written into tensors within it is put back at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: dict[int, tuple[Tensor, Tensor]] = {}  # by the place of the memory: all of it, and what stood there
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        wanted = {argument.name: argument for argument in func._schema.arguments}
+        named = [*zip(func._schema.arguments, args, strict=False), *((wanted[name], x) for name, x in kwargs.items())]
+        written = [x for argument, x in named if argument.alias_info is not None and argument.alias_info.is_write]
+        for x in tree_leaves(written):
+            if isinstance(x, Tensor) and (place := x.untyped_storage().data_ptr()) not in self._before:
+                whole = torch.empty(0, dtype=x.dtype, device=x.device).set_(x.untyped_storage())
+                self._before[place] = whole, whole.clone()
+        return func(*args, **kwargs)
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        for whole, before in self._before.values():
+            whole.copy_(before)
 
 
 def _keep_code() -> None:
