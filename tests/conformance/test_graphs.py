@@ -17,7 +17,7 @@ from operant.core import graphs
 from operant.core.errors import BadInput
 from operant.core.flat import Adam, FlatParameters, RMSProp
 from operant.core.graphs import WARM, Compiled, Execution, Repeated
-from operant.core.random import Streams
+from operant.core.random import Streams, names_of
 from operant.core.spec import Field, Spec
 from operant.nets.distributions import Categorical, Categoricals, EpsilonGreedyChoice, Gaussian, Mixed, SquashedGaussian, SquashedMixture, TanhPoint
 from operant.nets.normalize import RunningNormalizer
@@ -105,6 +105,14 @@ def test_replays_draw_anew_and_see_the_numbers_of_their_day(monkeypatch):
             for twice, each in enumerate(found):
                 torch.testing.assert_close(each, x * share + beside.normal("n", 3) * (1 + twice))
         assert RecordedGraph.replays == 2 * 2 * WARM
+
+
+def test_draws_are_those_of_the_stream_that_is_asked_for():
+    streams = Streams([0])
+    with streams.noted() as wanted:
+        streams.normal("first", 3)
+    with streams.given(names_of(wanted), streams.drawn(wanted)), pytest.raises(BadInput, match=r"an update draws \[1, 3\] of the stream 'second' now"):
+        streams.normal("second", 3)
 
 
 @pytest.mark.parametrize("optimizer", [Adam, RMSProp])

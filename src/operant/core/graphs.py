@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from operant.core.cache import cache_directory
 from operant.core.errors import BadInput, one_line
-from operant.core.random import Streams, Wanted
+from operant.core.random import Streams, Wanted, names_of
 
 WARM = 3  # calls before the one that is captured, in which libraries allocate what they keep
 
@@ -199,7 +199,7 @@ class _Kept:
         shape = len(self._streams.seeds)
         self._draws = [torch.zeros(shape, *wanted.shape, dtype=wanted.dtype, device=self._streams.device) for wanted in self._wanted]
         try:
-            with self._streams.given(self._draws):
+            with self._streams.given(names_of(self._wanted), self._draws):
                 self._result = self._graph.capture(self._do)
         except RuntimeError as error:
             first = _first(error)
@@ -234,8 +234,8 @@ class Compiled:
         self.work, self._streams, self._aside = work, streams, aside
         self._wanted: list[Wanted] | None = None
 
-        def given(draws: list[Tensor], *arguments: Any) -> Any:
-            with streams.given(draws):
+        def given(names: list[str], draws: list[Tensor], *arguments: Any) -> Any:
+            with streams.given(names, draws):
                 return work(*arguments)
 
         given.__code__ = given.__code__.replace()  # of its own: PyTorch compiles one anew a few times, and then no more without a word
@@ -244,7 +244,7 @@ class Compiled:
     def __call__(self, *arguments: Any) -> Any:
         if self._wanted is None:
             self._wanted = self._noted(arguments)
-        return self._compiled(self._streams.drawn(self._wanted), *arguments)
+        return self._compiled(names_of(self._wanted), self._streams.drawn(self._wanted), *arguments)
 
     def _noted(self, arguments: tuple) -> list[Wanted]:
         streams = self._streams.state_dict()

@@ -68,14 +68,19 @@ class Wanted(NamedTuple):
     dtype: torch.dtype
 
 
+def names_of(wanted: Sequence[Wanted]) -> list[str]:
+    """The streams that draws are of."""
+    return [each.name for each in wanted]
+
+
 def _permuted(shape: tuple[int, ...], generator: torch.Generator, out: Tensor) -> None:
     torch.randperm(*shape, generator=generator, out=out)
 
 
-def _next_of(given: list[Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def _next_of(given: list[tuple[str, Tensor]], name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """The next of the draws that were made before, if it is what is asked for."""
-    found = given.pop(0) if given else None
-    if found is None or found.shape != shape or found.dtype != dtype:
+    of, found = given.pop(0) if given else ("", None)
+    if found is None or of != name or found.shape != shape or found.dtype != dtype:
         raise BadInput(f"{REPEATED}: an update draws {list(shape)} of the stream {name!r} now, and did not before: leave it out")
     return found
 
@@ -97,7 +102,7 @@ class Streams:
         self._torch: dict[str, list[torch.Generator]] = {}
         self._numpy: dict[str, list[np.random.Generator]] = {}
         self._notes: list[Wanted] | None = None
-        self._given: list[Tensor] | None = None
+        self._given: list[tuple[str, Tensor]] | None = None
 
     def __deepcopy__(self, memo: dict) -> Streams:
         """Itself: what draws from a run's streams goes on doing so where it is copied (a target network, a frozen view), so that all draws are saved."""
@@ -176,13 +181,13 @@ class Streams:
         return [self._wanted(*each) for each in wanted]
 
     @contextmanager
-    def given(self, draws: Sequence[Tensor]) -> Iterator[None]:
-        """Within it whoever draws is given these, in their order.
+    def given(self, names: Sequence[str], draws: Sequence[Tensor]) -> Iterator[None]:
+        """Within it whoever draws is given these, of streams of these names, in their order.
 
         Raises:
             BadInput: they are not asked for as they were noted, or a generator itself is asked for.
         """
-        before, self._given = self._given, list(draws)
+        before, self._given = self._given, list(zip(names, draws, strict=True))
         try:
             yield
         finally:
