@@ -134,3 +134,21 @@ def test_the_mixed_set_computes_few_rows_as_the_native_one_and_many_as_onednn():
     finally:
         kernels.take(before)
     assert torch.equal(found["mixed"][256], found["native"][256]) and torch.equal(found["mixed"][kernels.MANY], found["onednn"][kernels.MANY])
+
+
+@pytest.mark.parametrize("taken", kernels.SETS)
+def test_bits_of_a_product_do_not_hang_on_whether_gradients_are_wanted(taken):
+    """Nor on how many axes the rows have: a worker computes with copies of weights that nobody trains."""
+    before = kernels.taken()
+    kernels.take(taken)
+    try:
+        generator = torch.Generator().manual_seed(0)
+        x, weight = torch.randn(2, 3, 16, generator=generator), torch.randn(24, 16, generator=generator)
+        with torch.inference_mode():
+            plain, last = kernels.linear(x, weight), kernels.linear(x[:, -1:], weight)
+            flat = kernels.linear(x.view(6, 16), weight).view(2, 3, 24)
+        weight.requires_grad_()
+        with torch.inference_mode():
+            assert torch.equal(kernels.linear(x, weight), plain) and torch.equal(kernels.linear(x[:, -1:], weight), last) and torch.equal(flat, plain)
+    finally:
+        kernels.take(before)

@@ -139,8 +139,12 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`torch.nn.functional.linear`: x `[…, I]`, weight `[O, I]`, bias `[O]` → `[…, O]`. Gradients are once differentiable."""
-    if not _suits(x, weight) or x.numel() == 0 or not _many(x.numel() // x.shape[-1]):
+    if x.numel() == 0:
         return F.linear(x, weight, bias)
+    if not _suits(x, weight) or not _many(x.numel() // x.shape[-1]):
+        # As one matrix: of more axes PyTorch multiplies in one way or another, with other last bits, by whether the weight wants a gradient.
+        found = F.linear(x.reshape(-1, x.shape[-1]), weight, bias)
+        return found if x.ndim == 2 else found.view(*x.shape[:-1], weight.shape[0])
     if torch.is_grad_enabled():
         return _Linear.apply(x, weight, bias)
     return _onednn(x, weight, bias)

@@ -39,9 +39,11 @@ class Versions:
     def __init__(self, policy: TokenPolicy, count: int, *, shared: bool):
         critic, policy.critic = policy.critic, None
         try:
-            self.twins = [copy.deepcopy(policy).requires_grad_(False) for _ in range(count)]
+            self.twins = [copy.deepcopy(policy) for _ in range(count)]
         finally:
             policy.critic = critic
+        for twin in self.twins:  # whose weights go on to say that they want gradients: how PyTorch multiplies hangs on that, and so do last bits
+            twin.zero_grad(set_to_none=True)
         self.forms: list[Form] = [(tensor.shape, tensor.dtype) for tensor in weights_of(policy.model)]
         self.memory = torch.empty(count if shared else 0, size_of(self.forms), dtype=torch.uint8).share_memory_()
         self._laid = [laid(row, self.forms) for row in self.memory]
