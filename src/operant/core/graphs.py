@@ -196,8 +196,8 @@ class _Kept:
         return self._work(self._tensors, self._numbers)
 
     def _capture(self) -> None:
-        shape = len(self._streams.seeds)
-        self._draws = [torch.zeros(shape, *wanted.shape, dtype=wanted.dtype, device=self._streams.device) for wanted in self._wanted]
+        seeds = len(self._streams.seeds)
+        self._draws = [torch.zeros(seeds, *wanted.shape, dtype=wanted.dtype, device=self._streams.device) for wanted in self._wanted]
         try:
             with self._streams.given(names_of(self._wanted), self._draws):
                 self._result = self._graph.capture(self._do)
