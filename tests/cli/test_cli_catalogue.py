@@ -136,15 +136,15 @@ def test_show_describes_a_method(operant, evidence):
     assert {"name": "hidden", "type": "int,…", "default": [64, 64], "help": "widths of the two towers"} in found["hyperparameters"]
 
 
-@pytest.mark.parametrize("measured", ["", "500 [500, 500]"])
-def test_presets_say_what_was_measured_where_something_was(operant, monkeypatch: pytest.MonkeyPatch, measured: str):
-    from dataclasses import replace
-
-    from operant.loops import presets
-
-    monkeypatch.setattr(presets, "PRESETS", (replace(presets.PRESETS[0], measured=measured), *presets.PRESETS[1:]))
-    out = operant("presets").out
-    assert "not yet" not in out and ("measured" in out, "500 [500, 500]" in out) == (bool(measured), bool(measured))
+def test_presets_say_what_was_measured_of_each(operant, monkeypatch: pytest.MonkeyPatch):
+    score = {"name": "return", "iqm": 498.5, "low": 490.0, "high": 500.0, "level": "95 %", "per_seed": [498.5]}
+    held = {"ppo-CartPole-v1": True, "dqn-CartPole-v1": False, "a2c-CartPole-v1": None}
+    checks = [{"name": name, "holds": holds, "figures": score} for name, holds in held.items()]
+    monkeypatch.setattr("operant.evidence.recorded", lambda key: {"checks": checks} if key == "presets" else None)
+    rows = {tuple(line.split()[1:3]): line for line in operant("presets").out.splitlines() if line.startswith("zoo")}
+    shown = {method: "498.5 [490, 500]" in rows[method, "CartPole-v1"] for method in ("ppo", "dqn", "a2c")}
+    assert shown == {"ppo": True, "dqn": True, "a2c": False} and "not measured" in rows["a2c", "CartPole-v1"]
+    assert [each["measured"] for each in operant("presets", "dqn", "--json").json][:2] == [score, None]
 
 
 def test_a_report_says_what_of_a_claim_does_not_hold(evidence):

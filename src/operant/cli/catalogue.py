@@ -282,12 +282,20 @@ def _show(args: Namespace) -> int:
     return 0
 
 
+def _score_text(measured: dict[str, Any] | None) -> str:
+    """A preset's recorded score: `-152.1 [-160.3, -140.2]`."""
+    from operant.evidence import flat_figures
+
+    return "not measured" if measured is None else flat_figures(measured["figures"])[0][1]
+
+
 def _presets_arguments(parser: Parser) -> None:
     parser.add_argument("method", nargs="?", metavar="METHOD", help="of this method alone, with the command line that each one is")
     add_json(parser)
 
 
 def _presets(args: Namespace) -> int:
+    from operant import evidence
     from operant.core.registry import get_method
     from operant.loops.presets import PRESETS
 
@@ -295,18 +303,19 @@ def _presets(args: Namespace) -> int:
     if not found:
         keys = ", ".join(dict.fromkeys(preset.method for preset in PRESETS))
         raise BadInput(f"there are no presets of {get_method(args.method).key}; there are some of {keys}")
+    record = evidence.recorded("presets")
+    measured = {} if record is None else {each["name"]: each for each in record["checks"] if each["holds"] is not None}
     if args.json:
-        write_json([asdict(preset) | {"command": preset.command} for preset in found])
+        write_json([asdict(preset) | {"command": preset.command, "measured": measured.get(preset.pair, {}).get("figures")} for preset in found])
         return 0
     columns = {
         "preset": [preset.name for preset in found],
         "method": [preset.method for preset in found],
         "task": [preset.task for preset in found],
         "steps": [f"{preset.steps:,}" for preset in found],
-        "measured": [preset.measured for preset in found],
+        "our return": [_score_text(measured.get(preset.pair)) for preset in found],
         "from": [preset.source for preset in found],
     }
-    columns = {name: column for name, column in columns.items() if any(column)}  # none is measured: nothing is said of it
     text = table(list(zip(*columns.values(), strict=True)), tuple(columns), right=(3,))
     text += "\n\n" + "\n".join(preset.command for preset in found) if args.method else "\n\nwhat each is: operant presets METHOD"
     write(text)

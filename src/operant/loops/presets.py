@@ -27,7 +27,6 @@ class Preset:
         steps: the budget that they are for, environment steps a seed.
         settings: hyper-parameters that are not the method's defaults.
         source: where they were published.
-        measured: the score that we measured with them; empty until somebody has.
     """
 
     name: str
@@ -36,7 +35,11 @@ class Preset:
     steps: int
     settings: Mapping[str, Any]
     source: str
-    measured: str = ""
+
+    @property
+    def pair(self) -> str:
+        """Method and task in one word, as the check of the claim "presets" that measures it is called."""
+        return f"{self.method}-{self.task}"
 
     @property
     def command(self) -> str:
