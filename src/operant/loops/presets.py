@@ -70,8 +70,20 @@ def _dqn(updates: float, every: int, target: int, **settings: Any) -> dict[str, 
     return {"updates_per_step": updates, "update_every": every, "target_every": target, "double": False, "hidden": (256, 256)} | settings
 
 
+def _trpo(length: int, batch: int = 128, **settings: Any) -> dict[str, Any]:
+    return {"environments": 2, "rollout_length": length, "value_minibatches": 2 * length // batch} | settings
+
+
+def _qr_dqn(*given: Any, quantiles: int, **settings: Any) -> dict[str, Any]:
+    return _dqn(*given, **settings) | {"quantiles": quantiles}
+
+
 MUJOCO = ("HalfCheetah-v5", "Ant-v5", "Hopper-v5", "Walker2d-v5")
 _LUNAR = _ppo(16, 1024, epochs=4, gamma=0.999, lam=0.98, entropy_coefficient=0.01)
+_TRPO_MUJOCO = _trpo(1024, conjugate_gradients=25, value_epochs=20) | NORMALIZED
+_CARTPOLE = {"learning_rate": 2.3e-3, "batch_size": 64, "epsilon_share": 0.16, "epsilon_end": 0.04}
+_MOUNTAIN_CAR = {"learning_rate": 4e-3, "batch_size": 128, "capacity": 10_000, "gamma": 0.98, "epsilon_share": 0.2, "epsilon_end": 0.07}
+_ACROBOT = {"learning_rate": 6.3e-4, "batch_size": 128, "capacity": 50_000, "learning_starts": 1, "epsilon_share": 0.12, "epsilon_end": 0.1}
 _ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
     "ppo": {
         "CartPole-v1": (100_000, _ppo(8, 32, 256, 20, gamma=0.98, lam=0.8, learning_rate=1e-3, anneal=True, anneal_clip=True)),
@@ -94,23 +106,33 @@ _ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
         "LunarLander-v3": (200_000, _a2c(8, gamma=0.995, learning_rate=8.3e-4, anneal=True, entropy_coefficient=1e-5)),
         **dict.fromkeys(MUJOCO, (1_000_000, _a2c(1) | NORMALIZED)),
     },
+    "trpo": {
+        "CartPole-v1": (100_000, _trpo(512, 512, damping=1e-3, lam=0.98, value_epochs=20)),
+        "MountainCar-v0": (100_000, _trpo(1024, value_epochs=20) | NORMALIZED),
+        "Acrobot-v1": (100_000, _trpo(1024) | NORMALIZED),
+        "LunarLander-v3": (200_000, _trpo(512, damping=0.01, lam=0.98, value_epochs=15)),
+        "LunarLanderContinuous-v3": (100_000, _trpo(1024, value_epochs=20) | NORMALIZED),
+        **dict.fromkeys(("Ant-v5", "Hopper-v5", "Walker2d-v5"), (1_000_000, _TRPO_MUJOCO)),
+        "HalfCheetah-v5": (1_000_000, _TRPO_MUJOCO | {"max_kl": 0.04}),
+    },
     "dqn": {  # the steps between two copies into the target network, as updates: those of CartPole, 10, are fewer than a round of updates takes
-        "CartPole-v1": (50_000, _dqn(0.5, 256, 128, learning_rate=2.3e-3, batch_size=64, epsilon_share=0.16, epsilon_end=0.04)),
-        "MountainCar-v0": (
-            120_000,
-            _dqn(0.5, 16, 300, learning_rate=4e-3, batch_size=128, capacity=10_000, gamma=0.98, epsilon_share=0.2, epsilon_end=0.07),
-        ),
-        **dict.fromkeys(
-            ("LunarLander-v3", "Acrobot-v1"),
-            (
-                100_000,
-                _dqn(1.0, 4, 250, learning_rate=6.3e-4, batch_size=128, capacity=50_000, learning_starts=1, epsilon_share=0.12, epsilon_end=0.1),
-            ),
-        ),
+        "CartPole-v1": (50_000, _dqn(0.5, 256, 128, **_CARTPOLE)),
+        "MountainCar-v0": (120_000, _dqn(0.5, 16, 300, **_MOUNTAIN_CAR)),
+        **dict.fromkeys(("LunarLander-v3", "Acrobot-v1"), (100_000, _dqn(1.0, 4, 250, **_ACROBOT))),
+    },
+    "qr-dqn": {
+        "CartPole-v1": (50_000, _qr_dqn(0.5, 256, 128, quantiles=10, **_CARTPOLE)),
+        "MountainCar-v0": (120_000, _qr_dqn(0.5, 16, 300, quantiles=25, **_MOUNTAIN_CAR)),
+        "Acrobot-v1": (100_000, _qr_dqn(1.0, 4, 250, quantiles=25, **_ACROBOT)),
     },
     "sac-v2": {
         "Pendulum-v1": (20_000, {"learning_rate": 1e-3, "learning_starts": 100}),
         **dict.fromkeys(MUJOCO, (1_000_000, {"learning_starts": 10_000})),
+    },
+    "ddpg": {
+        "Pendulum-v1": (20_000, _NARROW),
+        "LunarLanderContinuous-v3": (300_000, _NARROW),
+        "BipedalWalker-v3": (1_000_000, _NARROW),
     },
     "td3": {
         "Pendulum-v1": (20_000, _NARROW),
@@ -119,12 +141,14 @@ _ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
         **dict.fromkeys(MUJOCO, (1_000_000, _WIDE)),
     },
 }
-_FILES = {"ppo": "ppo", "sac-v2": "sac", "td3": "td3", "dqn": "dqn", "a2c": "a2c"}
+_FILES = {"sac-v2": "sac", "qr-dqn": "qrdqn"}  # where the method has another name there
+_CONTRIB = ("trpo", "qr-dqn")  # of Stable-Baselines3 contrib
 
 
 def _source(method: str, task: str) -> str:
     entry = task.replace("-v5", "-v4")  # MuJoCo's tasks stand there in the version before
-    return f"rl-baselines3-zoo 22e3ff2, {_FILES[method]}.yml: {entry}; the rest of it Stable-Baselines3 2.9.2's defaults"
+    defaults = "Stable-Baselines3 contrib 2.9.2's" if method in _CONTRIB else "Stable-Baselines3 2.9.2's"
+    return f"rl-baselines3-zoo 22e3ff2, {_FILES.get(method, method)}.yml: {entry}; the rest of it {defaults} defaults"
 
 
 PRESETS = tuple(
