@@ -183,6 +183,21 @@ def test_the_page_of_control_says_how_many_updates_a_step_has():
     assert said == {key: spine.online.updates_per_step for key, spine in spines.items() if isinstance(spine, ValueLearning) and spine.online is not None}
 
 
+def test_the_page_of_control_says_which_methods_have_a_switch():
+    has = {key: {field.name for field in registry.hyperparameters(entry.hyperparameters)} for key, entry in registry.methods().items()}
+    control = {key for key, entry in registry.methods().items() if entry.family in ("online", "hybrid")}
+    groups = {"all with replay": {key for key in control if "capacity" in has[key]}, "the family of `dqn`": {key for key in control if "double" in has[key]}}
+    rows = re.findall(r"^\| (`--[^|]*(?:\\\|[^|]*)*) \| ([^|]*) \|", (ROOT / "docs/control.md").read_text(encoding="utf-8"), re.MULTILINE)
+    told = {switch: methods for switches, methods in rows for switch in re.findall(r"--([a-z-]+)", switches) if methods != "every method"}
+    assert {"n-step", "normalize-observation", "layers", "update-every"} <= told.keys()
+    for switch, text in told.items():
+        meant: set[str] = set()
+        for part in text.split("; "):
+            whole, _, but = part.partition(" but ")
+            meant |= groups.get(whole, set(re.findall("`([^`]+)`", whole))) - set(re.findall("`([^`]+)`", but))
+        assert meant == {key for key in control if switch.replace("-", "_") in has[key]}, switch
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):

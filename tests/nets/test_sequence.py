@@ -7,7 +7,7 @@ import torch
 
 from operant import ops
 from operant.core.random import Streams
-from operant.core.registry import configure, get_method
+from operant.core.registry import configure, get_method, hyperparameters
 from operant.loops.value_learning import Update
 from operant.nets.sequence import SequenceActor, SequenceActorNet
 from operant.worlds import make_world
@@ -31,6 +31,12 @@ def test_scores_over_intervals():
     assert ops.frequency_averaged_score(interval, torch.full((3, 5), 0.7, dtype=torch.float64)).tolist() == pytest.approx([0.7] * 3, abs=1e-12)
     falling = torch.tensor([4.0, 2.0, 0.0], dtype=torch.float64)
     assert ops.frequency_averaged_score(torch.tensor([1, 2, 4]), falling).item() == pytest.approx((3 + 2 * 1) / 3)
+
+
+@pytest.mark.parametrize("key", ["sequence-rl", "mbpo"])
+def test_a_model_learns_from_single_steps(key: str):
+    """What stands n steps behind an action is not what the action leads to."""
+    assert "n_step" not in {field.name for field in hyperparameters(get_method(key).hyperparameters)}
 
 
 def test_it_is_played_open_loop():

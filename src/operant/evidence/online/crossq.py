@@ -16,4 +16,4 @@ from operant.evidence.online.pendulum import beside
     "256, batches of 128 and a learning rate of 1e-3; SAC with two layers of 64 everywhere and the same otherwise is reported beside it",
 )
 def pendulum(folder: Path) -> Finding:
-    return beside(folder, "crossq", "sac-v2", steps=10_000, needed=4, own={"critic_hidden": (256, 256)})
+    return beside(folder, "crossq", {"sac-v2": {}}, steps=10_000, needed=4, own={"critic_hidden": (256, 256)})

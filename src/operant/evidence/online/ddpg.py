@@ -16,4 +16,4 @@ from operant.evidence.online.pendulum import beside
     "learning rate of 1e-3; TD3 with the same is reported beside it",
 )
 def pendulum(folder: Path) -> Finding:
-    return beside(folder, "ddpg", "td3", steps=10_000, needed=4)
+    return beside(folder, "ddpg", {"td3": {}}, steps=10_000, needed=4)

@@ -24,18 +24,23 @@ def solves(folder: Path, method: str, *, steps: int, needed: int, seeds: int = 5
     return Finding(solved >= needed, score | {f"seeds_at_{SOLVED:g}": solved, "needed": needed, "steps": steps}, seeds=seeds)
 
 
-def beside(folder: Path, method: str, other: str, *, steps: int, needed: int, seeds: int = 5, both: Settings = EMPTY, own: Settings = EMPTY) -> Finding:
-    """Whether `needed` seeds of a method reach a mean return of -200 within `steps`, and how many of another method's do.
+def beside(
+    folder: Path, method: str, others: Mapping[str, Settings], *, steps: int, needed: int, seeds: int = 5, both: Settings = EMPTY, own: Settings = EMPTY
+) -> Finding:
+    """Whether `needed` seeds of a method reach a mean return of -200 within `steps`, and how many of others' do.
 
     Args:
+        others: what others have besides, by their name: the method's, and words behind it where it is there twice.
         both: what both have other than `SIZES`.
         own: what the method has besides.
     """
-    runs = {name: _scores(folder / name, name, steps, seeds, {**SIZES, **both, **more}) for name, more in ((method, own), (other, {}))}
-    solved = {name: sum(value >= SOLVED for value in score["per_seed"]) for name, score in runs.items()}
-    figures = runs[method] | {f"seeds at {SOLVED:g}": solved[method], "needed": needed, "steps": steps}
-    figures |= {f"{other} per seed": runs[other]["per_seed"], f"{other} seeds at {SOLVED:g}": solved[other]}
-    return Finding(solved[method] >= needed, figures, seeds=seeds)
+    score = _scores(folder / method, method, steps, seeds, {**SIZES, **both, **own})
+    solved = sum(value >= SOLVED for value in score["per_seed"])
+    figures = score | {f"seeds at {SOLVED:g}": solved, "needed": needed, "steps": steps}
+    for name, more in others.items():
+        found = _scores(folder / name.replace(" ", "-"), name.split()[0], steps, seeds, {**SIZES, **both, **more})["per_seed"]
+        figures |= {f"{name} per seed": found, f"{name} seeds at {SOLVED:g}": sum(value >= SOLVED for value in found)}
+    return Finding(solved >= needed, figures, seeds=seeds)
 
 
 def _scores(folder: Path, method: str, steps: int, seeds: int, settings: Settings) -> dict[str, Any]:

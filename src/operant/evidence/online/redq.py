@@ -1,4 +1,4 @@
-"""REDQ: many updates of an ensemble solve Pendulum in few steps, with SAC's budget and settings beside it."""
+"""REDQ: many updates of an ensemble solve Pendulum in few steps, with SAC of the same settings beside it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ STEPS = 3_000
     "pendulum",
     "small",
     "Pendulum-v1: mean return of 10 evaluation episodes >= -200 in at least 4 of 5 seeds by 3,000 steps (500 random ones), with ten critics, ten updates "
-    "of them a step, two layers of 64, batches of 128 and a learning rate of 1e-3; SAC with the same and one update a step is reported beside it",
+    "of them a step, two layers of 64, batches of 128 and a learning rate of 1e-3; SAC with the same is beside it, with one update a step and with ten",
 )
 def pendulum(folder: Path) -> Finding:
-    return beside(folder, "redq", "sac-v2", steps=STEPS, needed=4, both=FEW_STEPS, own={"critic_updates": 10})
+    others = {"sac-v2": {}, "sac-v2 with ten updates": {"updates_per_step": 10}}
+    return beside(folder, "redq", others, steps=STEPS, needed=4, both=FEW_STEPS, own={"critic_updates": 10})

@@ -19,4 +19,4 @@ OWN = {"hidden": (64,), "critic_hidden": (64, 64), "updates_per_step": 1.0, "lea
     "reported beside it",
 )
 def pendulum(folder: Path) -> Finding:
-    return beside(folder, "simba", "sac-v2", steps=10_000, needed=4, own=OWN)
+    return beside(folder, "simba", {"sac-v2": {}}, steps=10_000, needed=4, own=OWN)

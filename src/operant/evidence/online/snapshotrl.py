@@ -1,4 +1,5 @@
-"""SnapshotRL: what is put back goes on as it did, and TD3 learns to hop from fewer steps where its episodes begin along another policy's."""
+"""SnapshotRL: what is put back goes on as it did, and TD3 learns to hop from fewer steps where its episodes begin along another policy's. There is one teacher
+for all students, so that the figures say nothing of how much hangs on it."""
 
 from __future__ import annotations
 

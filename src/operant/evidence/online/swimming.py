@@ -117,16 +117,19 @@ def centred(x: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 def q_learning(model: Model, seeds: list[int], episodes: int, *, epsilon: float, rate: float) -> np.ndarray:
     """Regret of each episode `[episodes, S]` of Q-learning with a table for each step, from Q = 0, that explores by chance: of what it does, chance and all.
+    Of actions that are worth the same it takes any: always the first one would be to know where not to swim, or to never swim.
 
     Args:
         epsilon: probability of a random action.
         rate: of learning, (rate + 1) / (rate + n) at the nth visit.
     """
     swimmers, everyone = Swimmers(model, seeds), np.arange(len(seeds))
+    draws = [np.random.default_rng(derive_seed(seed, "ties")) for seed in seeds]
     q, visits = np.zeros((len(seeds), HORIZON + 1, STATES, ACTIONS)), np.zeros((len(seeds), HORIZON, STATES, ACTIONS))
     best, regret = model.best, np.zeros((episodes, len(seeds)))
     for episode in range(episodes):
-        action = q[:, :-1].argmax(-1)
+        ties = np.stack([generator.random(q[0, :-1].shape) for generator in draws])
+        action = np.where(q[:, :-1] == q[:, :-1].max(-1, keepdims=True), ties, -1.0).argmax(-1)
         regret[episode] = best - by_chance(model, action, epsilon)
         states, taken = swimmers.play(action, epsilon)
         for step in range(HORIZON):

@@ -5,7 +5,8 @@ say which one is best, and the router's weights regress onto that, ‖w − one-
 best. The expert that is best climbs the critics as in SAC (arXiv:1812.05905); with `climbs="all"` every expert does.
 As in the code of one of the authors (quantumiracle/Popular-RL-Algorithms, pmoe_sac.py): the router is linear and reads the observation by itself; the entropy
 in targets, in the policy's loss and in the temperature's is that of the expert whose action it is, not that of the mixture.
-Departures: the router's squared error is summed over experts, theirs averaged; rewards are not standardised; actor, critics and temperature take one joint
+Departures: the router's squared error is summed over experts, theirs averaged; rewards are as they come, theirs are standardised within a batch and multiplied
+by 10; the first 1,000 steps are random, theirs none; actor, critics and temperature take one joint
 step; what is evaluated is the mean of the likeliest expert, where theirs draws the expert. Theirs are two experts, a share of 0.01 for target networks,
 batches of 300 and nets of 512 (four hidden layers in the actor, three in the critics), whose last layers begin within ±3e-3. Truncation bootstraps.
 """

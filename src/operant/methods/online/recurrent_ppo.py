@@ -5,7 +5,8 @@ arXiv:1707.06347, eq. 9. The reference is RecurrentPPO of Stable-Baselines3 cont
 state goes on from one rollout to the next and is 0 where an episode begins; the value behind a time limit, or behind the rollout's last step, is that of the
 true next observation with the state of that moment. Departure: a minibatch is whole rows of a rollout, and not a stretch of steps cut anywhere: gradients go
 back to the beginning of the rollout, there to that of the stretch. Both begin with the state in which the policy acted (truncated backpropagation through
-time). The LSTMs are 64 wide, there 256. The rest as in `ppo`.
+time). The LSTMs are 64 wide, there 256; one layer of 64 stands behind each, there (and in `ppo`) two; 4 passes over minibatches of a quarter of the copies,
+there 10 over minibatches of 128 steps. The rest as in `ppo`.
 """
 
 from __future__ import annotations

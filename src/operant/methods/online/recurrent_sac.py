@@ -5,8 +5,8 @@ replay); the losses are SAC's, arXiv:1812.05905, eq. 2, 3, 7 and 18. A memory is
 the first `burn_in` steps are taken in and not learned from (R2D2, Kapturowski et al. 2019, section 3). Gradients go back to the beginning of the window.
 Departures: the memories see observations alone, theirs the action and the reward before as well; what a memory gives is all that actor and critics see, beside
 the action, where the authors' code (twni2016/pomdp-baselines) leads the observation around the memory too, through layers of its own, and embeds the memory's
-inputs; sizes and lengths of windows are others. The action that is drawn at a step is the next action of the step before and what the actor is judged by. The
-rest as in `sac-v2`.
+inputs; sizes and lengths of windows are others; an LSTM begins as PyTorch's, uniform in ±1/√width, theirs orthogonal with biases of 0. The action that is drawn
+at a step is the next action of the step before and what the actor is judged by. The rest as in `sac-v2`.
 """
 
 from __future__ import annotations

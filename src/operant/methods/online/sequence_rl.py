@@ -7,7 +7,9 @@ fitted by its squared error. In the environment all J actions are played open lo
 policy's `interval` sets another one.
 As in the authors' code (dee0512/Sequence-Reinforcement-Learning): the model says the next state itself and has layers of 400 and 300; entropy is tuned to the
 mean over the sequence; target networks of critics and model follow at every update; the action before the first is 0.
-Departures: actor and temperature are in units of half the range of the action space; critics and model learn from one batch, theirs from one each.
+Departures: actor and temperature are in units of half the range of the action space; critics and model learn from one batch, theirs from one each; linear
+layers begin as PyTorch's, uniform in ±1/√in, theirs Xavier uniform with biases of 0; theirs take 10,000 random steps (1,000 on Pendulum), and their class
+updates the actor every time unless told otherwise. There is no n-step return: the model says the next state, and the GRU reads the action just before it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import torch
 from operant import ops
 from operant.core.registry import Count, Widths, method
 from operant.loops.behaviour import Sampled
-from operant.loops.settings import OnlineSettings
+from operant.loops.draw import Uniform
+from operant.loops.settings import ExperienceSettings, PaceSettings
 from operant.loops.soft import SoftSettings, alpha, entropy_loss
 from operant.loops.value_learning import Optim, Phase, Polyak, Update, ValueLearning
 from operant.nets.actors import CriticNet
@@ -28,7 +31,7 @@ from operant.worlds.store import Store, Transitions
 
 
 @dataclass(frozen=True)
-class SequenceRL(OnlineSettings, SoftSettings):
+class SequenceRL(ExperienceSettings, PaceSettings, SoftSettings):
     sequence: Count = 8  # actions that are said at a time (J)
     actor_every: Count = 4  # updates of the critics and the model for one of the actor
     hidden: Widths = (256, 256)  # widths of actor and critics
@@ -67,7 +70,6 @@ def sequence_rl(h: SequenceRL) -> ValueLearning:
         temperature = entropy_loss(u, action[:, :, 0], log_prob.mean(-1), target_entropy=h.target_entropy)
         return {"actor": loss, "temperature": temperature}
 
-    found = h.replay(h.batch_size, h.gamma, h.updates_per_step)
     return ValueLearning(
         nets={
             "actor": SequenceActorNet(hidden=h.hidden, interval=h.sequence, normalize=h.normalize_observation),
@@ -81,5 +83,7 @@ def sequence_rl(h: SequenceRL) -> ValueLearning:
         ],
         acts=Sampled("actor"),
         track={"q": Polyak(h.tau), "model": Polyak(h.tau)},
-        **found | {"relabel": [with_action_before, *found["relabel"]]},
+        draw=Uniform(h.batch_size),
+        relabel=[with_action_before],
+        online=h.experience(h.updates_per_step),
     )
