@@ -8,10 +8,11 @@ import subprocess
 import pytest
 
 from operant import bench
-from operant.cli.training import type_name
-from operant.core.errors import nearest
+from operant.cli.training import TRAIN, fields_of, method_parser, type_name
+from operant.core.elsewhere import ELSEWHERE, named_elsewhere
+from operant.core.errors import BadInput, nearest
 from operant.core.index import declared, outline
-from operant.core.registry import hyperparameters, methods, value_text
+from operant.core.registry import configure, get_method, hyperparameters, methods, value_text
 from operant.evidence import claims
 from operant.studies import studies
 from operant.worlds import check_name, task_names
@@ -32,7 +33,8 @@ SAID = """
 import json, sys
 from operant.core.index import declared
 from operant.core.registry import hyperparameters, outlined_method, value_text
-from operant.cli.training import type_name
+from operant.cli.training import TRAIN, fields_of, method_parser, type_name
+from operant.core.elsewhere import ELSEWHERE, named_elsewhere
 from operant.studies import outlined_study
 
 def settings(cls):
@@ -149,6 +151,50 @@ def test_what_was_meant(typed: str, known: tuple[str, ...], meant: str):
 @pytest.mark.parametrize("typed", ["td3", "dqn", "nope", "a2c", ""])
 def test_a_name_that_is_near_to_nothing_suggests_nothing(typed: str):
     assert nearest(typed, METHODS, "`operant methods` lists what there is") == "`operant methods` lists what there is"
+
+
+@pytest.mark.parametrize(
+    ("method", "typed", "meant"),
+    [
+        ("ppo", "--n-steps", "--rollout-length"),
+        ("dqn", "--n-steps", "--n-step"),
+        ("ppo", "--num-envs", "--environments"),
+        ("ppo", "--ent-coef", "--entropy-coefficient"),
+        ("ppo", "--batch-size", "--minibatches"),
+        ("trpo", "--batch-size", "--value-minibatches"),
+        ("ppo", "--total-timesteps", "--steps"),
+        ("td3", "--gradient-steps", "--updates-per-step"),
+        ("redq", "--gradient-steps", "--critic-updates"),
+        ("dqn", "--target-update-interval", "--target-every"),
+        ("dqn", "--policy-kwargs", "--hidden"),
+    ],
+)
+def test_the_name_of_another_library_is_told_in_ours(method: str, typed: str, meant: str):
+    parser = method_parser(get_method(method), ("gym",))
+    with pytest.raises(BadInput, match=f"^unknown option '{typed}' of operant train {method}: {typed} is {meant} here") as said:
+        parser.reject([typed, "1"])
+    assert "\n" not in str(said.value)
+
+
+def test_in_python_too():
+    with pytest.raises(BadInput, match=r"^ppo has no hyper-parameter 'n_steps': n_steps is rollout_length here$"):
+        configure("ppo", {"n_steps": 5})
+    with pytest.raises(BadInput, match=r"total_timesteps is steps here \(steps of each seed\)"):
+        configure("td3", {"total_timesteps": 5})
+    with pytest.raises(BadInput, match="there is no clip_range_vf here: the value loss is not clipped"):
+        configure("ppo", {"clip_range_vf": 0.2})
+
+
+def test_what_names_of_other_libraries_mean_is_there():
+    of_run = [name for action in TRAIN.parser()._actions for name in action.option_strings]
+    control = [fields_of(entry) for entry in OWN.values() if entry.family == "online"]
+    names = [name for each in ELSEWHERE for name in each.names]
+    assert len(names) == len(set(names))
+    for each in ELSEWHERE:
+        for here in each.here:
+            assert f"--{here}" in of_run if each.of_run else any(here in fields for fields in control), each
+        for fields in control:  # who has the name itself is never told another
+            assert all(name in fields or named_elsewhere(name, fields) != f"{name} is {name} here" for name in each.names)
 
 
 def test_training_a_method_imports_its_file_alone(command, environment):

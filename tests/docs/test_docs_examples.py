@@ -14,7 +14,7 @@ import pytest
 from long_tier import in_turn
 
 from operant.cli.main import COMMANDS, main, parse
-from operant.core import registry
+from operant.core import elsewhere, registry
 from operant.core.errors import BadInput
 from operant.loops.value_learning import ValueLearning
 from operant.worlds.data.world import DataWorld
@@ -196,6 +196,11 @@ def test_the_page_of_control_says_which_methods_have_a_switch():
             whole, _, but = part.partition(" but ")
             meant |= groups.get(whole, set(re.findall("`([^`]+)`", whole))) - set(re.findall("`([^`]+)`", but))
         assert meant == {key for key in control if switch.replace("-", "_") in has[key]}, switch
+
+
+def test_the_page_of_control_says_what_names_of_other_libraries_mean():
+    table = "\n".join(elsewhere.table())
+    assert table in (ROOT / "docs/control.md").read_text(encoding="utf-8"), table
 
 
 def test_links_lead_somewhere():

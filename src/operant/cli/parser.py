@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NoReturn
 
 from operant.cli.output import write
+from operant.core.elsewhere import named_elsewhere
 from operant.core.errors import BadInput, nearest
 
 
@@ -62,9 +63,10 @@ class Parser(argparse.ArgumentParser):
             raise BadInput(f"unexpected argument {extra[0]!r}; for example: {self.examples[0]}")
         self.reject_option(option, [name for action in self._actions for name in action.option_strings])
 
-    def reject_option(self, option: str, known: Iterable[str]) -> NoReturn:
+    def reject_option(self, option: str, known: Collection[str]) -> NoReturn:
         """Complain of an option that is none of `known`."""
-        raise BadInput(f"unknown option {option!r} of {self.prog}: {nearest(option, known, f'{self.prog} --help lists them')}")
+        meant = named_elsewhere(option, known) or nearest(option, known, f"{self.prog} --help lists them")
+        raise BadInput(f"unknown option {option!r} of {self.prog}: {meant}")
 
 
 @dataclass(frozen=True)

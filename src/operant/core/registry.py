@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any
 
+from operant.core.elsewhere import named_elsewhere
 from operant.core.errors import BadInput, nearest
 from operant.core.index import Declaration, Register, check_kinds, check_texts, declared, declared_words, source
 
@@ -380,7 +381,7 @@ def read_settings(cls: type, values: dict[str, Any], where: str, what: str) -> A
     given = {}
     for name, value in values.items():
         if name not in known:
-            raise BadInput(f"{where} has no {what} {name!r}: {nearest(name, known)}")
+            raise BadInput(f"{where} has no {what} {name!r}: {named_elsewhere(name, known) or nearest(name, known)}")
         given[name] = _within(_read(value, known[name].type, f"{where}: {name}"), known[name].range, f"{where}: {name}")
     try:
         return cls(**given)

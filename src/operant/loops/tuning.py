@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from operant.core.errors import BadInput, Interrupted, RunFailed, one_line, unknown
+from operant.core.elsewhere import named_elsewhere
+from operant.core.errors import BadInput, Interrupted, RunFailed, nearest, one_line
 from operant.core.files import check_target, given_path, parse_json, read_bytes, read_json, remove, write_atomic
 from operant.core.registry import Hyperparameter, Method, Tune, get_method, hyperparameters, value_text
 from operant.core.schema import Check, integer, mapping, maybe, number, one_of, record, require, sequence, text
@@ -139,7 +140,7 @@ class Search:
         chosen = None if names is None else [name.replace("-", "_") for name in names]
         for name in (*ranges, *(chosen or ())):
             if name not in items:
-                raise unknown(f"hyper-parameter of {entry.key}", name, items)
+                raise BadInput(f"unknown hyper-parameter of {entry.key} {name!r}: {named_elsewhere(name, items) or nearest(name, items)}")
             if name in given:
                 raise BadInput(f"{name} is set and searched: do one of them")
         if chosen is None:
