@@ -8,7 +8,9 @@ import pytest
 from gymnasium import spaces
 
 import operant
+from operant.cli.training import result_text
 from operant.core.errors import RunFailed
+from operant.loops import runner
 from operant.worlds.gym.episodes import run_episodes
 from operant.worlds.gym.world import GymWorld
 
@@ -56,6 +58,22 @@ def test_an_endless_evaluation_is_told_in_log_result_and_progress(tmp_path):
     (told,) = [line for line in heard if "truncated" in line]
     assert "6 of 6 evaluation episodes at step 0 of 32 were still going on after 25 steps and were truncated there" in told
     assert run.evaluate(episodes=2)["score"]["iqm"] == 25.0
+
+
+def test_a_run_says_before_it_trains_that_it_will_evaluate_for_longer(tmp_path, monkeypatch):
+    """3 evaluations of 3 episodes of 200 steps are 1,800, beside 32 of training."""
+    heard = []
+    given = PPO | {"listener": lambda update: heard.append(update.message), "max_evaluation_steps": 200}
+    operant.train("ppo", Endless, out=tmp_path / "fast", **given)
+    assert not any("beside" in line for line in heard)  # and takes no time
+    monkeypatch.setattr(runner, "SLOW", 0.0)
+    run = operant.train("ppo", Endless, out=tmp_path / "slow", seeds=2, **given)
+    (told,) = [line for line in heard if "beside" in line]
+    assert "3 evaluations of 3 episodes, each of up to 200 steps, are some 1,800 steps beside 32 of training" in told and "--max-evaluation-steps caps" in told
+    operant.train("ppo", Endless, out=tmp_path / "short", **given | {"max_evaluation_steps": 25})  # 225 steps
+    assert len([line for line in heard if "beside" in line]) == 1
+    told = result_text(run.result | {"evaluation_seconds": 90.0, "seconds": 100.0}, run.config)
+    assert "--every and --episodes set how many, --max-evaluation-steps how long" in told
 
 
 def test_ended_episodes_are_not_told(tmp_path):

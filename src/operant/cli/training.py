@@ -456,6 +456,7 @@ def result_text(result: dict[str, Any], config: dict[str, Any]) -> str:
         config: what the run's run.json says.
     """
     from operant.evaluate.collapse import change_text, collapse_rows
+    from operant.worlds import kind_of, world_options
 
     seeds, score = result["seeds"], result["score"]
     title = f"{result['method']} on {result['task']}: {seeds} seed{'s' * (seeds > 1)} of {result['steps']:,} steps in {result['seconds']:,.1f} s"
@@ -479,7 +480,8 @@ def result_text(result: dict[str, Any], config: dict[str, Any]) -> str:
         share = f"; {parts['collect'] / sum(parts.values()):.0%} of training {verb} experience" if parts else ""
         rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds, training alone{share}"))
         if (evaluated := result.get("evaluation_seconds", 0.0)) > max(LARGE * result["seconds"], LONG):
-            rows.append(("evaluations", f"{evaluated:,.1f} s, {evaluated / result['seconds']:.0%} of the run; --every and --episodes set how many"))
+            cap = ", --max-evaluation-steps how long" if hasattr(world_options().get(kind_of(result["task"])), "max_evaluation_steps") else ""
+            rows.append(("evaluations", f"{evaluated:,.1f} s, {evaluated / result['seconds']:.0%} of the run; --every and --episodes set how many{cap}"))
     rows.append(("run", result["run"]))
     rows.append(("next", run_command("report", result["run"], config, "--out", "report.html")))
     rows.append(("", evaluating(result["run"], config)))

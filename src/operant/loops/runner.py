@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from operant.worlds.base import OTHER_DRAWS, World
 
 MISMATCH = 0.01  # nats a token, from what drew the answers to what is trained: rounding in float32 gives 1e-9, in bfloat16 1e-4 to 1e-3
 LOGITS = 2**24  # most of one policy that stand in memory at once where completions are described
+LONGER, SLOW = 10, 10.0  # times the steps of training, and seconds: a run is told beforehand of evaluations that will take more than both
 
 
 @dataclass(frozen=True)
@@ -350,6 +352,21 @@ class Runner:
         found += " and were truncated there"
         self._say("train", self._spent(learner), message=f"{found}; they count as they stand (--max-evaluation-steps sets another limit)")
 
+    def _say_of_long_episodes(self, learner: Learner, evaluation: Evaluation) -> None:
+        """Tell, by the first evaluation, that a run will spend its time on them: they play far more steps than it trains."""
+        length = evaluation.details.get("length")
+        if length is None or self.unit != "steps" or self.member:
+            return
+        seeds, episodes = length.shape
+        times = 1 + math.ceil(self.amount / self.config["every"])
+        steps = times * int(length.sum()) // seeds
+        if steps <= LONGER * self.amount or times * self.seconds["evaluating"] <= SLOW:
+            return
+        played = f"{times} evaluations of {episodes} episodes, each of up to {int(length.max()):,} steps"
+        found = f"{played}, are some {steps:,} steps beside {self.amount:,} of training, about {times * self.seconds['evaluating']:,.0f} s"
+        said = f"{found}: --max-evaluation-steps caps an episode, --episodes and --every set how many there are"
+        self._say("train", self._spent(learner), message=said)
+
     def _standing(self, learner: Learner) -> str:
         """How far a learner is, in words."""
         return f"step {learner.step} of {self.amount}" if self.unit == "steps" else f"{self._spent(learner):,.0f} of {self.amount:,} {self.unit}"
@@ -436,6 +453,8 @@ class Runner:
         self.score = (evaluation.score, float(evaluation.values.mean()))
         self._say("train", self._spent(learner))
         self._say_of_truncation(learner, evaluation)
+        if base:
+            self._say_of_long_episodes(learner, evaluation)
         self._say_of_unscored(learner, evaluation)
         return evaluation
 
