@@ -86,7 +86,7 @@ def test_commands_find_what_a_module_has_under_its_name(start, here: Path, own: 
     commands = [("evaluate", here / "run", "--json"), ("watch", here / "run", "--out", here / "film.gif", "--json"), ("resume", here / "stopped", "--json")]
     for words in commands:
         refused = start(*words, folder=elsewhere)
-        assert refused.wait() == 2 and f"the module {own.__name__} for the task {run.config['task']}, the file" in refused.said, refused.said
+        assert refused.wait() == 2 and f"the module {own.__name__} for the task {run.config['task']} (" in refused.said, refused.said
         assert "say --trust" in refused.said and refused.said.splitlines()[-1].startswith("operant: error: ")
     evaluated, watched, resumed = [start(*words, "--trust", folder=elsewhere) for words in commands]  # from a folder that does not have the module
     for process in (evaluated, watched, resumed):
@@ -96,6 +96,24 @@ def test_commands_find_what_a_module_has_under_its_name(start, here: Path, own: 
     assert json.loads(resumed.told.splitlines()[-1])["score"] == run.result["score"]
     trained = start("train", "ppo", "--task", f"gym:{own.__name__}:{name}", "--steps", 32, "--environments", 2, "--rollout-length", 16, "--json", folder=here)
     assert trained.wait() == 0, trained.said
+
+
+def test_commands_find_what_stands_beside_a_file(start, here: Path):
+    """A module of environments that imports another one of its folder, and a file of `--import` in a folder of its own that does."""
+    (here / "one").mkdir()
+    for folder, name in ((here, "base_of_some"), (here / "one", "base_of_others")):
+        (folder / f"{name}.py").write_text(MODULE)
+    (here / "some.py").write_text("from base_of_some import Corridor\n\n\nclass Own(Corridor):\n    pass\n")
+    late = "import gymnasium\n\n\ndef other():\n    from base_of_others import corridor\n    return corridor()\n\n\n"
+    (here / "one" / "others.py").write_text(f"{late}gymnasium.register('Others-v0', other)\n")
+    words = ("--steps", 32, "--environments", 2, "--rollout-length", 16, "--episodes", 1, "--threads", 1)
+    for run, given in (("a", ("--task", "gym:some:Own")), ("b", ("--task", "gym:Others-v0", "--import", "one/others.py"))):
+        trained = start("train", "ppo", *given, *words, "--out", run, folder=here)
+        assert trained.wait() == 0, trained.said
+    (here / "elsewhere").mkdir()
+    for run, folder in itertools.product("ab", (here, here / "elsewhere")):
+        evaluated = start("evaluate", here / run, "--episodes", 1, "--trust", folder=folder)
+        assert evaluated.wait() == 0, evaluated.said
 
 
 def test_what_has_no_name_is_refused_with_what_to_do(start, here: Path, own: ModuleType):
@@ -186,6 +204,15 @@ def test_commands_make_an_mdp_by_the_function_that_is_named(operant, own_game: s
         assert answer.code == 2 and answer.out == "" and answer.err.count("\n") == 1 and says in answer.err
     answer = operant("solve", "tabular:no_such_module:game")
     assert answer.code == 2 and "No module named 'no_such_module'" in answer.err and "tabular:MODULE:FUNCTION" in answer.err
+    assert f"in the working directory, {Path.cwd()}: it has none of nearly that name" in answer.err
+
+
+def test_the_code_that_a_run_names_is_named_once():
+    from operant.loops.trust import code_named
+
+    config = {"task": "gym:courier:Courier", "imports": ["/a/munchausen.py", "/a/courier.py"], "options": {"environment": "other:Make"}}
+    told = ["the module courier for the task gym:courier:Courier (/a/courier.py)", "the module other as its environment", "the file /a/munchausen.py"]
+    assert code_named(config) == told
 
 
 def test_what_gymnasium_brings_to_a_table_is_code_that_a_run_names():

@@ -13,7 +13,7 @@ from gymnasium.vector import SyncVectorEnv
 
 import operant
 from operant.cli.main import main
-from operant.core.errors import BadInput, RunFailed
+from operant.core.errors import BadInput, RunFailed, apart
 from operant.worlds import make_world
 
 PPO = {"steps": 16, "environments": 2, "rollout_length": 8, "minibatches": 1, "epochs": 1, "hidden": (4,), "episodes": 2}
@@ -73,8 +73,16 @@ def test_a_made_environment_trains_and_resumes(tmp_path):
     with pytest.raises(BadInput, match=r"trained on gym:CartPole-v1, a Python object that no module has under that name: .* operant.load\(path, task=…\)"):
         operant.load(tmp_path / "run").policy(np.zeros(4))
     (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(BadInput, match=r"trained on another task than this one: on gym:CartPole-v1 Box.*Discrete\(2\); this is gym:Walk Box.* Discrete\(2\)$"):
+        operant.resume(tmp_path / "run", task=Walk())
     with pytest.raises(BadInput, match=r"operant.resume\(path, task=…\); a function or class at the top of a module, other than the script that runs"):
         operant.resume(tmp_path / "run")
+
+
+def test_tasks_that_differ_at_their_ends_are_told_from_there():
+    many = " ".join(f"'part {number}': Box(0, 1)" for number in range(30))
+    assert apart(f"gym:Walk {many} Discrete(2)", f"gym:Walk {many} Discrete(3)") == ("gym:Walk … 1) Discrete(2)", "gym:Walk … 1) Discrete(3)")
+    assert apart("gym:Walk Discrete(2)", "gym:Run Discrete(2)") == ("gym:Walk Discrete(2)", "gym:Run Discrete(2)")
 
 
 def test_an_environment_that_cannot_be_copied_is_made_again():

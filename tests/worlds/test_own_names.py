@@ -25,6 +25,9 @@ def corridor():
     ("gym:own_names_environment:corridoor", "own_names_environment has no function, class or id corridoor: did you mean corridor?"),
     ("gym:own_names_environment:nothing-near", "own_names_environment has no function, class or id nothing-near: known: corridor"),
     ("gym:own_names_environment.py:corridor", "modules are named without .py: gym:own_names_environment:corridor"),
+    ("gym:own_name_environment:corridor", "No module named 'own_name_environment'; .* and in the working directory, .*: did you mean own_names_environment"),
+    ("agents:own_name_environment:corridor", "No module named 'own_name_environment'; .* and in the working directory, .*: did you mean own_names_environment"),
+    ("tabular:own_name_environment:corridor", "No module named 'own_name_environment'; .* and in the working directory, .*: did you mean own_names_envi"),
     ("own_names_environment:corridor", "an environment of a module of your own is gym:own_names_environment:corridor"),
     ("own_names_environment.py:corridor", "an environment of a module of your own is gym:own_names_environment:corridor"),
 ])  # fmt: skip

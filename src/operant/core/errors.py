@@ -131,3 +131,12 @@ def one_line(value: object, limit: int = 200) -> str:
     """Text of a value or an exception on one line, shortened to `limit` characters."""
     text = " ".join(str(value).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def apart(one: str, other: str, limit: int = 120) -> tuple[str, str]:
+    """Two texts that differ, each on one line: what is alike at the beginning of long ones is left out, in whole words but for the first."""
+    a, b = one.split(), other.split()
+    alike = next((place for place, words in enumerate(zip(a, b, strict=False)) if words[0] != words[1]), min(len(a), len(b)))
+    left = 0 if max(len(one), len(other)) <= limit else max(alike - 1, 1)
+    one, other = (" ".join(words[:1] + ["…"] * (left > 1) + words[left:] if left else words) for words in (a, b))
+    return one_line(one, limit), one_line(other, limit)

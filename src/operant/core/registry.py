@@ -265,7 +265,7 @@ def registered(key: str) -> bool:
 
 
 def import_file(path: str | Path) -> None:
-    """Run a Python file for the methods that it registers, as a module of its own name; one that was run before is left.
+    """Run a Python file for the methods that it registers, as a module of its own name, which finds the modules beside it; one that was run before is left.
 
     Raises:
         BadInput: no such file, another module of the name is there, or running it raised.
@@ -278,8 +278,10 @@ def import_file(path: str | Path) -> None:
         return
     known = sys.modules.get(path.stem)
     found = None if known is not None else importlib.util.find_spec(path.stem)
-    if known is not None or (found is not None and found.origin != str(path)):
+    others = found is not None and found.origin != str(path) and os.path.dirname(found.origin or "") not in _own_folders
+    if known is not None or others:
         raise BadInput(f"--import {path}: another module is called {path.stem}; give the file another name")
+    _find_in(str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     sys.modules[path.stem] = module = importlib.util.module_from_spec(spec)
     try:
@@ -296,10 +298,36 @@ def import_named(module: str) -> ModuleType:
     """Import a module that a person named, from the import path or, where it is not there, from the working directory. Raises what importing it raises."""
     top, here = module.partition(".")[0], os.getcwd()
     there = Path(here, f"{top}.py").is_file() or Path(here, top).is_dir()
-    if there and top not in sys.modules and here not in sys.path and importlib.util.find_spec(top) is None:
-        sys.path.append(here)  # at the end: it takes no name that is there already
-        importlib.invalidate_caches()
+    if there and top not in sys.modules and importlib.util.find_spec(top) is None:
+        _find_in(here)
     return importlib.import_module(module)
+
+
+def near_module(error: BaseException) -> str:
+    """Where a module that is missing was looked for, and what is there of nearly that name, in words that end a message; empty of other failures."""
+    top = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not top or top in sys.modules:
+        return ""
+    here = Path.cwd()
+    modules = [path.stem for path in here.glob("*.py")] + [path.parent.name for path in here.glob("*/__init__.py")]
+    near = nearest(top, modules, "it has none of nearly that name")
+    return f"; modules are looked for on the import path and in the working directory, {here}: {near}"
+
+
+_own_folders: list[str] = []
+
+
+def _find_in(folder: str) -> None:
+    """From now on modules are found in a folder too, behind all others: it takes no name that is there already."""
+    if folder not in sys.path:
+        sys.path.append(folder)
+        _own_folders.append(folder)
+        importlib.invalidate_caches()
+
+
+def own_folders() -> list[str]:
+    """The folders of a person's own modules that were put on the import path."""
+    return list(_own_folders)
 
 
 _imported: dict[str, None] = {}  # files that a person named, in order

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from operant.core import ranks, schema
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, apart
 from operant.core.files import check_target, given_path
 from operant.core.registry import LARGEST
 from operant.core.run import Followed, RunDirectory, machine
@@ -492,7 +492,8 @@ def resume(
     require_trust(directory.path, config if task is None else config | {"task": ""}, trust)
     world = make_world(config["task"] if task is None else task, **config.get("options", {}))
     if world.fingerprint() != config["fingerprint"]:
-        raise BadInput(f"{path} was started on other data: its task was {config['fingerprint'][-80:]}, now it is {world.fingerprint()[-80:]}")
+        was, now = apart(config["fingerprint"], world.fingerprint())
+        raise BadInput(f"{path} was trained on another task than this one: on {was}; this is {now}")
     if "sample_on" in config and sample_on is None and sample_workers != 0:
         where = f"the Ray cluster {config['sample_on']}"
         again = "--sample-on local again" if config["sample_on"] == "local" else "--sample-on with the address that it has now"

@@ -29,8 +29,12 @@ def modules_named(config: Mapping[str, Any]) -> dict[str, str]:
 
 def code_named(config: dict[str, Any]) -> list[str]:
     """What of Python that is not Operant's the use of a run would import, each in words: of its task, of its options, of its method."""
-    found = [f"the module {module} {why}" for module, why in modules_named(config).items()]
-    return found + [f"the file {file}, which it was made with" for file in config.get("imports", ())]
+    files, found = list(config.get("imports", ())), []
+    for module, why in modules_named(config).items():
+        its = [file for file in files if Path(file).stem == module]
+        files = [file for file in files if file not in its]
+        found.append(f"the module {module} {why}" + "".join(f" ({file})" for file in its))
+    return found + [f"the file {file}" for file in files]
 
 
 def changed_files(config: dict[str, Any]) -> list[str]:
@@ -55,7 +59,8 @@ def require_trust(path: Path, config: dict[str, Any], trust: bool) -> None:
     brought = {Path(file).name for file in imported_files()}  # these too
     config = config | {"imports": [file for file in config.get("imports", ()) if Path(file).name not in brought and not is_loaded(file)]}
     if not trust and (names := code_named(config)):
-        raise BadInput(f"{path} imports {', '.join(names)}, which may do anything: say --trust (in Python trust=True) if you trust who made this run")
+        leave = "say --trust (in Python trust=True) if you trust who made this run"
+        raise BadInput(f"{path} imports code that is not Operant's and may do anything; {leave}: {'; '.join(names)}")
     for file in config.get("imports", ()):
         if not Path(file).is_file():
             raise BadInput(f"{path} was made with {file}, which is not there: give the file where it is now, --import FILE.py")

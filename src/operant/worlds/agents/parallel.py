@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from operant.core.errors import BadInput, RunFailed
-from operant.core.registry import import_named
+from operant.core.registry import import_named, near_module
 from operant.worlds.agents.games import Games, JointStep
 from operant.worlds.gym.check import Reader, one_line
 from operant.worlds.gym.spaces import Actions
@@ -31,7 +31,7 @@ def factory_of(name: str) -> Callable[[], Any]:
     try:
         found = getattr(import_named(module), function or FACTORY)
     except Exception as error:  # noqa: BLE001 - whatever a module raises as it is imported
-        what = one_line(f"{type(error).__name__}: {error}", 160)
+        what = one_line(f"{type(error).__name__}: {error}", 160) + near_module(error)
         raise BadInput(f"agents:{name}: {what}; give a module that has {function or FACTORY}(), or module:function") from error
     if not callable(found):
         raise BadInput(f"agents:{name} is {type(found).__name__}, no function that makes an environment")

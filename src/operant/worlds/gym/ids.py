@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium
 
 from operant.core.errors import CODE, BadInput, nearest, one_line, unknown
-from operant.core.registry import import_named
+from operant.core.registry import import_named, near_module
 from operant.worlds.names import NAMES
 
 # Beginnings of ids whose packages are not part of Gymnasium: (the module that registers them, what installs it).
@@ -123,4 +123,4 @@ def missing_package(name: str, error: Exception) -> BadInput:
         missing, cause = EXTRAS.get((absent or "").partition(".")[0]), cause.__cause__
     if missing is not None:
         return BadInput(NOT_INSTALLED.format(name, missing))
-    return BadInput(f"environment {name!r} cannot be made here: {one_line(error)}")
+    return BadInput(f"environment {name!r} cannot be made here: {one_line(error)}{near_module(error)}")

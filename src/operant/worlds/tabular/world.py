@@ -16,7 +16,7 @@ from operant.core.errors import CODE, BadInput, close_names, one_line, unknown
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.core.records import Evaluation
-from operant.core.registry import import_named, is_file, read_settings
+from operant.core.registry import import_named, is_file, near_module, read_settings
 from operant.core.spec import Field, Spec
 from operant.nets.finite import FinitePolicy
 from operant.worlds.base import World, check_carried
@@ -254,7 +254,7 @@ def _made(name: str, module: str, function: str) -> FiniteMDP | FiniteGame:
     except BadInput as error:
         raise BadInput(f"tabular:{name}: {error}") from error
     except CODE as error:
-        what = one_line(f"{type(error).__name__}: {error}", 160)
+        what = one_line(f"{type(error).__name__}: {error}", 160) + near_module(error)
         raise BadInput(f"tabular:{name}: {what}; it names a function without arguments, tabular:MODULE:FUNCTION, of a module that can be imported") from error
     if not isinstance(made, FiniteMDP | FiniteGame):
         raise BadInput(f"tabular:{name} makes {type(made).__name__}, must be a FiniteGame or a FiniteMDP")

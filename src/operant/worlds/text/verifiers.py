@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from operant.core import ranks
 from operant.core.errors import BadInput, RunFailed
+from operant.core.registry import own_folders
 from operant.core.status import Status
 
 if TYPE_CHECKING:
@@ -601,7 +602,8 @@ def _folders(module: str, file: str | None) -> dict[str, list[str]]:
     installed = [folder for folder in _installed_in_place(library) if not _holds_home(folder)]
     if module.partition(".")[0] == "operant":
         return {"path": [str(_ROOT), *library, *installed], "readable": [*library, *installed], "library": library}
-    readable = [entry for entry in path if os.path.realpath(entry) != os.path.realpath(here) and not _holds_home(entry)]
+    unread = {os.path.realpath(folder) for folder in (here, *own_folders())}
+    readable = [entry for entry in path if os.path.realpath(entry) not in unread and not _holds_home(entry)]
     return {"path": [*path, here], "readable": [*readable, *library, *installed] + ([file] if file else []), "library": library}
 
 
