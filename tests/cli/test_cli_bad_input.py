@@ -125,6 +125,7 @@ CASES += [
     (("train", "sac-v2", *CARTPOLE), "sac-v2 takes continuous actions; gym:CartPole-v1 has discrete ones (Discrete(2)): take sac-discrete"),
     ((*SAC, "--hidden", "1000000,1000000"), "of memory: take narrower layers"),
     ((*SAC, "--batch-size", "1000000000"), "of memory: take a smaller --batch-size"),
+    ((*SAC, "--n-step", "1000000000"), "of memory: take a smaller --n-step"),
     ((*SAC, "--batch-size", "1000000000000"), "at most 1,000,000,000"),
     ((*SAC, "--updates-per-step", "1e30"), "in (0, 10000]"),
     (("train", "sac-v2", "--task", "gym:Pendulum-v1", "--steps", "1e12", "--capacity", "1000000000", "--seeds", "100"), "at most --capacity"),

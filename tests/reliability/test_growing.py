@@ -224,3 +224,15 @@ def test_a_run_goes_on_with_the_kernels_it_began_with(tmp_path, monkeypatch):
     assert kernels.taken() == other and sum(f"began with, {other}; this processor's own are {own}" in line for line in told) == 1
     operant.train("ppo", "gym:CartPole-v1", steps=32, out=tmp_path / "next", **small)
     assert kernels.taken() == own
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 7), ("batch_size", 4), ("capacity", 50), ("hidden", [6])])
+def test_a_run_whose_settings_were_changed_by_hand_is_not_gone_on_with(tmp_path, name: str, value: object):
+    """Its weights, replay and draws are those of other settings."""
+    run = operant.train("dqn", "gym:CartPole-v1", steps=60, learning_starts=20, hidden=(4,), episodes=1, out=tmp_path / "run", progress=False, threads=1)
+    file = run.path / "run.json"
+    config = json.loads(file.read_text())
+    (config if name == "seed" else config["hyperparameters"])[name] = value
+    file.write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=rf"run.json says {name} .*, and its checkpoint is of .*put it back"):
+        operant.resume(run.path, steps=120, progress=False)

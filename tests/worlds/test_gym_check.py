@@ -50,9 +50,10 @@ def fails(message, call):
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        ((FINE, 0.0, False, {}), r"step returns \(observation, reward, terminated, truncated, info\); got 4 values \(ndarray, float, bool, dict\)"),
+        ((FINE, 0.0, False, {}), r"step returns \(observation, reward, terminated, truncated, info\), with info a dict; got 4 values \(ndarray, f"),
         (FINE, "got one ndarray"),
         (None, "got one NoneType"),
+        ((FINE, 0.0, False, False, None), r"with info a dict; got 5 values \(ndarray, float, bool, bool, NoneType\)"),
         ((np.zeros(3, np.float32), 0.0, False, False, {}), r"observation has shape \(3,\); its observation space says \(2,\)"),
         ((0.0, 0.0, False, False, {}), r"observation has shape \(\)"),
         ((np.array(["a", "b"]), 0.0, False, False, {}), "observation has type <U1; its observation space says float32"),

@@ -57,6 +57,14 @@ class ByMethod(Beside):
         return self.left.astype(bool)
 
 
+def test_what_is_compared_was_written(monkeypatch: pytest.MonkeyPatch):
+    """Whether a reset obeys its seed is asked of observations; a mask that stands beside them is compared too, so that its place may hold nothing by chance."""
+    chance = iter(range(1000))
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float, **_: np.full(shape, next(chance), dtype))
+    for beside in (Beside, ByMethod):
+        assert not any("ignores the seed" in note for note in GymWorld(beside).notes)
+
+
 class Several(gymnasium.Env):
     """Two choices and a bit, of which a random part is allowed; acts outside of it raise."""
 

@@ -201,6 +201,15 @@ def test_replay_holds_the_same_transitions_under_every_mode(mode):
         assert len(vector.episodes[seed]) >= 3 and {length for _, length in vector.episodes[seed]} <= set(lengths)
 
 
+@pytest.mark.parametrize("key", ["stream-q", "stream-sarsa", "stream-ac"])
+def test_who_learns_from_each_step_refuses_a_reset_that_takes_one(key: str, tmp_path):
+    """Before anything is written, and not when the first episode ends."""
+    task = partial(gymnasium.make_vec, "CartPole-v1", vectorization_mode="vector_entry_point")
+    with pytest.raises(BadInput, match="resets by a step of its own .NEXT_STEP autoreset.*give it SAME_STEP"):
+        operant.train(key, task, steps=20, out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_value_learning_on_a_reset_that_takes_a_step(tmp_path):
     """Also from a checkpoint, which knows which places hold none."""
     options = {"episodes": 1, "learning_starts": 40, "batch_size": 8, "hidden": (8,), "environments": 3, "progress": False, "threads": 1}

@@ -271,7 +271,7 @@ STATE = record(
                 "seconds": record({"total": number(0), "training": number(0), "member": number(0)}, {"collecting": number(0)}),
                 "offsets": mapping(_COUNT),
             },
-            {"messages": mapping(text), "due": flag},
+            {"messages": mapping(text), "due": flag, "of": mapping(anything)},
         ),
     }
 )

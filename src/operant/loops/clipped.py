@@ -24,10 +24,11 @@ class ClippedSettings(ActorCriticSettings):
     normalize_advantage: Literal["minibatch", "rollout"] = "minibatch"  # which steps' advantages are shifted together to mean 0 and divided by their deviation
 
     def __post_init__(self):
-        steps = self.environments * self.rollout_length
-        if steps < self.minibatches * (2 if self.normalize_advantage == "minibatch" else 1):  # of one step alone the normalised advantage is 0
-            least = "two steps each" if self.normalize_advantage == "minibatch" else "as many steps"
-            raise ValueError(f"{self.minibatches} minibatches need {least}; environments × rollout_length is {steps}")
+        steps, each = self.environments * self.rollout_length, 2 if self.normalize_advantage == "minibatch" else 1  # of one alone the normalised advantage is 0
+        if steps < self.minibatches * each:
+            least = "two steps each" if each == 2 else "as many steps"
+            nearest = f"nearest: {steps // each} of them" if steps >= each else "take longer rollouts"
+            raise ValueError(f"{self.minibatches} minibatches need {least}; environments × rollout_length is {steps}; {nearest}")
 
 
 def clipped_policy_gradient(h: ClippedSettings, *, policy: ActorCriticNet | None = None, workers: int = 1) -> PolicyGradient:

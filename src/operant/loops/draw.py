@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from operant.core.errors import BadInput
+from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.worlds.store import Store, Transitions
 
@@ -292,6 +293,9 @@ class _PrioritizedDrawer(_UniformDrawer):
         self._set(index, state["priority"].to(self.tree.device))
 
 
+STEP_BYTES = 48  # of a transition's window: where each step lies, whether it is there, what it paid, how it counts
+
+
 @dataclass(frozen=True)
 class NStep:
     """Relabels a transition as `n` steps in one, fewer where its episode ends before: the discounted sum of rewards, and what came behind the last.
@@ -301,6 +305,10 @@ class NStep:
 
     n: int
     gamma: float
+
+    def check_memory(self, transitions: int) -> None:
+        """Raise `BadInput` where the steps behind a batch of so many transitions, of all seeds, take more than the machine's memory."""
+        check_memory(f"{self.n:,} steps behind each of {transitions:,} transitions of a batch", self.n * transitions * STEP_BYTES, "take a smaller --n-step")
 
     def __call__(self, batch: Transitions, store: Store, streams: Streams) -> Transitions:
         if self.n == 1:

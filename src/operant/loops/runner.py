@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import time
@@ -172,6 +173,10 @@ class Runner:
         elif any(self.config.get(name) != self.directory.config.get(name) for name in ("processes", "sample_workers", "sample_on")):
             self.directory.write_config(self.config)
 
+    def _of(self) -> dict[str, Any]:
+        """What a checkpoint belongs to, by the names of a person's settings: the method, its seed and its hyper-parameters, as JSON has them."""
+        return json.loads(json.dumps({"method": self.config["method"], "seed": self.config["seed"], **self.config["hyperparameters"]}))
+
     def _restore(self) -> dict | None:
         self.directory.sweep()
         try:
@@ -187,6 +192,11 @@ class Runner:
         run = require(state, schema.STATE, f"checkpoint {where}")["run"]
         if run["member"] >= len(self.members):
             raise BadInput(f"checkpoint {where}: member must be below {len(self.members)}, found {run['member']}")
+        now = self._of()
+        for name, made in run.get("of", now).items():
+            if name not in now or now[name] != made:
+                says, other = f"run.json says {name} {now.get(name)}, and its checkpoint is of {made}", "operant train --from begins a run of other settings"
+                raise BadInput(f"{self.directory.path}: {says}: put it back; {other} from this one's policies")
         self._from = where
         self.member, self.finished, self.base, self.best = run["member"], run["finished"], run["base"], run["best"]
         self.seconds |= run["seconds"]
@@ -523,6 +533,7 @@ class Runner:
             "base": self.base,
             "messages": self.messages,
             "due": self._due,
+            "of": self._of(),
             "best": self.best,
             "seconds": dict(self.seconds),
             "offsets": self.directory.offsets(),

@@ -22,7 +22,7 @@ from operant.core.graphs import PLAIN, Execution
 from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.loops.behaviour import Behaviour, InTwoParts, Sampled
-from operant.loops.draw import Draw, Drawer, Relabel, Uniform, Windows
+from operant.loops.draw import Draw, Drawer, NStep, Relabel, Uniform, Windows
 from operant.loops.imagine import Imagination, Imagine
 from operant.loops.learner import Learner, Spine, check_batch, check_finite, check_values
 from operant.loops.trial import SEEDS, try_losses
@@ -36,6 +36,7 @@ from operant.worlds.store import Column, Store, Transitions, row_bytes, transiti
 
 BLOCK = 2**14  # transitions of a data set that a normaliser takes in at a time
 TRIED = 2**20  # numbers of a batch's observations up to which a trial takes a fraction of a second
+MOST_UPDATES = 500  # of an iteration online, about: a run that is told to stop ends with the iteration
 LEARNED = ("nets", "targets", "scalars")
 SCALARS = "scalars"  # under this name a phase trains the learned scalars
 
@@ -269,7 +270,8 @@ class ValueLearning(Spine):
         data: a data set is learned from besides replay.
         rewards: the data's rewards are needed; False where a relabel gives others.
         imagine: rollouts of a model among the nets, for methods with replay.
-        updates_per_iteration: updates (offline) or environment steps (online) between two looks at the metrics.
+        updates_per_iteration: updates (offline) or environment steps (online) between two looks at the metrics; of the latter fewer where many updates belong
+            to a step.
         sample_workers: processes that step the environments; None for the one that trains.
         execution: how updates are computed.
     """
@@ -344,6 +346,9 @@ class ValueLearning(Spine):
             what = f"{self.imagine.capacity:,} imagined transitions for each of {len(seeds):,} seeds"
             check_memory(what, len(seeds) * self.imagine.capacity * each, "keep fewer")
         check_batch(world, len(seeds), self.draw.size, self.policy)
+        for relabel in self.relabel:
+            if isinstance(relabel, NStep):
+                relabel.check_memory(len(seeds) * self.draw.size)
         super().check(world, seeds, steps, episodes)
 
     def trial(self, world: World, device: torch.device) -> None:
@@ -446,6 +451,9 @@ class ValueLearner(Learner):
         self.targets.requires_grad_(False)
         self._followed = {name: self._pairs(name) for name in method.track}
         self._batch_norms = {name: batch_norms(net) for name, net in self.nets.items()}
+        self._iteration = method.updates_per_iteration
+        if method.online is not None:
+            self._iteration = max(1, min(self._iteration, int(MOST_UPDATES / method.online.updates_per_step)))
         self.experience = None
         self._carry: Tensor | None = None  # of a policy that plans or remembers
         self.stores: dict[str, Store] = {}
@@ -507,7 +515,7 @@ class ValueLearner(Learner):
         return [*super().notes(), *self.world.notes_on(self.policy)]
 
     def iterate(self) -> dict[str, Tensor]:
-        remaining = min(self.method.updates_per_iteration, self.total_steps - self.step)
+        remaining = min(self._iteration, self.total_steps - self.step)
         if self.experience is not None:
             self.experience.episodes = [[] for _ in self.seeds]
         for at_work in self._phases:

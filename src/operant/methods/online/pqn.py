@@ -44,7 +44,8 @@ class PQN:
 
     def __post_init__(self):
         if self.environments * self.rollout_length < self.minibatches:
-            raise ValueError(f"{self.minibatches} minibatches need as many steps; environments × rollout_length is {self.environments * self.rollout_length}")
+            steps = self.environments * self.rollout_length
+            raise ValueError(f"{self.minibatches} minibatches need as many steps; environments × rollout_length is {steps}; nearest: {steps} of them")
 
 
 @method("pqn", family="online", paper="arXiv:2407.04811", worlds=("gym",), actions=("discrete",))

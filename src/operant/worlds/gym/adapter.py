@@ -168,7 +168,7 @@ class GymnasiumEnvironments:
         return np.array_equal(first, second)
 
     def _first(self, begun: tuple[object, dict]) -> np.ndarray:
-        found = np.empty((1, self._reader.size), np.float32)
+        found = np.zeros((1, self._reader.size), np.float32)  # a mask that comes beside the observation is not written
         self._reader.observation(begun[0], found, 0, self._steps)
         return found
 
@@ -297,7 +297,7 @@ class VectorEnvironments:
             raise BadInput(f"environment {name!r}: {len(seeds)} seeds for {self.rows} rows; give one seed a row")
         self._seeds = [int(seed) for seed in seeds]
         try:
-            self._mode = AutoresetMode((vector_env.metadata or {}).get("autoreset_mode"))
+            self.mode = AutoresetMode((vector_env.metadata or {}).get("autoreset_mode"))
         except ValueError:
             modes = ", ".join(f"AutoresetMode.{mode.name}" for mode in AutoresetMode)
             raise BadInput(f"environment {name!r}: its metadata['autoreset_mode'] is missing or unknown; set it to one of {modes}") from None
@@ -347,15 +347,15 @@ class VectorEnvironments:
         terminated = np.array([reader.flag(value, "terminated", row, steps) for row, value in enumerate(over)])
         truncated = np.array([reader.flag(value, "truncated", row, steps) for row, value in enumerate(cut)])
         ended = terminated | truncated
-        observation = next_observation = self._read(seen, info, ended if self._mode is not AutoresetMode.SAME_STEP else np.zeros(self.rows, bool))
-        valid = ~self._ended if self._mode is AutoresetMode.NEXT_STEP else np.ones(self.rows, bool)
+        observation = next_observation = self._read(seen, info, ended if self.mode is not AutoresetMode.SAME_STEP else np.zeros(self.rows, bool))
+        valid = ~self._ended if self.mode is AutoresetMode.NEXT_STEP else np.ones(self.rows, bool)
         self._steps += 1
         self._ended = ended
         self.observation = observation
         if ended.any():
-            if self._mode is AutoresetMode.NEXT_STEP and reader.spec.mask is not None:
+            if self.mode is AutoresetMode.NEXT_STEP and reader.spec.mask is not None:
                 observation[ended, reader.spec.mask] = 1.0  # the next action is ignored
-            if self._mode is AutoresetMode.SAME_STEP:
+            if self.mode is AutoresetMode.SAME_STEP:
                 if "final_obs" not in info:
                     raise reader.broken(None, steps, "under SAME_STEP info['final_obs'] holds the last observation of each row that ended; it is missing")
                 next_observation = observation.copy()
@@ -364,7 +364,7 @@ class VectorEnvironments:
                     reader.observation(_final(info["final_obs"], row), next_observation, row, steps)
                     reader.mask(self.vector_env, self._row_info(final, row), next_observation, row, steps, ended=True)
                 reader.finite(next_observation, steps)
-            elif self._mode is AutoresetMode.DISABLED:
+            elif self.mode is AutoresetMode.DISABLED:
                 fresh = self._begin({"options": {"reset_mask": ended.copy()}})
                 observation = np.where(ended[:, None], fresh, next_observation)
                 self.observation = observation
@@ -552,6 +552,12 @@ def rows_stand_alone(environments: Environments) -> bool:
     if isinstance(inner, VectorEnvironments):
         return isinstance(inner.vector_env.unwrapped, SyncVectorEnv)
     return not isinstance(inner, TensorRows)
+
+
+def resets_by_steps(environments: Environments) -> bool:
+    """Whether the step behind an episode's end resets the row and ignores the action (Gymnasium's NEXT_STEP autoreset)."""
+    inner = environments.inner if isinstance(environments, Viewed) else environments
+    return isinstance(inner, VectorEnvironments) and inner.mode is AutoresetMode.NEXT_STEP
 
 
 def environment_maker(task: Any) -> tuple[str, Callable[[], gymnasium.Env]]:

@@ -318,8 +318,8 @@ class Reader:
 
     def step_result(self, result: object, row: int | None, step: int) -> tuple:
         """The five values that `step` returned."""
-        if not isinstance(result, tuple) or len(result) != 5:
-            raise self.broken(row, step, f"{STEP_RULE}; got {_described(result)}")
+        if not isinstance(result, tuple) or len(result) != 5 or not isinstance(result[4], dict):
+            raise self.broken(row, step, f"{STEP_RULE}, with info a dict; got {_described(result)}")
         return result
 
     def reward(self, value: object, row: int, step: int) -> float:

@@ -73,8 +73,6 @@ class Stream:
 
     ended: np.ndarray
 
-    skips = False  # it can tell apart what is no step of a row
-
     def __init__(self, make: MakeEnvironments, seeds: list[int], environments: int = 1, workers: SampleWorkers | None = None):
         self._environments = environments_of(make, seeds, environments, workers)
         self._observation: np.ndarray | None = None
@@ -96,8 +94,6 @@ class Stream:
     def act(self, action: np.ndarray) -> Step:
         """One step of every row with its action, as `Environments.step` takes them. Raises `BadInput` where a step of a row is none."""
         step = self._environments.step(action)
-        if not self.skips and not step.valid.all():
-            raise BadInput("a vector environment with NEXT_STEP autoreset cannot be stepped one by one: give an environment of one row, or SAME_STEP autoreset")
         self._count(step)
         self.ended = step.terminated | step.truncated | ~step.valid
         self._observation = step.observation.copy()
@@ -133,8 +129,6 @@ class Experience(Stream):
     Attributes:
         store: the transitions.
     """
-
-    skips = True
 
     def __init__(self, make: MakeEnvironments, plan: Online, policy: Policy, streams: Streams, total_steps: int, *, workers: SampleWorkers | None = None):
         super().__init__(make, streams.seeds, plan.environments, workers)

@@ -25,7 +25,7 @@ from operant.nets.distributions import drawn_range
 from operant.nets.policy import TrainedPolicy
 from operant.worlds.base import Drawn, SampleWorkers, World, check_carried
 from operant.worlds.gym import atari
-from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments, make_objects, rows_stand_alone
+from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments, make_objects, resets_by_steps, rows_stand_alone
 from operant.worlds.gym.beds import BATCHED, BEDS, LevelledEnvironments
 from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
@@ -82,7 +82,7 @@ class GymWorld(World):
         self.make = partial(make_environments, self.environment, view=self.view.evaluated)
         self.make_training = partial(make_environments, self.environment, view=self.view)
         probe = self.make([0])
-        self._rows_stand_alone = rows_stand_alone(probe)
+        self._rows_stand_alone, self._resets_by_steps = rows_stand_alone(probe), resets_by_steps(probe)
         self.levels = probe.levels if isinstance(probe, LevelledEnvironments) else None
         try:
             self.observation_space, self.action_space = probe.observation_space, probe.action_space
@@ -175,6 +175,8 @@ class GymWorld(World):
         self._check_split(seeds, plan.environments, workers)
 
     def check_stream(self, seeds: int) -> None:
+        if self._resets_by_steps:
+            raise BadInput(f"{self.task} resets by a step of its own (NEXT_STEP autoreset), and this method learns from each step: give it SAME_STEP autoreset")
         self.check_copies(seeds, 1, "--seeds")
 
     @classmethod
