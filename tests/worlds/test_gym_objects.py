@@ -119,6 +119,7 @@ def test_a_vector_environment_trains(tmp_path):
         ({"observation": np.zeros((3, 2))}, r"a dict of arrays is no task: save it with numpy.savez"),
         ([1, 2], "a list is no environment"),
         (None, "a NoneType is no environment"),
+        (3, "^an int is no environment"),
         ("gym:ALE/Pong-v5", r"'ALE/Pong-v5' is of a package that is not installed: pip install 'operant\[atari\]'"),
         ("gym:PongNoFrameskip-v4", r"pip install 'operant\[atari\]'"),
         ("gym:SpaceInvadersDeterministic-v0", r"pip install 'operant\[atari\]'"),

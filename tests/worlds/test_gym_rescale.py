@@ -12,7 +12,7 @@ from gymnasium.wrappers import RescaleAction
 import operant
 from operant.core.errors import BadInput
 from operant.core.random import Streams
-from operant.nets.distributions import Gaussian, Mixed, SquashedGaussian, distribution_for
+from operant.nets.distributions import Gaussian, Mixed, SquashedGaussian, distribution_for, far_from_unit
 from operant.nets.graph import Graph
 from operant.worlds.gym.examine import examine
 from operant.worlds.gym.spaces import action_spec, scaled
@@ -92,6 +92,13 @@ def test_a_range_is_far_whose_middle_or_half_width_is_far_from_0_and_1(low, high
     assert bool(Mixed(both, Gaussian).far) == far
     if np.isfinite([low, high]).all():
         assert not Gaussian(scaled("task", action)).far and not SquashedGaussian(action).far and not distribution_for(scaled("task", both)).far
+
+
+def test_every_far_range_is_told():
+    begins = ", and the Gaussian begins at 0 with deviation 1"
+    assert far_from_unit(np.array([-1, 3]), np.array([1, 17])) == f"number 1 of an action is from 3 to 17{begins}"
+    assert far_from_unit(np.array([-99, -1, 3]), np.array([99, 1, 17])) == f"number 0 of an action is from -99 to 99, number 2 from 3 to 17{begins}"
+    assert far_from_unit(np.full(6, 3), np.full(6, 17)).endswith(f"number 1 from 3 to 17, number 2 from 3 to 17, 3 more as far{begins}")
 
 
 def test_an_examination_names_the_option():

@@ -244,6 +244,14 @@ def test_what_actions_become():
     assert isinstance(one, np.ndarray) and one.shape == () and one == 1.0
 
 
+def test_actions_are_told_by_what_they_are():
+    one, several, numbers = spaces.Discrete(3), spaces.MultiDiscrete([3, 2]), spaces.Box(-1, 1, (2,), np.float32)
+    told = {"discrete ones": one, "multi-discrete ones": several, "continuous ones": numbers}
+    told |= {"continuous and discrete ones side by side": spaces.Dict(a=one, b=numbers)}
+    told |= {"continuous and multi-discrete ones side by side": spaces.Tuple((numbers, several))}
+    assert {action_spec("task", space).kinds_in_words for space in told.values()} == set(told)
+
+
 def test_observations_that_are_none():
     def reader(observation):
         action = action_spec("x", spaces.Discrete(2))

@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from operant.core.errors import BadInput, RunFailed
+from operant.core.errors import BadInput, RunFailed, a_type
 from operant.core.files import check_size, disk_fault, read_json, remove
 
 FORMAT = 2
@@ -73,7 +73,7 @@ def split_state(state: Any, blocks: dict[str, Block] | None = None) -> tuple[Any
             return [visit(item, f"{path}/{index}") for index, item in enumerate(value)]
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
-        raise TypeError(f"state at {path or 'its root'} has a {type(value).__name__}; a state holds arrays, numbers, strings, lists and dicts")
+        raise TypeError(f"state at {path or 'its root'} has {a_type(value)}; a state holds arrays, numbers, strings, lists and dicts")
 
     return visit(state, ""), arrays
 

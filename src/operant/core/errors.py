@@ -140,3 +140,9 @@ def apart(one: str, other: str, limit: int = 120) -> tuple[str, str]:
     left = 0 if max(len(one), len(other)) <= limit else max(alike - 1, 1)
     one, other = (" ".join(words[:1] + ["…"] * (left > 1) + words[left:] if left else words) for words in (a, b))
     return one_line(one, limit), one_line(other, limit)
+
+
+def a_type(value: object) -> str:
+    """What kind of value it is, with its article: `an int`."""
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -233,6 +233,13 @@ class Spec:
         found = {"discrete" if self.one_choice else "multi-discrete"} if self.counts else set()
         return frozenset(found | ({"continuous"} if self.boxes else set()))
 
+    @property
+    def kinds_in_words(self) -> str:
+        """The kinds of an action as a person sees them, for messages: `discrete ones`, `continuous and discrete ones side by side`."""
+        if not (self.counts and self.boxes):
+            return f"{''.join(self.kinds)} ones"
+        return f"continuous and {'discrete' if len(self.counts) == 1 else 'multi-discrete'} ones side by side"
+
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """(low, high) of all numbers of an action's boxes, `[A]` each, in the environment's type."""
         pairs = [field.bounds() for field in self.boxes]

@@ -115,7 +115,7 @@ def configure_run(
     beside |= executing(compile, cuda_graphs)
     spine = arranged(with_module(entry.build(h), policy, method), beside)
     if world.action is not None and not world.action.kinds <= set(entry.actions):
-        given = f"{world.task} has {' and '.join(sorted(world.action.kinds))} ones ({one_line(world.action_space)})"
+        given = f"{world.task} has {world.action.kinds_in_words} ({one_line(world.action_space)})"
         raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {given}{_instead(method, lambda other: _takes(other, world))}")
     total = steps if steps is not None else spine.steps_of(world, entry.spine)
     unit = given[0] if given else "steps"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from operant import ops
-from operant.core.errors import BadInput, calling_place, place_of
+from operant.core.errors import BadInput, a_type, calling_place, place_of
 from operant.core.flat import FlatParameters
 from operant.core.random import Streams
 from operant.core.registry import Positive, Share, Widths
@@ -423,7 +423,7 @@ class StreamLearner(Learner):
         """Raise `BadInput` for a lesson of other shapes or nets."""
         place, wanted = self.method.learn, moment.reward.shape
         if not isinstance(lesson, Lesson):
-            raise BadInput(f"learn gave a {type(lesson).__name__}: a streaming method gives a Lesson{place_of(place)}")
+            raise BadInput(f"learn gave {a_type(lesson)}: a streaming method gives a Lesson{place_of(place)}")
         for name, found in (("error", lesson.error), ("cut", lesson.cut)):
             if found is not None and found.shape != wanted:
                 raise BadInput(f"the lesson's {name} has shape {list(found.shape)}, one a seed is wanted, {list(wanted)}{place_of(place)}")

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from operant import ops
-from operant.core.errors import RunFailed, place_of
+from operant.core.errors import RunFailed, a_type, place_of
 from operant.loops.parts import part_name
 
 IMPORTANCE = "importance_weight"  # of fields: of each step, where what is learned from is older than what learns
@@ -118,7 +118,7 @@ def step_losses(terms: Sequence[Term], batch: TermBatch) -> list[Tensor]:
         weighed = getattr(term, "weighed", "advantage")
         loss = term(weighted if weighed == "advantage" else batch)
         if not isinstance(loss, Tensor) or loss.shape != batch.mask.shape:
-            found = f"of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"that is a {type(loss).__name__}"
+            found = f"of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"that is {a_type(loss)}"
             raise RunFailed(f"term {part_name(term)} gave a loss {found}; the batch has {list(batch.mask.shape)}: one loss a step{place_of(term)}")
         if weighted is not batch and weighed != "advantage":
             loss = loss * (batch[IMPORTANCE] if weighed == "step" else batch[ANSWER_IMPORTANCE].unsqueeze(-1))

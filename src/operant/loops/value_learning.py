@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from operant import ops
-from operant.core.errors import BadInput, calling_place, place_of
+from operant.core.errors import BadInput, a_type, calling_place, place_of
 from operant.core.flat import Adam, FlatParameters, clip_scale, shared_view
 from operant.core.graphs import PLAIN, Execution
 from operant.core.memory import check_memory
@@ -217,7 +217,7 @@ class Update:
 
 def _shape(found: object) -> str:
     """What a method gave, in words."""
-    return str(list(found.shape)) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+    return str(list(found.shape)) if isinstance(found, Tensor) else a_type(found)
 
 
 @contextmanager
@@ -440,7 +440,7 @@ class ValueLearner(Learner):
             if not isinstance(method.draw, Windows):
                 raise BadInput(f"net {method.acts.net!r} remembers its episode, and this method draws single transitions: draw Windows, or take no memory")
             if not self._chooses:
-                raise BadInput(f"net {method.acts.net!r} remembers its episode: a {type(method.acts).__name__} acts at observations alone, take Sampled")
+                raise BadInput(f"net {method.acts.net!r} remembers its episode: {a_type(method.acts)} acts at observations alone, take Sampled")
         self.scalars = nn.ParameterDict({name: torch.full((len(seeds), 1), value, device=device) for name, value in method.scalars.items()})
         self._flats = {name: FlatParameters(net, seeds=len(seeds)) for name, net in self.nets.items()}
         if method.scalars:
@@ -687,7 +687,7 @@ class ValueLearner(Learner):
         with _by_batch([layer for name in phase.trains for layer in self._batch_norms.get(name, ())]):
             losses = phase.losses(update)
         if not isinstance(losses, dict) or not losses:
-            given = f"the losses of phase {phase.name} are a {type(losses).__name__}"
+            given = f"the losses of phase {phase.name} are {a_type(losses)}"
             raise BadInput(f"{given}: a method gives them by name, {{name: loss}}{place_of(phase.losses)}")
         wanted = update.batch.reward.shape
         for name, loss in losses.items():

@@ -530,18 +530,21 @@ class Mixed(Distribution):
 
 
 FAR_MIDDLE, NARROW, WIDE = 1.0, 0.1, 10.0  # of a range, in which normals of mean 0 and deviation 1 hardly ever find what is good
+MOST_RANGES = 3  # that are told one by one
 
 
 def far_from_unit(low: np.ndarray, high: np.ndarray) -> str:
     """Where normals that begin at mean 0 with deviation 1 begin far from a bounded range: its middle is more than 1 from 0, or half its width is below 0.1 or
-    above 10. In words, of the first such number; empty where there is none."""
+    above 10. In words, of the first such numbers and how many more there are; empty where there is none."""
     with np.errstate(invalid="ignore"):
         middle, half = high / 2 + low / 2, high / 2 - low / 2
     far = np.isfinite(half) & (half > 0) & ((np.abs(middle) > FAR_MIDDLE) | (half < NARROW) | (half > WIDE))
     if not far.any():
         return ""
-    place = int(far.argmax())
-    return f"number {place} of an action is from {low[place]:g} to {high[place]:g}, and the Gaussian begins at 0 with deviation 1"
+    places = np.flatnonzero(far).tolist()
+    told = [f"number {place}{' of an action is' * (place == places[0])} from {low[place]:g} to {high[place]:g}" for place in places[:MOST_RANGES]]
+    told += [f"{len(places) - MOST_RANGES} more as far"] * (len(places) > MOST_RANGES)
+    return f"{', '.join(told)}, and the Gaussian begins at 0 with deviation 1"
 
 
 def drawn_range(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

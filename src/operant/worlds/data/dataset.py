@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, a_type
 
 ARRAYS = ("observation", "action", "next_observation", "reward", "terminated", "truncated")
 """The arrays of a `Dataset`, in the order of the content hash and of files."""
@@ -78,7 +78,7 @@ class Dataset:
         """
         for name in ARRAYS:
             if not isinstance(getattr(self, name), np.ndarray):
-                raise BadInput(f"{where}: {name} is a {type(getattr(self, name)).__name__}, it must be a NumPy array")
+                raise BadInput(f"{where}: {name} is {a_type(getattr(self, name))}, it must be a NumPy array")
         rows, sizes = len(self.observation), self.observation.shape[1:]
         if 0 in self.observation.shape:
             raise BadInput(f"{where}: no transitions (observation has shape {list(self.observation.shape)})")

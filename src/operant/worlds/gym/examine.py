@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from operant.core.errors import CODE, BadInput, OperantError, RunFailed, one_line
+from operant.core.errors import CODE, BadInput, OperantError, RunFailed, a_type, one_line
 from operant.core.seeds import derive_seed
 from operant.nets.distributions import drawn_range, far_from_unit
 from operant.worlds.gym import snapshot
@@ -136,7 +136,7 @@ class _Trial:
         reader, at = self._reader, self._steps
         seen, gain, terminated, truncated, info = self._read(lambda: reader.step_result(result, None, at))
         if not isinstance(info, dict):
-            self._fail(f"{place(self.name, step=at)}: info is a {type(info).__name__}; step returns a dict there, an empty one where there is nothing to tell")
+            self._fail(f"{place(self.name, step=at)}: info is {a_type(info)}; step returns a dict there, an empty one where there is nothing to tell")
         reward = self._read(lambda: reader.reward(gain, None, at))
         flags = [self._read(lambda: reader.flag(terminated, "terminated", None, at)), self._read(lambda: reader.flag(truncated, "truncated", None, at))]
         self._steps += 1
@@ -169,7 +169,7 @@ class _Trial:
             if array.dtype != space.dtype and not np.can_cast(array.dtype, space.dtype):
                 return f"its type is {array.dtype}, the space's {space.dtype}"
             if not isinstance(seen, np.ndarray):
-                return f"it is a {type(seen).__name__}, no array"
+                return f"it is {a_type(seen)}, no array"
             if array.shape == space.shape and (wrong := np.argwhere((array < space.low) | (array > space.high))).size:
                 at = tuple(wrong[0])
                 return f"element {list(map(int, at))} is {array[at]:g}, outside [{space.low[at]:g}, {space.high[at]:g}]"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, a_type
 from operant.core.hand_over import handed_over
 from operant.core.memory import amount, memory_at_hand
 from operant.core.random import Streams
@@ -169,7 +169,7 @@ class Experience(Stream):
         """What a behaviour gave, on the CPU. Raises `BadInput` for actions of another shape or type, and for one that a mask forbids."""
         shape, kind = (*self._return.shape, *self.distribution.action_shape), self.distribution.action_type
         if not isinstance(action, Tensor) or action.shape != shape or action.is_floating_point() != kind.is_floating_point:
-            found = f"{list(action.shape)} of {action.dtype}" if isinstance(action, Tensor) else f"a {type(action).__name__}"
+            found = f"{list(action.shape)} of {action.dtype}" if isinstance(action, Tensor) else a_type(action)
             raise BadInput(f"the behaviour of this method gave {found}; actions are {list(shape)} of {kind}")
         action, allowed = action.cpu(), self.observation.allowed(seen)
         if allowed is not None and not self.distribution.deviations:

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
-from operant.core.errors import BadInput, one_line
+from operant.core.errors import BadInput, a_type, one_line
 from operant.worlds.gym.ids import called
 
 ADVICE = "give a function that makes one"
@@ -59,7 +59,7 @@ def maker_of(task: Any) -> str | Callable[..., Any]:
         return _maker(task)
     if callable(task):
         return task
-    raise BadInput(f"a {type(task).__name__} is no environment: {ADVICE}")
+    raise BadInput(f"{a_type(task)} is no environment: {ADVICE}")
 
 
 def _maker(env: gymnasium.Env) -> Callable[..., gymnasium.Env]:

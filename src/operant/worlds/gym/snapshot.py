@@ -15,6 +15,8 @@ import gymnasium
 import numpy as np
 import torch
 
+from operant.core.errors import a_type
+
 _SIMULATED = ("gymnasium.envs.mujoco.", "ogbench.locomaze.")  # by MuJoCo; of OGBench's edits of its model only the picture of the goal shows
 _OWN = ("gymnasium.wrappers.", "gymnasium.envs.classic_control.", *_SIMULATED)
 _MADE = {"_ezpickle_args", "_ezpickle_kwargs", "fullpath"}  # OGBench's name a temporary file, another one each time
@@ -136,7 +138,7 @@ def _encode(value: object) -> object:
             return {kind.__name__: [_encode(item) for item in value]}
     if type(value) is deque:
         return {"deque": [_encode(item) for item in value], "maxlen": value.maxlen}
-    raise NotPlain(f"a {type(value).__name__} is not made of arrays, numbers and text")
+    raise NotPlain(f"{a_type(value)} is not made of arrays, numbers and text")
 
 
 def _decode(value: object) -> object:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operant.core.errors import CODE, BadInput, OperantError
+from operant.core.errors import CODE, BadInput, OperantError, a_type
 from operant.core.seeds import derive_seed
 from operant.core.spec import Field, Spec
 from operant.worlds.gym.check import Reader, closed, from_info, place, raised, time_limit
@@ -119,11 +119,11 @@ class TensorRows:
         given = _mapped(self._actions.to_environment(action, self.rows), lambda array: torch.from_numpy(np.ascontiguousarray(array)).to(self.env.device))
         result = self._called("step", given)
         if not isinstance(result, tuple) or len(result) != 4:
-            raise self._reader.broken(None, self._steps, f"step returns (observations, rewards, terminated, truncated); got a {type(result).__name__}")
+            raise self._reader.broken(None, self._steps, f"step returns (observations, rewards, terminated, truncated); got {a_type(result)}")
         seen, *others = result
         for what, value, kind in zip(("rewards", "terminated", "truncated"), others, (None, torch.bool, torch.bool), strict=True):
             if not isinstance(value, Tensor) or value.shape != (self.rows,) or (kind is not None and value.dtype != kind):
-                found = f"{list(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+                found = f"{list(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else a_type(value)
                 raise self._reader.broken(None, self._steps, f"{what} are {found}; expected [{self.rows}]{' of bool' if kind is not None else ''}")
         numbers = torch.cat([self._packed(seen), *(value.unsqueeze(1).float() for value in others)], 1).cpu().numpy()
         next_observation, reward, (terminated, truncated) = numbers[:, :-3].copy(), numbers[:, -3].copy(), (numbers[:, -2:] > 0.5).T.copy()
@@ -176,7 +176,7 @@ class TensorRows:
                     raise self._reader.broken(None, self._steps, f"observations have no part {part.name!r}")
                 value = value[key]
             if not isinstance(value, Tensor) or value.shape != (self.rows, *part.shape):
-                found = list(value.shape) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+                found = list(value.shape) if isinstance(value, Tensor) else a_type(value)
                 wanted = [self.rows, *part.shape]
                 raise self._reader.broken(None, self._steps, f"observation {part.name!r} is {found}; its observation space says {wanted}")
             parts.append(self._numbers(value.reshape(self.rows, -1), part))

@@ -34,7 +34,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging
 
 from operant.core import ranks
-from operant.core.errors import BadInput, unknown
+from operant.core.errors import BadInput, a_type, unknown
 from operant.nets.reward_model import RewardModel
 from operant.nets.sharded import gathered
 from operant.worlds.text.hub import located
@@ -139,7 +139,7 @@ def load_model(path_or_hub_id: str | Path, dtype: torch.dtype = torch.float32) -
         raise _unreadable("language model", path_or_hub_id, error) from error
     if missing := sorted(found["missing_keys"]):
         raise BadInput(
-            f"language model {str(path_or_hub_id)!r} lacks {len(missing)} of the weights of a {type(model).__name__}, {missing[0]} first: they would be random"
+            f"language model {str(path_or_hub_id)!r} lacks {len(missing)} of the weights of {a_type(model)}, {missing[0]} first: they would be random"
         )
     return model.eval()
 
