@@ -13,8 +13,8 @@ from operant import ops
 from operant.core.registry import BatchSize, Count, Discount, LearningRate, Range, Share, Tune, Widths
 from operant.loops.behaviour import EpsilonGreedy, Greedy
 from operant.loops.draw import Prioritized
-from operant.loops.settings import OnlineSettings
-from operant.loops.value_learning import Copy, Optim, Phase, Update, ValueLearning
+from operant.loops.settings import Activation, OnlineSettings
+from operant.loops.value_learning import Copy, Optim, Phase, Polyak, Update, ValueLearning
 from operant.nets.actors import ActionValueNet
 from operant.nets.heads import Histogram
 
@@ -26,7 +26,8 @@ class DeepQSettings(OnlineSettings):
     learning_rate: LearningRate = 5e-4  # Adam's
     gamma: Discount = 0.99  # discount a step
     batch_size: BatchSize = 64  # transitions an update
-    target_every: Annotated[Count, Tune(10, 5_000, log=True)] = 250  # updates between two copies of the network into the target network
+    target_every: Annotated[Count, Tune(10, 5_000, log=True)] = 250  # updates between two times that the target network follows
+    tau: Annotated[float, Range(0, 1, open_low=True)] = 1.0  # share of the network that enters the target network each time; 1 to copy it
     updates_per_step: Annotated[float, Range(0, 10_000, open_low=True)] = 0.5  # gradient updates for each environment step
     capacity: Count = 100_000  # transitions kept in replay
     epsilon_start: Share = 1.0  # probability of a random action at the start
@@ -40,11 +41,12 @@ class DeepQSettings(OnlineSettings):
     noisy: bool = False  # layers with learned noise explore, in the place of epsilon
     layer_norm: bool = False  # normalise hidden layers before their activation
     hidden: Widths = (128, 128)  # widths of the network
+    activation: Activation = "relu"  # of its hidden layers
 
     @property
     def network(self) -> dict[str, Any]:
         """The fields of `ActionValueNet` that all share."""
-        named = {name: getattr(self, name) for name in ("hidden", "duelling", "noisy", "layer_norm")}
+        named = {name: getattr(self, name) for name in ("hidden", "activation", "duelling", "noisy", "layer_norm")}
         return named | {"normalize": self.normalize_observation}
 
 
@@ -67,7 +69,7 @@ def deep_q_learning(h: DeepQSettings, net: ActionValueNet, losses: Losses, *, ep
         nets={"q": net},
         phases=[Phase(losses, trains=("q",), optim=Optim(h.learning_rate, eps=eps, max_grad_norm=10.0))],
         acts=Greedy("q") if h.noisy else EpsilonGreedy("q", h.epsilon_start, h.epsilon_end, h.epsilon_share),
-        track={"q": Copy(h.target_every)},
+        track={"q": Copy(h.target_every) if h.tau == 1 else Polyak(h.tau, h.target_every)},
         **h.replay(h.batch_size, h.gamma, h.updates_per_step),
     )
     return replace(spine, draw=Prioritized(h.batch_size, h.priority_alpha, h.priority_beta)) if h.prioritized else spine

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from operant.core.registry import Count, Discount, LearningRate, NonNegative, Passes, Positive, Share, Tune, Widths
 from operant.loops.policy_gradient import Fit
+from operant.loops.settings import Activation
 from operant.loops.terms import EntropyBonus, SquaredValueError, Term
 from operant.nets.actors import ActorCriticNet
 from operant.worlds.gym.collect import Steps
@@ -21,13 +22,14 @@ class OnPolicySettings:
     gamma: Discount = 0.99  # discount a step
     lam: Annotated[Share, Tune(0.8, 1.0)] = 0.95  # lambda of GAE
     hidden: Widths = (64, 64)  # widths of the two towers
+    activation: Activation = "tanh"  # of their hidden layers
     normalize_observation: bool = False  # running mean and deviation of observations
     normalize_reward: bool = False  # divide rewards by the running deviation of their discounted sum
 
     @property
     def towers(self) -> ActorCriticNet:
         """An actor and a critic, with nothing between them and the observation."""
-        return ActorCriticNet(hidden=self.hidden, normalize=self.normalize_observation)
+        return ActorCriticNet(hidden=self.hidden, activation=self.activation, normalize=self.normalize_observation)
 
     @property
     def steps(self) -> Steps:

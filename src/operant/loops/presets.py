@@ -4,8 +4,8 @@
 
 What differs all the same: with normalised observations the Zoo's statistics move with every step, ours between rollouts, so that a first rollout is seen as it
 is; and QR-DQN's gradients are cut at a norm of 10 here.
-A setting stands here where it can be said in the hyper-parameters of the method; one that takes more (noise that depends on the state, another activation, a
-learning rate that falls where the method has none that does) is left out, and not bent.
+A setting stands here where it can be said in the hyper-parameters of the method; one that takes more (noise that depends on the state, a learning rate that
+falls where the method has none that does) is left out, and not bent.
 """
 
 from __future__ import annotations

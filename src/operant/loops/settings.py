@@ -9,6 +9,8 @@ from operant.core.registry import BatchSize, Count, LearningRate, Passes, Positi
 from operant.loops.draw import NStep, Uniform
 from operant.worlds.gym.experience import Online
 
+Activation = Literal["tanh", "relu", "leaky_relu", "elu", "gelu", "silu"]  # of `nets.layers.ACTIVATIONS`
+
 
 @dataclass(frozen=True)
 class UpdateSettings:
@@ -106,8 +108,11 @@ class LayerSettings:
 
     hidden: Widths = (256, 256)  # widths of the layers of actor and critics
     layers: Literal["plain", "layer-norm", "residual"] = "plain"  # plain; each of the critics' normalised; or residual blocks of these widths, all one (SimBa)
+    activation: Activation = "relu"  # of the hidden layers of actor and critics
 
     def __post_init__(self):
+        if self.residual and self.activation != "relu":
+            raise ValueError(f"activation {self.activation} is of layers that are plain or layer-norm; residual blocks have relu")
         if self.residual and len(set(self.hidden)) > 1:
             raise ValueError(f"residual blocks add up, and are of one width: hidden is {', '.join(map(str, self.hidden))}")
 

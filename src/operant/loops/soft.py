@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from operant import ops
-from operant.core.registry import BatchSize, Count, Discount, LearningRate, Positive, TargetShare
+from operant.core.registry import BatchSize, Count, Discount, LearningRate, Positive, Range, TargetShare
 from operant.loops.settings import ReplaySettings
-from operant.loops.value_learning import Optim, Phase, Update
+from operant.loops.value_learning import SCALARS, Optim, Phase, Update
 
 
 @dataclass(frozen=True)
@@ -19,17 +22,29 @@ class TemperatureSettings:
     gamma: Discount = 0.99  # discount a step
     batch_size: BatchSize = 256  # transitions an update
     initial_alpha: Positive = 1.0  # temperature at the start
+    alpha: Annotated[float | None, Range(0, open_low=True)] = None  # a temperature that stays as it is; none to tune it
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The learned scalar that the losses below ask for."""
-        return {"log_alpha": torch.tensor(self.initial_alpha).log().item()}
+        """The scalar that the losses below ask for, learned unless `alpha` says it."""
+        return {"log_alpha": torch.tensor(self.initial_alpha if self.alpha is None else self.alpha).log().item()}
+
+    def tempered(self, *phases: Phase) -> list[Phase]:
+        """Phases of which one tunes the temperature by a loss "temperature": without that where `alpha` says it, and without what trains nothing else."""
+        if self.alpha is None:
+            return list(phases)
+        trained = [(phase, tuple(name for name in phase.trains if name != SCALARS)) for phase in phases]
+        return [replace(phase, losses=partial(_untempered, phase.losses), trains=names) for phase, names in trained if names]
 
 
 @dataclass(frozen=True)
 class SoftSettings(TemperatureSettings):
     tau: TargetShare = 0.005  # share of the critics that enters the target networks at each of their updates
     target_entropy: float | None = None  # nats; None for minus the number of action dimensions
+
+
+def _untempered(losses: Callable[[Update], dict[str, Tensor]], u: Update) -> dict[str, Tensor]:
+    return {name: loss for name, loss in losses(u).items() if name != "temperature"}
 
 
 def soft_sample(u: Update, observation: Tensor, noise: str) -> tuple[Tensor, Tensor]:
@@ -114,7 +129,7 @@ def ensemble_phases(h: EnsembleSettings, *, per_dimension: float = -1.0, entropy
     def actor_losses(u: Update):
         return soft_actor_losses(u, target_entropy=h.target_entropy, per_dimension=per_dimension, mean=True)
 
-    return [
+    return h.tempered(
         Phase(critic_losses, trains=("q",), optim=Optim(h.learning_rate)),
         Phase(actor_losses, trains=("actor", "scalars"), every=h.critic_updates, optim=Optim(h.learning_rate)),
-    ]
+    )

@@ -264,7 +264,7 @@ class ValueLearning(Spine):
         draw: the batches that phases share.
         relabel: what batches go through, in order.
         track: nets that have a target network, and how it follows.
-        scalars: learned scalars by name, with their initial values.
+        scalars: learned scalars by name, with their initial values; those that no phase trains are settings.
         online: how experience enters replay; None for methods that learn from a data set, or from what they are given.
         replay: what an outer loop gives to learn from; None where nothing stands around this one. A step is then an update.
         data: a data set is learned from besides replay.
@@ -726,8 +726,10 @@ class ValueLearner(Learner):
             if (acts := self.method.acts.net) in self.targets:
                 self.targets[acts].load_state_dict(learned["policy"])
             return
+        tuned = any(SCALARS in phase.trains for phase in self.method.phases)
         for name in LEARNED:
-            getattr(self, name).load_state_dict(learned[name])
+            if name != SCALARS or tuned:
+                getattr(self, name).load_state_dict(learned[name])
 
     def state_dict(self) -> dict[str, Any]:
         state = {

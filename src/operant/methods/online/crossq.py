@@ -55,9 +55,9 @@ def crossq(h: CrossQ) -> ValueLearning:
             "q": CriticNet(hidden=h.critic_hidden, batch_norm=True),
         },
         scalars=h.scalars,
-        phases=[
+        phases=h.tempered(
             Phase(critic_losses, trains=("q",), optim=optim),
             Phase(actor_losses, trains=("actor", "scalars"), every=h.policy_delay, optim=optim),
-        ],
+        ),
         **h.replay(h.batch_size, h.gamma, h.updates_per_step),
     )

@@ -78,7 +78,7 @@ def mbpo(h: MBPO) -> ValueLearning:
             "model": DynamicsNet(hidden=h.model_hidden, ensemble=h.models),
         },
         scalars=h.scalars,
-        phases=[
+        phases=h.tempered(
             Phase(
                 model_losses,
                 trains=("model",),
@@ -92,7 +92,7 @@ def mbpo(h: MBPO) -> ValueLearning:
                 starts=h.model_warmup,
                 optim=Optim(h.learning_rate),
             ),
-        ],
+        ),
         draw=Mixed((Uniform(real, "replay"), Uniform(h.batch_size - real, "imagined"))),
         track={"q": Polyak(h.tau)},
         online=Online(h.environments, h.learning_starts, h.updates_per_step, h.capacity),

@@ -50,8 +50,8 @@ def mex(h: MEX) -> ValueLearning:
 
     return ValueLearning(
         nets={
-            "actor": ActorNet(hidden=h.hidden, residual=h.residual, deterministic=True, normalize=h.normalize_observation),
-            "q": CriticNet(hidden=h.hidden, residual=h.residual, layer_norm=h.layer_norm),
+            "actor": ActorNet(hidden=h.hidden, activation=h.activation, residual=h.residual, deterministic=True, normalize=h.normalize_observation),
+            "q": CriticNet(hidden=h.hidden, activation=h.activation, residual=h.residual, layer_norm=h.layer_norm),
         },
         phases=[
             Phase(critic_losses, trains=("q",), optim=Optim(h.learning_rate)),

@@ -60,11 +60,11 @@ def pmoe(h: PMOE) -> ValueLearning:
 
     return ValueLearning(
         nets={
-            "actor": ActorNet(hidden=h.hidden, residual=h.residual, squash=True, experts=h.experts, normalize=h.normalize_observation),
-            "q": CriticNet(hidden=h.hidden, residual=h.residual, layer_norm=h.layer_norm),
+            "actor": ActorNet(hidden=h.hidden, activation=h.activation, residual=h.residual, squash=True, experts=h.experts, normalize=h.normalize_observation),
+            "q": CriticNet(hidden=h.hidden, activation=h.activation, residual=h.residual, layer_norm=h.layer_norm),
         },
         scalars=h.scalars,
-        phases=[Phase(losses, trains=("actor", "q", "scalars"), optim=Optim(h.learning_rate))],
+        phases=h.tempered(Phase(losses, trains=("actor", "q", "scalars"), optim=Optim(h.learning_rate))),
         track={"q": Polyak(h.tau)},
         **h.replay(h.batch_size, h.gamma, h.updates_per_step),
     )

@@ -11,12 +11,11 @@ there 10 over minibatches of 128 steps. The rest as in `ppo`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from operant.core.registry import Count, Widths, Workers, method
 from operant.loops.clipped import ClippedSettings, clipped_policy_gradient
 from operant.loops.policy_gradient import PolicyGradient
-from operant.nets.actors import ActorCriticNet
 from operant.nets.memory import LSTM
 
 
@@ -35,5 +34,5 @@ class RecurrentPPO(ClippedSettings):
 
 @method("recurrent-ppo", name="Recurrent PPO", family="online", paper="arXiv:1507.06527", worlds=("gym",))
 def recurrent_ppo(h: RecurrentPPO) -> PolicyGradient:
-    net = ActorCriticNet(hidden=h.hidden, normalize=h.normalize_observation, shared=h.shared, memory=LSTM(h.memory))
+    net = replace(h.towers, shared=h.shared, memory=LSTM(h.memory))
     return clipped_policy_gradient(h, policy=net, workers=h.workers)

@@ -70,7 +70,7 @@ def recurrent_sac(h: RecurrentSAC) -> ValueLearning:
             "q": CriticNet(hidden=h.hidden, memory=LSTM(h.memory)),
         },
         scalars=h.scalars,
-        phases=[Phase(losses, trains=("actor", "q", "scalars"), optim=Optim(h.learning_rate))],
+        phases=h.tempered(Phase(losses, trains=("actor", "q", "scalars"), optim=Optim(h.learning_rate))),
         acts=Sampled("actor"),
         draw=draw,
         track={"q": Polyak(h.tau)},

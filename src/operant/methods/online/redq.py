@@ -29,8 +29,8 @@ class REDQ(LayerSettings, EnsembleSettings):
 def redq(h: REDQ) -> ValueLearning:
     return ValueLearning(
         nets={
-            "actor": ActorNet(hidden=h.hidden, residual=h.residual, squash=True, normalize=h.normalize_observation),
-            "q": CriticNet(hidden=h.hidden, ensemble=h.critics, residual=h.residual, layer_norm=h.layer_norm),
+            "actor": ActorNet(hidden=h.hidden, activation=h.activation, residual=h.residual, squash=True, normalize=h.normalize_observation),
+            "q": CriticNet(hidden=h.hidden, activation=h.activation, ensemble=h.critics, residual=h.residual, layer_norm=h.layer_norm),
         },
         scalars=h.scalars,
         phases=ensemble_phases(h),

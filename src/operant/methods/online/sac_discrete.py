@@ -57,10 +57,10 @@ def sac_discrete(h: SACDiscrete) -> ValueLearning:
         }
 
     return ValueLearning(
-        nets={"actor": ActorNet(hidden=h.hidden, residual=h.residual, normalize=h.normalize_observation)}
-        | {name: ActionValueNet(hidden=h.hidden, residual=h.residual, layer_norm=h.layer_norm) for name in critics},
+        nets={"actor": ActorNet(hidden=h.hidden, activation=h.activation, residual=h.residual, normalize=h.normalize_observation)}
+        | {name: ActionValueNet(hidden=h.hidden, activation=h.activation, residual=h.residual, layer_norm=h.layer_norm) for name in critics},
         scalars=h.scalars,
-        phases=[Phase(losses, trains=("actor", *critics, "scalars"), optim=Optim(h.learning_rate))],
+        phases=h.tempered(Phase(losses, trains=("actor", *critics, "scalars"), optim=Optim(h.learning_rate))),
         track={name: Polyak(h.tau) for name in critics},
         **h.replay(h.batch_size, h.gamma, h.updates_per_step),
     )

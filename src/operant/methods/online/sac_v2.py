@@ -25,13 +25,14 @@ class SACv2(LayerSettings, OnlineSettings, SoftSettings):
 
 @method("sac-v2", name="SAC (auto-temperature)", family="online", paper="arXiv:1812.05905", worlds=("gym",), actions=("continuous",))
 def sac_v2(h: SACv2) -> ValueLearning:
+    losses = partial(soft_losses, gamma=h.gamma, target_entropy=h.target_entropy)
     return ValueLearning(
         nets={
-            "actor": ActorNet(hidden=h.hidden, residual=h.residual, squash=True, normalize=h.normalize_observation),
-            "q": CriticNet(hidden=h.hidden, residual=h.residual, layer_norm=h.layer_norm),
+            "actor": ActorNet(hidden=h.hidden, activation=h.activation, residual=h.residual, squash=True, normalize=h.normalize_observation),
+            "q": CriticNet(hidden=h.hidden, activation=h.activation, residual=h.residual, layer_norm=h.layer_norm),
         },
         scalars=h.scalars,
-        phases=[Phase(partial(soft_losses, gamma=h.gamma, target_entropy=h.target_entropy), trains=("actor", "q", "scalars"), optim=Optim(h.learning_rate))],
+        phases=h.tempered(Phase(losses, trains=("actor", "q", "scalars"), optim=Optim(h.learning_rate))),
         track={"q": Polyak(h.tau)},
         **h.replay(h.batch_size, h.gamma, h.updates_per_step),
     )

@@ -77,10 +77,10 @@ def sequence_rl(h: SequenceRL) -> ValueLearning:
             "model": NextObservationNet(hidden=h.model_hidden),
         },
         scalars=h.scalars,
-        phases=[
+        phases=h.tempered(
             Phase(learned, trains=("q", "model"), optim=Optim(h.learning_rate)),
             Phase(acted, trains=("actor", "scalars"), every=h.actor_every, optim=Optim(h.learning_rate)),
-        ],
+        ),
         acts=Sampled("actor"),
         track={"q": Polyak(h.tau), "model": Polyak(h.tau)},
         draw=Uniform(h.batch_size),

@@ -55,11 +55,11 @@ def simba(h: SimBa) -> ValueLearning:
     return ValueLearning(
         nets={"actor": actor, "q": CriticNet(hidden=h.critic_hidden, residual=True, ensemble=h.critics)},
         scalars=h.scalars,
-        phases=[
+        phases=h.tempered(
             Phase(actor_losses, trains=("actor",), optim=optim),
             Phase(temperature_losses, trains=("scalars",), optim=Optim(h.learning_rate)),
             Phase(critic_losses, trains=("q",), optim=optim),
-        ],
+        ),
         track={"q": Polyak(h.tau)},
         **h.replay(h.batch_size, h.gamma, h.updates_per_step),
     )

@@ -27,8 +27,8 @@ class TD3(LayerSettings, OnlineSettings, TwinDelayedSettings):
 def td3(h: TD3) -> ValueLearning:
     return ValueLearning(
         nets={
-            "actor": ActorNet(hidden=h.hidden, residual=h.residual, deterministic=True, normalize=h.normalize_observation),
-            "q": CriticNet(hidden=h.hidden, residual=h.residual, layer_norm=h.layer_norm),
+            "actor": ActorNet(hidden=h.hidden, activation=h.activation, residual=h.residual, deterministic=True, normalize=h.normalize_observation),
+            "q": CriticNet(hidden=h.hidden, activation=h.activation, residual=h.residual, layer_norm=h.layer_norm),
         },
         phases=twin_delayed_phases(h),
         acts=Noisy("actor", h.exploration_noise),
