@@ -224,7 +224,7 @@ def test_a_full_disk_in_every_writer(writer: str, tmp_path: Path, capsys, monkey
         monkeypatch.setattr("operant.core.run.open_in_place", lambda path, flags: open("/dev/full", "r+b") if path.suffix == ".jsonl" else place(path, flags))
     code, lines = answer(capsys, "train", "ppo", "--task", "gym:CartPole-v1", *WIDE, "--out", run)
     assert code == 1
-    assert "space" in lines[-1].lower() and str(run) in lines[-1] and "fault" not in lines[-1]
+    assert "space" in lines[-1].lower() and str(run) in lines[-1] and "fault" not in lines[-1] and f"operant resume {run}" in lines[-1]
     assert [path for path in run.rglob(".*")] == []
 
 

@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from operant.core.errors import BadInput, RunFailed, a_type
+from operant.core.errors import BadInput, NotWritten, a_type
 from operant.core.files import check_size, disk_fault, read_json, remove
 
 FORMAT = 2
@@ -149,7 +149,7 @@ def save_state(directory: Path, state: Any, kept: Kept | None = None, **manifest
         return Kept(directory, places, {name: files[file] for name, file in places.items()})
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise RunFailed(f"checkpoint {directory} could not be written: {disk_fault(error) or error}; earlier checkpoints are untouched") from error
+        raise NotWritten(f"checkpoint {directory} could not be written: {disk_fault(error) or error}; earlier checkpoints are untouched") from error
 
 
 def load_state(directory: Path, *, with_blocks: bool = True) -> tuple[Any, Kept]:

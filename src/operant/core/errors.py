@@ -27,6 +27,10 @@ class RunFailed(OperantError):
     exit_code = 1
 
 
+class NotWritten(RunFailed):
+    """A file of a run could not be written; what was saved before is as it was."""
+
+
 class WorkerLost(RunFailed):
     """A process that works for this one ended, or does not answer: which, and how."""
 

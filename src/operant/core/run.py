@@ -18,7 +18,7 @@ import torch
 from operant.core import schema
 from operant.core.checkpoint import Checkpoints
 from operant.core.commands import going_on
-from operant.core.errors import BadInput, RunFailed, nearest
+from operant.core.errors import BadInput, NotWritten, nearest
 from operant.core.files import check_inside, given_path, make_folder, open_in_place, read_json, remove, remove_empty, write_atomic
 from operant.core.processor import model
 from operant.core.schema import require
@@ -208,7 +208,7 @@ class RunDirectory:
             with open_in_place(self.path / log, os.O_APPEND) as file:
                 file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
         except OSError as error:
-            raise RunFailed(f"{self.path / log} could not be written: {error.strerror}; checkpoints are untouched") from error
+            raise NotWritten(f"{self.path / log} could not be written: {error.strerror}; checkpoints are untouched") from error
 
     def rewrite(self, log: str, rows: list[dict[str, Any]]) -> None:
         """Replace one of `LOGS`."""

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from operant import ops
 from operant.core import ranks, schema
 from operant.core.commands import going_on
-from operant.core.errors import BadInput, Interrupted, OperantError, RunFailed, WorkerLost, one_line
+from operant.core.errors import BadInput, Interrupted, NotWritten, OperantError, RunFailed, WorkerLost, one_line
 from operant.core.files import disk_fault
 from operant.core.processor import keep_freed_memory
 from operant.core.random import Streams, drawn_from, global_generators
@@ -109,6 +109,8 @@ class Runner:
                 if not resume and not self.directory.checkpoints.all():
                     self.directory.discard()
                 raise
+            except NotWritten as error:
+                raise NotWritten(f"{error}; {self._going_on}") from error
             except (OSError, SafetensorError) as error:
                 if (fault := disk_fault(error)) is None:
                     raise
