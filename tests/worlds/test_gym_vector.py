@@ -197,8 +197,8 @@ def test_replay_holds_the_same_transitions_under_every_mode(mode):
         drawer = Prioritized(512).bind({"replay": vector.store}, Streams([0, 1]), "draw", [NStep(3, 0.9)])
         assert vector.store.there(drawer.draw().index).all()
     for seed in range(2):
-        lengths = [length for _, length in single.episodes[seed]]
-        assert len(vector.episodes[seed]) >= 3 and {length for _, length in vector.episodes[seed]} <= set(lengths)
+        lengths = [length for _, length, _ in single.episodes[seed]]
+        assert len(vector.episodes[seed]) >= 3 and {length for _, length, _ in vector.episodes[seed]} <= set(lengths)
 
 
 @pytest.mark.parametrize("key", ["stream-q", "stream-sarsa", "stream-ac"])

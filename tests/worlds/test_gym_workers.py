@@ -55,7 +55,7 @@ def sampled(policy, source, version: int) -> dict[str, torch.Tensor]:
     """A rollout's numbers, and a change of the weights behind it."""
     rollout = source.sample(policy, version)
     found = {name: tensor.clone() for name, tensor in rollout.tensors().items()}
-    found |= {"version": torch.tensor(rollout.version), "episodes": torch.tensor(source.episodes[0])}
+    found |= {"version": torch.tensor(rollout.version), "episodes": torch.tensor(source.episodes[0]).nan_to_num(-1)}
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.add_(0.01)

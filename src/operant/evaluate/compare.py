@@ -336,7 +336,7 @@ def _measures(runs: Sequence[Run]) -> dict[str, Interval]:
     """What stands beside the score in the newest evaluation of each seed, of all runs; only what every seed has."""
     seeds = [row.get("measures", {}) for run in runs for row in run.newest_evaluations(base=False)]
     names = [name for name in (seeds[0] if seeds else ()) if all(name in each for each in seeds)]
-    return {name: stratified_bootstrap([each[name] for each in seeds]) for name in names}
+    return {name: stratified_bootstrap([each[name] for each in seeds], bounds=score_bounds(name)) for name in names}
 
 
 def _spent(runs: Sequence[Run]) -> dict[str, float]:

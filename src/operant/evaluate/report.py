@@ -24,7 +24,7 @@ from operant.evaluate.records import Curve, Run
 from operant.evaluate.statistics import score_bounds
 
 MAX_TOKENS = 150_000  # tokens of one run's completions in the file, about 6 MB; beyond it, steps between the first and the last are left out
-SEEN_IN_TRAINING = ("episode/return", "reward")  # drawn beside what evaluations say; other metrics are folded away
+SEEN_IN_TRAINING = ("episode/return", "episode/success", "reward")  # drawn beside what evaluations say; other metrics are folded away
 COUNTS = ("episodes played",)  # measures that grow with the steps, and say nothing over them
 
 COLLAPSE = {

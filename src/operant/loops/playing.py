@@ -61,7 +61,8 @@ class PlayingLearner(Learner):
         method = self.method
         self.played = self.world.play(self.policy, len(self.seeds), method.episodes, EPISODES, method.length, record=method.record)
         self.step += self.stride
-        return {"episode/return": torch.from_numpy(self.played.total).mean(1), "episode/length": torch.from_numpy(self.played.length).double().mean(1)}
+        found = {"return": self.played.total.mean(1), "length": self.played.length.mean(1)} | self.played.measures
+        return {f"episode/{name}": torch.from_numpy(of) for name, of in found.items()}
 
     def transitions(self, seeds: int, count: int) -> dict[str, Tensor]:
         """See `Episodes.transitions`, of the last iteration; actions in the policy's units."""

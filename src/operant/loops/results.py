@@ -49,7 +49,8 @@ def stack_evaluations(found: list[Evaluation]) -> Evaluation:
     details = {name: np.concatenate([np.atleast_2d(item.details[name]) for item in found]) for name in found[0].details if name != "samples"}
     if "samples" in found[0].details:
         details["samples"] = found[0].details["samples"]
-    measures = {name: np.concatenate([item.measures[name] for item in found]) for name in found[0].measures}
+    names = dict.fromkeys(name for item in found for name in item.measures)  # a seed of whose episodes none ended was told of no success
+    measures = {name: np.concatenate([item.measures.get(name, np.zeros(len(item.values))) for item in found]) for name in names}
     return Evaluation(found[0].score, np.concatenate([item.values for item in found]), details, measures)
 
 

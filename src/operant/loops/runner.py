@@ -554,8 +554,8 @@ class Runner:
         steps = max(found["step"] for found in self.finished)
         result = {"run": str(self.directory.path), "method": config["method"], "task": config["task"], "seeds": config["seeds"], "steps": steps}
         result["score"] = score_object(self.finished[0]["score"], values)
-        if "measures" in self.finished[0]:
-            result["measures"] = measures({name: [found["measures"][name] for found in self.finished] for name in self.finished[0]["measures"]})
+        if names := dict.fromkeys(name for found in self.finished for name in found.get("measures", {})):  # as of `stack_evaluations`
+            result["measures"] = measures({name: [found.get("measures", {}).get(name, 0.0) for found in self.finished] for name in names})
         result["seconds"] = round(self.seconds["total"], 3)
         trained = self.seconds["training"] > 1e-3  # a fixed policy does not train: it has no speed
         result["steps_per_second"] = round(sum(found["step"] for found in self.finished) / self.seconds["training"], 3) if trained else 0.0

@@ -143,7 +143,8 @@ class DataWorld(World):
         """Success (the episode ended at its goal) or undiscounted return of the policies' modes on fresh episodes."""
         played = run_episodes(self.environment.make, policy.act, seeds, episodes, seed, self.options.max_evaluation_steps or self.environment.most_steps)
         values = played.terminated.astype(np.float64) if self.score == "success" else played.total
-        return Evaluation(self.score, values, {"length": played.length, "return": played.total, "truncated": played.truncated})
+        measures = played.measures if self.score != "success" else {}
+        return Evaluation(self.score, values, {"length": played.length, "return": played.total, "truncated": played.truncated}, measures)
 
     def act(self, policy: Any, observation: Any, action_mask: Any = None, carry: Tensor | None = None) -> tuple[Any, Tensor | None]:
         """The policy's mode at one observation or several, as `GymWorld.act`."""

@@ -24,8 +24,8 @@ from operant.core.seeds import derive_seed
 from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym import atari, snapshot
 from operant.worlds.gym.beds import BATCHED, BEDS
-from operant.worlds.gym.check import WATCH, Late, Reader, closed, from_info, from_nowhere, masks_of, place, raised, seeded, time_limit, too_late
-from operant.worlds.gym.environments import Environments, Step
+from operant.worlds.gym.check import SUCCESS, WATCH, Late, Reader, closed, from_info, from_nowhere, masks_of, place, raised, seeded, time_limit, too_late
+from operant.worlds.gym.environments import Environments, Step, successes
 from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.minatar import MinAtarGame
 from operant.worlds.gym.objects import Rows, maker_of
@@ -136,14 +136,14 @@ class GymnasiumEnvironments:
             reader.finite(observation, self._steps)
         reader.playable(observation, self._steps)
         self.observation = observation
-        return Step(observation, next_observation, reward, terminated, truncated, self._true.copy())
+        return Step(observation, next_observation, reward, terminated, truncated, self._true.copy(), successes(self.rows, ended))
 
     def _step_rows(
         self, actions: Any, next_observation: np.ndarray, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray
-    ) -> list[int]:
-        """Act in every row, one after the other, and write what came of it. Returns the rows whose episode ended."""
+    ) -> dict[int, float | None]:
+        """Act in every row, one after the other, and write what came of it. Returns the rows whose episode ended, and if it succeeded, where that is said."""
         reader, steps = self._reader, self._steps
-        ended = []
+        ended = {}
         for row, env in enumerate(self.envs):
             self._at = row
             try:
@@ -159,7 +159,7 @@ class GymnasiumEnvironments:
             reader.mask(env, info, next_observation, row, steps, ended=over or cut)
             if over or cut:
                 terminated[row], truncated[row] = over, cut
-                ended.append(row)
+                ended[row] = reader.success(info, row, steps)
         return ended
 
     def begins_alike(self) -> bool:
@@ -349,6 +349,8 @@ class VectorEnvironments:
         ended = terminated | truncated
         observation = next_observation = self._read(seen, info, ended if self.mode is not AutoresetMode.SAME_STEP else np.zeros(self.rows, bool))
         valid = ~self._ended if self.mode is AutoresetMode.NEXT_STEP else np.ones(self.rows, bool)
+        last = info.get("final_info", {}) if self.mode is AutoresetMode.SAME_STEP else info
+        said = {row: reader.success(self._row_info(last, row, SUCCESS), row, steps) for row in ended.nonzero()[0].tolist()} if SUCCESS in last else {}
         self._steps += 1
         self._ended = ended
         self.observation = observation
@@ -359,17 +361,16 @@ class VectorEnvironments:
                 if "final_obs" not in info:
                     raise reader.broken(None, steps, "under SAME_STEP info['final_obs'] holds the last observation of each row that ended; it is missing")
                 next_observation = observation.copy()
-                final = info.get("final_info", {})
                 for row in ended.nonzero()[0].tolist():
                     reader.observation(_final(info["final_obs"], row), next_observation, row, steps)
-                    reader.mask(self.vector_env, self._row_info(final, row), next_observation, row, steps, ended=True)
+                    reader.mask(self.vector_env, self._row_info(last, row), next_observation, row, steps, ended=True)
                 reader.finite(next_observation, steps)
             elif self.mode is AutoresetMode.DISABLED:
                 fresh = self._begin({"options": {"reset_mask": ended.copy()}})
                 observation = np.where(ended[:, None], fresh, next_observation)
                 self.observation = observation
         reader.playable(observation, steps)
-        return Step(observation, next_observation, reward, terminated, truncated, valid)
+        return Step(observation, next_observation, reward, terminated, truncated, valid, successes(self.rows, said))
 
     def begins_alike(self) -> bool:
         """Whether the same seeds begin the same episodes each time; before any is begun in earnest."""
@@ -445,11 +446,11 @@ class VectorEnvironments:
             raise self._reader.broken(None, self._steps, f"observations have shape {np.shape(seen)}; expected {self.rows} rows")
         return np.asarray(seen)
 
-    def _row_info(self, info: dict, row: int) -> dict:
-        """A row's action mask out of the infos of all: where there is none for it, Gymnasium says so in `_action_mask`."""
-        if ACTION_MASK not in info or not info.get(f"_{ACTION_MASK}", self._all)[row]:
+    def _row_info(self, info: dict, row: int, key: str = ACTION_MASK) -> dict:
+        """What the infos of all say of a row: where they say nothing of it, Gymnasium tells so in `_action_mask`, or `_` and the other key."""
+        if key not in info or not info.get(f"_{key}", self._all)[row]:
             return {}
-        return {ACTION_MASK: _final(info[ACTION_MASK], row)}
+        return {key: _final(info[key], row)}
 
 
 def _final(values: Any, row: int) -> Any:

@@ -24,6 +24,7 @@ GYMNASIUM = "the Gymnasium API"
 STEP_RULE = "step returns (observation, reward, terminated, truncated, info)"
 RESET_RULE = "reset returns (observation, info)"
 LARGEST = float(np.finfo(np.float32).max)
+SUCCESS = "is_success"  # in the info of an episode's last step, as Gymnasium-Robotics and Stable-Baselines3 have it
 
 
 HELD: list[int] = []
@@ -343,6 +344,15 @@ class Reader:
         if array.shape != () or array.dtype != bool:
             raise self.broken(row, step, f"{which} is {one_line(value, 60)} ({type(value).__name__}); it is True or False")
         return bool(array)
+
+    def success(self, info: object, row: int, step: int) -> float | None:
+        """Whether an episode that ended succeeded, where its last info says so: True or False, or a number from 0 to 1."""
+        if not isinstance(info, dict) or (said := info.get(SUCCESS)) is None:
+            return None
+        value = np.asarray(said)
+        if value.size != 1 or value.dtype.kind not in "biufO" or not isinstance(number := value.item(), bool | int | float) or not 0 <= number <= 1:
+            raise self.broken(row, step, f"info['{SUCCESS}'] is {one_line(said, 60)}; it is True or False")
+        return float(number)
 
 
 def _described(result: object) -> str:

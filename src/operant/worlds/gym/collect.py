@@ -25,6 +25,7 @@ from operant.worlds.gym.environments import Environments
 from operant.worlds.levels import Outcomes
 
 MakeEnvironments = Callable[[list[int]], Environments]
+Ended = tuple[float, int, float]  # of an episode its return, its length, and whether it succeeded (1 or 0, NaN where nothing says so)
 STORED = ("observation", "next_observation", "action", "reward", "terminated", "truncated", "valid")  # of a chunk, what a rollout is made of
 
 
@@ -101,10 +102,11 @@ def environments_of(make: MakeEnvironments, seeds: list[int], count: int, worker
 class Chunk:
     """Preallocated arrays of T steps, time first: `[T, S, N, …]`. A worker fills a slice of the one that the trainer reads.
 
-    `carry [2, S, N, C]` is what the policy remembers when the chunk begins, which whoever asks for the chunk writes, and when the next one begins.
+    `carry [2, S, N, C]` is what the policy remembers when the chunk begins, which whoever asks for the chunk writes, and when the next one begins. `success` is
+    NaN where nothing is said of an episode (`Step.success`).
     """
 
-    NAMES = ("carry", "observation", "next_observation", "parameters", "action", "reward", "terminated", "truncated", "valid")
+    NAMES = ("carry", "observation", "next_observation", "parameters", "action", "reward", "terminated", "truncated", "valid", "success")
 
     def __init__(self, length: int, seeds: int, rows: int, observation_size: int, actor: Actor):
         shape = (length, seeds, rows)
@@ -116,6 +118,7 @@ class Chunk:
         self.action = torch.zeros(*shape, *distribution.action_shape, dtype=distribution.action_type)
         self.reward = torch.zeros(shape)
         self.terminated, self.truncated, self.valid = (torch.zeros(shape, dtype=torch.bool) for _ in range(3))
+        self.success = torch.full(shape, torch.nan)
 
     def ends(self, steps: int | slice) -> Tensor:
         """Behind which of some steps an episode is over, `[…, S, N]`."""
@@ -156,6 +159,7 @@ def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, 
     distribution, decide = actor.distribution, actor.standing()
     noise = noise.transpose(0, 1)
     arrays = {name: getattr(chunk, name).numpy() for name in ("reward", "terminated", "truncated", "valid", "next_observation")}
+    chunk.success.fill_(torch.nan)
     observations, decided, actions = chunk.observation.numpy(), chunk.parameters.numpy(), chunk.action.numpy()
     action_shape = (seeds * rows, *distribution.action_shape)
     start = actor.initial(everyone)
@@ -171,6 +175,8 @@ def fill(chunk: Chunk, environments: Environments, actor: Actor, noise: Tensor, 
         step = environments.step(mine(distribution.to_environment(action)).reshape(action_shape))
         for name, array in arrays.items():
             array[t] = getattr(step, name).reshape(array.shape[1:])
+        if step.success is not None:
+            chunk.success[t] = torch.from_numpy(step.success).view(seeds, rows)
         observation = step.observation
         if start is not None:
             mine(carry).copy_(torch.where(chunk.ends(t).unsqueeze(-1).to(device), mine(start), mine(carry)))
@@ -213,7 +219,7 @@ class Collector(Source):
         self._discounted = torch.zeros(seeds, rows)
         self._return = np.zeros((seeds, rows))
         self._length = np.zeros((seeds, rows), dtype=np.int64)
-        self.episodes: list[list[tuple[float, int]]] = [[] for _ in range(seeds)]
+        self.episodes: list[list[Ended]] = [[] for _ in range(seeds)]
 
     @property
     def resume(self) -> str:
@@ -323,7 +329,7 @@ class Collector(Source):
 
     def _count_episodes(self, chunk: Chunk) -> None:
         self.episodes = [[] for _ in range(len(self.streams.seeds))]
-        reward, valid = chunk.reward.numpy(), chunk.valid.numpy()
+        reward, valid, success = chunk.reward.numpy(), chunk.valid.numpy(), chunk.success.numpy()
         done = (chunk.terminated | chunk.truncated).numpy()
         total = np.cumsum(reward, axis=0, dtype=np.float64)
         steps = np.cumsum(valid, axis=0)
@@ -332,7 +338,7 @@ class Collector(Source):
         for t, seed, row in zip(*np.nonzero(done), strict=True):
             value = self._return[seed, row] + total[t, seed, row] - before[seed, row]
             length = self._length[seed, row] + steps[t, seed, row] - counted[seed, row]
-            self.episodes[seed].append((float(value), int(length)))
+            self.episodes[seed].append((float(value), int(length), float(success[t, seed, row])))
             before[seed, row], counted[seed, row] = total[t, seed, row], steps[t, seed, row]
             self._return[seed, row], self._length[seed, row] = 0.0, 0
         self._return += total[-1] - before
@@ -398,14 +404,14 @@ class Collector(Source):
         self._environments.close()
 
     def metrics(self, rollout: Rollout) -> dict[str, Tensor]:
-        """Mean return and length of the episodes that ended in the rollout, `[S]` each; NaN for a seed where none did."""
+        """Mean return and length of the episodes that ended in the rollout, and how many succeeded, `[S]` each; NaN for a seed where none did."""
         return episode_means(self.episodes)
 
 
-def episode_means(episodes: list[list[tuple[float, int]]]) -> dict[str, Tensor]:
-    """Mean (return, length) of each seed's episodes, as metrics."""
+def episode_means(episodes: list[list[Ended]]) -> dict[str, Tensor]:
+    """Mean return and length of each seed's episodes, and of those of which the environment says it the share that succeeded, as metrics."""
     if not any(episodes):
         return {}
-    means = [torch.tensor(found, dtype=torch.float64).mean(0) if found else torch.full((2,), float("nan"), dtype=torch.float64) for found in episodes]
-    stacked = torch.stack(means)
-    return {"episode/return": stacked[:, 0], "episode/length": stacked[:, 1]}
+    means = torch.stack([torch.tensor(found or [(torch.nan,) * 3], dtype=torch.float64).nanmean(0) for found in episodes])
+    found = {"episode/return": means[:, 0], "episode/length": means[:, 1], "episode/success": means[:, 2]}
+    return found if not means[:, 2].isnan().all() else {name: found[name] for name in ("episode/return", "episode/length")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -22,6 +23,8 @@ class Step:
         terminated: `[R]` bool, the episode ended by itself.
         truncated: `[R]` bool, the episode was cut. A row may be both at once, as Gymnasium's `TimeLimit` reports it; termination then decides.
         valid: `[R]` bool, False where the environment ignored the action (the reset transition of NEXT_STEP autoreset).
+        success: `[R]` float32, of rows whose episode ended whether it succeeded, 1 or 0, as the environment says it; NaN in all others. None where it says
+            nothing.
     """
 
     observation: np.ndarray
@@ -30,6 +33,17 @@ class Step:
     terminated: np.ndarray
     truncated: np.ndarray
     valid: np.ndarray
+    success: np.ndarray | None = None
+
+
+def successes(rows: int, said: Mapping[int, float | None]) -> np.ndarray | None:
+    """`Step.success` of R rows, from what was said of those whose episode ended."""
+    found = None
+    for row, success in said.items():
+        if success is not None:
+            found = np.full(rows, np.nan, np.float32) if found is None else found
+            found[row] = success
+    return found
 
 
 @runtime_checkable

@@ -26,6 +26,7 @@ class Episodes:
         last: `[S, E, D]` float32, the last observation of each.
         steps: where they were recorded, columns of transitions `[S, E, T, …]` by name, actions in the environment's units. What lies behind an episode's end
             means nothing.
+        success: float64, whether it succeeded, where the environment says so of any: 0 also of what was cut. None where it says nothing.
     """
 
     total: np.ndarray
@@ -34,6 +35,12 @@ class Episodes:
     truncated: np.ndarray
     last: np.ndarray
     steps: dict[str, np.ndarray] | None = None
+    success: np.ndarray | None = None
+
+    @property
+    def measures(self) -> dict[str, np.ndarray]:
+        """What stands beside the score of an evaluation, `[S]` by name."""
+        return {} if self.success is None else {"success": self.success.mean(1)}
 
     def transitions(self, seeds: int, count: int) -> dict[str, np.ndarray]:
         """`count` recorded transitions a seed by name, `[seeds, count, …]`, of all its episodes one behind the other; when there are no more, from the first on
@@ -74,6 +81,7 @@ def run_episodes(
         observation, carry = environments.reset(), None
         last = observation.copy()
         steps: list[dict[str, np.ndarray]] = []
+        success: np.ndarray | None = None
         for tick in range(max_steps):
             seen = observation.copy() if record else observation
             action, carry = act(torch.from_numpy(seen).view(seeds, episodes, -1), carry)
@@ -88,15 +96,19 @@ def run_episodes(
             ended = running & (step.terminated | step.truncated)
             if ended.any():
                 last[ended] = step.next_observation[ended]
+                if step.success is not None:
+                    success = np.zeros(rows) if success is None else success
+                    success[ended] = np.nan_to_num(step.success[ended])
             running &= ~ended
             observation = step.observation
             if not running.any():
                 break
         last[running] = observation[running]
         shaped = [array.reshape(seeds, episodes, *array.shape[1:]) for array in (total, length, terminated, running, last)]
+        success = None if success is None else success.reshape(seeds, episodes)
         if not record:
-            return Episodes(*shaped)
+            return Episodes(*shaped, success=success)
         columns = {name: np.stack([one[name] for one in steps], 1) for name in steps[0]}
-        return Episodes(*shaped, {name: value.reshape(seeds, episodes, *value.shape[1:]) for name, value in columns.items()})
+        return Episodes(*shaped, {name: value.reshape(seeds, episodes, *value.shape[1:]) for name, value in columns.items()}, success)
     finally:
         environments.close()

@@ -151,7 +151,9 @@ class _Trial:
             self._reader.observation(seen, into, 0, self._steps)
             self._reader.mask(env, info, into, 0, self._steps, ended=ended)
             self._reader.finite(into, self._steps)
-            if not ended:
+            if ended:
+                self._reader.success(info, 0, self._steps)
+            else:
                 self._reader.playable(into, self._steps)
 
         self._read(read)

@@ -16,7 +16,7 @@ from operant.core.memory import amount, memory_at_hand
 from operant.core.random import Streams
 from operant.nets.actors import Policy
 from operant.worlds.base import SampleWorkers
-from operant.worlds.gym.collect import MakeEnvironments, environments_of
+from operant.worlds.gym.collect import Ended, MakeEnvironments, environments_of
 from operant.worlds.gym.environments import Step
 from operant.worlds.store import Store, transition_columns
 
@@ -67,7 +67,7 @@ class Stream:
         workers: processes that step them; None for this one.
 
     Attributes:
-        episodes: (return, length) of the episodes that ended, by seed; whoever reads them empties it.
+        episodes: those that ended, by seed; whoever reads them empties it.
         ended: `[R]` bool, in which rows a new episode begins behind the last step: one ended there, or was reset by a step that ignored the action.
     """
 
@@ -78,7 +78,7 @@ class Stream:
         self._observation: np.ndarray | None = None
         self._return = np.zeros((len(seeds), environments))
         self._length = np.zeros((len(seeds), environments), dtype=np.int64)
-        self.episodes: list[list[tuple[float, int]]] = [[] for _ in seeds]
+        self.episodes: list[list[Ended]] = [[] for _ in seeds]
 
     @property
     def resume(self) -> str:
@@ -105,8 +105,9 @@ class Stream:
         self._length += step.valid.reshape(shape)
         done = step.terminated | step.truncated
         if done.any():
+            success = np.full(shape, np.nan) if step.success is None else step.success.reshape(shape)
             for seed, row in zip(*np.nonzero(done.reshape(shape)), strict=True):
-                self.episodes[seed].append((float(self._return[seed, row]), int(self._length[seed, row])))
+                self.episodes[seed].append((float(self._return[seed, row]), int(self._length[seed, row]), float(success[seed, row])))
                 self._return[seed, row], self._length[seed, row] = 0.0, 0
 
     def state_dict(self) -> dict:

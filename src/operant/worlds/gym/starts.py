@@ -138,7 +138,7 @@ class StartedEnvironments:
                     observation[row] = self.inner.restarted(int(row))
             observation = self._begun(observation, (over | cut).nonzero()[0].tolist())
         self.observation = observation
-        return Step(observation, step.next_observation, step.reward, step.terminated, truncated, step.valid)
+        return Step(observation, step.next_observation, step.reward, step.terminated, truncated, step.valid, step.success)
 
     def _begun(self, observation: np.ndarray, rows: Sequence[int]) -> np.ndarray:
         """Observations in which those of new episodes stand where these begin."""

@@ -187,7 +187,7 @@ class Viewed:
             observation = self._shown(self._past, self._time)
         reward = np.clip(step.reward, -1.0, 1.0) if self.view.clip_rewards else step.reward
         self.observation = observation
-        return Step(observation, next_observation, reward, step.terminated, step.truncated, step.valid)
+        return Step(observation, next_observation, reward, step.terminated, step.truncated, step.valid, step.success)
 
     def _begin(self, which: np.ndarray, seen: np.ndarray) -> None:
         self._past[which] = seen[which, None]

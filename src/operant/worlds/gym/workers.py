@@ -158,9 +158,13 @@ class WorkerEnvironments:
     def step(self, action: np.ndarray) -> Step:
         """Act in every row, as `Environments.step`."""
         parts = self._ask("step", [action[places] for places in self._places])
-        observation, following, *rest = (self._joined(arrays) for arrays in zip(*parts, strict=True))
+        *arrays, said = zip(*parts, strict=True)
+        observation, following, *rest = map(self._joined, arrays)
         self.observation = observation
-        return Step(observation, following, *rest)
+        if all(part is None for part in said):
+            return Step(observation, following, *rest)
+        unsaid = [np.full(len(places), np.nan, np.float32) for places in self._places]
+        return Step(observation, following, *rest, self._joined([none if part is None else part for none, part in zip(unsaid, said, strict=True)]))
 
     def state_dict(self) -> dict:
         states, resumes, observations, carries = zip(*self._ask("state"), strict=True)

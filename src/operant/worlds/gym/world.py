@@ -235,9 +235,9 @@ class GymWorld(World):
         return run_episodes(self.make, policy.act, seeds, episodes, seed, most_steps, record=record)
 
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = 10, seed: int = 0) -> Evaluation:
-        """Undiscounted returns of the policies' modes on fresh episodes."""
+        """Undiscounted returns of the policies' modes on fresh episodes, and beside them how many succeeded, where the environment says it."""
         played = self.play(policy, seeds, episodes, seed, self.most_steps)
-        return Evaluation(self.score, played.total, {"length": played.length, "truncated": played.truncated})
+        return Evaluation(self.score, played.total, {"length": played.length, "truncated": played.truncated}, played.measures)
 
     def act(self, policy: Any, observation: Any, action_mask: Any = None, carry: torch.Tensor | None = None) -> tuple[Any, torch.Tensor | None]:
         """The policy's mode at one observation, or at several with an axis in front, both as the environment has them, and the carry after it.
