@@ -345,9 +345,9 @@ class Reader:
             raise self.broken(row, step, f"{which} is {one_line(value, 60)} ({type(value).__name__}); it is True or False")
         return bool(array)
 
-    def success(self, info: object, row: int, step: int) -> float | None:
+    def success(self, info: dict, row: int, step: int) -> float | None:
         """Whether an episode that ended succeeded, where its last info says so: True or False, or a number from 0 to 1."""
-        if not isinstance(info, dict) or (said := info.get(SUCCESS)) is None:
+        if (said := info.get(SUCCESS)) is None:
             return None
         value = np.asarray(said)
         if value.size != 1 or value.dtype.kind not in "biufO" or not isinstance(number := value.item(), bool | int | float) or not 0 <= number <= 1:
