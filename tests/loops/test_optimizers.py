@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from operant.core.flat import FlatParameters, RMSProp
+from operant.core.flat import Adam, FlatParameters, RMSProp
 from operant.core.registry import configure, get_method
 
 
@@ -70,3 +70,22 @@ def test_methods_have_the_epsilon_of_those_that_they_follow():
     built = {key: get_method(key).build(configure(key, {"batch_size": 100})) for key in wanted}
     assert {key: spine.phases[0].optim.eps for key, spine in built.items()} == wanted
     assert {key: get_method(key).build(configure(key, {})).fit.eps for key in ("trpo", "mdpo")} == {"trpo": 1e-5, "mdpo": 1e-8}
+
+
+def test_adam_whose_seeds_are_apart_lets_one_stand_still():
+    def made(seeds: int) -> tuple[FlatParameters, Adam]:
+        module = torch.nn.Module()
+        module.weight, module.bias = torch.nn.Parameter(torch.ones(seeds, 3, 2)), torch.nn.Parameter(torch.ones(seeds, 5))
+        flat = FlatParameters(module, seeds=seeds)
+        return flat, Adam([flat], learning_rate=0.1, apart=True)
+
+    (both, rule), (alone, other) = made(2), made(1)
+    for step in range(4):
+        gradient = torch.full((13,), 1.0 + step)
+        both.set_gradient(torch.stack([gradient, -gradient])[:, :11])
+        rule.step(torch.tensor([1.0, math.inf if step % 2 else 1.0]))  # the second one moves every other time
+        if step % 2 == 0:
+            alone.set_gradient(-gradient[None, :11])
+            other.step(torch.ones(1))
+    assert torch.equal(both.parameters[0][1], alone.parameters[0][0]) and torch.equal(both.parameters[1][1], alone.parameters[1][0])
+    assert [count.item() for count in rule.state_dict()["step"]] == [4, 2]

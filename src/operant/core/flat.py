@@ -166,7 +166,7 @@ class Adam(Rated):
     PyTorch's fused kernel without `torch.optim`, whose first use costs a second and a half of imports.
 
     Args:
-        apart: each seed counts its steps by itself, so that the moments of one can be forgotten while those of the others stay.
+        apart: each seed counts its steps by itself, so that one can stand still, or its moments be forgotten, while the others go on.
     """
 
     def __init__(
@@ -190,34 +190,37 @@ class Adam(Rated):
 
         weights = [part for flat in flats for part in (flat.by_seed(flat.data.data) if apart else [flat.weights()])]
         kinds = [weights, *(parts(kind) for kind in ([flat.grad for flat in flats], self._means, self._squares))]
-        self._tensors = [[tensor for part in kind for tensor in part] for kind in kinds]
-        self._counts = [count for count, part in zip(self._steps, kinds[0], strict=True) for _ in part]
+        self._apart, self._seeds = apart, flats[0].seeds if apart else 1
+        every = [slice(seed, None, self._seeds) for seed in range(self._seeds)]  # what is stepped together: all, or what a seed has in each buffer
+        self._tensors = [[[tensor for part in kind[of] for tensor in part] for kind in kinds] for of in every]
+        self._counts = [[count for count, part in zip(self._steps[of], kinds[0][of], strict=True) for _ in part] for of in every]
         self._moments = [(count, *means, *squares) for count, means, squares in zip(self._steps, kinds[2], kinds[3], strict=True)]  # of each count
-        self._seeds = flats[0].seeds if apart else 1
         self._flats = flats
 
     def step(self, norms: Tensor) -> None:
-        """One update, unless a gradient is not finite: then parameters and moments stay as they are. No host read happens here.
+        """One update, unless a gradient is not finite: then parameters and moments stay as they are, of that seed alone where seeds are `apart`. No host read
+        happens here.
 
         Args:
-            norms: of the gradients, any shape.
+            norms: of the gradients, any shape; `[S]` where seeds are apart.
         """
-        skip = (~torch.isfinite(norms).all()).float()
-        torch._foreach_add_(self._steps, [1 - skip] * len(self._steps))  # a list: one tensor would be read by the host
+        skips = list((~torch.isfinite(norms)).float()) if self._apart else [(~torch.isfinite(norms).all()).float()]
+        torch._foreach_add_(self._steps, [1 - skip for skip in skips] * (len(self._steps) // len(skips)))  # a list: one tensor would be read by the host
         update = torch._fused_adamw_ if self.weight_decay else torch._fused_adam_
-        update(
-            *self._tensors,
-            [],
-            self._counts,
-            lr=self.rate,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            weight_decay=self.weight_decay,
-            eps=self.eps,
-            amsgrad=False,
-            maximize=False,
-            found_inf=skip,
-        )
+        for skip, tensors, counts in zip(skips, self._tensors, self._counts, strict=True):
+            update(
+                *tensors,
+                [],
+                counts,
+                lr=self.rate,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                weight_decay=self.weight_decay,
+                eps=self.eps,
+                amsgrad=False,
+                maximize=False,
+                found_inf=skip,
+            )
 
     def reset(self, seeds: Tensor | None = None) -> None:
         """Forget moments, as if no step had been made.

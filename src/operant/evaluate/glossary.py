@@ -88,6 +88,7 @@ METRICS = {
         "ratio/q99": "The ratio that 1 % of the tokens lie above, at the iteration's last update.",
         "ess": "Effective sample size: the share of the tokens that the ratios leave in effect, (Σ ratio)² / (n Σ ratio²). 1 is all; low means that few "
         "decide.",
+        "updates": "Optimiser steps that a seed made on an iteration's rollout before its KL passed the target.",
         "kl_behaviour": "KL divergence from the policy that sampled (with --truncate-importance from the policy before the update) to the one at the "
         "iteration's last update, nats a step or token: how far updates went.",
         "kl_sampler": "KL divergence from what the sampler computed to what the training pass does before the first update, nats a token: bfloat16's rounding.",

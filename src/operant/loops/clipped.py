@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 from operant.core.flat import Adam
-from operant.core.registry import Count, Passes, Positive, Tune
+from operant.core.registry import Count, Passes, Positive, Range, Tune
 from operant.loops.credit import GAE
 from operant.loops.on_policy import ActorCriticSettings
 from operant.loops.policy_gradient import PolicyGradient
@@ -21,6 +21,7 @@ class ClippedSettings(ActorCriticSettings):
     minibatches: Annotated[Count, Tune(choices=(1, 2, 4, 8, 16))] = 4  # optimiser steps in each pass
     clip: Annotated[Positive, Tune(choices=(0.1, 0.2, 0.3, 0.4))] = 0.2  # the ratio's distance from 1 beyond which it is cut
     anneal_clip: bool = False  # lower that distance linearly to 0 at the last step
+    target_kl: Annotated[float | None, Range(0, open_low=True)] = None  # nats: above 1.5 times it (mean KL of a minibatch) a rollout is left; none: never
     normalize_advantage: Literal["minibatch", "rollout"] = "minibatch"  # which steps' advantages are shifted together to mean 0 and divided by their deviation
 
     def __post_init__(self):
@@ -51,5 +52,6 @@ def clipped_policy_gradient(h: ClippedSettings, *, policy: ActorCriticNet | None
         anneal=h.anneal,
         optimizer=partial(Adam, eps=1e-5),
         max_grad_norm=h.max_grad_norm,
+        target_kl=h.target_kl,
         workers=workers,
     )

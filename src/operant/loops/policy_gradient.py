@@ -81,6 +81,7 @@ class PolicyGradient(Spine):
         learning_rate: the optimiser's; `anneal` lowers it linearly to 0 at the end of training.
         optimizer: `Adam`, `RMSProp` (`operant.core.flat`), or a partial of one with settings of its own.
         max_grad_norm: of a seed's gradient; None for no clip.
+        target_kl: a seed makes no more updates on a rollout once its KL is above 1.5 times this (`Updater`); None for all updates.
         region: a trust region, in which natural-gradient steps take the place of the optimiser's; None for the optimiser.
         fit: terms that are fitted by themselves behind the update of `terms`; None for none.
         workers: of a method's own settings, processes that sample where none are asked for besides; 1 for the one that trains.
@@ -115,6 +116,7 @@ class PolicyGradient(Spine):
     anneal: bool = False
     optimizer: Callable[..., Optimizer] = Adam
     max_grad_norm: float | None = 0.5
+    target_kl: float | None = field(default=None, kw_only=True)
     region: TrustRegion | None = None
     fit: Fit | None = None
     workers: int = field(default=1, kw_only=True)
@@ -222,6 +224,7 @@ class PolicyGradientLearner(Learner):
             normalize_advantage=method.normalize_advantage == "minibatch",
             optimizer=method.optimizer,
             apart=method.reference.kind == "reset" and len(seeds) > 1,
+            target_kl=method.target_kl,
         )
         self.fitter = None
         if method.fit is not None:
@@ -528,9 +531,18 @@ class PolicyGradientLearner(Learner):
             log_prob = updater.log_prob_as_trained(cut, indices[: len(indices) // method.epochs])
             cut = RowCutter(fields | {"old_log_prob": log_prob})
         updates: list[Updated] = []
-        for index in indices:
-            first, last = not updates and not anew, index is indices[-1]
-            updates.append(updater.step(cut(index), progress=self._began, iteration=self.version, first=first, last=last, whole=whole, fresh=fresh))
+        stands = None if method.target_kl is None else torch.zeros(len(self.seeds), dtype=torch.bool, device=rollout.mask.device)
+        pending, indices, over = indices, [], False
+        for place, index in enumerate(pending):
+            first, last = not updates and not anew, index is pending[-1]
+            if stands is not None and place % method.minibatches == 0:  # the host looks once in a pass
+                over = bool(stands.all())
+            if over and not last:  # the last one tells
+                continue
+            at = {"progress": self._began, "iteration": self.version}
+            updates.append(updater.step(cut(index), **at, first=first, last=last, whole=whole, fresh=fresh, stands=stands))
+            indices.append(index)
+            stands = updates[-1].stands
         if fresh:
             log_prob = torch.zeros_like(rollout.log_prob)
             log_prob[torch.arange(len(log_prob), device=log_prob.device).unsqueeze(1), indices[0]] = updates[0].log_prob

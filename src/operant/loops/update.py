@@ -27,6 +27,9 @@ Fields = dict[str, Tensor]
 
 Reduce = Literal["token-mean", "sequence-mean", "sequence-sum"]
 
+PATIENCE = 1.5  # times the target, the KL above which a seed stands still, as in Stable-Baselines3
+STANDS = "stands"  # which seeds do, in a batch
+
 
 class Lot(NamedTuple):
     """Rows that go through the policy together.
@@ -49,6 +52,7 @@ class Updated(NamedTuple):
         log_ratio: the largest |log ratio| to the policy that acted; None where it was not asked for.
         diagnostics: `[S]` by name, and "log_ratio" `[S, U]`; empty where they were not asked for.
         log_prob: of the policy before the step, `[S, n, T]`; None where the ratios were not taken to it.
+        stands: `[S]`, the seeds that this step did not move; None where it moved all.
     """
 
     losses: Tensor
@@ -56,6 +60,7 @@ class Updated(NamedTuple):
     log_ratio: Tensor | None
     diagnostics: dict[str, Tensor]
     log_prob: Tensor | None = None
+    stands: Tensor | None = None
 
 
 class Updater:
@@ -76,6 +81,8 @@ class Updater:
         max_grad_norm: largest norm of a seed's gradient; None for no clip.
         normalize_advantage: to mean 0 and deviation 1 over each minibatch's chosen steps.
         apart: the optimiser can forget one seed's moments alone.
+        target_kl: a seed stands still from the step on before which its mean KL from the policy that acted, over the minibatch, is above `PATIENCE` times
+            this; None to move always. Seeds are then apart.
         flat: the policy's parameters, where another updater of the same policy has put them into a buffer.
         execution: how steps are computed.
         streams: what is drawn in a step comes from; needed where that is repeated or compiled.
@@ -102,15 +109,16 @@ class Updater:
         normalize_advantage: bool = False,
         optimizer: Callable[..., Optimizer] = Adam,
         apart: bool = False,
+        target_kl: float | None = None,
         flat: FlatParameters | None = None,
         execution: Execution = PLAIN,
         streams: Streams | None = None,
     ):
         self.policy, self.terms = policy, terms
         self.reduce, self.reduce_length, self.unit, self.micro_batch = reduce, reduce_length, unit, micro_batch
-        self.max_grad_norm, self.normalize_advantage = max_grad_norm, normalize_advantage
+        self.max_grad_norm, self.normalize_advantage, self.target_kl = max_grad_norm, normalize_advantage, target_kl
         self.flat = parameters_of(policy, seeds=seeds, stacked=stacked) if flat is None else flat
-        self.optimizer = optimizer([self.flat], learning_rate=learning_rate, apart=apart)
+        self.optimizer = optimizer([self.flat], learning_rate=learning_rate, apart=apart or target_kl is not None)
         self.needs = needs_of(terms)
         self.overs = tuple(dict.fromkeys(over for term in terms if (over := over_of(term)) is not None))
         self.statistics = statistics_of(terms)
@@ -125,7 +133,16 @@ class Updater:
             self.optimizer.keep_rate_on(streams.device)
 
     def step(
-        self, batch: Fields, *, progress: float, iteration: int, first: bool = False, last: bool = False, whole: bool = False, fresh: bool = False
+        self,
+        batch: Fields,
+        *,
+        progress: float,
+        iteration: int,
+        first: bool = False,
+        last: bool = False,
+        whole: bool = False,
+        fresh: bool = False,
+        stands: Tensor | None = None,
     ) -> Updated:
         """One optimiser step on one minibatch, in micro-batches of rows. No host read happens here.
 
@@ -134,13 +151,17 @@ class Updater:
             first: give the largest |log ratio|; last: give the diagnostics.
             whole: every step was chosen, so that all weigh alike.
             fresh: ratios are taken to what the policy gives in this step, in the place of the batch's `old_log_prob`.
+            stands: the seeds that do not move any more, `[S]`, where there is a `target_kl`.
         """
+        if stands is not None:
+            batch = batch | {STANDS: stands}
         return self._repeated(batch, {"progress": progress, "iteration": iteration}, first, last, whole, fresh)
 
     def _step(self, batch: Fields, numbers: Mapping[str, float | Tensor], first: bool, last: bool, whole: bool, fresh: bool) -> Updated:
+        stands, batch = batch.get(STANDS), {name: x for name, x in batch.items() if name != STANDS}
         batch, weights = self._weighed(batch, whole)
         self.flat.zero_grad()
-        values, log_ratios, parts = [], [], []
+        values, log_ratios, parts, kls = [], [], [], []
         now = torch.zeros_like(batch["old_log_prob"]) if fresh else None
         for (rows, counts), micro in self.micro_batches(batch):
             if now is not None:
@@ -152,19 +173,28 @@ class Updater:
             losses = self._losses_at(seen, weight)
             losses.sum().backward()  # a gradient handed in would make PyTorch import sympy at the first update, a second of every run
             values.append(losses.detach())
+            if stands is not None:
+                kls.append(self._mean_kl(seen, weight[None]))
             if first:
                 log_ratios.append(self._largest_log_ratio(seen))
             if last:
                 parts.append(self._diagnose(seen, weight[None]))
         norm = self.flat.grad_norm() if self.max_grad_norm is None else self.flat.clip_grad_norm(self.max_grad_norm)
-        self.optimizer.step(norm)
+        if stands is not None:
+            stands = stands | (ranks.add(sum(kls)) > PATIENCE * self.target_kl)
+        self.optimizer.step(norm if stands is None else norm.masked_fill(stands, torch.inf))  # which moves nothing
         told = {}
         for name in parts[0] if parts else ():
             found = [part[name] for part in parts]
             told[name] = ranks.side_by_side(torch.cat(found, 1), 1, torch.nan) if name == "log_ratio" else ranks.add(sum(found))
         losses = ranks.add(values[0] if len(values) == 1 else torch.stack(values).sum(0))
         largest = ranks.largest(torch.stack(log_ratios).max()) if first else None
-        return Updated(losses, norm, largest, told, None if now is None else ranks.add(now))
+        return Updated(losses, norm, largest, told, None if now is None else ranks.add(now), stands)
+
+    @torch.no_grad()
+    def _mean_kl(self, batch: TermBatch, weight: Tensor) -> Tensor:
+        """Of a micro-batch, its share of KL(policy that acted ‖ policy now), `[S]`."""
+        return torch.linalg.vecdot(weight, ops.kl_k3(batch.old_log_prob, batch.log_prob).to(weight.dtype).flatten(1))
 
     def _weighed(self, batch: Fields, whole: bool) -> tuple[Fields, dict[str | None, Tensor]]:
         """A minibatch with its advantages normalised, and the weights of its steps by the mask that a term is weighted over."""
@@ -185,7 +215,8 @@ class Updater:
         return ((seen.log_prob.detach() - seen.old_log_prob) * seen.mask).abs().max()
 
     def finish(self, learner: Learner, updates: Sequence[Updated], batch_of: Callable[[int], Fields]) -> dict[str, Tensor]:
-        """The means of an iteration's updates, `[S]` each on the CPU: "loss/TERM" and "gradient_norm". Here the host reads them, and looks.
+        """The means of an iteration's updates, `[S]` each on the CPU: "loss/TERM" and "gradient_norm", and where seeds may stand still, of the updates that
+        moved a seed, "updates", how many these are. Here the host reads them, and looks.
 
         Args:
             batch_of: from an update's place to its batch, which is saved where the update failed.
@@ -196,7 +227,13 @@ class Updater:
         losses, norms = torch.stack([update.losses for update in updates]).cpu(), torch.stack([update.gradient_norm for update in updates]).cpu()
         names = [part_name(term) for term in self.terms]
         check_finite(learner, names, losses, norms, batch_of)
-        return {f"loss/{name}": losses[:, place].mean(0) for place, name in enumerate(names)} | {"gradient_norm": norms.mean(0)}
+        told = {f"loss/{name}": losses[:, place] for place, name in enumerate(names)} | {"gradient_norm": norms}
+        if updates[0].stands is None:
+            return {name: x.mean(0) for name, x in told.items()}
+        moved = ~torch.stack([update.stands for update in updates]).cpu()
+        count = moved.sum(0)
+        # one after the other, so that what a seed's mean is made of does not hang on how long others went on
+        return {name: sum(x.masked_fill(~moved, 0.0)) / count.clamp(min=1) for name, x in told.items()} | {"updates": count}
 
     def micro_batches(self, batch: Fields) -> Iterator[tuple[Lot, Fields]]:
         """The micro-batches of a minibatch: (which of its rows, their fields and what the policy gives them now)."""
