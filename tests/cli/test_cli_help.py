@@ -95,7 +95,7 @@ def test_help_shows_the_options_of_the_tasks_that_are_meant(operant, words: str,
     ("words", "has", "lacks"),
     [
         ("train ppo", ("--preset", "--from", "--steps"), ("--samples", "--tokens")),
-        ("train trpo", ("--from",), ("--preset", "--samples", "--tokens")),
+        ("train mdpo", ("--from",), ("--preset", "--samples", "--tokens")),
         ("train grpo", ("--samples", "--tokens"), ("--preset", "--from")),
         ("train awm", ("--samples", "--tokens"), ("--preset", "--from")),
         ("train vi-lcb", ("--steps",), ("--samples", "--tokens", "--preset", "--from")),

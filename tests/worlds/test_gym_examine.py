@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from functools import partial
 
 import gymnasium
 import numpy as np
@@ -13,7 +14,7 @@ from gymnasium import spaces
 
 import operant
 from operant.cli.main import main
-from operant.core.errors import RunFailed
+from operant.core.errors import BadInput, RunFailed
 from operant.worlds import make_world
 from operant.worlds.gym.adapter import GymnasiumEnvironments
 from operant.worlds.gym.check import WATCH
@@ -247,12 +248,11 @@ BROKEN = {
     NoNumber: "observation element 0 is nan; every element is a finite number",
     NoReward: "after 11 steps: breaks the Gymnasium API: reward is nan; it is one finite number",
     RewardOfAnArray: r"reward \[.*\] \(ndarray\) is not one number",
-    FourValues: r"step returns \(observation, reward, terminated, truncated, info\); got 4 values",
-    NoInfo: "info is a NoneType; step returns a dict there",
+    FourValues: r"step returns \(observation, reward, terminated, truncated, info\), with info a dict; got 4 values",
+    NoInfo: "with info a dict; got 5 values .*, NoneType",
     FlagsOfNumbers: r"terminated is 0 \(int\); it is True or False",
     Raises: "after 17 steps: step raised KeyError: 'the door is shut'",
     Hangs: "after 13 steps: step took longer than 0.3 s",
-    OverAtOnce: "every episode ends with its first step",
     ForbidsEverything: r"after 11 steps: breaks the Gymnasium API: the action mask forbids every action: \[0.0, 0.0, 0.0\]",
     MaskOfAnotherLength: "the action mask has 2 entries of type int8; it is 1 or 0 for each of 3 choices",
     MaskGoesMissing: r"after 6 steps: .* info\['action_mask'\] was there at the first reset, and is missing now",
@@ -266,6 +266,113 @@ BROKEN = {
     NoSpace: "its observation_space is no gymnasium.Space",
     ClosesBadly: "close raised RuntimeError: no window",
 }
+
+
+def normalizing(wrapper, *, held=False):
+    def made():
+        env = wrapper(Sound())
+        env.update_running_mean = not held
+        return env
+
+    return made
+
+
+def test_running_statistics_are_refused_with_what_does_it():
+    """By the examination, and before a run exists; those that are held are what the environment is."""
+    for wrapper, why, option in (
+        (gymnasium.wrappers.NormalizeObservation, "evaluated on other observations", "--normalize-observation"),
+        (gymnasium.wrappers.NormalizeReward, "scores would be of scaled rewards", "--normalize-reward"),
+    ):
+        says = f"is wrapped in {wrapper.__name__}, whose running statistics each copy has of its own: .*{why}.*; leave it out and give {option} "
+        for task in (normalizing(wrapper), lambda: gymnasium.wrappers.TimeLimit(wrapper(Sound()), 9), wrapper(Sound())):  # noqa: B023 - called at once
+            with pytest.raises(BadInput, match=says):
+                make_world(task)
+        for vector in (gymnasium.vector.SyncVectorEnv([normalizing(wrapper)]), partial(vectors, getattr(gymnasium.wrappers.vector, wrapper.__name__))):
+            with pytest.raises(BadInput, match=says):
+                make_world(vector)
+        found = examine(normalizing(wrapper), steps=30)
+        assert len(found.faults) == 1 and f"give {option}" in found.faults[0]
+        assert examine(normalizing(wrapper, held=True), steps=30).faults == []
+
+
+def vectors(wrapper, num_envs):
+    return wrapper(gymnasium.vector.SyncVectorEnv([Sound] * num_envs))
+
+
+def test_wrappers_that_change_rewards_are_told():
+    told = "its scores are of rewards as ClipReward makes them; --clip-rewards clips in training alone"
+    clipped = lambda: gymnasium.wrappers.ClipReward(Sound(), -0.1, 0.1)  # noqa: E731 - a task without a name
+    assert told in examine(clipped, steps=30).notes and f"gym:{clipped.__qualname__}: {told}" in make_world(clipped).notes
+    assert not any("scores are" in note for note in (*examine(Sound, steps=30).notes, *make_world(Sound).notes))
+
+
+def test_single_decisions_are_no_fault():
+    found = examine(OverAtOnce, steps=100)
+    assert found.faults == [] and found.notes[0].startswith("every episode ended with its first step: a task of single decisions (a bandit), or is it over")
+
+
+class AsksForMasks(Choosing):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], {}
+
+    def action_masks(self):
+        return np.ones(3, np.int8)
+
+
+class MasksInSight(Choosing):
+    observation_space = spaces.Dict(at=Sound.observation_space, action_mask=spaces.MultiBinary(3))
+
+    def seen(self):
+        return {"at": super().seen(), "action_mask": np.ones(3, np.int8)}
+
+
+class Misspelt(Choosing):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], {"actions_mask": np.ones(3, np.int8)}
+
+
+def test_where_a_mask_was_found_is_told():
+    told = {Choosing: "info['action_mask']", AsksForMasks: "its method action_masks()", MasksInSight: "'action_mask' of its observation", Misspelt: "none"}
+    for kind, where in told.items():
+        assert examine(kind, steps=10).facts["action mask"] == where
+    assert "it has no action mask, but info has 'actions_mask'" in examine(Misspelt, steps=10).notes[0]
+    assert "action mask" not in examine(Sound, steps=10).facts
+
+
+class Draws(Sound):
+    metadata = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+
+def test_what_cannot_be_watched_is_told():
+    def notes(task):
+        return [note for note in examine(task, steps=10).notes if note.startswith("operant watch will have no pictures: ")]
+
+    assert notes(Draws) == notes("CartPole-v1") == []
+    assert notes(lambda: Draws())[0].endswith("takes no argument render_mode: let what makes it take one, and pass it on")
+    assert notes(lambda render_mode=None: Sound())[0].endswith("does not draw: its render_modes have no rgb_array")
+
+
+@pytest.mark.parametrize(("options", "space"), [({"frame_stack": 3}, "(3, 2)"), ({"time_feature": True}, "'time': Box")])
+def test_what_is_examined_is_what_a_run_sees(options, space):
+    def timed():
+        return gymnasium.wrappers.TimeLimit(Draws(), 20)
+
+    found = examine(timed, steps=30, **options)
+    assert found.faults == [] and space in found.facts["observation space"]
+    assert found.facts["observation space"] == str(make_world(timed, **options).observation_space)
+    with pytest.raises(BadInput, match="no time limit"):
+        examine(Sound, steps=30, time_feature=True)
+    assert examine(Draws, steps=41, action_repeat=4).facts["episodes"] == 8  # of 20 steps
+
+
+def test_atari_is_examined_as_it_is_seen():
+    pytest.importorskip("ale_py", reason="pip install 'operant[atari]'")
+    found = examine("ALE/Pong-v5", steps=20, frame_stack=2)
+    assert found.faults == [] and found.facts["observation space"] == "Box(0, 255, (2, 84, 84), uint8)" and found.facts["resume"] == "bitwise"
+    assert not any("time limit" in note or "operant watch" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
@@ -291,7 +398,7 @@ def test_what_is_worth_knowing():
             return super().step(action)[0], 0.0, False, False, {}
 
     notes = examine(Endless, steps=200).notes
-    assert len(notes) == 3 and "no time limit" in notes[0] and "every reward was 0" in notes[1] and "no bounds" in notes[2]
+    assert len(notes) == 4 and "no pictures" in notes[3] and "no time limit" in notes[0] and "every reward was 0" in notes[1] and "no bounds" in notes[2]
 
 
 class DrawsWithOldGenerators(Sound):
@@ -337,7 +444,7 @@ def test_on_the_command_line(capsys, monkeypatch, tmp_path):
     assert out.endswith("gym:rewardless:NoReward-v0: 1 fault\n")
     (tmp_path / "ranged.py").write_text("import gymnasium\nfrom test_gym_examine import Ranged\ngymnasium.register('Ranged-v0', Ranged)\n")
     assert main(["check", "gym:ranged:Ranged-v0"]) == 0
-    assert capsys.readouterr().out.endswith("breaks no rule: see the 1 note above\n")
+    assert capsys.readouterr().out.endswith("breaks no rule: see the 2 notes above\n")
     assert main(["check", "text:arithmetic"]) == 2 and "environments are checked" in capsys.readouterr().err
     assert main(["check", "gym:planar-arm"]) == 2 and "one of the library's own beds" in capsys.readouterr().err
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 
 import gymnasium
 import numpy as np
@@ -15,6 +16,7 @@ import operant
 from operant.core.checkpoint import first_difference, load_state
 from operant.core.errors import RunFailed
 from operant.worlds import make_world
+from operant.worlds.base import NothingToDraw
 from operant.worlds.gym.adapter import make_environments
 from operant.worlds.gym.environments import Environments
 from operant.worlds.gym.tensors import TensorEnvironment
@@ -126,6 +128,28 @@ def test_what_breaks_the_protocol(fault, message):
     with pytest.raises(RunFailed, match=message):
         environments.reset()
         environments.step(np.zeros(2, np.int64))
+
+
+class DrawnLines(Lines):
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 7}
+
+    def __init__(self, num_envs=1, device="cpu", render_mode=None):
+        super().__init__(num_envs, device)
+        self.render_mode = render_mode
+
+    def render(self):
+        return np.full((2, 3, 3), int(self.at[0]), np.uint8)
+
+
+def test_the_first_copy_is_drawn():
+    world = make_world(DrawnLines)
+    drawn = list(islice(world.draw(world.random_policy(), 1), 14))
+    assert drawn[0].picture.shape == (2, 3, 3) and drawn[0].fps == 7 and any(step.over for step in drawn) and any(step.picture.any() for step in drawn)
+    with pytest.raises(NothingToDraw, match="Lines takes no argument render_mode"):
+        next(make_world(Lines).draw(world.random_policy(), 1))
+    rows = partial(gymnasium.make_vec, "CartPole-v1")
+    with pytest.raises(NothingToDraw, match="makes a vector environment, of which none is drawn: train on a function that makes one environment"):
+        next(make_world(rows).draw(world.random_policy(), 1))
 
 
 def test_stacks_and_time_of_tensors():

@@ -28,10 +28,11 @@ from operant.worlds.gym.check import SUCCESS, WATCH, Late, Reader, closed, from_
 from operant.worlds.gym.environments import Environments, Step, successes
 from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.minatar import MinAtarGame
-from operant.worlds.gym.objects import Rows, maker_of
+from operant.worlds.gym.objects import Rows
 from operant.worlds.gym.spaces import Actions
 from operant.worlds.gym.tensors import TensorEnvironment, TensorRows
 from operant.worlds.gym.views import PLAIN, View, Viewed
+from operant.worlds.gym.wrappers import changed_rewards, refuse_statistics
 
 
 def _making(make: Callable[[], Any], name: str, where: str, seconds: float = 60.0) -> Any:
@@ -87,7 +88,7 @@ class GymnasiumEnvironments:
             self.close()
             raise
         self.resume = "bitwise" if all(map(snapshot.resumable, self.envs)) else "episode-boundary"
-        self.limit = _limit(self.envs[0], view)
+        self.limit = limit_of(self.envs[0], view)
         self._actions = Actions(name, self.action_space)
         self.action_spec = self._actions.spec
         self._reader = Reader(name, self.observation_space, self.action_spec)
@@ -241,7 +242,7 @@ class GymnasiumEnvironments:
         env = _making(make, self.name, where, self._start_seconds)
         if not isinstance(env, gymnasium.Env):
             raise BadInput(f"{where}: making it gave a {type(env).__module__}.{type(env).__name__}; expected a gymnasium.Env")
-        return self._view.row(_without_checker(env))
+        return _row(env, self.name, self._view)
 
     def _begun(self, row: int, seed: int | None = None) -> tuple[object, dict]:
         """Start an episode in one row: (observation, info). The first one ever tells where action masks come from."""
@@ -301,6 +302,7 @@ class VectorEnvironments:
         except ValueError:
             modes = ", ".join(f"AutoresetMode.{mode.name}" for mode in AutoresetMode)
             raise BadInput(f"environment {name!r}: its metadata['autoreset_mode'] is missing or unknown; set it to one of {modes}") from None
+        refuse_statistics(name, vector_env)
         self.observation_space, self.action_space = _spaces(name, vector_env, "single_")
         self._start_seconds = start_seconds
         self._actions = Actions(name, self.action_space)
@@ -491,10 +493,7 @@ def _environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[in
         return BATCHED[env](row_seeds)
     if isinstance(env, Rows):
         return GymnasiumEnvironments(env, row_seeds, env.__qualname__, view=view)
-    if view.atari:
-        atari.hush()
-        kwargs = atari.MADE | kwargs
-    make, name = _maker(env, kwargs)
+    make, name = _maker(env, kwargs, view)
     if not isinstance(env, str):
         made = _making(make, name, place(name))
         if isinstance(made, gymnasium.vector.VectorEnv | TensorEnvironment):
@@ -516,11 +515,11 @@ def make_objects(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int
         raise BadInput(f"{env} is one of the library's own beds, whose rows are no objects that could be begun in the middle")
     if isinstance(env, Rows):
         return GymnasiumEnvironments(env, row_seeds, env.__qualname__, view=view)
-    make, name = _maker(env, atari.MADE if view.atari else {})
+    make, name = _maker(env, {}, view)
     return GymnasiumEnvironments(make, row_seeds, name, view=view)
 
 
-def _limit(env: gymnasium.Env, view: View) -> int | None:
+def limit_of(env: gymnasium.Env, view: View) -> int | None:
     """Actions after which an environment cuts an episode; None where nothing says so."""
     if view.atari:
         return atari.STEPS * atari.FRAMES // view.action_repeat
@@ -547,6 +546,14 @@ def begins_alike(environments: Environments) -> bool:
     return not isinstance(inner, GymnasiumEnvironments | VectorEnvironments | TensorRows) or inner.begins_alike()
 
 
+def rewards_told(environments: Environments) -> str:
+    """What to say of wrappers that change the rewards of environments; empty where there is none."""
+    inner = environments.inner if isinstance(environments, Viewed) else environments
+    if isinstance(inner, VectorEnvironments):
+        return changed_rewards(inner.vector_env)
+    return changed_rewards(inner.envs[0]) if isinstance(inner, GymnasiumEnvironments) else ""
+
+
 def rows_stand_alone(environments: Environments) -> bool:
     """Whether a row is the same whatever rows stand beside it, so that some can be stepped elsewhere."""
     inner = environments.inner if isinstance(environments, Viewed) else environments
@@ -561,16 +568,25 @@ def resets_by_steps(environments: Environments) -> bool:
     return isinstance(inner, VectorEnvironments) and inner.mode is AutoresetMode.NEXT_STEP
 
 
-def environment_maker(task: Any) -> tuple[str, Callable[[], gymnasium.Env]]:
-    """How a task's environment is called, and what makes one. Raises `BadInput` for an unknown id, or what is no environment."""
-    if isinstance(task, str) and task in BEDS:
-        raise BadInput(f"{task} is one of the library's own beds, which step all rows in one computation: its tests check it")
-    make, name = _maker(maker_of(task), {})
-    return name, lambda: _without_checker(made) if isinstance(made := make(), gymnasium.Env) else made
+def environment_maker(environment: str | Callable[..., Any], view: View) -> tuple[str, Callable[[], Any]]:
+    """How an environment is called, and what makes one as the rows of a run have it (or a vector environment). Raises `BadInput` for an unknown id."""
+    if isinstance(environment, str) and environment in BEDS:
+        raise BadInput(f"{environment} is one of the library's own beds, which step all rows in one computation: its tests check it")
+    make, name = _maker(environment, {}, view)
+    return name, lambda: _row(made, name, view) if isinstance(made := make(), gymnasium.Env) else made
 
 
-def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict) -> tuple[Callable[[], gymnasium.Env], str]:
+def _row(env: gymnasium.Env, name: str, view: View) -> gymnasium.Env:
+    """One row's environment, as a view has it. Raises `BadInput` for a wrapper that is refused."""
+    refuse_statistics(name, env)
+    return view.row(_without_checker(env))
+
+
+def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict, view: View) -> tuple[Callable[[], gymnasium.Env], str]:
     """What makes one environment, and how it is called."""
+    if view.atari:
+        atari.hush()
+        kwargs = atari.MADE | kwargs
     if isinstance(env, str):
         name = registered(env)
         if "mujoco" in str(gymnasium.registry[name].entry_point):

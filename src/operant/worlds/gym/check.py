@@ -244,6 +244,13 @@ class Reader:
             self._masks = masks
             self._lay(masked=True)
 
+    @property
+    def mask_place(self) -> str:
+        """Where the action mask is read from, in words."""
+        if self.spec.mask is None:
+            return "none"
+        return {from_info: f"info[{ACTION_MASK!r}]", from_method: "its method action_masks()"}.get(self._masks, f"{ACTION_MASK!r} of its observation")
+
     def mask(self, source: object, info: dict, into: np.ndarray, row: int, step: int, *, ended: bool = False) -> None:
         """Write one row's action mask into `into[row]`, where it stands beside the observation.
 

@@ -15,14 +15,16 @@ import gymnasium
 import numpy as np
 import torch
 
-from operant.core.errors import CODE, BadInput, one_line
+from operant.core.errors import CODE, BadInput, OperantError, one_line
 from operant.worlds.base import Drawn, NothingToDraw
-from operant.worlds.gym.adapter import GymnasiumEnvironments, callable_name
+from operant.worlds.gym.adapter import VectorEnvironments, callable_name
 from operant.worlds.gym.beds import BEDS
 from operant.worlds.gym.environments import Environments
 from operant.worlds.gym.ids import registered
+from operant.worlds.gym.tensors import TensorEnvironment, TensorRows
 from operant.worlds.gym.views import Viewed
 
+Drawing = gymnasium.Env | TensorEnvironment
 FPS = 30  # of an environment that does not say
 
 
@@ -51,31 +53,62 @@ def draw_episodes(
         NothingToDraw: the environment draws nothing, or cannot here (no display, no pygame).
         BadInput, RunFailed: as `make_environments`.
     """
-    name = env if isinstance(env, str) else f"{getattr(env, '__module__', '')}.{callable_name(env)}".removeprefix("__main__.").lstrip(".")
-    if isinstance(env, str) and env in BEDS:
-        raise NothingToDraw(f"{name} is a test bed that draws nothing")
+    name = _called(env)
     if not window:
         _draw_into_memory(name, env)
-    mode = "human" if window else "rgb_array"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GLFW warns once a call that there is no display
+        environments, drawn = _drawing(make, env, seed, "human" if window else "rgb_array")
         try:
-            environments = make([seed], env_kwargs={"render_mode": mode})
-        except BadInput as error:
-            if isinstance(error.__cause__, TypeError):
-                raise NothingToDraw(f"{name} takes no argument render_mode: let what makes it take one, and pass it on") from error
-            raise
-        try:
-            inner = environments.inner if isinstance(environments, Viewed) else environments
-            if not isinstance(inner, GymnasiumEnvironments) or mode not in inner.envs[0].metadata.get("render_modes", ()):
-                raise NothingToDraw(f"{name} does not draw: its render_modes have no {mode}")
-            yield from _steps(name, environments, inner.envs[0], policy, most_steps, repeat, window)
+            yield from _steps(name, environments, drawn, policy, most_steps, repeat, window)
         finally:
             environments.close()
 
 
-def _steps(name: str, environments: Environments, drawn: gymnasium.Env, policy: Any, most_steps: int, repeat: int, window: bool) -> Iterator[Drawn]:
-    fps = float(drawn.metadata.get("render_fps") or FPS) / repeat
+def undrawn(make: Callable[..., Environments], env: str | Callable[..., gymnasium.Env]) -> str:
+    """Why `draw_episodes` would have no pictures of an environment, whatever this machine has to draw with; empty where it would have some."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever trains on it has heard them
+        try:
+            _drawing(make, env, 0, "rgb_array")[0].close()
+        except OperantError as error:
+            return str(error)
+    return ""
+
+
+def _drawing(make: Callable[..., Environments], env: str | Callable[..., gymnasium.Env], seed: int, mode: str) -> tuple[Environments, Drawing]:
+    """One row that draws, and what draws it. Raises `NothingToDraw` where it does not draw so."""
+    name = _called(env)
+    try:
+        environments = make([seed], env_kwargs={"render_mode": mode})
+    except BadInput as error:
+        if isinstance(error.__cause__, TypeError):
+            raise NothingToDraw(f"{name} takes no argument render_mode: let what makes it take one, and pass it on") from error
+        raise
+    try:
+        inner = environments.inner if isinstance(environments, Viewed) else environments
+        if isinstance(inner, VectorEnvironments):
+            raise NothingToDraw(f"{name} makes a vector environment, of which none is drawn: train on a function that makes one environment")
+        drawn = inner.env if isinstance(inner, TensorRows) else inner.envs[0]
+        if mode not in (drawn.metadata or {}).get("render_modes", ()):
+            raise NothingToDraw(f"{name} does not draw: its render_modes have no {mode}")
+    except BaseException:
+        environments.close()
+        raise
+    return environments, drawn
+
+
+def _called(env: str | Callable[..., gymnasium.Env]) -> str:
+    """How messages call what is drawn. Raises `NothingToDraw` for a test bed."""
+    if isinstance(env, str):
+        if env in BEDS:
+            raise NothingToDraw(f"{env} is a test bed that draws nothing")
+        return env
+    return f"{getattr(env, '__module__', '')}.{callable_name(env)}".removeprefix("__main__.").lstrip(".")
+
+
+def _steps(name: str, environments: Environments, drawn: Drawing, policy: Any, most_steps: int, repeat: int, window: bool) -> Iterator[Drawn]:
+    fps = float((drawn.metadata or {}).get("render_fps") or FPS) / repeat
 
     def picture() -> np.ndarray | None:
         if window:

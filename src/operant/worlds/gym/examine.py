@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -14,12 +15,19 @@ import numpy as np
 import torch
 
 from operant.core.errors import CODE, BadInput, OperantError, RunFailed, a_type, one_line
+from operant.core.registry import read_settings
 from operant.core.seeds import derive_seed
+from operant.core.spec import ACTION_MASK
 from operant.nets.distributions import drawn_range, far_from_unit
 from operant.worlds.gym import snapshot
-from operant.worlds.gym.adapter import environment_maker
+from operant.worlds.gym.adapter import callable_name, environment_maker, limit_of, make_environments
 from operant.worlds.gym.check import Reader, masks_of, place, raised, seeded, time_limit
-from operant.worlds.gym.spaces import Actions
+from operant.worlds.gym.drawing import undrawn
+from operant.worlds.gym.objects import maker_of
+from operant.worlds.gym.options import GymOptions
+from operant.worlds.gym.spaces import Actions, scaled
+from operant.worlds.gym.views import View, view_of, view_space
+from operant.worlds.gym.wrappers import RefusedWrapper, changed_rewards
 
 SEEDS = [derive_seed(seed, "environment", 0) for seed in range(3)]  # as large as those of a run
 REPEATED = 50  # steps that are done twice with the same seed
@@ -41,21 +49,28 @@ class Examination:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def examine(environment: Any, *, steps: int = 1_000, seconds: float = 5.0) -> Examination:
-    """Try the rules of an environment's API, with random actions.
+def examine(environment: Any, *, steps: int = 1_000, seconds: float = 5.0, **options: Any) -> Examination:
+    """Try the rules of an environment's API, with random actions, on what a run would train on.
 
     Args:
         environment: a registered id, or what makes one environment, or an environment object.
         steps: of the walk.
         seconds: what one call may take (making it and its first reset twelve times as long).
+        options: of the task, fields of `GymOptions`.
 
     Raises:
-        BadInput: there is no such environment, a package is missing, or it is stepped in batches.
+        BadInput: there is no such environment, a package is missing, it is stepped in batches, or an option does not fit it.
     """
-    name, make = environment_maker(environment)
-    trial = _Trial(name, make, seconds)
+    environment = maker_of(environment)
+    task = f"gym:{environment if isinstance(environment, str) else callable_name(environment)}"
+    chosen = read_settings(GymOptions, options, task, "option")
+    view = view_of(chosen, environment, task)
+    name, make = environment_maker(environment, view)
+    trial = _Trial(name, make, seconds, view, rescaled=chosen.rescale_action)
     try:
         trial.run(steps)
+        if why := undrawn(partial(make_environments, environment, view=view.evaluated), environment):
+            trial.found.notes.append(f"operant watch will have no pictures: {why}")
     except _Stop:
         pass
     finally:
@@ -70,8 +85,8 @@ class _Stop(Exception):
 class _Trial:
     """One environment, a second copy of it, and what was found."""
 
-    def __init__(self, name: str, make: Callable[[], gymnasium.Env], seconds: float):
-        self.name, self._make, self._seconds = name, make, seconds
+    def __init__(self, name: str, make: Callable[[], gymnasium.Env], seconds: float, view: View, *, rescaled: bool):
+        self.name, self._make, self._seconds, self._view, self._rescaled = name, make, seconds, view, rescaled
         self.found = Examination()
         self._envs: list[gymnasium.Env] = []
         self._steps = 0
@@ -82,12 +97,15 @@ class _Trial:
         one, other = self._made(), self._made()
         if (one.observation_space, one.action_space) != (other.observation_space, other.action_space):
             self._fault("its copies have different spaces: all rows of a run share them")
-        self.found.facts |= {"observation space": str(one.observation_space), "action space": str(one.action_space)}
+        self.found.facts |= {"observation space": str(view_space(one.observation_space, self._view)), "action space": str(one.action_space)}
+        self._view.check_limit(limit_of(one, self._view))
         try:
             self._actions = Actions(self.name, one.action_space)
             self._reader = Reader(self.name, one.observation_space, self._actions.spec, tells=False)
         except BadInput as error:
             self._fail(str(error))
+        if self._rescaled:
+            scaled(self.name, self._actions.spec)
         self._repeats(one, other, self._reset(one, SEEDS[0], 12))
         self._bounds(one)
         self._walk(one, steps)
@@ -95,7 +113,10 @@ class _Trial:
     # Calls, each within its time
 
     def _made(self) -> gymnasium.Env:
-        env = self._called(12, "making it", self._make)
+        try:
+            env = self._called(12, "making it", self._make)
+        except RefusedWrapper as error:
+            self._fail(str(error))
         if not isinstance(env, gymnasium.Env):
             raise BadInput(f"{self.name} is stepped in batches: its rules are tried at each step of a run; only single environments are examined before")
         self._envs.append(env)
@@ -124,6 +145,7 @@ class _Trial:
         if not self._known:
             self._known = True
             self._reader.find_mask(masks_of(env, info))
+            self._tell_mask(env, seen, info)
         self._look(env, seen, info)
         return seen
 
@@ -135,13 +157,22 @@ class _Trial:
             self._fault(f"step changes the action that it is given, from {one_line(action, 60)} to {one_line(given, 60)}")
         reader, at = self._reader, self._steps
         seen, gain, terminated, truncated, info = self._read(lambda: reader.step_result(result, None, at))
-        if not isinstance(info, dict):
-            self._fail(f"{place(self.name, step=at)}: info is {a_type(info)}; step returns a dict there, an empty one where there is nothing to tell")
         reward = self._read(lambda: reader.reward(gain, None, at))
         flags = [self._read(lambda: reader.flag(terminated, "terminated", None, at)), self._read(lambda: reader.flag(truncated, "truncated", None, at))]
         self._steps += 1
         self._look(env, seen, info, ended=any(flags))
         return seen, reward, any(flags)
+
+    def _tell_mask(self, env: gymnasium.Env, seen: Any, info: dict) -> None:
+        """Where the action mask was found, and what looks as if it should be one."""
+        if not self._actions.spec.counts:
+            return
+        self.found.facts["action mask"] = self._reader.mask_place
+        if self._reader.spec.mask is None:
+            seen = seen if isinstance(seen, dict) else {}
+            others = [f"{where} has {key!r}" for where, keys in (("its observation", seen), ("info", info)) for key in keys if "mask" in str(key).lower()]
+            if others:
+                self.found.notes.append(f"it has no action mask, but {others[0]}: a mask is called {ACTION_MASK}, and stands in the observation or in info")
 
     def _look(self, env: gymnasium.Env, seen: Any, info: dict, *, ended: bool = False) -> None:
         """Is it an observation of its space, of finite numbers, and does its mask allow something?"""
@@ -243,15 +274,17 @@ class _Trial:
                 length = 0
                 kept, was = self._untouched("reset", kept, was, self._reset(env, None))
         if len(lengths) > 4 and max(lengths) == 1:
-            self._fault("every episode ends with its first step: is it over when reset returns?")
+            self.found.notes.append("every episode ended with its first step: a task of single decisions (a bandit), or is it over when reset returns?")
         notes, spec = self.found.notes, self._actions.spec
-        if not lengths and (env.spec is None or env.spec.max_episode_steps is None):
+        if not lengths and limit_of(env, self._view) is None:
             notes.append(f"no episode ended within {steps:,} random steps, and no time limit is known of it (gymnasium.wrappers.TimeLimit)")
         if len(set(rewards)) == 1 and steps > 100:
             notes.append(f"every reward was {rewards[0]:g}")
         if spec.boxes and not all(np.isfinite(bound).all() for bound in spec.bounds()):
             notes.append("its actions have no bounds: scale them to -1 to 1")
-        if spec.boxes and (far := far_from_unit(*spec.bounds())):
+        if changed := changed_rewards(env):
+            notes.append(changed)
+        if spec.boxes and not self._rescaled and (far := far_from_unit(*spec.bounds())):
             notes.append(f"{far} of ppo, a2c, trpo, mdpo and other policy gradients: take --rescale-action with them")
         if self._largest >= LARGE:
             notes.append(f"observations have numbers of up to {self._largest:,.0f} in size, of which networks hardly learn: take --normalize-observation")

@@ -27,6 +27,7 @@ class TensorEnvironment:
         observation_space, action_space: of one copy.
         limit: steps after which it cuts an episode; None where it does not.
         resume: "bitwise" where the state below is the whole of it.
+        metadata: its "render_modes" and "render_fps", as Gymnasium has them, where it draws.
         num_envs: N.
         device: where its tensors are.
     """
@@ -35,6 +36,7 @@ class TensorEnvironment:
     action_space: gymnasium.Space
     limit: ClassVar[int | None] = None
     resume: ClassVar[str] = "episode-boundary"
+    metadata: ClassVar[dict[str, Any]] = {}
     device: torch.device | str = "cpu"
 
     def __init__(self, num_envs: int = 1):
@@ -72,6 +74,10 @@ class TensorEnvironment:
         raise NotImplementedError
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def render(self) -> np.ndarray:
+        """A picture of the first copy, `[height, width, 3]` bytes, where it was made with `render_mode="rgb_array"`."""
         raise NotImplementedError
 
     def close(self) -> None:

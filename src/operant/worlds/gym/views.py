@@ -48,10 +48,14 @@ class View:
             return atari.AtariFrames(env, self.action_repeat, self.noops, episodic_life=self.episodic_life)
         return env if self.action_repeat == 1 else RepeatedAction(env, self.action_repeat)
 
+    def check_limit(self, limit: int | None) -> None:
+        """Raise `BadInput` where there is no time limit to see."""
+        if self.time_feature and limit is None:
+            raise BadInput("time_feature: the environment has no time limit whose rest could be seen; wrap it in gymnasium.wrappers.TimeLimit")
+
     def rows(self, environments: Environments) -> Environments:
         """All rows, as this view has them. Raises `BadInput` where there is no time limit to see."""
-        if self.time_feature and environments.limit is None:
-            raise BadInput("time_feature: the environment has no time limit whose rest could be seen; wrap it in gymnasium.wrappers.TimeLimit")
+        self.check_limit(environments.limit)
         return Viewed(environments, self) if self.frame_stack > 1 or self.time_feature or self.clip_rewards else environments
 
 

@@ -25,7 +25,7 @@ from operant.nets.distributions import drawn_range
 from operant.nets.policy import TrainedPolicy
 from operant.worlds.base import Drawn, SampleWorkers, World, check_carried
 from operant.worlds.gym import atari
-from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments, make_objects, resets_by_steps, rows_stand_alone
+from operant.worlds.gym.adapter import begins_alike, callable_name, make_environments, make_objects, resets_by_steps, rewards_told, rows_stand_alone
 from operant.worlds.gym.beds import BATCHED, BEDS, LevelledEnvironments
 from operant.worlds.gym.check import BrokenRule
 from operant.worlds.gym.collect import Collector, Steps
@@ -86,7 +86,7 @@ class GymWorld(World):
         self.levels = probe.levels if isinstance(probe, LevelledEnvironments) else None
         try:
             self.observation_space, self.action_space = probe.observation_space, probe.action_space
-            self._alike = begins_alike(probe)
+            self._alike, self._rewards = begins_alike(probe), rewards_told(probe)
             seen = probe.reset()
             self.observation, self.action = probe.observation_spec, probe.action_spec
             self._observations = Observations(self.task, self.observation_space, self.observation, self.action)
@@ -109,6 +109,8 @@ class GymWorld(World):
         """What a person should know before a run, a line each."""
         flat = sum(field.size for field in self.observation.fields if not field.picture)
         found = [f"{flat:,} numbers an observation go into a multilayer perceptron"] if flat >= WIDE else []
+        if self._rewards:
+            found.append(f"{self.task}: {self._rewards}")
         if not self._alike:
             found.append(f"{self.task} begins differently each time with the same seed: its reset ignores the seed, so that no run on it can be repeated")
         return found
