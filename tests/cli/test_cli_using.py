@@ -94,7 +94,7 @@ def test_watching_with_a_display_opens_a_window(operant, runs, monkeypatch: pyte
     monkeypatch.setattr(using, "_has_display", lambda: True)
     monkeypatch.setattr(Run, "watch", lambda self, path, **settings: asked.append((path, settings)) or [{"return": 9.0, "steps": 9, "cut": True}])
     answer = operant("watch", runs[0], "--seed", 1, "--policy", "best")
-    assert answer.code == 0 and asked == [(None, {"episodes": 1, "draw": 1, "seed": 1, "which": "best"})]
+    assert answer.code == 0 and asked == [(None, {"episodes": 1, "draw": 1, "seed": 1, "which": "best", "stochastic": False})]
     assert "9        9, cut there" in answer.out
 
 

@@ -17,10 +17,12 @@ from battery import Case, battery_seeds, covering, credited, gradient, iterate_s
 from host import host_reads
 
 from operant.core.checkpoint import Checkpoints, first_difference
+from operant.core.random import Streams
 from operant.core.status import Status
 from operant.loops.pairs import PairsLearner
 from operant.loops.policy_gradient import PolicyGradientLearner
 from operant.loops.update import Fields
+from operant.nets.actors import Policy, Stochastic
 
 
 @covering()
@@ -32,6 +34,8 @@ def test_the_contract(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         learns_alone_what_it_learns_among_others(case, learner)
     if isinstance(learner, PolicyGradientLearner) and learner.world.answers:
         a_failed_scoring_counts_for_nothing(learner)
+    if isinstance(learner.policy, Policy):
+        says_whether_it_draws(learner.policy, battery_seeds(learner.world))
     never_asks_the_host(learner, monkeypatch)
     if isinstance(learner, PolicyGradientLearner):
         masked_steps_count_for_nothing(learner)
@@ -85,6 +89,17 @@ def a_failed_scoring_counts_for_nothing(learner: PolicyGradientLearner) -> None:
     assert first_difference(updated(1e6, Status.CRASHED), expected) is None
     assert first_difference(updated(1.0, Status.OK), expected) is not None  # 1 is a reward that every method takes
     learner.load_state_dict(state)
+
+
+def says_whether_it_draws(policy: Policy, seeds: tuple[int, ...]) -> None:
+    """A stochastic policy draws by its seeds, and not always the same at one observation."""
+    if not policy.stochastic:
+        return
+    seen = torch.ones(len(seeds), 64, policy.observation.size)
+    mode, _ = policy.act(seen)
+    first, again = (Stochastic(policy, Streams(seeds)).act(seen)[0] for _ in range(2))
+    assert first.shape == mode.shape and first.dtype == mode.dtype and (first == again).all()
+    assert all((of_seed != of_seed[:1]).any() for of_seed in first)
 
 
 def never_asks_the_host(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:

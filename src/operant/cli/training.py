@@ -518,11 +518,17 @@ def add_trust(parser: Parser) -> None:
     parser.add_argument("--trust", action="store_true", help="import the code that the run names (of its environment, verifier or method): it may do anything")
 
 
+def add_stochastic(parser: Parser) -> None:
+    """The option by which policies do not play their mode."""
+    parser.add_argument("--stochastic", action="store_true", help="play the actions that a policy draws, in the place of its most likely ones")
+
+
 def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="DIR", help="the run directory")
     parser.add_argument("--episodes", type=whole(1), metavar="N", help="fresh episodes, or problems, a seed (default: the task's)")
     parser.add_argument("--seed", type=whole(0), default=1, metavar="S", help="which episodes or answers (default 1); 0: those of training's own evaluations")
     parser.add_argument("--policy", type=one_of("last", "best"), default="last", metavar="last|best", help="which of the kept policies (default last)")
+    add_stochastic(parser)
     parser.add_argument("--decoder", metavar="NAME", help=f"of text, how completions become an answer: {', '.join(declared('worlds/text', 'decoder'))}")
     parser.add_argument("--samples", type=whole(1), metavar="N", help="completions that the decoder has for a problem (default 16)")
     add_trust(parser)
@@ -537,7 +543,8 @@ def _evaluate(args: Namespace) -> int:
     run.world.check_episodes(config["seeds"], args.episodes)
     with waiting(f"evaluating {config['seeds']} seed{'s' * (config['seeds'] > 1)} of {config['method']} on {config['task']}"):
         decoding = {"decoder": args.decoder, "samples": args.samples}
-        found = run.evaluate(episodes=args.episodes, seed=args.seed, which=args.policy, **decoding) | {"policy": args.policy}
+        given = {"episodes": args.episodes, "seed": args.seed, "which": args.policy, "stochastic": args.stochastic}
+        found = run.evaluate(**given, **decoding) | {"policy": args.policy}
         found |= {name: value for name, value in decoding.items() if value is not None}
     if args.json:
         write_json(found)
@@ -550,7 +557,8 @@ def _evaluate(args: Namespace) -> int:
     rows += [(f"pass@{k}", f"{value:.3f}") for k, value in found.get("pass_at_k", {}).items()]
     counted = f"{found['episodes']} {'problem' if 'pass_at_k' in found else 'episode'}{'s' * (found['episodes'] > 1)}"
     how = f"{counted} a seed, drawn with seed {args.seed}" if not run.world.exact else f"{counted} a seed" if run.world.answers else "computed exactly"
-    write(f"{found['method']} on {found['task']}: the {args.policy} policies, {how}\n\n{table(rows)}")
+    played = " as they draw" if args.stochastic else ""
+    write(f"{found['method']} on {found['task']}: the {args.policy} policies{played}, {how}\n\n{table(rows)}")
     if "strategies" in found:
         write(f"\nwhat the policy of seed {config['seed']} does, where its own moves lead\n\n{strategy_table(found['strategies'][0])}")
     return 0
@@ -586,6 +594,7 @@ COMMANDS = (
         (
             "operant evaluate runs/pendulum",
             "operant evaluate runs/pendulum --episodes 100 --seed 7 --policy best --json",
+            "operant evaluate runs/pendulum --stochastic",
             "operant evaluate runs/sums --decoder majority --samples 8",
         ),
         _evaluate_arguments,

@@ -10,7 +10,7 @@ from typing import Any
 
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, one_of, whole
-from operant.cli.training import add_trust
+from operant.cli.training import add_stochastic, add_trust
 from operant.loops.export import SUFFIXES
 from operant.loops.progress import waiting
 
@@ -57,6 +57,7 @@ def _watch_arguments(parser: Parser) -> None:
     _whose(parser)
     parser.add_argument("--episodes", type=whole(1), default=1, metavar="N", help="how many (default 1)")
     parser.add_argument("--draw", type=whole(0), default=1, metavar="S", help="which episodes, as --seed of evaluate (default 1)")
+    add_stochastic(parser)
     parser.add_argument("--out", metavar="FILE", help="a .gif or .mp4 (default: a window; where there is no display, a .gif named after the run, here)")
     add_trust(parser)
     add_json(parser)
@@ -69,13 +70,13 @@ def _watch(args: Namespace) -> int:
     seed = run.config["seed"] if args.seed is None else args.seed
     out = args.out if args.out is not None or _has_display() else f"{Path(args.run).resolve().name}-seed-{seed}.gif"
     with waiting(f"playing in {'a window' if out is None else out}"):
-        episodes = run.watch(out, episodes=args.episodes, draw=args.draw, seed=seed, which=args.policy)
+        episodes = run.watch(out, episodes=args.episodes, draw=args.draw, seed=seed, which=args.policy, stochastic=args.stochastic)
     found = {"run": str(run.path), "method": run.config["method"], "task": run.config["task"], "seed": seed, "policy": args.policy, "file": out}
     if args.json:
         write_json(found | {"episodes": episodes})
         return 0
     rows = [(f"{one['return']:.4g}", f"{one['steps']:,}{', cut there' * one['cut']}") for one in episodes]
-    title = f"{found['method']} on {found['task']}: the {args.policy} policy of seed {seed}"
+    title = f"{found['method']} on {found['task']}: the {args.policy} policy of seed {seed}{' as it draws' * args.stochastic}"
     write(f"{title}\n\n{table(rows, ('return', 'steps'))}" + (f"\n\nseen in {out}" if out else ""))
     return 0
 

@@ -48,6 +48,7 @@ class Run:
         self.directory = directory
         self._trust, self._module = trust, policy
         self._policies: dict[tuple[str, int], Any] = {}
+        self._stochastic: dict[int, Any] = {}  # of each seed what draws, for one call of `policy` after the other
         self._world = world
 
     def __repr__(self) -> str:
@@ -99,13 +100,14 @@ class Run:
     def _read_policy(self, world: World | Bare, seed: int, which: str) -> Any:
         return load_policy(world, self.config, self.path / "policies" / which / f"seed-{seed}", seed, self._module)
 
-    def policy(self, observation: Any, *, action_mask: Any = None, seed: int | None = None, step: int | None = None) -> Any:
+    def policy(self, observation: Any, *, action_mask: Any = None, seed: int | None = None, step: int | None = None, stochastic: bool = False) -> Any:
         """The trained policy's mode at one observation, or at several with an axis in front, as the environment gives and takes them.
 
         Args:
             observation: of a Dict or Tuple space several are one whose every part has an axis in front, or a list.
             action_mask: where the environment gives one beside its observations, `info["action_mask"]` or `env.action_masks()`, of each observation.
             step: of the episode, counted from 0, where what is best hangs on it: of finite MDPs with a horizon.
+            stochastic: what the policy draws, in the place of its mode: the draws go on from call to call, and begin anew where the run is loaded.
 
         Returns:
             an element of the environment's action space (a NumPy integer where it is Discrete), or an array of as many (of a Dict or Tuple space one in each
@@ -113,21 +115,38 @@ class Run:
 
         Raises:
             BadInput: no observation or mask of this environment; a policy that remembers, which acts along episodes (`player`); one that hangs on the step,
-                which is not given; or a text or sequence task, whose policy is a model that `load_policy` gives.
+                which is not given; or a text or sequence task, whose policy is a model that `load_policy` gives. With
+                `stochastic`, a policy that draws nothing.
         """
         self._check_acts()
         policy = self.load_policy(seed)
+        if stochastic:
+            whose = self._seed(seed)
+            if whose not in self._stochastic:
+                self._stochastic[whose] = self.world.stochastic_policy(policy, whose, 1)
+            policy = self._stochastic[whose]
         before = None if step is None else self.world.carry_at(policy, observation, whole_number("step", step, 0, LARGEST))
         action, carry = self.world.act(policy, observation, action_mask, before)
         if carry is not None and step is None:
             raise BadInput(self.world.along_episodes)
         return action
 
-    def player(self, seed: int | None = None) -> Player:
-        """The trained policy of one seed (the first by default) as it acts along episodes, with what it remembers of them. Raises `BadInput` on a task without
-        observations."""
+    def player(self, seed: int | None = None, *, stochastic: bool = False, draw: int = 1) -> Player:
+        """The trained policy of one seed (the first by default) as it acts along episodes, with what it remembers of them.
+
+        Args:
+            stochastic: it plays what the policy draws, in the place of its mode.
+            draw: which draws; a player of the same number draws the same.
+
+        Raises:
+            BadInput: a task without observations, or with `stochastic` a policy that draws nothing.
+        """
         self._check_acts()
-        return Player(self.world, self.load_policy(seed))
+        return Player(self.world, self._playing(self.load_policy(seed), seed, stochastic, whole_number("draw", draw, 0, MOST_SEED)))
+
+    def _playing(self, policy: Any, seed: int | None, stochastic: bool, draw: int) -> Any:
+        """A policy of one seed by its mode, or as it draws."""
+        return self.world.stochastic_policy(policy, self._seed(seed), draw) if stochastic else policy
 
     def _check_acts(self) -> None:
         if not self.world.acts:
@@ -168,19 +187,30 @@ class Run:
 
     @own_warnings()
     def evaluate(
-        self, *, episodes: int | None = None, seed: int = 1, which: str = "last", decoder: str | None = None, samples: int | None = None
+        self,
+        *,
+        episodes: int | None = None,
+        seed: int = 1,
+        which: str = "last",
+        stochastic: bool = False,
+        decoder: str | None = None,
+        samples: int | None = None,
     ) -> dict[str, Any]:
         """Score every seed's policy on episodes that training's own evaluations, whose seed is 0, did not see (of text: on new answers to held-out problems).
 
         Args:
             episodes: of each seed's policy; the task's own number by default.
             seed: of the episodes (of text, of the answers), the same ones for every policy. 0 gives those of training's own evaluations.
+            stochastic: policies play what they draw, in the place of their modes; the same `seed` and `episodes` draw the same.
             decoder: of text, how a problem's completions become its answer (`worlds.text.decoders`); None as in training's own evaluations.
             samples: completions that the decoder has a problem, 16 by default.
 
         Returns:
-            `{"score": …, "episodes", "seed"}`, the score as in a run's result; of a game also "strategies", of each seed what its policy does in each
-            information set.
+            `{"score": …, "episodes", "seed"}`, the score as in a run's result; "stochastic" where it is; of a game also "strategies", of each seed what its
+            policy does in each information set.
+
+        Raises:
+            BadInput: with `stochastic`, policies that draw nothing.
         """
         config = self.config
         episodes = None if episodes is None else whole_number("episodes", episodes, 1, LARGEST)
@@ -192,12 +222,14 @@ class Run:
         found, strategies = [], []
         for index in range(config["seeds"]):
             policy = self._read_policy(self.world, config["seed"] + index, which)  # of this evaluation's own: a decoder, or what it draws, is no other's
+            policy = self._playing(policy, config["seed"] + index, stochastic, seed)
             if decoder is not None:
                 policy = self.world.decoded_policy(policy, decoder, 16 if samples is None else whole_number("samples", samples, 1, LARGEST))
             found.append(self.world.evaluate(policy, 1, **episodes_argument(episodes), seed=seed))
             strategies += self.world.strategies(policy) if self.world.is_game else []
         evaluation = stack_evaluations(found)
         of = {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1], "seed": seed}
+        of |= {"stochastic": True} if stochastic else {}
         return of | summary(evaluation) | ({"strategies": strategies} if strategies else {})
 
     def draw_video(self) -> Path:
@@ -210,13 +242,16 @@ class Run:
             write_video(target, shown, width=300, most_fps=12.5)
         return target
 
-    def watch(self, path: str | Path | None, *, episodes: int = 1, draw: int = 1, seed: int | None = None, which: str = "last") -> list[dict[str, Any]]:
+    def watch(
+        self, path: str | Path | None, *, episodes: int = 1, draw: int = 1, seed: int | None = None, which: str = "last", stochastic: bool = False
+    ) -> list[dict[str, Any]]:
         """Episodes of one seed's policy (the first by default), in a file or in a window.
 
         Args:
             path: a `.gif`, or an `.mp4` where there is ffmpeg; None for a window.
             draw: which episodes: the first is the first of an evaluation of that seed, the others go on from there.
             which: "last" or "best".
+            stochastic: the policy plays what it draws, in the place of its mode; the same `draw` draws the same.
 
         Returns:
             `{"return", "steps", "cut"}` of each episode.
@@ -231,7 +266,8 @@ class Run:
             check_video(path)
             check_target(path)
         found: list[dict[str, Any]] = []
-        with closing(self._shown(self.load_policy(seed, which), draw, path is None, episodes, None, found)) as shown:
+        policy = self._playing(self.load_policy(seed, which), seed, stochastic, draw)
+        with closing(self._shown(policy, draw, path is None, episodes, None, found)) as shown:
             if path is None:
                 for _ in shown:
                     pass
@@ -265,7 +301,7 @@ class Player:
         self._carry: torch.Tensor | None = None
 
     def __call__(self, observation: Any, action_mask: Any = None) -> Any:
-        """The policy's mode at the next observation of an episode, or at the next ones of several, as of `Run.policy`.
+        """The policy's mode, or what it draws, at the next observation of an episode, or at the next ones of several, as of `Run.policy`.
 
         Raises:
             BadInput: no observation or mask of this environment, another number of episodes than before, or with a horizon a step behind their last.

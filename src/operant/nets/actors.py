@@ -58,6 +58,11 @@ class Policy(TrainedPolicy, TracedModule):
     def far(self) -> str:
         return self.distribution.far
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether it draws what it does; otherwise its mode is all that it has."""
+        return self.distribution.stochastic
+
     def normalized(self, observation: Tensor) -> Tensor:
         """Observations as the network sees them."""
         return observation if self.normalizer is None else self.normalizer(observation)
@@ -76,8 +81,9 @@ class Policy(TrainedPolicy, TracedModule):
         return torch.cat([choices.masked_fill(~allowed, 0.0), rest], -1)
 
     def drawn(self, observation: Tensor, carry: Tensor | None, streams: Streams) -> tuple[Tensor, Tensor | None]:
-        """Actions `[S, N, …]` at raw observations as a policy draws them by itself (one that `plans`, or of several passes), and the carry after them."""
-        raise NotImplementedError
+        """Actions `[S, N, …]` in its own units at raw observations `[S, N, D]`, drawn from the stream "action", and the carry after them."""
+        parameters, carry = self.decide(self.normalized(observation), carry)
+        return self.distribution.sample(parameters, self.distribution.noise(streams, "action", observation.shape[1])), carry
 
     def initial(self, rows: int) -> Tensor | None:
         """The carry of N rows whose episodes begin, `[S, N, C]`: what the policy knows of the steps before. None where it remembers nothing."""
@@ -105,6 +111,29 @@ class Policy(TrainedPolicy, TracedModule):
         with still():
             parameters, carry = self.decide(self.normalized(observation), carry)
         return self.distribution.to_environment(self.distribution.mode(parameters).cpu()), carry
+
+
+class Stochastic:
+    """A policy as it draws its actions, in the place of its mode, for whoever asks it to `act`.
+
+    Args:
+        policy: one that is `stochastic`.
+        streams: of as many seeds.
+    """
+
+    def __init__(self, policy: Policy, streams: Streams):
+        self.policy, self.streams = policy, streams
+
+    def initial(self, rows: int) -> Tensor | None:
+        return self.policy.initial(rows)
+
+    @torch.inference_mode()
+    def act(self, observation: Tensor, carry: Tensor | None = None) -> tuple[np.ndarray, Tensor | None]:
+        """As `Policy.act`, but what is drawn."""
+        observation, carry = observation.to(self.policy.device), self.initial(observation.shape[1]) if carry is None else carry
+        with still():
+            action, carry = self.policy.drawn(observation, carry, self.streams)
+        return self.policy.distribution.to_environment(action.cpu()), carry
 
 
 class Actor(Policy):
@@ -302,6 +331,7 @@ class ActionValues(Policy):
     """
 
     consists = "values of actions"
+    stochastic = False
 
     def __init__(
         self,

@@ -64,6 +64,7 @@ class CoarseToFine(Policy):
     """
 
     consists = "soft advantages of bins"
+    stochastic = True
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class Distribution:
         action_shape, action_type: of one action.
         features: width of an action as the input of a network (`encode`).
         choices: logits that an action mask speaks of, which come first among the parameters.
+        stochastic: what it samples is not always its mode.
     """
 
     size: int
@@ -40,6 +41,7 @@ class Distribution:
     action_type: torch.dtype
     features: int
     choices: int = 0
+    stochastic: bool = True
     far: str = ""  # where what it draws at first is far from the range of the actions, in words
 
     def noise(self, streams: Streams, name: str, *shape: int) -> Tensor:
@@ -437,6 +439,9 @@ SPREAD = "give ActorNet squash=True in the place of deterministic=True"
 
 class TanhPoint(SquashedGaussian):
     """A single action: the parameters through tanh, stretched as `SquashedGaussian` does. It draws nothing and has no density."""
+
+    stochastic = False
+
     def __init__(self, action: Spec):
         super().__init__(action)
         self.size, self.deviations = self.deviations, 0

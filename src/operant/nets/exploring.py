@@ -34,6 +34,7 @@ class ExploringValues(Policy):
 
     consists = "values of actions"
     likelihoods = False
+    stochastic = False  # but while it trains
 
     def __init__(self, net: ActionValues, action: Spec, exploration: Exploration):
         super().__init__(net.observation, EpsilonGreedyChoice(action))

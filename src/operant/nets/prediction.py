@@ -50,10 +50,12 @@ class Predictor(Policy):
         with torch.no_grad():
             return self(self.normalized(observation.to(self.device))) * self.deviation
 
+    def drawn(self, observation: Tensor, carry: None, streams: Streams) -> tuple[Tensor, None]:
+        return self.distribution.uniform(streams, "random actions", observation.shape[1], allowed=self.observation.allowed(observation.to(self.device))), None
+
     @torch.inference_mode()
     def act(self, observation: Tensor, carry: Tensor | None = None) -> tuple[np.ndarray, None]:
-        action = self.distribution.uniform(self._streams, "random actions", observation.shape[1], allowed=self.observation.allowed(observation.to(self.device)))
-        return self.distribution.to_environment(action.cpu()), None
+        return self.distribution.to_environment(self.drawn(observation, None, self._streams)[0].cpu()), None
 
 
 @dataclass(frozen=True)

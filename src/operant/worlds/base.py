@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from operant.core.errors import BadInput
 from operant.core.random import Streams
 from operant.core.records import Evaluation, Rollout
+from operant.core.seeds import derive_seed
 from operant.core.spec import Spec
+from operant.nets.actors import Policy, Stochastic
+from operant.nets.elites import Elites
 from operant.worlds.levels import Levels, Outcomes
 from operant.worlds.store import Store
 
 if TYPE_CHECKING:
-    from operant.nets.actors import Policy
     from operant.nets.policy import TrainedPolicy
     from operant.worlds.gym.episodes import Episodes
     from operant.worlds.gym.experience import Experience, Online, Stream
@@ -360,6 +362,26 @@ class World:
     def decoded_policy(self, policy: Any, decode: str, samples: int) -> Any:
         """A policy that answers in evaluations by a decoder of `samples` completions a problem."""
         raise BadInput(f"{self.task} is not answered by completions of which a decoder could choose; leave --decoder out")
+
+    def stochastic_policy(self, policy: Any, seed: int, draw: int) -> Any:
+        """A policy that plays what it draws, in the place of its mode.
+
+        Args:
+            seed: whose policy it is. draw: which draws, of that seed's.
+
+        Raises:
+            BadInput: one that draws nothing, or does not act in an environment.
+        """
+        if not self.acts or self.exact:
+            known = "evaluations are computed from all of a policy's probabilities" if self.exact else "its policies do not act in an environment"
+            raise BadInput(f"{self.task}: {known}; leave --stochastic out")
+        if isinstance(policy, Elites):
+            policy = policy.acting
+        if not isinstance(policy, Policy):  # the baseline, which draws anyway
+            return policy
+        if not policy.stochastic:
+            raise BadInput(f"{self.task}: this policy ({policy.consists}) draws nothing, its mode is all that it has; leave --stochastic out")
+        return Stochastic(policy, Streams([derive_seed(seed, "stochastic", draw)]))
 
     def strategies(self, policy: Any) -> list[list[dict[str, Any]]]:
         """What each seed's policy of a game does, information set by information set (`FiniteGame.described`); where `is_game`."""

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from operant.core.random import Streams
 from operant.evidence import Finding, check
 from operant.evidence.online.peer import on_the_same_starts, sb3_scores
 from operant.loops.runs import Run, train
+from operant.nets.actors import Stochastic
 from operant.worlds.gym.episodes import run_episodes
 
 PPO_TASKS = {"Acrobot-v1": 100_000, "CartPole-v1": 50_000, "LunarLander-v3": 100_000, "Hopper-v5": 100_000}
@@ -81,16 +81,8 @@ def scores(run: Run) -> dict[str, Any]:
     """The score object of a run, with each seed's mean return with sampled actions beside."""
     sampled = []
     for index, seed in enumerate(range(run.config["seed"], run.config["seed"] + run.config["seeds"])):
-        policy, streams = run.load_policy(seed), Streams([seed])
-
-        def act(observation: torch.Tensor, carry: torch.Tensor | None, policy=policy, streams=streams) -> tuple[np.ndarray, torch.Tensor | None]:
-            distribution = policy.distribution
-            with torch.inference_mode():
-                noise = distribution.noise(streams, "evaluation", observation.shape[1])
-                parameters, carry = policy.decide(policy.normalized(observation), policy.initial(observation.shape[1]) if carry is None else carry)
-                return distribution.to_environment(distribution.sample(parameters, noise)), carry
-
-        played = run_episodes(run.world.make, act, 1, 10, index, run.world.most_steps)
+        policy = Stochastic(run.load_policy(seed), Streams([seed]))
+        played = run_episodes(run.world.make, policy.act, 1, 10, index, run.world.most_steps)
         sampled.append(float(played.total.mean()))
     return run.result["score"] | {"steps": run.result["steps"], "sampled": sampled}
 

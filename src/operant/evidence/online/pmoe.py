@@ -14,6 +14,7 @@ from operant.core.registry import configure, get_method
 from operant.evidence import Finding, check
 from operant.evidence.online.beds import TwoGoals, TwoPeaks
 from operant.loops.value_learning import ValueLearner
+from operant.nets.actors import Stochastic
 from operant.nets.distributions import SquashedMixture
 from operant.worlds import make_world
 from operant.worlds.base import World
@@ -118,15 +119,8 @@ def weights_and_frequencies(learner: ValueLearner, draws: int) -> tuple[np.ndarr
 
 def visits(learner: ValueLearner, episodes: int) -> np.ndarray:
     """The share of episodes with sampled actions that end within 0.5 of each goal, `[S, 2]`."""
-    policy, streams, seeds = learner.policy, Streams(learner.seeds), len(learner.seeds)
+    policy, seeds = Stochastic(learner.policy, Streams(learner.seeds)), len(learner.seeds)
     world: World = learner.world
-
-    def act(observation: torch.Tensor, carry: None = None) -> tuple[np.ndarray, None]:
-        with torch.inference_mode():
-            parameters = policy(policy.normalized(observation))
-            drawn = policy.distribution.sample(parameters, policy.distribution.noise(streams, "visits", observation.shape[1]))
-            return policy.distribution.to_environment(drawn), None
-
-    last = run_episodes(world.make, act, seeds, episodes, 0, TwoGoals.steps + 1).last.reshape(seeds, episodes, 2)
+    last = run_episodes(world.make, policy.act, seeds, episodes, 0, TwoGoals.steps + 1).last.reshape(seeds, episodes, 2)
     away = np.linalg.norm(last[:, :, None] - TwoGoals.goals, axis=-1)
     return (away < 0.5).mean(1)
