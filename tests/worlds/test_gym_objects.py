@@ -14,6 +14,7 @@ from gymnasium.vector import SyncVectorEnv
 import operant
 from operant.cli.main import main
 from operant.core.errors import BadInput, RunFailed, apart
+from operant.loops.configuration import configure_run
 from operant.worlds import make_world
 
 PPO = {"steps": 16, "environments": 2, "rollout_length": 8, "minibatches": 1, "epochs": 1, "hidden": (4,), "episodes": 2}
@@ -111,6 +112,18 @@ def test_a_vector_environment_trains(tmp_path):
     run = operant.train("ppo", gymnasium.make_vec("Pendulum-v1", 2), out=tmp_path / "run", max_evaluation_steps=7, **PPO)
     assert run.config["options"] == {"max_evaluation_steps": 7}
     assert run.policy(np.zeros((3, 3), np.float32)).shape == (3, 1)
+
+
+@pytest.mark.parametrize("make", [partial(gymnasium.make_vec, "CartPole-v1", num_envs=3), partial(partial, gymnasium.make_vec, "CartPole-v1", num_envs=3)])
+def test_as_many_copies_are_trained_on_as_a_vector_environment_has_rows(make):
+    def taken(method, **hyperparameters):
+        config = configure_run(method, make(), steps=64, hyperparameters=hyperparameters)[0]
+        return config["hyperparameters"].get("environments"), [line for line in config["notes"] if "environments" in line]
+
+    assert taken("ppo") == (3, ["environments is 3, the rows of the vector environment that was given; ppo's default is 8"])
+    assert taken("dqn") == (3, ["environments is 3, the rows of the vector environment that was given; dqn's default is 1"])
+    assert taken("ppo", environments=5) == (5, [])
+    assert configure_run("ppo", "gym:CartPole-v1", steps=64)[0]["hyperparameters"]["environments"] == 8
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,9 @@ def configure_run(
     world = make_world(task, **options)
     check_kind(entry, world.task, world.kind)
     h, notes = _fit_learning_rates(h, hyperparameters, world.learning_rate_scale)
+    if world.given_rows is not None and "environments" not in hyperparameters:
+        h, line = _fit_environments(h, method, world.given_rows)
+        notes += line
     beside = sampling(sample_workers, staleness, truncate_importance, sample_on, world.drawn_apart)
     beside |= executing(compile, cuda_graphs)
     spine = arranged(with_module(entry.build(h), policy, method), beside)
@@ -300,6 +303,16 @@ def _fit_learning_rates(h: Any, given: Collection[str], scale: float) -> tuple[A
         for name, rate in rates.items()
     ]
     return replace(h, **rates), notes
+
+
+def _fit_environments(h: Any, method: str, rows: int) -> tuple[Any, list[str]]:
+    """Hyper-parameters with as many copies of the environment as the vector environment that was given has rows, and a line where that is another number."""
+    default = next((getattr(h, item.name) for item in fields(h) if item.name == "environments"), None)
+    if default is None:
+        return h, [f"{method} has no setting environments: of the vector environment's {rows:,} rows it takes as many as it steps"]
+    if default == rows:
+        return h, []
+    return replace(h, environments=rows), [f"environments is {rows:,}, the rows of the vector environment that was given; {method}'s default is {default:,}"]
 
 
 def check_kind(entry: Method, task: str, kind: str) -> None:

@@ -125,6 +125,7 @@ class World:
         action_space: the environment's own, for messages.
         bfloat16: updates compute the wide products of their networks in bfloat16.
         levels: what an episode's physics may be made of; None where they are always the same.
+        given_rows: copies of the environment that a person gave as one vector environment; None where they gave what makes any number.
         modules: of Python, by name, in which stands what the task's name means; those of a person's own are in files that a run remembers.
         named: a task that was given as a Python object is found again by its name.
         files: of the cache, files and folders that it was found to read; what its name and options name comes besides.
@@ -156,6 +157,7 @@ class World:
     action: Spec | None = None
     action_space: Any
     levels: Levels | None = None
+    given_rows: int | None = None
     bfloat16: bool = False
     modules: Sequence[str] = ()
     named: bool = False

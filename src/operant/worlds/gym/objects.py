@@ -62,6 +62,13 @@ def maker_of(task: Any) -> str | Callable[..., Any]:
     raise BadInput(f"{a_type(task)} is no environment: {ADVICE}")
 
 
+def rows_given(task: Any) -> int | None:
+    """How many rows a vector environment has that is a task, or what makes one was told to make; None of anything else."""
+    if isinstance(task, VectorEnv):
+        return task.num_envs
+    return task.keywords.get("num_envs") if isinstance(task, partial) else None
+
+
 def _maker(env: gymnasium.Env) -> Callable[..., gymnasium.Env]:
     spec = env.spec
     name = spec.id if spec is not None else type(env.unwrapped).__qualname__

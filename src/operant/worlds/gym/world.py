@@ -33,7 +33,7 @@ from operant.worlds.gym.drawing import draw_episodes
 from operant.worlds.gym.episodes import Episodes, run_episodes
 from operant.worlds.gym.experience import Experience, Online, Stream, check_store_memory
 from operant.worlds.gym.ids import name_of, registered
-from operant.worlds.gym.objects import maker_of
+from operant.worlds.gym.objects import maker_of, rows_given
 from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.spaces import Actions, Observations, scaled, space_text
 from operant.worlds.gym.starts import Starts, make_started, recorded
@@ -72,7 +72,7 @@ class GymWorld(World):
     default_steps = 100_000
 
     def __init__(self, environment: Any, /, **options: Any):
-        self.environment = maker_of(environment)
+        self.environment, self.given_rows = maker_of(environment), rows_given(environment)
         name = environment if isinstance(environment, str) else name_of(self.environment)
         self.named = name is not None
         self.task = f"gym:{name or callable_name(self.environment)}"
