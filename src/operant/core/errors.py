@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 
 
 class OperantError(Exception):
@@ -119,12 +121,30 @@ def place_of(function: object) -> str:
 
 
 def calling_place() -> str:
-    """The line of a person's own that called the function which called this, as `place_of`; nothing where the library called it."""
+    """The line of a person's own that called the function which called this, or made the dataclass, as `place_of`; nothing where the library did."""
     frame = sys._getframe(1)
     here = frame.f_code.co_filename
-    while frame is not None and frame.f_code.co_filename == here:
+    while frame is not None and (frame.f_code.co_filename in (here, dataclasses.__file__) or _is_made(frame.f_code)):
         frame = frame.f_back
     return "" if frame is None else _own(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _is_made(code: CodeType) -> bool:
+    """Whether it is what a dataclass is made by, whose text stands in no file."""
+    return code.co_filename == "<string>" and code.co_name == "__init__"
+
+
+def place_of_field(cls: type, name: str) -> str:
+    """Where a field of a person's own dataclass is declared, as `place_of`."""
+    for part in cls.__mro__[:-1]:
+        if name in inspect.get_annotations(part):
+            try:
+                lines, first = inspect.getsourcelines(part)
+            except (OSError, TypeError):
+                return ""
+            line = next((line for line, text in enumerate(lines, first) if re.match(rf"\s*{name}\s*:", text)), first)
+            return _own(inspect.getsourcefile(part) or "", line)
+    return ""
 
 
 def _own(file: str, line: int) -> str:

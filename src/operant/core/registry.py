@@ -24,7 +24,7 @@ from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any
 
 from operant.core.elsewhere import named_elsewhere
-from operant.core.errors import BadInput, nearest
+from operant.core.errors import BadInput, nearest, place_of_field
 from operant.core.index import Declaration, Register, check_kinds, check_texts, declared, declared_words, source
 
 ENTRY_POINTS = "operant.methods"
@@ -380,6 +380,8 @@ def hyperparameters(cls: type) -> tuple[Hyperparameter, ...]:
     found = []
     for item in dataclasses.fields(cls):
         comment = re.search(rf"^\s*{item.name}\s*:[^#\n]*#\s*(.*)$", text, re.MULTILINE)
+        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise BadInput(f"{cls.__name__}: {item.name} has no default: give it one{place_of_field(cls, item.name)}")
         default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
         kind = hints[item.name]
         extras = getattr(kind, "__metadata__", ())
@@ -394,7 +396,7 @@ def configure(key: str, values: dict[str, Any]) -> Any:
     """A method's hyper-parameters from values by name, each a Python value or text from the command line.
 
     Raises:
-        BadInput: unknown name (with the nearest), or a value that its type cannot take.
+        BadInput: unknown name (with the nearest), or a value, a default among them, that its type cannot take.
     """
     return read_settings(get_method(key).hyperparameters, values, key, "hyper-parameter")
 
@@ -406,6 +408,7 @@ def read_settings(cls: type, values: dict[str, Any], where: str, what: str) -> A
         where, what: how errors call the owner ("grpo") and a setting ("hyper-parameter").
     """
     known = {item.name: item for item in hyperparameters(cls)}
+    _check_defaults(cls, where)
     given = {}
     for name, value in values.items():
         if name not in known:
@@ -415,6 +418,23 @@ def read_settings(cls: type, values: dict[str, Any], where: str, what: str) -> A
         return cls(**given)
     except ValueError as error:
         raise BadInput(f"{where}: {error}") from error
+
+
+@cache
+def _check_defaults(cls: type, where: str) -> None:
+    """Raise `BadInput` where a field's default is none of the values that it takes."""
+    for item in hyperparameters(cls):
+        kind = next((part for part in typing.get_args(item.type) if part is not NoneType), item.type) if _is_union(item.type) else item.type
+        if isinstance(kind, type) and kind not in (bool, int, float, str):  # a type of somebody's own, whose values only Python gives
+            continue
+        try:
+            _within(_read(item.default, item.type, f"{where}: default of {item.name}"), item.range, f"{where}: default of {item.name}")
+        except BadInput as error:
+            raise BadInput(f"{error}{place_of_field(cls, item.name)}") from None
+
+
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) in (typing.Union, UnionType)
 
 
 def _within(value: Any, bounds: Range | None, where: str) -> Any:
@@ -437,7 +457,7 @@ def _read(value: Any, kind: Any, where: str) -> Any:
     if kind is Any:
         return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, UnionType):
+    if _is_union(kind):
         if value is None or (NoneType in arguments and isinstance(value, str) and value.lower() == "none"):
             return None
         return _read(value, next(a for a in arguments if a is not NoneType), where)

@@ -25,7 +25,7 @@ from operant.loops.fixed import FixedPolicy
 from operant.loops.presets import find_preset, written
 from operant.loops.trust import code_named
 from operant.nets import kernels
-from operant.nets.actors import ActorCriticNet, ActorNet, Policy
+from operant.nets.actors import ActionValueNet, ActorCriticNet, ActorNet, Policy
 from operant.nets.distributions import Endless
 from operant.nets.elites import Elites
 from operant.nets.lifted import PlainModule
@@ -433,13 +433,14 @@ def grow(config: dict[str, Any], stacked: bool, steps: int | None, seeds: int | 
 
 
 def with_module(spine: Any, policy: PlainModule | None, method: str) -> Any:
-    """A spine whose policy's network is a plain module. Raises `BadInput` where its policy is no network over observations."""
+    """A spine whose policy's network is a plain module. Raises `BadInput` where it has none that a module could stand for."""
     if policy is None:
         return spine
     if not isinstance(policy, torch.nn.Module) and not callable(policy):
         raise BadInput(f"policy={policy!r}: a torch.nn.Module, or a callable that makes one")
-    if not isinstance(net := spine.trained, ActorNet | ActorCriticNet):
-        raise BadInput(f"{method} takes no module as policy, for it trains no network over observations; a language model is given as model=")
+    if not isinstance(net := spine.trained, ActorNet | ActorCriticNet | ActionValueNet):
+        stands = "one stands in the place of an actor's network, or of that of action values: ppo, sac-v2, td3 and dqn take one, among others"
+        raise BadInput(f"{method} takes no module as policy: {stands}; a language model is given as model=")
     return spine.with_policy(replace(net, module=policy))
 
 

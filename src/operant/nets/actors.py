@@ -732,6 +732,7 @@ class ActionValueNet:
         head: what is said of each action's return: a value (`Head`), `Quantiles`, or a histogram (`C51`, `TwoHot`, `HLGauss`).
         noisy: all layers behind the encoder are `NoisyLinear`.
         encoders: as in `ActorCriticNet`.
+        module: a plain module in the place of the network: from observations to what the head says of each action, one behind the other (see `plain_actor`).
     """
 
     hidden: tuple[int, ...] = (256, 256)
@@ -745,6 +746,7 @@ class ActionValueNet:
     noisy: bool = False
     encoders: Mapping[str, PlainModule] = field(default_factory=dict)
     head: Head = VALUE
+    module: PlainModule | None = None
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "q") -> ActionValues:
         parts = self._parts(observation, action, streams, name, self.head.size)
@@ -757,6 +759,11 @@ class ActionValueNet:
         if not action.one_choice:
             raise BadInput(f"net {name!r} has a value for each of the actions, and an action here is no single choice: its method takes actions=('discrete',)")
         distribution, generators, noise = Categorical(action), streams.torch_generators(f"initialize/{name}"), self._noise(streams, name)
+        if self.module is not None:
+            for option in ("duelling", "noisy", "layer_norm"):
+                if getattr(self, option):
+                    raise BadInput(f"net {name!r}: a module of your own stands in the place of all its layers, and these have {option}: take one without")
+            return observation, distribution, plain_actor(self.module, observation, distribution.size * outputs, streams), nn.Identity(), None
         encoder = build_encoder(observation, streams, f"{name}/encoder", self.encoders)
         width = observation.size if encoder is None else encoder.size
         sizes, how, last = [width, *self.hidden], self.initialize, self.hidden[-1]
@@ -797,6 +804,8 @@ class ImplicitQuantileNet(ActionValueNet):
     cosines: int = 64
 
     def build(self, observation: Spec, action: Spec, streams: Streams, name: str = "q") -> ImplicitActionValues:
+        if self.module is not None:
+            raise BadInput(f"net {name!r} multiplies its features with those of a fraction: no module of your own stands in its place")
         split = len(self.hidden) > 1 and not self.residual
         first = len(self.hidden) - 1 if split else len(self.hidden)
         parts, noise = self._parts(observation, action, streams, name, 1, first), self._noise(streams, name)
