@@ -635,11 +635,14 @@ def callable_name(env: Callable) -> str:
     return getattr(env, "__qualname__", None) or getattr(inner, "__qualname__", type(inner).__qualname__)
 
 
+_NOT_TAKEN = ("unexpected keyword argument", "takes no arguments", "takes no keyword arguments")  # the last two of what has no constructor of its own, or is C
+
+
 def _called(make: Callable[..., gymnasium.Env], name: str, kwargs: dict) -> gymnasium.Env:
     try:
         return make(**kwargs)
     except TypeError as error:
-        if "unexpected keyword argument" in str(error):
+        if kwargs and any(words in str(error) for words in _NOT_TAKEN):
             raise BadInput(f"environment {name!r}: {one_line(error)}") from error
         raise
 
