@@ -16,9 +16,10 @@ from long_tier import in_turn
 from text_processes import below, living
 
 from operant.core.errors import BadInput
+from operant.core.registry import import_file
 from operant.core.status import Status
 from operant.worlds.text.tasks import Problem
-from operant.worlds.text.verifiers import ExactAnswer, InProcess, VerifierPool, _Worker, scorer
+from operant.worlds.text.verifiers import ExactAnswer, InProcess, VerifierPool, _folders, _Worker, scorer
 
 PROBLEM = Problem("1+1=", "2", {"operands": [1, 1]})
 root = pytest.mark.skipif(os.geteuid() != 0, reason="the limit is only enforced for a pool made by root")
@@ -285,7 +286,7 @@ def test_workers_end_with_the_trainer(tmp_path):
 
 def test_verifiers_that_cannot_be_loaded():
     for verifier, words in (
-        ("no_such_module:score", "ModuleNotFoundError"),
+        ("no_such_module:score", "ModuleNotFoundError: .*; modules are looked for on the import path and in the working directory"),
         ("text_verifiers:no_such_function", "no_such_function"),
         ("text_verifiers", "module:function"),
         (lambda problem, completion: 1.0, "top of a module"),
@@ -296,6 +297,14 @@ def test_verifiers_that_cannot_be_loaded():
     for limits, words in (({"workers": 0}, "nearest: 1"), ({"time_limit": 0}, "above 0"), ({"memory_limit": 5}, "nearest: 1048576")):
         with pytest.raises(BadInput, match=words):
             VerifierPool(bad.length, **limits)
+
+
+def test_what_lies_beside_a_verifier_s_file_is_imported_and_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "beside_a_helper.py").write_text("import json\n")
+    import_file(tmp_path / "beside_a_helper.py")
+    found = _folders("beside_a_helper", str(tmp_path / "beside_a_helper.py"))
+    assert str(tmp_path) in found["path"] and str(tmp_path) not in found["readable"] and str(tmp_path / "beside_a_helper.py") in found["readable"]
 
 
 def test_a_trusted_verifier_that_fails_is_a_status_too():

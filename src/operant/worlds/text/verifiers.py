@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from operant.core import ranks
 from operant.core.errors import BadInput, RunFailed
-from operant.core.registry import own_folders
+from operant.core.registry import near_module, own_folders
 from operant.core.status import Status
 
 if TYPE_CHECKING:
@@ -270,6 +270,7 @@ class VerifierPool:
             first = _Worker(self._start)
         except RunFailed as error:
             instead = "; what was typed in, or stands in a script that is no file, is found nowhere else: put it into a module" * (module == "__main__")
+            instead += near_module(ModuleNotFoundError(name=module)) * (f"No module named {module!r}" in str(error))
             raise BadInput(f"{self._what} cannot be loaded in a child process: {str(error).removesuffix(': ')}{instead}") from error
         self._workers[0] = first
         self._started = {0}
