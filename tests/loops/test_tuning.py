@@ -174,3 +174,14 @@ def test_trials_that_are_proposed_together_are_the_same_in_whatever_order_they_t
     assert tune(out=tmp_path / "parts", trains=trains(True), **asked).trials == whole.trials
     with pytest.raises(BadInput, match="holds a search with other jobs"):
         tune(out=tmp_path / "parts", **asked | {"jobs": 1})
+
+
+def test_trials_that_trained_fewer_steps_than_others_are_told_of(optuna, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from operant.cli.main import main
+
+    words = "tune ppo --task gym:CartPole-v1 --trials 3 --steps 100 --episodes 1 --environments 2 --hidden 8 --seeds 1 --seed 100".split()
+    assert main([*words, "--range", "rollout-length=8|16|32", "--search", "rollout-length", "--out", str(tmp_path / "search")]) == 0
+    out = capsys.readouterr().out
+    trained = {16 * 6 if row["values"]["rollout_length"] in ("8", "16") else 64 for row in trials_of(tmp_path / "search")}
+    assert trained == {64, 96} and all(f"  {steps} " in out for steps in trained)
+    assert "trials trained 64 to 96 steps a seed, of 100, for iterations are done whole" in out and "; --steps 128 suits them all" in out

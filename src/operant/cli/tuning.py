@@ -72,15 +72,20 @@ def _tune(args: Namespace) -> int:
     report = _report(found)
     best, told = found.finished[0], {state: sum(trial.state == state for trial in found.trials) for state in ("done", "pruned", "failed")}
     if args.json:
-        chosen = {"trial": best.number + 1, "score": best.score, "hyperparameters": best.values, "run": str(found.run(best))}
-        write_json({"out": str(found.folder), "trials": told, "best": chosen, "command": command(found), "report": str(report)})
+        chosen = {"trial": best.number + 1, "score": best.score, "steps": found.steps(best), "hyperparameters": best.values, "run": str(found.run(best))}
+        warnings = [found.unfair] * bool(found.unfair)
+        write_json({"out": str(found.folder), "trials": told, "best": chosen, "command": command(found), "report": str(report), "warnings": warnings})
         return 0
     names = list(found.asked["ranges"])
-    rows = [(str(trial.number + 1), f"{trial.score:.4g}", *(trial.values[name] for name in names)) for trial in found.finished[:SHOWN]]
+    rows = [
+        (str(trial.number + 1), f"{trial.score:.4g}", f"{found.steps(trial):,}", *(trial.values[name] for name in names)) for trial in found.finished[:SHOWN]
+    ]
     counts = ", ".join(f"{count} {state}" for state, count in told.items() if count)
     seeds = f"{found.asked['seeds']} seed{'s' * (found.asked['seeds'] > 1)}"
     text = f"{args.method} on {found.asked['task']}: {len(found.trials)} trials of {seeds}, {counts}; the best ones\n\n"
-    text += table(rows, ("trial", "score", *(name.replace("_", "-") for name in names)), right=(0, 1))
+    text += table(rows, ("trial", "score", "steps", *(name.replace("_", "-") for name in names)), right=(0, 1, 2))
+    if found.unfair:
+        text += f"\n\nwarning: {found.unfair}"
     write(f"{text}\n\nthe report of the best {min(REPORTED, len(found.finished))} is in {report}\nits seeds chose the winner; with others:\n{command(found)}")
     return 0
 

@@ -406,15 +406,20 @@ def _warnings(task: str, rows: Sequence[Row]) -> list[str]:
     if len(given) == 1 and json.loads(given.pop() or "null") is not None and rows[0].runs[0].manifest["budget"]["unit"] != "steps":
         return warnings  # one budget of samples, tokens or seconds: steps may differ
     budgets = {row.method: row.steps for row in rows}
-    if max(budgets.values()) > 1.05 * min(budgets.values()):  # iterations of different methods do not end at the same step
+    if unequal(budgets.values()):
         iterations = [run.manifest.get("iteration") for row in rows for run in row.runs]
         asked = {run.manifest.get("budget", {}).get("amount", run.steps) for row in rows for run in row.runs}
         told = ", ".join(f"{method} {steps:,} steps" for method, steps in budgets.items())
-        warnings.append(f"budgets differ on {task}: {told}{_common_budget(iterations, asked)}")
+        warnings.append(f"budgets differ on {task}: {told}{common_budget(iterations, asked)}")
     return warnings
 
 
-def _common_budget(iterations: Sequence[int | None], asked: Collection[int]) -> str:
+def unequal(steps: Collection[int]) -> bool:
+    """Whether numbers of steps differ by more than ends of iterations need to."""
+    return max(steps) > 1.05 * min(steps)
+
+
+def common_budget(iterations: Sequence[int | None], asked: Collection[int]) -> str:
     """The number of steps nearest to what was asked of every run that is whole iterations of each, in words; empty where that is not known or far."""
     if None in iterations or len(asked) > 1:
         return ""

@@ -240,6 +240,25 @@ class Tuned:
         """A trial's run."""
         return self.folder / RUN.format(trial.number + 1)
 
+    def steps(self, trial: Trial) -> int:
+        """Steps that each seed of a trial trained, of one that trained to its end."""
+        from operant.core.run import RunDirectory
+
+        return RunDirectory.open(self.run(trial)).result["steps"]
+
+    @property
+    def unfair(self) -> str:
+        """That the trials did not train as many steps, in words; empty where they did. Iterations are done whole, and may be long ones."""
+        from operant.core.run import RunDirectory
+        from operant.evaluate.compare import common_budget, unequal
+
+        budget, trained = self.asked["budget"], [self.steps(trial) for trial in self.finished]
+        if budget["unit"] != "steps" or not unequal(trained):
+            return ""
+        iterations = [RunDirectory.open(self.run(trial)).config.get("iteration") for trial in self.finished]
+        told = f"trials trained {min(trained):,} to {max(trained):,} steps a seed, of {budget['amount']:,}, for iterations are done whole"
+        return f"{told}: those of fewer had less to learn from{common_budget(iterations, [budget['amount']])}"
+
 
 def tune(
     method: str,
