@@ -283,7 +283,7 @@ def test_running_statistics_are_refused_with_what_does_it():
         (gymnasium.wrappers.NormalizeObservation, "evaluated on other observations", "--normalize-observation"),
         (gymnasium.wrappers.NormalizeReward, "scores would be of scaled rewards", "--normalize-reward"),
     ):
-        says = f"is wrapped in {wrapper.__name__}, whose running statistics each copy has of its own: .*{why}.*; leave it out and give {option} "
+        says = f"is wrapped in {wrapper.__name__}, whose running statistics each copy has of its own: .*{why}.*; leave out what normalises and give {option} "
         for task in (normalizing(wrapper), lambda: gymnasium.wrappers.TimeLimit(wrapper(Sound()), 9), wrapper(Sound())):  # noqa: B023 - called at once
             with pytest.raises(BadInput, match=says):
                 make_world(task)
@@ -293,6 +293,8 @@ def test_running_statistics_are_refused_with_what_does_it():
         found = examine(normalizing(wrapper), steps=30)
         assert len(found.faults) == 1 and f"give {option}" in found.faults[0]
         assert examine(normalizing(wrapper, held=True), steps=30).faults == []
+    with pytest.raises(BadInput, match="in NormalizeReward and NormalizeObservation, .* and give --normalize-reward --normalize-observation "):
+        make_world(gymnasium.wrappers.NormalizeReward(gymnasium.wrappers.NormalizeObservation(Sound())))
 
 
 def vectors(wrapper, num_envs):

@@ -25,7 +25,7 @@ from operant.worlds.gym.check import Reader, masks_of, place, raised, seeded, ti
 from operant.worlds.gym.drawing import undrawn
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
-from operant.worlds.gym.spaces import Actions, scaled
+from operant.worlds.gym.spaces import Actions, scaled, space_text
 from operant.worlds.gym.views import View, view_of, view_space
 from operant.worlds.gym.wrappers import RefusedWrapper, changed_rewards
 
@@ -97,7 +97,8 @@ class _Trial:
         one, other = self._made(), self._made()
         if (one.observation_space, one.action_space) != (other.observation_space, other.action_space):
             self._fault("its copies have different spaces: all rows of a run share them")
-        self.found.facts |= {"observation space": str(view_space(one.observation_space, self._view)), "action space": str(one.action_space)}
+        seen = view_space(one.observation_space, self._view)
+        self.found.facts |= {"observation space": space_text(seen), "action space": space_text(one.action_space)}
         self._view.check_limit(limit_of(one, self._view))
         try:
             self._actions = Actions(self.name, one.action_space)

@@ -40,12 +40,16 @@ def _wrappers(env: Made) -> Iterator[Made]:
 def refuse_statistics(name: str, env: Made) -> None:
     """Raise `RefusedWrapper` for one that normalises by running statistics: each copy of an environment has its own, and a new one has none. Statistics that
     no longer move (`update_running_mean = False`) are part of the environment."""
-    for layer in _wrappers(env):
-        for kinds, why, option in _NORMALIZING:
-            if isinstance(layer, kinds) and layer.update_running_mean:
-                instead = f"leave it out and give --{option.replace('_', '-')} (in Python {option}=True)"
-                wrapped = f"environment {name!r} is wrapped in {type(layer).__name__}, whose running statistics each copy has of its own"
-                raise RefusedWrapper(f"{wrapped}: {why}; {instead}")
+    moving = [(type(layer).__name__, why, option) for layer in _wrappers(env) for kinds, why, option in _NORMALIZING if _moves(layer, kinds)]
+    if moving:
+        names, why, options = (list(dict.fromkeys(column)) for column in zip(*moving, strict=True))
+        given, python = " ".join(f"--{option.replace('_', '-')}" for option in options), ", ".join(f"{option}=True" for option in options)
+        wrapped = f"environment {name!r} is wrapped in {' and '.join(names)}, whose running statistics each copy has of its own"
+        raise RefusedWrapper(f"{wrapped}: {' and '.join(why)}; leave out what normalises and give {given} (in Python {python})")
+
+
+def _moves(layer: Made, kinds: tuple[type, ...]) -> bool:
+    return isinstance(layer, kinds) and layer.update_running_mean
 
 
 def changed_rewards(env: Made) -> str:
