@@ -12,6 +12,7 @@ import torch
 import operant
 from operant.core.checkpoint import first_difference, load_state
 from operant.core.errors import BadInput
+from operant.core.seeds import derive_seed
 from operant.worlds import make_world
 from operant.worlds.gym.atari import SIDE, _Shrink
 
@@ -73,6 +74,22 @@ def test_a_run_goes_on_to_the_same_bits(games, tmp_path):
     ends = [load_state(run.path / "checkpoints" / "last")[0]["learner"] for run in (whole, resumed)]
     assert first_difference(ends[0]["nets"], ends[1]["nets"]) is None and first_difference(ends[0]["experience"], ends[1]["experience"]) is None
     assert whole.policy(np.zeros((4, SIDE, SIDE), np.uint8)) in range(6)
+
+
+def test_a_person_plays_in_the_environment_as_the_policy_sees_it(games, tmp_path):
+    """The pictures of an evaluation's episode, and the policy's actions there, by `run.policy` and by a player."""
+    run = operant.train("dqn", "gym:ALE/Pong-v5", steps=40, out=tmp_path / "run", progress=False, **SMALL)
+    env, begin = run.environment(), derive_seed(1, "evaluation", 0)
+    assert env.observation_space == run.world.observation_space
+    rows, player = run.world.make([begin]), run.player()
+    seen, packed = env.reset(seed=begin)[0], rows.reset()
+    for _ in range(4):
+        np.testing.assert_array_equal(seen.reshape(-1), packed[0])
+        action = run.policy(seen)
+        assert player(seen) == action
+        seen, packed = env.step(action)[0], rows.step(np.array([action])).observation
+    with pytest.raises(BadInput, match=r"has one of shape \(4, 84, 84\).*run.policy takes what run.environment\(\) gives$"):
+        player(np.zeros((210, 160, 3)))
 
 
 def test_replay_that_does_not_fit_is_refused(games):

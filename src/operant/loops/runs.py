@@ -10,8 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+import gymnasium
 
 from operant.core import ranks, schema
 from operant.core.errors import BadInput, apart
@@ -37,6 +36,7 @@ from operant.nets.graph import Graph
 from operant.nets.lifted import PlainModule
 from operant.worlds import make_world
 from operant.worlds.base import Drawn, World
+from operant.worlds.player import Player
 
 VIDEO_STEPS = 400  # of the animation that a report shows
 
@@ -101,7 +101,7 @@ class Run:
         return load_policy(world, self.config, self.path / "policies" / which / f"seed-{seed}", seed, self._module)
 
     def policy(self, observation: Any, *, action_mask: Any = None, seed: int | None = None, step: int | None = None, stochastic: bool = False) -> Any:
-        """The trained policy's mode at one observation, or at several with an axis in front, as the environment gives and takes them.
+        """The trained policy's mode at one observation, or at several with an axis in front, as the environment (`environment`) gives and takes them.
 
         Args:
             observation: of a Dict or Tuple space several are one whose every part has an axis in front, or a list.
@@ -132,7 +132,8 @@ class Run:
         return action
 
     def player(self, seed: int | None = None, *, stochastic: bool = False, draw: int = 1) -> Player:
-        """The trained policy of one seed (the first by default) as it acts along episodes, with what it remembers of them.
+        """The trained policy of one seed (the first by default) as it acts along episodes, with what it knows of them: it takes what the task's own environment
+        gives at each step, and does by itself what options of the task do (stacks, the time, actions that last). Atari's takes what `environment` gives.
 
         Args:
             stochastic: it plays what the policy draws, in the place of its mode.
@@ -142,7 +143,18 @@ class Run:
             BadInput: a task without observations, or with `stochastic` a policy that draws nothing.
         """
         self._check_acts()
-        return Player(self.world, self._playing(self.load_policy(seed), seed, stochastic, whole_number("draw", draw, 0, MOST_SEED)))
+        return self.world.player(self._playing(self.load_policy(seed), seed, stochastic, whole_number("draw", draw, 0, MOST_SEED)))
+
+    def environment(self, *, render_mode: str | None = None) -> gymnasium.Env:
+        """One environment of the task as its policies see it and act in it: `run.policy`, and an exported policy, take its observations.
+
+        Args:
+            render_mode: as of `gymnasium.make`.
+
+        Raises:
+            BadInput: a task without single environments, or whose environment has no such `render_mode`.
+        """
+        return self.world.as_seen(render_mode)
 
     def _playing(self, policy: Any, seed: int | None, stochastic: bool, draw: int) -> Any:
         """A policy of one seed by its mode, or as it draws."""
@@ -285,46 +297,6 @@ class Run:
                     yield step
                 if place == most_steps or len(found) == episodes:
                     return
-
-
-class Player:
-    """A trained policy along episodes: what it remembers of one observation, with a horizon the step, it knows at the next. Of a policy that remembers nothing
-    it is `Run.policy`.
-
-    Args:
-        world: of its task.
-        policy: of one seed.
-    """
-
-    def __init__(self, world: World, policy: Any):
-        self._world, self._policy = world, policy
-        self._carry: torch.Tensor | None = None
-
-    def __call__(self, observation: Any, action_mask: Any = None) -> Any:
-        """The policy's mode, or what it draws, at the next observation of an episode, or at the next ones of several, as of `Run.policy`.
-
-        Raises:
-            BadInput: no observation or mask of this environment, another number of episodes than before, or with a horizon a step behind their last.
-        """
-        action, self._carry = self._world.act(self._policy, observation, action_mask, self._carry)
-        return action
-
-    def reset(self, rows: Any = None) -> None:
-        """New episodes begin: forget the old ones.
-
-        Args:
-            rows: which of several, True or False each; all by default.
-
-        Raises:
-            BadInput: not one for each episode.
-        """
-        if rows is None or self._carry is None:
-            self._carry = None
-            return
-        begins = np.asarray(rows)
-        if begins.dtype != bool or begins.shape != (self._carry.shape[1],):
-            raise BadInput(f"reset takes True or False for each of {self._carry.shape[1]} episodes; {rows!r} is not that")
-        self._carry = torch.where(torch.from_numpy(begins).unsqueeze(-1), self._policy.initial(len(begins)), self._carry)
 
 
 @own_warnings()

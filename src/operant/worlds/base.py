@@ -19,9 +19,12 @@ from operant.core.spec import Spec
 from operant.nets.actors import Policy, Stochastic
 from operant.nets.elites import Elites
 from operant.worlds.levels import Levels, Outcomes
+from operant.worlds.player import Player
 from operant.worlds.store import Store
 
 if TYPE_CHECKING:
+    import gymnasium
+
     from operant.nets.policy import TrainedPolicy
     from operant.worlds.gym.episodes import Episodes
     from operant.worlds.gym.experience import Experience, Online, Stream
@@ -397,6 +400,14 @@ class World:
             carry: as this gave it at the observations before; None where episodes begin.
         """
         raise BadInput(f"{self.task} has no observations to act on")
+
+    def player(self, policy: Any) -> Player:
+        """One seed's policy along episodes."""
+        return Player(self, policy)
+
+    def as_seen(self, render_mode: str | None) -> gymnasium.Env:
+        """One environment as policies see it and act in it. Raises `BadInput` where there is none."""
+        raise BadInput(f"{self.task} has no single environment that could be stepped by itself")
 
     @property
     def along_episodes(self) -> str:

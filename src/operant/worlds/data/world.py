@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
@@ -149,6 +150,9 @@ class DataWorld(World):
     def act(self, policy: Any, observation: Any, action_mask: Any = None, carry: Tensor | None = None) -> tuple[Any, Tensor | None]:
         """The policy's mode at one observation or several, as `GymWorld.act`."""
         return self.environment.act(policy, observation, action_mask, carry)
+
+    def as_seen(self, render_mode: str | None) -> gymnasium.Env:
+        return self.environment.as_seen(render_mode)
 
     def random_policy(self, seeds: Sequence[int] = (0,)) -> Any:
         return self.environment.random_policy(seeds)

@@ -505,17 +505,21 @@ def _environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[in
     return GymnasiumEnvironments(make, row_seeds, name, view=view)
 
 
-def make_objects(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], view: View = PLAIN) -> GymnasiumEnvironments:
+def make_objects(
+    env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], view: View = PLAIN, *, env_kwargs: dict | None = None
+) -> GymnasiumEnvironments:
     """Rows that are objects of Gymnasium, also where there is a native version of them.
 
     Raises:
         BadInput: as `make_environments`, and for what is no such object.
     """
     if isinstance(env, str) and env in BEDS:
-        raise BadInput(f"{env} is one of the library's own beds, whose rows are no objects that could be begun in the middle")
+        raise BadInput(f"{env} is one of the library's own beds, whose rows are stepped in one computation and are no objects")
     if isinstance(env, Rows):
+        if env_kwargs:
+            raise BadInput(f"environment {env.__qualname__!r} is copied as it was given: leave {next(iter(env_kwargs))} out")
         return GymnasiumEnvironments(env, row_seeds, env.__qualname__, view=view)
-    make, name = _maker(env, {}, view)
+    make, name = _maker(env, env_kwargs or {}, view)
     return GymnasiumEnvironments(make, row_seeds, name, view=view)
 
 

@@ -320,14 +320,15 @@ class Observations:
         if self._whole is None:
             return self._nested_elements(values)
         try:
-            array = np.asarray(values)
+            array = np.empty((), object) if isinstance(values, dict) else np.asarray(values)
         except ValueError:  # rows of different lengths
             array = np.empty((), object)
         shape = self._whole.shape
         one = array.shape == shape
         if not one and (array.ndim == 0 or array.shape[1:] != shape):
             batch = ", ".join(["N", *map(str, shape)])
-            raise BadInput(f"observations of shape {array.shape}; {self._name} has one of shape {shape}, or several of shape ({batch})")
+            found = f"a dict of {one_line(', '.join(map(str, values)), 60)}" if isinstance(values, dict) else f"observations of shape {array.shape}"
+            raise BadInput(f"{found}; {self._name} has one of shape {shape}, or several of shape ({batch})")
         return (array[None] if one else array), one
 
     def _nested_elements(self, values: object) -> tuple[list[Any], bool]:
@@ -339,7 +340,7 @@ class Observations:
             try:
                 shapes.append((part, np.shape(_at(values, part.path))))
             except ValueError as error:
-                raise BadInput(f"{self._name}: observation {part.field.name!r} {error}") from None
+                raise BadInput(f"{self._name}: observation {part.field.name!r} {error}; {self._wanted()}") from None
         if all(shape == part.shape for part, shape in shapes):
             return [values], True
         lengths = {shape[0] if shape[1:] == part.shape and shape else None for part, shape in shapes}
@@ -348,7 +349,12 @@ class Observations:
         part, shape = next(((part, shape) for part, shape in shapes if shape != part.shape and shape[1:] != part.shape), shapes[-1])
         batch = ", ".join(["N", *map(str, part.shape)])
         said = f"one of shape {part.shape}, or several of shape ({batch}), of all parts alike"
-        raise BadInput(f"observations whose {part.field.name!r} has shape {shape}; {self._name} has {said}")
+        raise BadInput(f"observations whose {part.field.name!r} has shape {shape}; {self._name} has {said}; {self._wanted()}")
+
+    def _wanted(self) -> str:
+        """The keys, or places, and shapes of one observation, in words."""
+        parts = ", ".join(f"{'.'.join(map(str, part.path))} of shape {part.shape}" for part in self._parts)
+        return f"one observation is {one_line(parts, 300)}, and several have an axis in front of each"
 
     def forbidden(self, rows: np.ndarray) -> tuple[int, str] | None:
         """The first of `rows [N, D]` in which nobody can act, and why: its mask is no mask, or forbids all of a choice. None where all can."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,6 +43,11 @@ class View:
     def evaluated(self) -> View:
         """The same in an evaluation, which plays whole games for their own rewards."""
         return replace(self, clip_rewards=False, episodic_life=False)
+
+    @property
+    def otherwise(self) -> bool:
+        """Whether a policy sees anything else than the environment gives, or acts at other times."""
+        return self.atari or self.frame_stack > 1 or self.time_feature or self.action_repeat > 1
 
     def row(self, env: gymnasium.Env) -> gymnasium.Env:
         """One row's environment, as this view has it."""
@@ -114,6 +121,57 @@ def _stacked(space: gymnasium.Space, count: int, path: tuple) -> gymnasium.Space
     return spaces.MultiBinary((count, *space.shape)) if isinstance(space, spaces.MultiBinary) else space
 
 
+class SeenEnvironment(gymnasium.Wrapper):
+    """One environment whose observations show the last few, and how much time is left.
+
+    Args:
+        env: as the view's `row` has it.
+        limit: actions after which an episode is cut; of a view with the time.
+    """
+
+    def __init__(self, env: gymnasium.Env, view: View, limit: int | None):
+        super().__init__(env)
+        self._view, self._limit = view, limit
+        self.observation_space = view_space(env.observation_space, view)
+        self._past: deque[Any] = deque(maxlen=view.frame_stack)
+        self._time = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        seen, info = self.env.reset(seed=seed, options=options)
+        self._past.extend([deepcopy(seen)] * self._view.frame_stack)
+        self._time = 0
+        return self._seen(), info
+
+    def step(self, action: Any) -> tuple:
+        shape = self.action_space.shape
+        if shape is not None and np.shape(action) != shape:
+            own = "; a player stacks by itself, and takes what the task's own environment gives" if self._view.otherwise and not self._view.atari else ""
+            raise BadInput(f"one action has shape {shape}, not {np.shape(action)}: run.policy takes one observation of this environment{own}")
+        seen, reward, terminated, truncated, info = self.env.step(action)
+        self._past.append(deepcopy(seen))
+        self._time += 1
+        return self._seen(), reward, terminated, truncated, info
+
+    def _seen(self) -> Any:
+        seen = self._past[-1] if self._view.frame_stack == 1 else _stack(self.env.observation_space, list(self._past), ())
+        if not self._view.time_feature:
+            return seen
+        rest = np.array([1.0 - self._time / self._limit], np.float32)
+        if isinstance(seen, tuple):
+            return (*seen, rest)
+        return {**(seen if isinstance(seen, dict) else {"observation": seen}), TIME: rest}
+
+
+def _stack(space: gymnasium.Space, values: list[Any], path: tuple) -> Any:
+    """Elements of a space as one of `_stacked`."""
+    if isinstance(space, spaces.Dict):
+        return {key: _stack(part, [value[key] for value in values], (*path, key)) for key, part in space.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_stack(part, [value[place] for value in values], (*path, place)) for place, part in enumerate(space))
+    counted = isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
+    return np.stack(values).astype(space.dtype) if counted and path not in ((ACTION_MASK,), (GOAL,)) else values[-1]
+
+
 class RepeatedAction(gymnasium.Wrapper):
     """Each action lasts `repeat` steps, fewer where the episode ends; rewards add up, and the last observation is seen."""
 
@@ -138,6 +196,29 @@ class RepeatedAction(gymnasium.Wrapper):
 
     def load_state_dict(self, state: dict) -> None:
         """There is none of its own."""
+
+
+class Shown:
+    """Makes of what rows of an environment gave, the last few of each, what a view shows of it.
+
+    Args:
+        inner: what a row of the environment's own consists of. outer: of the view's.
+        limit: steps of an episode; of a view with the time.
+    """
+
+    def __init__(self, inner: Spec, outer: Spec, limit: int | None):
+        self.limit, self._size = limit, outer.size
+        self._places = [(inner.slices[field.name], outer.slices[field.name], field.stack) for field in outer.fields if field.name in inner.slices]
+        self._rest = [outer.slices[field.name] for field in outer.fields if field.name not in inner.slices]
+
+    def __call__(self, past: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """`[R, D']` from the last observations of each row, `[R, k, D]`, the newest last, and the steps of its episode, `[R]`."""
+        shown = np.empty((len(past), self._size), np.float32)
+        for of_one, place, stack in self._places:
+            shown[:, place] = past[:, -stack:, of_one].reshape(len(past), -1)
+        for place in self._rest:
+            shown[:, place] = 1.0 - time[:, None] / self.limit
+        return shown
 
 
 class Viewed:
@@ -199,18 +280,7 @@ class Viewed:
 
     def _lay(self) -> None:
         """Where the parts of the inner rows stand in these; a mask may have come with the first reset."""
-        inner, outer = self.inner.observation_spec, self.observation_spec
-        self._size = outer.size
-        self._places = [(inner.slices[field.name], outer.slices[field.name], field.stack) for field in outer.fields if field.name in inner.slices]
-        self._rest = [outer.slices[field.name] for field in outer.fields if field.name not in inner.slices]
-
-    def _shown(self, past: np.ndarray, time: np.ndarray) -> np.ndarray:
-        shown = np.empty((self.rows, self._size), np.float32)
-        for of_one, place, stack in self._places:
-            shown[:, place] = past[:, -stack:, of_one].reshape(self.rows, -1)
-        for place in self._rest:
-            shown[:, place] = 1.0 - time[:, None] / self.limit
-        return shown
+        self._shown = Shown(self.inner.observation_spec, self.observation_spec, self.limit)
 
     def state_dict(self) -> dict:
         past = None if self._past is None else self._past.copy()

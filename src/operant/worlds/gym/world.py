@@ -35,11 +35,13 @@ from operant.worlds.gym.experience import Experience, Online, Stream, check_stor
 from operant.worlds.gym.ids import name_of, registered
 from operant.worlds.gym.objects import maker_of, rows_given
 from operant.worlds.gym.options import GymOptions
+from operant.worlds.gym.player import ViewingPlayer
 from operant.worlds.gym.spaces import Actions, Observations, scaled, space_text
 from operant.worlds.gym.starts import Starts, make_started, recorded
-from operant.worlds.gym.views import view_of
+from operant.worlds.gym.views import SeenEnvironment, Shown, Viewed, view_of
 from operant.worlds.gym.workers import check_split
 from operant.worlds.names import CLASSIC, MUJOCO
+from operant.worlds.player import Player
 from operant.worlds.store import row_bytes, transition_columns
 
 MOST_ROWS, MOST_OBJECTS = 1_000_000, 10_000  # copies of an environment at a time: of a native one, and of an id whose copies are objects
@@ -90,6 +92,9 @@ class GymWorld(World):
             seen = probe.reset()
             self.observation, self.action = probe.observation_spec, probe.action_spec
             self._observations = Observations(self.task, self.observation_space, self.observation, self.action)
+            inner = probe.inner if isinstance(probe, Viewed) else probe
+            self._own = Observations(self.task, inner.observation_space, inner.observation_spec, self.action)  # reads what the environment itself gives
+            self._shown = Shown(inner.observation_spec, self.observation, probe.limit)
             self._actions = Actions(self.task, self.action_space)
             if self.options.rescale_action:
                 self.action = scaled(self.task, self.action)
@@ -256,13 +261,28 @@ class GymWorld(World):
         Raises:
             BadInput: no observation of this environment, or no mask of it.
         """
-        seen, one = self._observations.rows(observation, action_mask)
+        try:
+            seen, one = self._observations.rows(observation, action_mask)
+        except BadInput as error:
+            if not self.view.otherwise:
+                raise
+            own = "" if self.view.atari else ", run.player() what the task's own environment gives"
+            raise BadInput(f"{error}; run.policy takes what run.environment() gives{own}") from error
         if not len(seen):
             raise BadInput(f"{self.task}: no observation is given: take one, or several with an axis in front")
         check_carried(carry, len(seen))
         found, carry = policy.act(torch.from_numpy(seen).unsqueeze(0), carry)
         actions = self._actions.to_environment(found[0], len(seen))
         return self._actions.of_row(actions, 0) if one else actions, carry
+
+    def player(self, policy: Any) -> Player:
+        if self.view.atari or not self.view.otherwise:
+            return super().player(policy)
+        return ViewingPlayer(self, policy, self.view, self._own, self._shown, self._actions)
+
+    def as_seen(self, render_mode: str | None) -> gymnasium.Env:
+        made = make_objects(self.environment, [0], self.view.evaluated, env_kwargs={} if render_mode is None else {"render_mode": render_mode})
+        return SeenEnvironment(made.envs[0], self.view, made.limit)
 
     def random_policy(self, seeds: Sequence[int] = (0,)) -> Any:
         """A policy of uniformly random actions, the baseline of every table."""
