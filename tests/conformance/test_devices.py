@@ -64,8 +64,10 @@ class MaskedOne(Masked):
         return super().step([action])
 
 
-@pytest.mark.parametrize("key, environment, options", [("ppo", Masked, {"normalize_observation": True}), ("dqn", MaskedOne, {})])
-def test_masks_and_statistics_are_where_the_policy_is(key, environment, options, monkeypatch):
+@pytest.mark.parametrize(
+    "key, environment, options", [("ppo", Masked, {"normalize_observation": True}), ("dqn", MaskedOne, {}), ("dqn", "gym:bit-flip", {"hindsight": 4})]
+)
+def test_masks_statistics_and_goals_are_where_the_policy_is(key, environment, options, monkeypatch):
     def weights_of(device: torch.device) -> dict[str, torch.Tensor]:
         learner = shorten(Case(key, "gym:CartPole-v1").spine(**options)).learner(make_world(environment), (0, 1), TOTAL, device)
         learner.iterate()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from operant.core.checkpoint import join_state, split_state
 from operant.core.spec import Field, Spec
 from operant.worlds.store import Column, Store, Transitions, transition_columns
 
@@ -113,15 +114,39 @@ def test_what_is_appended_at_once_is_what_comes_turn_by_turn(seed: int):
     assert torch.equal(many.begins(index), one.begins(index))
 
 
-def test_episodes_of_a_data_set():
-    store, turns = filled(1, 30, 30, 1, seed=3)
-    ends = [bool(turn["terminated"] | turn["truncated"]) for turn in turns]
-    first, last = (x[0].tolist() for x in store.episodes())
-    begin = 0
-    for place in range(30):
-        assert first[place] == begin
-        assert last[place] == next(i for i in range(place, 30) if ends[i] or i == 29)
-        begin = place + 1 if ends[place] else begin
+@pytest.mark.parametrize(("count", "lanes", "capacity"), [(5, 1, 12), (40, 1, 12), (29, 3, 12), (30, 1, 30), (9, 3, 3)])
+def test_what_is_left_of_each_episode(count: int, lanes: int, capacity: int):
+    """Against a walk forward through each lane's turns: asked once and kept in step, asked late, and asked of what goes on from a state."""
+    late, turns = filled(2, capacity, count, lanes, seed=3)
+    early, _ = filled(2, capacity, 0, lanes)
+    for turn in turns:
+        early.append(turn)
+        early.left(torch.zeros(2, 1, dtype=torch.int64))
+    again, _ = filled(2, capacity, 0, lanes)
+    again.load_state_dict(join_state(*split_state(late.state_dict())))
+    index = torch.arange(late.size).expand(2, -1)
+    left = late.left(index)
+    assert torch.equal(early.left(index), left) and torch.equal(again.left(index), left)
+    rows = late.capacity // lanes
+    for turn in range(max(0, count - rows), count):
+        for lane in range(lanes):
+            place = turn % rows * lanes + lane
+            for store in range(2):
+                over = [bool((later["terminated"] | later["truncated"])[store, lane]) for later in turns[turn:]]
+                assert left[store, place] == (over.index(True) if True in over else len(over) - 1)
+    ahead = late.gather(late.later(index, left)).observation[..., 0] - late.gather(index).observation[..., 0]
+    assert torch.allclose(ahead, left.float())  # observations tell the turn, and so that a lane is not left
+
+
+def test_a_place_without_a_transition_is_no_part_of_an_episode():
+    """A lane of turns 0 to 5, whose episode ends at 2, with a reset at 3 that took a step of its own."""
+    store, _ = filled(1, 8, 0, 1)
+    for turn in range(6):
+        columns = {name: torch.zeros(1, 1, *column.shape, dtype=column.dtype) for name, column in store.columns.items()}
+        columns["truncated"][:] = turn == 2
+        store.append(columns, valid=torch.tensor([[turn != 3]]))
+        store.left(torch.tensor([[0]]))
+    assert store.left(torch.arange(6).unsqueeze(0)).tolist() == [[2, 1, 0, 0, 1, 0]]
 
 
 def test_nothing_follows_a_cut():
@@ -130,6 +155,7 @@ def test_nothing_follows_a_cut():
     store.cut()
     store.append({name: torch.zeros(1, 2, *column.shape, dtype=column.dtype) for name, column in store.columns.items()})
     assert store.window(torch.tensor([[8, 9, 10, 11, 12]]), 3)[1].sum(-1).tolist() == [[2, 2, 1, 1, 1]]
+    assert store.left(torch.tensor([[8, 9, 10, 11, 12]])).tolist() == [[1, 1, 0, 0, 0]]
 
 
 def test_state_goes_on_where_it_was():

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 ACTION_MASK = "action_mask"
-GOAL = "desired_goal"
+GOAL, ACHIEVED = "desired_goal", "achieved_goal"
 Kind = Literal["box", "discrete", "multi-discrete", "multi-binary"]
 Role = Literal["", "action_mask", "goal", "agent", "state"]
 

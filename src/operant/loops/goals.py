@@ -6,16 +6,11 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from operant.core.random import Streams
 from operant.nets.goals import Parts
+from operant.worlds.gym.goals import Goals
 from operant.worlds.store import Store, Transitions
-
-
-def _last(batch: Transitions, store: Store) -> Tensor:
-    """The last transition of each one's episode, `[S, B]`."""
-    return store.episodes()[1].expand(len(batch.index), -1).gather(1, batch.index)
 
 
 def _parts(store: Store) -> Parts:
@@ -42,7 +37,7 @@ class HindsightGoals:
         parts, size = _parts(store), batch.index.shape[1]
         kind, far, anywhere = (streams.uniform(f"goal/{name}", size) for name in ("kind", "steps", "random"))
         ahead = (torch.log1p(-far) / math.log(self.gamma)).long()  # transitions beyond its own
-        future = store.gather(torch.minimum(batch.index + ahead, _last(batch, store))).next_observation[..., parts.state]
+        future = store.gather(store.later(batch.index, torch.minimum(ahead, store.left(batch.index)))).next_observation[..., parts.state]
         place = (anywhere * store.size).long().clamp_(max=store.size - 1)
         other = store.gather(place).observation[..., parts.state]
         own = batch.observation[..., parts.state]
@@ -55,6 +50,39 @@ class HindsightGoals:
             next_observation=parts.row(batch.next_observation[..., parts.state], goal),
             reward=reached.float() - 1,
             terminated=reached,
+        )
+
+
+@dataclass(frozen=True)
+class AchievedLater:
+    """Gives a share k / (k + 1) of transitions a goal that their episode achieved with them or later, in both observations, with the reward and the ending that
+    the environment computes for it (HER, Andrychowicz et al. 2017, arXiv:1707.01495, algorithm 1, strategy "future").
+
+    Every outcome from the transition's own to the last of its episode is drawn alike; of an episode that goes on, to the newest. The others keep their goal.
+
+    Attributes:
+        goals: of the task.
+        ratio: k, goals in hindsight for each that was set.
+    """
+
+    goals: Goals
+    ratio: int
+
+    def __call__(self, batch: Transitions, store: Store, streams: Streams) -> Transitions:
+        goals, left = self.goals, store.left(batch.index)
+        chance, share = (streams.uniform(f"hindsight/{name}", batch.index.shape[1]) for name in ("chance", "steps"))
+        given = chance < self.ratio / (self.ratio + 1)
+        outcome = store.gather(store.later(batch.index, torch.minimum((share * (left + 1)).long(), left))).next_observation
+        goal = torch.where(given.unsqueeze(-1), outcome[..., goals.achieved], batch.observation[..., goals.desired])
+        reward, terminated = goals.of(batch.next_observation, goal, batch.terminated)
+        seen, following = batch.observation.clone(), batch.next_observation.clone()
+        seen[..., goals.desired], following[..., goals.desired] = goal, goal
+        return replace(
+            batch,
+            observation=seen,
+            next_observation=following,
+            reward=torch.where(given, reward, batch.reward),
+            terminated=torch.where(given, terminated, batch.terminated),
         )
 
 
@@ -74,12 +102,11 @@ class Subgoals:
     random: float = 0.0
 
     def __call__(self, batch: Transitions, store: Store, streams: Streams) -> Transitions:
-        parts, last, size = _parts(store), _last(batch, store), batch.index.shape[1]
+        parts, left, size = _parts(store), store.left(batch.index), batch.index.shape[1]
         share, kind, anywhere = (streams.uniform(f"goal/{name}", size) for name in ("policy", "policy kind", "policy random"))
-        goal = batch.index + (share * (last - batch.index + 1)).long()
-        near = torch.minimum(batch.index + self.steps - 1, last)
-        other = kind < self.random
-        way = torch.where(other, near, torch.minimum(near, goal))
-        goal = torch.where(other, (anywhere * store.size).long().clamp_(max=store.size - 1), goal)
+        far, near, other = (share * (left + 1)).long(), left.clamp(max=self.steps - 1), kind < self.random
+        way = store.later(batch.index, torch.where(other, near, torch.minimum(near, far)))
+        near, far = (store.later(batch.index, ahead) for ahead in (near, far))
+        goal = torch.where(other, (anywhere * store.size).long().clamp_(max=store.size - 1), far)
         found = {name: store.gather(place).next_observation[..., parts.state] for name, place in {"subgoal": near, "goal": goal, "way": way}.items()}
         return replace(batch, extras=batch.extras | found)

@@ -84,10 +84,12 @@ class ReplaySettings(ExperienceSettings):
     """The same, and how single transitions leave replay."""
 
     n_step: Count = 1  # steps of reward before the bootstrap
+    hindsight: Annotated[int, Range(0)] = 0  # goals that the episode achieved later, for each one that was set; 0 for none (HER, of tasks with goals)
 
     def replay(self, batch_size: int, gamma: float, updates_per_step: float) -> dict[str, Any]:
         """The fields of `ValueLearning` that say so."""
-        return {"draw": Uniform(batch_size), "relabel": [NStep(self.n_step, gamma)], "online": self.experience(updates_per_step)}
+        relabel, online = [NStep(self.n_step, gamma)], self.experience(updates_per_step)
+        return {"draw": Uniform(batch_size), "hindsight": self.hindsight, "relabel": relabel, "online": online}
 
 
 @dataclass(frozen=True)

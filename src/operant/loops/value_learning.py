@@ -23,6 +23,7 @@ from operant.core.memory import check_memory
 from operant.core.random import Streams
 from operant.loops.behaviour import Behaviour, InTwoParts, Sampled
 from operant.loops.draw import Draw, Drawer, NStep, Relabel, Uniform, Windows
+from operant.loops.goals import AchievedLater
 from operant.loops.imagine import Imagination, Imagine
 from operant.loops.learner import Learner, Spine, check_batch, check_finite, check_values
 from operant.loops.trial import SEEDS, try_losses
@@ -262,6 +263,7 @@ class ValueLearning(Spine):
         phases: what trains them, in order; an update runs each that is due.
         acts: how experience is gathered; its net is the policy that is evaluated.
         draw: the batches that phases share.
+        hindsight: goals that the episode achieved later, for each one that was set, before any other relabel (HER); 0 for none.
         relabel: what batches go through, in order.
         track: nets that have a target network, and how it follows.
         scalars: learned scalars by name, with their initial values; those that no phase trains are settings.
@@ -283,6 +285,7 @@ class ValueLearning(Spine):
     phases: Sequence[Phase]
     acts: Behaviour = Sampled()
     draw: Draw = Uniform()
+    hindsight: int = 0
     relabel: Sequence[Relabel] = ()
     track: Mapping[str, Polyak | Copy] = field(default_factory=dict)
     scalars: Mapping[str, float] = field(default_factory=dict)
@@ -335,6 +338,8 @@ class ValueLearning(Spine):
         world.check_workers(self.sample_workers)
         if self.from_data:
             world.check_data(rewards=self.rewards)
+        if self.hindsight:
+            self._check_hindsight(world)
         if self.online is not None:
             world.check_experience(self.online, len(seeds), steps, self.sample_workers)
         if self.replay is not None:
@@ -351,10 +356,18 @@ class ValueLearning(Spine):
                 relabel.check_memory(len(seeds) * self.draw.size)
         super().check(world, seeds, steps, episodes)
 
+    def _check_hindsight(self, world: World) -> None:
+        """Raise `BadInput` where transitions have no goals, or are not learned from one by one."""
+        if steps := [relabel.n for relabel in self.relabel if isinstance(relabel, NStep) and relabel.n > 1]:
+            raise BadInput(f"hindsight: goals in hindsight are given to single steps, and n_step makes one of {steps[0]}: take --n-step 1")
+        if self.imagine is not None or any(isinstance(draw, Windows) for draw in (self.draw, *(phase.draw for phase in self.phases))):
+            raise BadInput("hindsight: goals in hindsight are given to single transitions that happened: draw no Windows, and imagine nothing")
+        world.check_goals()
+
     def trial(self, world: World, device: torch.device) -> None:
         if self.online is None or self.from_data or self.imagine is not None or world.observation.size * self.draw.size > TRIED:
             return
-        tried = replace(self, online=None, replay=Replay(2 * self.draw.size))
+        tried = replace(self, online=None, hindsight=0, replay=Replay(2 * self.draw.size))
         try_losses(tried.learner(world, SEEDS, 1, device))
 
     def notes(self, steps: int) -> list[str]:
@@ -469,7 +482,9 @@ class ValueLearner(Learner):
             self.stores["data"] = world.data(self.policy, device, rewards=method.rewards)
             self._take_in(self.stores["data"])
         self.imagination = None if method.imagine is None else Imagination(method.imagine, self.stores, self.streams)
-        self._relabel = [*method.relabel, *([self._normalized] if self.policy.normalizer is not None else [])]
+        self._goals = world.goals() if method.hindsight else None
+        achieved = [] if self._goals is None else [AchievedLater(self._goals, method.hindsight)]
+        self._relabel = [*achieved, *method.relabel, *([self._normalized] if self.policy.normalizer is not None else [])]
         self.drawer = method.draw.bind(self.stores, self.streams, "draw", self._relabel)
         self._phases = [self._at_work(phase) for phase in method.phases]
 
@@ -774,3 +789,5 @@ class ValueLearner(Learner):
     def close(self) -> None:
         if self.experience is not None:
             self.experience.close()
+        if self._goals is not None:
+            self._goals.close()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from operant.nets.policy import TrainedPolicy
     from operant.worlds.gym.episodes import Episodes
     from operant.worlds.gym.experience import Experience, Online, Stream
+    from operant.worlds.gym.goals import Goals
     from operant.worlds.gym.starts import Starts
     from operant.worlds.tabular.games import FiniteGame
     from operant.worlds.tabular.mdp import FiniteMDP, Samples
@@ -230,6 +231,10 @@ class World:
         """Raise `BadInput` where there are no steps to act in, or no memory to keep them."""
         raise BadInput(f"{self.task} has no steps to act in: an online method needs an environment (gym:)")
 
+    def check_goals(self) -> None:
+        """Raise `BadInput` where outcomes have no rewards under other goals than those that were set."""
+        raise BadInput(f"hindsight: {self.task} has no goals: a method gives them in hindsight in an environment that has some, such as gym:bit-flip")
+
     def check_stream(self, seeds: int) -> None:
         """Raise `BadInput` where there are no steps to act in, one after the other."""
         raise BadInput(f"{self.task} has no steps to act in: a streaming method needs an environment (gym:)")
@@ -294,6 +299,11 @@ class World:
     def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int, *, workers: SampleWorkers | None = None) -> Experience:
         """What a policy does in the environment, kept in a store, for value learning online. Raises as `check_experience`."""
         self.check_experience(plan, len(streams.seeds), total_steps, workers)
+        raise NotImplementedError
+
+    def goals(self) -> Goals:
+        """What outcomes are worth under other goals, for goals in hindsight. Raises as `check_goals`."""
+        self.check_goals()
         raise NotImplementedError
 
     def stream(self, streams: Streams) -> Stream:

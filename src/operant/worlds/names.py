@@ -5,7 +5,7 @@ from __future__ import annotations
 CLASSIC = ("CartPole-v1", "CartPole-v0", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1", "Acrobot-v1")
 MUJOCO = ("Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Walker2d-v5")
 BLOCKS = tuple(f"block-{hidden}{noise}" for hidden in ("grid", "lock") for noise in ("", "-exogenous", "-mimic"))
-BEDS = ("cartpole-levels", "planar-arm", "point-maze", "point-maze-dense", "coverage-grid", "coverage-grid-modular", *BLOCKS)
+BEDS = ("cartpole-levels", "planar-arm", "point-maze", "point-maze-dense", "coverage-grid", "coverage-grid-modular", "bit-flip", "point-reach", *BLOCKS)
 MAZES, COLLECTIONS = ("medium", "large", "giant", "teleport"), ("navigate", "stitch", "mixed")
 OGBENCH = tuple(
     f"pointmaze-{maze}-{collection}{suffix}"

@@ -328,6 +328,45 @@ class _Holes:
         self._first, self.count = torch.zeros_like(self._first), state["count"].to(device)
 
 
+class _Episodes:
+    """Where the episodes of a store's transitions end, so far: made of what is stored, and kept in step with what is appended.
+
+    Episodes are numbered in their lane. Those of which something is stored are at most as many as there are turns: numbers modulo these tell them apart.
+    """
+
+    def __init__(self, ends: Tensor, lanes: int, size: int, added: int):
+        self.lanes, stores = lanes, len(ends)
+        self.turns = turns = ends.shape[1] // lanes
+        kept = size // lanes
+        turn = torch.arange(added // lanes - kept, added // lanes, device=ends.device)
+        over = ends.view(stores, turns, lanes)[:, turn % turns].long()
+        number = over.cumsum(1) - over
+        self._number = torch.zeros(stores, turns, lanes, dtype=torch.int64, device=ends.device)  # of each transition's episode
+        self._last = torch.zeros_like(self._number)  # turn of the last transition of the episode of each number
+        self._number[:, turn % turns] = number
+        self._last.scatter_reduce_(1, number, turn.view(1, -1, 1).expand_as(number), "amax")
+        self._next = over.sum(1)  # number of the episode that goes on or begins, `[S, lanes]`
+
+    def append(self, ends: Tensor, turn: int) -> None:
+        """Take in `ends [S, n]` of transitions, the first of which are of this turn."""
+        for now, over in enumerate(ends.reshape(len(ends), -1, self.lanes).unbind(1), turn):
+            self._number[:, now % self.turns] = self._next
+            self._last.scatter_(1, (self._next % self.turns).unsqueeze(1), now)
+            self._next = self._next + over
+
+    def left(self, flat: Tensor, index: Tensor, turn: int) -> Tensor:
+        """As `Store.left`.
+
+        Args:
+            flat: the places of `index` among those of all stores.
+            turn: how many turns there were.
+        """
+        own = turn - 1 - (turn - 1 - index // self.lanes) % self.turns
+        number = self._number.view(-1).index_select(0, flat).view(index.shape) % self.turns
+        place = flat.view(index.shape) - index + number * self.lanes + index % self.lanes
+        return self._last.view(-1).index_select(0, place.view(-1)).view(index.shape) - own
+
+
 class Store:
     """Transitions of up to `capacity` a seed, ring-shaped once it is full. Columns stand in one float matrix, pixels in one of bytes: a batch is one gather.
 
@@ -359,7 +398,7 @@ class Store:
         self.ends = torch.zeros(stores, self.capacity, dtype=torch.bool, device=device)
         self.size = 0
         self.added = 0  # transitions a seed, since the beginning
-        self._bounds: tuple[Tensor, Tensor] | None = None  # of episodes, until something is written
+        self._episodes: _Episodes | None = None  # from the first time on that they are asked for
         self._holes: _Holes | None = None  # from the first place on that holds no transition
         tensors = {"rows": self.rows, "bytes": self.bytes, "ends": self.ends}
         self._blocks = _Blocks(tensors if self.frames is None else tensors | {"age": self.frames.age, "final": self.frames.final})
@@ -411,7 +450,8 @@ class Store:
                 apart = (ends if valid is None else ends & valid).to(self.ends.device)
                 seen, following, over, apart = (x[:, start : start + self.lanes] for x in (*of_frames, ends.to(self.ends.device), apart))
                 self.frames.append(seen, following, over, apart, turn)
-        self._bounds = None
+        if self._episodes is not None:
+            self._episodes.append(ends.to(self.ends.device), self.added // self.lanes)
         count, place = rows.shape[1], self._next
         if self._holes is not None:
             self._holes.write(place, torch.ones_like(ends) if valid is None else valid)
@@ -421,7 +461,7 @@ class Store:
 
     def cut(self) -> None:
         """The newest transition of each lane is the last of its episode: what is appended next is not what followed it."""
-        self._bounds = None
+        self._episodes = None
         if self.frames is not None and self.size:
             self.frames.cut(self.added // self.lanes - 1)
         for lane in range(min(self.lanes, self.size)):
@@ -505,20 +545,15 @@ class Store:
         oldest = (index - self._next) % self.capacity < self.lanes
         return ~there & ~oldest if self.added > self.capacity else ~there
 
-    def episodes(self) -> tuple[Tensor, Tensor]:
-        """(first, last) transition of the episode of every transition, `[S, size]` int64 each, for stores that are not ring-shaped yet (data sets)."""
-        if self.added > self.capacity or self.lanes > 1:
-            raise ValueError("the episodes of a ring of transitions, or of several lanes, are not whole")
-        if self._bounds is not None:
-            return self._bounds
-        place = torch.arange(self.size, device=self.ends.device)
-        ends = self.ends[:, : self.size].clone()
-        ends[:, -1] = True
-        last = torch.where(ends, place, self.size).flip(1).cummin(1).values.flip(1)
-        begins = torch.cat([torch.ones_like(ends[:, :1]), ends[:, :-1]], 1)
-        first = torch.where(begins, place, -1).cummax(1).values
-        self._bounds = first, last
-        return self._bounds
+    def left(self, index: Tensor) -> Tensor:
+        """How many transitions follow each of `index [S, B]` in its episode, `[S, B]`: as far as it was recorded, for it may still go on."""
+        if self._episodes is None:
+            self._episodes = _Episodes(self.ends, self.lanes, self.size, self.added)
+        return self._episodes.left(self._flat(index), index, self.added // self.lanes)
+
+    def later(self, index: Tensor, count: Tensor) -> Tensor:
+        """The transitions `count [S, B]` behind each of `index [S, B]`, at most as many as are `left`."""
+        return (index + count * self.lanes) % self.capacity
 
     def state_dict(self) -> dict:
         """In blocks, so that a checkpoint writes those alone that were appended to."""
@@ -528,7 +563,7 @@ class Store:
         return state if self.frames is None else state | {"frames": self.frames.state_dict(self.added // self.lanes)}
 
     def load_state_dict(self, state: dict) -> None:
-        self.size, self.added, self._bounds = state["size"], state["added"], None
+        self.size, self.added, self._episodes = state["size"], state["added"], None
         self._blocks.load(state["blocks"], state["written"])
         self._holes = None
         if "holes" in state:

@@ -23,6 +23,7 @@ from operant.worlds.data.options import DataOptions
 from operant.worlds.data.tasks import load_task
 from operant.worlds.gym.episodes import run_episodes
 from operant.worlds.gym.experience import Experience, Online
+from operant.worlds.gym.goals import Goals
 from operant.worlds.names import OGBENCH
 from operant.worlds.store import Store, transition_columns
 
@@ -118,6 +119,12 @@ class DataWorld(World):
     def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int, *, workers: SampleWorkers | None = None) -> Experience:
         """What a policy does in the data's environment: its observations and rewards must mean what they do in the data."""
         return self.environment.experience(plan, policy, streams, total_steps, workers=workers)
+
+    def check_goals(self) -> None:
+        self.environment.check_goals()
+
+    def goals(self) -> Goals:
+        return self.environment.goals()
 
     def data(self, policy: Policy, device: torch.device, *, rewards: bool = True) -> Store:
         """All transitions in one store that every seed shares: observations and actions as the policy takes and gives them."""

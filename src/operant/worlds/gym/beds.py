@@ -1,4 +1,5 @@
-"""Test beds of our own, all rows in one NumPy computation: a cart-pole whose physics are levels, an arm and a maze whose endings differ in kind."""
+"""Test beds of our own, all rows in one NumPy computation: a cart-pole whose physics are levels, an arm and a maze whose endings differ in kind, and
+two whose episodes have goals."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from operant.core.errors import BadInput
+from operant.core.spec import ACHIEVED, GOAL
 from operant.worlds.gym.blocks import BLOCKS
 from operant.worlds.gym.native import NATIVE, NativeEnvironments
 from operant.worlds.levels import Levels, Outcomes
@@ -271,13 +273,97 @@ def _sensing(side: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
     return np.abs(away).sum(-1) <= radius, 100 * weight / weight.sum()
 
 
+class GoalEnvironments(NativeEnvironments):
+    """Native environments with a goal, another one each episode: a step costs 1 until the goal is reached, which ends it.
+
+    Observations, rewards and what ends them are those of Gymnasium-Robotics' `GoalEnv`, as its users' methods know it.
+    """
+
+    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: object) -> np.ndarray:
+        """Of goals `[…, G]`, `[…]`."""
+        return self.compute_terminated(achieved_goal, desired_goal, info) - 1.0
+
+    def compute_terminated(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: object) -> np.ndarray:
+        """Whether the goal is reached, `[…]` bool."""
+        raise NotImplementedError
+
+    def _paid(self, place: np.ndarray, goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(reward, terminated) of a step to `place`, `[R, G]`."""
+        return self.compute_reward(place, goal, {}).astype(np.float32), self.compute_terminated(place, goal, {})
+
+
+class BitFlip(GoalEnvironments):
+    """Sixteen bits, of which an action flips one, to be made those of the goal within 16 steps: start and goal are uniform (arXiv:1707.01495, section 3.1).
+
+    At random no goal is ever reached, so that all rewards are -1.
+    """
+
+    env_id = "bit-flip"
+    limit = bits = 16
+    _saved = ("_bits", "_goal")
+
+    def __init__(self, row_seeds: Sequence[int], max_episode_steps: int | None = None):
+        self.observation_space = spaces.Dict({name: spaces.MultiBinary(self.bits) for name in (ACHIEVED, GOAL, "observation")})
+        self.action_space = spaces.Discrete(self.bits)
+        super().__init__(row_seeds, max_episode_steps)
+
+    def _allocate(self):
+        self._bits, self._goal = np.zeros((2, self.rows, self.bits), np.int8)
+        self._flips = np.eye(self.bits, dtype=np.int8)
+
+    def _place(self, row, generator):
+        self._bits[row], self._goal[row] = generator.integers(2, size=(2, self.bits), dtype=np.int8)
+        return np.concatenate([self._bits[row], self._goal[row], self._bits[row]])
+
+    def _advance(self, action):
+        self._bits ^= self._chosen(self._flips, action)
+        return self._paid(self._bits, self._goal)
+
+    def compute_terminated(self, achieved_goal, desired_goal, info):
+        return (achieved_goal == desired_goal).all(-1)
+
+    def _observe(self):
+        return np.concatenate([self._bits, self._goal, self._bits], 1).astype(np.float32)
+
+
+class PointReach(GoalEnvironments):
+    """A point in a square, [-1, 1]², that begins in the middle and moves by at most 0.05 either way, to come within 0.05 of a uniform goal in 50 steps."""
+
+    env_id = "point-reach"
+    limit = 50
+    near = 0.05
+    _saved = ("_point", "_goal")
+
+    def __init__(self, row_seeds: Sequence[int], max_episode_steps: int | None = None):
+        self.observation_space = spaces.Dict({name: spaces.Box(-1.0, 1.0, (2,), np.float32) for name in (ACHIEVED, GOAL, "observation")})
+        self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        super().__init__(row_seeds, max_episode_steps)
+
+    def _allocate(self):
+        self._point, self._goal = np.zeros((2, self.rows, 2), np.float32)
+
+    def _place(self, row, generator):
+        self._point[row], self._goal[row] = 0.0, generator.uniform(-1, 1, 2)
+        return np.concatenate([self._point[row], self._goal[row], self._point[row]])
+
+    def _advance(self, action):
+        self._point[:] = np.clip(self._point + 0.05 * np.clip(action, -1, 1), -1, 1)
+        return self._paid(self._point, self._goal)
+
+    def compute_terminated(self, achieved_goal, desired_goal, info):
+        return np.linalg.norm(achieved_goal - desired_goal, axis=-1) <= self.near
+
+    def _observe(self):
+        return np.concatenate([self._point, self._goal, self._point], 1)
+
+
 def _in_a_wall(place: np.ndarray) -> np.ndarray:
     """Of places `[2, R]`."""
     return np.any([(place[0] > a) & (place[1] > b) & (place[0] < c) & (place[1] < d) for a, b, c, d in WALLS], axis=0)
 
 
 BEDS: dict[str, type[NativeEnvironments]] = {
-    bed.env_id: bed for bed in (CartPoleLevels, PlanarArm, PointMaze, DensePointMaze, CoverageGrid, ModularCoverageGrid, *BLOCKS)
+    bed.env_id: bed for bed in (CartPoleLevels, PlanarArm, PointMaze, DensePointMaze, CoverageGrid, ModularCoverageGrid, BitFlip, PointReach, *BLOCKS)
 }
 BATCHED = NATIVE | BEDS
 """Every environment whose rows are one computation: those that repeat Gymnasium's, and our own."""

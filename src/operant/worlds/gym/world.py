@@ -32,6 +32,7 @@ from operant.worlds.gym.collect import Collector, Steps
 from operant.worlds.gym.drawing import draw_episodes
 from operant.worlds.gym.episodes import Episodes, run_episodes
 from operant.worlds.gym.experience import Experience, Online, Stream, check_store_memory
+from operant.worlds.gym.goals import Goals
 from operant.worlds.gym.ids import name_of, registered
 from operant.worlds.gym.objects import maker_of, rows_given
 from operant.worlds.gym.options import GymOptions
@@ -231,6 +232,15 @@ class GymWorld(World):
 
     def experience(self, plan: Online, policy: Policy, streams: Streams, total_steps: int, *, workers: SampleWorkers | None = None) -> Experience:
         return Experience(self.make_training, plan, policy, streams, total_steps, workers=workers)
+
+    def check_goals(self) -> None:
+        self.goals().close()
+
+    def goals(self) -> Goals:
+        if self.view.action_repeat > 1:
+            many = self.view.action_repeat
+            raise BadInput(f"hindsight: an action is paid for {many} steps of {self.task}, and a goal in hindsight for one outcome: leave --action-repeat out")
+        return Goals(self.task, self.make_training([0]), self.random_policy(), clip=self.view.clip_rewards)
 
     def stream(self, streams: Streams) -> Stream:
         return Stream(self.make_training, streams.seeds)
