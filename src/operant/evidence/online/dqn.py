@@ -1,4 +1,4 @@
-"""DQN: solves CartPole with the settings that others publish, and learns with each of its switches."""
+"""DQN: solves CartPole with the settings that others publish, learns with each of its switches, and by hindsight reaches goals that it never meets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from operant.evidence import Finding, check
+from operant.evidence.online.goals import beside_none
 from operant.loops.runs import train
 
 # What RL Baselines3 Zoo publishes for CartPole-v1, without double Q-learning. Its 128 updates after every 256 steps are half an update a step; its target
@@ -51,3 +52,15 @@ def switches(folder: Path) -> Finding:
         run = train("dqn", "gym:CartPole-v1", seeds=3, steps=20_000, every=20_000, episodes=20, progress=False, out=out, hidden=(64, 64), **setting)
         found[name] = float(np.mean(run.result["score"]["per_seed"]))
     return Finding(min(found.values()) >= 195, {f"return {name}": value for name, value in found.items()} | {"threshold": 195}, seeds=3)
+
+
+@check(
+    "dqn",
+    "hindsight",
+    "small",
+    "gym:bit-flip (16 bits), 10,000 steps of 5 seeds, a learning rate of 1e-3 and gamma 0.98: at least 0.9 of 100 episodes reach their goal with 4 goals in "
+    "hindsight for each that was set, at most 0.1 without (arXiv:1707.01495, figure 1)",
+)
+def hindsight(folder: Path) -> Finding:
+    given = {"learning_rate": 1e-3, "gamma": 0.98, "learning_starts": 200}
+    return beside_none("dqn", "bit-flip", folder, steps=10_000, reaches=0.9, misses=0.1, **given)
