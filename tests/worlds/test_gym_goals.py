@@ -203,6 +203,7 @@ WIDER = spaces.Dict(observation=LINE, achieved_goal=spaces.Box(-9, 9, (2,)), des
         (broken(step=costly), {}, "a step of .* paid -1.5, and its compute_reward\\(achieved_goal, desired_goal, info\\) says -1"),
         (broken(compute_reward=lambda self, a, d, info: info[0]["paid"] if len(a) > 1 else [-1.0]), {}, "asked with an empty info, raised KeyError: 'paid'"),
         (broken(compute_reward=lambda self, a, d, info: np.full(len(a), np.nan if a[1:].size else -1.0)), {}, "compute_reward of .* gave nan; it gives finite"),
+        (broken(compute_terminated=lambda self, a, d, info: np.ones(len(a), bool)), {}, "compute_terminated of .* says that a step ended its episode, and it went on"),
         (Line, {"action_repeat": 2}, "an action is paid for 2 steps of .*: leave --action-repeat out"),
         ("text:arithmetic", {}, "text:arithmetic has no goals: .* such as gym:bit-flip"),
     ],

@@ -99,6 +99,8 @@ class Goals:
             where = int(wrong.argmax())
             told = f"a step of {self._task} paid {rewards[where]:g}, and its compute_reward(achieved_goal, desired_goal, info) says {computed[where]:g}"
             raise BadInput(f"hindsight: {told}: goals in hindsight would be paid otherwise than those that were set")
+        if not torch.equal(over, torch.tensor(ends)):
+            raise BadInput(f"hindsight: compute_terminated of {self._task} says that a step ended its episode, and it went on: goals would end what goes on")
 
     def of(self, outcome: Tensor, goal: Tensor, terminated: Tensor) -> tuple[Tensor, Tensor]:
         """(reward, terminated) of outcomes under goals, `[…]`.
