@@ -203,7 +203,7 @@ WIDER = spaces.Dict(observation=LINE, achieved_goal=spaces.Box(-9, 9, (2,)), des
         (broken(step=costly), {}, "a step of .* paid -1.5, and its compute_reward\\(achieved_goal, desired_goal, info\\) says -1"),
         (broken(compute_reward=lambda self, a, d, info: info[0]["paid"] if len(a) > 1 else [-1.0]), {}, "asked with an empty info, raised KeyError: 'paid'"),
         (broken(compute_reward=lambda self, a, d, info: np.full(len(a), np.nan if a[1:].size else -1.0)), {}, "compute_reward of .* gave nan; it gives finite"),
-        (broken(compute_terminated=lambda self, a, d, info: np.ones(len(a), bool)), {}, "compute_terminated of .* says that a step ended its episode, and it went on"),
+        (broken(compute_terminated=lambda self, a, d, info: np.ones(len(a), bool)), {}, "says that a step ended its episode, and it went on"),
         (Line, {"action_repeat": 2}, "an action is paid for 2 steps of .*: leave --action-repeat out"),
         ("text:arithmetic", {}, "text:arithmetic has no goals: .* such as gym:bit-flip"),
     ],
@@ -237,13 +237,14 @@ def test_bits_are_flipped_until_they_are_those_of_the_goal():
         bits[0, flipped] = goal[0, flipped]
         assert np.array_equal(step.next_observation[0], np.concatenate([bits[0], goal[0], bits[0]]))
         reached = count == len(wrong)
+        assert (step.success is not None) == reached and (not reached or step.success[0] == 1)
         assert step.reward.tolist() == [reached - 1, -1] and step.terminated.tolist() == [reached, False]
         assert (step.observation[0] != step.next_observation[0]).any() == reached
         twin.load_state_dict(bed.state_dict())
         assert first_difference(twin.state_dict(), bed.state_dict()) is None
     for _ in range(16 - len(wrong)):
         step = bed.step(np.array([0, 0]))
-    assert step.truncated.tolist() == [False, True]
+    assert step.truncated.tolist() == [False, True] and step.success[1] == 0 and np.isnan(step.success[0])
 
 
 def test_a_point_is_brought_near_its_goal():

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from operant.core.errors import BadInput
 from operant.core.spec import ACHIEVED, GOAL
 from operant.worlds.gym.blocks import BLOCKS
+from operant.worlds.gym.environments import Step
 from operant.worlds.gym.native import NATIVE, NativeEnvironments
 from operant.worlds.levels import Levels, Outcomes
 
@@ -274,10 +275,17 @@ def _sensing(side: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class GoalEnvironments(NativeEnvironments):
-    """Native environments with a goal, another one each episode: a step costs 1 until the goal is reached, which ends it.
+    """Native environments with a goal, another one each episode: a step costs 1 until the goal is reached, which ends it and is its success.
 
-    Observations, rewards and what ends them are those of Gymnasium-Robotics' `GoalEnv`, as its users' methods know it.
+    Goals are asked as those of Gymnasium-Robotics are.
     """
+
+    def step(self, action: np.ndarray) -> Step:
+        step = super().step(action)
+        ended = step.terminated | step.truncated
+        if ended.any():
+            step.success = np.where(ended, step.terminated, np.nan).astype(np.float32)
+        return step
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: object) -> np.ndarray:
         """Of goals `[…, G]`, `[…]`."""
