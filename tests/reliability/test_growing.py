@@ -28,8 +28,19 @@ def test_more_steps_give_the_bits_of_a_run_of_as_many(tmp_path, method, given):
     grown = operant.resume(tmp_path / "grown", steps=3 * unit, progress=False)
     assert difference_of_runs(whole.path, grown.path) is None
     assert grown.result["score"] == whole.result["score"] and grown.result["steps"] == 3 * unit
-    with pytest.raises(BadInput, match="the run has"):
+    with pytest.raises(BadInput, match=f"--steps {unit}: the run has {3 * unit:,}"):
         operant.resume(grown.path, steps=unit, progress=False)
+
+
+def test_what_was_asked_and_what_is_done_are_told_apart(tmp_path):
+    run = operant.train("ppo", steps=100, out=tmp_path / "run", **CARTPOLE)
+    (stride, done), asked = (run.config["iteration"], run.result["steps"]), 100
+    assert done < asked < done + stride
+    for steps in (10, asked, done + stride - 1):
+        said = f"--steps {steps}: the run was asked for 100, of which {done} are done, in whole iterations of {stride}; to go on give {done + stride} or more"
+        with pytest.raises(BadInput, match=f"^{said}$"):
+            operant.resume(run.path, steps=steps, progress=False)
+    assert operant.resume(run.path, steps=done + stride, progress=False).result["steps"] == done + stride
 
 
 def test_replay_grows_with_the_steps(tmp_path):
@@ -45,7 +56,8 @@ def test_more_seeds_train_after_the_others(tmp_path, capsys):
     before = operant.load(tmp_path / "grown").result["score"]["per_seed"]
     capsys.readouterr()
     assert main(["resume", str(tmp_path / "grown"), "--seeds", "4", "--json"]) == 0
-    assert "step 128 of 128 (100 %)" in capsys.readouterr().err  # of the new seeds, which train together
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    assert told[-1].startswith("step 128 of 128 (100 %)") and all(" of 128 (" in line for line in told)  # of the new seeds, which train together
     grown = operant.load(tmp_path / "grown")
     assert grown.result["seeds"] == 4 and grown.result["score"]["per_seed"] == [*before, *alone.result["score"]["per_seed"]]
     assert grown.evaluate(episodes=2)["score"]["per_seed"][2:] == alone.evaluate(episodes=2)["score"]["per_seed"]

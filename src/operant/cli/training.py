@@ -60,7 +60,8 @@ def _train_options(parser: Parser) -> None:
 
 def add_sample_workers(parser: Parser, default: str, where: str) -> None:
     """The options by which processes beside the one that trains sample."""
-    words = "processes beside this one that act in the environments, or draw answers, for it; bits are those of any number of them"
+    words = "processes beside this one that act in the environments, or draw answers, for it; bits are those of any number of them; it is for every method, "
+    words += "resume may change it, and where a method has --workers, a setting for the same, give one of the two"
     parser.add_argument("--sample-workers", type=whole(0), metavar="N", help=f"{words} (default {default})")
     parser.add_argument("--sample-on", metavar="ADDRESS", help=f"with --sample-workers: on the nodes of a Ray cluster, {CLUSTERS} ({where})")
 

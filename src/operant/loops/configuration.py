@@ -407,18 +407,27 @@ def members_of(config: dict[str, Any], stacked: bool) -> list[list[int]]:
     return config.get("members") or ([seeds] if stacked else [[seed] for seed in seeds])
 
 
-def grow(config: dict[str, Any], stacked: bool, steps: int | None, seeds: int | None) -> dict[str, Any]:
+def grow(config: dict[str, Any], stacked: bool, steps: int | None, seeds: int | None, done: int | None = None) -> dict[str, Any]:
     """The config of a run that goes on to more steps or seeds.
 
+    Args:
+        done: of a run that is finished, the steps that each seed trained.
+
     Raises:
-        BadInput: it has as many, its budget counts something else, or its seeds trained one after the other, and only the last one's state is kept.
+        BadInput: it has as many, counted in whole iterations too, its budget counts something else, or its seeds trained one after the other, and only the last
+            one's state is kept.
     """
     members, budget = members_of(config, stacked), config["budget"]
     if steps is not None:
         if budget["unit"] != "steps":
             raise BadInput(f"--steps {steps}: this run's budget is {budget['amount']:,} {budget['unit']}; start another with --steps")
-        if steps <= budget["amount"]:
-            raise BadInput(f"--steps {steps}: the run has {budget['amount']:,}; to go on give more")
+        iteration = config.get("iteration", 1)
+        whole = max(1, budget["amount"] // iteration) * iteration
+        if steps // iteration * iteration <= whole or steps <= budget["amount"]:
+            has = f"the run {'has' if done == budget['amount'] else 'was asked for'} {budget['amount']:,}"
+            has += f", of which {done:,} are done" if done not in (None, budget["amount"]) else ""
+            each = f", in whole iterations of {iteration:,}" * (whole != budget["amount"] or steps > budget["amount"])
+            raise BadInput(f"--steps {steps}: {has}{each}; to go on give {(whole // iteration + 1) * iteration:,} or more")
         if len(members) > 1:
             raise BadInput(f"--steps {steps}: these seeds trained one after the other, and only the last one's state is kept; train them anew")
     if seeds is not None and not config["seeds"] < seeds <= MOST_SEEDS:
@@ -429,7 +438,8 @@ def grow(config: dict[str, Any], stacked: bool, steps: int | None, seeds: int | 
         return config | {"steps": steps, "budget": budget | {"amount": steps}}
     first = config["seed"] + config["seeds"]
     new = list(range(first, config["seed"] + seeds))
-    return config | {"seeds": seeds, "members": members + ([new] if stacked else [[seed] for seed in new]), "members_before": len(members)}
+    before = config.get("members_before", 0) if done is None else len(members)  # what is not finished goes on first, and counts with the new ones
+    return config | {"seeds": seeds, "members": members + ([new] if stacked else [[seed] for seed in new]), "members_before": before}
 
 
 def with_module(spine: Any, policy: PlainModule | None, method: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from operant.core.registry import Count, Discount, LearningRate, NonNegative, Passes, Positive, Share, Tune, Widths
+from operant.core.registry import Count, Discount, LearningRate, NonNegative, Passes, Positive, Share, Tune, Widths, Workers
 from operant.loops.policy_gradient import Fit
 from operant.loops.settings import Activation
 from operant.loops.terms import EntropyBonus, SquaredValueError, Term
@@ -34,6 +34,13 @@ class OnPolicySettings:
     @property
     def steps(self) -> Steps:
         return Steps(self.environments, self.rollout_length, self.normalize_reward, self.gamma)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Processes that sample, as a setting of the method, which stays what it is."""
+
+    workers: Workers = 1  # processes that step the environments, 1 for the one that trains; better --sample-workers, which resume can change
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Update:
     Attributes:
         phase: "load" (what the run is made of, before it exists), "prepare", "train" or "evaluate".
         step, total: what is done of the budget, and all of it: steps a seed, or what the budget counts, over the seeds that train one after the other. Of a run
-            that grew by more seeds, over the new ones.
+            that was finished and grew by more seeds, over the new ones.
         metrics: `[S]` values by name.
         score: the newest mean score over seeds, and its name.
         speed: steps of all seeds a second of training alone, as in a run's result; None before the first.
@@ -579,8 +579,9 @@ class Runner:
 
     def _say(self, phase: str, spent: float, metrics: dict[str, list[float]] | None = None, message: str = "") -> None:
         first = self.config.get("members_before", 0)
-        first = first if self.member >= first else 0
-        done, total = round((self.member - first) * self.amount + spent), round(self.amount * (len(self.members) - first))
+        done, total = round(max(0, self.member - first) * self.amount + spent), round(self.amount * (len(self.members) - first))
+        if self.member < first:  # it is done, and looked at once more
+            phase, done = "prepare", 0
         speed = self._steps / self.seconds["training"] if self._steps and self.seconds["training"] > 1e-3 else None
         self.listener(Update(phase, min(done, total), total, metrics or {}, self.score, message, self.unit, speed, self.config["every"]))
 

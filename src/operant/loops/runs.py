@@ -514,7 +514,8 @@ def resume(
     spine = spine_of(config, policy)
     if sample_workers or sample_on is not None:
         spine.check(world, members_of(config, world.stacked)[0], config["steps"], config["episodes"])
-    config = grow(config, world.stacked, steps, seeds) if grown else config
+    if grown:
+        config = grow(config, world.stacked, steps, seeds, None if directory.result is None else directory.result["steps"])
     config = {name: value for name, value in config.items() if name != "processes"}
     if ranks.started() > 1:
         config["processes"] = ranks.started()

@@ -741,9 +741,9 @@ class ValueLearner(Learner):
             if (acts := self.method.acts.net) in self.targets:
                 self.targets[acts].load_state_dict(learned["policy"])
             return
-        tuned = any(SCALARS in phase.trains for phase in self.method.phases)
+        said = self.method.scalars and not any(SCALARS in phase.trains for phase in self.method.phases)
         for name in LEARNED:
-            if name != SCALARS or tuned:
+            if name != SCALARS or not said:
                 getattr(self, name).load_state_dict(learned[name])
 
     def state_dict(self) -> dict[str, Any]:

@@ -13,20 +13,19 @@ from functools import partial
 from typing import Literal
 
 from operant.core.flat import RMSProp
-from operant.core.registry import Count, LearningRate, Share, Workers, method
+from operant.core.registry import Count, LearningRate, Share, method
 from operant.loops.credit import GAE
-from operant.loops.on_policy import ActorCriticSettings
+from operant.loops.on_policy import ActorCriticSettings, WorkerSettings
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import WeightedLogLikelihood
 
 
 @dataclass(frozen=True)
-class A2C(ActorCriticSettings):
+class A2C(WorkerSettings, ActorCriticSettings):
     rollout_length: Count = 5  # steps of each copy between updates
     learning_rate: LearningRate = 7e-4  # RMSProp's
     lam: Share = 1.0  # lambda of GAE; 1 for the return of all steps that are left of a rollout
     rms_prop: Literal["tensorflow", "torch"] = "tensorflow"  # epsilon within the root and squares from 1, or beside the root and from 0
-    workers: Workers = 1  # processes that step the environments
 
 
 @method("a2c", family="online", paper="arXiv:1602.01783", worlds=("gym",))

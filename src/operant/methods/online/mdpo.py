@@ -18,9 +18,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from operant.core.flat import Adam
-from operant.core.registry import LearningRate, Passes, Positive, Workers, method
+from operant.core.registry import LearningRate, Passes, Positive, method
 from operant.loops.credit import GAE
-from operant.loops.on_policy import ApartSettings
+from operant.loops.on_policy import ApartSettings, WorkerSettings
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import Ratio, TermBatch
 
@@ -44,13 +44,12 @@ class Proximity:
 
 
 @dataclass(frozen=True)
-class MDPO(ApartSettings):
+class MDPO(WorkerSettings, ApartSettings):
     epochs: Passes = 10  # gradient steps of an iteration, each on the whole rollout
     step_size: Positive = 1.0  # t at first: the KL to the policy that acted is weighted by 1 / t
     learning_rate: LearningRate = 3e-4  # Adam's, of the policy
     anneal: bool = True  # t falls linearly to 0 at the last step
     max_grad_norm: Positive = 0.5  # L2, over the policy's parameters of a seed
-    workers: Workers = 1  # processes that step the environments
 
 
 @method("mdpo", family="online", paper="arXiv:2005.09814", worlds=("gym",))

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operant.core.registry import Workers, method
+from operant.core.registry import method
 from operant.loops.clipped import ClippedSettings, clipped_policy_gradient
+from operant.loops.on_policy import WorkerSettings
 from operant.loops.policy_gradient import PolicyGradient
 
 
 @dataclass(frozen=True)
-class PPO(ClippedSettings):
-    workers: Workers = 1  # processes that step the environments
+class PPO(WorkerSettings, ClippedSettings):
+    pass
 
 
 @method("ppo", family="online", paper="arXiv:1707.06347", worlds=("gym",))

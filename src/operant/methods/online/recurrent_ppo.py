@@ -13,18 +13,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from operant.core.registry import Count, Widths, Workers, method
+from operant.core.registry import Count, Widths, method
 from operant.loops.clipped import ClippedSettings, clipped_policy_gradient
+from operant.loops.on_policy import WorkerSettings
 from operant.loops.policy_gradient import PolicyGradient
 from operant.nets.memory import LSTM
 
 
 @dataclass(frozen=True)
-class RecurrentPPO(ClippedSettings):
+class RecurrentPPO(WorkerSettings, ClippedSettings):
     memory: Count = 64  # width of each LSTM
     shared: bool = False  # actor and critic read one LSTM, which learns from both; otherwise one each
     hidden: Widths = (64,)  # widths of the layers behind it, of actor and critic each
-    workers: Workers = 1  # processes that step the environments
 
     def __post_init__(self):
         super().__post_init__()

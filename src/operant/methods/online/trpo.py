@@ -14,22 +14,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from operant.core.registry import Count, NonNegative, Positive, Share, Workers, method
+from operant.core.registry import Count, NonNegative, Positive, Share, method
 from operant.loops.credit import GAE
 from operant.loops.natural import TrustRegion
-from operant.loops.on_policy import ApartSettings
+from operant.loops.on_policy import ApartSettings, WorkerSettings
 from operant.loops.policy_gradient import PolicyGradient
 from operant.loops.terms import Ratio
 
 
 @dataclass(frozen=True)
-class TRPO(ApartSettings):
+class TRPO(WorkerSettings, ApartSettings):
     max_kl: Positive = 0.01  # largest mean KL of a step, nats
     damping: NonNegative = 0.1  # what is added to the Fisher matrix's diagonal
     conjugate_gradients: Count = 15  # iterations that find a step's direction
     backtracks: Count = 10  # lengths that the line search tries
     shrink: Share = 0.8  # of each length from the one before
-    workers: Workers = 1  # processes that step the environments
 
 
 @method("trpo", family="online", paper="arXiv:1502.05477", worlds=("gym",))
