@@ -152,7 +152,7 @@ def test_drawn_actions_last_too(tmp_path):
 def test_what_is_expected_is_said(tmp_path):
     run = trained("ppo", "gym:Pendulum-v1", tmp_path / "run", **VIEWS["all"])
     player, seen = run.player(), run.environment()
-    parts = r"one observation is observation of shape \(3, 3\), time of shape \(1,\)"
+    parts = r"their shapes are \{observation: \(3, 3\), time: \(1,\)\}, and several"
     for wrong in (np.zeros(3), {"observation": np.zeros((3, 3))}, {"observation": np.zeros(3), "time": np.ones(1)}):
         with pytest.raises(BadInput, match=rf"{parts}.*; run.policy takes what run.environment\(\) gives, run.player\(\) what the task's own"):
             run.policy(wrong)

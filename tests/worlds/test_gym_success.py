@@ -14,6 +14,7 @@ from operant.core.errors import RunFailed
 from operant.evaluate.compare import compare
 from operant.evaluate.records import load_run
 from operant.loops.results import stack_evaluations
+from operant.loops.track import TRACKERS
 from operant.worlds.gym.adapter import GymnasiumEnvironments, VectorEnvironments
 from operant.worlds.gym.collect import episode_means
 from operant.worlds.gym.examine import examine
@@ -139,6 +140,21 @@ def test_workers_tell_the_same(method, tmp_path):
     run, beside = (trained(method, Guess, tmp_path / str(count), sample_workers=count, **given) for count in (0, 2))
     of = [[row.get("episode/success") for row in rows_of(one, "metrics.jsonl")] for one in (run, beside)]
     assert of[0] == of[1] and any(of[0])
+
+
+def test_trackers_are_told(tmp_path, monkeypatch):
+    told = []
+
+    class Hears:
+        package = "json"
+
+        def __init__(self, run):
+            self.log, self.close = told.extend, lambda: None
+
+    monkeypatch.setitem(TRACKERS, "tensorboard", Hears)
+    trained("ppo", Guess, tmp_path / "run", seeds=2, track=("tensorboard",))
+    assert {"evaluation/return", "evaluation/success", "episode/success"} <= {name for row in told for name in row}
+    assert [row["seed"] for row in told if "evaluation/success" in row] == [0, 1] * 3
 
 
 def test_means_are_of_the_episodes_that_are_told_of():

@@ -459,7 +459,9 @@ class Runner:
             rows.append(row)
         self.directory.append("evaluations.jsonl", rows)
         for tracker in self.trackers:
-            tracker.log([{"step": row["step"], "seed": row["seed"], f"evaluation/{row['score']}": row["value"]} for row in rows])
+            for row in rows:
+                found = {row["score"]: row["value"], **row.get("measures", {})}
+                tracker.log([{"step": row["step"], "seed": row["seed"]} | {f"evaluation/{name}": value for name, value in found.items()}])
         if base:
             self.base += [{"value": row["value"], "pass_at_k": row.get("pass_at_k")} for row in rows]
         self.score = (evaluation.score, float(evaluation.values.mean()))

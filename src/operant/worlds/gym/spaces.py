@@ -353,8 +353,8 @@ class Observations:
 
     def _wanted(self) -> str:
         """The keys, or places, and shapes of one observation, in words."""
-        parts = ", ".join(f"{'.'.join(map(str, part.path))} of shape {part.shape}" for part in self._parts)
-        return f"one observation is {one_line(parts, 300)}, and several have an axis in front of each"
+        parts = ", ".join(f"{'.'.join(map(str, part.path))}: {part.shape}" for part in self._parts)
+        return f"the parts of one observation and their shapes are {{{one_line(parts, 300)}}}, and several have an axis in front of each"
 
     def forbidden(self, rows: np.ndarray) -> tuple[int, str] | None:
         """The first of `rows [N, D]` in which nobody can act, and why: its mask is no mask, or forbids all of a choice. None where all can."""
