@@ -138,6 +138,7 @@ def test_a_run_that_grew_begins_its_new_seeds_there_too(ppo: Path, tmp_path: Pat
         ("ppo", "gym:Acrobot-v1", PPO, "its observations are of another form, observation (box of shape (4,)); those of gym:Acrobot-v1"),
         ("ppo", "gym:CartPole-v1", PPO | {"hidden": (16,)}, "it was trained with --hidden 8"),
         ("ppo", "gym:CartPole-v1", PPO | {"normalize_observation": False}, "not there here; it was trained with --normalize-observation true"),
+        ("ppo", "gym:CartPole-v1", PPO | {"activation": "relu"}, "its policy was trained with --activation tanh, here it is relu: give the same"),
         ("dqn", "gym:CartPole-v1", {}, "its policy is no network of dqn on gym:CartPole-v1 as it is set here"),
         ("random", "gym:CartPole-v1", {}, "random on gym:CartPole-v1 does not train a network over observations"),
     ],

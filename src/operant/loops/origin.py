@@ -25,6 +25,9 @@ from operant.loops.learner import Learner, Spine
 from operant.loops.policy_files import WEIGHTS, read_weights
 from operant.worlds.base import World
 
+UNSHAPED = ("activation", "layer_norm")
+"""Settings of a network that no shape of its weights shows."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -98,6 +101,12 @@ class Origin:
                 if world.kind == "gym":
                     difference += f", or begin episodes where its policy went: operant train snapshotrl --teacher-run {self.path}"
             raise BadInput(f"--from {self.path}: its policy is no network of {here}: {difference}{self._hint(entry, hyperparameters)}")
+
+        for name in UNSHAPED:
+            theirs, mine = self.config["hyperparameters"].get(name), hyperparameters.get(name)
+            if None not in (theirs, mine) and theirs != mine:
+                option = f"--{name.replace('_', '-')}"
+                raise BadInput(f"--from {self.path}: its policy was trained with {option} {value_text(theirs)}, here it is {value_text(mine)}: give the same")
 
     def _consists(self, world: World) -> str | None:
         """What the network of its policy gives, in words; None where a method from outside says that, of which nothing is imported, or nothing is known."""
