@@ -25,7 +25,7 @@ SPACE = spaces.Dict({"place": spaces.Box(0, 20, (1,), np.float32), "door": space
 
 
 class Line(gymnasium.Env):
-    """A walk along a line, to 9 within 12 steps; forward is forbidden at every third place."""
+    """A walk along a line, to 9 within 12 steps, at whose end it succeeded behind 1; forward is forbidden at every third place."""
 
     observation_space, action_space = SPACE, spaces.Discrete(2, start=5)
 
@@ -36,7 +36,7 @@ class Line(gymnasium.Env):
     def step(self, action):
         self.at, self.count = max(0, self.at + (1 if action == 6 else -1)), self.count + 1
         seen, info = self._seen()
-        return seen, float(self.at), self.at == 9, self.count == 12, info
+        return seen, float(self.at), self.at == 9, self.count == 12, info | {"is_success": self.at > 1}
 
     def _seen(self):
         seen = {"place": np.array([self.at], np.float32), "door": self.at % 3 + 1, "lamps": np.array([self.at % 2, 1], np.int8)}
@@ -65,6 +65,9 @@ class Lines(TensorEnvironment):
     def _seen(self):
         return {"place": self.at.float().unsqueeze(1), "door": self.at % 3 + 1, "lamps": torch.stack([self.at % 2, torch.ones_like(self.at)], 1)}
 
+    def success(self):
+        return self.at > 1
+
     def action_mask(self):
         return torch.stack([torch.ones_like(self.at), self.at % 3 < 2], 1)
 
@@ -80,7 +83,7 @@ def test_the_same_transitions_as_objects():
     assert isinstance(ours, Environments)
     seen, same = ours.reset(), theirs.reset()
     assert ours.observation_spec == theirs.observation_spec
-    draws, ends = np.random.default_rng(0), 0
+    draws, ends, told = np.random.default_rng(0), 0, 0
     for _ in range(80):
         assert np.array_equal(seen, same)
         action = draws.integers(2, size=3) | (draws.random(3) < 0.6)
@@ -89,9 +92,12 @@ def test_the_same_transitions_as_objects():
         for name in ("reward", "terminated", "truncated", "valid"):
             assert np.array_equal(getattr(step, name), getattr(other, name))
         assert np.array_equal(step.next_observation, other.next_observation)
+        assert (step.success is None) == (other.success is None)
+        assert step.success is None or np.array_equal(step.success, other.success, equal_nan=True)
+        told += int(np.nansum(step.success)) if step.success is not None else 0
         ends += int((step.terminated | step.truncated).sum())
         seen, same = step.observation, other.observation
-    assert ends > 10
+    assert ends > 10 and 0 < told < ends
 
 
 @pytest.mark.parametrize("method", ["ppo", "dqn"])
@@ -120,6 +126,7 @@ def test_a_run_goes_on_to_the_same_bits(method, tmp_path):
         ({"_seen": lambda self: Lines._seen(self) | {"place": torch.full((2, 1), torch.nan)}}, "observation element 5 is nan"),
         ({"action_mask": lambda self: torch.zeros(2, 2)}, r"row 0, after 0 steps: .* forbids every action"),
         ({"action_mask": lambda self: torch.ones(2, 3)}, r"action_mask is no tensor \[2, 2\]"),
+        ({"success": lambda self: 1, "step": lambda self, action: (self._seen(), self.at.float(), *[self.at < 9] * 2)}, r"success is no tensor \[2\] of bool"),
         ({"step": lambda self, action: 1 / 0}, "step raised ZeroDivisionError"),
     ],
 )

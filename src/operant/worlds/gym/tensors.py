@@ -69,6 +69,10 @@ class TensorEnvironment:
         """Which choices each copy allows where it stands, `[N, choices]`; None where all always are."""
         return None
 
+    def success(self) -> Tensor | None:
+        """Whether each copy succeeded, `[N]` bool, asked where some episodes ended, before others begin; None where nothing says so."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as plain data and tensors, where `resume` says "bitwise"."""
         raise NotImplementedError
@@ -138,13 +142,23 @@ class TensorRows:
             raise self._reader.broken(row, self._steps, f"reward is {reward[row]:g}; it is one finite number")
         self._reader.finite(next_observation, self._steps)
         self._steps += 1
-        observation, ended = next_observation, terminated | truncated
+        observation, ended, success = next_observation, terminated | truncated, None
         if ended.any():
+            success = self._success(ended)
             self._reader.release(next_observation, ended)
             observation = np.where(ended[:, None], self._begun(ended, None), next_observation)
         self._reader.playable(observation, self._steps)
         self.observation = observation
-        return Step(observation, next_observation, reward, terminated, truncated, np.ones(self.rows, bool))
+        return Step(observation, next_observation, reward, terminated, truncated, np.ones(self.rows, bool), success)
+
+    def _success(self, ended: np.ndarray) -> np.ndarray | None:
+        """`Step.success` of a step."""
+        said = self._called("success")
+        if said is None:
+            return None
+        if not isinstance(said, Tensor) or said.shape != (self.rows,) or said.dtype != torch.bool:
+            raise self._reader.broken(None, self._steps, f"success is no tensor [{self.rows}] of bool")
+        return np.where(ended, said.cpu().numpy(), np.nan).astype(np.float32)
 
     def begins_alike(self) -> bool:
         """Whether the same seed begins the same episodes each time; before any is begun in earnest."""
