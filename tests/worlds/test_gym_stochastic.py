@@ -114,6 +114,15 @@ def test_numbers_are_drawn_too(method, tmp_path):
     assert acts[0] == acts[1] != acts[2] and np.abs(acts).max() <= 2
 
 
+def test_agents_draw_each_for_itself(tmp_path):
+    run = operant.train("mappo", "agents:spread", steps=64, environments=2, rollout_length=16, hidden=(8,), episodes=2, out=tmp_path / "run", progress=False)
+    first, again, mode = (run.evaluate(stochastic=drawn)["score"]["per_seed"] for drawn in (True, True, False))
+    assert first == again != mode
+    seen = {name: np.zeros(run.world.observation_space.shape, np.float32) for name in run.world.names_of_agents}
+    played = [list(map(int, run.policy(seen, stochastic=True).values())) for _ in range(8)]
+    assert len({tuple(actions) for actions in played}) > 1
+
+
 @pytest.mark.parametrize(("method", "task"), [("dqn", "CartPole-v1"), ("pqn", "CartPole-v1"), ("stream-q", "CartPole-v1"), ("td3", "Pendulum-v1")])
 def test_what_has_only_a_mode_refuses(method, task, tmp_path):
     run = trained(method, f"gym:{task}", tmp_path / "run")
