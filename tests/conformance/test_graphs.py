@@ -18,9 +18,11 @@ from operant.core.errors import BadInput
 from operant.core.flat import Adam, FlatParameters, RMSProp
 from operant.core.graphs import WARM, Compiled, Execution, Repeated
 from operant.core.random import Streams, names_of
+from operant.core.registry import configure, get_method
 from operant.core.spec import Field, Spec
 from operant.nets.distributions import Categorical, Categoricals, EpsilonGreedyChoice, Gaussian, Mixed, SquashedGaussian, SquashedMixture, TanhPoint
 from operant.nets.normalize import RunningNormalizer
+from operant.worlds import make_world
 
 CPU, PLAIN = torch.device("cpu"), Execution()
 
@@ -66,6 +68,21 @@ def test_replayed_updates_are_those_that_python_makes(case, firm, monkeypatch):
         found = trained(case, device, iterations, Execution(cuda_graphs=True))
         assert RecordedGraph.replays > 2
         same(found, trained(case, device, iterations), 1e-4)
+
+
+def test_seeds_that_stand_still_do_so_in_replays(monkeypatch):
+    small = {"environments": 2, "rollout_length": 16, "hidden": (8,), "minibatches": 2, "learning_rate": 1e-2, "target_kl": 1e-3}
+
+    def of(device: torch.device, execution: Execution):
+        spine = replace(get_method("ppo").build(configure("ppo", small)), execution=execution)
+        learner = spine.learner(make_world("gym:CartPole-v1"), [100, 101], 10_000, device)
+        told = [learner.iterate() for _ in range(4)]
+        return {name: x.cpu() for name, x in learner.policy.state_dict().items()}, told
+
+    with other_device(monkeypatch) as device:
+        found, wanted = of(device, Execution(cuda_graphs=True)), of(device, PLAIN)
+    same(found, wanted, 1e-4)
+    assert RecordedGraph.replays > 2 and any(len(set(told["updates"].tolist())) > 1 for told in wanted[1])
 
 
 @worlds(executes, lambda case: getattr(configured(case), "region", None) is None)
