@@ -92,7 +92,7 @@ def test_an_environment_is_a_callable(tmp_path: Path):
     run = operant.train("ppo", task=corridor, steps=128, seeds=2, out=tmp_path / "run", **settings)
     assert run.result["task"] == "gym:test_extension:corridor"
     assert run.policy(np.zeros(4)) in (0, 1)
-    with pytest.raises(BadInput, match="the module test_extension for the task gym:test_extension:corridor, .*: say --trust"):
+    with pytest.raises(BadInput, match="say --trust .*: the module test_extension for the task gym:test_extension:corridor"):
         shutil.copytree(tmp_path / "run", tmp_path / "again")
         (tmp_path / "again" / "result.json").unlink()
         operant.resume(tmp_path / "again")
