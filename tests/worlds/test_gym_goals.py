@@ -15,6 +15,7 @@ from operant.core.checkpoint import first_difference
 from operant.core.errors import BadInput
 from operant.worlds import make_world
 from operant.worlds.gym.beds import BitFlip, PointReach
+from operant.worlds.gym.examine import examine
 from operant.worlds.gym.goals import Goals
 from operant.worlds.gym.tensors import TensorEnvironment
 
@@ -212,6 +213,13 @@ def test_what_has_no_goals_or_cannot_pay_them_is_refused(task, options, says):
     world = make_world(task, **options)
     with pytest.raises(BadInput, match=f"^hindsight: .*{says}"):
         world.check_goals()
+
+
+def test_what_checks_an_environment_says_whether_goals_can_be_given():
+    assert examine(Line, steps=20).facts["goals in hindsight"] == "yes"
+    assert examine(broken(step=costly), steps=20).facts["goals in hindsight"].startswith("no: a step of gym:")
+    assert examine(Line, steps=20, action_repeat=2).facts["goals in hindsight"].startswith("no: an action is paid for 2 steps")
+    assert "goals in hindsight" not in examine("Pendulum-v1", steps=20).facts
 
 
 def test_what_is_achieved_must_be_a_goal():

@@ -17,7 +17,7 @@ import torch
 from operant.core.errors import CODE, BadInput, OperantError, RunFailed, a_type, one_line
 from operant.core.registry import read_settings
 from operant.core.seeds import derive_seed
-from operant.core.spec import ACTION_MASK
+from operant.core.spec import ACHIEVED, ACTION_MASK, GOAL
 from operant.nets.distributions import drawn_range, far_from_unit
 from operant.worlds.gym import snapshot
 from operant.worlds.gym.adapter import callable_name, environment_maker, limit_of, make_environments
@@ -27,6 +27,7 @@ from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.spaces import Actions, scaled, space_text
 from operant.worlds.gym.views import View, view_of, view_space
+from operant.worlds.gym.world import GymWorld
 from operant.worlds.gym.wrappers import RefusedWrapper, changed_rewards
 
 SEEDS = [derive_seed(seed, "environment", 0) for seed in range(3)]  # as large as those of a run
@@ -71,11 +72,22 @@ def examine(environment: Any, *, steps: int = 1_000, seconds: float = 5.0, **opt
         trial.run(steps)
         if why := undrawn(partial(make_environments, environment, view=view.evaluated), environment):
             trial.found.notes.append(f"operant watch will have no pictures: {why}")
+        if {ACHIEVED, GOAL} <= trial.parts:
+            trial.found.facts["goals in hindsight"] = "yes" if (why := _no_hindsight(environment, options)) is None else f"no: {why}"
     except _Stop:
         pass
     finally:
         trial.close()
     return trial.found
+
+
+def _no_hindsight(environment: Any, options: dict[str, Any]) -> str | None:
+    """Why goals cannot be given in hindsight; None where they can."""
+    try:
+        GymWorld(environment, **options).check_goals()
+    except OperantError as error:
+        return str(error).removeprefix("hindsight: ")
+    return None
 
 
 class _Stop(Exception):
@@ -91,6 +103,7 @@ class _Trial:
         self._envs: list[gymnasium.Env] = []
         self._steps = 0
         self._known = False  # where action masks come from
+        self.parts: set[str] = set()  # of observations, by name
         self._largest = 0.0  # of the numbers of observations that could be normalised
 
     def run(self, steps: int) -> None:
@@ -105,6 +118,7 @@ class _Trial:
             self._reader = Reader(self.name, one.observation_space, self._actions.spec, tells=False)
         except BadInput as error:
             self._fail(str(error))
+        self.parts = {field.name for field in self._reader.spec.fields}
         if self._rescaled:
             scaled(self.name, self._actions.spec)
         self._repeats(one, other, self._reset(one, SEEDS[0], 12))
