@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -248,3 +249,17 @@ def test_a_run_whose_settings_were_changed_by_hand_is_not_gone_on_with(tmp_path,
     file.write_text(json.dumps(config))
     with pytest.raises(BadInput, match=rf"run.json says {name} .*, and its checkpoint is of .*put it back"):
         operant.resume(run.path, steps=120, progress=False)
+
+
+def test_what_a_killed_writer_had_left_to_do_is_done(tmp_path):
+    """Killed between its last checkpoint and the removal of the oldest: a run with nothing more to save has as many as any other, and `last` is the newest."""
+    run = operant.train("ppo", seeds=1, steps=384, out=tmp_path / "run", **CARTPOLE)
+    kept = run.path / "checkpoints"
+    before = sorted(path.name for path in kept.iterdir())
+    newest, older = sorted(path for path in kept.glob("step-*"))[::-1]
+    shutil.copytree(older, kept / f"step-{0:012d}")
+    (kept / "last").unlink()
+    (kept / "last").symlink_to(older.name)
+    (run.path / "result.json").unlink()
+    operant.resume(run.path, progress=False)
+    assert sorted(path.name for path in kept.iterdir()) == before and (kept / "last").resolve() == newest.resolve()

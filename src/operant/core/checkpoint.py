@@ -203,15 +203,19 @@ class Checkpoints:
         remove(target)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._kept = save_state(target, state, self._kept, step=step)
+        self.settle(target)
+        return target
+
+    def settle(self, newest: Path) -> None:
+        """Make `last` name the newest one, and drop those that are too old: of a writer that was killed, what it had left to do."""
         link, last = self.directory / f".last-{os.getpid()}", self.directory / "last"
         link.unlink(missing_ok=True)
-        link.symlink_to(target.name)
+        link.symlink_to(newest.name)
         if last.is_dir() and not last.is_symlink():  # a copy that followed links
             remove(last)
         os.replace(link, last)
         for old in self.all()[: -self.keep]:
             shutil.rmtree(old, ignore_errors=True)
-        return target
 
     def load(self, *, with_blocks: bool = True) -> tuple[Any, Path, list[str]]:
         """The newest whole state, where it was, and a line for each newer one that was damaged.

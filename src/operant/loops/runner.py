@@ -191,6 +191,8 @@ class Runner:
             return None
         for line in damaged:
             self._say("prepare", 0, message=f"{line}; going on from {where.name}")
+        if not damaged and ranks.rank() == 0:
+            self.directory.checkpoints.settle(where)
         run = require(state, schema.STATE, f"checkpoint {where}")["run"]
         if run["member"] >= len(self.members):
             raise BadInput(f"checkpoint {where}: member must be below {len(self.members)}, found {run['member']}")

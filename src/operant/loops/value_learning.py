@@ -464,9 +464,6 @@ class ValueLearner(Learner):
         self.targets.requires_grad_(False)
         self._followed = {name: self._pairs(name) for name in method.track}
         self._batch_norms = {name: batch_norms(net) for name, net in self.nets.items()}
-        self._iteration = method.updates_per_iteration
-        if method.online is not None:
-            self._iteration = max(1, min(self._iteration, int(MOST_UPDATES / method.online.updates_per_step)))
         self.experience = None
         self._carry: Tensor | None = None  # of a policy that plans or remembers
         self.stores: dict[str, Store] = {}
@@ -528,6 +525,12 @@ class ValueLearner(Learner):
 
     def notes(self) -> list[str]:
         return [*super().notes(), *self.world.notes_on(self.policy)]
+
+    @property
+    def _iteration(self) -> int:
+        """Steps until a person, and who wants the run to stop, are attended to."""
+        most, online = self.method.updates_per_iteration, self.method.online
+        return most if online is None else max(1, min(most, int(MOST_UPDATES / online.updates_per_step)))
 
     def iterate(self) -> dict[str, Tensor]:
         remaining = min(self._iteration, self.total_steps - self.step)
