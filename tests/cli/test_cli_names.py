@@ -188,8 +188,8 @@ def test_in_python_too():
 def test_what_names_of_other_libraries_mean_is_there():
     of_run = [name for action in TRAIN.parser()._actions for name in action.option_strings]
     control = [fields_of(entry) for entry in OWN.values() if entry.family == "online"]
-    names = [name for each in ELSEWHERE for name in each.names]
-    assert len(names) == len(set(names))
+    said = [(name, here) for each in ELSEWHERE for name in each.names for here in each.here]
+    assert len(said) == len(set(said))
     for each in ELSEWHERE:
         for here in each.here:
             assert f"--{here}" in of_run if each.of_run else any(here in fields for fields in control), each
