@@ -98,7 +98,7 @@ class Origin:
             here, there = f"{entry.key} on {world.task} as it is set here", self._consists(world)
             if there not in (None, own.consists):
                 difference = f"{self.config['method']} trains {there}, {entry.key} {own.consists}; take a run of a method that trains {own.consists} too"
-                if world.kind == "gym":
+                if world.kind in get_method("snapshotrl").worlds:
                     difference += f", or begin episodes where its policy went: operant train snapshotrl --teacher-run {self.path}"
             raise BadInput(f"--from {self.path}: its policy is no network of {here}: {difference}{self._hint(entry, hyperparameters)}")
 

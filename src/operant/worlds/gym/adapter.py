@@ -31,7 +31,7 @@ from operant.worlds.gym.minatar import MinAtarGame
 from operant.worlds.gym.objects import Rows
 from operant.worlds.gym.spaces import Actions
 from operant.worlds.gym.tensors import TensorEnvironment, TensorRows
-from operant.worlds.gym.views import PLAIN, View, Viewed
+from operant.worlds.gym.views import PLAIN, View, within
 from operant.worlds.gym.wrappers import changed_rewards, refuse_statistics
 
 
@@ -546,13 +546,13 @@ def _spaces(name: str, env: gymnasium.Env | VectorEnv, prefix: str = "") -> tupl
 
 def begins_alike(environments: Environments) -> bool:
     """Whether seeds decide how the episodes of fresh environments begin; of the library's own they do."""
-    inner = environments.inner if isinstance(environments, Viewed) else environments
+    inner = within(environments)
     return not isinstance(inner, GymnasiumEnvironments | VectorEnvironments | TensorRows) or inner.begins_alike()
 
 
 def rewards_told(environments: Environments) -> str:
     """What to say of wrappers that change the rewards of environments; empty where there is none."""
-    inner = environments.inner if isinstance(environments, Viewed) else environments
+    inner = within(environments)
     if isinstance(inner, VectorEnvironments):
         return changed_rewards(inner.vector_env)
     return changed_rewards(inner.envs[0]) if isinstance(inner, GymnasiumEnvironments) else ""
@@ -560,7 +560,7 @@ def rewards_told(environments: Environments) -> str:
 
 def rows_stand_alone(environments: Environments) -> bool:
     """Whether a row is the same whatever rows stand beside it, so that some can be stepped elsewhere."""
-    inner = environments.inner if isinstance(environments, Viewed) else environments
+    inner = within(environments)
     if isinstance(inner, VectorEnvironments):
         return isinstance(inner.vector_env.unwrapped, SyncVectorEnv)
     return not isinstance(inner, TensorRows)
@@ -568,7 +568,7 @@ def rows_stand_alone(environments: Environments) -> bool:
 
 def resets_by_steps(environments: Environments) -> bool:
     """Whether the step behind an episode's end resets the row and ignores the action (Gymnasium's NEXT_STEP autoreset)."""
-    inner = environments.inner if isinstance(environments, Viewed) else environments
+    inner = within(environments)
     return isinstance(inner, VectorEnvironments) and inner.mode is AutoresetMode.NEXT_STEP
 
 

@@ -22,7 +22,7 @@ from operant.worlds.gym.beds import BEDS
 from operant.worlds.gym.environments import Environments
 from operant.worlds.gym.ids import registered
 from operant.worlds.gym.tensors import TensorEnvironment, TensorRows
-from operant.worlds.gym.views import Viewed
+from operant.worlds.gym.views import within
 
 Drawing = gymnasium.Env | TensorEnvironment
 FPS = 30  # of an environment that does not say
@@ -86,7 +86,7 @@ def _drawing(make: Callable[..., Environments], env: str | Callable[..., gymnasi
             raise NothingToDraw(f"{name} takes no argument render_mode: let what makes it take one, and pass it on") from error
         raise
     try:
-        inner = environments.inner if isinstance(environments, Viewed) else environments
+        inner = within(environments)
         if isinstance(inner, VectorEnvironments):
             raise NothingToDraw(f"{name} makes a vector environment, of which none is drawn: train on a function that makes one environment")
         drawn = inner.env if isinstance(inner, TensorRows) else inner.envs[0]

@@ -15,7 +15,7 @@ from operant.core.spec import ACHIEVED, GOAL, Field
 from operant.worlds.gym.adapter import GymnasiumEnvironments, VectorEnvironments
 from operant.worlds.gym.check import closed, place
 from operant.worlds.gym.environments import Environments
-from operant.worlds.gym.views import Viewed
+from operant.worlds.gym.views import within
 
 TRIED = 8  # steps whose rewards are compared with those that are computed
 Asked = Callable[[Any, Any, Any], Any]
@@ -71,7 +71,7 @@ class Goals:
 
     def _asked(self, environments: Environments, name: str) -> Asked | None:
         """A method of the environment itself, or of a layer around it; None where there is none."""
-        inner = environments.inner if isinstance(environments, Viewed) else environments
+        inner = within(environments)
         if isinstance(inner, GymnasiumEnvironments):
             return _method(inner.envs[0], name)
         if not isinstance(inner, VectorEnvironments):

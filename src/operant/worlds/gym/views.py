@@ -300,3 +300,8 @@ class Viewed:
 
     def close(self) -> None:
         self.inner.close()
+
+
+def within(environments: Environments) -> Environments:
+    """What a view looks at; environments that nothing is seen of otherwise are that themselves."""
+    return environments.inner if isinstance(environments, Viewed) else environments

@@ -39,7 +39,7 @@ from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.player import ViewingPlayer
 from operant.worlds.gym.spaces import Actions, Observations, scaled, space_text
 from operant.worlds.gym.starts import Starts, make_started, recorded
-from operant.worlds.gym.views import SeenEnvironment, Shown, Viewed, view_of
+from operant.worlds.gym.views import SeenEnvironment, Shown, view_of, within
 from operant.worlds.gym.workers import check_split
 from operant.worlds.names import CLASSIC, MUJOCO
 from operant.worlds.player import Player
@@ -93,7 +93,7 @@ class GymWorld(World):
             seen = probe.reset()
             self.observation, self.action = probe.observation_spec, probe.action_spec
             self._observations = Observations(self.task, self.observation_space, self.observation, self.action)
-            inner = probe.inner if isinstance(probe, Viewed) else probe
+            inner = within(probe)
             self._own = Observations(self.task, inner.observation_space, inner.observation_spec, self.action)  # reads what the environment itself gives
             self._shown = Shown(inner.observation_spec, self.observation, probe.limit)
             self._actions = Actions(self.task, self.action_space)
