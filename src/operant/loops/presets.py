@@ -3,9 +3,11 @@
 "zoo" is RL Baselines3 Zoo (https://github.com/DLR-RM/rl-baselines3-zoo, folder hyperparams).
 
 What differs all the same: with normalised observations the Zoo's statistics move with every step, ours between rollouts, so that a first rollout is seen as it
-is; and QR-DQN's gradients are cut at a norm of 10 here.
-A setting stands here where it can be said in the hyper-parameters of the method; one that takes more (noise that depends on the state, a learning rate that
-falls where the method has none that does) is left out, and not bent.
+is; what falls with training (a learning rate, PPO's clip) is read when a rollout begins, there when it is complete, so that all is one rollout later; and
+QR-DQN's gradients are cut at a norm of 10 here.
+Of classic control, Box2D and MuJoCo (as version 5, there 4) a setting stands here where it can be said in the hyper-parameters of the method; one that takes
+more (noise that depends on the state, an initial deviation, a learning rate that falls where the method has none that does) is left out, and not bent. So are
+the Zoo's other tasks: Atari, MiniGrid, PyBullet, and those of MuJoCo in version 1 or 2.
 """
 
 from __future__ import annotations
@@ -83,6 +85,14 @@ def _qr_dqn(*given: Any, quantiles: int, **settings: Any) -> dict[str, Any]:
 MUJOCO = ("HalfCheetah-v5", "Ant-v5", "Hopper-v5", "Walker2d-v5")
 _LUNAR = _ppo(16, 1024, epochs=4, gamma=0.999, lam=0.98, entropy_coefficient=0.01)
 _TRPO_MUJOCO = _trpo(1024, conjugate_gradients=25, value_epochs=20) | NORMALIZED
+
+
+def _mujoco(settings: dict[str, Any], gamma: float = 0.9999) -> dict[str, tuple[int, dict[str, Any]]]:
+    """MuJoCo's tasks with the same settings, but Swimmer's discount."""
+    same = dict.fromkeys(MUJOCO, (1_000_000, settings))
+    return same | {"Humanoid-v5": (2_000_000, settings), "Swimmer-v5": (1_000_000, settings | {"gamma": gamma})}
+
+
 # The Zoo counts steps between two copies into the target network, which are updates here. CartPole's 10 are fewer than a round of 128 updates takes, so that
 # all of a round see the network as it was before it. Updates are owed from the first step behind the random ones: these end a round before the Zoo's first one.
 _CARTPOLE = {"learning_rate": 2.3e-3, "batch_size": 64, "learning_starts": 768, "epsilon_share": 0.16, "epsilon_end": 0.04}
@@ -102,13 +112,18 @@ _ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
             | NORMALIZED,
         ),
         "Ant-v5": (1_000_000, _ppo(1, 2048) | NORMALIZED),
+        "Swimmer-v5": (1_000_000, _ppo(4, 1024, 256, learning_rate=6e-4, lam=0.98, gamma=0.9999) | NORMALIZED),
+        "BipedalWalkerHardcore-v3": (
+            100_000_000,
+            _ppo(16, 2048, entropy_coefficient=0.001, learning_rate=2.5e-4, anneal=True, anneal_clip=True) | NORMALIZED,
+        ),
     },
     "a2c": {
         "CartPole-v1": (500_000, _a2c(8)),
         "MountainCar-v0": (1_000_000, _a2c(16) | NORMALIZED),
         "Acrobot-v1": (500_000, _a2c(16) | NORMALIZED),
         "LunarLander-v3": (200_000, _a2c(8, gamma=0.995, learning_rate=8.3e-4, anneal=True, entropy_coefficient=1e-5)),
-        **dict.fromkeys(MUJOCO, (1_000_000, _a2c(1) | NORMALIZED)),
+        **_mujoco(_a2c(1) | NORMALIZED),
     },
     "trpo": {
         "CartPole-v1": (100_000, _trpo(512, 512, damping=1e-3, lam=0.98, value_epochs=20)),
@@ -116,7 +131,9 @@ _ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
         "Acrobot-v1": (100_000, _trpo(1024) | NORMALIZED),
         "LunarLander-v3": (200_000, _trpo(512, damping=0.01, lam=0.98, value_epochs=15)),
         "LunarLanderContinuous-v3": (100_000, _trpo(1024, value_epochs=20) | NORMALIZED),
-        **dict.fromkeys(("Ant-v5", "Hopper-v5", "Walker2d-v5"), (1_000_000, _TRPO_MUJOCO)),
+        "BipedalWalker-v3": (1_000_000, _TRPO_MUJOCO),
+        "BipedalWalkerHardcore-v3": (10_000_000, _TRPO_MUJOCO),
+        **_mujoco(_TRPO_MUJOCO),
         "HalfCheetah-v5": (1_000_000, _TRPO_MUJOCO | {"max_kl": 0.04}),
     },
     "dqn": {
@@ -131,18 +148,19 @@ _ZOO: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
     },
     "sac-v2": {
         "Pendulum-v1": (20_000, {"learning_rate": 1e-3, "learning_starts": 100}),
-        **dict.fromkeys(MUJOCO, (1_000_000, {"learning_starts": 10_000})),
+        **_mujoco({"learning_starts": 10_000}, gamma=0.999),
     },
     "ddpg": {
         "Pendulum-v1": (20_000, _NARROW),
         "LunarLanderContinuous-v3": (300_000, _NARROW),
         "BipedalWalker-v3": (1_000_000, _NARROW),
+        **_mujoco(_WIDE),
     },
     "td3": {
         "Pendulum-v1": (20_000, _NARROW),
         "LunarLanderContinuous-v3": (300_000, _NARROW),
         "BipedalWalker-v3": (1_000_000, _NARROW),
-        **dict.fromkeys(MUJOCO, (1_000_000, _WIDE)),
+        **_mujoco(_WIDE),
     },
 }
 _FILES = {"sac-v2": "sac", "qr-dqn": "qrdqn"}  # where the method has another name there
