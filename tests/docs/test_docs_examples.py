@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from long_tier import in_turn
 
+from operant import evidence
 from operant.cli.main import COMMANDS, main, parse
 from operant.core import elsewhere, registry
 from operant.core.errors import BadInput
@@ -174,6 +175,46 @@ def test_the_readme_says_which_extras_all_leaves_out():
     taken = re.fullmatch(r"operant\[(.*)\]", extras["all"][0])[1].split(",")
     sentence = re.search(r"`\[all\]` is every extra but (.*?);", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     assert set(re.findall("`([a-z0-9-]+)`", sentence)) == set(extras) - set(taken) - {"all"}
+
+
+def numbers(figures: object) -> list[float]:
+    """All numbers of a record's figures, and the means of its lists of numbers."""
+    if isinstance(figures, dict):
+        return [number for value in figures.values() for number in numbers(value)]
+    if isinstance(figures, list):
+        found = [number for value in figures for number in numbers(value)]
+        return [*found, sum(found) / len(found)] if found else []
+    return [float(figures)] if isinstance(figures, int | float) else []
+
+
+def test_the_readme_tells_the_figures_of_the_records():
+    """Each figure with a point, and each interval, of a row of its table stands in that claim's record, to as many digits as are told."""
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("| Method | Measured | Verdict |")[1].split("\n\n")[0]
+    for line in table.splitlines()[2:]:
+        key, text, verdict = (cell.strip() for cell in line.strip("|").split(" | "))
+        record = evidence.recorded(key.strip("`"))
+        assert verdict.partition(":")[0] == record["verdict"], key
+        known = [abs(number) for each in record["checks"] for number in numbers(each["figures"])]
+        known += [float(number) for each in record["checks"] for number in re.findall(r"\d+\.\d+", each["says"])]
+        told = re.findall(r"\d[\d,]*\.\d+|[\d,]*\d(?= \[)|(?<=\[)[\d,]*\d|[\d,]*\d(?=\])", text)
+        assert told
+        for number in told:
+            value, digits = float(number.replace(",", "")), len(number.partition(".")[2])
+            near = [each for each in known for scale in (1, 100) if abs(each * scale - value) <= 0.5001 * 10**-digits]
+            assert near, f"{key}: {number} of the README is in no figure of its record"
+
+
+def test_the_readme_counts_the_claims():
+    told = r"Of (\d+) claims that were measured (\d+) were reproduced whole, (\d+) as far as.*?, (\d+) in part and (\w+) not"
+    sentence = re.search(told, (ROOT / "README.md").read_text(encoding="utf-8"))
+    records = [record for key in evidence.claims() if (record := evidence.recorded(key)) is not None]
+    some = [record for record in records if evidence.measured(record) < len(record["checks"])]
+    so_far = {id(record): evidence.verdict([each for each in record["checks"] if each["holds"] is not None]) for record in records}
+    whole = [record for record in records if so_far[id(record)] == "reproduced"]
+    partly, none = ([record for record in records if so_far[id(record)] == verdict] for verdict in ("partly", "not reproduced"))
+    counted = [len(records), len([each for each in whole if each not in some]), len([each for each in whole if each in some]), len(partly)]
+    assert [int(number) for number in sentence.groups()[:4]] == counted
+    assert ["none", "one", "two", "three"].index(sentence[5]) == len(none)
 
 
 def test_the_page_of_control_says_how_many_updates_a_step_has():

@@ -58,7 +58,9 @@ class AchievedLater:
     """Gives a share k / (k + 1) of transitions a goal that their episode achieved with them or later, in both observations, with the reward and the ending that
     the environment computes for it (HER, Andrychowicz et al. 2017, arXiv:1707.01495, algorithm 1, strategy "future").
 
-    Every outcome from the transition's own to the last of its episode is drawn alike; of an episode that goes on, to the newest. The others keep their goal.
+    Every outcome from the transition's own (as in Stable-Baselines3; the paper draws from those behind it) to the last of its episode is drawn alike; of an
+    episode that goes on, to the newest. The others keep their goal. The paper's experiments also cut targets to what returns can be, [-1 / (1 - gamma), 0], and
+    charge the actor for actions before their tanh: neither is here.
 
     Attributes:
         goals: of the task.
