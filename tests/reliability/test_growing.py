@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import shutil
 
@@ -13,11 +15,12 @@ from torch import nn
 import operant
 from operant.cli.main import main
 from operant.cli.results import difference_of_runs
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
 from operant.core.registry import import_file
 from operant.nets import kernels
 
 CARTPOLE = {"task": "gym:CartPole-v1", "episodes": 2, "environments": 2, "rollout_length": 32, "every": 128, "progress": False}
+REPLAY = {"task": "gym:CartPole-v1", "episodes": 1, "learning_starts": 20, "batch_size": 8, "progress": False}
 TABLE = {"task": "sequences:target", "prompts": 2, "group_size": 4, "progress": False}
 
 
@@ -193,9 +196,82 @@ def test_a_module_with_a_seed_axis_computes_what_it_computes_alone():
     assert not torch.equal(first, second) and torch.equal(second, alone.parameter_0[0])
 
 
+class Shared(nn.Module):
+    """One layer under two names, and a weight that two layers share."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = self.again = nn.Linear(4, 4)
+        self.one, self.other = nn.Linear(4, 2), nn.Linear(4, 2)
+        self.other.weight = self.one.weight
+
+    def forward(self, x):
+        x = torch.tanh(self.again(torch.tanh(self.first(x))))
+        return self.one(x) + self.other(x)
+
+
+@pytest.mark.parametrize("method", ["ppo", "dqn"])
+def test_what_a_module_shares_stays_shared_in_every_seed(tmp_path, method):
+    torch.manual_seed(0)
+    net, x = Shared(), torch.randn(2, 5, 4)
+    from operant.nets.lifted import Lifted
+
+    lifted = Lifted([net, copy.deepcopy(net)])
+    assert torch.allclose(lifted(x), net(x), atol=1e-6) and len(list(lifted.parameters())) == len(list(net.parameters())) == 5
+    lifted(x).sum().backward()
+    net(x).sum().backward()
+    assert all(torch.allclose(p.grad.sum(0), q.grad, atol=1e-4) for p, q in zip(lifted.parameters(), net.parameters(), strict=True))
+    operant.train(method, policy=net, seeds=2, steps=64, out=tmp_path / "run", **(CARTPOLE if method == "ppo" else REPLAY))
+
+
+class Counts(nn.Module):
+    """Gives other numbers at every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.calls = nn.Linear(4, 2), 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.layer(x) + self.calls
+
+
+class Pair(nn.Linear):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class Whole(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) - super().forward(x).mean(0)
+
+
+class Breaks(nn.Linear):
+    def forward(self, x):
+        raise KeyError("no such\nkey")
+
+
+class Few(nn.Linear):
+    """Takes one row or two."""
+
+    def forward(self, x):
+        return super().forward(x) if len(x) < 3 else x.view(7, 5)
+
+
+def test_a_module_that_fails_while_it_is_trained_ends_the_run_in_one_line(tmp_path):
+    with pytest.raises(RunFailed, match=r"Few raised RuntimeError: shape .*, at \d+ rows of observations"):
+        operant.train("dqn", policy=Few(4, 2), steps=64, out=tmp_path / "run", **REPLAY)
+
+
 @pytest.mark.parametrize(
     ("method", "policy", "says"),
     [
+        ("dqn", Counts(), "gives other numbers when it is asked again"),
+        ("dqn", Pair(4, 2), "raised TypeError: its forward gave a tuple, not one tensor"),
+        ("ppo", Whole(4, 2), "gives a row other numbers beside another row"),
+        ("ppo", Breaks(4, 2), r"it raised KeyError: no such key$"),
+        ("ppo", nn.Sequential(nn.Unflatten(-1, (1, 4)), nn.InstanceNorm1d(1, track_running_stats=True), nn.Flatten(), nn.Linear(4, 2)), "holds InstanceNorm1d"),
+        ("dqn", nn.LazyLinear(2), "has no shape for weight yet"),
         ("ppo", Net(5), r"must map observations \[N, 4\] to \[N, 2\]"),
         ("ppo", nn.Sequential(nn.Linear(4, 2), nn.Dropout()), "holds Dropout"),
         ("ppo", nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2)), "holds BatchNorm1d"),
@@ -208,6 +284,12 @@ def test_modules_that_do_not_fit_are_refused(tmp_path, method, policy, says):
     with pytest.raises(BadInput, match=says):
         operant.train(method, "gym:CartPole-v1", policy=policy, out=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_makes_a_module_gives_every_seed_the_same_form(tmp_path):
+    widths = itertools.count(8)
+    with pytest.raises(BadInput, match=r"gave seeds other shapes, a.weight \[\d+, 4\] and \[\d+, 4\]$"):
+        operant.train("ppo", "gym:CartPole-v1", policy=lambda: Net(width=next(widths)), seeds=2, out=tmp_path / "run", progress=False)
 
 
 def test_sac_takes_mean_and_log_standard_deviation(tmp_path):
