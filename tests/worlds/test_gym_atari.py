@@ -88,8 +88,10 @@ def test_a_person_plays_in_the_environment_as_the_policy_sees_it(games, tmp_path
         action = run.policy(seen)
         assert player(seen) == action
         seen, packed = env.step(action)[0], rows.step(np.array([action])).observation
-    with pytest.raises(BadInput, match=r"has one of shape \(4, 84, 84\).*run.policy takes what run.environment\(\) gives$"):
+    with pytest.raises(BadInput, match=r"has one of shape \(4, 84, 84\).*policies take what run.environment\(\) gives$"):
         player(np.zeros((210, 160, 3)))
+    with pytest.raises(BadInput, match="no player is raw"):
+        run.player(raw=True)
 
 
 def test_replay_that_does_not_fit_is_refused(games):

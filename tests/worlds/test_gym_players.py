@@ -71,6 +71,10 @@ def limited(kind=Parts):
     return gymnasium.wrappers.TimeLimit(MaskedByInfo(Parts()) if kind is MaskedByInfo else Parts(), 7)
 
 
+def make_together(num_envs):
+    return gymnasium.make_vec("CartPole-v1", num_envs=num_envs)
+
+
 def masked():
     return limited(MaskedByInfo)
 
@@ -96,11 +100,12 @@ def test_loops_over_both_environments_make_the_episodes_of_evaluations(view, met
     run = trained(method, pendulum, tmp_path / "run", seeds=2, **VIEWS[view])
     own, seen = pendulum(), run.environment()
     for seed in (0, 1):
-        player = run.player(seed)
+        raw, player = run.player(seed, raw=True), run.player(seed)
         for episode, begin in enumerate((FIRST, SECOND)):
-            player.reset()
             found = run.world.evaluate(run.load_policy(seed), 1, episodes=2, seed=1).values[0, episode]
-            assert played(player, own, begin) == pytest.approx(found, rel=1e-4)
+            for act, environment in ((raw, own), (player, seen)):
+                act.reset()
+                assert played(act, environment, begin) == pytest.approx(found, rel=1e-4)
             if method == "ppo":
                 assert played(lambda at, seed=seed: run.policy(at, seed=seed), seen, begin) == pytest.approx(found, rel=1e-4)
     assert seen.observation_space == run.world.observation_space
@@ -109,7 +114,7 @@ def test_loops_over_both_environments_make_the_episodes_of_evaluations(view, met
 @pytest.mark.parametrize("make", [limited, masked])
 def test_dicts_choices_and_masks_are_seen_alike(make, tmp_path):
     run = trained("ppo", make, tmp_path / "run", frame_stack=3, action_repeat=2, time_feature=True)
-    seen, player = run.environment(), run.player()
+    seen, player = run.environment(), run.player(raw=True)
     for episode, begin in enumerate((FIRST, SECOND)):
         player.reset()
         found = run.world.evaluate(run.load_policy(), 1, episodes=2, seed=1).values[0, episode]
@@ -124,7 +129,7 @@ def test_several_episodes_go_each_their_own_way(tmp_path):
     """Two rows of which one begins anew in the middle do what each does alone, by a policy that remembers."""
     run = trained("recurrent-ppo", "gym:Pendulum-v1", tmp_path / "run", **VIEWS["all"])
     seen = np.random.default_rng(0).normal(size=(9, 2, 3)).astype(np.float32)
-    both, alone, later = run.player(), run.player(), run.player()
+    both, alone, later = (run.player(raw=True) for _ in range(3))
     for step in range(9):
         if step == 3:
             both.reset([False, True])
@@ -143,7 +148,7 @@ def test_several_episodes_go_each_their_own_way(tmp_path):
 
 def test_drawn_actions_last_too(tmp_path):
     run = trained("ppo", "gym:Pendulum-v1", tmp_path / "run", **VIEWS["all"])
-    player, again = (run.player(stochastic=True, draw=5) for _ in range(2))
+    player, again = (run.player(stochastic=True, draw=5, raw=True) for _ in range(2))
     acts = [float(player(np.zeros(3))[0]) for _ in range(6)]
     assert acts == [float(again(np.zeros(3))[0]) for _ in range(6)]
     assert acts[::2] == acts[1::2] and len(set(acts)) == 3
@@ -151,12 +156,14 @@ def test_drawn_actions_last_too(tmp_path):
 
 def test_what_is_expected_is_said(tmp_path):
     run = trained("ppo", "gym:Pendulum-v1", tmp_path / "run", **VIEWS["all"])
-    player, seen = run.player(), run.environment()
+    player, seen = run.player(raw=True), run.environment()
     parts = r"their shapes are \{observation: \(3, 3\), time: \(1,\)\}, and several"
     for wrong in (np.zeros(3), {"observation": np.zeros((3, 3))}, {"observation": np.zeros(3), "time": np.ones(1)}):
-        with pytest.raises(BadInput, match=rf"{parts}.*; run.policy takes what run.environment\(\) gives, run.player\(\) what the task's own"):
+        with pytest.raises(BadInput, match=rf"{parts}.*; policies take what run.environment\(\) gives, run.player\(raw=True\) what the"):
             run.policy(wrong)
-    with pytest.raises(BadInput, match=r"a dict of observation, time; gym:Pendulum-v1 has one of shape \(3,\)"):
+        with pytest.raises(BadInput, match=rf"{parts}.*; policies take what"):
+            run.player()(wrong)
+    with pytest.raises(BadInput, match=r"a dict of observation, time; gym:Pendulum-v1 has one of shape \(3,\).*; a player that is raw takes what"):
         player(seen.reset(seed=0)[0])
     assert run.policy(seen.reset(seed=0)[0]).shape == (1,)
     for _ in range(200):
@@ -167,12 +174,12 @@ def test_what_is_expected_is_said(tmp_path):
     player(np.zeros(3))
 
 
-def test_a_player_in_the_seen_environment_is_told(tmp_path):
-    """Three observations of one stack look like those of three episodes; what is made of them is no action of one."""
+def test_several_actions_at_once_are_no_step(tmp_path):
+    """Three observations of one stack look like those of three episodes to who is raw; what is made of them is no action of one."""
     run = trained("ppo", "gym:Pendulum-v1", tmp_path / "run", frame_stack=3)
-    seen, player = run.environment(), run.player()
+    seen, player = run.environment(), run.player(raw=True)
     actions = player(seen.reset(seed=0)[0])
-    with pytest.raises(BadInput, match=r"one action has shape \(1,\), not \(3, 1\): .*a player stacks by itself"):
+    with pytest.raises(BadInput, match=r"one action has shape \(1,\), not \(3, 1\)"):
         seen.step(actions)
 
 
@@ -189,6 +196,9 @@ def test_environments_that_cannot_be_given(tmp_path):
         run.environment(render_mode="rgb_array")
     rows = trained("ppo", gymnasium.vector.SyncVectorEnv([lambda: gymnasium.make("CartPole-v1")] * 2), tmp_path / "rows")
     assert played(rows.policy, rows.environment(), FIRST) > 0
+    together = trained("ppo", make_together, tmp_path / "together")
+    with pytest.raises(BadInput, match="steps all of its rows at once: it has no single environment"):
+        together.environment()
     with pytest.raises(BadInput, match="copied as it was given: leave render_mode out"):
         rows.environment(render_mode="rgb_array")
     assert run.world.kind == "gym" and trained("ppo", "gym:CartPole-v1", tmp_path / "cart").environment(render_mode="rgb_array").render_mode == "rgb_array"

@@ -131,19 +131,22 @@ class Run:
             raise BadInput(self.world.along_episodes)
         return action
 
-    def player(self, seed: int | None = None, *, stochastic: bool = False, draw: int = 1) -> Player:
-        """The trained policy of one seed (the first by default) as it acts along episodes, with what it knows of them: it takes what the task's own environment
-        gives at each step, and does by itself what options of the task do (stacks, the time, actions that last). Atari's takes what `environment` gives.
+    def player(self, seed: int | None = None, *, stochastic: bool = False, draw: int = 1, raw: bool = False) -> Player:
+        """The trained policy of one seed (the first by default) as it acts along episodes, with what it knows of them. As `policy` it takes what `environment`
+        gives.
 
         Args:
             stochastic: it plays what the policy draws, in the place of its mode.
             draw: which draws; a player of the same number draws the same.
+            raw: it takes what the task's own environment gives at each of its steps, and does by itself what options of the task do: stacks, the time,
+                actions that last.
 
         Raises:
-            BadInput: a task without observations, or with `stochastic` a policy that draws nothing.
+            BadInput: a task without observations, with `stochastic` a policy that draws nothing, or with `raw` a task whose observations are made of more than
+                its environment gives (Atari).
         """
         self._check_acts()
-        return self.world.player(self._playing(self.load_policy(seed), seed, stochastic, whole_number("draw", draw, 0, MOST_SEED)))
+        return self.world.player(self._playing(self.load_policy(seed), seed, stochastic, whole_number("draw", draw, 0, MOST_SEED)), raw)
 
     def environment(self, *, render_mode: str | None = None) -> gymnasium.Env:
         """One environment of the task as its policies see it and act in it: `run.policy`, and an exported policy, take its observations.

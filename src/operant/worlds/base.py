@@ -411,8 +411,8 @@ class World:
         """
         raise BadInput(f"{self.task} has no observations to act on")
 
-    def player(self, policy: Any) -> Player:
-        """One seed's policy along episodes."""
+    def player(self, policy: Any, raw: bool = False) -> Player:
+        """One seed's policy along episodes; `raw`: at what the environment gives, where policies see something else."""
         return Player(self, policy)
 
     def as_seen(self, render_mode: str | None) -> gymnasium.Env:

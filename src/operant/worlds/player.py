@@ -27,8 +27,7 @@ class Player:
         self._carry: torch.Tensor | None = None
 
     def __call__(self, observation: Any, action_mask: Any = None) -> Any:
-        """The policy's mode, or what it draws, at the next observation of an episode, or at the next ones of several, as of `Run.policy`. Where options
-        of the task stack observations, show the time or repeat actions, the player does that itself: it takes what the environment gives at each of its steps.
+        """The policy's mode, or what it draws, at the next observation of an episode, or at the next ones of several, as of `Run.policy`.
 
         Raises:
             BadInput: no observation or mask of this environment, another number of episodes than before, or where the step is known one behind their last.

@@ -240,6 +240,8 @@ class GymnasiumEnvironments:
     def _made(self, make: Callable[[], gymnasium.Env], row: int) -> gymnasium.Env:
         where = place(self.name, row)
         env = _making(make, self.name, where, self._start_seconds)
+        if isinstance(env, VectorEnv | TensorEnvironment):
+            raise BadInput(f"environment {self.name!r} is a {type(env).__name__}, which steps all of its rows at once: it has no single environment")
         if not isinstance(env, gymnasium.Env):
             raise BadInput(f"{where}: making it gave a {type(env).__module__}.{type(env).__name__}; expected a gymnasium.Env")
         return _row(env, self.name, self._view)

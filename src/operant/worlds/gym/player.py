@@ -33,7 +33,10 @@ class ViewingPlayer(Player):
         self._action: np.ndarray  # what it last did, `[N, …]` in the environment's units
 
     def __call__(self, observation: Any, action_mask: Any = None) -> Any:
-        seen, one = self._observations.rows(observation, action_mask)
+        try:
+            seen, one = self._observations.rows(observation, action_mask)
+        except BadInput as error:
+            raise BadInput(f"{error}; a player that is raw takes what the task's own environment gives, run.player() what run.environment() gives") from error
         rows, repeat = len(seen), self._view.action_repeat
         if not rows:
             raise BadInput(f"{self._world.task}: no observation is given: take one, or several with an axis in front")

@@ -145,8 +145,7 @@ class SeenEnvironment(gymnasium.Wrapper):
     def step(self, action: Any) -> tuple:
         shape = self.action_space.shape
         if shape is not None and np.shape(action) != shape:
-            own = "; a player stacks by itself, and takes what the task's own environment gives" if self._view.otherwise and not self._view.atari else ""
-            raise BadInput(f"one action has shape {shape}, not {np.shape(action)}: run.policy takes one observation of this environment{own}")
+            raise BadInput(f"one action has shape {shape}, not {np.shape(action)}; this environment is stepped by one at a time")
         seen, reward, terminated, truncated, info = self.env.step(action)
         self._past.append(deepcopy(seen))
         self._time += 1

@@ -276,8 +276,8 @@ class GymWorld(World):
         except BadInput as error:
             if not self.view.otherwise:
                 raise
-            own = "" if self.view.atari else ", run.player() what the task's own environment gives"
-            raise BadInput(f"{error}; run.policy takes what run.environment() gives{own}") from error
+            own = "" if self.view.atari else ", run.player(raw=True) what the task's own environment gives"
+            raise BadInput(f"{error}; policies take what run.environment() gives{own}") from error
         if not len(seen):
             raise BadInput(f"{self.task}: no observation is given: take one, or several with an axis in front")
         check_carried(carry, len(seen))
@@ -285,8 +285,10 @@ class GymWorld(World):
         actions = self._actions.to_environment(found[0], len(seen))
         return self._actions.of_row(actions, 0) if one else actions, carry
 
-    def player(self, policy: Any) -> Player:
-        if self.view.atari or not self.view.otherwise:
+    def player(self, policy: Any, raw: bool = False) -> Player:
+        if raw and self.view.atari:
+            raise BadInput(f"{self.task}: pictures are made of more than the environment shows, so no player is raw: leave raw out and play run.environment()")
+        if not (raw and self.view.otherwise):
             return super().player(policy)
         return ViewingPlayer(self, policy, self.view, self._own, self._shown, self._actions)
 
