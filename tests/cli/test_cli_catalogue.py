@@ -147,6 +147,15 @@ def test_presets_say_what_was_measured_of_each(operant, monkeypatch: pytest.Monk
     assert [each["measured"] for each in operant("presets", "dqn", "--json").json][:2] == [score, None]
 
 
+def test_presets_of_a_task(operant):
+    of_task = operant("presets", "--task", "gym:Pendulum-v1").out
+    assert [line.split()[1:3] for line in of_task.splitlines() if line.startswith("zoo")] == [[name, "Pendulum-v1"] for name in ("sac-v2", "ddpg", "td3")]
+    assert "operant train td3 --task gym:Pendulum-v1 --steps 20000" in of_task
+    assert len(operant("presets", "ppo", "--task", "CartPole-v1", "--json").json) == 1
+    none = operant("presets", "td3", "--task", "gym:Pendulum-v0")
+    assert none.code == 2 and "there are no presets of td3 for gym:Pendulum-v0: did you mean gym:Pendulum-v1?" in none.err
+
+
 def test_a_report_says_what_of_a_claim_does_not_hold(evidence):
     assert standings()["ppo"].startswith("partly: does not hold: PPO holds")
 

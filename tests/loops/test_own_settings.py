@@ -13,6 +13,7 @@ import operant
 from operant.core.errors import BadInput
 from operant.core.registry import Count, LearningRate, Widths, read_settings
 from operant.loops.behaviour import EpsilonGreedy
+from operant.loops.configuration import configure_run
 from operant.loops.value_learning import Phase, ValueLearning
 from operant.nets.actors import ActionValueNet
 from operant.worlds import world_options
@@ -115,3 +116,13 @@ def test_action_values_take_a_module(tmp_path):
 def test_where_none_fits_it_is_told(key, outputs, says, tmp_path):
     with pytest.raises(BadInput, match=says):
         operant.train(key, "gym:CartPole-v1", policy=net(outputs), out=tmp_path / "run", steps=10, progress=False)
+
+
+def test_what_says_nothing_is_told():
+    layers, _, _ = configure_run("dqn", "gym:CartPole-v1", policy=net(2), steps=10, hyperparameters={"hidden": "8", "activation": "tanh", "batch_size": 8})
+    assert "activation and hidden: not used, a module of your own stands in the place of all layers" in layers["notes"]
+    fixed, _, _ = configure_run("sac-v2", "gym:Pendulum-v1", steps=10, hyperparameters={"alpha": 0.2, "target_entropy": -3.0, "hidden": "8"})
+    assert "target_entropy: not used, alpha = 0.2 is not tuned" in fixed["notes"]
+    for method, given in (("dqn", {"hidden": "8"}), ("sac-v2", {"target_entropy": -3.0}), ("sac-v2", {"alpha": 0.2})):
+        config, _, _ = configure_run(method, "gym:CartPole-v1" if method == "dqn" else "gym:Pendulum-v1", steps=10, hyperparameters=given)
+        assert not any("not used" in line for line in config["notes"])

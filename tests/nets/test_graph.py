@@ -105,6 +105,20 @@ class Played:
                 np.testing.assert_allclose(one.astype(float), other.astype(float), atol=1e-5, rtol=1e-5)
 
 
+def test_parts_of_an_observation_are_called_by_their_keys():
+    """That of a part which is called "observation" too, as in environments with goals."""
+    goals = spaces.Dict(observation=NUMBERS, desired_goal=NUMBERS, action_mask=spaces.MultiBinary(4))
+    for space, action, names in (
+        (NUMBERS, CHOICE, ["observation"]),
+        (goals, CHOICE, ["action_mask", "observation.desired_goal", "observation.observation"]),
+        (NUMBERS, spaces.Dict(action=CHOICE, push=BOX), ["observation"]),
+    ):
+        acts = action_spec("it", action)
+        graph = Graph(ActorCriticNet().build(observation_spec("it", space, acts), acts, Streams([0])), acts)
+        assert sorted(port.name for port in graph.inputs) == names
+    assert [port.name for port in graph.outputs] == ["action.action", "action.push"]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_what_spaces_consist_of_is_kept_and_read_again(name: str):
     played = Played(name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, nearest
 from operant.core.files import given_path, write_file
 from operant.core.registry import value_text
 
@@ -291,6 +291,7 @@ def _score_text(measured: dict[str, Any] | None) -> str:
 
 def _presets_arguments(parser: Parser) -> None:
     parser.add_argument("method", nargs="?", metavar="METHOD", help="of this method alone, with the command line that each one is")
+    parser.add_argument("--task", metavar="TASK", help="of this task alone, gym:ID, with the command line that each one is")
     add_json(parser)
 
 
@@ -299,10 +300,14 @@ def _presets(args: Namespace) -> int:
     from operant.core.registry import get_method
     from operant.loops.presets import PRESETS
 
-    found = [preset for preset in PRESETS if args.method in (None, preset.method)]
-    if not found:
+    of_method = [preset for preset in PRESETS if args.method in (None, preset.method)]
+    if not of_method:
         keys = ", ".join(dict.fromkeys(preset.method for preset in PRESETS))
         raise BadInput(f"there are no presets of {get_method(args.method).key}; there are some of {keys}")
+    found = [preset for preset in of_method if args.task in (None, f"gym:{preset.task}", preset.task)]
+    if not found:
+        tasks = dict.fromkeys(f"gym:{preset.task}" for preset in of_method)
+        raise BadInput(f"there are no presets{f' of {args.method}' * bool(args.method)} for {args.task}: {nearest(args.task, tasks)}")
     record = evidence.recorded("presets")
     measured = {} if record is None else {each["name"]: each for each in record["checks"] if each["holds"] is not None}
     if args.json:
@@ -314,10 +319,10 @@ def _presets(args: Namespace) -> int:
         "task": [preset.task for preset in found],
         "steps": [f"{preset.steps:,}" for preset in found],
         "our return": [_score_text(measured.get(preset.pair)) for preset in found],
-        "from": [preset.source for preset in found],
+        "from": [preset.source.partition(":")[0] for preset in found],
     }
     text = table(list(zip(*columns.values(), strict=True)), tuple(columns), right=(3,))
-    text += "\n\n" + "\n".join(preset.command for preset in found) if args.method else "\n\nwhat each is: operant presets METHOD"
+    text += "\n\n" + "\n".join(preset.command for preset in found) if args.method or args.task else "\n\nwhat each is: operant presets METHOD"
     write(text)
     return 0
 
@@ -335,7 +340,7 @@ COMMANDS = (
     Command(
         "presets",
         "List the settings that somebody tuned for a method on a task, for --preset.",
-        ("operant presets", "operant presets ppo"),
+        ("operant presets", "operant presets ppo", "operant presets --task gym:LunarLander-v3"),
         _presets_arguments,
         _presets,
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, asks_help, normalize
-from operant.cli.training import option, type_name
+from operant.cli.training import metavar, option, type_name
 from operant.core.registry import value_text
 from operant.core.terminal import note
 
@@ -55,7 +55,7 @@ def study_parser(entry: Study) -> Parser:
     for item in hyperparameters(entry.options):
         words = f"{item.help} ({type_name(item.type)}, default {value_text(item.default)})".strip().replace("%", "%%")
         flag = {"nargs": "?", "const": "true"} if bool in (item.type, *typing.get_args(item.type)) else {}
-        group.add_argument(option(item.name), dest=_DEST + item.name, metavar=type_name(item.type).upper(), help=words, **flag)
+        group.add_argument(option(item.name), dest=_DEST + item.name, metavar=metavar(item.type), help=words, **flag)
     return parser
 
 

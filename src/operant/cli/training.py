@@ -316,7 +316,7 @@ def add_fields(parser: Parser, title: str, items: Iterable[Hyperparameter], owne
     for item in items:
         words = f"{item.help} ({type_name(item.type)}, default {value_text(item.default)})".strip().replace("%", "%%")
         flag = {"nargs": "?", "const": "true"} if bool in (item.type, *typing.get_args(item.type)) else {}
-        group.add_argument(option(item.name, owner), dest=_DEST + option(item.name, owner), metavar=type_name(item.type).upper(), help=words, **flag)
+        group.add_argument(option(item.name, owner), dest=_DEST + option(item.name, owner), metavar=metavar(item.type), help=words, **flag)
 
 
 def read_fields(args: Namespace, items: Iterable[Hyperparameter], owner: str = "") -> dict[str, str]:
@@ -377,6 +377,12 @@ def try_command(entry: Method, *words: object) -> str:
 
     file = own_file(entry.build.__module__)
     return command_line("train", entry.key, *importing([] if file is None else [file]), "--task", example_task(entry), *words)
+
+
+def metavar(kind: Any) -> str:
+    """What stands for a value in help: choices as they are typed."""
+    name = type_name(kind)
+    return name if "|" in name else name.upper()
 
 
 def type_name(kind: Any) -> str:

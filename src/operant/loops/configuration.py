@@ -117,6 +117,7 @@ def configure_run(
     beside = sampling(sample_workers, staleness, truncate_importance, sample_on, world.drawn_apart)
     beside |= executing(compile, cuda_graphs)
     spine = arranged(with_module(entry.build(h), policy, method), beside)
+    notes += _unused(spine, h, hyperparameters)
     if world.action is not None and not world.action.kinds <= set(entry.actions):
         given = f"{world.task} has {world.action.kinds_in_words} ({one_line(world.action_space)})"
         raise BadInput(f"{method} takes {' and '.join(entry.actions)} actions; {given}{_instead(method, lambda other: _takes(other, world))}")
@@ -440,6 +441,17 @@ def grow(config: dict[str, Any], stacked: bool, steps: int | None, seeds: int | 
     new = list(range(first, config["seed"] + seeds))
     before = config.get("members_before", 0) if done is None else len(members)  # what is not finished goes on first, and counts with the new ones
     return config | {"seeds": seeds, "members": members + ([new] if stacked else [[seed] for seed in new]), "members_before": before}
+
+
+def _unused(spine: Any, h: Any, given: Collection[str]) -> list[str]:
+    """A line each where settings that were given say nothing beside others."""
+    layers, tuned = (sorted(names & set(given)) for names in ({"hidden", "activation"}, {"initial_alpha", "target_entropy"}))
+    lines = []
+    if layers and isinstance(spine.trained, ActionValueNet) and spine.trained.module is not None:
+        lines.append(f"{' and '.join(layers)}: not used, a module of your own stands in the place of all layers")
+    if tuned and getattr(h, "alpha", None) is not None:
+        lines.append(f"{' and '.join(tuned)}: not used, alpha = {h.alpha:g} is not tuned")
+    return lines
 
 
 def with_module(spine: Any, policy: PlainModule | None, method: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +52,8 @@ class Graph(nn.Module):
         self._seen = [field for field in policy.observation.fields if field.role != "state"]
         start = policy.initial(1)
         carried = [] if start is None else [tuple(start.shape[2:])]
-        self.inputs = [_port("observation", field) for field in self._seen] + [Port("carry", shape, "float32") for shape in carried]
-        self.outputs = [_port("action", field) for field in action.fields] + [Port("next_carry", shape, "float32") for shape in carried]
+        self.inputs = _ports("observation", self._seen) + [Port("carry", shape, "float32") for shape in carried]
+        self.outputs = _ports("action", action.fields) + [Port("next_carry", shape, "float32") for shape in carried]
         self.remembers = start is not None
         for place, field in enumerate(action.fields):
             low, high = field.bounds() if field.kind == "box" else (np.array(field.starts), np.array(field.counts))
@@ -77,13 +78,14 @@ class Graph(nn.Module):
         return (*found, carry[0]) if self.remembers else tuple(found)
 
 
-def _port(what: str, field: Field) -> Port:
-    name = ACTION_MASK if field.role == "action_mask" else what if field.name == what else f"{what}.{field.name}"
-    return Port(name, field.shape, field.dtype)
+def _ports(what: str, fields: Sequence[Field]) -> list[Port]:
+    alone = [field.name for field in fields if field.role != "action_mask"] == [what]
+    names = [ACTION_MASK if field.role == "action_mask" else what if alone else f"{what}.{field.name}" for field in fields]
+    return [Port(name, field.shape, field.dtype) for name, field in zip(names, fields, strict=True)]
 
 
 def _type(field: Field) -> torch.dtype:
-    return _port("action", field).example(0).dtype
+    return Port(field.name, field.shape, field.dtype).example(0).dtype
 
 
 def _row(field: Field, value: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from operant.core.errors import BadInput, one_line
+from operant.core.errors import BadInput, a_type, one_line
 from operant.core.spec import ACTION_MASK, GOAL, Field, Spec
 
 WIDEST = 1_000_000  # numbers in one observation or action; a hidden layer of 64 units on so many has 256 MB of weights
@@ -378,7 +378,9 @@ def _at(value: Any, path: Path) -> Any:
         try:
             value = value[key]
         except (KeyError, IndexError, TypeError):
-            raise ValueError(f"is missing: {one_line(value, 60)} has no {key!r}") from None
+            if isinstance(value, dict | tuple):
+                raise ValueError(f"is missing: {one_line(value, 60)} has no {key!r}") from None
+            raise ValueError(f"is missing: a {'dict' if isinstance(key, str) else 'tuple'} is expected, and {one_line(value, 60)} is {a_type(value)}") from None
     return value
 
 
