@@ -18,7 +18,7 @@ TERMS = {
     "seeds": "Independent repetitions: each has its own initial weights, episodes and draws. The seeds of several runs of one method are pooled.",
     "return": "The sum of an episode's rewards, not discounted, mean over the evaluation's episodes, with the policy's most likely actions.",
     "success": "The share of an evaluation's episodes that reached their goal, 0 to 1, with the policy's most likely actions. An environment says it by "
-    "info['is_success'] at an episode's end; what is cut has not succeeded.",
+    "info['is_success'] at an episode's end; what is cut has not succeeded, nor what ends without a word of it.",
     "pass@1": "The share of right answers among those drawn for held-out problems, 0 to 1.",
     "pass@k": "The chance that at least one of k answers to a held-out problem is right, estimated without bias from those drawn, mean over the problems.",
     "value": "What a policy can expect from its first state on, of a finite MDP: the sum of rewards, discounted where there is no horizon. It is computed.",
@@ -81,7 +81,8 @@ METRICS = {
     "": {
         "episode/return": "The return of the episodes that ended while training, with the actions as explored; evaluation takes the most likely ones.",
         "episode/length": "Steps of the episodes that ended while training.",
-        "episode/success": "The share of the episodes that ended while training of which the environment said that they succeeded (info['is_success']).",
+        "episode/success": "The share of the episodes that ended while training of which the environment said that they succeeded (info['is_success']); "
+        "the others have not.",
         "gradient_norm": "The length of the gradient before it is clipped, mean over the iteration's updates.",
         "ratio/q01": "The ratio that 1 % of the tokens lie below, at the iteration's last update.",
         "ratio/q50": "The median ratio of the tokens at the iteration's last update.",

@@ -122,7 +122,7 @@ class GymnasiumEnvironments:
         if self._watching:
             WATCH.step = actions
         try:
-            ended = self._step_rows(actions, next_observation, reward, terminated, truncated)
+            ended, told = self._step_rows(actions, next_observation, reward, terminated, truncated)
         except Late:
             raise too_late(place(self.name, self._at, steps), self._start_seconds) from None
         finally:
@@ -137,14 +137,18 @@ class GymnasiumEnvironments:
             reader.finite(observation, self._steps)
         reader.playable(observation, self._steps)
         self.observation = observation
-        return Step(observation, next_observation, reward, terminated, truncated, self._true.copy(), successes(self.rows, ended))
+        return Step(observation, next_observation, reward, terminated, truncated, self._true.copy(), successes(self.rows, ended, told=told))
 
     def _step_rows(
         self, actions: Any, next_observation: np.ndarray, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray
-    ) -> dict[int, float | None]:
-        """Act in every row, one after the other, and write what came of it. Returns the rows whose episode ended, and if it succeeded, where that is said."""
+    ) -> tuple[dict[int, float | None], bool]:
+        """Act in every row, one after the other, and write what came of it.
+
+        Returns:
+            the rows whose episode ended, and if it succeeded, where that is said; and whether success is spoken of in any row.
+        """
         reader, steps = self._reader, self._steps
-        ended = {}
+        ended, told = {}, False
         for row, env in enumerate(self.envs):
             self._at = row
             try:
@@ -158,10 +162,11 @@ class GymnasiumEnvironments:
             reward[row] = reader.reward(gain, row, steps)
             over, cut = reader.flag(over, "terminated", row, steps), reader.flag(cut, "truncated", row, steps)
             reader.mask(env, info, next_observation, row, steps, ended=over or cut)
+            told = told or info.get(SUCCESS) is not None
             if over or cut:
                 terminated[row], truncated[row] = over, cut
                 ended[row] = reader.success(info, row, steps)
-        return ended
+        return ended, told
 
     def begins_alike(self) -> bool:
         """Whether the first row's seed begins the same episode each time; before any is begun in earnest."""
@@ -354,7 +359,8 @@ class VectorEnvironments:
         observation = next_observation = self._read(seen, info, ended if self.mode is not AutoresetMode.SAME_STEP else np.zeros(self.rows, bool))
         valid = ~self._ended if self.mode is AutoresetMode.NEXT_STEP else np.ones(self.rows, bool)
         last = info.get("final_info", {}) if self.mode is AutoresetMode.SAME_STEP else info
-        said = {row: reader.success(self._row_info(last, row, SUCCESS), row, steps) for row in ended.nonzero()[0].tolist()} if SUCCESS in last else {}
+        said = {row: reader.success(self._said(last, row), row, steps) for row in ended.nonzero()[0].tolist()} if SUCCESS in last else {}
+        told = any(self._said(source, row).get(SUCCESS) is not None for source in (last, info) if SUCCESS in source for row in range(self.rows))
         self._steps += 1
         self._ended = ended
         self.observation = observation
@@ -374,7 +380,7 @@ class VectorEnvironments:
                 observation = np.where(ended[:, None], fresh, next_observation)
                 self.observation = observation
         reader.playable(observation, steps)
-        return Step(observation, next_observation, reward, terminated, truncated, valid, successes(self.rows, said))
+        return Step(observation, next_observation, reward, terminated, truncated, valid, successes(self.rows, said, told=told))
 
     def begins_alike(self) -> bool:
         """Whether the same seeds begin the same episodes each time; before any is begun in earnest."""
@@ -455,6 +461,11 @@ class VectorEnvironments:
         if key not in info or not info.get(f"_{key}", self._all)[row]:
             return {}
         return {key: _final(info[key], row)}
+
+    def _said(self, info: dict, row: int) -> dict:
+        """What the infos of all say of a row's success; nothing for a NaN, which is what Gymnasium makes of a None among numbers."""
+        found = self._row_info(info, row, SUCCESS)
+        return {} if isinstance(said := found.get(SUCCESS), np.floating) and np.isnan(said) else found
 
 
 def _final(values: Any, row: int) -> Any:

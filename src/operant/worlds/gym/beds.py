@@ -282,9 +282,7 @@ class GoalEnvironments(NativeEnvironments):
 
     def step(self, action: np.ndarray) -> Step:
         step = super().step(action)
-        ended = step.terminated | step.truncated
-        if ended.any():
-            step.success = np.where(ended, step.terminated, np.nan).astype(np.float32)
+        step.success = np.where(step.terminated | step.truncated, step.terminated, np.nan).astype(np.float32)
         return step
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: object) -> np.ndarray:

@@ -347,7 +347,7 @@ class Reader:
         """`terminated` or `truncated`: a bool, or NumPy's."""
         if value is True or value is False:
             return value
-        array = np.asarray(value)
+        array = _array(value)
         if array.shape != () or array.dtype != bool:
             raise self.broken(row, step, f"{which} is {one_line(value, 60)} ({type(value).__name__}); it is True or False")
         return bool(array)
@@ -356,10 +356,18 @@ class Reader:
         """Whether an episode that ended succeeded, where its last info says so: True or False, or a number from 0 to 1."""
         if (said := info.get(SUCCESS)) is None:
             return None
-        value = np.asarray(said)
+        value = _array(said)
         if value.size != 1 or value.dtype.kind not in "biufO" or not isinstance(number := value.item(), bool | int | float) or not 0 <= number <= 1:
-            raise self.broken(row, step, f"info['{SUCCESS}'] is {one_line(said, 60)}; it is True or False")
+            raise self.broken(row, step, f"info['{SUCCESS}'] is {one_line(said, 60)}; it is True or False, or a number from 0 to 1")
         return float(number)
+
+
+def _array(value: object) -> np.ndarray:
+    """A value as an array; an empty one where it is none, as of lists of different lengths."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError):
+        return np.empty(0)
 
 
 def _described(result: object) -> str:

@@ -25,7 +25,7 @@ from operant.worlds.gym.environments import Environments
 from operant.worlds.levels import Outcomes
 
 MakeEnvironments = Callable[[list[int]], Environments]
-Ended = tuple[float, int, float]  # of an episode its return, its length, and whether it succeeded (1 or 0, NaN where nothing says so)
+Ended = tuple[float, int, float]  # of an episode its return, its length, and whether it succeeded (1 or 0, NaN where nothing was said of any so far)
 STORED = ("observation", "next_observation", "action", "reward", "terminated", "truncated", "valid")  # of a chunk, what a rollout is made of
 
 
@@ -219,6 +219,7 @@ class Collector(Source):
         self._discounted = torch.zeros(seeds, rows)
         self._return = np.zeros((seeds, rows))
         self._length = np.zeros((seeds, rows), dtype=np.int64)
+        self._told = False  # of an episode that it succeeded, or did not
         self.episodes: list[list[Ended]] = [[] for _ in range(seeds)]
 
     @property
@@ -330,6 +331,8 @@ class Collector(Source):
     def _count_episodes(self, chunk: Chunk) -> None:
         self.episodes = [[] for _ in range(len(self.streams.seeds))]
         reward, valid, success = chunk.reward.numpy(), chunk.valid.numpy(), chunk.success.numpy()
+        self._told = self._told or not np.isnan(success).all()
+        success = np.nan_to_num(success) if self._told else success
         done = (chunk.terminated | chunk.truncated).numpy()
         total = np.cumsum(reward, axis=0, dtype=np.float64)
         steps = np.cumsum(valid, axis=0)
@@ -377,11 +380,12 @@ class Collector(Source):
             "discounted": self._discounted,
             "return": self._return,
             "length": self._length,
+            "told": self._told,
             "kept": self._kept,
         }
 
     def load_state_dict(self, state: dict) -> None:
-        self._observation, self._carry = state["observation"], state["carry"]
+        self._observation, self._carry, self._told = state["observation"], state["carry"], state.get("told", False)
         waiting = state.get("waiting", [])
         if waiting and not self._beside:
             raise BadInput("this run's workers collect ahead of what is learned from: go on with --sample-workers 1 or more")
@@ -409,9 +413,14 @@ class Collector(Source):
 
 
 def episode_means(episodes: list[list[Ended]]) -> dict[str, Tensor]:
-    """Mean return and length of each seed's episodes, and of those of which the environment says it the share that succeeded, as metrics."""
+    """Mean return and length of each seed's episodes, and the share that succeeded, as metrics; no share where nothing was said of any of them. Those of which
+    nothing was said, where others were spoken of, have not succeeded."""
     if not any(episodes):
         return {}
-    means = torch.stack([torch.tensor(found or [(torch.nan,) * 3], dtype=torch.float64).nanmean(0) for found in episodes])
+    columns = [torch.tensor(found or [(torch.nan,) * 3], dtype=torch.float64) for found in episodes]
+    if not torch.cat(columns)[:, 2].isnan().all():
+        for x, found in zip(columns, episodes, strict=True):
+            x[:, 2].nan_to_num_(0.0 if found else torch.nan)
+    means = torch.stack([x.mean(0) for x in columns])
     found = {"episode/return": means[:, 0], "episode/length": means[:, 1], "episode/success": means[:, 2]}
     return found if not means[:, 2].isnan().all() else {name: found[name] for name in ("episode/return", "episode/length")}

@@ -23,8 +23,8 @@ class Step:
         terminated: `[R]` bool, the episode ended by itself.
         truncated: `[R]` bool, the episode was cut. A row may be both at once, as Gymnasium's `TimeLimit` reports it; termination then decides.
         valid: `[R]` bool, False where the environment ignored the action (the reset transition of NEXT_STEP autoreset).
-        success: `[R]` float32, of rows whose episode ended whether it succeeded, 1 or 0, as the environment says it; NaN in all others. None where it says
-            nothing.
+        success: `[R]` float32, of rows whose episode ended whether it succeeded, 1 or 0, as the environment says it; NaN in all others, and where it says
+            nothing of one. None where nothing in the whole step tells that it says so of any.
     """
 
     observation: np.ndarray
@@ -36,12 +36,17 @@ class Step:
     success: np.ndarray | None = None
 
 
-def successes(rows: int, said: Mapping[int, float | None]) -> np.ndarray | None:
-    """`Step.success` of R rows, from what was said of those whose episode ended."""
-    found = None
+def successes(rows: int, said: Mapping[int, float | None], *, told: bool) -> np.ndarray | None:
+    """`Step.success` of R rows, from what was said of those whose episode ended.
+
+    Args:
+        told: success was spoken of in this step, if only of an episode that goes on.
+    """
+    if not told:
+        return None
+    found = np.full(rows, np.nan, np.float32)
     for row, success in said.items():
         if success is not None:
-            found = np.full(rows, np.nan, np.float32) if found is None else found
             found[row] = success
     return found
 

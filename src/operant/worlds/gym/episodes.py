@@ -26,7 +26,8 @@ class Episodes:
         last: `[S, E, D]` float32, the last observation of each.
         steps: where they were recorded, columns of transitions `[S, E, T, …]` by name, actions in the environment's units. What lies behind an episode's end
             means nothing.
-        success: float64, whether it succeeded, where the environment says so of any: 0 also of what was cut. None where it says nothing.
+        success: float64, whether it succeeded, where the environment speaks of success at all: 0 also of what was cut, and of what ended without a word of
+            it. None where nothing was said, in any step.
     """
 
     total: np.ndarray
@@ -96,9 +97,9 @@ def run_episodes(
             ended = running & (step.terminated | step.truncated)
             if ended.any():
                 last[ended] = step.next_observation[ended]
-                if step.success is not None:
-                    success = np.zeros(rows) if success is None else success
-                    success[ended] = np.nan_to_num(step.success[ended])
+            if step.success is not None:
+                success = np.zeros(rows) if success is None else success
+                success[ended] = np.nan_to_num(step.success[ended])
             running &= ~ended
             observation = step.observation
             if not running.any():

@@ -78,6 +78,7 @@ class Stream:
         self._observation: np.ndarray | None = None
         self._return = np.zeros((len(seeds), environments))
         self._length = np.zeros((len(seeds), environments), dtype=np.int64)
+        self._told = False  # of an episode that it succeeded, or did not
         self.episodes: list[list[Ended]] = [[] for _ in seeds]
 
     @property
@@ -104,17 +105,21 @@ class Stream:
         self._return += step.reward.reshape(shape)
         self._length += step.valid.reshape(shape)
         done = step.terminated | step.truncated
+        self._told = self._told or step.success is not None
         if done.any():
             success = np.full(shape, np.nan) if step.success is None else step.success.reshape(shape)
+            success = np.nan_to_num(success) if self._told else success
             for seed, row in zip(*np.nonzero(done.reshape(shape)), strict=True):
                 self.episodes[seed].append((float(self._return[seed, row]), int(self._length[seed, row]), float(success[seed, row])))
                 self._return[seed, row], self._length[seed, row] = 0.0, 0
 
     def state_dict(self) -> dict:
-        return {"environments": self._environments.state_dict(), "observation": self._observation, "return": self._return, "length": self._length}
+        counted = {"return": self._return, "length": self._length, "told": self._told}
+        return {"environments": self._environments.state_dict(), "observation": self._observation} | counted
 
     def load_state_dict(self, state: dict) -> None:
         self._environments.load_state_dict(state["environments"])
+        self._told = state.get("told", False)
         if self.resume == "bitwise":
             self._observation, self._return, self._length = state["observation"], state["return"], state["length"]
         else:

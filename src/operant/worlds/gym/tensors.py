@@ -70,7 +70,8 @@ class TensorEnvironment:
         return None
 
     def success(self) -> Tensor | None:
-        """Whether each copy succeeded, `[N]` bool, asked where some episodes ended, before others begin; None where nothing says so."""
+        """Whether each copy succeeded, `[N]` bool, asked behind the first step and where some episodes ended, before others begin; None where nothing says so.
+        """
         return None
 
     def state_dict(self) -> dict[str, Any]:
@@ -111,6 +112,7 @@ class TensorRows:
         self._reader = Reader(name, self.observation_space, self.action_spec, "the protocol of tensor environments")
         self._paths = [path for path, _ in leaves(self.observation_space)]
         self._steps, self._started, self._known = 0, False, False
+        self._told: bool | None = None  # whether it says of episodes that they succeeded; None before the first step
         self.observation = np.zeros((self.rows, self._reader.size), np.float32)
 
     @property
@@ -142,9 +144,12 @@ class TensorRows:
             raise self._reader.broken(row, self._steps, f"reward is {reward[row]:g}; it is one finite number")
         self._reader.finite(next_observation, self._steps)
         self._steps += 1
-        observation, ended, success = next_observation, terminated | truncated, None
-        if ended.any():
+        observation, ended = next_observation, terminated | truncated
+        success = np.full(self.rows, np.nan, np.float32) if self._told else None
+        if ended.any() or self._told is None:
             success = self._success(ended)
+            self._told = success is not None
+        if ended.any():
             self._reader.release(next_observation, ended)
             observation = np.where(ended[:, None], self._begun(ended, None), next_observation)
         self._reader.playable(observation, self._steps)
