@@ -63,11 +63,13 @@ def fails(message, call):
         ((FINE, float("nan"), False, False, {}), "reward is nan; it is one finite number"),
         ((FINE, np.float32("inf"), False, False, {}), "reward is inf"),
         ((FINE, -1e300, False, False, {}), r"reward is -1e\+300; it is one finite number, at most 3.4e\+38 in size"),
+        ((FINE, 10**5000, False, False, {}), "reward is inf; it is one finite number"),
         ((FINE, "1.0", False, False, {}), r"reward 1.0 \(str\) is not one number"),
         ((FINE, None, False, False, {}), r"reward None \(NoneType\) is not one number"),
         ((FINE, np.zeros(1), False, False, {}), r"reward \[0.\] \(ndarray\) is not one number"),
         ((FINE, 0.0, None, False, {}), r"terminated is None \(NoneType\); it is True or False"),
         ((FINE, 0.0, False, 0.5, {}), r"truncated is 0.5 \(float\)"),
+        ((FINE, 0.0, [0, [1]], False, {}), r"terminated is \[0, \[1\]\] \(list\); it is True or False"),
     ],
 )
 def test_broken_step(result, message):

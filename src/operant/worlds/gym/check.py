@@ -337,6 +337,8 @@ class Reader:
                 if np.ndim(value) or isinstance(value, str | bytes):
                     raise TypeError
                 value = float(value)
+            except OverflowError:  # an integer that no float holds
+                value = np.inf
             except (TypeError, ValueError):
                 raise self.broken(row, step, f"reward {one_line(value, 60)} ({type(value).__name__}) is not one number") from None
         if not -LARGEST <= value <= LARGEST:  # a NaN is not, either
