@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from operant.core.checkpoint import first_difference
-from operant.core.errors import BadInput
+from operant.core.errors import BadInput, RunFailed
 from operant.worlds import make_world
 from operant.worlds.gym.beds import BitFlip, PointReach
 from operant.worlds.gym.examine import examine
@@ -65,6 +65,18 @@ class OneByOne(Line):
         return self.compute_reward(np.array([self.at]), np.array([self.goal]), {})
 
 
+class Raises(OneByOne):
+    """Methods that raise when they are asked of several."""
+
+    def compute_reward(self, achieved_goal, desired_goal, info):
+        if np.linalg.norm(achieved_goal - desired_goal, axis=-1) > 0:
+            return -info.get("scale", 1.0)
+        return 0.0
+
+    def compute_terminated(self, achieved_goal, desired_goal, info):
+        return float(np.linalg.norm(achieved_goal - desired_goal, axis=-1)) == 0
+
+
 class Tensors(TensorEnvironment):
     """The same along a line, on tensors, all copies to 2; its goals are asked with arrays."""
 
@@ -108,6 +120,7 @@ def rows(goals: Goals, size: int, achieved: list[float], own: list[float]) -> to
     [
         (Line, {}),
         (OneByOne, {}),
+        (Raises, {}),
         (Line, {"frame_stack": 3, "time_feature": False}),
         (partial(gymnasium.wrappers.TimeLimit, Line(), 4), {"time_feature": True}),
         (partial(vectors, SyncVectorEnv, AutoresetMode.NEXT_STEP), {}),
@@ -115,7 +128,7 @@ def rows(goals: Goals, size: int, achieved: list[float], own: list[float]) -> to
         (SyncVectorEnv([Line, Line]), {}),
         (Tensors, {}),
     ],
-    ids=["object", "one by one", "stacked", "wrapped", "vector", "processes", "rows", "tensors"],
+    ids=["object", "one by one", "raises of several", "stacked", "wrapped", "vector", "processes", "rows", "tensors"],
 )
 def test_each_kind_of_environment_says_what_other_goals_pay(task, options):
     """Outcomes 1, 2, 3, 4, 4 whose own goals are 1, 0, 0, 0, 0, under the goals 2, 2, 3, 0, 4; the first ended at its goal, the last two beyond 3."""
@@ -188,9 +201,33 @@ def broken(**changed):
     return lambda: type("Broken", (Line,), changed)()
 
 
+def hangs(self, achieved_goal, desired_goal, info):
+    while True:
+        pass
+
+
 def costly(self, action):
     seen, reward, *rest = Line.step(self, action)
     return seen, reward - 0.5, *rest
+
+
+def gives(name, value):
+    """A walk one of whose methods gives a value, of one outcome or of many."""
+    return broken(**{name: lambda self, achieved, desired, info: [value] * len(achieved) if isinstance(info, list) else value}, _reward=lambda self: -1.0)
+
+
+class OnTensors(Tensors):
+    compute_reward = staticmethod(lambda achieved, desired, info: (achieved.double() == desired).all(-1) - 1.0)
+
+
+class Far(Line):
+    """A walk so far away that float32 does not tell two steps apart."""
+
+    FAR = spaces.Box(0, 2**60, (1,), np.int64)
+    observation_space = spaces.Dict(observation=LINE, achieved_goal=FAR, desired_goal=FAR)
+
+    def _seen(self):
+        return super()._seen() | {name: np.array([2**39 + value]) for name, value in (("achieved_goal", self.at), ("desired_goal", self.goal))}
 
 
 WIDER = spaces.Dict(observation=LINE, achieved_goal=spaces.Box(-9, 9, (2,)), desired_goal=LINE)
@@ -202,7 +239,23 @@ WIDER = spaces.Dict(observation=LINE, achieved_goal=spaces.Box(-9, 9, (2,)), des
         ("gym:CartPole-v1", {}, "observations of gym:CartPole-v1 consist of observation; goals in hindsight need a Dict of observation, achieved_goal and"),
         (broken(compute_reward=property(), _reward=lambda self: 0.0), {}, "has no compute_reward\\(achieved_goal, desired_goal, info\\)"),
         (broken(step=costly), {}, "a step of .* paid -1.5, and its compute_reward\\(achieved_goal, desired_goal, info\\) says -1"),
-        (broken(compute_reward=lambda self, a, d, info: info[0]["paid"] if len(a) > 1 else [-1.0]), {}, "asked with an empty info, raised KeyError: 'paid'"),
+        (broken(compute_reward=lambda self, a, d, info: info["paid"], _reward=lambda self: -1.0), {}, "and an empty info, raised KeyError: 'paid'; what goals"),
+        (broken(compute_reward=property(lambda self: 1 // 0), _reward=lambda self: -1.0), {}, "compute_reward of \\S+ raised ZeroDivisionError: "),
+        (broken(compute_reward=lambda self, a, d: -1.0, _reward=lambda self: -1.0), {}, "is not called as compute_reward\\(.* info\\): too many positional"),
+        (broken(compute_reward=lambda self, a, d, info, extra: -1.0, _reward=lambda self: -1.0), {}, "missing a required argument: 'extra'"),
+        (broken(compute_reward=-1.0, _reward=lambda self: -1.0), {}, "-1.0 is not a callable object"),
+        (OnTensors, {}, "compute_reward of .*, asked with NumPy's arrays and an empty info, raised AttributeError: .*ndarray.* no attribute 'double'"),
+        (gives("compute_reward", "-1"), {}, "compute_reward of .* gave a str; it gives finite numbers"),
+        (gives("compute_reward", 1j), {}, "gave a complex; it gives"),
+        (gives("compute_reward", None), {}, "gave a NoneType; it gives"),
+        (gives("compute_reward", [-1, [0]]), {}, r"gave \[-1, \[0\]\] for one outcome; it gives finite numbers, one each"),
+        (gives("compute_reward", 10**400), {}, "gave an integer that no float holds; it gives"),
+        (gives("compute_reward", -1e300), {}, r"gave -1e\+300; it gives finite numbers, at most 3.4e\+38 in size"),
+        (gives("compute_terminated", "False"), {}, "compute_terminated of .* gave a str; it gives True or False"),
+        (gives("compute_terminated", None), {}, "gave a NoneType; it gives True or False"),
+        (gives("compute_terminated", np.nan), {}, "gave nan; it gives True or False"),
+        (gives("compute_terminated", 0.5), {}, "gave 0.5; it gives True or False"),
+        (Far, {}, "says 0: achieved_goal has numbers of up to 549,755,813,888 in size, of which float32, as it is kept, has one in 65,536: shift"),
         (broken(compute_reward=lambda self, a, d, info: np.full(len(a), np.nan if a[1:].size else -1.0)), {}, "compute_reward of .* gave nan; it gives finite"),
         (broken(compute_terminated=lambda self, a, d, info: np.ones(len(a), bool)), {}, "says that a step ended its episode, and it went on"),
         (Line, {"action_repeat": 2}, "an action is paid for 2 steps of .*: leave --action-repeat out"),
@@ -213,6 +266,14 @@ def test_what_has_no_goals_or_cannot_pay_them_is_refused(task, options, says):
     world = make_world(task, **options)
     with pytest.raises(BadInput, match=f"^hindsight: .*{says}"):
         world.check_goals()
+
+
+def test_a_method_that_hangs_is_stopped(monkeypatch):
+    """In a batch it is, too: that it took too long is not for want of one outcome alone."""
+    monkeypatch.setattr("operant.worlds.gym.goals.PATIENCE", 0.1)
+    for name in ("compute_reward", "compute_terminated"):
+        with pytest.raises(RunFailed, match=f"^environment .*: {name} took longer than 0.1 s$"):
+            make_world(broken(**{name: hangs}, _reward=lambda self: -1.0)).check_goals()
 
 
 def test_what_checks_an_environment_says_whether_goals_can_be_given():

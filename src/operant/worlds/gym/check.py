@@ -24,6 +24,7 @@ GYMNASIUM = "the Gymnasium API"
 STEP_RULE = "step returns (observation, reward, terminated, truncated, info)"
 RESET_RULE = "reset returns (observation, info)"
 LARGEST = float(np.finfo(np.float32).max)
+PATIENCE = 60.0  # seconds that a call of an environment may take
 SUCCESS = "is_success"  # in the info of an episode's last step, as Gymnasium-Robotics and Stable-Baselines3 have it
 
 
@@ -74,9 +75,9 @@ def raised(where: str, doing: str, error: BaseException) -> RunFailed:
     return RunFailed(f"{where}: {doing} raised {type(error).__name__}: {one_line(error)}")
 
 
-def too_late(where: str, seconds: float) -> RunFailed:
-    """The error for a step that `WATCH` has stopped."""
-    return RunFailed(f"{where}: step took longer than {seconds:g} s")
+def too_late(where: str, seconds: float, doing: str = "step") -> RunFailed:
+    """The error for a step, or another call, that `WATCH` has stopped."""
+    return RunFailed(f"{where}: {doing} took longer than {seconds:g} s")
 
 
 def seeded(reset: Callable[[Callable[[int], int]], Any], seed: list[int] | int) -> Any:
@@ -99,12 +100,13 @@ class Closing(Protocol):
     def close(self) -> object: ...
 
 
-def closed(env: Closing, where: str) -> None:
-    """Close an environment; what it raises is told, and spoils nothing that is done."""
+def closed(env: Closing, where: str, seconds: float = PATIENCE) -> None:
+    """Close an environment; what it raises is told, and so is that it took too long. Neither spoils anything that is done."""
     try:
-        env.close()
+        with time_limit(seconds, f"{where}: close"):
+            env.close()
     except CODE as error:
-        warnings.warn(str(raised(where, "close", error)), RuntimeWarning, stacklevel=2)
+        warnings.warn(str(error if isinstance(error, OperantError) else raised(where, "close", error)), RuntimeWarning, stacklevel=2)
 
 
 class Late(BaseException):
@@ -149,7 +151,8 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
 
 
 class Watch:
-    """Stops a step that hangs, at the cost of two assignments a step: a thread looks now and then whether the same step is still going on, and rings.
+    """Stops a step that hangs, or another call that is made as often, at the cost of two assignments each: a thread looks now and then whether the same one is
+    still going on, and rings.
 
     As `time_limit` it works for steps on the main thread, and once control is back in Python. One step is made at a time, so all environments share one watch.
 
@@ -349,7 +352,7 @@ class Reader:
         """`terminated` or `truncated`: a bool, or NumPy's."""
         if value is True or value is False:
             return value
-        array = _array(value)
+        array = array_of(value)
         if array.shape != () or array.dtype != bool:
             raise self.broken(row, step, f"{which} is {one_line(value, 60)} ({type(value).__name__}); it is True or False")
         return bool(array)
@@ -358,13 +361,13 @@ class Reader:
         """Whether an episode that ended succeeded, where its last info says so: True or False, or a number from 0 to 1."""
         if (said := info.get(SUCCESS)) is None:
             return None
-        value = _array(said)
+        value = array_of(said)
         if value.size != 1 or value.dtype.kind not in "biufO" or not isinstance(number := value.item(), bool | int | float) or not 0 <= number <= 1:
             raise self.broken(row, step, f"info['{SUCCESS}'] is {one_line(said, 60)}; it is True or False, or a number from 0 to 1")
         return float(number)
 
 
-def _array(value: object) -> np.ndarray:
+def array_of(value: object) -> np.ndarray:
     """A value as an array; an empty one where it is none, as of lists of different lengths."""
     try:
         return np.asarray(value)

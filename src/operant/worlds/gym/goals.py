@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,12 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from torch import Tensor
 
-from operant.core.errors import CODE, BadInput, OperantError, one_line
+from operant.core.errors import CODE, BadInput, OperantError, a_type, one_line
 from operant.core.spec import ACHIEVED, GOAL, Field
 from operant.worlds.gym.adapter import GymnasiumEnvironments, VectorEnvironments
-from operant.worlds.gym.check import closed, place
+from operant.worlds.gym.check import LARGEST, PATIENCE, WATCH, Late, array_of, place, too_late
 from operant.worlds.gym.environments import Environments
+from operant.worlds.gym.spaces import coarse
 from operant.worlds.gym.views import within
 
 TRIED = 8  # steps whose rewards are compared with those that are computed
@@ -26,7 +29,7 @@ class Goals:
     one, `compute_terminated` (arguments of both: achieved goals, desired goals, infos; as Gymnasium-Robotics has them).
 
     They are called with arrays `[N, …]` in the types of the observation space and a list of N empty dicts for infos, as Stable-Baselines3 calls them, or one by
-    one with an empty dict where they do not give one number for each of N.
+    one with an empty dict where they raise then, or do not give one number for each of N.
 
     Args:
         task: for messages.
@@ -39,12 +42,13 @@ class Goals:
 
     Raises:
         BadInput: there are no such goals, there is no such method, or it gives other rewards than steps do.
-        RunFailed: the environment raised.
+        RunFailed: the environment raised, or took too long; at any later call too.
     """
 
     def __init__(self, task: str, environments: Environments, policy: Any, *, clip: bool = False):
         self._task, self._environments, self._clip = task, environments, clip
-        self._own: Any = None  # an environment that is made here alone
+        self._own: GymnasiumEnvironments | None = None  # a copy that is made here alone
+        self._watching = WATCH.open(PATIENCE)
         try:
             seen = environments.reset()
             self._find(environments)
@@ -70,7 +74,18 @@ class Goals:
         self._pays = reward
 
     def _asked(self, environments: Environments, name: str) -> Asked | None:
-        """A method of the environment itself, or of a layer around it; None where there is none."""
+        """A method of the environment itself, or of a layer around it; None where there is none. Raises `BadInput` where it does not take what it is given."""
+        asked = self._called(name, partial(self._method, environments, name))
+        try:
+            if asked is not None:
+                inspect.signature(asked).bind("achieved_goal", "desired_goal", "info")
+        except ValueError:
+            pass  # some that are written in C tell nothing
+        except TypeError as error:
+            raise BadInput(f"hindsight: {name} of {self._task} is not called as {name}(achieved_goal, desired_goal, info): {one_line(error)}") from error
+        return asked
+
+    def _method(self, environments: Environments, name: str) -> Asked | None:
         inner = within(environments)
         if isinstance(inner, GymnasiumEnvironments):
             return _method(inner.envs[0], name)
@@ -78,10 +93,10 @@ class Goals:
             return getattr(getattr(inner, "env", inner), name, None)  # of tensors, or the library's own
         base = inner.vector_env.unwrapped
         if isinstance(base, AsyncVectorEnv) and self._own is None:
-            self._own = base.env_fns[0]()
+            self._own = GymnasiumEnvironments(base.env_fns[0], [0], self._task)
             self._own.reset()
         if isinstance(base, AsyncVectorEnv | SyncVectorEnv):
-            return _method(self._own if isinstance(base, AsyncVectorEnv) else base.envs[0], name)
+            return _method((self._own or base).envs[0], name)
         return getattr(inner.vector_env, name, None)
 
     def _compare(self, policy: Any, seen: np.ndarray) -> None:
@@ -95,12 +110,14 @@ class Goals:
         rows = torch.from_numpy(np.stack(outcomes))
         computed, over = self.of(rows, rows[:, self.desired], torch.tensor(ends))
         wrong = ~np.isclose(computed.numpy(), rewards, rtol=1e-3, atol=1e-4)
+        lost = coarse(self._environments.observation_spec, rows.numpy())
         if wrong.any():
             where = int(wrong.argmax())
-            told = f"a step of {self._task} paid {rewards[where]:g}, and its compute_reward(achieved_goal, desired_goal, info) says {computed[where]:g}"
-            raise BadInput(f"hindsight: {told}: goals in hindsight would be paid otherwise than those that were set")
+            told = f"a step of {self._task} paid {rewards[where]:g}, and its compute_reward(achieved_goal, desired_goal, info) says {computed[where] + 0:g}"
+            raise BadInput(f"hindsight: {told}: {lost or 'goals in hindsight would be paid otherwise than those that were set'}")
         if not torch.equal(over, torch.tensor(ends)):
-            raise BadInput(f"hindsight: compute_terminated of {self._task} says that a step ended its episode, and it went on: goals would end what goes on")
+            told = f"compute_terminated of {self._task} says that a step ended its episode, and it went on"
+            raise BadInput(f"hindsight: {told}: {lost or 'goals would end what goes on'}")
 
     def of(self, outcome: Tensor, goal: Tensor, terminated: Tensor) -> tuple[Tensor, Tensor]:
         """(reward, terminated) of outcomes under goals, `[…]`.
@@ -113,39 +130,74 @@ class Goals:
             terminated: under the goals that were set, `[…]` bool.
         """
         achieved, desired, own = (self._values(rows) for rows in (outcome[..., self.achieved], goal, outcome[..., self.desired]))
-        reward = self._numbers("compute_reward", self._pays, achieved, desired).astype(np.float32)
-        if not np.isfinite(reward).all():
-            raise BadInput(f"hindsight: compute_reward of {self._task} gave {reward[~np.isfinite(reward)][0]:g}; it gives finite numbers")
+        reward = self._numbers("compute_reward", self._pays, achieved, desired, "finite numbers")
+        if (wrong := ~(np.abs(reward) <= LARGEST)).any():
+            raise BadInput(f"hindsight: compute_reward of {self._task} gave {reward[wrong][0]:g}; it gives finite numbers, at most {LARGEST:.3g} in size")
+        reward = reward.astype(np.float32)
         reward = np.clip(reward, -1.0, 1.0) if self._clip else reward
         found = torch.from_numpy(reward).view(terminated.shape).to(outcome.device)
         if self._ends is None:
             return found, terminated
-        by_goal, by_own = (self._numbers("compute_terminated", self._ends, achieved, goals).astype(bool) for goals in (desired, own))
+        by_goal, by_own = (self._endings(achieved, goals) for goals in (desired, own))
         over, at_all = (torch.from_numpy(ended).view(terminated.shape).to(outcome.device) for ended in (by_goal, by_own))
         return found, over | (terminated & ~at_all)
 
-    def _numbers(self, name: str, asked: Asked, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    def _endings(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """What `compute_terminated` says of each of N outcomes, `[N]` bool."""
+        found = self._numbers("compute_terminated", self._ends, achieved, desired, "True or False")
+        if (wrong := (found != 0) & (found != 1)).any():
+            raise BadInput(f"hindsight: compute_terminated of {self._task} gave {found[wrong][0]:g}; it gives True or False")
+        return found.astype(bool)
+
+    def _numbers(self, name: str, asked: Asked, achieved: np.ndarray, desired: np.ndarray, wanted: str) -> np.ndarray:
         """What a method of the environment says of each of N outcomes, `[N]`."""
         count = len(achieved)
         try:
-            found = np.asarray(asked(achieved, desired, [{} for _ in range(count)]))
-            if found.shape != (count,) or found.dtype == object:
-                found = np.array([np.asarray(asked(one, other, {})).item() for one, other in zip(achieved, desired, strict=True)])
-            return found
+            found = array_of(self._called(name, asked, achieved, desired, [{} for _ in range(count)]))
+        except _Raised:
+            found = np.empty(0)  # what takes one at a time fails in its own way
+        if found.shape != (count,) or found.dtype == object:
+            said = [self._called(name, asked, one, other, {}) for one, other in zip(achieved, desired, strict=True)]
+            if odd := [value for value in said if array_of(value).size != 1]:
+                raise BadInput(f"hindsight: {name} of {self._task} gave {one_line(odd[0], 60)} for one outcome; it gives {wanted}, one each")
+            found = np.array([array_of(value).item() for value in said])
+        if found.dtype.kind not in "biuf":
+            odd = [a_type(value) for value in found.tolist() if not isinstance(value, int | float)]
+            raise BadInput(f"hindsight: {name} of {self._task} gave {odd[0] if odd else 'an integer that no float holds'}; it gives {wanted}")
+        return found
+
+    def _called(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        """What a call into the environment's code gives. Raises `BadInput` where that raised, `RunFailed` where it hung."""
+        if self._watching:
+            WATCH.step = object()
+        try:
+            return call(*arguments)
         except OperantError:
             raise
+        except Late:
+            raise too_late(place(self._task), PATIENCE, name) from None
         except CODE as error:
-            what = f"{name} of {self._task}, asked with an empty info, raised {type(error).__name__}: {one_line(error)}"
-            raise BadInput(f"hindsight: {what}; what goals would have paid hangs on goals alone") from error
+            asked = ", asked with NumPy's arrays and an empty info," if arguments else ""
+            what = f"{name} of {self._task}{asked} raised {type(error).__name__}: {one_line(error)}"
+            raise _Raised(f"hindsight: {what}; what goals would have paid hangs on goals alone") from error
+        finally:
+            WATCH.step = None
 
     def _values(self, rows: Tensor) -> np.ndarray:
         """Goals of rows `[…, G]` as the environment has them, `[N, *shape]`."""
         return _as_seen(self._field, rows.reshape(-1, rows.shape[-1]).cpu().numpy())
 
     def close(self) -> None:
+        if self._watching:
+            self._watching = False
+            WATCH.close(PATIENCE)
         self._environments.close()
         if self._own is not None:
-            closed(self._own, place(self._task))
+            self._own.close()
+
+
+class _Raised(BadInput):
+    """A method of the environment raised."""
 
 
 def _method(env: Any, name: str) -> Asked | None:

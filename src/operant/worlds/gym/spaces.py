@@ -22,6 +22,7 @@ from operant.core.spec import ACTION_MASK, GOAL, Field, Spec
 
 WIDEST = 1_000_000  # numbers in one observation or action; a hidden layer of 64 units on so many has 256 MB of weights
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
+WHOLE = 2**24  # up to here float32 has every whole number
 MOST_TEXTS = 100_000  # of a space whose texts are gone through for their words
 
 Path = tuple[str | int, ...]  # the keys and places that lead to a part of a space
@@ -165,6 +166,18 @@ def observation_spec(name: str, space: gymnasium.Space, action: Spec, *, masked:
     if all(field.role == "action_mask" for field in fields):
         raise BadInput(f"environment {name!r}: observation space {one_line(space)} has nothing but an action mask")
     return Spec(tuple(fields))
+
+
+def coarse(spec: Spec, rows: np.ndarray) -> str:
+    """In words the first field of observations `[N, D]` whose numbers are so large that float32 has not every whole one, while the environment's type has more;
+    empty where there is none."""
+    for field in spec.fields:
+        if field.kind == "box" and not np.can_cast(field.dtype, np.float32):
+            largest = np.abs(rows[:, spec.slices[field.name]]).max()
+            if WHOLE < largest < np.inf:
+                one = f"{np.spacing(np.float32(largest)):,.0f}"
+                return f"{field.name} has numbers of up to {largest:,.0f} in size, of which float32, as it is kept, has one in {one}: shift them towards 0"
+    return ""
 
 
 class _Part:
