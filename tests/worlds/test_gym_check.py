@@ -201,6 +201,17 @@ def test_hanging_construction():
         GymnasiumEnvironments(hang, [1], "Slow-v0", start_seconds=0.1)
 
 
+def test_hanging_close():
+    """What was done is done: it is told, and the next one is closed."""
+    environments = environment()
+    shut = []
+    environments.envs[0].close, environments.envs[1].close = hang, lambda: shut.append(True)
+    environments._start_seconds = 0.1
+    with pytest.warns(RuntimeWarning, match="row 0: close took longer than 0.1 s$"):
+        environments.close()
+    assert shut == [True]
+
+
 def test_time_limit_puts_an_earlier_alarm_back():
     rang = []
     before = signal.signal(signal.SIGALRM, lambda *_: rang.append(True))

@@ -236,6 +236,12 @@ class ClosesBadly(Sound):
         raise RuntimeError("no window")
 
 
+class CloseHangs(Sound):
+    def close(self):
+        while True:
+            pass
+
+
 BROKEN = {
     IgnoresTheSeed: r"its reset ignores the seed: reset\(seed=…\) begins differently each time",
     TakesNoSeed: "reset raised TypeError: .*unexpected keyword argument 'seed'",
@@ -265,6 +271,7 @@ BROKEN = {
     SpeaksFreely: r"observation space Text\(.*\) is not supported",
     NoSpace: "its observation_space is no gymnasium.Space",
     ClosesBadly: "close raised RuntimeError: no window",
+    CloseHangs: "close took longer than 0.3 s",
 }
 
 

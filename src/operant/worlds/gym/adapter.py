@@ -24,7 +24,22 @@ from operant.core.seeds import derive_seed
 from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym import atari, snapshot
 from operant.worlds.gym.beds import BATCHED, BEDS
-from operant.worlds.gym.check import SUCCESS, WATCH, Late, Reader, closed, from_info, from_nowhere, masks_of, place, raised, seeded, time_limit, too_late
+from operant.worlds.gym.check import (
+    PATIENCE,
+    SUCCESS,
+    WATCH,
+    Late,
+    Reader,
+    closed,
+    from_info,
+    from_nowhere,
+    masks_of,
+    place,
+    raised,
+    seeded,
+    time_limit,
+    too_late,
+)
 from operant.worlds.gym.environments import Environments, Step, successes
 from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.minatar import MinAtarGame
@@ -35,7 +50,7 @@ from operant.worlds.gym.views import PLAIN, View, within
 from operant.worlds.gym.wrappers import changed_rewards, refuse_statistics
 
 
-def _making(make: Callable[[], Any], name: str, where: str, seconds: float = 60.0) -> Any:
+def _making(make: Callable[[], Any], name: str, where: str, seconds: float = PATIENCE) -> Any:
     """What `make` makes. Raises `BadInput` for a missing package, `RunFailed` where it raised or took too long."""
     try:
         with time_limit(seconds, f"{where}: making the environment"):
@@ -65,7 +80,7 @@ class GymnasiumEnvironments:
     """
 
     def __init__(
-        self, make: Callable[[], gymnasium.Env], row_seeds: Sequence[int], name: str, start_seconds: float = 60.0, view: View = PLAIN
+        self, make: Callable[[], gymnasium.Env], row_seeds: Sequence[int], name: str, start_seconds: float = PATIENCE, view: View = PLAIN
     ):
         if not row_seeds:
             raise BadInput(f"environment {name!r}: no row seeds; give one seed a row")
@@ -240,7 +255,7 @@ class GymnasiumEnvironments:
             self._watching = None
             WATCH.close(self._start_seconds)
         for row, env in enumerate(self.envs):
-            closed(env, place(self.name, row))
+            closed(env, place(self.name, row), self._start_seconds)
 
     def _made(self, make: Callable[[], gymnasium.Env], row: int) -> gymnasium.Env:
         where = place(self.name, row)
@@ -297,7 +312,7 @@ class VectorEnvironments:
 
     resume = "episode-boundary"
 
-    def __init__(self, vector_env: VectorEnv, seeds: Sequence[int], name: str, start_seconds: float = 60.0):
+    def __init__(self, vector_env: VectorEnv, seeds: Sequence[int], name: str, start_seconds: float = PATIENCE):
         self.name = name
         self.vector_env = vector_env
         self.rows = vector_env.num_envs
@@ -405,7 +420,7 @@ class VectorEnvironments:
         if self._watching:
             self._watching = None
             WATCH.close(self._start_seconds)
-        closed(self.vector_env, place(self.name))
+        closed(self.vector_env, place(self.name), self._start_seconds)
 
     def _seed(self, seeds: list[int]) -> list[int] | int:
         if isinstance(self.vector_env.unwrapped, (SyncVectorEnv, AsyncVectorEnv)):

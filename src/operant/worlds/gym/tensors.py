@@ -13,7 +13,7 @@ from torch import Tensor
 from operant.core.errors import CODE, BadInput, OperantError, a_type
 from operant.core.seeds import derive_seed
 from operant.core.spec import Field, Spec
-from operant.worlds.gym.check import Reader, closed, from_info, place, raised, time_limit
+from operant.worlds.gym.check import PATIENCE, Reader, closed, from_info, place, raised, time_limit
 from operant.worlds.gym.environments import Step
 from operant.worlds.gym.spaces import Actions, leaves
 
@@ -101,7 +101,7 @@ class TensorRows:
         RunFailed: the environment raised, took too long, or gave another shape or type than it says; at any later call too.
     """
 
-    def __init__(self, env: TensorEnvironment, row_seeds: Sequence[int], name: str, start_seconds: float = 60.0):
+    def __init__(self, env: TensorEnvironment, row_seeds: Sequence[int], name: str, start_seconds: float = PATIENCE):
         if env.num_envs != len(row_seeds):
             raise BadInput(f"environment {name!r} has {env.num_envs} copies, where {len(row_seeds)} were asked for: its num_envs is what it is given")
         self.env, self.name, self.rows, self.limit, self.resume = env, name, env.num_envs, env.limit, env.resume
@@ -243,7 +243,7 @@ class TensorRows:
             self.observation = np.array(state["observation"], np.float32)
 
     def close(self) -> None:
-        closed(self.env, place(self.name))
+        closed(self.env, place(self.name), self._start_seconds)
 
 
 def _mapped(value: Any, function: Callable[[np.ndarray], Tensor]) -> Batch:
