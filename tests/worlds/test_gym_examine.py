@@ -430,6 +430,23 @@ class Ranged(Sound):
     action_space = spaces.Box(3, 17, (1,), np.float32)
 
 
+class Counts(Sound):
+    """Sees a clock of whole numbers, so late that float32 has one in 2^37 of them."""
+
+    observation_space = spaces.Dict({"clock": spaces.Box(0, 2**62, (1,), np.int64), "far": spaces.Box(-(2**60), 2**60, (1,), np.float32)})
+    late = 2**60
+
+    def seen(self):
+        return {"clock": np.array([self.late + self.count]), "far": np.full(1, 2**60, np.float32)}
+
+
+def test_numbers_that_float32_loses_are_told_before_a_run():
+    told = "clock has numbers of up to 1,152,921,504,606,846,976 in size, of which float32, as it is kept, has one in 137,438,953,472: shift them towards 0"
+    assert told in examine(Counts, steps=30).notes and f"gym:{Counts.__module__}:Counts: {told}" in make_world(Counts).notes
+    soon = type("Soon", (Counts,), {"late": 2**23})
+    assert not any("float32" in note for note in (*examine(soon, steps=30).notes, *make_world(soon).notes))
+
+
 def test_seeds_are_as_large_as_those_of_a_run(tmp_path):
     assert min(SEEDS) > 2**32
     assert examine(DrawsWithOldGenerators, steps=30).faults == []

@@ -25,7 +25,7 @@ from operant.worlds.gym.check import Reader, masks_of, place, raised, seeded, ti
 from operant.worlds.gym.drawing import undrawn
 from operant.worlds.gym.objects import maker_of
 from operant.worlds.gym.options import GymOptions
-from operant.worlds.gym.spaces import Actions, scaled, space_text
+from operant.worlds.gym.spaces import Actions, coarse, scaled, space_text
 from operant.worlds.gym.views import View, view_of, view_space
 from operant.worlds.gym.world import GymWorld
 from operant.worlds.gym.wrappers import RefusedWrapper, changed_rewards
@@ -104,6 +104,7 @@ class _Trial:
         self._steps = 0
         self._known = False  # where action masks come from
         self.parts: set[str] = set()  # of observations, by name
+        self._coarse = ""  # what float32 loses of observations
         self._largest = 0.0  # of the numbers of observations that could be normalised
 
     def run(self, steps: int) -> None:
@@ -207,6 +208,7 @@ class _Trial:
             self._fault(f"observation is outside its space, first after {self._steps} steps: {self._outside(env.observation_space, seen)}")
         self._seen = into
         places = [self._reader.spec.slices[field.name] for field in self._reader.spec.fields if field.normalizable]
+        self._coarse = self._coarse or coarse(self._reader.spec, into)
         self._largest = max([self._largest, *(float(np.abs(into[:, place]).max()) for place in places)])
 
     def _outside(self, space: gymnasium.Space, seen: Any) -> str:
@@ -301,6 +303,8 @@ class _Trial:
             notes.append(changed)
         if spec.boxes and not self._rescaled and (far := far_from_unit(*spec.bounds())):
             notes.append(f"{far} of ppo, a2c, trpo, mdpo and other policy gradients: take --rescale-action with them")
+        if self._coarse:
+            notes.append(self._coarse)
         if self._largest >= LARGE:
             notes.append(f"observations have numbers of up to {self._largest:,.0f} in size, of which networks hardly learn: take --normalize-observation")
         self.found.facts |= {

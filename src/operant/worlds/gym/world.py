@@ -37,7 +37,7 @@ from operant.worlds.gym.ids import name_of, registered
 from operant.worlds.gym.objects import maker_of, rows_given
 from operant.worlds.gym.options import GymOptions
 from operant.worlds.gym.player import ViewingPlayer
-from operant.worlds.gym.spaces import Actions, Observations, scaled, space_text
+from operant.worlds.gym.spaces import Actions, Observations, coarse, scaled, space_text
 from operant.worlds.gym.starts import Starts, make_started, recorded
 from operant.worlds.gym.views import SeenEnvironment, Shown, view_of, within
 from operant.worlds.gym.workers import check_split
@@ -99,6 +99,7 @@ class GymWorld(World):
             self._actions = Actions(self.task, self.action_space)
             if self.options.rescale_action:
                 self.action = scaled(self.task, self.action)
+            self._coarse = coarse(self.observation, seen)
             probe.step(self.random_policy().act(torch.from_numpy(seen).unsqueeze(0))[0][0])
         except BrokenRule as error:
             raise BadInput(str(error)) from error
@@ -115,6 +116,8 @@ class GymWorld(World):
         """What a person should know before a run, a line each."""
         flat = sum(field.size for field in self.observation.fields if not field.picture)
         found = [f"{flat:,} numbers an observation go into a multilayer perceptron"] if flat >= WIDE else []
+        if self._coarse:
+            found.append(f"{self.task}: {self._coarse}")
         if self._rewards:
             found.append(f"{self.task}: {self._rewards}")
         if not self._alike:
