@@ -59,7 +59,7 @@ def fails(message, call):
         ((np.array(["a", "b"]), 0.0, False, False, {}), "observation has type <U1; its observation space says float32"),
         ((np.array([None, None]), 0.0, False, False, {}), "observation has type object"),
         ((np.array([0.0, np.nan]), 0.0, False, False, {}), "observation element 1 is nan"),
-        ((np.array([np.inf, 0.0]), 0.0, False, False, {}), "observation element 0 is inf"),
+        ((np.array([np.inf, 0.0]), 0.0, False, False, {}), r"observation element 0 is inf; every element is a finite number, at most 3.4e\+38 in size"),
         ((FINE, float("nan"), False, False, {}), "reward is nan; it is one finite number"),
         ((FINE, np.float32("inf"), False, False, {}), "reward is inf"),
         ((FINE, -1e300, False, False, {}), r"reward is -1e\+300; it is one finite number, at most 3.4e\+38 in size"),

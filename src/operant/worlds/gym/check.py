@@ -18,12 +18,11 @@ import numpy as np
 
 from operant.core.errors import CODE, OperantError, RunFailed, one_line
 from operant.core.spec import ACTION_MASK, Spec
-from operant.worlds.gym.spaces import Observations, observation_spec
+from operant.worlds.gym.spaces import LARGEST, Observations, observation_spec
 
 GYMNASIUM = "the Gymnasium API"
 STEP_RULE = "step returns (observation, reward, terminated, truncated, info)"
 RESET_RULE = "reset returns (observation, info)"
-LARGEST = float(np.finfo(np.float32).max)
 PATIENCE = 60.0  # seconds that a call of an environment may take
 SUCCESS = "is_success"  # in the info of an episode's last step, as Gymnasium-Robotics and Stable-Baselines3 have it
 
@@ -238,7 +237,8 @@ class Reader:
         if self._tells and self.name not in _told and any(np.isfinite(bound).any() for field in fields for bound in field.bounds()):
             low, high = np.full(self.size, -np.inf, np.float32), np.full(self.size, np.inf, np.float32)
             for field in fields:
-                low[self.spec.slices[field.name]], high[self.spec.slices[field.name]] = field.bounds()
+                with np.errstate(over="ignore"):  # a bound that float32 has not is none
+                    low[self.spec.slices[field.name]], high[self.spec.slices[field.name]] = field.bounds()
             self._bounds = low, high
 
     def find_mask(self, masks: Masks) -> None:
@@ -309,7 +309,8 @@ class Reader:
         fine = np.isfinite(observation)
         if not fine.all():
             row, column = np.argwhere(~fine)[0].tolist()
-            raise self.broken(row, step, f"observation element {column} is {observation[row, column]}; every element is a finite number")
+            found = f"observation element {column} is {observation[row, column]}"
+            raise self.broken(row, step, f"{found}; every element is a finite number, at most {LARGEST:.3g} in size")
 
     def _within(self, observation: np.ndarray, step: int) -> None:
         low, high = self._bounds

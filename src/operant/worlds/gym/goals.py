@@ -15,9 +15,9 @@ from torch import Tensor
 from operant.core.errors import CODE, BadInput, OperantError, a_type, one_line
 from operant.core.spec import ACHIEVED, GOAL, Field
 from operant.worlds.gym.adapter import GymnasiumEnvironments, VectorEnvironments
-from operant.worlds.gym.check import LARGEST, PATIENCE, WATCH, Late, array_of, place, too_late
+from operant.worlds.gym.check import PATIENCE, WATCH, Late, array_of, place, too_late
 from operant.worlds.gym.environments import Environments
-from operant.worlds.gym.spaces import coarse
+from operant.worlds.gym.spaces import LARGEST, coarse
 from operant.worlds.gym.views import within
 
 TRIED = 8  # steps whose rewards are compared with those that are computed

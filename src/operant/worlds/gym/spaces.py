@@ -22,6 +22,7 @@ from operant.core.spec import ACTION_MASK, GOAL, Field, Spec
 
 WIDEST = 1_000_000  # numbers in one observation or action; a hidden layer of 64 units on so many has 256 MB of weights
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
+LARGEST = float(np.finfo(np.float32).max)
 WHOLE = 2**24  # up to here float32 has every whole number
 MOST_TEXTS = 100_000  # of a space whose texts are gone through for their words
 
@@ -126,8 +127,11 @@ def _hint(what: str, space: gymnasium.Space) -> str:
 
 
 def action_spec(name: str, space: gymnasium.Space) -> Spec:
-    """What an action consists of: what is counted, and then boxes. Raises `BadInput` for a space that is not supported."""
+    """What an action consists of: what is counted, and then boxes. Raises `BadInput` for a space that is not supported, or bounds that float32 has not."""
     fields = [_field(part, leaf) for _, part, leaf in _parts(name, "action", space)]
+    ends = [bound for field in fields for bound in (*field.low, *field.high) if LARGEST < abs(bound) < math.inf]
+    if ends:
+        raise BadInput(f"environment {name!r}: actions have a bound of {ends[0]:g}; they are given as float32: at most {LARGEST:.3g} in size, or none")
     return Spec(tuple(sorted(fields, key=lambda field: field.kind == "box")))
 
 
