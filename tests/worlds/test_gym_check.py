@@ -1,5 +1,6 @@
 """Environments that raise, hang or break the API: one line that names the environment, the row, the step and the rule."""
 
+import re
 import signal
 import threading
 import time
@@ -10,8 +11,9 @@ import pytest
 from gymnasium import spaces
 
 from operant.core.errors import RunFailed
-from operant.worlds.gym.adapter import GymnasiumEnvironments
+from operant.worlds.gym.adapter import GymnasiumEnvironments, make_environments
 from operant.worlds.gym.check import time_limit
+from operant.worlds.gym.examine import examine
 
 FINE = np.zeros(2, np.float32)
 
@@ -157,6 +159,40 @@ def test_raises_in_reset():
         raise ZeroDivisionError("no floor")
 
     fails("row 1, after 0 steps: reset raised ZeroDivisionError: no floor", environment(reset=reset).reset)
+
+
+class Panic(BaseException):
+    """As the libraries of other languages raise it."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit("shut"), Panic("index out of bounds")])
+def test_whatever_is_raised_is_told(error):
+    """A run does not end as if all were well where an environment exits."""
+
+    def raises(*_):
+        raise error
+
+    told = f"raised {type(error).__name__}: {error}$"
+    fails(f"row 1, after 0 steps: reset {told}", environment(reset=raises).reset)
+    environments = environment(step=raises)
+    environments.reset()
+    fails(f"row 1, after 0 steps: step {told}", lambda: environments.step(np.array([0, 1])))
+    with pytest.raises(RunFailed, match=f"making the environment {told}"):
+        make_environments(raises, [0])
+    environments.envs[1].close = raises
+    with pytest.warns(RuntimeWarning, match=f"row 1: close {told}"):
+        environments.close()
+    assert re.search(f"step {told}", examine(lambda: environments.envs[1], steps=5).faults[0])
+
+
+def test_a_person_stops_it_anywhere():
+    def stops(*_):
+        raise KeyboardInterrupt
+
+    environments = environment(step=stops)
+    environments.reset()
+    with pytest.raises(KeyboardInterrupt):
+        environments.step(np.array([0, 1]))
 
 
 def test_raises_in_construction():

@@ -19,7 +19,7 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import PassiveEnvChecker, TimeLimit
 
-from operant.core.errors import CODE, BadInput, OperantError, one_line
+from operant.core.errors import CODE, BadInput, one_line
 from operant.core.seeds import derive_seed
 from operant.core.spec import ACTION_MASK, Spec
 from operant.worlds.gym import atari, snapshot
@@ -55,11 +55,9 @@ def _making(make: Callable[[], Any], name: str, where: str, seconds: float = PAT
     try:
         with time_limit(seconds, f"{where}: making the environment"):
             return make()
-    except OperantError:
-        raise
     except (ImportError, DependencyNotInstalled) as error:
         raise missing_package(name, error) from error
-    except CODE as error:
+    except BaseException as error:
         raise raised(where, "making the environment", error) from error
 
 
@@ -168,9 +166,7 @@ class GymnasiumEnvironments:
             self._at = row
             try:
                 result = env.step(self._actions.of_row(actions, row))
-            except OperantError:
-                raise
-            except CODE as error:
+            except BaseException as error:
                 raise raised(place(self.name, row, steps), "step", error) from error
             seen, gain, over, cut, info = reader.step_result(result, row, steps)
             reader.observation(seen, next_observation, row, steps)
@@ -226,7 +222,7 @@ class GymnasiumEnvironments:
         for row, (env, saved) in enumerate(zip(self.envs, state["environments"], strict=True)):
             try:
                 snapshot.restore(env, saved)
-            except CODE as error:
+            except BaseException as error:
                 raise raised(place(self.name, row, self._steps), "restoring its state", error) from error
 
     def taken(self, row: int) -> list[dict]:
@@ -237,7 +233,7 @@ class GymnasiumEnvironments:
         """Go on in a row from a state of `taken`, in which `observation [D]` is seen; its own generator goes on, so that later resets are others."""
         try:
             snapshot.restore(self.envs[row], state, generator=False)
-        except CODE as error:
+        except BaseException as error:
             raise raised(place(self.name, row, self._steps), "putting a state into it", error) from error
         self.observation = self.observation.copy()  # what a step gave is the caller's
         self.observation[row] = observation
@@ -272,9 +268,7 @@ class GymnasiumEnvironments:
         try:
             with time_limit(self._start_seconds, f"{where}: reset"):
                 result = self.envs[row].reset() if seed is None else seeded(lambda small: self.envs[row].reset(seed=small(seed)), seed)
-        except OperantError:
-            raise
-        except CODE as error:
+        except BaseException as error:
             raise raised(where, "reset", error) from error
         seen, info = self._reader.reset_result(result, row, self._steps)
         if not self._known:
@@ -355,12 +349,10 @@ class VectorEnvironments:
             WATCH.step = where
         try:
             result = self.vector_env.step(actions)
-        except OperantError:
-            raise
-        except CODE as error:
-            raise raised(where, "step", error) from error
         except Late:
             raise too_late(where, self._start_seconds) from None
+        except BaseException as error:
+            raise raised(where, "step", error) from error
         finally:
             WATCH.step = None
         seen, gains, over, cut, info = reader.step_result(result, None, steps)
@@ -437,9 +429,7 @@ class VectorEnvironments:
         try:
             with time_limit(self._start_seconds, f"{where}: reset"):
                 result = self._reset(**arguments)
-        except OperantError:
-            raise
-        except CODE as error:
+        except BaseException as error:
             raise raised(where, "reset", error) from error
         self._started = True
         self._ended = np.zeros(self.rows, bool)

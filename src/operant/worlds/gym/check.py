@@ -70,7 +70,9 @@ class BrokenRule(RunFailed):
 
 
 def raised(where: str, doing: str, error: BaseException) -> RunFailed:
-    """The error for an exception of the environment's own."""
+    """The error for whatever the environment's own code raised. An error of Operant's, and what stops from outside, is raised on."""
+    if isinstance(error, OperantError | KeyboardInterrupt | Late):
+        raise error
     return RunFailed(f"{where}: {doing} raised {type(error).__name__}: {one_line(error)}")
 
 
@@ -104,8 +106,10 @@ def closed(env: Closing, where: str, seconds: float = PATIENCE) -> None:
     try:
         with time_limit(seconds, f"{where}: close"):
             env.close()
-    except CODE as error:
-        warnings.warn(str(error if isinstance(error, OperantError) else raised(where, "close", error)), RuntimeWarning, stacklevel=2)
+    except OperantError as error:
+        warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+    except BaseException as error:
+        warnings.warn(str(raised(where, "close", error)), RuntimeWarning, stacklevel=2)
 
 
 class Late(BaseException):

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from operant.core.errors import CODE, BadInput, OperantError, RunFailed, a_type, one_line
+from operant.core.errors import BadInput, OperantError, RunFailed, a_type, one_line
 from operant.core.registry import read_settings
 from operant.core.seeds import derive_seed
 from operant.core.spec import ACHIEVED, ACTION_MASK, GOAL
@@ -150,7 +150,7 @@ class _Trial:
             raise
         except OperantError as error:
             self._fail(str(error))
-        except CODE as error:
+        except BaseException as error:
             self._fail(str(raised(where, doing, error)))
 
     def _reset(self, env: gymnasium.Env, seed: int | None, patience: float = 1) -> Any:

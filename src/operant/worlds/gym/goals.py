@@ -12,7 +12,7 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from torch import Tensor
 
-from operant.core.errors import CODE, BadInput, OperantError, a_type, one_line
+from operant.core.errors import BadInput, OperantError, a_type, one_line
 from operant.core.spec import ACHIEVED, GOAL, Field
 from operant.worlds.gym.adapter import GymnasiumEnvironments, VectorEnvironments
 from operant.worlds.gym.check import PATIENCE, WATCH, Late, array_of, place, too_late
@@ -172,11 +172,11 @@ class Goals:
             WATCH.step = object()
         try:
             return call(*arguments)
-        except OperantError:
+        except (OperantError, KeyboardInterrupt):
             raise
         except Late:
             raise too_late(place(self._task), PATIENCE, name) from None
-        except CODE as error:
+        except BaseException as error:
             asked = ", asked with NumPy's arrays and an empty info," if arguments else ""
             what = f"{name} of {self._task}{asked} raised {type(error).__name__}: {one_line(error)}"
             raise _Raised(f"hindsight: {what}; what goals would have paid hangs on goals alone") from error

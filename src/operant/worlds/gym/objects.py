@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
-from operant.core.errors import BadInput, a_type, one_line
+from operant.core.errors import CODE, BadInput, a_type, one_line
 from operant.worlds.gym.ids import called
 
 ADVICE = "give a function that makes one"
@@ -75,11 +75,11 @@ def _maker(env: gymnasium.Env) -> Callable[..., gymnasium.Env]:
     try:
         copy.deepcopy(env).close()
         return Copies(env, name)
-    except Exception as error:  # noqa: BLE001 - an environment's own code, or a window or a process that it holds
+    except CODE as error:  # an environment's own code, or a window or a process that it holds
         reason = f"{type(error).__name__}: {one_line(error, 100)}"
     try:
         gymnasium.make(spec).close()
-    except Exception:  # noqa: BLE001 - no spec, or a wrapper that is not in it
+    except CODE:  # no spec, or a wrapper that is not in it
         raise BadInput(f"environment {name!r} can neither be copied ({reason}) nor made again by its spec: {ADVICE}") from None
     return named(partial(gymnasium.make, spec), name)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from operant.core.errors import CODE, BadInput, OperantError, a_type
+from operant.core.errors import BadInput, a_type
 from operant.core.seeds import derive_seed
 from operant.core.spec import Field, Spec
 from operant.worlds.gym.check import PATIENCE, Reader, closed, from_info, place, raised, time_limit
@@ -186,9 +186,7 @@ class TensorRows:
         try:
             with torch.no_grad():
                 return getattr(self.env, what)(*arguments)
-        except OperantError:
-            raise
-        except CODE as error:
+        except BaseException as error:
             raise raised(place(self.name, step=self._steps), what, error) from error
 
     def _packed(self, seen: Batch) -> Tensor:
