@@ -5,14 +5,42 @@ import json
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from operant.core.checkpoint import join_state, split_state
 from operant.core.errors import BadInput
+from operant.worlds.gym.adapter import make_environments, make_objects
+from operant.worlds.gym.beds import BEDS
 from operant.worlds.gym.environments import Environments
 from operant.worlds.gym.native import NATIVE
+from operant.worlds.gym.world import GymWorld
 
 SEEDS = [3, 1, 4, 1592]
+
+
+@pytest.mark.parametrize("bed", BEDS)
+def test_a_row_by_itself_is_the_bed_to_the_last_bit(bed):
+    """Through the ends of episodes, and from a state that was kept."""
+    together, objects = make_environments(bed, SEEDS), make_objects(bed, SEEDS)
+    policy = GymWorld(bed).random_policy()
+    assert_array_equal(together.reset(), objects.reset())
+    assert objects.limit == together.limit and objects.resume == "bitwise"
+    ended = 0
+    for tick in range(120):
+        action = policy.act(torch.from_numpy(together.observation).unsqueeze(0))[0][0]
+        step, other = together.step(action), objects.step(action)
+        for name in ("observation", "next_observation", "reward", "terminated", "truncated"):
+            assert_array_equal(getattr(step, name), getattr(other, name), err_msg=f"{name} at {tick}")
+        assert (step.success is None) == (other.success is None)
+        assert step.success is None or np.array_equal(step.success, other.success, equal_nan=True)
+        ended += int((step.terminated | step.truncated).sum())
+        if tick == 70:
+            kept, objects = stored(objects.state_dict()), make_objects(bed, SEEDS)
+            objects.load_state_dict(kept)
+    assert ended
+    env = objects.envs[0]
+    assert all(env.observation_space.contains(env.reset(seed=seed)[0]) for seed in (None, 5))
 
 
 def stored(state):

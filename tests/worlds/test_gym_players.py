@@ -187,9 +187,6 @@ def test_environments_that_cannot_be_given(tmp_path):
     of_spread = operant.train("random", "agents:spread", steps=1, out=tmp_path / "agents", episodes=1, progress=False)
     with pytest.raises(BadInput, match="agents:spread has no single environment"):
         of_spread.environment()
-    bed = operant.train("random", "gym:cartpole-levels", steps=1, out=tmp_path / "bed", episodes=1, progress=False)
-    with pytest.raises(BadInput, match="own beds"):
-        bed.environment()
     run = trained("ppo", gymnasium.make("CartPole-v1"), tmp_path / "object")
     assert played(run.policy, run.environment(), FIRST) > 0
     with pytest.raises(BadInput, match="takes no .*'render_mode'"):

@@ -127,8 +127,6 @@ def test_what_cannot_begin_in_the_middle_is_told():
 
     with pytest.raises(BadInput, match="cannot give its state"):
         recorded(lambda seeds: make_objects(Closed, seeds), Still().act, 1, 0, 10)
-    with pytest.raises(BadInput, match="own beds"):
-        GymWorld("cartpole-levels").starts(Still(), 1, 0, 10)
     with pytest.raises(BadInput, match="time_feature"):
         GymWorld(lambda: gymnasium.wrappers.TimeLimit(Line(), 50), time_feature=True).begun_at(starts())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import gymnasium
@@ -43,6 +43,7 @@ from operant.worlds.gym.check import (
 from operant.worlds.gym.environments import Environments, Step, successes
 from operant.worlds.gym.ids import missing_package, registered
 from operant.worlds.gym.minatar import MinAtarGame
+from operant.worlds.gym.native import OneRow
 from operant.worlds.gym.objects import Rows
 from operant.worlds.gym.spaces import Actions
 from operant.worlds.gym.tensors import TensorEnvironment, TensorRows
@@ -505,9 +506,7 @@ def make_environments(
 
 
 def _environments(env: str | Callable[[], gymnasium.Env], row_seeds: Sequence[int], kwargs: dict, view: View) -> Environments:
-    if isinstance(env, str) and env in BATCHED and not kwargs and (view.action_repeat == 1 or env in BEDS):
-        if view.action_repeat > 1:
-            raise BadInput(f"{env} is one of the library's own beds, in which an action lasts one step: leave --action-repeat out")
+    if isinstance(env, str) and env in BATCHED and not kwargs and view.action_repeat == 1:
         return BATCHED[env](row_seeds)
     if isinstance(env, Rows):
         return GymnasiumEnvironments(env, row_seeds, env.__qualname__, view=view)
@@ -531,8 +530,6 @@ def make_objects(
     Raises:
         BadInput: as `make_environments`, and for what is no such object.
     """
-    if isinstance(env, str) and env in BEDS:
-        raise BadInput(f"{env} is one of the library's own beds, whose rows are stepped in one computation and are no objects")
     if isinstance(env, Rows):
         if env_kwargs:
             raise BadInput(f"environment {env.__qualname__!r} is copied as it was given: leave {next(iter(env_kwargs))} out")
@@ -592,8 +589,6 @@ def resets_by_steps(environments: Environments) -> bool:
 
 def environment_maker(environment: str | Callable[..., Any], view: View) -> tuple[str, Callable[[], Any]]:
     """How an environment is called, and what makes one as the rows of a run have it (or a vector environment). Raises `BadInput` for an unknown id."""
-    if isinstance(environment, str) and environment in BEDS:
-        raise BadInput(f"{environment} is one of the library's own beds, which step all rows in one computation: its tests check it")
     make, name = _maker(environment, {}, view)
     return name, lambda: _row(made, name, view) if isinstance(made := make(), gymnasium.Env) else made
 
@@ -609,6 +604,10 @@ def _maker(env: str | Callable[[], gymnasium.Env], kwargs: dict, view: View) -> 
     if view.atari:
         atari.hush()
         kwargs = atari.MADE | kwargs
+    if isinstance(env, str) and env in BEDS:
+        if view.action_repeat > 1:
+            raise BadInput(f"{env} is one of the library's own beds, in which an action lasts one step: leave --action-repeat out")
+        return (lambda: _called(partial(OneRow, BEDS[env]), env, kwargs)), env
     if isinstance(env, str):
         name = registered(env)
         if "mujoco" in str(gymnasium.registry[name].entry_point):

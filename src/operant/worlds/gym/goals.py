@@ -13,11 +13,11 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from torch import Tensor
 
 from operant.core.errors import BadInput, OperantError, a_type, one_line
-from operant.core.spec import ACHIEVED, GOAL, Field
+from operant.core.spec import ACHIEVED, GOAL
 from operant.worlds.gym.adapter import GymnasiumEnvironments, VectorEnvironments
 from operant.worlds.gym.check import PATIENCE, WATCH, Late, array_of, place, too_late
 from operant.worlds.gym.environments import Environments
-from operant.worlds.gym.spaces import LARGEST, coarse
+from operant.worlds.gym.spaces import LARGEST, as_given, coarse
 from operant.worlds.gym.views import within
 
 TRIED = 8  # steps whose rewards are compared with those that are computed
@@ -185,7 +185,7 @@ class Goals:
 
     def _values(self, rows: Tensor) -> np.ndarray:
         """Goals of rows `[…, G]` as the environment has them, `[N, *shape]`."""
-        return _as_seen(self._field, rows.reshape(-1, rows.shape[-1]).cpu().numpy())
+        return as_given(self._field, rows.reshape(-1, rows.shape[-1]).cpu().numpy())
 
     def close(self) -> None:
         if self._watching:
@@ -202,11 +202,3 @@ class _Raised(BadInput):
 
 def _method(env: Any, name: str) -> Asked | None:
     return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
-
-
-def _as_seen(field: Field, rows: np.ndarray) -> np.ndarray:
-    """Rows `[N, size]` of a field as the environment has it, `[N, *shape]`."""
-    if field.kind in ("discrete", "multi-discrete"):
-        parts = np.split(rows, np.cumsum(field.counts)[:-1], axis=1)
-        rows = np.stack([part.argmax(1) + start for part, start in zip(parts, field.starts, strict=True)], 1)
-    return rows.astype(field.dtype).reshape(len(rows), *field.shape)

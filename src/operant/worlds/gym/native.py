@@ -13,15 +13,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from math import pi
+from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 from operant.core.errors import BadInput, RunFailed
 from operant.core.spec import Spec
 from operant.worlds.gym.check import place
 from operant.worlds.gym.environments import Step
-from operant.worlds.gym.spaces import Observations, action_spec, observation_spec
+from operant.worlds.gym.spaces import Observations, action_spec, as_given, observation_spec
 
 
 class NativeEnvironments:
@@ -158,6 +161,51 @@ class NativeEnvironments:
             return table[action]
         except IndexError:
             raise BadInput(f"{self.env_id}: action {np.asarray(action).tolist()} is not one integer from 0 to {len(table) - 1} a row") from None
+
+
+class OneRow(gymnasium.Env):
+    """One row of native environments as an environment by itself: with the same seed the same episodes, to the last bit.
+
+    Args:
+        rows: makes them, from one seed each.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+
+    def __init__(self, rows: type[NativeEnvironments], render_mode: str | None = None):
+        self._rows, self.render_mode = rows([0]), render_mode
+        self.observation_space, self.action_space = self._rows.observation_space, self._rows.action_space
+        self.spec = EnvSpec(rows.env_id, max_episode_steps=self._rows.limit)
+        self._next: np.ndarray | None = None  # the first observation of the next episode, which began where the last one ended
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        self._rows._generators[0] = self.np_random
+        seen = self._rows.reset()[0] if seed is not None or self._next is None else self._next
+        self._next = None
+        return self._seen(seen), {}
+
+    def step(self, action: Any) -> tuple:
+        self._rows._generators[0] = self.np_random
+        step = self._rows.step(np.asarray(action)[None])
+        over, cut = bool(step.terminated[0]), bool(step.truncated[0])
+        if over or cut:
+            self._next = step.observation[0]
+        info = {} if step.success is None else {"is_success": bool(step.success[0] == 1)}
+        return self._seen(step.next_observation[0]), float(step.reward[0]), over, cut, info
+
+    def _seen(self, row: np.ndarray) -> Any:
+        spec = self._rows.observation_spec
+        parts = {field.name: as_given(field, row[None, spec.slices[field.name]])[0] for field in spec.fields}
+        return parts if isinstance(self.observation_space, spaces.Dict) else parts["observation"]
+
+    def state_dict(self) -> dict:
+        """All but what `np_random` is at."""
+        return {name: value for name, value in self._rows.state_dict().items() if name != "generators"} | {"next": self._next}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._next = state["next"]
+        self._rows.load_state_dict(state | {"generators": [self.np_random.bit_generator.state]})
 
 
 # CartPole: Barto, Sutton and Anderson (1983); the equations are those of R. V. Florian, "Correct equations for the dynamics of the cart-pole system" (2007).

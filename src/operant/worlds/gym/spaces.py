@@ -389,6 +389,14 @@ class Observations:
         return (np.add.reduceat(rows[:, self.spec.mask], np.cumsum(self._counts) - self._counts, axis=1) == 0).any(1)
 
 
+def as_given(field: Field, rows: np.ndarray) -> np.ndarray:
+    """Rows `[N, size]` of a field as the environment has it, `[N, *shape]`."""
+    if field.kind in ("discrete", "multi-discrete"):
+        parts = np.split(rows, np.cumsum(field.counts)[:-1], axis=1)
+        rows = np.stack([part.argmax(1) + start for part, start in zip(parts, field.starts, strict=True)], 1)
+    return rows.astype(field.dtype).reshape(len(rows), *field.shape)
+
+
 def _at(value: Any, path: Path) -> Any:
     """A part of an element of a Dict or Tuple space. Raises `ValueError` where there is none."""
     for key in path:
