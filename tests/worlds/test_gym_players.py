@@ -8,6 +8,7 @@ import pytest
 import operant
 from operant.core.errors import BadInput
 from operant.core.seeds import derive_seed
+from operant.worlds import make_world
 
 FIRST, SECOND = (derive_seed(1, "evaluation", episode) for episode in range(2))  # the seeds of the episodes that run.evaluate() begins with
 TINY = {"steps": 64, "environments": 2, "rollout_length": 16, "minibatches": 1, "epochs": 1, "hidden": (8,), "episodes": 2, "progress": False}
@@ -199,6 +200,16 @@ def test_environments_that_cannot_be_given(tmp_path):
     with pytest.raises(BadInput, match="copied as it was given: leave render_mode out"):
         rows.environment(render_mode="rgb_array")
     assert run.world.kind == "gym" and trained("ppo", "gym:CartPole-v1", tmp_path / "cart").environment(render_mode="rgb_array").render_mode == "rgb_array"
+
+
+@pytest.mark.filterwarnings("ignore:.*initialised with render_mode")
+@pytest.mark.parametrize(("task", "modes"), [("gym:CartPole-v1", "human, rgb_array"), ("gym:bit-flip", "none")])
+def test_a_render_mode_that_an_environment_has_not_is_refused(task, modes):
+    world = make_world(task)
+    with pytest.raises(BadInput, match=f"^{task} has no render_mode 'bogus': its metadata has {modes}$"):
+        world.as_seen("bogus")
+    for mode in (None, *(["rgb_array", "rgb_array_list"] if "rgb_array" in modes else [])):
+        assert world.as_seen(mode).render_mode == mode
 
 
 def test_offline_policies_have_an_environment(tmp_path):

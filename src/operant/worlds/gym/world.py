@@ -297,6 +297,10 @@ class GymWorld(World):
 
     def as_seen(self, render_mode: str | None) -> gymnasium.Env:
         made = make_objects(self.environment, [0], self.view.evaluated, env_kwargs={} if render_mode is None else {"render_mode": render_mode})
+        modes = (made.envs[0].metadata or {}).get("render_modes") or []
+        if render_mode is not None and render_mode not in modes:
+            made.close()
+            raise BadInput(f"{self.task} has no render_mode {render_mode!r}: its metadata has {', '.join(modes) or 'none'}")
         return SeenEnvironment(made.envs[0], self.view, made.limit)
 
     def random_policy(self, seeds: Sequence[int] = (0,)) -> Any:
