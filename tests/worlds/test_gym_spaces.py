@@ -300,7 +300,7 @@ def test_observations_that_are_none():
         ("observation", spaces.Graph(spaces.Discrete(2), None), "Graph.* is not supported"),
         ("action", spaces.Dict(a=spaces.Text(5)), "'a' is Text.*Boxes of floats"),
         ("action", spaces.Tuple([]), "has no elements"),
-        ("action", spaces.Box(-1e300, 1e300, (2,), np.float64), r"'x': actions have a bound of -1e\+300; they are given as float32: at most 3.4e\+38 in size"),
+        ("action", spaces.Box(-1e300, 1e300, (2,), np.float64), r"'x': actions have a bound of -1e\+300, and are given as float32; nearest: -3.4e\+38, or an"),
         ("action", spaces.Dict(a=spaces.Box(-np.inf, 1e39, (1,), np.float64), b=spaces.Discrete(2)), r"a bound of 1e\+39"),
         ("observation", spaces.Dict({"a.b": spaces.Discrete(2), "a": spaces.Dict(b=spaces.Discrete(2))}), "two parts of one name"),
         ("observation", spaces.Dict(action_mask=spaces.MultiBinary(2)), "nothing but an action mask"),

@@ -131,7 +131,8 @@ def action_spec(name: str, space: gymnasium.Space) -> Spec:
     fields = [_field(part, leaf) for _, part, leaf in _parts(name, "action", space)]
     ends = [bound for field in fields for bound in (*field.low, *field.high) if LARGEST < abs(bound) < math.inf]
     if ends:
-        raise BadInput(f"environment {name!r}: actions have a bound of {ends[0]:g}; they are given as float32: at most {LARGEST:.3g} in size, or none")
+        nearest = math.copysign(LARGEST, ends[0])
+        raise BadInput(f"environment {name!r}: actions have a bound of {ends[0]:g}, and are given as float32; nearest: {nearest:.3g}, or an infinite one")
     return Spec(tuple(sorted(fields, key=lambda field: field.kind == "box")))
 
 
