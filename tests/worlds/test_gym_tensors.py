@@ -18,8 +18,9 @@ from operant.core.errors import RunFailed
 from operant.worlds import make_world
 from operant.worlds.base import NothingToDraw
 from operant.worlds.gym.adapter import make_environments
+from operant.worlds.gym.check import WATCH
 from operant.worlds.gym.environments import Environments
-from operant.worlds.gym.tensors import TensorEnvironment
+from operant.worlds.gym.tensors import TensorEnvironment, TensorRows
 
 SPACE = spaces.Dict({"place": spaces.Box(0, 20, (1,), np.float32), "door": spaces.Discrete(3, start=1), "lamps": spaces.MultiBinary(2)})
 
@@ -98,6 +99,24 @@ def test_the_same_transitions_as_objects():
         ends += int((step.terminated | step.truncated).sum())
         seen, same = step.observation, other.observation
     assert ends > 10 and 0 < told < ends
+
+
+@pytest.mark.parametrize("what", ["reset", "step", "success", "close"])
+def test_what_hangs_is_stopped(what):
+    def hangs(*_):
+        while True:
+            pass
+
+    rows = TensorRows(Lines(2), [1, 2], "Lines", start_seconds=0.1)
+    setattr(rows.env, what, hangs)
+    told = f"{what} took longer than 0.1 s$"
+    with pytest.warns(RuntimeWarning, match=told) if what == "close" else pytest.raises(RunFailed, match=told):
+        rows.reset()
+        rows.step(np.zeros(2, np.int64))
+        rows.close()
+    rows.env.close = lambda: None
+    rows.close()
+    assert WATCH.step is None
 
 
 @pytest.mark.parametrize("method", ["ppo", "dqn"])

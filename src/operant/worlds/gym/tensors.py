@@ -13,7 +13,7 @@ from torch import Tensor
 from operant.core.errors import BadInput, a_type
 from operant.core.seeds import derive_seed
 from operant.core.spec import Field, Spec
-from operant.worlds.gym.check import PATIENCE, Reader, closed, from_info, place, raised, time_limit
+from operant.worlds.gym.check import PATIENCE, WATCH, Late, Reader, closed, from_info, place, raised, too_late
 from operant.worlds.gym.environments import Step
 from operant.worlds.gym.spaces import Actions, leaves
 
@@ -94,7 +94,7 @@ class TensorRows:
 
     Args:
         row_seeds: the environment draws from one seed that is made of all of them.
-        start_seconds: how long a reset may take (enforced on the main thread).
+        start_seconds: how long a call may take (enforced on the main thread, see `check.Watch`).
 
     Raises:
         BadInput: a space that is not supported, or another number of copies.
@@ -112,6 +112,7 @@ class TensorRows:
         self._reader = Reader(name, self.observation_space, self.action_spec, "the protocol of tensor environments")
         self._paths = [path for path, _ in leaves(self.observation_space)]
         self._steps, self._started, self._known = 0, False, False
+        self._watching: bool | None = None  # None before the first call
         self._told: bool | None = None  # whether it says of episodes that they succeeded; None before the first step
         self.observation = np.zeros((self.rows, self._reader.size), np.float32)
 
@@ -171,8 +172,7 @@ class TensorRows:
         return np.array_equal(first, second)
 
     def _begun(self, which: np.ndarray, seed: int | None) -> np.ndarray:
-        with time_limit(self._start_seconds, f"{place(self.name, step=self._steps)}: reset"):
-            seen = self._called("reset", torch.from_numpy(which).to(self.env.device), seed)
+        seen = self._called("reset", torch.from_numpy(which).to(self.env.device), seed)
         if not self._known:
             self._known = True
             if self._called("action_mask") is not None:
@@ -183,11 +183,19 @@ class TensorRows:
         return observation
 
     def _called(self, what: str, *arguments: object) -> Any:
+        if self._watching is None:
+            self._watching = WATCH.open(self._start_seconds)
+        if self._watching:
+            WATCH.step = object()
         try:
             with torch.no_grad():
                 return getattr(self.env, what)(*arguments)
+        except Late:
+            raise too_late(place(self.name, step=self._steps), self._start_seconds, what) from None
         except BaseException as error:
             raise raised(place(self.name, step=self._steps), what, error) from error
+        finally:
+            WATCH.step = None
 
     def _packed(self, seen: Batch) -> Tensor:
         """A batch of observations as rows `[N, D]` float32, on its device."""
@@ -241,6 +249,9 @@ class TensorRows:
             self.observation = np.array(state["observation"], np.float32)
 
     def close(self) -> None:
+        if self._watching:
+            self._watching = None
+            WATCH.close(self._start_seconds)
         closed(self.env, place(self.name), self._start_seconds)
 
 
