@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 
 import gymnasium
@@ -11,6 +12,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
+import operant
 from operant.core.checkpoint import first_difference
 from operant.core.errors import BadInput, RunFailed
 from operant.worlds import make_world
@@ -329,3 +331,51 @@ def test_a_point_is_brought_near_its_goal():
             break
         assert step.reward == -1 and not step.terminated
     assert step.reward == 0 and step.terminated and 1 < steps < 25
+
+
+class Bonus(Line):
+    """Pays 10 more at the goal than it computes, which random steps before a run hardly meet: it lies ten steps away."""
+
+    def reset(self, *, seed=None, options=None):
+        seen, info = super().reset(seed=seed)
+        self.goal = 3
+        return self._seen(), info
+
+    def step(self, action):
+        seen, reward, *rest = super().step(action)
+        return seen, reward + 10.0 * (self.at == self.goal), *rest
+
+
+def test_what_steps_pay_is_held_against_what_is_computed_of_them():
+    goals = goals_of(Line)
+    with closing(goals):
+        paid = torch.tensor([-1.0, 0.0])
+        goals.hold(paid, torch.tensor([-1.0, 0.0]))
+        goals.hold(paid[:0], paid[:0])
+        with pytest.raises(RunFailed, match=r"a step of .* paid 0, and its compute_reward\(.*\) says -1: .*; mend compute_reward, or take --hindsight 0"):
+            goals.hold(paid, torch.tensor([-1.0, -1.0]))
+
+
+def test_a_bonus_at_the_goal_ends_the_run_that_meets_it(tmp_path):
+    given = {"hindsight": 4, "learning_starts": 30, "batch_size": 16, "hidden": (8,), "steps": 2_000, "episodes": 1, "progress": False}
+    with pytest.raises(RunFailed, match=r"paid 10, and its compute_reward\(.*\) says 0"):
+        operant.train("dqn", Bonus, out=tmp_path / "run", **given)
+
+
+class Endless(Line):
+    compute_terminated = None
+
+
+class Misnamed(Line):
+    observation_space = spaces.Dict(observation=LINE, achieved_goal=LINE, goal=LINE)
+
+    def _seen(self):
+        seen = super()._seen()
+        return seen | {"goal": seen.pop("desired_goal")}
+
+
+def test_check_says_of_everything_that_computes_rewards_whether_goals_can_be_given():
+    assert examine(Line, steps=20).facts["goals in hindsight"] == "yes"
+    assert examine(Endless, steps=20).facts["goals in hindsight"].startswith("yes; there is no compute_terminated")
+    assert examine(Misnamed, steps=20).facts["goals in hindsight"].startswith("no: ")
+    assert "goals in hindsight" not in examine("CartPole-v1", steps=20).facts

@@ -43,7 +43,7 @@ def _code_of(words: list[str]) -> int:
         return _fail(words, str(error), error.exit_code)
     except KeyboardInterrupt as interruption:
         return _fail(words, str(interruption) if isinstance(interruption, Interrupted) else _interrupted(words), 130)
-    except Exception as error:
+    except BaseException as error:  # also what is no Exception, of code that a person brought
         whose = next(iter(getattr(error, "__notes__", ())), "a fault of Operant's own")
         return _fail(words, f"{whose}, {type(error).__name__}: {error}; {_write_fault(words)}", 1)
 

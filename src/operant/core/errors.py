@@ -153,7 +153,10 @@ def _own(file: str, line: int) -> str:
 
 def one_line(value: object, limit: int = 200) -> str:
     """Text of a value or an exception on one line, shortened to `limit` characters."""
-    text = " ".join(str(value).split())
+    try:
+        text = " ".join(str(value).split())
+    except ValueError:  # an integer of more digits than Python prints
+        text = f"{a_type(value)} of more digits than are printed"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

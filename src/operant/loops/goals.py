@@ -65,6 +65,9 @@ class AchievedLater:
     Attributes:
         goals: of the task.
         ratio: k, goals in hindsight for each that was set.
+
+    Raises:
+        RunFailed: a step paid something else than is computed of it.
     """
 
     goals: Goals
@@ -77,6 +80,8 @@ class AchievedLater:
         outcome = store.gather(store.later(batch.index, torch.minimum((share * (left + 1)).long(), left))).next_observation
         goal = torch.where(given.unsqueeze(-1), outcome[..., goals.achieved], batch.observation[..., goals.desired])
         reward, terminated = goals.of(batch.next_observation, goal, batch.terminated)
+        own = ~given & (batch.next_observation[..., goals.desired] == goal).all(-1)  # a goal that moves is of either observation
+        goals.hold(batch.reward[own], reward[own])
         seen, following = batch.observation.clone(), batch.next_observation.clone()
         seen[..., goals.desired], following[..., goals.desired] = goal, goal
         return replace(

@@ -72,8 +72,8 @@ def examine(environment: Any, *, steps: int = 1_000, seconds: float = 5.0, **opt
         trial.run(steps)
         if why := undrawn(partial(make_environments, environment, view=view.evaluated), environment):
             trial.found.notes.append(f"operant watch will have no pictures: {why}")
-        if {ACHIEVED, GOAL} <= trial.parts:
-            trial.found.facts["goals in hindsight"] = "yes" if (why := _no_hindsight(environment, options)) is None else f"no: {why}"
+        if {ACHIEVED, GOAL} <= trial.parts or trial.computes:
+            trial.found.facts["goals in hindsight"] = _hindsight(environment, options)
     except _Stop:
         pass
     finally:
@@ -81,13 +81,14 @@ def examine(environment: Any, *, steps: int = 1_000, seconds: float = 5.0, **opt
     return trial.found
 
 
-def _no_hindsight(environment: Any, options: dict[str, Any]) -> str | None:
-    """Why goals cannot be given in hindsight; None where they can."""
+def _hindsight(environment: Any, options: dict[str, Any]) -> str:
+    """Whether goals can be given in hindsight, and why not."""
     try:
-        GymWorld(environment, **options).check_goals()
+        goals = GymWorld(environment, **options).goals()
     except OperantError as error:
-        return str(error).removeprefix("hindsight: ")
-    return None
+        return f"no: {str(error).removeprefix('hindsight: ')}"
+    goals.close()
+    return "yes" if goals.ends else "yes; there is no compute_terminated, so that a goal in hindsight ends no episode"
 
 
 class _Stop(Exception):
@@ -104,6 +105,7 @@ class _Trial:
         self._steps = 0
         self._known = False  # where action masks come from
         self.parts: set[str] = set()  # of observations, by name
+        self.computes = False  # it has a compute_reward
         self._coarse = ""  # what float32 loses of observations
         self._largest = 0.0  # of the numbers of observations that could be normalised
 
@@ -120,6 +122,7 @@ class _Trial:
         except BadInput as error:
             self._fail(str(error))
         self.parts = {field.name for field in self._reader.spec.fields}
+        self.computes = self._called(1, "compute_reward", partial(one.has_wrapper_attr, "compute_reward"))
         if self._rescaled:
             scaled(self.name, self._actions.spec)
         self._repeats(one, other, self._reset(one, SEEDS[0], 12))

@@ -12,7 +12,7 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from torch import Tensor
 
-from operant.core.errors import BadInput, OperantError, a_type, one_line
+from operant.core.errors import BadInput, OperantError, RunFailed, a_type, one_line
 from operant.core.spec import ACHIEVED, GOAL
 from operant.worlds.gym.adapter import GymnasiumEnvironments, VectorEnvironments
 from operant.worlds.gym.check import PATIENCE, WATCH, Late, array_of, place, too_late
@@ -109,15 +109,26 @@ class Goals:
                 outcomes, rewards, ends = [*outcomes, step.next_observation[0]], [*rewards, step.reward[0]], [*ends, step.terminated[0]]
         rows = torch.from_numpy(np.stack(outcomes))
         computed, over = self.of(rows, rows[:, self.desired], torch.tensor(ends))
-        wrong = ~np.isclose(computed.numpy(), rewards, rtol=1e-3, atol=1e-4)
         lost = coarse(self._environments.observation_spec, rows.numpy())
-        if wrong.any():
-            where = int(wrong.argmax())
-            told = f"a step of {self._task} paid {rewards[where]:g}, and its compute_reward(achieved_goal, desired_goal, info) says {computed[where] + 0:g}"
+        if told := self._otherwise(torch.tensor(rewards), computed):
             raise BadInput(f"hindsight: {told}: {lost or 'goals in hindsight would be paid otherwise than those that were set'}")
         if not torch.equal(over, torch.tensor(ends)):
             told = f"compute_terminated of {self._task} says that a step ended its episode, and it went on"
             raise BadInput(f"hindsight: {told}: {lost or 'goals would end what goes on'}")
+
+    def _otherwise(self, paid: Tensor, computed: Tensor) -> str:
+        """In words the first step `[N]` that paid something else than is computed of it; empty where there is none."""
+        wrong = ~torch.isclose(computed.float(), paid.float(), rtol=1e-3, atol=1e-4)
+        if not wrong.any():
+            return ""
+        found, said = paid[wrong][0], computed[wrong][0] + 0
+        return f"a step of {self._task} paid {found:g}, and its compute_reward(achieved_goal, desired_goal, info) says {said:g}"
+
+    def hold(self, paid: Tensor, computed: Tensor) -> None:
+        """Hold what steps paid `[N]` against what is computed of them under the goals that they had. Raises `RunFailed` where it is something else, as where
+        an environment adds to its reward at the goal, which few steps meet before a run begins."""
+        if told := self._otherwise(paid, computed):
+            raise RunFailed(f"hindsight: {told}: goals in hindsight are paid otherwise than those that were set; mend compute_reward, or take --hindsight 0")
 
     def of(self, outcome: Tensor, goal: Tensor, terminated: Tensor) -> tuple[Tensor, Tensor]:
         """(reward, terminated) of outcomes under goals, `[…]`.
@@ -141,6 +152,11 @@ class Goals:
         by_goal, by_own = (self._endings(achieved, goals) for goals in (desired, own))
         over, at_all = (torch.from_numpy(ended).view(terminated.shape).to(outcome.device) for ended in (by_goal, by_own))
         return found, over | (terminated & ~at_all)
+
+    @property
+    def ends(self) -> bool:
+        """Whether the environment says what ends an episode under a goal."""
+        return self._ends is not None
 
     def _endings(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """What `compute_terminated` says of each of N outcomes, `[N]` bool."""
