@@ -31,6 +31,7 @@ from operant.cli.main import main
 from operant.core import checkpoint
 from operant.core.errors import BadInput, RunFailed
 from operant.core.run import RunDirectory
+from operant.evaluate.records import load_run
 from operant.loops.learner import check_finite
 from operant.worlds.text.verifiers import VerifierPool
 from operant.worlds.text.world import TextWorld
@@ -111,6 +112,34 @@ def test_without_a_whole_checkpoint_nothing_is_done(stopped: Path, capsys):
     assert code == 2
     assert lines[-1].startswith("operant: error: no checkpoint in ") and NEWEST in lines[-1] and "damaged" in lines[-1]
     assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file() and path.name != "lock"} == before
+
+
+LOSSES: dict[str, tuple[Callable[[bytes], bytes | None], str]] = {
+    "half a row": (lambda whole: whole[:-10], r"10 of [\d,]+ bytes are missing and line \d+ cannot be read; its other rows stay, \d+ up to step \d+"),
+    "an end of line": (lambda whole: whole[:-1], r"1 of [\d,]+ bytes are missing; its other rows stay, \d+ up to step \d+"),
+    "zeros for a row": (lambda whole: whole[:-40] + bytes(40), r"line \d+ cannot be read; its other rows stay"),
+    "rows of another kind": (lambda whole: b"[1]\n{}\n" + whole[8:], "line 1 and 2 more cannot be read; its other rows stay"),
+    "all rows": (lambda whole: b"", "bytes are missing; no row of it is left"),
+    "the file": (lambda whole: None, "bytes are missing; no row of it is left"),
+}
+
+
+@pytest.mark.parametrize("log", ["metrics.jsonl", "evaluations.jsonl"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_log_that_lost_rows_costs_those_alone(loss: str, log: str, stopped: Path, capsys):
+    """It is told before anything is trained and kept in the run; the log is one of whole rows, and the run ends."""
+    offset = json.loads((stopped / "checkpoints" / NEWEST / "state.json").read_text())["run"]["offsets"][log]
+    before = (stopped / log).read_bytes()[:offset]
+    left, said = LOSSES[loss][0](before), LOSSES[loss][1]
+    (stopped / log).unlink() if left is None else (stopped / log).write_bytes(left)
+    code, lines = answer(capsys, "resume", stopped)
+    told = next(place for place, line in enumerate(lines) if f"{log} has lost what the checkpoint counts on" in line)
+    assert code == 0 and re.search(said, lines[told]) and not any("step 512" in line for line in lines[:told]), lines
+    assert lines[told].endswith(RunDirectory.open(stopped).config["notes"][-1])
+    old, new = before.splitlines(), (stopped / log).read_bytes().splitlines()
+    kept = [row for row in new if row in old]
+    assert kept == [row for row in (left or b"").splitlines() if row in old] and {json.loads(row)["step"] for row in new[len(kept) :]} >= {512}
+    assert load_run(stopped).result["steps"] == 512
 
 
 def test_what_a_killed_writer_left_is_no_checkpoint(stopped: Path, ppo_runs, capsys):

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from operant.core.errors import BadInput, NotWritten, a_type
-from operant.core.files import check_size, disk_fault, read_json, remove
+from operant.core.files import check_size, disk_fault, read_json, remove, sync
 
 FORMAT = 2
 FILES = ("state.json", "state.safetensors")
@@ -142,10 +142,10 @@ def save_state(directory: Path, state: Any, kept: Kept | None = None, **manifest
                 written.append(file)
         (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files, "blocks": places, **manifest}))
         for name in written:
-            _sync(temporary / name)
-        _sync(temporary)
+            sync(temporary / name)
+        sync(temporary)
         os.rename(temporary, directory)
-        _sync(directory.parent)
+        sync(directory.parent)
         return Kept(directory, places, {name: files[file] for name, file in places.items()})
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -244,14 +244,6 @@ def _fingerprint(path: Path) -> dict:
         while block := file.read(1 << 22):
             digest.update(block)
     return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def first_difference(a: Any, b: Any, path: str = "") -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from operant.core.errors import BadInput
+from operant.core.schema import Check, require
 
 if TYPE_CHECKING:
     from safetensors import SafetensorError
@@ -156,6 +157,15 @@ def open_in_place(path: Path, flags: int) -> BinaryIO:
     return os.fdopen(descriptor, "r+b")
 
 
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk by now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a folder; a link's target stays. Nothing happens where there is none."""
     if path.is_dir() and not path.is_symlink():
@@ -229,6 +239,35 @@ def parse_json(text: bytes, where: str) -> Any:
         raise BadInput(f"{where} is half-written or damaged: {error.msg} at line {error.lineno}, column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, a key twice, thousands of brackets
         raise BadInput(f"{where} is damaged: {error}") from error
+
+
+def read_rows(path: Path, check: Check, damaged: list[int] | None = None) -> list[dict[str, Any]]:
+    """The rows of a .jsonl file, none where there is no such file; a last line without its end, which somebody is still writing, is left out.
+
+    Args:
+        check: what each row must be.
+        damaged: takes the numbers of the lines that are no rows, which are left out then, the last line's too.
+
+    Raises:
+        BadInput: without `damaged`, the first line that is no row.
+    """
+    try:
+        lines = read_bytes(path).split(b"\n")
+    except FileNotFoundError:
+        return []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path} line {number}"
+        try:
+            rows.append(require(parse_json(line, where), check, where))
+        except BadInput:
+            if damaged is not None:
+                damaged.append(number)
+            elif number < len(lines):
+                raise
+    return rows
 
 
 def file_digest(path: str | Path) -> str:

@@ -19,11 +19,12 @@ from operant.core import schema
 from operant.core.checkpoint import Checkpoints
 from operant.core.commands import going_on
 from operant.core.errors import BadInput, NotWritten, nearest
-from operant.core.files import check_inside, given_path, make_folder, open_in_place, read_json, remove, remove_empty, write_atomic
+from operant.core.files import check_inside, given_path, make_folder, open_in_place, read_json, read_rows, remove, remove_empty, sync, write_atomic
 from operant.core.processor import model
 from operant.core.schema import require
 
-LOGS = ("metrics.jsonl", "evaluations.jsonl", "completions.jsonl")
+LOGS = {"metrics.jsonl": schema.METRICS, "evaluations.jsonl": schema.EVALUATION, "completions.jsonl": schema.COMPLETION}
+"""The logs, each with what its rows must be."""
 OWN = (*LOGS, "result.json", "checkpoints", "policies", "videos", "failures", "tensorboard")  # what a run makes beside run.json and lock
 WORLDS = ("gymnasium", "mujoco", "ale-py", "MinAtar", "minigrid", "Box2D", "ogbench")
 PACKAGES = ("operant", "torch", "numpy", *WORLDS, "transformers", "tokenizers", "safetensors")
@@ -105,7 +106,9 @@ class RunDirectory:
         remove(self.path / "videos")  # of policies that are trained on
 
     def save(self, step: int, state: Any) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint, with the logs as far as it remembers them: a power cut takes nothing of them that it counts on."""
+        for path in (*(path for log in LOGS if (path := self.path / log).exists()), self.path):
+            sync(path)
         self.checkpoints.save(step, state)
 
     def _failed(self) -> bool:
@@ -218,12 +221,30 @@ class RunDirectory:
         """How long each log is, in bytes: what a checkpoint remembers."""
         return {log: (self.path / log).stat().st_size if (self.path / log).exists() else 0 for log in LOGS}
 
-    def truncate(self, offsets: dict[str, int]) -> None:
-        """Cut the logs back to a checkpoint's length, so that a resumed run repeats no row. What is none of `LOGS` is left alone."""
-        for log in LOGS:
-            if (self.path / log).exists():
-                with open_in_place(self.path / log, 0) as file:
-                    file.truncate(min(offsets.get(log, 0), os.fstat(file.fileno()).st_size))
+    def truncate(self, offsets: dict[str, int]) -> list[str]:
+        """Cut the logs back to a checkpoint's length, so that a resumed run repeats no row, and leave lines out of them that cannot be read: the run would be
+        refused for them once all is trained. What is none of `LOGS` is left alone.
+
+        Returns:
+            of each log that has lost something, a line that says what.
+        """
+        told = []
+        for log, check in LOGS.items():
+            path, length, size = self.path / log, offsets.get(log, 0), 0
+            if path.exists():
+                with open_in_place(path, 0) as file:
+                    size = min(length, os.fstat(file.fileno()).st_size)
+                    file.truncate(size)
+            damaged: list[int] = []
+            rows = read_rows(path, check, damaged)
+            if size == length and not damaged:
+                continue
+            self.rewrite(log, rows)
+            lost = [f"{length - size:,} of {length:,} bytes are missing"] * (size < length)
+            lost += [f"line {first:,}{f' and {len(damaged) - 1:,} more' * (len(damaged) > 1)} cannot be read" for first in damaged[:1]]
+            left = f"its other rows stay, {len(rows):,} up to step {rows[-1]['step']:,}" if rows else "no row of it is left"
+            told.append(f"{path} has lost what the checkpoint counts on: {' and '.join(lost)}; {left}")
+        return told
 
     def sweep(self) -> None:
         """Remove what a killed writer left under a temporary name. Only for who holds the lock."""
@@ -256,4 +277,7 @@ class Followed(RunDirectory):
     def _nothing(self, *_: Any) -> None:
         """The first process does it."""
 
-    append = truncate = sweep = save = discard = note_failure = write_config = forget_result = write_result = _nothing
+    def truncate(self, offsets: dict[str, int]) -> list[str]:
+        return []
+
+    append = sweep = save = discard = note_failure = write_config = forget_result = write_result = _nothing

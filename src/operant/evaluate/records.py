@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from operant.core import schema
 from operant.core.commands import going_on
 from operant.core.errors import BadInput
-from operant.core.files import parse_json, read_bytes
+from operant.core.files import read_bytes, read_rows
 from operant.core.run import RunDirectory
-from operant.core.schema import Check, require
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Steps and values of one seed, each `[points]`, steps rising."""
@@ -172,26 +171,6 @@ def _curves(rows: Iterable[dict[str, Any]], name: str) -> list[Curve]:
     return curves
 
 
-def _read_rows(path: Path, check: Check) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file; a last line without its end, which a running run is still writing, is left out."""
-    try:
-        lines = read_bytes(path).split(b"\n")
-    except FileNotFoundError:
-        return []
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line, f"{path} line {number}")
-        except BadInput:
-            if number == len(lines):
-                break
-            raise
-        rows.append(require(row, check, f"{path} line {number}"))
-    return rows
-
-
 def load_run(path: str | Path) -> Run:
     """Reads a run directory.
 
@@ -216,9 +195,9 @@ def load_run(path: str | Path) -> Run:
         steps=manifest["steps"],
         hyperparameters=manifest["hyperparameters"],
         manifest=manifest,
-        metrics=_read_rows(path / "metrics.jsonl", schema.METRICS),
-        evaluations=_read_rows(path / "evaluations.jsonl", schema.EVALUATION),
+        metrics=read_rows(path / "metrics.jsonl", schema.METRICS),
+        evaluations=read_rows(path / "evaluations.jsonl", schema.EVALUATION),
         result=result,
-        completions=_read_rows(path / "completions.jsonl", schema.COMPLETION),
+        completions=read_rows(path / "completions.jsonl", schema.COMPLETION),
         videos=videos,
     )

@@ -205,7 +205,11 @@ class Runner:
         self.member, self.finished, self.base, self.best = run["member"], run["finished"], run["base"], run["best"]
         self.seconds |= run["seconds"]
         self.messages, self._due = run.get("messages", {}), run.get("due", False)
-        self.directory.truncate(run["offsets"])
+        if lost := self.directory.truncate(run["offsets"]):
+            for line in lost:
+                self._say("prepare", 0, message=line)
+            self.config["notes"] = [*self.config.get("notes", ()), *lost]
+            self.directory.write_config(self.directory.config | {"notes": self.config["notes"]})
         return state["learner"]
 
     @contextmanager
