@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from operant.cli.training import result_text
@@ -86,6 +87,58 @@ def test_resume_of_a_finished_run_gives_its_result_again(operant, runs):
     answer = operant("resume", runs[0], "--json")
     assert answer.code == 0 and answer.json == json.loads((runs[0] / "result.json").read_text())
     assert answer.err == f"{runs[0]} is finished: nothing is left to train\n"
+
+
+def test_a_run_that_was_moved_is_named_where_it_is(operant, runs, tmp_path: Path, monkeypatch):
+    """Its result.json names the place where it was trained."""
+    shutil.copytree(runs[0], tmp_path / "moved", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    told = operant("resume", "moved")
+    assert "operant report moved --out report.html" in told.out and "operant evaluate moved" in told.out and str(runs[0]) not in told.out + told.err
+    assert operant("resume", "moved", "--json").json["run"] == operant("evaluate", "moved", "--episodes", 1, "--json").json["run"] == "moved"
+
+
+AWAY = """
+import os, pathlib, gymnasium
+import numpy as np
+
+class Away(gymnasium.Env):
+    metadata = {"render_modes": ["rgb_array"]}
+    observation_space, action_space = gymnasium.spaces.Box(-1, 1, (2,)), gymnasium.spaces.Discrete(2)
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+        os.chdir(pathlib.Path(__file__).parent / "elsewhere")
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+    def step(self, action):
+        os.chdir(pathlib.Path(__file__).parent / "elsewhere")
+        return np.zeros(2, np.float32), 1.0, True, False, {}
+    def render(self):
+        return np.zeros((8, 8, 3), np.uint8)
+
+gymnasium.register("Away-v0", Away)
+"""
+
+
+def test_an_environment_that_changes_the_working_directory_moves_no_file(operant, tmp_path: Path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "goes_away.py").write_text(AWAY)
+    small = ("--task", "gym:goes_away:Away-v0", "--threads", 1, "--episodes", 1, "--environments", 1, "--rollout-length", 8, "--steps", 8, "--hidden", 2)
+    for words, file in (
+        (("train", "ppo", *small), "runs/*/result.json"),
+        (("train", "ppo", *small, "--out", "own"), "own/result.json"),
+        (("resume", "own", "--steps", 16, "--trust"), "own/checkpoints/step-*16"),
+        (("evaluate", "own", "--trust"), "own"),
+        (("watch", "own", "--out", "seen.gif", "--trust"), "seen.gif"),
+        (("compare", "--methods", "ppo,random", *small[:6], *small[10:12], "--out", "both"), "both/report.html"),
+        (("tune", "ppo", *small, "--search", "clip", "--trials", 1, "--seeds", 1, "--out", "tuned"), "tuned/trial-0001/result.json"),
+    ):
+        monkeypatch.chdir(tmp_path)
+        answer = operant(*words)
+        assert answer.code == 0, answer.err
+        assert list(tmp_path.glob(file)) and not list((tmp_path / "elsewhere").iterdir()), words
+        if words[-1] == "own":
+            assert "operant report own --out report.html" in answer.out  # as it was typed
 
 
 def test_evaluate_scores_the_kept_policies(operant, runs):

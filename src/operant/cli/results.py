@@ -88,10 +88,11 @@ def _train_all(args: Namespace) -> list[Path]:
         raise BadInput(f"{args.runs[0]}: give run directories or --methods, not both")
     if args.task is None:
         raise BadInput("--methods needs --task; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
+    folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    folder = folder.absolute()  # an environment may change the working directory
     apart, given = wanted(args), run_options(args)
     check_trackers(tuple(given.get("track", ())))
     configured = {key: configure_run(key, args.task, hyperparameters=options, **checked_here(args, given)) for key, options in members.items()}
-    folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     check_target(folder / "report.html")
     waiting = unfinished(folder, {key: config for key, (config, _, _) in configured.items()})
     if apart and waiting:

@@ -430,9 +430,10 @@ def _train_apart(args: Namespace) -> int:
     given = run_options(args)
     check_trackers(tuple(given.get("track", ())))
     seeds, first = given.pop("seeds", 1), given.pop("seed", 0)
+    folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"{args.method}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    folder = folder.absolute()  # an environment may change the working directory
     configured = configure_run(args.method, args.task, seed=first, hyperparameters=args.hyperparameters, **checked_here(args, given))
     config, world, spine = configured
-    folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"{args.method}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     check_target(folder / "report.html")
     configs = {f"seed-{seed}": config | {"seed": seed} for seed in range(first, first + seeds)}
     waiting = unfinished(folder, configs)

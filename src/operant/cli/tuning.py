@@ -52,9 +52,9 @@ def _tune(args: Namespace) -> int:
     if "track" in given:
         raise BadInput("--track: the runs of a search are not logged elsewhere; train its winner with --track")
     ranges = dict(item.partition("=")[::2] for item in args.range)
-    out = args.out or Path("runs") / f"tune-{args.method}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    out = Path(args.out or Path("runs") / f"tune-{args.method}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}").absolute()
     given = {"seeds": 3} | given
-    with _trained(args, Path(out), given) as trains:
+    with _trained(args, out, given) as trains:
         found = tune(
             args.method,
             args.task,

@@ -71,7 +71,7 @@ def _watch(args: Namespace) -> int:
     out = args.out if args.out is not None or _has_display() else f"{Path(args.run).resolve().name}-seed-{seed}.gif"
     with waiting(f"playing in {'a window' if out is None else out}"):
         episodes = run.watch(out, episodes=args.episodes, draw=args.draw, seed=seed, which=args.policy, stochastic=args.stochastic)
-    found = {"run": str(run.path), "method": run.config["method"], "task": run.config["task"], "seed": seed, "policy": args.policy, "file": out}
+    found = {"run": args.run, "method": run.config["method"], "task": run.config["task"], "seed": seed, "policy": args.policy, "file": out}
     if args.json:
         write_json(found | {"episodes": episodes})
         return 0

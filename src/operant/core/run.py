@@ -48,41 +48,47 @@ class RunDirectory:
     """One run on disk.
 
     Args:
-        path: the directory.
+        path: the directory, as a person gave it.
         keep: how many checkpoints stay.
+        here: the directory that a relative `path` begins in, where an environment may have changed the working one since; None for that.
+
+    Attributes:
+        path: the directory, absolute: an environment may change the working one later.
+        shown: the same as it was given, for messages.
     """
 
-    def __init__(self, path: str | Path, keep: int = 2):
-        self.path = Path(path)
+    def __init__(self, path: str | Path, keep: int = 2, here: Path | None = None):
+        self.shown = Path(path)
+        self.path = (here or Path.cwd()) / self.shown
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep)
         self._lock: BinaryIO | None = None
         self._made: list[Path] = []  # the folders that `create` made, the outermost first
 
     @classmethod
-    def create(cls, path: str | Path, config: dict[str, Any], keep: int = 2) -> RunDirectory:
+    def create(cls, path: str | Path, config: dict[str, Any], keep: int = 2, here: Path | None = None) -> RunDirectory:
         """A new run, which this process holds for writing before its first byte is written, until the first `locked` ends.
 
         The folder may exist and hold other files, such as a log; none of a name that a run writes, unless it is of a run that failed before its first
-        checkpoint, which is removed.
+        checkpoint, which is removed. Arguments are the class's.
 
         Raises:
             BadInput: where a run is already or is being made, or where nothing can be written.
         """
         path = given_path(path, "--out")
         require(json.loads(json.dumps(config)), schema.RUN, "a run like this could not be read again")
-        run = cls(path, keep)
+        run = cls(path, keep, here)
         try:
-            if path.exists() and not path.is_dir():
+            if run.path.exists() and not run.path.is_dir():
                 raise BadInput(f"{path} is a file; --out must name a directory")
             if not run._failed():
                 run._check_free()
-            run._made = make_folder(path)
+            run._made = make_folder(run.path)
             run._take_lock()
             if run._failed():
                 for name in ("run.json", *OWN):
-                    remove(path / name)
+                    remove(run.path / name)
             run._check_free()  # by now another process may have made one
-            write_atomic(path / "run.json", json.dumps(config, indent=1))
+            run.write_config(config)
         except OSError as error:
             run.discard()
             run._release()
@@ -126,9 +132,9 @@ class RunDirectory:
                 there = self.config
             except BadInput:  # nothing that says what it needs
                 there = {}
-            raise BadInput(f"{self.path} already holds a run: choose another --out, or {going_on(self.path, there)}")
+            raise BadInput(f"{self.shown} already holds a run: choose another --out, or {going_on(self.shown, there)}")
         if strangers := [name for name in OWN if os.path.lexists(self.path / name)]:
-            raise BadInput(f"{self.path} holds {strangers[0]}, but no run.json: choose another --out, or move it away")
+            raise BadInput(f"{self.shown} holds {strangers[0]}, but no run.json: choose another --out, or move it away")
 
     def discard(self) -> None:
         """Remove a run that was refused before anything was trained, so that the corrected command finds its place free. Only for who created it.
@@ -151,9 +157,9 @@ class RunDirectory:
     @property
     def config(self) -> dict[str, Any]:
         """What run.json says."""
-        path = self.path
+        path = self.shown
         try:
-            return require(read_json(path / "run.json"), schema.RUN, path / "run.json")
+            return require(read_json(self.path / "run.json"), schema.RUN, path / "run.json")
         except FileNotFoundError:
             pass
         try:
@@ -173,7 +179,7 @@ class RunDirectory:
             try:
                 self._take_lock()
             except OSError as error:
-                raise BadInput(f"cannot write to the run {self.path}: {error.strerror}") from error
+                raise BadInput(f"cannot write to the run {self.shown}: {error.strerror}") from error
         try:
             yield
         finally:
@@ -188,7 +194,7 @@ class RunDirectory:
             except OSError:
                 with file:
                     holder = file.read(200).decode(errors="replace").strip()
-                raise BadInput(f"{self.path} is being written by another process ({holder or 'unknown'}); wait for it or stop it") from None
+                raise BadInput(f"{self.shown} is being written by another process ({holder or 'unknown'}); wait for it or stop it") from None
             try:
                 if os.path.samestat(os.fstat(file.fileno()), path.lstat()):
                     break
@@ -211,7 +217,7 @@ class RunDirectory:
             with open_in_place(self.path / log, os.O_APPEND) as file:
                 file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
         except OSError as error:
-            raise NotWritten(f"{self.path / log} could not be written: {error.strerror}; checkpoints are untouched") from error
+            raise NotWritten(f"{self.shown / log} could not be written: {error.strerror}; checkpoints are untouched") from error
 
     def rewrite(self, log: str, rows: list[dict[str, Any]]) -> None:
         """Replace one of `LOGS`."""
@@ -243,7 +249,7 @@ class RunDirectory:
             lost = [f"{length - size:,} of {length:,} bytes are missing"] * (size < length)
             lost += [f"line {first:,}{f' and {len(damaged) - 1:,} more' * (len(damaged) > 1)} cannot be read" for first in damaged[:1]]
             left = f"its other rows stay, {len(rows):,} up to step {rows[-1]['step']:,}" if rows else "no row of it is left"
-            told.append(f"{path} has lost what the checkpoint counts on: {' and '.join(lost)}; {left}")
+            told.append(f"{self.shown / log} has lost what the checkpoint counts on: {' and '.join(lost)}; {left}")
         return told
 
     def sweep(self) -> None:
@@ -257,14 +263,14 @@ class RunDirectory:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What the finished run reported, None while it is not finished."""
+        """What the finished run reported, None while it is not finished. Its "run" is where the run is now, which may have been moved or copied."""
         try:
-            found = require(read_json(self.path / "result.json"), schema.RESULT, self.path / "result.json")
+            found = require(read_json(self.path / "result.json"), schema.RESULT, self.shown / "result.json")
         except FileNotFoundError:
             return None
         if len(found["score"]["per_seed"]) != self.config["seeds"]:
-            raise BadInput(f"{self.path / 'result.json'}: {len(found['score']['per_seed'])} scores of {self.config['seeds']} seeds: it is of another run")
-        return found
+            raise BadInput(f"{self.shown / 'result.json'}: {len(found['score']['per_seed'])} scores of {self.config['seeds']} seeds: it is of another run")
+        return found | {"run": str(self.shown)}
 
 
 class Followed(RunDirectory):

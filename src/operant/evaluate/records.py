@@ -181,7 +181,7 @@ def load_run(path: str | Path) -> Run:
         BadInput: where the path is no run directory, a link in it leaves it, or a file in it is damaged; one line that names the file and the line.
     """
     directory = RunDirectory.open(path)
-    path, manifest, result = directory.path, directory.config, directory.result
+    path, manifest, result = directory.shown, directory.config, directory.result
     videos = sorted((path / "videos").glob("*.gif"))
     for video in videos:
         if not read_bytes(video).startswith(b"GIF8"):

@@ -99,7 +99,7 @@ class Runner:
 
     @property
     def _going_on(self) -> str:
-        return going_on(self.directory.path, self.config)
+        return going_on(self.directory.shown, self.config)
 
     def run(self, *, resume: bool) -> None:
         with self.directory.locked(), self._signals(), ranks.together():
@@ -115,8 +115,7 @@ class Runner:
                 if (fault := disk_fault(error)) is None:
                     raise
                 self.directory.sweep()
-                path = self.directory.path
-                raise RunFailed(f"{path} could not be written: {fault}; its checkpoints are untouched, {self._going_on}") from error
+                raise RunFailed(f"{self.directory.shown} could not be written: {fault}; its checkpoints are untouched, {self._going_on}") from error
             except Exception as error:  # its logs and the batch that failed stay to be read, and the corrected command takes its place
                 if not self.directory.checkpoints.all():
                     self.directory.note_failure(f"{type(error).__name__}: {one_line(error)}")
@@ -200,7 +199,7 @@ class Runner:
         for name, made in run.get("of", now).items():
             if name not in now or now[name] != made:
                 says, other = f"run.json says {name} {now.get(name)}, and its checkpoint is of {made}", "operant train --from begins a run of other settings"
-                raise BadInput(f"{self.directory.path}: {says}: put it back; {other} from this one's policies")
+                raise BadInput(f"{self.directory.shown}: {says}: put it back; {other} from this one's policies")
         self._from = where
         self.member, self.finished, self.base, self.best = run["member"], run["finished"], run["base"], run["best"]
         self.seconds |= run["seconds"]
@@ -560,7 +559,7 @@ class Runner:
         self.seconds["total"] += time.perf_counter() - self._began
         values = np.array([[found["value"]] for found in self.finished])
         steps = max(found["step"] for found in self.finished)
-        result = {"run": str(self.directory.path), "method": config["method"], "task": config["task"], "seeds": config["seeds"], "steps": steps}
+        result = {"run": str(self.directory.shown), "method": config["method"], "task": config["task"], "seeds": config["seeds"], "steps": steps}
         result["score"] = score_object(self.finished[0]["score"], values)
         if names := dict.fromkeys(name for found in self.finished for name in found.get("measures", {})):  # as of `stack_evaluations`
             result["measures"] = measures({name: [found.get("measures", {}).get(name, 0.0) for found in self.finished] for name in names})

@@ -52,10 +52,11 @@ class Run:
         self._world = world
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        return f"Run({str(self.directory.shown)!r})"
 
     @property
     def path(self) -> Path:
+        """Its directory, absolute."""
         return self.directory.path
 
     @property
@@ -71,8 +72,8 @@ class Run:
     def world(self):
         if self._world is None:
             if self.config.get("task_callable"):
-                raise _unnamed(self.path, self.config, "load")
-            require_trust(self.path, self.config, self._trust)
+                raise _unnamed(self.directory.shown, self.config, "load")
+            require_trust(self.directory.shown, self.config, self._trust)
             self._world = make_world(self.config["task"], **self.config.get("options", {}))
         return self._world
 
@@ -89,7 +90,7 @@ class Run:
         seeds = [self.config["seed"] + index for index in range(self.config["seeds"])]
         seed = seeds[0] if seed is None else seed
         if isinstance(seed, bool) or seed not in seeds:
-            raise BadInput(f"{self.path} has seeds {seeds[0]} to {seeds[-1]}, not {seed}")
+            raise BadInput(f"{self.directory.shown} has seeds {seeds[0]} to {seeds[-1]}, not {seed}")
         return seed
 
     @staticmethod
@@ -165,7 +166,8 @@ class Run:
 
     def _check_acts(self) -> None:
         if not self.world.acts:
-            raise BadInput(f"{self.config['task']} has no observations to act on: run.load_policy() gives its model, which is in {self.path}/policies/last")
+            where = self.directory.shown / "policies" / "last"
+            raise BadInput(f"{self.config['task']} has no observations to act on: run.load_policy() gives its model, which is in {where}")
 
     def export(self, path: str | Path, *, format: str | None = None, seed: int | None = None, which: str = "last") -> dict[str, Any]:
         """Write the trained policy of one seed (the first by default) as a file that other programs run without Operant: its mode, from N observations as the
@@ -184,10 +186,11 @@ class Run:
         Raises:
             BadInput: a policy that is no network over observations, an unknown format, or a file that cannot be written.
         """
-        path = given_path(path, "the file to write")
+        shown = given_path(path, "the file to write")
+        path = shown.absolute()  # an environment may change the working directory
         format = next((name for name, suffix in SUFFIXES.items() if path.suffix == suffix), None) if format is None else format
         if format is None:
-            raise BadInput(f"{path}: name a file that ends in {' or '.join(SUFFIXES.values())}, or give the format, {' or '.join(SUFFIXES)}")
+            raise BadInput(f"{shown}: name a file that ends in {' or '.join(SUFFIXES.values())}, or give the format, {' or '.join(SUFFIXES)}")
         check_format(format)
         check_target(path)
         self._check_which(which)
@@ -195,10 +198,10 @@ class Run:
         world = Bare.of(config) or self.world
         policy = self._read_policy(world, seed, which)
         if not world.acts or not isinstance(policy, Policy | Elites):
-            found = self.path / "policies" / which
+            found = self.directory.shown / "policies" / which
             raise BadInput(f"{config['method']} on {config['task']} has no network over observations that could be exported; its policy is in {found}")
         about = {"method": config["method"], "task": config["task"], "seed": seed, "which": which}
-        return {"file": str(path), "format": format} | write_policy(path, Graph(policy.acting, world.action), format, about)
+        return {"file": str(shown), "format": format} | write_policy(path, Graph(policy.acting, world.action), format, about)
 
     @own_warnings()
     def evaluate(
@@ -243,7 +246,7 @@ class Run:
             found.append(self.world.evaluate(policy, 1, **episodes_argument(episodes), seed=seed))
             strategies += self.world.strategies(policy) if self.world.is_game else []
         evaluation = stack_evaluations(found)
-        of = {"run": str(self.path), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1], "seed": seed}
+        of = {"run": str(self.directory.shown), "method": config["method"], "task": config["task"], "episodes": evaluation.values.shape[1], "seed": seed}
         of |= {"stochastic": True} if stochastic else {}
         return of | summary(evaluation) | ({"strategies": strategies} if strategies else {})
 
@@ -280,6 +283,7 @@ class Run:
             path = given_path(path, "the file to write")
             check_video(path)
             check_target(path)
+            path = path.absolute()  # an environment may change the working directory
         found: list[dict[str, Any]] = []
         policy = self._playing(self.load_policy(seed, which), seed, stochastic, draw)
         with closing(self._shown(policy, draw, path is None, episodes, None, found)) as shown:
@@ -378,6 +382,7 @@ def train(
     """
     if listener is not None and not callable(listener):
         raise BadInput(f"listener {listener!r}: it is called with every Update, as in listener=print")
+    here = Path.cwd()
     _not_again()
     ranks.join()
     if ranks.started_as() > 0:
@@ -419,7 +424,7 @@ def train(
             name = world.task.partition(":")[2]
             name = re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{method}-{Path(name).name if name.startswith('/') else name}").strip("-")
             out = Path("runs") / f"{name}-{datetime.now():%m%d-%H%M%S-%f}"
-        directory = RunDirectory.create(out, config | machine(), keep)
+        directory = RunDirectory.create(out, config | machine(), keep, here)
         _lead(directory, config, resume=False)
         Runner(directory, config, world, spine, hears).run(resume=False)
     ranks.leave()
@@ -435,7 +440,7 @@ def _not_again() -> None:
 def _lead(directory: RunDirectory, config: dict[str, Any], *, resume: bool) -> None:
     """Tell the other processes of this run, where there are any, what it is; and whoever started them all, where."""
     ranks.share({"path": str(directory.path), "config": config, "resume": resume})
-    ranks.note_run(directory.path, config)
+    ranks.note_run(directory.shown, config)
 
 
 def _follow() -> Run | None:
@@ -495,12 +500,12 @@ def resume(
     if directory.result is not None and not grown:
         ranks.share()
         return Run(directory, None if task is None else make_world(task, **config.get("options", {})), trust, policy)
-    require(config, schema.RUN_TO_GO_ON, directory.path / "run.json")
+    require(config, schema.RUN_TO_GO_ON, directory.shown / "run.json")
     if config.get("not_resumable"):
         raise BadInput(f"{path} cannot be resumed: {config['not_resumable']}")
     if config.get("task_callable") and task is None:
         raise _unnamed(path, config, "resume")
-    require_trust(directory.path, config if task is None else config | {"task": ""}, trust)
+    require_trust(directory.shown, config if task is None else config | {"task": ""}, trust)
     world = make_world(config["task"] if task is None else task, **config.get("options", {}))
     if world.fingerprint() != config["fingerprint"]:
         was, now = apart(config["fingerprint"], world.fingerprint())

@@ -307,6 +307,7 @@ def tune(
 
     if not isinstance(task, str):
         raise BadInput("operant tune searches on tasks that are named, as gym:CartPole-v1")
+    folder = given_path(out, "--out").absolute()  # an environment may change the working directory
     trials = whole_number("trials", trials, 1, MOST_TRIALS)
     entry = get_method(method)
     budget = {name: settings.pop(name) for name in ("steps", "samples", "tokens", "seconds") if settings.get(name) is not None}
@@ -325,7 +326,6 @@ def tune(
         "budget": config["budget"],
         "jobs": whole_number("jobs", jobs, 1, MOST_TRIALS),
     }
-    folder = given_path(out, "--out")
     check_target(folder / "tune.json")
     kept = _begin(folder, asked, looked)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
