@@ -136,7 +136,9 @@ def test_a_run_that_grew_begins_its_new_seeds_there_too(ppo: Path, tmp_path: Pat
     ("method", "task", "settings", "said"),
     [
         ("ppo", "gym:Acrobot-v1", PPO, "its observations are of another form, observation (box of shape (4,)); those of gym:Acrobot-v1"),
-        ("ppo", "gym:CartPole-v1", PPO | {"hidden": (16,)}, "it was trained with --hidden 8"),
+        ("ppo", "gym:CartPole-v1", PPO | {"hidden": (16,), "clip": 0.1, "epochs": 3}, "[2, 4, 16] here; it was trained with --hidden 8$"),
+        ("ppo", "gym:CartPole-v1", PPO | {"time_feature": True}, "which gym:CartPole-v1 has as it is set here; it was trained with --time-feature false$"),
+        ("ppo", "gym:CartPole-v1", PPO | {"frame_stack": 2, "clip_rewards": True}, "; it was trained with --frame-stack none$"),
         ("ppo", "gym:CartPole-v1", PPO | {"normalize_observation": False}, "not there here; it was trained with --normalize-observation true"),
         ("ppo", "gym:CartPole-v1", PPO | {"activation": "relu"}, "its policy was trained with --activation tanh, here it is relu: give the same"),
         ("dqn", "gym:CartPole-v1", {}, "its policy is no network of dqn on gym:CartPole-v1 as it is set here"),
@@ -146,7 +148,19 @@ def test_a_run_that_grew_begins_its_new_seeds_there_too(ppo: Path, tmp_path: Pat
 def test_what_does_not_fit_is_refused_before_anything_is_written(ppo: Path, tmp_path: Path, method: str, task: str, settings: dict, said: str):
     with pytest.raises(BadInput) as refused:
         operant.train(method, task, start_from=ppo, out=tmp_path / "run", **QUIET, **settings)
-    assert said in str(refused.value) and "\n" not in str(refused.value) and not (tmp_path / "run").exists()
+    assert said.rstrip("$") in str(refused.value) and (said[-1] != "$" or str(refused.value).endswith(said[:-1]))
+    assert "\n" not in str(refused.value) and not (tmp_path / "run").exists()
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud(ppo: Path, tmp_path: Path):
+    hurt = Path(shutil.copytree(ppo, tmp_path / "hurt", symlinks=True))
+    newest, before = sorted(hurt.glob("checkpoints/step-*"))[:-3:-1]
+    (newest / "state.json").write_text("{")
+    said = []
+    run = operant.train("ppo", "gym:CartPole-v1", steps=32, start_from=hurt, out=tmp_path / "run", listener=said.append, **QUIET, **PPO)
+    (line,) = [update.message for update in said if "is damaged" in update.message]
+    assert newest.name in line and line.endswith(f"; beginning from {before.name}")
+    assert list(run.config["from"]["digests"]) == [f"checkpoints/{before.name}/manifest.json"]
 
 
 def test_values_of_actions_are_no_actor(tmp_path: Path, ppo: Path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from operant.core.schema import require
 from operant.loops.configuration import members_of, spaces
 from operant.loops.learner import Learner, Spine
 from operant.loops.policy_files import WEIGHTS, read_weights
+from operant.worlds import make_world
 from operant.worlds.base import World
 
 UNSHAPED = ("activation", "layer_norm")
@@ -67,7 +68,7 @@ class Origin:
             if directory.checkpoints.all():
                 found, where, damaged = directory.checkpoints.load(with_blocks=False)
                 state = require(found, schema.STATE, f"checkpoint {where}")["learner"]
-                read, notes = [where / "manifest.json"], tuple(damaged)
+                read, notes = [where / "manifest.json"], tuple(f"{line}; beginning from {where.name}" for line in damaged)
             else:
                 notes = (f"{path} has no checkpoint: its policy is taken, and no critic",)
         about = {"run": str(path.absolute()), "method": config["method"], "task": config["task"], "takes": "policy" if state is None else "all"}
@@ -91,8 +92,7 @@ class Origin:
             raise BadInput(f"--from {self.path}: {entry.key} on {world.task} does not train a network over observations, which alone can go on from another's")
         if (theirs := self.config.get("spaces")) is not None and theirs != (own := spaces(world)):
             what = next(name for name in own if theirs[name] != own[name])
-            there, here = (" and ".join(found[what]) for found in (theirs, own))
-            raise BadInput(f"--from {self.path}: its {what}s are of another form, {there}; those of {world.task} are {here}")
+            raise BadInput(f"--from {self.path}: its {what}s are of another form, {_apart(theirs[what], own[what], world.task)}{self._task_hint(world)}")
         own = world.policy(spine.policy, Streams([0]))
         if (difference := _difference(self.policies[0], own.state_dict())) is not None:
             here, there = f"{entry.key} on {world.task} as it is set here", self._consists(world)
@@ -100,8 +100,7 @@ class Origin:
                 difference = f"{self.config['method']} trains {there}, {entry.key} {own.consists}; take a run of a method that trains {own.consists} too"
                 if world.kind in get_method("snapshotrl").worlds:
                     difference += f", or begin episodes where its policy went: operant train snapshotrl --teacher-run {self.path}"
-            raise BadInput(f"--from {self.path}: its policy is no network of {here}: {difference}{self._hint(entry, hyperparameters)}")
-
+            raise BadInput(f"--from {self.path}: its policy is no network of {here}: {difference}{self._hint(entry, world, hyperparameters)}")
         for name in UNSHAPED:
             theirs, mine = self.config["hyperparameters"].get(name), hyperparameters.get(name)
             if None not in (theirs, mine) and theirs != mine:
@@ -117,13 +116,22 @@ class Origin:
         except BadInput:
             return None
 
-    def _hint(self, entry: Method, hyperparameters: Mapping[str, Any]) -> str:
-        """Of a run of the same method, the settings that differ, as they would be given."""
+    def _hint(self, entry: Method, world: World, hyperparameters: Mapping[str, Any]) -> str:
+        """Of a run of the same method, the settings that make another network, as they would be given."""
+
+        def form(settings: Mapping[str, Any]) -> Any:
+            net = world.policy(entry.build(configure(entry.key, {**hyperparameters, **settings})).policy, Streams([0]))
+            return {name: value.shape for name, value in net.state_dict().items()}
+
         theirs = self.config["hyperparameters"] if self.config["method"] == entry.key else {}
-        names = [item.name for item in fields(entry.hyperparameters) if item.name in theirs]
-        texts = {name: (value_text(theirs[name]), value_text(hyperparameters[name])) for name in names}
-        words = [f"--{name.replace('_', '-')} {there}" for name, (there, here) in texts.items() if there != here]
-        return f"; it was trained with {' '.join(words)}" if words else ""
+        return _trained_with({item.name: theirs[item.name] for item in fields(entry.hyperparameters) if item.name in theirs}, hyperparameters, form)
+
+    def _task_hint(self, world: World) -> str:
+        """The options of its task that make other spaces, as they would be given. Numbers alone are looked at: a text may name code."""
+        theirs = {item.name: self.config.get("options", {}).get(item.name, item.default) for item in fields(world.options)}
+        numbers = {name: value for name, value in theirs.items() if value is None or isinstance(value, int)}
+        own = {name: getattr(world.options, name) for name in theirs}
+        return _trained_with(numbers, own, lambda options: spaces(make_world(world.task, **own | options))) if world.named else ""
 
     def begin(self, learner: Learner, places: list[int]) -> None:
         """Hand what it learned to a learner before the first iteration.
@@ -143,6 +151,34 @@ class Origin:
             learner.begin_from(_rows(learned, chosen))
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise BadInput(f"--from {self.path}: what it learned does not fit {learner.policy.__class__.__name__}'s run: {one_line(error)}") from error
+
+
+def _trained_with(theirs: Mapping[str, Any], own: Mapping[str, Any], form: Callable[[dict[str, Any]], Any]) -> str:
+    """The end of a refusal: settings of another run, where what it trained has another form for them.
+
+    Args:
+        form: of what the own settings make with some of the others in their place.
+    """
+    words, here = [], form({})
+    for name, value in theirs.items():
+        if value_text(value) == value_text(own[name]):
+            continue
+        try:
+            alike = form({name: value}) == here
+        except BadInput:  # it goes with others of them
+            alike = False
+        words += [] if alike else [f"--{name.replace('_', '-')} {value_text(value)}"]
+    return f"; it was trained with {' '.join(words)}" if words else ""
+
+
+def _apart(theirs: Sequence[str], own: Sequence[str], task: str) -> str:
+    """How the fields of two spaces differ, in words."""
+    there, here = (" and ".join(field for field in some if field not in others) for some, others in ((theirs, own), (own, theirs)))
+    if there and not here:
+        return f"with {there}, which {task} has not as it is set here"
+    if here and not there:
+        return f"without {here}, which {task} has as it is set here"
+    return f"{there or ' and '.join(theirs)}; those of {task} are {here or ' and '.join(own)}"
 
 
 def _rows(value: Any, places: Tensor) -> Any:
