@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import operant
 from operant.core.errors import BadInput
@@ -64,3 +69,42 @@ def test_nothing_and_too_much_to_act_on(tmp_path: Path):
             elif not len(nothing):
                 with pytest.raises(BadInput, match="no observation is given"):
                     run.player()(nothing)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    task, steps, settings = RUNS["ppo"]
+    return operant.train("ppo", task, steps=steps, out=tmp_path_factory.mktemp("finished") / "run", **SMALL, **settings).path
+
+
+def renamed(file: Path) -> None:
+    save_file({f"x{name}": value for name, value in load_file(file).items()}, file)
+
+
+def widened(file: Path) -> None:
+    save_file({name: torch.cat([value, value], -1) for name, value in load_file(file).items()}, file)
+
+
+FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "other names": (renamed, r"policy.safetensors does not fit ppo on gym:CartPole-v1: [\w.]+ is not there in it, \[1[\d, ]*\] here"),
+    "other shapes": (widened, r"policy.safetensors does not fit ppo on gym:CartPole-v1: [\w.]+ is \[[\d, ]+\] in it, \[[\d, ]+\] here"),
+    "cut short": (lambda file: file.write_bytes(file.read_bytes()[:-10]), "is damaged or was cut short .*; more steps of training write it again"),
+    "gone": (lambda file: shutil.rmtree(file.parent), "no policy in .*: it is gone; more steps of training write it again"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_policy_that_is_lost_says_what_of_it_and_how_it_comes_back(fault: str, finished: Path, tmp_path: Path):
+    run = Path(shutil.copytree(finished, tmp_path / "run", symlinks=True))
+    change, said = FAULTS[fault]
+    change(run / "policies" / "last" / "seed-0" / "policy.safetensors")
+    with pytest.raises(BadInput) as refused:
+        operant.load(run).evaluate(episodes=1)
+    assert re.search(said, str(refused.value)) and "\n" not in str(refused.value)
+    if told := re.search(r"go on with: operant resume \S+ --steps (\d+)$", str(refused.value)):
+        assert operant.resume(run, steps=int(told[1]), progress=False).evaluate(episodes=1)["score"]
+    assert bool(told) == ("again" in said)
+    (run / "result.json").unlink()
+    shutil.rmtree(run / "policies")
+    with pytest.raises(BadInput, match="the run has not been evaluated yet; go on with: operant resume [^ ]+$"):
+        operant.load(run).evaluate(episodes=1)

@@ -136,7 +136,7 @@ def test_a_run_that_grew_begins_its_new_seeds_there_too(ppo: Path, tmp_path: Pat
     ("method", "task", "settings", "said"),
     [
         ("ppo", "gym:Acrobot-v1", PPO, "its observations are of another form, observation (box of shape (4,)); those of gym:Acrobot-v1"),
-        ("ppo", "gym:CartPole-v1", PPO | {"hidden": (16,), "clip": 0.1, "epochs": 3}, "[2, 4, 16] here; it was trained with --hidden 8$"),
+        ("ppo", "gym:CartPole-v1", PPO | {"hidden": (16,), "clip": 0.1, "epochs": 3}, "[1, 2, 4, 16] here; it was trained with --hidden 8$"),
         ("ppo", "gym:CartPole-v1", PPO | {"time_feature": True}, "which gym:CartPole-v1 has as it is set here; it was trained with --time-feature false$"),
         ("ppo", "gym:CartPole-v1", PPO | {"frame_stack": 2, "clip_rewards": True}, "; it was trained with --frame-stack none$"),
         ("ppo", "gym:CartPole-v1", PPO | {"normalize_observation": False}, "not there here; it was trained with --normalize-observation true"),

@@ -43,11 +43,16 @@ def _given_again(config: Mapping[str, Any]) -> list[str]:
     return [f"{name}=…" for name, given in (("task", config.get("task_callable")), ("policy", config.get("policy_module"))) if given]
 
 
-def going_on(path: Path | str, config: Mapping[str, Any]) -> str:
-    """How a run is gone on with, in words that end a message; of Python objects that it was made of, in Python."""
+def going_on(path: Path | str, config: Mapping[str, Any], steps: int | None = None) -> str:
+    """How a run is gone on with, in words that end a message; of Python objects that it was made of, in Python.
+
+    Args:
+        steps: to which a finished one goes on.
+    """
     if (why := config.get("not_resumable")) is not None:
         return f"it cannot be resumed: {why}"
     if again := _given_again(config):
-        return f"go on in Python with: operant.resume({str(path)!r}, {', '.join(again)})"
+        return f"go on in Python with: operant.resume({str(path)!r}, {', '.join([*again, *([] if steps is None else [f'steps={steps}'])])})"
+    more = [] if steps is None else ["--steps", steps]
     together = [word for name in ("processes", "sample_on") if name in config for word in (f"--{name.replace('_', '-')}", config[name])]
-    return f"go on with: {run_command('resume', path, config, *together)}"
+    return f"go on with: {run_command('resume', path, config, *more, *together)}"

@@ -22,7 +22,7 @@ from operant.core.run import RunDirectory
 from operant.core.schema import require
 from operant.loops.configuration import members_of, spaces
 from operant.loops.learner import Learner, Spine
-from operant.loops.policy_files import WEIGHTS, read_weights
+from operant.loops.policy_files import WEIGHTS, form_difference, read_weights
 from operant.worlds import make_world
 from operant.worlds.base import World
 
@@ -94,7 +94,7 @@ class Origin:
             what = next(name for name in own if theirs[name] != own[name])
             raise BadInput(f"--from {self.path}: its {what}s are of another form, {_apart(theirs[what], own[what], world.task)}{self._task_hint(world)}")
         own = world.policy(spine.policy, Streams([0]))
-        if (difference := _difference(self.policies[0], own.state_dict())) is not None:
+        if (difference := form_difference(self.policies[0], own.state_dict(), "in that run")) is not None:
             here, there = f"{entry.key} on {world.task} as it is set here", self._consists(world)
             if there not in (None, own.consists):
                 difference = f"{self.config['method']} trains {there}, {entry.key} {own.consists}; take a run of a method that trains {own.consists} too"
@@ -186,13 +186,3 @@ def _rows(value: Any, places: Tensor) -> Any:
     if isinstance(value, Mapping):
         return {name: _rows(part, places) for name, part in value.items()}
     return value[places.numpy()] if isinstance(value, np.ndarray) else value[places]
-
-
-def _difference(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
-    """Where the weights of two policies first differ in form, `[S, …]` each, in words."""
-    for name in dict.fromkeys([*own, *theirs]):
-        shapes = [None if name not in weights else list(weights[name].shape[1:]) for weights in (theirs, own)]
-        if shapes[0] != shapes[1]:
-            there, here = ("not there" if shape is None else shape for shape in shapes)
-            return f"{name} is {there} in that run, {here} here"
-    return None

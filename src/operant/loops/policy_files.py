@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from operant.core import ranks
 from operant.core.commands import going_on
@@ -19,7 +21,7 @@ from operant.core.files import check_size, remove
 from operant.core.random import Streams
 from operant.core.registry import registered
 from operant.core.spec import Spec
-from operant.loops.configuration import spine_of
+from operant.loops.configuration import members_of, spine_of
 from operant.loops.fixed import FixedPolicy
 from operant.nets.lifted import PlainModule
 from operant.worlds.gym.spaces import WIDEST
@@ -87,19 +89,19 @@ def load_policy(world, config: dict, folder: Path, seed: int, module: PlainModul
     if isinstance(spine, FixedPolicy):
         return spine.policy(world, [seed]) if spine.load is None else spine.load(world, folder)
     if not folder.exists():
-        raise BadInput(f"no policy in {folder}: the run has not been evaluated yet; {going_on(folder.parent.parent.parent, config)}")
+        why = "it is gone" if (folder.parents[2] / "result.json").exists() else "the run has not been evaluated yet"
+        raise BadInput(f"no policy in {folder}: {why}; {_anew(folder, config, world.stacked)}")
     if not world.stacked:
         return world.load_policy(folder)
     weights = read_weights(folder / WEIGHTS, config)
     policy = world.policy(spine.policy, Streams([seed]))
-    try:
-        policy.load_state_dict(weights)
-    except RuntimeError as error:
-        raise _unfit(folder / WEIGHTS, config, error) from error
+    if (difference := form_difference(weights, policy.state_dict(), "in it")) is not None:
+        raise BadInput(f"{folder / WEIGHTS} does not fit {config['method']} on {config['task']}: {difference}")
+    policy.load_state_dict(weights)
     return policy.eval()
 
 
-def read_weights(file: Path, config: dict) -> dict[str, torch.Tensor]:
+def read_weights(file: Path, config: dict) -> dict[str, Tensor]:
     """The weights of one seed's policy by name, `[1, …]`. Raises `BadInput` where they cannot be read."""
     try:
         check_size(file, file.stat().st_size)
@@ -107,8 +109,30 @@ def read_weights(file: Path, config: dict) -> dict[str, torch.Tensor]:
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror or error}") from error
     except (RuntimeError, SafetensorError) as error:
-        raise _unfit(file, config, error) from error
+        raise BadInput(f"{file} is damaged or was cut short ({one_line(error)}); {_anew(file.parent, config, True)}") from error
 
 
-def _unfit(file: Path, config: dict, error: Exception) -> BadInput:
-    return BadInput(f"{file} does not fit {config['method']} on {config['task']}: {error}".splitlines()[0])
+def _anew(folder: Path, config: dict, stacked: bool) -> str:
+    """How a policy that is lost comes back, in words that end a message."""
+    run = folder.parents[2]
+    if not (run / "result.json").exists():
+        return going_on(run, config)
+    if folder.parent.name == "best":
+        return "of the seed's policies there is still the last one"
+    if config.get("budget", {}).get("unit", "steps") != "steps" or len(members_of(config, stacked)) > 1:
+        return "the run has to be trained anew"
+    return f"more steps of training write it again: {going_on(run, config, config['steps'] + config.get('iteration', 1))}"
+
+
+def form_difference(theirs: Mapping[str, Tensor], own: Mapping[str, Tensor], where: str) -> str | None:
+    """Where the weights of two policies first differ in form, `[S, …]` each, in words.
+
+    Args:
+        where: the others are.
+    """
+    for name in dict.fromkeys([*own, *theirs]):
+        shapes = [None if name not in weights else list(weights[name].shape) for weights in (theirs, own)]
+        if shapes[0] != shapes[1]:
+            there, here = ("not there" if shape is None else shape for shape in shapes)
+            return f"{name} is {there} {where}, {here} here"
+    return None
