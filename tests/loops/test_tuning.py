@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,8 @@ def test_what_is_searched_is_what_has_a_range_and_is_not_set():
         ("ppo", None, {"gamma": "e:1"}, "write LOW:HIGH, LOW:HIGH:log or A|B|C"),
         ("ppo", None, {"anneal": "0:1"}, "anneal is no number"),
         ("ppo", ["clip"], {}, "clip is set and searched"),
+        ("ppo", None, {"hidden": "|"}, "--range hidden=|: hidden = '' is not an integer"),
+        ("ppo", None, {"gamma": "0.9|1.5"}, "--range gamma=0.9|1.5: gamma = 1.5: it must be in [0, 1]"),
         ("random", None, {}, "random has no hyper-parameter with a range"),
     ],
 )
@@ -108,8 +111,37 @@ def test_trials_that_cannot_run_are_told_and_passed_over(optuna, tmp_path: Path)
     found = tune("ppo", "gym:CartPole-v1", trials=6, out=tmp_path / "some", **SMALL, rollout_length=8, **ranges)
     failed = [trial for trial in found.trials if trial.state == "failed"]
     assert failed and all("4096 minibatches need two steps each" in trial.why for trial in failed) and found.finished[0].values == {"minibatches": "2"}
+    ranges["ranges"] = {"minibatches": "2|4096|8192"}
     with pytest.raises(RunFailed, match=r"none of 1 trials trained to its end; the last one: ppo: \d+ minibatches need"):
-        tune("ppo", "gym:CartPole-v1", trials=1, out=tmp_path / "none", **SMALL, rollout_length=8, search=("minibatches",), ranges={"minibatches": "4096|8192"})
+        tune("ppo", "gym:CartPole-v1", trials=1, out=tmp_path / "none", **SMALL, rollout_length=8, **ranges)
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "words", "said"),
+    [
+        ("ppo", "minibatches", "4096|8192", r"of 32 settings drawn from the ranges with another minibatches than 4 none can be trained: ppo: \d+ minibatches"),
+        ("dqn", "hindsight", "0:8", r"of \d+ settings drawn from the ranges with another hindsight than 0 none can be trained: .*goal"),
+    ],
+)
+def test_a_range_of_which_nothing_can_be_trained_is_refused_before_the_first_trial(optuna, tmp_path: Path, method: str, name: str, words: str, said: str):
+    with pytest.raises(BadInput, match=said):
+        tune(method, "gym:CartPole-v1", trials=2, seeds=1, steps=64, out=tmp_path / "search", search=(name, "gamma"), ranges={name: words})
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_search_that_lost_a_run_says_so_before_it_trains(optuna, tmp_path: Path):
+    found = tune("ppo", "gym:CartPole-v1", trials=1, out=tmp_path / "search", **SMALL, **SEARCHED)
+    path, whole = found.run(found.trials[0]), found.trials
+    log = (tmp_path / "search" / "trials.jsonl").read_text()
+    (tmp_path / "search" / "trials.jsonl").write_text(log[:-10])  # as a writer leaves it that was killed: the trial is there, and is asked for its score again
+    assert tune("ppo", "gym:CartPole-v1", trials=1, out=tmp_path / "search", **SMALL, **SEARCHED).trials == whole
+    (path / "result.json").rename(path / "away.json")
+    with pytest.raises(BadInput, match="trial-0001 has no result any more, .*: go on with: operant resume .*trial-0001"):
+        tune("ppo", "gym:CartPole-v1", trials=2, out=tmp_path / "search", **SMALL, **SEARCHED)
+    shutil.rmtree(path)
+    with pytest.raises(BadInput, match="trial-0001 is gone, .*: put it back, or begin another search with another --out"):
+        tune("ppo", "gym:CartPole-v1", trials=2, out=tmp_path / "search", **SMALL, **SEARCHED)
+    assert not (tmp_path / "search" / "trial-0002").exists()
 
 
 def test_a_trial_that_is_worse_than_most_ends_early(optuna, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -413,11 +413,16 @@ def read_settings(cls: type, values: dict[str, Any], where: str, what: str) -> A
     for name, value in values.items():
         if name not in known:
             raise BadInput(f"{where} has no {what} {name!r}: {named_elsewhere(name, known) or nearest(name, known)}")
-        given[name] = _within(_read(value, known[name].type, f"{where}: {name}"), known[name].range, f"{where}: {name}")
+        given[name] = read_value(known[name], value, f"{where}: {name}")
     try:
         return cls(**given)
     except ValueError as error:
         raise BadInput(f"{where}: {error}") from error
+
+
+def read_value(item: Hyperparameter, value: Any, where: str) -> Any:
+    """A setting's value from a Python value or text. Raises `BadInput` that begins with `where` for what it cannot be."""
+    return _within(_read(value, item.type, where), item.range, where)
 
 
 @cache
@@ -428,7 +433,7 @@ def _check_defaults(cls: type, where: str) -> None:
         if isinstance(kind, type) and kind not in (bool, int, float, str):  # a type of somebody's own, whose values only Python gives
             continue
         try:
-            _within(_read(item.default, item.type, f"{where}: default of {item.name}"), item.range, f"{where}: default of {item.name}")
+            read_value(item, item.default, f"{where}: default of {item.name}")
         except BadInput as error:
             raise BadInput(f"{error}{place_of_field(cls, item.name)}") from None
 

@@ -16,10 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from operant.core import schema
+from operant.core.commands import going_on
 from operant.core.elsewhere import named_elsewhere
 from operant.core.errors import BadInput, Interrupted, RunFailed, nearest, one_line
-from operant.core.files import check_target, given_path, parse_json, read_bytes, read_json, remove, write_atomic
-from operant.core.registry import Hyperparameter, Method, Tune, get_method, hyperparameters, value_text
+from operant.core.files import check_target, given_path, read_json, read_rows, remove, write_atomic
+from operant.core.registry import Hyperparameter, Method, Tune, configure, get_method, hyperparameters, read_value, value_text
 from operant.core.schema import Check, integer, mapping, maybe, number, one_of, record, require, sequence, text
 from operant.core.seeds import derive_seed
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
     from operant.loops.runner import Listener, Update
 
+DRAWN = 32  # settings of the ranges that are looked at before the first trial
 STARTUP = 5  # trials that draw at random before the search learns from any, and that none is pruned against
 BEFORE = 0.2  # share of the budget before which none is pruned
 MOST_TRIALS = 10_000
@@ -101,8 +106,7 @@ class Attempt:
         if self.pruned or not world.stacked or not log.is_file() or self._bytes == (size := log.stat().st_size):
             return self.pruned
         self._bytes, scores = size, {}
-        for line in read_bytes(log)[:size].rpartition(b"\n")[0].splitlines():
-            row = parse_json(line, str(log))
+        for row in read_rows(log, schema.EVALUATION):
             if row["step"]:
                 scores.setdefault(row["step"], []).append(row["value"])
         asked, stride = config["budget"], read_json(self.path / "run.json").get("iteration", 1)
@@ -151,6 +155,7 @@ class Search:
         if not self.ranges:
             raise BadInput(f"{entry.key} has no hyper-parameter with a range that is not set: give one, --range NAME=LOW:HIGH or NAME=A|B|C")
         self._whole = {name: items[name].type is int for name in self.ranges}
+        self._defaults = {name: value_text(items[name].default) for name in self.ranges}
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's, by name: choices as they would be typed."""
@@ -174,6 +179,38 @@ class Search:
             found[name] = value_text(min(max(float(f"{value:.3g}"), tune.low), tune.high)) if isinstance(value, float) else value_text(value)
         return found
 
+    def check(self, check: Callable[[dict[str, str]], None], seed: int) -> None:
+        """Look at settings that are drawn from the ranges, before the first trial.
+
+        Args:
+            check: raises `BadInput` for settings that cannot be trained.
+
+        Raises:
+            BadInput: no other value of a hyper-parameter than its default can be trained.
+        """
+        draws, told = np.random.default_rng(derive_seed(seed, "ranges")), []
+        for _ in range(DRAWN):
+            values = self.typed({name: self._drawn(name, draws) for name in self.ranges})
+            try:
+                check(values)
+                told.append((values, None))
+            except BadInput as error:
+                told.append((values, error))
+        for name, default in self._defaults.items():
+            others = [error for values, error in told if values[name] != default]
+            if others and all(others):
+                raise BadInput(f"of {len(others)} settings drawn from the ranges with another {name} than {default} none can be trained: {others[0]}")
+
+    def _drawn(self, name: str, draws: np.random.Generator) -> Any:
+        tune = self.ranges[name]
+        if tune.choices:
+            return value_text(tune.choices[draws.integers(len(tune.choices))])
+        if self._whole[name]:
+            return int(draws.integers(int(tune.low), int(tune.high) + 1))
+        low, high = (math.log(tune.low), math.log(tune.high)) if tune.log else (tune.low, tune.high)
+        drawn = draws.uniform(low, high)
+        return math.exp(drawn) if tune.log else drawn
+
     def read(self, values: Mapping[str, str]) -> dict[str, Any]:
         """The inverse of `typed`, for Optuna. Raises `ValueError` for what is in no range."""
         found = {}
@@ -188,7 +225,10 @@ class Search:
 def _range(item: Hyperparameter, words: str) -> Tune:
     """A range that a person gave."""
     if "|" in words:
-        return Tune(choices=tuple(choice.strip() for choice in words.split("|")))
+        choices = tuple(choice.strip() for choice in words.split("|"))
+        for choice in choices:
+            read_value(item, choice, f"--range {item.name.replace('_', '-')}={words}: {item.name}")
+        return Tune(choices=choices)
     number = r"\s*([-+.\deE_]+)\s*"
     found = re.fullmatch(rf"{number}:{number}(:\s*log\s*)?", words)
     form = f"--range {item.name.replace('_', '-')}={words}: write LOW:HIGH, LOW:HIGH:log or A|B|C"
@@ -327,6 +367,14 @@ def tune(
         "jobs": whole_number("jobs", jobs, 1, MOST_TRIALS),
     }
     check_target(folder / "tune.json")
+    if not (folder / "trials.jsonl").exists() and "not_resumable" not in config:  # with Python objects among the settings
+
+        def check(values: Mapping[str, str]) -> None:
+            drawn = entry.build(configure(method, {**config["hyperparameters"], **values}))
+            if not world.to_check:  # what takes seconds each time
+                drawn.check(world, [seed + index for index in range(seeds)], config["steps"], config["episodes"])
+
+        looked.check(check, seed)
     kept = _begin(folder, asked, looked)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     work = _Work(folder, asked, looked, (config, world, spine), watched, trains, budget | runs | settings)
@@ -353,7 +401,7 @@ def _begin(folder: Path, asked: dict[str, Any], search: Search) -> list[Trial]:
     if (folder / "run.json").exists():
         raise BadInput(f"--out {folder} is a run: choose another folder")
     try:
-        before = {"jobs": 1} | require(parse_json(read_bytes(folder / "tune.json"), str(folder / "tune.json")), _ASKED, folder / "tune.json")
+        before = {"jobs": 1} | require(read_json(folder / "tune.json"), _ASKED, folder / "tune.json")
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "tune.json", json.dumps(asked, indent=1))
@@ -361,12 +409,15 @@ def _begin(folder: Path, asked: dict[str, Any], search: Search) -> list[Trial]:
     if differs := [name for name in asked if before.get(name) != json.loads(json.dumps(asked[name]))]:
         name = differs[0]
         raise BadInput(f"{folder} holds a search with other {name} ({one_line(before.get(name), 100)}): choose another --out, or ask for the same")
-    try:
-        lines = read_bytes(folder / "trials.jsonl").splitlines()
-    except FileNotFoundError:
-        return []
-    rows = [require(parse_json(line, f"{folder / 'trials.jsonl'}, line {place + 1}"), _TRIAL, folder / "trials.jsonl") for place, line in enumerate(lines)]
+    from operant.core.run import RunDirectory
+
+    rows = read_rows(folder / "trials.jsonl", _TRIAL)
     for place, row in enumerate(rows):
+        path = folder / RUN.format(place + 1)
+        if row["state"] == "done" and not (path / "run.json").exists():
+            raise BadInput(f"{path} is gone, the run of a trial of this search: put it back, or begin another search with another --out")
+        if row["state"] == "done" and RunDirectory.open(path).result is None:
+            raise BadInput(f"{path} has no result any more, the run of a trial of this search: {going_on(path, RunDirectory.open(path).config)}")
         try:
             if search.read(row["values"]).keys() != asked["ranges"].keys() or (row["state"] == "done") != (row["score"] is not None):
                 raise ValueError("other hyper-parameters, or a score where there is none")
