@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -362,6 +363,26 @@ def test_from_python(place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         PYTHON[place]()
     assert "\n" not in str(error.value).strip()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda run: run.policy(np.zeros(4), seed=1.0), "seed=1.0: it must be a whole number, 0 or more"),
+        (lambda run: run.load_policy(seed="0"), "seed='0': it must be a whole number, 0 or more"),
+        (lambda run: run.load_policy(seed=7), "has seeds 0 to 1, not 7"),
+        (lambda run: run.policy(np.zeros(4), step=-1), "step=-1: it must be 0 or more"),
+        (lambda run: run.policy(np.zeros(4), stochastic="no"), "stochastic='no': True or False"),
+        (lambda run: run.player(stochastic=1), "stochastic=1: True or False"),
+        (lambda run: run.player(draw=-1), "draw=-1: it must be 0 or more"),
+        (lambda run: run.evaluate(episodes=1, stochastic=None), "stochastic=None: True or False"),
+        (lambda run: run.evaluate(episodes="3"), "episodes='3': it must be a whole number, 1 or more"),
+        (lambda run: run.watch("x.gif", stochastic="yes"), "stochastic='yes': True or False"),
+    ],
+)
+def test_an_argument_is_refused_by_its_name_in_python(runs, ask, said: str):
+    with pytest.raises(BadInput, match=re.escape(said)):
+        ask(api.load(runs[0]))
 
 
 @pytest.mark.parametrize("place", range(len(PYTHON_OF_A_RUN)))

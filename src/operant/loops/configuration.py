@@ -466,16 +466,20 @@ def with_module(spine: Any, policy: PlainModule | None, method: str) -> Any:
     return spine.with_policy(replace(net, module=policy))
 
 
-def whole_number(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number between bounds, or `BadInput`."""
+def whole_number(name: str, value: Any, low: int, high: int, given: str = "--{} {}") -> int:
+    """A whole number between bounds, or `BadInput`.
+
+    Args:
+        given: how a name and its value are written, where no option has that name.
+    """
     try:
         if isinstance(value, bool):
             raise TypeError
         value = index(value)
     except TypeError:
-        raise BadInput(f"--{name} {value!r}: it must be a whole number, {low} or more") from None
+        raise BadInput(f"{given.format(name, repr(value))}: it must be a whole number, {low} or more") from None
     if value < low:
-        raise BadInput(f"--{name} {value}: it must be {low} or more")
+        raise BadInput(f"{given.format(name, value)}: it must be {low} or more")
     if value > high:
-        raise BadInput(f"--{name} {value}: it must be at most {high:,}")
+        raise BadInput(f"{given.format(name, value)}: it must be at most {high:,}")
     return value

@@ -88,8 +88,8 @@ class Run:
     def _seed(self, seed: int | None) -> int:
         """One of its seeds, the first by default. Raises `BadInput` for one that it does not have."""
         seeds = [self.config["seed"] + index for index in range(self.config["seeds"])]
-        seed = seeds[0] if seed is None else seed
-        if isinstance(seed, bool) or seed not in seeds:
+        seed = seeds[0] if seed is None else _whole("seed", seed, 0, MOST_SEED)
+        if seed not in seeds:
             raise BadInput(f"{self.directory.shown} has seeds {seeds[0]} to {seeds[-1]}, not {seed}")
         return seed
 
@@ -121,12 +121,12 @@ class Run:
         """
         self._check_acts()
         policy = self.load_policy(seed)
-        if stochastic:
+        if _flag("stochastic", stochastic):
             whose = self._seed(seed)
             if whose not in self._stochastic:
                 self._stochastic[whose] = self.world.stochastic_policy(policy, whose, 1)
             policy = self._stochastic[whose]
-        before = None if step is None else self.world.carry_at(policy, observation, whole_number("step", step, 0, LARGEST))
+        before = None if step is None else self.world.carry_at(policy, observation, _whole("step", step, 0, LARGEST))
         action, carry = self.world.act(policy, observation, action_mask, before)
         if carry is not None and step is None:
             raise BadInput(self.world.along_episodes)
@@ -147,7 +147,7 @@ class Run:
                 its environment gives (Atari).
         """
         self._check_acts()
-        return self.world.player(self._playing(self.load_policy(seed), seed, stochastic, whole_number("draw", draw, 0, MOST_SEED)), raw)
+        return self.world.player(self._playing(self.load_policy(seed), seed, stochastic, _whole("draw", draw, 0, MOST_SEED)), raw)
 
     def environment(self, *, render_mode: str | None = None) -> gymnasium.Env:
         """One environment of the task as its policies see it and act in it: `run.policy`, and an exported policy, take its observations.
@@ -162,7 +162,7 @@ class Run:
 
     def _playing(self, policy: Any, seed: int | None, stochastic: bool, draw: int) -> Any:
         """A policy of one seed by its mode, or as it draws."""
-        return self.world.stochastic_policy(policy, self._seed(seed), draw) if stochastic else policy
+        return self.world.stochastic_policy(policy, self._seed(seed), draw) if _flag("stochastic", stochastic) else policy
 
     def _check_acts(self) -> None:
         if not self.world.acts:
@@ -231,8 +231,8 @@ class Run:
             BadInput: with `stochastic`, policies that draw nothing.
         """
         config = self.config
-        episodes = None if episodes is None else whole_number("episodes", episodes, 1, LARGEST)
-        seed = whole_number("seed", seed, 0, MOST_SEED)
+        episodes = None if episodes is None else _whole("episodes", episodes, 1, LARGEST)
+        seed = _whole("seed", seed, 0, MOST_SEED)
         self._check_which(which)
         self.world.check_episodes(config["seeds"], episodes)
         if self.world.scored_by_base:
@@ -242,7 +242,7 @@ class Run:
             policy = self._read_policy(self.world, config["seed"] + index, which)  # of this evaluation's own: a decoder, or what it draws, is no other's
             policy = self._playing(policy, config["seed"] + index, stochastic, seed)
             if decoder is not None:
-                policy = self.world.decoded_policy(policy, decoder, 16 if samples is None else whole_number("samples", samples, 1, LARGEST))
+                policy = self.world.decoded_policy(policy, decoder, 16 if samples is None else _whole("samples", samples, 1, LARGEST))
             found.append(self.world.evaluate(policy, 1, **episodes_argument(episodes), seed=seed))
             strategies += self.world.strategies(policy) if self.world.is_game else []
         evaluation = stack_evaluations(found)
@@ -278,7 +278,7 @@ class Run:
             NothingToDraw: the environment draws nothing, or cannot here.
             BadInput, RunFailed: the file's name, or that it cannot be written.
         """
-        episodes, draw = whole_number("episodes", episodes, 1, LARGEST), whole_number("draw", draw, 0, MOST_SEED)
+        episodes, draw = _whole("episodes", episodes, 1, LARGEST), _whole("draw", draw, 0, MOST_SEED)
         if path is not None:
             path = given_path(path, "the file to write")
             check_video(path)
@@ -429,6 +429,18 @@ def train(
         Runner(directory, config, world, spine, hears).run(resume=False)
     ranks.leave()
     return Run(directory, world, True, policy)
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> int:
+    """An argument that is a whole number between bounds, or `BadInput`."""
+    return whole_number(name, value, low, high, "{}={}")
+
+
+def _flag(name: str, value: Any) -> bool:
+    """An argument that is True or False, or `BadInput`."""
+    if not isinstance(value, bool):
+        raise BadInput(f"{name}={value!r}: True or False")
+    return value
 
 
 def _not_again() -> None:

@@ -376,7 +376,7 @@ class World:
 
     def decoded_policy(self, policy: Any, decode: str, samples: int) -> Any:
         """A policy that answers in evaluations by a decoder of `samples` completions a problem."""
-        raise BadInput(f"{self.task} is not answered by completions of which a decoder could choose; leave --decoder out")
+        raise BadInput(f"{self.task} is not answered by completions of which a decoder could choose; leave --decoder out (in Python decoder)")
 
     def stochastic_policy(self, policy: Any, seed: int, draw: int) -> Any:
         """A policy that plays what it draws, in the place of its mode.
@@ -387,15 +387,16 @@ class World:
         Raises:
             BadInput: one that draws nothing, or does not act in an environment.
         """
+        leave = "leave --stochastic out (in Python stochastic)"
         if not self.acts or self.exact:
             known = "evaluations are computed from all of a policy's probabilities" if self.exact else "its policies do not act in an environment"
-            raise BadInput(f"{self.task}: {known}; leave --stochastic out")
+            raise BadInput(f"{self.task}: {known}; {leave}")
         if isinstance(policy, Elites):
             policy = policy.acting
         if not isinstance(policy, Policy):  # the baseline, which draws anyway
             return policy
         if not policy.stochastic:
-            raise BadInput(f"{self.task}: this policy ({policy.consists}) draws nothing, its mode is all that it has; leave --stochastic out")
+            raise BadInput(f"{self.task}: this policy ({policy.consists}) draws nothing, its mode is all that it has; {leave}")
         return Stochastic(policy, Streams([derive_seed(seed, "stochastic", draw)]))
 
     def strategies(self, policy: Any) -> list[list[dict[str, Any]]]:

@@ -357,7 +357,8 @@ class PreferenceWorld(TextWorld):
         return RewardModel(super().policy(None, streams).model.base_model) if isinstance(net, RewardHead) else super().policy(net, streams)
 
     def decoded_policy(self, policy: Any, decode: str, samples: int) -> Any:
-        raise BadInput(f"{self.task} is scored by its held-out pairs, and not by completions of which a decoder could choose; leave --decoder out")
+        scored = "is scored by its held-out pairs, and not by completions of which a decoder could choose"
+        raise BadInput(f"{self.task} {scored}; leave --decoder out (in Python decoder)")
 
     @torch.no_grad()
     def evaluate(self, policy: Any, seeds: int, *, episodes: int = HELD_OUT, seed: int = 0) -> Evaluation:
