@@ -63,9 +63,13 @@ class Parser(argparse.ArgumentParser):
             raise BadInput(f"unexpected argument {extra[0]!r}; for example: {self.examples[0]}")
         self.reject_option(option, [name for action in self._actions for name in action.option_strings])
 
-    def reject_option(self, option: str, known: Collection[str]) -> NoReturn:
-        """Complain of an option that is none of `known`."""
-        meant = named_elsewhere(option, known) or nearest(option, known, f"{self.prog} --help lists them")
+    def reject_option(self, option: str, known: Collection[str], others: Callable[[str], str | None] = lambda option: None) -> NoReturn:
+        """Complain of an option that is none of `known`.
+
+        Args:
+            others: whose it is, in words, where it is another command's.
+        """
+        meant = named_elsewhere(option, known) or others(option) or nearest(option, known, f"{self.prog} --help lists them")
         raise BadInput(f"unknown option {option!r} of {self.prog}: {meant}")
 
 

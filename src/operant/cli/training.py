@@ -236,13 +236,15 @@ def plain_names(words: list[str], keys: list[str], own: Collection[str], kinds: 
 
 def _check_names(command: Command, entry: Method, words: list[str]) -> None:
     """Look at the names of options and of the task's scheme."""
+    from operant.core.registry import named_of_others
+
     check_task_kind(entry.key, entry.worlds, words)
     kinds = kinds_of(words, entry.worlds)
     parser = method_parser(entry, kinds, command)
     known = [name for action in parser._actions for name in action.option_strings]
     for word in plain_names(words, [entry.key], fields_of(entry), kinds):
         if word.startswith("--") and (name := word.partition("=")[0]) not in known:
-            parser.reject_option(name, known)
+            parser.reject_option(name, known, named_of_others)
     check_task_name(words)
 
 
@@ -324,7 +326,8 @@ def read_fields(args: Namespace, items: Iterable[Hyperparameter], owner: str = "
     given = {item: text for item in items if (text := getattr(args, _DEST + option(item.name, owner))) is not None}
     for item, text in given.items():
         if "nan" in re.split(r"[\s,()\[\]]+", text.lower()):
-            raise BadInput(f"{option(item.name, owner)} {text} is not a number; the default is {value_text(item.default)}")
+            must = "" if item.range is None else f": it must be {item.range}"
+            raise BadInput(f"{option(item.name, owner)} {text} is not a number{must}; the default is {value_text(item.default)}")
     return {item.name: text for item, text in given.items()}
 
 

@@ -84,6 +84,7 @@ class Tune:
 
 
 LARGEST = 10**9  # of whole numbers; no training counts so far
+LARGEST_FLOAT = 2.0**127  # about half of what networks' numbers can be
 Count = Annotated[int, Range(1)]
 Passes = Annotated[int, Range(1, 10_000)]  # over one batch
 Workers = Annotated[int, Range(1, 1_000)]  # processes
@@ -259,6 +260,10 @@ def outlined_method(key: str) -> Method | None:
     return _methods.outlined(key)
 
 
+COMMON = ("ppo", "sac-v2", "td3", "dqn", "sac-discrete", "a2c", "c51", "iql", "grpo", "dpo")
+"""Methods that most people begin with, in the order in which errors name those of several that would do."""
+
+
 def registered(key: str) -> bool:
     """Whether a method is there without importing anything but the library's own and installed packages'."""
     return key in _methods
@@ -398,7 +403,19 @@ def configure(key: str, values: dict[str, Any]) -> Any:
     Raises:
         BadInput: unknown name (with the nearest), or a value, a default among them, that its type cannot take.
     """
-    return read_settings(get_method(key).hyperparameters, values, key, "hyper-parameter")
+    return read_settings(get_method(key).hyperparameters, values, key, HYPERPARAMETER)
+
+
+HYPERPARAMETER = "hyper-parameter"
+
+
+def named_of_others(name: str) -> str | None:
+    """The end of an error for a hyper-parameter, or its option, that other methods of the library have; None where none has. No method is imported."""
+    plain = name.removeprefix("--").replace("-", "_")
+    entries = filter(None, map(outlined_method, declared("methods", "method")))
+    keys = [entry.key for entry in entries if plain in {item.name for item in dataclasses.fields(entry.hyperparameters)}]
+    keys.sort(key=lambda key: COMMON.index(key) if key in COMMON else len(COMMON))
+    return f"it is one of {', '.join(keys[:5])}{', …' * (len(keys) > 5)}" if keys else None
 
 
 def read_settings(cls: type, values: dict[str, Any], where: str, what: str) -> Any:
@@ -412,7 +429,8 @@ def read_settings(cls: type, values: dict[str, Any], where: str, what: str) -> A
     given = {}
     for name, value in values.items():
         if name not in known:
-            raise BadInput(f"{where} has no {what} {name!r}: {named_elsewhere(name, known) or nearest(name, known)}")
+            meant = named_elsewhere(name, known) or (named_of_others(name) if what == HYPERPARAMETER else None) or nearest(name, known)
+            raise BadInput(f"{where} has no {what} {name!r}: {meant}")
         given[name] = read_value(known[name], value, f"{where}: {name}")
     try:
         return cls(**given)
@@ -422,7 +440,11 @@ def read_settings(cls: type, values: dict[str, Any], where: str, what: str) -> A
 
 def read_value(item: Hyperparameter, value: Any, where: str) -> Any:
     """A setting's value from a Python value or text. Raises `BadInput` that begins with `where` for what it cannot be."""
-    return _within(_read(value, item.type, where), item.range, where)
+    try:
+        read = _read(value, item.type, where)
+    except BadInput as error:
+        raise BadInput(f"{error}: it must be {item.range}" if item.range is not None else str(error)) from None
+    return _within(read, item.range, where)
 
 
 @cache
@@ -448,7 +470,9 @@ def _within(value: Any, bounds: Range | None, where: str) -> Any:
         raise BadInput(f"{where} is empty: give one number at least")
     for item in value if isinstance(value, tuple) else (value,):
         if isinstance(item, float) and not math.isfinite(item):
-            raise BadInput(f"{where} = {item}: it must be a finite number")
+            raise BadInput(f"{where} = {item}: it must be a finite number{'' if bounds is None else f', {bounds}'}")
+        if isinstance(item, float) and abs(item) > LARGEST_FLOAT:
+            raise BadInput(f"{where} = {item}: it must be at most {LARGEST_FLOAT:.3g} in size")
         if isinstance(item, int) and abs(item) > LARGEST:
             raise BadInput(f"{where} = {item}: it must be at most {LARGEST:,}")
         if bounds is not None and item is not None and not bounds.holds(item):
@@ -494,6 +518,8 @@ def _read(value: Any, kind: Any, where: str) -> Any:
     try:
         if isinstance(value, bool) or not isinstance(value, str | numbers.Real):
             raise TypeError
+        if kind is int and isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+\s*", value):
+            return int(value)
         if kind is int and not isinstance(value, int):
             number = float(value)
             if number != int(number):

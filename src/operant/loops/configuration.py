@@ -18,7 +18,7 @@ from operant.core.graphs import Execution, check_compiler
 from operant.core.memory import TRAINED, check_memory, lying_on
 from operant.core.processor import fitting_threads
 from operant.core.random import Streams, untouched_generators
-from operant.core.registry import ACTIONS, LARGEST, Method, configure, get_method, imported_files, methods, own_file
+from operant.core.registry import ACTIONS, COMMON, LARGEST, Method, configure, get_method, imported_files, methods, own_file
 from operant.core.schema import MOST_SEEDS
 from operant.core.spec import Spec
 from operant.loops.fixed import FixedPolicy
@@ -334,10 +334,6 @@ def _takes(entry: Method, world: World) -> bool:
     except BadInput:
         return False
     return True
-
-
-COMMON = ("ppo", "sac-v2", "td3", "dqn", "sac-discrete", "a2c", "c51", "iql", "grpo", "dpo")
-"""Methods that most people begin with, in the order in which a refusal names those of them that would do."""
 
 
 def _instead(method: str, takes: Callable[[Method], bool]) -> str:

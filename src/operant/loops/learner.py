@@ -214,8 +214,10 @@ def check_batch(world: World, seeds: int, size: int, net: Any) -> None:
         net: of the policy, with the widths of its layers; None where the world brings the policy.
     """
     stacked = seeds if world.stacked else 1
-    what = f"a batch of {size:,}{f' for each of {stacked:,} seeds' * (stacked > 1)}"
-    check_memory(what, stacked * size * world.row_bytes(() if net is None else net.hidden), "take a smaller --batch-size")
+    widths = () if net is None else net.hidden
+    wide = max(widths, default=0) > size
+    what = f"a batch of {size:,}{f' for each of {stacked:,} seeds' * (stacked > 1)}{f' in a layer of {max(widths):,}' if wide else ''}"
+    check_memory(what, stacked * size * world.row_bytes(widths), "take narrower layers (--hidden)" if wide else "take a smaller --batch-size")
 
 
 def check_finite(learner: Learner, names: list[str], values: Tensor, norms: Tensor, batch_of, phase: str = "") -> None:
