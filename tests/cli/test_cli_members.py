@@ -68,7 +68,7 @@ def test_one_that_fails_leaves_the_others_to_go_on(operant, tmp_path: Path, monk
     words = ("--task", "sequences:target", "--steps", 2, "--episodes", 1, "--import", "own.py")
     answer = operant("compare", "--methods", "sometimes,grpo", *words, "--sometimes.breaks", "true", "--seed", 3, "--jobs", 2, "--out", "both")
     assert answer.code == 1
-    told = "sometimes ended with code 1: it broke; the log is both/sometimes.log; the others (1) are done, and the same command goes on"
+    told = f"sometimes ended with code 1: it broke; the log is {tmp_path}/both/sometimes.log; the others (1) are done, and the same command goes on"
     assert answer.err.splitlines()[-1].startswith(f"operant: error: {told}")
     apart = operant("train", "grpo", *words, "--seed", 3, "--jobs", 2, "--out", "apart")
     assert apart.code == 0 and Path("apart/report.html").exists(), apart.err
