@@ -77,8 +77,9 @@ def test_a_run_keeps_its_checkpoint_from_before(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_weights_that_overflow_are_not_kept(tmp_path: Path):
+def test_weights_that_overflow_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Loss and gradient of the update are finite, and its step is not: it is told at once, and no checkpoint, evaluation or policy is of such weights."""
+    monkeypatch.setattr("operant.core.registry.LARGEST_FLOAT", float("inf"))  # so that one update is enough
     settings = {"learning_rate": 1e308, "prompts": 4, "group_size": 16, "threads": 1, "progress": False}
     with pytest.raises(RunFailed, match=r"^the weights are not finite: \S+ of seed [34] at step 1, after an update that overflowed; nothing of it") as told:
         operant.train("grpo", "sequences:target", seeds=2, seed=3, steps=2, out=tmp_path / "run", **settings)
