@@ -415,7 +415,7 @@ def named_of_others(name: str) -> str | None:
     entries = filter(None, map(outlined_method, declared("methods", "method")))
     keys = [entry.key for entry in entries if plain in {item.name for item in dataclasses.fields(entry.hyperparameters)}]
     keys.sort(key=lambda key: COMMON.index(key) if key in COMMON else len(COMMON))
-    return f"it is one of {', '.join(keys[:5])}{', …' * (len(keys) > 5)}" if keys else None
+    return f"others have it: {', '.join(keys[:5])}{', …' * (len(keys) > 5)}" if keys else None
 
 
 def read_settings(cls: type, values: dict[str, Any], where: str, what: str) -> Any:

@@ -147,7 +147,7 @@ class Run:
                 its environment gives (Atari).
         """
         self._check_acts()
-        return self.world.player(self._playing(self.load_policy(seed), seed, stochastic, _whole("draw", draw, 0, MOST_SEED)), raw)
+        return self.world.player(self._playing(self.load_policy(seed), seed, stochastic, _whole("draw", draw, 0, MOST_SEED)), _flag("raw", raw))
 
     def environment(self, *, render_mode: str | None = None) -> gymnasium.Env:
         """One environment of the task as its policies see it and act in it: `run.policy`, and an exported policy, take its observations.
