@@ -54,7 +54,7 @@ CASES = [
     (("train", "dqn", *CARTPOLE, "--hindsight", "4.5"), "hindsight = '4.5' is not an integer: it must be at least 0"),
     (("train", "dqn", *CARTPOLE, "--hindsight", "nan"), "--hindsight nan is not a number: it must be at least 0; the default is 0"),
     (("train", "dqn", *CARTPOLE, "--hindsight", "9" * 20), f"hindsight = {'9' * 20}: it must be at most 1,000,000,000"),
-    (("train", "ppo", *CARTPOLE, "--hindsight", "4"), "unknown option '--hindsight' of operant train ppo: others have it: sac-v2, td3, dqn, sac-discrete, c51, …"),
+    (("train", "ppo", *CARTPOLE, "--hindsight", "4"), "'--hindsight' of operant train ppo: others have it: sac-v2, td3, dqn, sac-discrete, c51, …"),
     (("train", "ppo", *CARTPOLE, "--clip", "1e300"), "clip = 1e+300: it must be at most 1.7e+38 in size"),
     (("train", "ppo", *CARTPOLE, "--clip", "inf"), "clip = inf: it must be a finite number, above 0"),
     (("train", "dqn", *CARTPOLE, "--hidden", "1000000000"), "in a layer of 1,000,000,000 takes"),

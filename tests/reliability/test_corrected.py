@@ -91,3 +91,24 @@ def test_a_run_that_goes_on_says_that_its_file_has_changed(command, tmp_path: Pa
     assert command("2 * " + RIGHT, "resume", out, "--trust", "--steps", 40) == 0
     told = capsys.readouterr().err
     assert told.count("corrected_method.py has changed since the run began: it goes on with the file as it is now") == 1
+
+
+def test_a_run_that_goes_on_says_that_what_its_file_is_made_of_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    (tmp_path / "leaning_rules").mkdir()
+    (tmp_path / "leaning_rules" / "__init__.py").write_text("LONG = 9\n")
+    (tmp_path / "leaning.py").write_text(
+        "import gymnasium\nfrom leaning_rules import LONG\n\n\ndef cart():\n    return gymnasium.make('CartPole-v1', max_episode_steps=LONG)\n"
+    )
+    (tmp_path / "unread.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["--steps", "128", "--environments", "1", "--rollout-length", "64", "--minibatches", "1", "--episodes", "1", "--out", "run"]
+    assert main(["train", "ppo", "--task", "gym:leaning:cart", *words]) == 0
+    said = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert {Path(file).relative_to(tmp_path).as_posix() for file in said["digests"]} == {"leaning.py", "leaning_rules/__init__.py"}
+    assert said["imports"] == [str(tmp_path / "leaning.py")]
+    (tmp_path / "leaning_rules" / "__init__.py").write_text("LONG = 8\n")
+    assert main(["resume", "run", "--trust", "--steps", "192"]) == 0
+    assert "leaning_rules/__init__.py has changed since the run began: it goes on with the file as it is now" in capsys.readouterr().err
+    for name in ("leaning", "leaning_rules"):
+        sys.modules.pop(name)

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -24,7 +24,7 @@ from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any
 
 from operant.core.elsewhere import named_elsewhere
-from operant.core.errors import BadInput, nearest, place_of_field
+from operant.core.errors import PACKAGE, BadInput, nearest, place_of_field
 from operant.core.index import Declaration, Register, check_kinds, check_texts, declared, declared_words, source
 
 ENTRY_POINTS = "operant.methods"
@@ -355,6 +355,15 @@ def own_file(module: str) -> str | None:
         return None
     file = _file_of(module)
     return None if file is None or file.suffix != ".py" or not file.is_file() else str(file)
+
+
+def files_beside(files: Iterable[str]) -> list[str]:
+    """What is loaded now of the folders in which files lie, and below them, but the files themselves and what is installed there: what they are made of."""
+    folders = {Path(file).parent for file in files}
+    loaded = {Path(file).absolute() for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None)) is not None}
+    near = {file for file in loaded if not folders.isdisjoint(file.parents)} - set(map(Path, files))
+    mine = [file for file in near if not {"site-packages", "dist-packages"} & set(file.parts) and not file.is_relative_to(PACKAGE)]
+    return sorted(str(file) for file in mine if file.suffix == ".py" and file.is_file())
 
 
 def is_file(module: str) -> bool:

@@ -18,7 +18,7 @@ from operant.core.graphs import Execution, check_compiler
 from operant.core.memory import TRAINED, check_memory, lying_on
 from operant.core.processor import fitting_threads
 from operant.core.random import Streams, untouched_generators
-from operant.core.registry import ACTIONS, COMMON, LARGEST, Method, configure, get_method, imported_files, methods, own_file
+from operant.core.registry import ACTIONS, COMMON, LARGEST, Method, configure, files_beside, get_method, imported_files, methods, own_file
 from operant.core.schema import MOST_SEEDS
 from operant.core.spec import Spec
 from operant.loops.fixed import FixedPolicy
@@ -191,7 +191,7 @@ def configure_run(
         origin.check(entry, spine, world, config["hyperparameters"])
         config |= {"from": origin.about, "notes": [*notes, *origin.notes]}
     if files := list(dict.fromkeys([*imported_files(), *filter(None, map(own_file, (entry.build.__module__, *world.modules)))])):
-        config |= {"imports": files, "digests": {file: file_digest(file) for file in files}}
+        config |= {"imports": files, "digests": {file: file_digest(file) for file in [*files, *files_beside(files)]}}
     if not isinstance(task, str) and (world is task or not world.named):
         config["task_callable"] = True
     if options:
