@@ -16,6 +16,7 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from operant.cli.output import table
 from operant.cli.parser import Parser, whole
 from operant.core.commands import command_line
 from operant.core.errors import BadInput, RunFailed
-from operant.core.files import disk_fault
+from operant.core.files import disk_fault, given_path
 from operant.core.terminal import note
 
 OWN_CODES = (0, 1, 2)  # exit codes that a member gives itself: done, failed, refused; any other was given to it
@@ -32,6 +33,12 @@ TABLE_EVERY = 60.0  # seconds between two tables where nothing can be redrawn
 SHOWN = 20  # members of a table
 CLUSTERS = "auto (RAY_ADDRESS, or the one of this machine), local (one for this command alone), ray://HOST:PORT or HOST:PORT"
 PLACE_OPTIONS = ("jobs", "cluster", "cpus", "gpus")
+
+
+def out_folder(given: str | None, name: str) -> Path:
+    """The folder of `--out`, or a new one of that name beneath "runs"; absolute, for an environment may change the working directory."""
+    made = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    return (made if given is None else given_path(given, "--out")).absolute()
 
 
 @dataclass(frozen=True)

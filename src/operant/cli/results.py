@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from argparse import Namespace
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operant.cli.catalogue import standings
 from operant.cli.comparing import parse_compare
 from operant.cli.drawing import draw, regret_curves, state_map, strategy
-from operant.cli.members import PLACE_OPTIONS, add_place_options, checked_here, opened, run_members, training_member, unfinished, wanted
+from operant.cli.members import PLACE_OPTIONS, add_place_options, checked_here, opened, out_folder, run_members, training_member, unfinished, wanted
 from operant.cli.output import write, write_json
 from operant.cli.parser import Command, Parser, add_json
 from operant.cli.training import add_trust, run_options
@@ -88,8 +86,7 @@ def _train_all(args: Namespace) -> list[Path]:
         raise BadInput(f"{args.runs[0]}: give run directories or --methods, not both")
     if args.task is None:
         raise BadInput("--methods needs --task; for example: operant compare --methods ppo,random --task gym:CartPole-v1")
-    folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
-    folder = folder.absolute()  # an environment may change the working directory
+    folder = out_folder(args.out, "compare")
     apart, given = wanted(args), run_options(args)
     check_trackers(tuple(given.get("track", ())))
     configured = {key: configure_run(key, args.task, hyperparameters=options, **checked_here(args, given)) for key, options in members.items()}

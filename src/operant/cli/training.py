@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import typing
 from argparse import Namespace
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any
 
-from operant.cli.members import CLUSTERS, PLACE_OPTIONS, add_place_options, checked_here, opened, run_members, training_member, unfinished, wanted
+from operant.cli.members import CLUSTERS, PLACE_OPTIONS, add_place_options, checked_here, opened, out_folder, run_members, training_member, unfinished, wanted
 from operant.cli.output import score_text, strategy_table, table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, asks_help, normalize, one_of, whole
 from operant.cli.processes import launch, launches
 from operant.core import ranks
 from operant.core.commands import command_line, evaluating, importing, run_command
 from operant.core.errors import BadInput
-from operant.core.files import check_target, given_path
+from operant.core.files import check_target
 from operant.core.index import declared
 from operant.core.registry import value_text
 from operant.core.terminal import note
@@ -433,8 +430,7 @@ def _train_apart(args: Namespace) -> int:
     given = run_options(args)
     check_trackers(tuple(given.get("track", ())))
     seeds, first = given.pop("seeds", 1), given.pop("seed", 0)
-    folder = given_path(args.out, "--out") if args.out is not None else Path("runs") / f"{args.method}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
-    folder = folder.absolute()  # an environment may change the working directory
+    folder = out_folder(args.out, args.method)
     configured = configure_run(args.method, args.task, seed=first, hyperparameters=args.hyperparameters, **checked_here(args, given))
     config, world, spine = configured
     check_target(folder / "report.html")
@@ -467,7 +463,7 @@ def result_text(result: dict[str, Any], config: dict[str, Any]) -> str:
         config: what the run's run.json says.
     """
     from operant.evaluate.collapse import change_text, collapse_rows
-    from operant.worlds import kind_of, world_options
+    from operant.worlds import kind_of
 
     seeds, score = result["seeds"], result["score"]
     title = f"{result['method']} on {result['task']}: {seeds} seed{'s' * (seeds > 1)} of {result['steps']:,} steps in {result['seconds']:,.1f} s"
@@ -491,7 +487,8 @@ def result_text(result: dict[str, Any], config: dict[str, Any]) -> str:
         share = f"; {parts['collect'] / sum(parts.values()):.0%} of training {verb} experience" if parts else ""
         rows.append(("speed", f"{speed_text(result['steps_per_second'])}, all seeds, training alone{share}"))
         if (evaluated := result.get("evaluation_seconds", 0.0)) > max(LARGE * result["seconds"], LONG):
-            cap = ", --max-evaluation-steps how long" if hasattr(world_options().get(kind_of(result["task"])), "max_evaluation_steps") else ""
+            names = [item.name for items in task_options((kind_of(result["task"]),)).values() for item in items]
+            cap = ", --max-evaluation-steps how long" if "max_evaluation_steps" in names else ""
             rows.append(("evaluations", f"{evaluated:,.1f} s, {evaluated / result['seconds']:.0%} of the run; --every and --episodes set how many{cap}"))
     rows.append(("run", result["run"]))
     rows.append(("next", run_command("report", result["run"], config, "--out", "report.html")))

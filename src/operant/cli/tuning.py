@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from operant.cli.members import add_place_options, finish, opened, training_member, wanted
+from operant.cli.members import add_place_options, finish, opened, out_folder, training_member, wanted
 from operant.cli.output import table, write, write_json
 from operant.cli.parser import Command, Parser, add_json, whole
 from operant.cli.training import RESERVED, add_run_options, both, fields_of, option, parse_method, run_options
@@ -52,7 +50,7 @@ def _tune(args: Namespace) -> int:
     if "track" in given:
         raise BadInput("--track: the runs of a search are not logged elsewhere; train its winner with --track")
     ranges = dict(item.partition("=")[::2] for item in args.range)
-    out = Path(args.out or Path("runs") / f"tune-{args.method}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}").absolute()
+    out = out_folder(args.out, f"tune-{args.method}")
     given = {"seeds": 3} | given
     with _trained(args, out, given) as trains:
         found = tune(
